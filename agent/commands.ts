@@ -1,0 +1,70 @@
+// `linnet agent`: runs the device agent until it is told to stop. Logs are JSON lines on stderr (pino); nothing is printed
+// before every door is open. The umask is closed first, so that no file of the agent is readable by another user.
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { pino } from 'pino';
+import { Fault, systemCode } from '../shared/faults.js';
+import { realClock, realRandom } from '../shared/real.js';
+import { agentSettings, type AgentSettings } from './config.js';
+import { startAgent } from './main.js';
+
+/** What the command needs of the command line's output; the release desk's Output fits. */
+interface Out {
+  result(value: unknown, human: () => string): void;
+  progress(text: string): void;
+}
+
+const PRIVATE_UMASK = 0o077;
+
+export function registerAgentCommands(program: Command, out: Out): void {
+  program
+    .command('agent')
+    .description('run the device agent: serves models locally, takes signed updates, reports telemetry')
+    .requiredOption('--config <file>', 'TOML file; LINNET_AGENT__A__B=x overrides key a.b')
+    .option('--print-config', 'print the settings that would be used, and stop')
+    .addHelpText(
+      'after',
+      `
+Example agent.toml:
+  name = "gate-1"
+  hardware = "linux-any"
+  components = ["digits"]
+  data_dir = "/var/lib/linnet"
+  [server]
+  url = "http://fleet.example:7300"
+  [trust]
+  image_root = "/etc/linnet/image-root.json"
+  director_root = "/etc/linnet/director-root.json"
+
+A claim token (linnet device claim) is read from LINNET_CLAIM or server.claim_file at the first start.`,
+    )
+    .action(async (options: { config: string; printConfig?: true }) => {
+      const settings = agentSettings(readConfig(options.config), process.env);
+      if (options.printConfig === true) return out.result(settings, () => JSON.stringify(settings, null, 2));
+      await runAgent(settings, out);
+    });
+}
+
+function readConfig(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new Fault('config_invalid', `cannot read ${file} (${systemCode(error) ?? 'unreadable'})`, { cause: error });
+  }
+}
+
+/** Until SIGTERM or SIGINT; a second signal ends the process at once. Rejects on a bug, which ends the process with 1. */
+async function runAgent(settings: AgentSettings, out: Out): Promise<void> {
+  process.umask(PRIVATE_UMASK);
+  const log = pino({ level: settings.log_level, base: null }, pino.destination({ fd: 2, sync: true }));
+  const agent = await startAgent(settings, { clock: realClock, random: realRandom, log });
+  out.progress(`linnet agent ${agent.device} (${settings.name}) serves on ${agent.api.join(', ')}`);
+  const stopped = new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
+  });
+  try {
+    await Promise.race([stopped, agent.running]);
+  } finally {
+    await agent.close();
+  }
+}

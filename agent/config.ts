@@ -1,0 +1,84 @@
+// The agent's settings: one TOML file, environment overrides (`LINNET_AGENT__API__PORT=7311`), every mistake at once.
+// Secrets are not settings: the device's key lives in data_dir, a claim token comes from a file or LINNET_CLAIM.
+import { Type, type Static } from 'typebox';
+import { resolveSettings } from '../shared/config.js';
+import { Component, HardwareId } from '../shared/manifest.js';
+
+const strict = { additionalProperties: false } as const;
+const Path = Type.String({ minLength: 1, maxLength: 4000 });
+
+export const AgentSettings = Type.Object(
+  {
+    name: Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$', description: 'what people call this device' }),
+    hardware: HardwareId,
+    components: Type.Array(Component, { minItems: 1, maxItems: 16, description: 'what is updated here, e.g. ["digits"]' }),
+    data_dir: Path,
+    server: Type.Object(
+      {
+        url: Type.String({ pattern: '^https?://[^/]+/?$', description: 'the fleet server' }),
+        mirrors: Type.Array(Type.String({ pattern: '^(https?|file)://' }), {
+          default: [],
+          maxItems: 8,
+          description: 'where release files may be fetched first',
+        }),
+        poll_seconds: Type.Number({
+          minimum: 0.2,
+          maximum: 86_400,
+          default: 60,
+          description: 'how often to look without a hint',
+        }),
+        claim_file: Type.Optional(Path),
+        ca_file: Type.Optional(Path),
+      },
+      strict,
+    ),
+    mqtt: Type.Object(
+      {
+        url: Type.Optional(
+          Type.String({ pattern: '^mqtts?://', description: 'the broker; the fleet server says where, when left out' }),
+        ),
+      },
+      { ...strict, default: {} },
+    ),
+    trust: Type.Object(
+      {
+        image_root: Path,
+        director_root: Path,
+      },
+      strict,
+    ),
+    api: Type.Object(
+      {
+        host: Type.String({ default: '127.0.0.1' }),
+        port: Type.Integer({ minimum: 0, maximum: 65_535, default: 7310 }),
+        socket: Type.Optional(Path),
+      },
+      { ...strict, default: {} },
+    ),
+    runtime: Type.Object(
+      {
+        intra_op_threads: Type.Integer({ minimum: 1, maximum: 64, default: 1 }),
+        shadow_sample: Type.Number({
+          minimum: 0,
+          maximum: 1,
+          default: 1,
+          description: 'share of live requests that both models answer during a trial',
+        }),
+      },
+      { ...strict, default: {} },
+    ),
+    telemetry: Type.Object(
+      {
+        spool_max_bytes: Type.Integer({ minimum: 64 * 1024, maximum: 1024 * 1024 * 1024, default: 8 * 1024 * 1024 }),
+      },
+      { ...strict, default: {} },
+    ),
+    log_level: Type.Enum(['debug', 'info', 'warn', 'error', 'silent'], { default: 'info' }),
+  },
+  strict,
+);
+export type AgentSettings = Static<typeof AgentSettings>;
+
+export function agentSettings(toml: string, env: Readonly<Record<string, string | undefined>>): AgentSettings {
+  return resolveSettings(AgentSettings, toml, 'agent', env);
+}

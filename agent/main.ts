@@ -1,0 +1,306 @@
+// The device agent's composition root: it makes the real ports, ties update/, runtime/ and telemetry/ together, and keeps
+// three loops: what is wanted (orders), what is true (one update machine a component), what is told (telemetry). It
+// serves what is installed and proven before it talks to anybody; a server that never answers changes nothing of that.
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { bounds } from '../shared/bounds.js';
+import { Fault, isFault, reason, systemCode } from '../shared/faults.js';
+import { backoff, type Clock, type Log, type Random } from '../shared/ports.js';
+import { DEVICE_SCHEME } from '../shared/protocol/device-api.js';
+import { makeDeviceToken } from '../shared/signing.js';
+import type { AgentSettings } from './config.js';
+import { deviceIdentity, enrol, type DeviceIdentity } from './enrol.js';
+import { NodeDisk } from './node/disk.js';
+import { HttpFetcher } from './node/fetcher.js';
+import { MqttLink } from './node/link.js';
+import { Orders, Pacer } from './orders.js';
+import type { Disk, Reporter } from './ports.js';
+import { Door } from './runtime/door.js';
+import { Engine } from './runtime/engine.js';
+import { compiledChild } from './runtime/host.js';
+import { HealthCollector, InferenceStats, realSensors } from './telemetry/collect.js';
+import { TelemetryReporter } from './telemetry/reporter.js';
+import { Spool } from './telemetry/spool.js';
+import { MetadataClient } from './update/metadata.js';
+import { Updater } from './update/updater.js';
+
+export interface AgentWorld {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** The disk under the update machine; a test passes one that fails. */
+  readonly disk?: Disk;
+  /** Path of the compiled model process, where it is not beside this file. */
+  readonly childPath?: string;
+}
+
+export interface Agent {
+  readonly device: string;
+  /** Where the local inference API listens. */
+  readonly api: readonly string[];
+  /** Rejects when a bug ends a loop; never resolves before `close`. */
+  readonly running: Promise<void>;
+  close(): Promise<void>;
+}
+
+const TOKEN_REUSE_MS = 60_000;
+const VERSION = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+
+export async function startAgent(settings: AgentSettings, world: AgentWorld): Promise<Agent> {
+  const parts = await compose(settings, world);
+  const { updaters, door, log } = parts;
+  for (const updater of updaters) await updater.start();
+  const { tcp, unix } = await door.listen();
+  const api = [...(tcp === null ? [] : [`http://${tcp.host}:${tcp.port}`]), ...(unix === null ? [] : [`unix:${unix}`])];
+  log.info({ device: parts.identity.id, api }, 'agent is up');
+  const loops = new Loops(parts);
+  return { device: parts.identity.id, api, running: loops.run(), close: () => loops.close() };
+}
+
+interface Parts {
+  readonly settings: AgentSettings;
+  readonly world: AgentWorld;
+  readonly log: Log;
+  readonly identity: DeviceIdentity;
+  readonly token: () => string;
+  readonly fetcher: HttpFetcher;
+  readonly metadata: MetadataClient;
+  readonly spool: Spool;
+  readonly reporter: SpoolingReporter;
+  readonly engines: ReadonlyMap<string, Engine>;
+  readonly stats: InferenceStats;
+  readonly updaters: readonly Updater[];
+  readonly door: Door;
+}
+
+/** Reports go to the spool from the first moment, and hurry the sender once there is one. */
+class SpoolingReporter implements Reporter {
+  sender: TelemetryReporter | null = null;
+  constructor(private readonly spool: Spool) {}
+
+  report: Reporter['report'] = (kind, body) => {
+    if (this.sender === null) this.spool.append(kind, body);
+    else this.sender.report(kind, body);
+  };
+}
+
+async function compose(settings: AgentSettings, world: AgentWorld): Promise<Parts> {
+  const { clock, random } = world;
+  const dataDir = resolve(settings.data_dir);
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const disk = world.disk ?? new NodeDisk();
+  const spool = new Spool(join(dataDir, 'spool.sqlite'), {
+    maxBytes: settings.telemetry.spool_max_bytes,
+    clock,
+    random,
+    log: world.log,
+  });
+  const reporter = new SpoolingReporter(spool);
+  const identity = await deviceIdentity(disk, dataDir, random);
+  const log = world.log.child({ device: identity.id, name: settings.name });
+  const token = tokens(identity, clock, random);
+  const fetcher = new HttpFetcher({
+    server: settings.server.url,
+    mirrors: settings.server.mirrors,
+    clock,
+    authorization: () => `${DEVICE_SCHEME} ${token()}`,
+    ...caOf(settings),
+  });
+  const metadata = new MetadataClient({
+    disk,
+    fetcher,
+    clock,
+    folder: join(dataDir, 'trust'),
+    device: { id: identity.id, hardware: settings.hardware },
+    imageRoot: provisioned(settings.trust.image_root),
+    directorRoot: provisioned(settings.trust.director_root),
+  });
+  await metadata.load();
+  const stats = new InferenceStats({ reporter, clock });
+  const engines = new Map(
+    settings.components.map((component) => [component, engineOf(component, settings, world, dataDir, stats)]),
+  );
+  const resources = { memoryAvailableBytes: async () => (await realSensors.memory()).available };
+  const updaters = settings.components.map((component) => {
+    const runtime = engines.get(component);
+    if (runtime === undefined) throw new Error(`no engine for ${component}`);
+    return new Updater(component, settings.hardware, join(dataDir, 'components', component), {
+      disk,
+      fetcher,
+      runtime,
+      resources,
+      reporter,
+      clock,
+      random,
+      log,
+      ring: () => metadata.releaseRing(),
+      fetchEnvelope: (order) => metadata.fetchEnvelope(order),
+    });
+  });
+  const door = new Door({
+    engines,
+    clock,
+    log,
+    version: VERSION,
+    tcp: { host: settings.api.host, port: settings.api.port },
+    ...(settings.api.socket === undefined ? {} : { unix: resolve(settings.api.socket) }),
+  });
+  return { settings, world, log, identity, token, fetcher, metadata, spool, reporter, engines, stats, updaters, door };
+}
+
+function engineOf(component: string, settings: AgentSettings, world: AgentWorld, dataDir: string, stats: InferenceStats): Engine {
+  return new Engine({
+    component,
+    clock: world.clock,
+    random: world.random,
+    log: world.log.child({ component }),
+    home: join(dataDir, 'hosts', component),
+    childPath: world.childPath ?? compiledChild,
+    threads: settings.runtime.intra_op_threads,
+    shadowSample: settings.runtime.shadow_sample,
+    onAnswer: (answer) => stats.take(answer),
+  });
+}
+
+/** A token serves several requests within its life, so that a poll does not sign each time. */
+function tokens(identity: DeviceIdentity, clock: Clock, random: Random): () => string {
+  let known: { token: string; at: number } | null = null;
+  return () => {
+    const now = clock.now();
+    if (known === null || Math.abs(now - known.at) > TOKEN_REUSE_MS)
+      known = { token: makeDeviceToken(identity.id, identity.key, now, random.bytes(32)), at: now };
+    return known.token;
+  };
+}
+
+function provisioned(path: string): Uint8Array {
+  try {
+    return new Uint8Array(readFileSync(path));
+  } catch (error) {
+    throw new Fault(
+      'config_invalid',
+      `cannot read the trusted root ${path} (${systemCode(error) ?? 'unreadable'}): copy it from the trust/ folder that \`linnet repo init\` made`,
+      { cause: error },
+    );
+  }
+}
+
+function caOf(settings: AgentSettings): { ca?: Uint8Array } {
+  return settings.server.ca_file === undefined ? {} : { ca: provisioned(settings.server.ca_file) };
+}
+
+/** The agent's life after it serves. Every loop ends when `closing` is set and its pacer is woken. */
+class Loops {
+  readonly #ordersPace: Pacer;
+  readonly #enrolPace: Pacer;
+  readonly #updatePaces: readonly Pacer[];
+  readonly #health: HealthCollector;
+  #closing = false;
+  #link: MqttLink | null = null;
+  #ended: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly parts: Parts) {
+    const { clock } = parts.world;
+    this.#ordersPace = new Pacer(clock);
+    this.#enrolPace = new Pacer(clock);
+    this.#updatePaces = parts.updaters.map(() => new Pacer(clock));
+    this.#health = new HealthCollector({
+      reporter: parts.reporter,
+      spoolStats: () => parts.spool.stats(),
+      folder: resolve(parts.settings.data_dir),
+      clock,
+      log: parts.log,
+    });
+  }
+
+  run(): Promise<void> {
+    this.#health.start();
+    this.parts.stats.start();
+    const all = [
+      this.#belong(),
+      ...this.parts.updaters.map((updater, at) => this.#update(updater, this.#updatePaces[at] as Pacer)),
+    ];
+    this.#ended = Promise.allSettled(all);
+    return Promise.all(all).then(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    for (const pace of [this.#ordersPace, this.#enrolPace, ...this.#updatePaces]) pace.wake();
+    this.#health.stop();
+    await this.parts.door.close();
+    this.parts.stats.stop();
+    for (const engine of this.parts.engines.values()) await engine.stop();
+    await this.#ended;
+    await this.parts.reporter.sender?.stop();
+    await this.#link?.close();
+    this.parts.spool.close();
+  }
+
+  /** Enrols, connects, then looks for orders for ever. */
+  async #belong(): Promise<void> {
+    const port = await this.#enrolled();
+    if (port === null) return;
+    this.#connect(port);
+    const { settings, metadata, updaters, reporter, log, world } = this.parts;
+    const orders = new Orders({ refresh: () => metadata.refresh(), updaters, reporter, clock: world.clock, log });
+    while (!this.#closing) {
+      await orders.look();
+      for (const pace of this.#updatePaces) pace.wake();
+      await this.#ordersPace.wait(settings.server.poll_seconds * 1000 * (0.9 + world.random.fraction() / 5));
+    }
+  }
+
+  /** The broker's port, once the server knows this device; null when closing. */
+  async #enrolled(): Promise<number | null> {
+    const { fetcher, identity, settings, world, log } = this.parts;
+    const claim = readClaim(settings);
+    for (let tries = 1; !this.#closing; tries += 1) {
+      try {
+        const answer = await enrol(fetcher, identity, settings, claim);
+        if (answer.status === 'enrolled') return answer.mqttPort;
+        log.warn(
+          { status: answer.status },
+          answer.status === 'pending' ? 'waiting for an operator: linnet device approve' : 'the server has revoked this device',
+        );
+      } catch (error) {
+        if (!isFault(error)) throw error;
+        log.warn({ why: reason(error) }, 'cannot enrol yet');
+      }
+      await this.#enrolPace.wait(backoff(tries, bounds.stepBackoffFirstMs, settings.server.poll_seconds * 1000, world.random));
+    }
+    return null;
+  }
+
+  #connect(mqttPort: number): void {
+    const { settings, world, identity, reporter, spool, log, token } = this.parts;
+    const server = new URL(settings.server.url);
+    const url = settings.mqtt.url ?? `${server.protocol === 'https:' ? 'mqtts' : 'mqtt'}://${server.hostname}:${mqttPort}`;
+    const { clock, random } = world;
+    this.#link = new MqttLink({ url, device: identity.id, token, clock, random, log, ...caOf(settings) });
+    const sender = new TelemetryReporter({ device: identity.id, spool, link: this.#link, clock, random, log });
+    sender.onHint(() => this.#ordersPace.wake());
+    reporter.sender = sender;
+    sender.start();
+  }
+
+  async #update(updater: Updater, pace: Pacer): Promise<void> {
+    while (!this.#closing) {
+      const waitMs = await updater.tick();
+      if (waitMs > 0) await pace.wait(waitMs);
+    }
+  }
+}
+
+/** The claim token, from the environment or a file; a device that is enrolled already needs none. */
+function readClaim(settings: AgentSettings): string | null {
+  const fromEnvironment = process.env.LINNET_CLAIM;
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
+  if (settings.server.claim_file === undefined) return null;
+  try {
+    return readFileSync(settings.server.claim_file, 'utf8').trim();
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null; // Used and removed, as it should be.
+    throw new Fault('config_invalid', `cannot read claim_file ${settings.server.claim_file}`, { cause: error });
+  }
+}

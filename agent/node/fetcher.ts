@@ -1,0 +1,339 @@
+// The real Fetcher, over node:http(s) with kept-alive connections: bounded while streaming, given up when idle, resumed by
+// Range, never redirected, never decompressed. The image repository's tree may come from any mirror (`http(s)://`, or a
+// `file://` folder of the same layout), tried in order before the fleet server, whose word is the last; everything else
+// comes from the fleet server, and only the fleet server sees this device's token. What comes is proven by its reader.
+import { open as openFile } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Type } from 'typebox';
+import { bounds } from '../../shared/bounds.js';
+import { complaints, parseJson } from '../../shared/decode.js';
+import { Fault, FAULTS, isFault, isFaultCode, reason, systemCode, type FaultCode } from '../../shared/faults.js';
+import type { Clock } from '../../shared/ports.js';
+import type { Fetcher } from '../ports.js';
+
+const MIRRORED = '/repo/image/';
+const ERROR_BODY_MAX_BYTES = 8 * 1024;
+const MIRROR_REST_MS = 60_000;
+const ErrorBody = Type.Object({ error: Type.Optional(Type.String()), code: Type.Optional(Type.String()) });
+
+export interface HttpFetcherOptions {
+  /** `http(s)://host[:port]` of the fleet server. */
+  readonly server: string;
+  /** `http(s)://...` or `file:///folder`, whose paths are those of the fleet server. */
+  readonly mirrors?: readonly string[];
+  /** Value of the Authorization header for the fleet server, asked for at each request; null before enrolment. */
+  readonly authorization: () => string | null;
+  /** PEM certificates to trust instead of the system's, for https. */
+  readonly ca?: string | Uint8Array;
+  readonly clock: Clock;
+  readonly idleMs?: number;
+}
+
+interface Body {
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** Ends the transfer early. */
+  discard(): void;
+}
+
+interface Source {
+  readonly name: string;
+  /** The body from `offset` on; null when there is no such document. */
+  open(path: string, offset: number): Promise<Body | null>;
+}
+
+export class HttpFetcher implements Fetcher {
+  readonly #options: HttpFetcherOptions;
+  readonly #agents: { http: http.Agent; https: https.Agent };
+  readonly #server: HttpSource;
+  readonly #mirrors: readonly Source[];
+  /** Mirrors that failed lately, with the (monotonic) time until which the others are asked first. */
+  readonly #resting = new Map<Source, number>();
+
+  constructor(options: HttpFetcherOptions) {
+    this.#options = options;
+    const ca = options.ca === undefined ? {} : { ca: typeof options.ca === 'string' ? options.ca : Buffer.from(options.ca) };
+    this.#agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true, ...ca }) };
+    const reach = { agents: this.#agents, clock: options.clock, idleMs: options.idleMs ?? bounds.fetchIdleMs };
+    this.#server = new HttpSource(options.server, options.authorization, reach);
+    this.#mirrors = (options.mirrors ?? []).map((url) =>
+      url.startsWith('file:') ? new FolderSource(url) : new HttpSource(url, () => null, reach),
+    );
+  }
+
+  async get(path: string, maxBytes: number): Promise<Uint8Array | null> {
+    return this.#fromAny(path, async (source) => {
+      const body = await source.open(path, 0);
+      return body === null ? null : gather(body, maxBytes, `${source.name}${path}`);
+    });
+  }
+
+  async open(path: string, offset: number): Promise<AsyncIterable<Uint8Array>> {
+    const body = await this.#fromAny(path, async (source) => {
+      const found = await source.open(path, offset);
+      return found === null ? null : this.#watched(source, path, offset, found);
+    });
+    if (body === null) throw new Fault('not_found', `no source has ${path}`);
+    return body;
+  }
+
+  /** Posts JSON to the fleet server; the answer's JSON, null when it is empty. */
+  async post(path: string, body: unknown, maxBytes: number): Promise<unknown> {
+    const answer = await this.#server.request('POST', path, {}, Buffer.from(JSON.stringify(body)));
+    const status = answer.response.statusCode ?? 0;
+    if (status < 200 || status > 299) throw await refusal(answer, status, `${this.#server.name}${path}`);
+    const bytes = await gather(bodyOf(answer), maxBytes, path);
+    return bytes.length === 0 ? null : parseJson(bytes, `the answer to ${path}`);
+  }
+
+  close(): void {
+    this.#agents.http.destroy();
+    this.#agents.https.destroy();
+  }
+
+  /** The first source that has it. Faults of mirrors only mean the next one; the fleet server's answer, or fault, is the last. */
+  async #fromAny<T>(path: string, ask: (source: Source) => Promise<T | null>): Promise<T | null> {
+    if (path.startsWith(MIRRORED)) {
+      for (const mirror of this.#inOrder()) {
+        try {
+          const found = await ask(mirror);
+          if (found !== null) return found;
+        } catch (error) {
+          if (!isFault(error)) throw error;
+          this.#rest(mirror);
+        }
+      }
+    }
+    return ask(this.#server);
+  }
+
+  #inOrder(): Source[] {
+    const now = this.#options.clock.monotonic();
+    const rests = (mirror: Source): number => ((this.#resting.get(mirror) ?? 0) > now ? 1 : 0);
+    return [...this.#mirrors].sort((a, b) => rests(a) - rests(b));
+  }
+
+  #rest(source: Source): void {
+    if (source !== this.#server) this.#resting.set(source, this.#options.clock.monotonic() + MIRROR_REST_MS);
+  }
+
+  /** No file may go on for ever, and a mirror that breaks in the middle is asked last when the caller resumes. */
+  async *#watched(source: Source, path: string, offset: number, body: Body): AsyncGenerator<Uint8Array> {
+    let position = offset;
+    try {
+      for await (const chunk of body.chunks) {
+        position += chunk.length;
+        if (position > bounds.releaseFileMaxBytes) {
+          throw new Fault('file_length', `${source.name}${path} goes on after ${bounds.releaseFileMaxBytes} bytes`);
+        }
+        yield chunk;
+      }
+    } catch (error) {
+      if (isFault(error)) this.#rest(source);
+      throw error;
+    } finally {
+      body.discard();
+    }
+  }
+}
+
+interface Reach {
+  readonly agents: { http: http.Agent; https: https.Agent };
+  readonly clock: Clock;
+  readonly idleMs: number;
+}
+
+interface Answer {
+  readonly response: http.IncomingMessage;
+  readonly url: string;
+  readonly reach: Reach;
+}
+
+class HttpSource implements Source {
+  readonly name: string;
+
+  constructor(
+    base: string,
+    private readonly authorization: () => string | null,
+    private readonly reach: Reach,
+  ) {
+    this.name = base.replace(/\/+$/, '');
+  }
+
+  async open(path: string, offset: number): Promise<Body | null> {
+    const headers: http.OutgoingHttpHeaders = offset > 0 ? { range: `bytes=${offset}-` } : {};
+    const answer = await this.request('GET', path, headers, null);
+    const { response, url } = answer;
+    const range = response.headers['content-range'] ?? '';
+    switch (response.statusCode) {
+      case 200:
+        // A server may ignore Range (RFC 9110, 14.2): what was had already is skipped.
+        return bodyOf(answer, offset);
+      case 206:
+        if (range.startsWith(`bytes ${offset}-`)) return bodyOf(answer);
+        response.destroy();
+        throw new Fault('fetch_interrupted', `${url} answered the range ${range} instead of ${offset}-`);
+      case 404:
+        response.resume();
+        return null;
+      case 416:
+        response.resume();
+        if (range === `bytes */${offset}`) return { chunks: nothing(), discard: () => {} };
+        throw new Fault('fetch_interrupted', `${url} has no bytes from ${offset} on (${range})`);
+      default:
+        throw await refusal(answer, response.statusCode ?? 0, url);
+    }
+  }
+
+  /** Resolves at the answer's head. A kept-alive connection that the other side had closed meanwhile is replaced once. */
+  async request(method: string, path: string, headers: http.OutgoingHttpHeaders, body: Buffer | null): Promise<Answer> {
+    const first = await this.#try(method, path, headers, body);
+    const last = first === 'stale' ? await this.#try(method, path, { ...headers, connection: 'close' }, body) : first;
+    if (last === 'stale') throw new Fault('server_unreachable', `${this.name} closes every connection`);
+    return last;
+  }
+
+  #try(method: string, path: string, extra: http.OutgoingHttpHeaders, body: Buffer | null): Promise<Answer | 'stale'> {
+    const url = this.name + path;
+    const token = this.authorization();
+    const headers = {
+      ...extra,
+      ...(token === null ? {} : { authorization: token }),
+      ...(body === null ? {} : { 'content-type': 'application/json', 'content-length': body.length }),
+    };
+    const secure = url.startsWith('https:');
+    return new Promise((resolve, reject) => {
+      const agent = secure ? this.reach.agents.https : this.reach.agents.http;
+      const request = (secure ? https : http).request(url, {
+        method,
+        headers,
+        ...(extra.connection === 'close' ? {} : { agent }),
+      });
+      const cancel = this.reach.clock.after(this.reach.idleMs, () => {
+        request.destroy(new Fault('server_unreachable', `${url} did not answer within ${this.reach.idleMs} ms`));
+      });
+      request.once('response', (response) => {
+        cancel();
+        resolve({ response, url, reach: this.reach });
+      });
+      request.on('error', (error) => {
+        cancel();
+        if (request.reusedSocket && (systemCode(error) === 'ECONNRESET' || systemCode(error) === 'EPIPE'))
+          return resolve('stale');
+        reject(isFault(error) ? error : new Fault('server_unreachable', `${url}: ${error.message}`, { cause: error }));
+      });
+      request.end(body ?? undefined);
+    });
+  }
+}
+
+/** A folder (a USB stick, a mounted share) with the layout of the repository's URLs. */
+class FolderSource implements Source {
+  readonly name: string;
+  readonly #folder: string;
+
+  constructor(url: string) {
+    this.name = url.replace(/\/+$/, '');
+    this.#folder = fileURLToPath(url);
+  }
+
+  async open(path: string, offset: number): Promise<Body | null> {
+    if (path.split(/[\\/]/).includes('..')) throw new Fault('not_found', `${path} leaves the folder`);
+    try {
+      const file = await openFile(join(this.#folder, path), 'r');
+      const stream = file.createReadStream({ start: offset, highWaterMark: bounds.fetchChunkBytes });
+      return { chunks: faulted(stream, this.name + path), discard: () => stream.destroy() };
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return null;
+      throw new Fault('server_unreachable', `${this.name}${path}: ${reason(error)}`, { cause: error });
+    }
+  }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
+
+async function* faulted(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (error) {
+    throw isFault(error) ? error : new Fault('fetch_interrupted', `${name}: ${reason(error)}`, { cause: error });
+  }
+}
+
+function bodyOf(answer: Answer, skip = 0): Body {
+  return { chunks: streamOf(answer, skip), discard: () => answer.response.destroy() };
+}
+
+/** The body's chunks after `skip` bytes. The idle clock runs only while a chunk is awaited: a slow reader is not a slow server. */
+async function* streamOf({ response, url, reach }: Answer, skip: number): AsyncGenerator<Uint8Array> {
+  let left = skip;
+  const chunks = response[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
+  try {
+    for (;;) {
+      const cancel = reach.clock.after(reach.idleMs, () => {
+        response.destroy(new Fault('fetch_interrupted', `${url} sent nothing for ${reach.idleMs} ms`));
+      });
+      const { value, done } = await chunks.next().finally(cancel);
+      if (done === true) break;
+      const dropped = Math.min(left, value.length);
+      left -= dropped;
+      if (dropped < value.length) yield value.subarray(dropped);
+    }
+  } catch (error) {
+    throw isFault(error) ? error : new Fault('fetch_interrupted', `${url}: ${reason(error)}`, { cause: error });
+  } finally {
+    if (!response.complete) response.destroy();
+  }
+  if (!response.complete) throw new Fault('fetch_interrupted', `${url} ended too early`);
+  if (left > 0) throw new Fault('fetch_interrupted', `${url} is ${left} bytes shorter than what was had already`);
+}
+
+async function gather(body: Body, maxBytes: number, name: string): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of body.chunks) {
+      length += chunk.length;
+      if (length > maxBytes) throw new Fault('metadata_too_large', `${name} has more than ${maxBytes} bytes`);
+      pieces.push(chunk);
+    }
+  } catch (error) {
+    body.discard();
+    throw error;
+  }
+  return new Uint8Array(Buffer.concat(pieces));
+}
+
+/** The Fault that an error answer means. A refusal that the server names by code keeps that code; its words are kept always. */
+async function refusal(answer: Answer, status: number, name: string): Promise<Fault> {
+  const { error, code } = await errorBody(answer);
+  const words = [`${name} answered ${status}`, error, code === undefined ? undefined : `(${code})`]
+    .filter((part) => part !== undefined)
+    .join(' ');
+  if (status >= 400 && status < 500 && code !== undefined && isFaultCode(code) && FAULTS[code].kind === 'refused')
+    return new Fault(code, words);
+  return new Fault(codeOf(status), words);
+}
+
+function codeOf(status: number): FaultCode {
+  if (status === 401) return 'auth_missing';
+  if (status === 403) return 'auth_denied';
+  if (status === 404 || status === 410) return 'not_found';
+  if (status === 409) return 'conflict';
+  if (status === 408 || status === 429) return 'server_unreachable';
+  if (status >= 400 && status < 500) return 'message_undecodable';
+  // 5xx: in trouble. 1xx and 3xx: not the server that was meant; a redirect is never followed, it could lead anywhere.
+  return 'server_unreachable';
+}
+
+async function errorBody(answer: Answer): Promise<{ error?: string; code?: string }> {
+  try {
+    const value = parseJson(await gather(bodyOf(answer), ERROR_BODY_MAX_BYTES, answer.url), 'an error answer');
+    return complaints(ErrorBody, value).length === 0 ? (value as { error?: string; code?: string }) : {};
+  } catch (error) {
+    if (isFault(error)) return {}; // Not ours, too long or cut short: the status says enough.
+    throw error;
+  }
+}

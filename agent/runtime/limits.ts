@@ -1,0 +1,23 @@
+// The bounds that the runtime obeys, as one value that may be narrowed by constructor, so that a test of a ten-second bound
+// need not take ten seconds. Production code never passes anything else than shared/bounds.ts.
+import { bounds } from '../../shared/bounds.js';
+
+type Named =
+  | 'hostStartMs'
+  | 'hostRunMs'
+  | 'hostDrainMs'
+  | 'hostFrameMaxBytes'
+  | 'hostRestartBackoffFirstMs'
+  | 'hostRestartBackoffMaxMs'
+  | 'requestMaxBytes'
+  | 'requestHeaderMaxBytes'
+  | 'requestDeadlineMs'
+  | 'admissionQueueMaxCount'
+  | 'shadowQueueMaxCount'
+  | 'probesFileMaxBytes';
+
+export type Limits = { readonly [K in Named]: number };
+
+export function limitsWith(narrower: Partial<Limits> = {}): Limits {
+  return { ...bounds, ...narrower };
+}

@@ -1,0 +1,199 @@
+// The trial's measuring: what the release that serves answered, and, on a sample of the same live inputs, what the release it
+// replaced would have answered. Promises never to delay an answer: a pair is offered after its answer went out, waits in a
+// queue bounded by count and bytes, and is dropped when that is full. Every row of a batch counts. Judging is shared/trial.ts.
+// Without a classifier two answers agree when every element is within the release's own probe tolerance.
+import type { Clock, Random } from '../../shared/ports.js';
+import type { Release } from '../../shared/manifest.js';
+import { CONFIDENCE_BINS, emptyAnswers, type Answers, type TrialEvidence } from '../../shared/trial.js';
+import { isFault } from '../../shared/faults.js';
+import { classify, type Classified } from './classify.js';
+import { worstOf } from './difference.js';
+import type { Generation } from './generation.js';
+import { guard } from './guard.js';
+import type { Limits } from './limits.js';
+import type { Tensor } from './tensor.js';
+
+interface Pair {
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  readonly bytes: number;
+}
+
+export interface TrialOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: Limits;
+  /** Share of live requests that are compared. */
+  readonly shadowSample: number;
+  /** The shadow is free again; it may have become the serving one meanwhile. */
+  readonly onCompared: () => void;
+}
+
+export class Trial {
+  readonly #current: Release;
+  readonly #options: TrialOptions;
+  readonly #since: number;
+  #shadow: Generation | null = null;
+  /** Old label index -> new label index, where both classify into the same labels. */
+  #labelOf: readonly number[] | null = null;
+  #comparable = false;
+  #queue: Pair[] = [];
+  #queueBytes = 0;
+  #served = 0;
+  #failed = 0;
+  #modelFaults = 0;
+  #pairs = 0;
+  #disagreed = 0;
+  #new: Answers | null = null;
+  #old: Answers | null = null;
+  /** Pairs that were not compared because the shadow was busy. */
+  dropped = 0;
+
+  constructor(current: Release, options: TrialOptions) {
+    this.#current = current;
+    this.#options = options;
+    this.#since = options.clock.monotonic();
+  }
+
+  /** The process of the old release; null once it is no longer wanted. What was measured stays. */
+  attach(shadow: Generation | null): void {
+    if (shadow === this.#shadow) return;
+    this.#shadow = shadow;
+    this.#queue = [];
+    this.#queueBytes = 0;
+    if (shadow === null) return;
+    this.#labelOf = sharedLabels(this.#current, shadow.installed.release);
+    this.#comparable = this.#labelOf !== null || bothUnclassified(this.#current, shadow.installed.release);
+    if (this.#labelOf !== null) {
+      this.#new ??= emptyAnswers(this.#labelOf.length);
+      this.#old ??= emptyAnswers(this.#labelOf.length);
+    }
+  }
+
+  countServed(): void {
+    this.#served += 1;
+  }
+
+  countFailed(): void {
+    this.#failed += 1;
+  }
+
+  countFault(): void {
+    this.#modelFaults += 1;
+  }
+
+  /** A live request that was answered. Cheap: it only queues. */
+  offer(inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
+    const { limits, shadowSample, random } = this.#options;
+    if (this.#shadow === null || !this.#comparable) return;
+    if (shadowSample < 1 && random.fraction() >= shadowSample) return;
+    let bytes = 0;
+    for (const { data } of inputs) bytes += data.byteLength;
+    for (const { data } of outputs) bytes += data.byteLength;
+    if (this.#queue.length >= limits.shadowQueueMaxCount || this.#queueBytes + bytes > limits.requestMaxBytes) {
+      this.dropped += 1;
+      return;
+    }
+    this.#queue.push({ inputs, outputs, bytes });
+    this.#queueBytes += bytes;
+  }
+
+  /** Runs what waits, as far as the shadow is free. Called after answers went out and when the shadow becomes free. */
+  pump(): void {
+    const shadow = this.#shadow;
+    if (shadow === null || !shadow.free) return;
+    const pair = this.#queue.shift();
+    if (pair === undefined) return;
+    this.#queueBytes -= pair.bytes;
+    void this.#compare(shadow, pair).then(() => {
+      this.pump();
+      this.#options.onCompared();
+    });
+  }
+
+  async #compare(shadow: Generation, pair: Pair): Promise<void> {
+    const { release } = shadow.installed;
+    try {
+      const inputs = guard(release.manifest.inputs, pair.inputs, this.#options.limits.requestMaxBytes);
+      const outputs = await shadow.run(inputs);
+      if (this.#shadow === shadow) this.#count(pair.outputs, outputs, release);
+    } catch (error) {
+      // The old model's own refusals and crashes say nothing about the new one: no pair.
+      if (!isFault(error)) throw error;
+    }
+  }
+
+  #count(fresh: readonly Tensor[], old: readonly Tensor[], release: Release): void {
+    const labelOf = this.#labelOf;
+    const { classifier, probes } = this.#current.manifest;
+    if (labelOf === null || classifier === null || release.manifest.classifier === null) {
+      this.#pairs += 1;
+      const worst = worstOf(fresh, old, probes.tolerance);
+      if (!worst.within) this.#disagreed += 1;
+      return;
+    }
+    const newRows = classify(classifier, fresh);
+    const oldRows = classify(release.manifest.classifier, old);
+    if (newRows === null || oldRows === null) return; // Non-finite answers of the new model are counted as failed, not here.
+    this.#pairs += newRows.length;
+    if (newRows.length !== oldRows.length) {
+      this.#disagreed += newRows.length;
+      return;
+    }
+    for (const [i, row] of newRows.entries()) {
+      const oldRow = oldRows[i] as Classified;
+      const oldIndex = labelOf[oldRow.index] as number;
+      if (row.index !== oldIndex) this.#disagreed += 1;
+      addAnswer(this.#new, row.index, row.confidence);
+      addAnswer(this.#old, oldIndex, oldRow.confidence);
+    }
+  }
+
+  evidence(): TrialEvidence {
+    return {
+      seconds: (this.#options.clock.monotonic() - this.#since) / 1000,
+      served: this.#served,
+      failed: this.#failed,
+      modelFaults: this.#modelFaults,
+      pairs: this.#pairs,
+      disagreed: this.#disagreed,
+      new: structuredClone(this.#new),
+      old: structuredClone(this.#old),
+      comparable: this.#comparable,
+    };
+  }
+}
+
+function addAnswer(answers: Answers | null, index: number, confidence: number): void {
+  if (answers === null) return;
+  const bin = Math.min(CONFIDENCE_BINS - 1, Math.floor(confidence * CONFIDENCE_BINS));
+  answers.classes[index] = (answers.classes[index] ?? 0) + 1;
+  answers.confidence[bin] = (answers.confidence[bin] ?? 0) + 1;
+  answers.confidenceSum += confidence;
+}
+
+function sharedLabels(current: Release, old: Release): number[] | null {
+  const [a, b] = [current.manifest.classifier, old.manifest.classifier];
+  if (a === null || b === null || a.labels.length !== b.labels.length || !sameInputs(current, old)) return null;
+  const indexes = b.labels.map((label) => a.labels.indexOf(label));
+  return indexes.includes(-1) || new Set(indexes).size !== indexes.length ? null : indexes;
+}
+
+function bothUnclassified(current: Release, old: Release): boolean {
+  const outputs = ({ manifest }: Release) => manifest.outputs.map(({ name, datatype }) => `${name} ${datatype}`).join();
+  return (
+    current.manifest.classifier === null &&
+    old.manifest.classifier === null &&
+    sameInputs(current, old) &&
+    outputs(current) === outputs(old)
+  );
+}
+
+function sameInputs(current: Release, old: Release): boolean {
+  const inputs = ({ manifest }: Release) =>
+    manifest.inputs
+      .map(({ name, datatype, shape }) => `${name} ${datatype} ${shape.length}`)
+      .sort()
+      .join();
+  return inputs(current) === inputs(old);
+}

@@ -1,0 +1,87 @@
+// Folders of one component: two slots (`a`, `b`), each a whole release as files, and `incoming`, where a release is
+// gathered. Nothing here is believed: `prove` opens the envelope with the release keys and hashes every file, each time a
+// release is about to be used. A slot is only ever laid out while it is the spare one.
+import { join } from 'node:path';
+import { bounds } from '../../shared/bounds.js';
+import { Fault } from '../../shared/faults.js';
+import { openRelease, type FileEntry, type Manifest } from '../../shared/manifest.js';
+import type { KeyRing } from '../../shared/signing.js';
+import type { Disk, Installed } from '../ports.js';
+import type { SlotName } from './record.js';
+
+export const ENVELOPE = 'release.dsse.json';
+
+export class Slots {
+  constructor(
+    private readonly disk: Disk,
+    private readonly folder: string,
+  ) {}
+
+  slot(name: SlotName): string {
+    return join(this.folder, 'slots', name);
+  }
+
+  incoming(digest: string): string {
+    return join(this.folder, 'incoming', digest);
+  }
+
+  partial(digest: string, file: FileEntry): string {
+    return join(this.incoming(digest), file.sha256);
+  }
+
+  /** The component's folders; made at the first start. */
+  async make(): Promise<void> {
+    for (const name of ['slots', 'incoming']) await this.disk.makeFolder(join(this.folder, name));
+  }
+
+  async prepare(digest: string): Promise<void> {
+    await this.disk.makeFolder(this.incoming(digest));
+  }
+
+  /** Removes what was gathered for every release but `keep`. */
+  async tidy(keep: string | null): Promise<void> {
+    const root = join(this.folder, 'incoming');
+    for (const name of await this.disk.list(root)) if (name !== keep) await this.disk.remove(join(root, name));
+  }
+
+  async envelope(folder: string): Promise<Uint8Array | null> {
+    return this.disk.read(join(folder, ENVELOPE), bounds.manifestMaxBytes);
+  }
+
+  /**
+   * Proof of the release in a slot, from disk: signature threshold, then schema, then length and SHA-256 of every file.
+   * Faults: signature_invalid, manifest_undecodable, file_digest, file_length (all: do not load).
+   */
+  async prove(name: SlotName, ring: KeyRing): Promise<Installed> {
+    const folder = this.slot(name);
+    const envelope = await this.envelope(folder);
+    if (envelope === null) throw new Fault('manifest_undecodable', `slot ${name} holds no release`);
+    const release = openRelease(envelope, ring);
+    await this.proveFiles(release.manifest, (file) => join(folder, file.name));
+    return { release, folder };
+  }
+
+  async proveFiles(manifest: Manifest, pathOf: (file: FileEntry) => string): Promise<void> {
+    for (const file of manifest.files) {
+      const found = await this.disk.sha256(pathOf(file));
+      if (found === null) throw new Fault('file_length', `${file.name} is missing`);
+      if (found.length !== file.length)
+        throw new Fault('file_length', `${file.name} has ${found.length} bytes, its manifest says ${file.length}`);
+      if (found.sha256 !== file.sha256)
+        throw new Fault(
+          'file_digest',
+          `${file.name} has SHA-256 ${found.sha256.slice(0, 16)}..., its manifest says ${file.sha256.slice(0, 16)}...`,
+        );
+    }
+  }
+
+  /** Lays a gathered release out in the spare slot, durable on return. May be cut anywhere and run again. */
+  async layOut(digest: string, manifest: Manifest, name: SlotName): Promise<void> {
+    const folder = this.slot(name);
+    await this.disk.remove(folder);
+    await this.disk.makeFolder(folder);
+    for (const file of manifest.files) await this.disk.link(this.partial(digest, file), join(folder, file.name));
+    await this.disk.link(join(this.incoming(digest), ENVELOPE), join(folder, ENVELOPE));
+    await this.disk.syncFolder(folder);
+  }
+}

@@ -1,0 +1,69 @@
+// What a command prints, and where: the result on stdout (human by default, one JSON value with --json), progress and
+// hints on stderr, so that a pipe gets the result alone. Exit codes: 0 done, 1 bug, 2 usage, 3 refused, 4 the world
+// failed (try again), 5 bounds reached, 6 the command ran but the answer is bad news (a reverted rollout, a failed check).
+import { Fault, reason, type FaultKind } from '../../shared/faults.js';
+
+export const EXIT = { done: 0, bug: 1, usage: 2, refused: 3, flaked: 4, spent: 5, badNews: 6 } as const;
+const EXIT_OF_KIND: Readonly<Record<FaultKind, number>> = { refused: EXIT.refused, flaked: EXIT.flaked, spent: EXIT.spent };
+
+export interface Output {
+  readonly json: boolean;
+  /** One line of human text on stdout; silent with --json. */
+  line(text: string): void;
+  /** The result: as JSON with --json, else what `human` makes of it. */
+  result(value: unknown, human: () => string): void;
+  /** One of several results in a row, for commands that watch: with --json one JSON object a line (NDJSON), else silent. */
+  event(value: unknown): void;
+  /** Progress on stderr; silent with --json. */
+  progress(text: string): void;
+}
+
+export interface Streams {
+  out(text: string): void;
+  err(text: string): void;
+}
+
+export function makeOutput(json: boolean, streams: Streams): Output {
+  return {
+    json,
+    line: (text) => {
+      if (!json) streams.out(`${text}\n`);
+    },
+    result: (value, human) => streams.out(json ? `${JSON.stringify(value, null, 2)}\n` : `${human()}\n`),
+    event: (value) => {
+      if (json) streams.out(`${JSON.stringify(value)}\n`);
+    },
+    progress: (text) => {
+      if (!json) streams.err(`${text}\n`);
+    },
+  };
+}
+
+/** Prints an error (as JSON on stdout with --json, so that a machine needs one stream) and returns the exit code. */
+export function printError(error: unknown, json: boolean, streams: Streams): number {
+  if (error instanceof Fault) {
+    const body = { error: error.detail, code: error.code, kind: error.kind, todo: error.entry.todo };
+    if (json) streams.out(`${JSON.stringify(body, null, 2)}\n`);
+    else
+      streams.err(`error: ${error.detail}\n  code: ${error.code} (${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`);
+    return error.code === 'usage' ? EXIT.usage : EXIT_OF_KIND[error.kind];
+  }
+  const words = reason(error);
+  if (json)
+    streams.out(`${JSON.stringify({ error: words, code: 'internal', kind: 'bug', todo: 'Report it with the log.' }, null, 2)}\n`);
+  else streams.err(`linnet has a bug: ${words}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`);
+  return EXIT.bug;
+}
+
+/** Rows as an aligned table; the first row is the head. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}

@@ -1,0 +1,271 @@
+// Chooses what becomes int8, before any number is known: which nodes, which values carry a scale, which share one, which
+// Relu/Clip vanish into their producer. Pure: a graph in, a plan out. Three kinds of node are chosen:
+//   weighted  Conv, Gemm, MatMul with constant float32 weights: the reason for the exercise
+//   joined    operators with an int8 kernel of their own (Add, Mul, Concat, pools): only between values that are int8 anyway
+//   direct    operators that only move values (MaxPool, Reshape, ...): their result shares its source's scale
+// A joined or direct node is chosen only when an int8 node reads its result, so a float tail stays float; so does the result of
+// a last Gemm or MatMul. Everything else stays float, and the plan says why for each Conv, Gemm and MatMul.
+// Source: onnxruntime quantize_static (qdq_quantizer.py); it differs where said: quantize_static also quantizes values that no
+// int8 node makes or reads, and graph outputs.
+import {
+  ElementType,
+  Wiring,
+  allNodes,
+  dimsOf,
+  elementTypeName,
+  floatAttribute,
+  intAttribute,
+  stringAttribute,
+  subgraphsOf,
+  tensorData,
+} from '../onnx.js';
+import type { GraphProto, NodeProto, TensorProto } from '../onnx.js';
+
+export const WEIGHTED_OPS = ['Conv', 'Gemm', 'MatMul'] as const;
+export const JOINED_OPS = ['Add', 'Mul', 'Concat', 'AveragePool', 'GlobalAveragePool'] as const;
+const DIRECT_OPS = [
+  'MaxPool',
+  'Reshape',
+  'Flatten',
+  'Transpose',
+  'Squeeze',
+  'Unsqueeze',
+  'Slice',
+  'Gather',
+  'Split',
+  'Resize',
+] as const;
+
+export interface WeightedNode {
+  kind: 'weighted';
+  node: NodeProto;
+  input: string;
+  weight: TensorProto;
+  /** Channel axis of the weights; undefined: one scale for all. */
+  axis: number | undefined;
+  bias: TensorProto | undefined;
+}
+
+export type ChosenNode = WeightedNode | { kind: 'joined' | 'direct'; node: NodeProto };
+
+/** A value with a scale. `madeInt8`: an int8 node writes it; otherwise it is float and only its int8 readers see codes. */
+export interface ScaledValue {
+  name: string;
+  madeInt8: boolean;
+  /** The value whose scale this one shares; itself when it has its own. */
+  scaleOf: string;
+  /** Bounds of the Clip that vanished into its producer, for a value that calibration never saw move. */
+  clip?: { min: number; max: number };
+}
+
+export interface FloatNode {
+  node: string;
+  op: string;
+  why: string;
+}
+
+export interface Plan {
+  chosen: Map<NodeProto, ChosenNode>;
+  values: Map<string, ScaledValue>;
+  /** Relu/Clip nodes that vanish: their producer writes their output. */
+  folded: Map<NodeProto, NodeProto>;
+  /** Conv, Gemm and MatMul nodes that stay float. */
+  floats: FloatNode[];
+}
+
+export interface PlanOptions {
+  /** Operator types that may be joined. */
+  joined: readonly string[];
+  /** Names of nodes to leave float. */
+  exclude: readonly string[];
+  perChannel: boolean;
+}
+
+function isFloat(tensor: TensorProto | undefined): tensor is TensorProto {
+  return tensor?.dataType === ElementType.float32 && tensorData(tensor) !== undefined;
+}
+
+class Planner {
+  readonly wiring: Wiring;
+  readonly plan: Plan = { chosen: new Map(), values: new Map(), folded: new Map(), floats: [] };
+
+  constructor(
+    private readonly graph: GraphProto,
+    private readonly options: PlanOptions,
+  ) {
+    this.wiring = new Wiring(graph);
+  }
+
+  private weightProblem(name: string, role: string): string | undefined {
+    const tensor = this.wiring.initializers.get(name);
+    if (!tensor) return `its ${role} '${name}' is computed, not constant`;
+    const type = elementTypeName(tensor.dataType);
+    if (type !== 'float32') return `its ${role} '${name}' is ${type}, not float32`;
+    return isFloat(tensor) ? undefined : `its ${role} '${name}' is stored outside the file`;
+  }
+
+  /** Either the weighted node, or why it must stay float. */
+  private weighted(node: NodeProto): WeightedNode | string {
+    const [input = '', weightName = '', biasName = ''] = node.input ?? [];
+    const op = node.opType;
+    if (op === 'MatMul' && this.wiring.initializers.has(input)) return `its weights '${input}' are on the left, not on the right`;
+    const problem = this.weightProblem(weightName, 'weight');
+    if (problem) return problem;
+    if (this.wiring.initializers.has(input)) return 'its input is constant';
+    const biasProblem = biasName === '' ? undefined : this.weightProblem(biasName, 'bias');
+    if (biasProblem) return biasProblem;
+    const weight = this.wiring.initializers.get(weightName)!;
+    const bias = biasName === '' ? undefined : this.wiring.initializers.get(biasName)!;
+    const rank = dimsOf(weight).length;
+    let axis: number | undefined = 0;
+    if (op === 'MatMul') axis = rank === 2 ? 1 : undefined;
+    if (op === 'Gemm') {
+      if (intAttribute(node, 'transA', 0) !== 0) return 'it transposes its input (transA)';
+      const beta = bias ? floatAttribute(node, 'beta', 1) : 1;
+      if (floatAttribute(node, 'alpha', 1) !== 1 || beta !== 1) return 'its alpha or beta is not 1';
+      axis = intAttribute(node, 'transB', 0) !== 0 ? 0 : 1;
+      const outputs = dimsOf(weight)[axis]!;
+      const held = bias ? (tensorData(bias)?.length ?? 0) : outputs;
+      if (held !== outputs && held !== 1) return `its bias has ${held} values for ${outputs} outputs`;
+    }
+    return { kind: 'weighted', node, input, weight, axis: this.options.perChannel ? axis : undefined, bias };
+  }
+
+  /** Bounds of a Relu or of a Clip that an unsigned code can stand for (zero inside its bounds); undefined otherwise. */
+  private foldableBounds(node: NodeProto): { min: number; max: number } | undefined {
+    if (node.opType === 'Relu') return { min: 0, max: Infinity };
+    if (node.opType !== 'Clip') return undefined;
+    const bound = (name: string | undefined, otherwise: number): number | undefined => {
+      if (!name) return otherwise;
+      const tensor = this.wiring.initializers.get(name);
+      return isFloat(tensor) ? Number(tensorData(tensor)![0]) : undefined;
+    };
+    const min = bound(node.input?.[1], -Infinity);
+    const max = bound(node.input?.[2], Infinity);
+    return min !== undefined && max !== undefined && min <= 0 && max >= 0 ? { min, max } : undefined;
+  }
+
+  /** Marks what an int8 node writes; a Relu or Clip that alone reads it vanishes. */
+  private written(node: NodeProto): void {
+    const output = node.output![0]!;
+    const readers = this.wiring.readers(output);
+    const only = readers.length === 1 && !this.wiring.outputs.has(output) ? readers[0]! : undefined;
+    const clip = only && this.foldableBounds(only);
+    if (only && clip) {
+      this.plan.folded.set(only, node);
+      const name = only.output![0]!;
+      this.plan.values.set(name, { name, madeInt8: true, scaleOf: name, clip });
+    } else {
+      this.plan.values.set(output, { name: output, madeInt8: true, scaleOf: output });
+    }
+  }
+
+  private chooseWeighted(): void {
+    for (const node of this.graph.node ?? []) {
+      for (const inner of subgraphsOf(node)) {
+        for (const deep of allNodes(inner)) {
+          if (!(WEIGHTED_OPS as readonly string[]).includes(deep.opType ?? '')) continue;
+          const why = `it is inside a branch of '${node.name}' (${node.opType})`;
+          this.plan.floats.push({ node: deep.name || deep.output?.[0] || '', op: deep.opType!, why });
+        }
+      }
+      if (!(WEIGHTED_OPS as readonly string[]).includes(node.opType ?? '')) continue;
+      const found = this.options.exclude.includes(node.name!) ? 'it is excluded by name' : this.weighted(node);
+      if (typeof found === 'string') this.plan.floats.push({ node: node.name!, op: node.opType!, why: found });
+      else this.plan.chosen.set(node, found);
+    }
+    for (const choice of this.plan.chosen.values()) {
+      if (choice.kind !== 'weighted') continue;
+      this.written(choice.node);
+    }
+    for (const choice of this.plan.chosen.values()) {
+      if (choice.kind !== 'weighted' || this.plan.values.has(choice.input)) continue;
+      this.plan.values.set(choice.input, { name: choice.input, madeInt8: false, scaleOf: choice.input });
+    }
+  }
+
+  private canJoin(node: NodeProto): boolean {
+    if (!this.options.joined.includes(node.opType ?? '') || this.options.exclude.includes(node.name!)) return false;
+    const inputs = node.input ?? [];
+    const constants = inputs.filter((name) => this.wiring.initializers.has(name));
+    const others = inputs.filter((name) => !this.wiring.initializers.has(name));
+    if (node.opType === 'AveragePool' && intAttribute(node, 'ceil_mode', 0) !== 0) return false;
+    return (
+      others.length > 0 &&
+      others.every((name) => this.plan.values.has(name)) &&
+      constants.every((name) => isFloat(this.wiring.initializers.get(name)))
+    );
+  }
+
+  private canPass(node: NodeProto): boolean {
+    if (!(DIRECT_OPS as readonly string[]).includes(node.opType ?? '') || this.options.exclude.includes(node.name!)) return false;
+    if (node.opType === 'Resize' && stringAttribute(node, 'mode', 'nearest') !== 'nearest') return false;
+    if (node.opType === 'MaxPool' && (node.output ?? []).length > 1) return false;
+    return this.plan.values.has(node.input?.[0] ?? '');
+  }
+
+  /** In graph order, so that a chain of joined and direct nodes is followed from its int8 source. */
+  private spread(): void {
+    for (const node of this.graph.node ?? []) {
+      if (this.plan.folded.has(node) || this.plan.chosen.has(node)) continue;
+      if (this.canJoin(node)) {
+        this.plan.chosen.set(node, { kind: 'joined', node });
+        this.written(node);
+      } else if (this.canPass(node)) {
+        this.plan.chosen.set(node, { kind: 'direct', node });
+        const { scaleOf } = this.plan.values.get(node.input![0]!)!;
+        for (const name of node.output ?? []) this.plan.values.set(name, { name, madeInt8: true, scaleOf });
+      }
+    }
+  }
+
+  private effectiveOutputs(node: NodeProto): string[] {
+    const fold = [...this.plan.folded].find(([, producer]) => producer === node)?.[0];
+    return (fold ?? node).output ?? [];
+  }
+
+  private hasInt8Reader(names: string[]): boolean {
+    return names.some((name) =>
+      this.wiring.readers(name).some((reader) => {
+        const choice = this.plan.chosen.get(reader);
+        return choice !== undefined && (choice.kind !== 'weighted' || choice.input === name);
+      }),
+    );
+  }
+
+  /** From the end back: an int8 result that no int8 node reads goes back to float; a Conv's cannot. */
+  private freeTail(): void {
+    for (const node of [...(this.graph.node ?? [])].reverse()) {
+      const choice = this.plan.chosen.get(node);
+      if (!choice || node.opType === 'Conv') continue;
+      const outputs = this.effectiveOutputs(node);
+      if (this.hasInt8Reader(outputs)) continue;
+      for (const name of outputs) this.plan.values.delete(name);
+      for (const [fold, producer] of this.plan.folded) if (producer === node) this.plan.folded.delete(fold);
+      if (choice.kind !== 'weighted') this.plan.chosen.delete(node);
+    }
+  }
+
+  /** A value whose int8 writer went back to float, but which an int8 node still reads, and sources that are gone. */
+  private settleValues(): void {
+    for (const [name, value] of this.plan.values) {
+      const producer = this.wiring.producer.get(name);
+      const writer = producer && (this.plan.folded.get(producer) ?? producer);
+      if (value.madeInt8 && (!writer || !this.plan.chosen.has(writer))) value.madeInt8 = false;
+      if (!this.plan.values.has(value.scaleOf)) value.scaleOf = name;
+    }
+  }
+
+  make(): Plan {
+    this.chooseWeighted();
+    this.spread();
+    this.freeTail();
+    this.settleValues();
+    return this.plan;
+  }
+}
+
+/** The graph must be prepared (prepare.ts): operator set >= 13, unique node names, nodes in topological order. */
+export function planQuantization(graph: GraphProto, options: PlanOptions): Plan {
+  return new Planner(graph, options).make();
+}

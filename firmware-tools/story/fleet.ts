@@ -1,0 +1,140 @@
+// A whole fleet on one machine, set up through the same commands that a person would type: keys and repositories, the
+// server, claims, and agents with a folder and a configuration of their own.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Processes, freePort } from './processes.js';
+import { modelReady } from './traffic.js';
+
+const SERVER_PORT = 7300;
+const MQTT_PORT = 7301;
+const FIRST_API_PORT = 7310;
+export const HARDWARE = 'linux-any';
+
+/** Two canaries and three more, so that a canary wave, half, and the whole fleet are three different sets. */
+const DEVICES = [
+  { name: 'gate-1', group: 'canary' },
+  { name: 'gate-2', group: 'canary' },
+  { name: 'hall-1', group: 'fleet' },
+  { name: 'hall-2', group: 'fleet' },
+  { name: 'hall-3', group: 'fleet' },
+] as const;
+
+export interface StoryDevice {
+  readonly name: string;
+  readonly group: string;
+  readonly port: number;
+}
+
+export interface StoryFleet {
+  readonly url: string;
+  readonly tokenFile: string;
+  readonly devices: readonly StoryDevice[];
+  /** Flags of every command that talks to the server. */
+  readonly connection: readonly string[];
+}
+
+const WAIT_STEP_MS = 200;
+
+/** Asks until the answer is true; throws with `what` after `limitMs`. */
+export async function until(what: string, limitMs: number, ask: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + limitMs;
+  while (!(await ask())) {
+    if (performance.now() > end) throw new Error(`gave up after ${limitMs / 1000} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, WAIT_STEP_MS));
+  }
+}
+
+async function healthy(url: string): Promise<boolean> {
+  try {
+    return (await fetch(`${url}/healthz`)).ok;
+  } catch (error) {
+    if (error instanceof TypeError) return false; // Connection refused: not up yet.
+    throw error;
+  }
+}
+
+export async function startServer(root: string, processes: Processes): Promise<Omit<StoryFleet, 'devices'>> {
+  await processes.linnet(['repo', 'init', '--out', join(root, 'repo')]);
+  const port = await freePort(SERVER_PORT);
+  const config = join(root, 'server.toml');
+  writeFileSync(
+    config,
+    [
+      `data_dir = "${join(root, 'server')}"`,
+      `repository = "${join(root, 'repo', 'server')}"`,
+      'silent_after_seconds = 30',
+      '[http]',
+      'host = "127.0.0.1"',
+      `port = ${port}`,
+      '[mqtt]',
+      'host = "127.0.0.1"',
+      `port = ${await freePort(MQTT_PORT)}`,
+      '',
+    ].join('\n'),
+  );
+  const tokenFile = join(root, 'admin.token');
+  await processes.linnet(['server', 'init', '--config', config, '--token-out', tokenFile]);
+  processes.daemon('server', ['server', '--config', config]);
+  const url = `http://127.0.0.1:${port}`;
+  await until('the fleet server answers', 30_000, () => healthy(url));
+  return { url, tokenFile, connection: ['--server', url, '--token-file', tokenFile] };
+}
+
+export async function startAgents(root: string, processes: Processes, server: Omit<StoryFleet, 'devices'>): Promise<StoryFleet> {
+  const claims = new Map<string, string>();
+  for (const group of ['canary', 'fleet']) {
+    const uses = DEVICES.filter((device) => device.group === group).length;
+    const { claim } = await processes.linnet<{ claim: string }>([
+      'device',
+      'claim',
+      '--group',
+      group,
+      '--uses',
+      String(uses),
+      ...server.connection,
+    ]);
+    claims.set(group, claim);
+  }
+  const devices: StoryDevice[] = [];
+  for (const [at, { name, group }] of DEVICES.entries()) {
+    const port = await freePort(FIRST_API_PORT + at);
+    const folder = join(root, 'devices', name);
+    mkdirSync(folder, { recursive: true });
+    const config = join(folder, 'agent.toml');
+    writeFileSync(config, agentConfig(root, server.url, name, folder, port));
+    // The claim is a secret: it goes through the environment, never into the file.
+    processes.daemon(name, ['agent', '--config', config], { LINNET_CLAIM: claims.get(group) });
+    devices.push({ name, group, port });
+  }
+  await until('all five devices are enrolled', 60_000, async () => (await enrolled(processes, server)) === DEVICES.length);
+  return { ...server, devices };
+}
+
+async function enrolled(processes: Processes, server: Omit<StoryFleet, 'devices'>): Promise<number> {
+  const devices = await processes.quiet<{ status: string }[]>(['device', 'list', ...server.connection]);
+  return devices.filter((device) => device.status === 'enrolled').length;
+}
+
+function agentConfig(root: string, url: string, name: string, folder: string, port: number): string {
+  return [
+    `name = "${name}"`,
+    `hardware = "${HARDWARE}"`,
+    'components = ["digits"]',
+    `data_dir = "${join(folder, 'data')}"`,
+    '[server]',
+    `url = "${url}"`,
+    'poll_seconds = 5',
+    '[trust]',
+    `image_root = "${join(root, 'repo', 'trust', 'image-root.json')}"`,
+    `director_root = "${join(root, 'repo', 'trust', 'director-root.json')}"`,
+    '[api]',
+    'host = "127.0.0.1"',
+    `port = ${port}`,
+    '',
+  ].join('\n');
+}
+
+export async function allReady(fleet: StoryFleet): Promise<boolean> {
+  const ready = await Promise.all(fleet.devices.map((device) => modelReady(device.port)));
+  return ready.every(Boolean);
+}

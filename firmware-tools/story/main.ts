@@ -1,0 +1,164 @@
+// `npm start`: a whole fleet on one machine and the product's promise shown on it. Everything is done through the `linnet`
+// command and the devices' local inference API, on real processes; what is claimed at the end was counted on the way.
+// With --once it exits: 0 when every part of the story happened, 1 when any did not.
+import { mkdirSync, rmSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import type { RolloutView } from '../../shared/protocol/operator-api.js';
+import { loadDigits } from '../model/digits.js';
+import { allReady, startAgents, startServer, until, type StoryFleet } from './fleet.js';
+import { Processes } from './processes.js';
+import { release, writeExampleData } from './releases.js';
+import { rollOut, writePolicy } from './rollouts.js';
+import { Traffic, type Tally } from './traffic.js';
+
+const PROJECT = fileURLToPath(new URL('../../..', import.meta.url));
+const { values: options } = parseArgs({
+  options: { once: { type: 'boolean', default: false }, dir: { type: 'string', default: join(PROJECT, '.linnet', 'demo') } },
+});
+const ROOT = resolve(options.dir);
+const REQUESTS_PER_SECOND = 25;
+const AFTERMATH_MS = 3_000;
+
+const begun = performance.now();
+const say = (text: string): void => console.log(text);
+const chapter = (text: string): void => say(`\n[${((performance.now() - begun) / 1000).toFixed(0).padStart(3)} s] ${text}`);
+
+/** Each claim of the story with what was counted; the story is true when all are. */
+const claims: { what: string; true: boolean }[] = [];
+const claim = (what: string, truth: boolean): void => {
+  claims.push({ what, true: truth });
+  say(`  ${truth ? 'ok  ' : 'FAIL'} ${what}`);
+};
+
+function tallyOf(traffic: readonly Traffic[], version: string): Tally {
+  const all = traffic.map(({ counts }) => counts.byRelease.get(`digits@${version}`)).filter((tally) => tally !== undefined);
+  return { served: all.reduce((sum, tally) => sum + tally.served, 0), right: all.reduce((sum, tally) => sum + tally.right, 0) };
+}
+
+const percent = ({ served, right }: Tally): string =>
+  served === 0 ? 'no answers' : `${((100 * right) / served).toFixed(1)} % right of ${served}`;
+const words = (view: RolloutView): string => view.words.map((line) => `    | ${line}`).join('\n');
+
+async function tell(processes: Processes, traffic: Traffic[]): Promise<StoryFleet> {
+  chapter('A fleet: one server (embedded MQTT broker, SQLite, operator API) and five devices');
+  const server = await startServer(ROOT, processes);
+  const fleet = await startAgents(ROOT, processes, server);
+  say(`  five agents run, each its own process: ${fleet.devices.map(({ name, group }) => `${name} (${group})`).join(', ')}`);
+  const work = writeExampleData(ROOT);
+  const policy = writePolicy(ROOT);
+
+  chapter('Release 1.0.0: a digit classifier, quantized to int8, built, signed offline, published, rolled out');
+  await release('1.0.0', 'digit classifier, first release', work, ROOT, processes, fleet);
+  const { images, labels } = loadDigits().test;
+  traffic.push(...fleet.devices.map(({ port }, at) => new Traffic(port, { images, labels }, at * 397)));
+  for (const one of traffic) void one.startWhenReady(REQUESTS_PER_SECOND);
+  say(`  from its first release on, every device classifies ${REQUESTS_PER_SECOND} held-out digits a second, until the end`);
+  const first = await rollOut('1.0.0', policy, processes, fleet, say);
+  claim(`rollout of 1.0.0 is ${first.state}`, first.state === 'completed');
+  await until('every device serves', 30_000, () => allReady(fleet));
+
+  chapter('Release 1.1.0: a better one, in three waves (canary, 50 %, 100 %) while inference goes on');
+  await release('1.1.0', 'more data, longer training', work, ROOT, processes, fleet);
+  const better = await rollOut('1.1.0', policy, processes, fleet, say);
+  say(words(better));
+  claim(`rollout of 1.1.0 is ${better.state}`, better.state === 'completed');
+  claim(
+    'all five devices confirmed 1.1.0',
+    better.members.length === fleet.devices.length && better.members.every((member) => member.state === 'confirmed'),
+  );
+
+  chapter('Release 1.2.0: it loads, passes its own golden probes, never crashes, and answers wrong');
+  await release('1.2.0', 'trained on a corrupted label file', work, ROOT, processes, fleet);
+  const bad = await rollOut('1.2.0', policy, processes, fleet, say);
+  say(`  why it stopped:\n${words(bad)}`);
+  claim(`rollout of 1.2.0 is ${bad.state}`, bad.state === 'reverted');
+  await new Promise((resolve) => setTimeout(resolve, AFTERMATH_MS));
+  await verdict(fleet, traffic);
+  return fleet;
+}
+
+async function verdict(fleet: StoryFleet, traffic: readonly Traffic[]): Promise<void> {
+  chapter('What the application on the devices saw');
+  for (const version of ['1.0.0', '1.1.0', '1.2.0']) say(`  digits ${version}: ${percent(tallyOf(traffic, version))}`);
+  const [old, better, bad] = ['1.0.0', '1.1.0', '1.2.0'].map((version) => tallyOf(traffic, version));
+  const sent = traffic.reduce((sum, { counts }) => sum + counts.sent, 0);
+  const lost = traffic.reduce((sum, { counts }) => sum + counts.lost, 0);
+  for (const { counts } of traffic) for (const complaint of counts.complaints) say(`  lost: ${complaint}`);
+  claim(`${sent} requests sent, ${lost} lost`, sent > 0 && lost === 0);
+  claim('1.1.0 answers better than 1.0.0', (better?.right ?? 0) / (better?.served ?? 1) > (old?.right ?? 0) / (old?.served ?? 1));
+  claim(
+    '1.2.0 served on the canary devices only',
+    (bad?.served ?? 0) > 0 &&
+      traffic.every(({ counts }, at) => fleet.devices[at]?.group === 'canary' || !counts.byRelease.has('digits@1.2.0')),
+  );
+  claim('1.2.0 really answered wrong there', (bad?.right ?? 1) / (bad?.served ?? 1) < 0.6);
+  const now = await Promise.all(traffic.map((one) => one.classify(new Float32Array(784))));
+  claim(
+    'every device serves 1.1.0 again',
+    now.every(({ release: serving }) => serving === 'digits@1.1.0'),
+  );
+}
+
+function nextSteps(fleet: StoryFleet): string {
+  const token = relative(process.cwd(), fleet.tokenFile);
+  return `
+The fleet stays up. Ctrl-C stops it. Everything it made is in ${relative(process.cwd(), ROOT)}.
+
+  console      ${fleet.url}/console    (token: cat ${token})
+  API          ${fleet.url}/openapi.json
+  a device     http://127.0.0.1:${fleet.devices[0]?.port ?? 0}/v2
+
+  export LINNET_SERVER=${fleet.url} LINNET_TOKEN=$(cat ${token})
+  npx linnet device list
+  npx linnet device show gate-1
+  npx linnet rollout list
+  npx linnet rollout show <ID>`;
+}
+
+async function main(): Promise<number> {
+  rmSync(ROOT, { recursive: true, force: true });
+  mkdirSync(ROOT, { recursive: true });
+  let died: string | null = null;
+  let giveUp: (error: Error) => void = () => {};
+  const death = new Promise<never>((_, reject) => {
+    giveUp = reject;
+  });
+  death.catch(() => {}); // It is raced below; a death after the story is told is counted there.
+  const { LINNET_TOKEN: _token, LINNET_SERVER: _server, LINNET_CLAIM: _claim, ...env } = process.env;
+  const processes = new Processes(ROOT, env, say, (what) => {
+    died ??= what;
+    giveUp(new Error(what));
+  });
+  const traffic: Traffic[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.all(traffic.map((one) => one.stop()));
+    await processes.stop();
+  };
+  const interrupted = new Promise<'interrupted'>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve('interrupted'));
+  });
+  try {
+    const told = await Promise.race([tell(processes, traffic), interrupted, death]);
+    if (told === 'interrupted') return 130;
+    claim('no process died', died === null);
+    const failed = claims.filter((one) => !one.true).length;
+    const seconds = ((performance.now() - begun) / 1000).toFixed(0);
+    const total =
+      failed === 0 ? `All ${claims.length} claims of the story are true` : `${failed} of ${claims.length} claims FAILED`;
+    say(`\n${total} (${seconds} s).`);
+    if (!options.once) {
+      say(nextSteps(told));
+      await interrupted;
+    }
+    return failed === 0 ? 0 : 1;
+  } catch (error) {
+    say(`\nThe story broke off: ${error instanceof Error ? error.message : String(error)}\n(logs in ${ROOT})`);
+    return 1;
+  } finally {
+    await stop();
+  }
+}
+
+process.exit(await main());

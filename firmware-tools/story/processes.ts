@@ -1,0 +1,130 @@
+// The processes of a story: commands that are run and awaited (each printed as a person would type it) and daemons that
+// stay, with their logs in files. Everything that was started is stopped again, whatever happens.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const LINNET = fileURLToPath(new URL('../linnet.js', import.meta.url));
+const STOP_GRACE_MS = 10_000;
+const LAST_LINES = 15;
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class Processes {
+  readonly #daemons: { name: string; child: ChildProcess; log: string }[] = [];
+  #stopping = false;
+
+  constructor(
+    private readonly root: string,
+    private readonly env: NodeJS.ProcessEnv,
+    private readonly say: (text: string) => void,
+    private readonly onDeath: (words: string) => void,
+  ) {}
+
+  /** Runs `linnet ...` with --json and returns its value; throws with the command's own words when its exit code is not expected. */
+  async linnet<T>(args: readonly string[], expected: readonly number[] = [0]): Promise<T> {
+    this.say(`  $ linnet ${args.map((arg) => (arg.startsWith('/') ? relative(this.root, arg) || '.' : arg)).join(' ')}`);
+    return this.quiet<T>(args, expected);
+  }
+
+  /** The same, without saying so: for questions that are asked again and again. */
+  async quiet<T>(args: readonly string[], expected: readonly number[] = [0]): Promise<T> {
+    const ran = await this.#run([...args, '--json']);
+    if (!expected.includes(ran.code))
+      throw new Error(`linnet ${args[0] ?? ''} ${args[1] ?? ''} ended with exit code ${ran.code}: ${ran.stdout}${ran.stderr}`);
+    return JSON.parse(ran.stdout) as T;
+  }
+
+  /** Runs a `linnet` command that prints one JSON value a line for as long as it watches; returns its exit code. */
+  async follow<T>(args: readonly string[], onValue: (value: T) => void): Promise<number> {
+    let rest = '';
+    const ran = await this.#run([...args, '--json'], (text) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) if (line.trim() !== '') onValue(JSON.parse(line) as T);
+    });
+    return ran.code;
+  }
+
+  /** Starts a daemon whose output goes to `<root>/<name>.log`. Its death is reported, unless it is being stopped. */
+  daemon(name: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): void {
+    const log = join(this.root, `${name}.log`);
+    const file = openSync(log, 'a');
+    const child = spawn(process.execPath, [LINNET, ...args], {
+      cwd: this.root,
+      env: { ...this.env, ...env },
+      stdio: ['ignore', file, file],
+    });
+    closeSync(file);
+    this.#daemons.push({ name, child, log });
+    child.on('exit', (code, signal) => {
+      if (!this.#stopping)
+        this.onDeath(`${name} ended (${signal ?? `exit ${code ?? '?'}`}); last lines of ${log}:\n${lastLines(log)}`);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(
+      this.#daemons.reverse().map(
+        ({ child }) =>
+          new Promise<void>((resolve) => {
+            if (child.exitCode !== null || child.signalCode !== null) return resolve();
+            const kill = setTimeout(() => child.kill('SIGKILL'), STOP_GRACE_MS);
+            child.once('exit', () => {
+              clearTimeout(kill);
+              resolve();
+            });
+            child.kill('SIGTERM');
+          }),
+      ),
+    );
+  }
+
+  #run(args: readonly string[], onText: (text: string) => void = () => {}): Promise<Ran> {
+    const child = spawn(process.execPath, [LINNET, ...args], {
+      cwd: this.root,
+      env: this.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+      onText(text);
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    return new Promise((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', (code) => resolve({ code: code ?? 1, stdout, stderr }));
+    });
+  }
+}
+
+function lastLines(log: string): string {
+  return readFileSync(log, 'utf8').trimEnd().split('\n').slice(-LAST_LINES).join('\n');
+}
+
+/** `wanted` when nothing listens there, else a port that the system picks. */
+export async function freePort(wanted: number): Promise<number> {
+  return (await tryPort(wanted)) ?? (await tryPort(0)) ?? 0;
+}
+
+function tryPort(port: number): Promise<number | null> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(null));
+    server.listen(port, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : null));
+    });
+  });
+}

@@ -1,0 +1,146 @@
+// The application on a device, as an integrator would write it: it sends held-out digits to the local inference API, all
+// the time, over one kept-alive connection, and checks the answers against the true labels. It never retries: a request
+// without an answer is a lost request.
+import { Agent, request } from 'node:http';
+
+export interface DigitSet {
+  readonly images: readonly Float32Array[];
+  readonly labels: Uint8Array;
+}
+
+/** What one release answered on one device. */
+export interface Tally {
+  served: number;
+  right: number;
+}
+
+export interface TrafficCounts {
+  sent: number;
+  lost: number;
+  /** By release, as the answer's `Linnet-Release` header names it (`digits@1.1.0`). */
+  readonly byRelease: Map<string, Tally>;
+  readonly complaints: string[];
+}
+
+const COMPLAINTS_MAX = 5;
+const CLASSES = 10;
+const READY_STEP_MS = 100;
+
+export class Traffic {
+  readonly counts: TrafficCounts = { sent: 0, lost: 0, byRelease: new Map(), complaints: [] };
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  #stopped = false;
+  #timer: NodeJS.Timeout | null = null;
+  #at: number;
+  #pending = new Set<Promise<void>>();
+
+  /** `first` is the digit to begin with, so that devices see different ones at a time. */
+  constructor(
+    private readonly port: number,
+    private readonly digits: DigitSet,
+    first: number,
+    private readonly model = 'digits',
+  ) {
+    this.#at = first;
+  }
+
+  /** Begins as soon as the device serves a model; from then on every request must be answered. */
+  async startWhenReady(perSecond: number): Promise<void> {
+    while (!this.#stopped && !(await modelReady(this.port, this.model)))
+      await new Promise((resolve) => setTimeout(resolve, READY_STEP_MS));
+    if (!this.#stopped) this.start(perSecond);
+  }
+
+  /** Sends `perSecond` digits a second until stopped, whether or not earlier ones were answered. */
+  start(perSecond: number): void {
+    this.#timer = setInterval(() => {
+      const sending = this.#send().finally(() => this.#pending.delete(sending));
+      this.#pending.add(sending);
+    }, 1000 / perSecond);
+  }
+
+  /** Stops sending and waits for the last answers. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#timer !== null) clearInterval(this.#timer);
+    await Promise.all(this.#pending);
+    this.#agent.destroy();
+  }
+
+  async #send(): Promise<void> {
+    const at = this.#at % this.digits.images.length;
+    this.#at += 1;
+    const image = this.digits.images[at];
+    if (image === undefined) return;
+    this.counts.sent += 1;
+    try {
+      const { release, digit } = await this.classify(image);
+      const tally = this.counts.byRelease.get(release) ?? { served: 0, right: 0 };
+      tally.served += 1;
+      if (digit === this.digits.labels[at]) tally.right += 1;
+      this.counts.byRelease.set(release, tally);
+    } catch (error) {
+      this.counts.lost += 1;
+      if (this.counts.complaints.length < COMPLAINTS_MAX)
+        this.counts.complaints.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** One digit (784 values in [0, 1]) -> the class and the release that answered. Open Inference Protocol v2, binary tensors. */
+  classify(image: Float32Array): Promise<{ release: string; digit: number }> {
+    const head = Buffer.from(
+      JSON.stringify({
+        inputs: [{ name: 'image', shape: [1, 1, 28, 28], datatype: 'FP32', parameters: { binary_data_size: image.byteLength } }],
+        parameters: { binary_data_output: true },
+      }),
+    );
+    const body = Buffer.concat([head, Buffer.from(image.buffer, image.byteOffset, image.byteLength)]);
+    return new Promise((resolve, reject) => {
+      const sending = request(
+        {
+          host: '127.0.0.1',
+          port: this.port,
+          method: 'POST',
+          path: `/v2/models/${this.model}/infer`,
+          agent: this.#agent,
+          headers: {
+            'content-type': 'application/octet-stream',
+            'inference-header-content-length': head.length,
+            'content-length': body.length,
+          },
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on('data', (chunk: Buffer) => chunks.push(chunk));
+          response.on('error', reject);
+          response.on('end', () => {
+            const bytes = Buffer.concat(chunks);
+            if (response.statusCode !== 200)
+              return reject(new Error(`HTTP ${response.statusCode ?? 0}: ${bytes.toString('utf8').slice(0, 300)}`));
+            const skip = Number(response.headers['inference-header-content-length'] ?? 0);
+            const release = String(response.headers['linnet-release'] ?? 'unknown').split('#')[0] ?? 'unknown';
+            resolve({ release, digit: largest(bytes.subarray(skip)) });
+          });
+        },
+      );
+      sending.on('error', reject);
+      sending.end(body);
+    });
+  }
+}
+
+/** Index of the largest of the CLASSES little-endian floats at the start of `bytes`. */
+function largest(bytes: Buffer): number {
+  let best = 0;
+  for (let at = 1; at < CLASSES; at += 1) if (bytes.readFloatLE(at * 4) > bytes.readFloatLE(best * 4)) best = at;
+  return best;
+}
+
+export async function modelReady(port: number, model = 'digits'): Promise<boolean> {
+  try {
+    return (await fetch(`http://127.0.0.1:${port}/v2/models/${model}/ready`)).ok;
+  } catch (error) {
+    if (error instanceof TypeError) return false; // fetch's word for a connection that was refused: not up yet.
+    throw error;
+  }
+}

@@ -1,0 +1,115 @@
+// `linnet server`: runs a fleet server, or prepares one. Everything that is wrong with the configuration is told at once
+// and before anything is opened; the server says that it is ready on stdout, and stops cleanly on SIGTERM and SIGINT.
+import { open, readFile, unlink } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { Fault, reason, systemCode } from '../shared/faults.js';
+import { serverSettings, type ServerSettings } from './config.js';
+import { initServer, serverLog, startServer } from './main.js';
+
+const EXAMPLE = `
+Example:
+  $ linnet server init --config fleet.toml --token-out admin.token
+  $ linnet server --config fleet.toml
+
+A configuration file (every key but the first two has the default shown):
+  data_dir = "fleet-data"
+  repository = "fleet-repository"        # made by: linnet repo init
+  silent_after_seconds = 60
+  log_level = "info"                     # debug, info, warn, error, silent
+  [http]
+  host = "127.0.0.1"
+  port = 7300
+  [mqtt]                                 # the embedded broker
+  host = "127.0.0.1"
+  port = 7301
+  # [broker]                             # or an external one
+  # url = "mqtts://broker.example:8883"
+  # username = "linnet"
+  # password_file = "broker.password"
+  # [tls]
+  # cert_file = "server.crt"
+  # key_file = "server.key"
+
+Every key can be set by the environment: LINNET_SERVER__HTTP__PORT=8080
+`;
+
+/** What the CLI's Output gives (firmware-tools/cli/output.ts); the server does not import its sibling for it. */
+interface Output {
+  result(value: unknown, human: () => string): void;
+}
+
+export function registerServerCommands(program: Command, out: Output): void {
+  const server = program
+    .command('server')
+    .description('run the fleet server')
+    .option('--config <file>', 'configuration file (TOML)')
+    .option('--print-config', 'print the settings that result from file and environment, and exit')
+    .addHelpText('after', EXAMPLE)
+    .action(async (options: { config?: string; printConfig?: true }) => {
+      const settings = await readSettings(options.config);
+      if (options.printConfig === true) out.result(settings, () => JSON.stringify(settings, null, 2));
+      else await run(settings, out);
+    });
+  server
+    .command('init')
+    .description('make the data folder and the first admin token')
+    .option('--config <file>', 'configuration file (TOML)')
+    .requiredOption('--token-out <file>', 'where to write the admin token (mode 0600; must not exist)')
+    .addHelpText('after', '\nExample:\n  $ linnet server init --config fleet.toml --token-out admin.token\n')
+    .action(async (_options: unknown, command: Command) => {
+      // `--config` also stands on `server` itself, and commander gives it to whichever sees it first.
+      const { config, tokenOut } = command.optsWithGlobals<{ config?: string; tokenOut: string }>();
+      const settings = await readSettings(config);
+      await initTo(settings, tokenOut);
+      out.result({ tokenFile: tokenOut, dataDir: settings.data_dir }, () => tokenOut);
+    });
+}
+
+async function readSettings(file: string | undefined): Promise<ServerSettings> {
+  if (file === undefined) throw new Fault('usage', 'pass --config FILE');
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    throw new Fault('config_invalid', `the configuration file ${file} cannot be read: ${reason(error)}`, { cause: error });
+  }
+  return serverSettings(text, process.env);
+}
+
+/** The file is made first, so that a token is never created that could not be written. */
+async function initTo(settings: ServerSettings, tokenOut: string): Promise<void> {
+  let file;
+  try {
+    file = await open(tokenOut, 'wx', 0o600);
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') throw new Fault('conflict', `${tokenOut} is there already`, { cause: error });
+    throw new Fault('disk_failed', `${tokenOut} cannot be written: ${reason(error)}`, { cause: error });
+  }
+  try {
+    await file.writeFile(`${await initServer(settings)}\n`);
+    await file.sync();
+  } catch (error) {
+    await file.close();
+    await unlink(tokenOut);
+    throw error;
+  }
+  await file.close();
+}
+
+async function run(settings: ServerSettings, out: Output): Promise<void> {
+  const log = serverLog(settings.log_level);
+  const running = await startServer(settings, { log });
+  const stopped = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  });
+  out.result({ ready: true, address: running.address, mqttPort: running.mqttPort }, () =>
+    [
+      `fleet server ready at ${running.address} (MQTT on port ${running.mqttPort})`,
+      `  console  ${running.address}/console`,
+      `  API      ${running.address}/openapi.json`,
+    ].join('\n'),
+  );
+  log.info({ signal: await stopped }, 'stopping');
+  await running.close();
+  log.info({}, 'stopped');
+}

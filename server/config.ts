@@ -1,0 +1,54 @@
+// The fleet server's settings: one TOML file, overridden by LINNET_SERVER__... variables, decoded once and frozen. Every
+// mistake is told at once, before anything is opened. Secrets are named by file.
+import { Type, type Static } from 'typebox';
+import { Fault } from '../shared/faults.js';
+import { resolveSettings } from '../shared/config.js';
+
+const strict = { additionalProperties: false } as const;
+const Host = Type.String({ minLength: 1, maxLength: 255 });
+/** 0 takes any free port, for tests. */
+const Port = (standard: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: standard });
+const Path = Type.String({ minLength: 1, maxLength: 4096 });
+
+export const ServerSettings = Type.Object(
+  {
+    /** Folder of the database. */
+    data_dir: Path,
+    /** Folder of the image repository, made by `linnet repo init`: metadata, files and the online keys. */
+    repository: Path,
+    http: Type.Object({ host: Type.String({ ...Host, default: '127.0.0.1' }), port: Port(7300) }, { ...strict, default: {} }),
+    /** The embedded broker; not used when `broker` is set. */
+    mqtt: Type.Object({ host: Type.String({ ...Host, default: '127.0.0.1' }), port: Port(7301) }, { ...strict, default: {} }),
+    /** An external broker instead. Its own rules must confine each device to its topics. */
+    broker: Type.Optional(
+      Type.Object(
+        {
+          url: Type.String({ pattern: '^mqtts?://[^/ ]+$', maxLength: 500 }),
+          username: Type.Optional(Type.String({ maxLength: 200 })),
+          password_file: Type.Optional(Path),
+        },
+        strict,
+      ),
+    ),
+    /** For HTTP and the embedded broker alike. */
+    tls: Type.Optional(Type.Object({ cert_file: Path, key_file: Path }, strict)),
+    /** How long a device may say nothing before it is shown as silent. */
+    silent_after_seconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: 60 }),
+    log_level: Type.Enum(['debug', 'info', 'warn', 'error', 'silent'], { default: 'info' }),
+  },
+  strict,
+);
+export type ServerSettings = Static<typeof ServerSettings>;
+
+/** Settings from the text of a config file and the environment. Fault config_invalid lists every mistake. */
+export function serverSettings(toml: string, env: Readonly<Record<string, string | undefined>>): ServerSettings {
+  return resolveSettings(ServerSettings, toml, 'server', env);
+}
+
+/** What cannot be said by one field's schema alone. */
+export function checkTogether(settings: ServerSettings): void {
+  const { http, mqtt } = settings;
+  if (settings.broker === undefined && http.port !== 0 && http.port === mqtt.port && http.host === mqtt.host) {
+    throw new Fault('config_invalid', `http and mqtt both want ${http.host}:${http.port}`);
+  }
+}

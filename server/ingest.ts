@@ -1,0 +1,102 @@
+// From a device's MQTT message to rows: decode, one transaction, then the acknowledgement on which the device deletes.
+// The same batch again is acknowledged again and stored once. A batch that does not decode is refused, so that the
+// device drops it instead of sending it for ever. Messages are taken one after the other, in the order of arrival;
+// when the database cannot store, nothing is acknowledged and the device sends again.
+import { bounds } from '../shared/bounds.js';
+import { complaints, decodeJson } from '../shared/decode.js';
+import { isFault, reason, type FaultCode } from '../shared/faults.js';
+import type { Clock, Log } from '../shared/ports.js';
+import { deviceOfTopic, TelemetryAck, TelemetryBatch } from '../shared/protocol/telemetry.js';
+import { Type } from 'typebox';
+import type { Store } from './store/store.js';
+
+export interface IngestNeeds {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  ack(device: string, ack: TelemetryAck): void;
+  /** Something new is known of this device. Must not throw. */
+  onFacts(device: string): void;
+}
+
+/** Enough of a batch to refuse it by name. */
+const Named = Type.Object({ batch: TelemetryAck.properties.batch });
+const DETAIL_MAX = 1000;
+
+export class Ingest {
+  #tail: Promise<void> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(private readonly needs: IngestNeeds) {}
+
+  /** Takes a message; the work happens behind those taken before. Never throws. */
+  take(topic: string, payload: Uint8Array): void {
+    if (this.#waiting >= bounds.ingestQueueMaxCount) {
+      this.needs.log.warn({ topic }, 'too many messages wait for the database: one is dropped, its device will send it again');
+      return;
+    }
+    this.#waiting += 1;
+    this.#tail = this.#tail
+      .then(() => this.#store(topic, payload))
+      .catch((error: unknown) => {
+        this.needs.log.error({ topic, error: reason(error) }, 'a telemetry message could not be stored and is not acknowledged');
+      })
+      .finally(() => {
+        this.#waiting -= 1;
+      });
+  }
+
+  /** Everything that was taken so far is stored, or has failed. */
+  settled(): Promise<void> {
+    return this.#tail;
+  }
+
+  /** A security event from a source; also for the broker. Never throws. */
+  misuse(source: string, detail: string, code: FaultCode = 'auth_denied'): void {
+    const event = { at: this.needs.clock.now(), source, code, detail };
+    this.needs.store.security
+      .add(event)
+      .catch((error: unknown) => this.needs.log.error({ event, error: reason(error) }, 'a security event could not be stored'));
+  }
+
+  async #store(topic: string, payload: Uint8Array): Promise<void> {
+    const device = deviceOfTopic(topic);
+    if (device === null)
+      return this.misuse('server', `a message on ${topic.slice(0, 200)}, which is no device's topic`, 'message_undecodable');
+    const known = await this.needs.store.devices.get(device);
+    if (known?.status !== 'enrolled')
+      return this.misuse('server', `telemetry of ${device}, which is ${known === null ? 'unknown' : known.status}, is ignored`);
+    let batch: TelemetryBatch;
+    try {
+      batch = decodeBatch(payload);
+    } catch (error) {
+      if (!isFault(error, 'message_undecodable')) throw error;
+      return this.#refuse(device, payload, error.detail.slice(0, DETAIL_MAX));
+    }
+    const fresh = await this.needs.store.telemetry.insertBatch(device, batch, this.needs.clock.now());
+    this.needs.ack(device, { batch: batch.batch, result: 'stored' });
+    if (fresh) this.needs.onFacts(device);
+  }
+
+  async #refuse(device: string, payload: Uint8Array, detail: string): Promise<void> {
+    this.needs.log.warn({ device, detail }, 'telemetry refused');
+    // Recorded first: a refusal that the device knows of but nobody can look up would be a silent loss.
+    await this.needs.store.security.add({ at: this.needs.clock.now(), source: device, code: 'message_undecodable', detail });
+    const batch = batchIdOf(payload);
+    if (batch !== null) this.needs.ack(device, { batch, result: 'refused', detail });
+  }
+}
+
+function decodeBatch(payload: Uint8Array): TelemetryBatch {
+  return decodeJson(TelemetryBatch, payload, 'telemetry batch') as TelemetryBatch;
+}
+
+function batchIdOf(payload: Uint8Array): string | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(payload).toString('utf8')) as unknown;
+  } catch {
+    return null; // Not JSON: there is no id to read.
+  }
+  return complaints(Named, value).length === 0 ? (value as { batch: string }).batch : null;
+}

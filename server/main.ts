@@ -1,0 +1,231 @@
+// The fleet server's composition root: the only place here that takes the real clock, randomness, timers and log. It opens
+// the database, the image repository and the director, then MQTT and HTTP; it says that it is ready only when everything
+// listens. Closing goes the other way round, and what was being stored is stored first.
+import { chmod, mkdir, readFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { bounds } from '../shared/bounds.js';
+import { Fault, reason, systemCode } from '../shared/faults.js';
+import type { Clock, Log } from '../shared/ports.js';
+import { realClock, realRandom } from '../shared/real.js';
+import { sha256 } from '../shared/signing.js';
+import { newOperatorToken } from './access/tokens.js';
+import { buildApp, type Door } from './app.js';
+import { checkTogether, type ServerSettings } from './config.js';
+import { Ingest } from './ingest.js';
+import { openEmbeddedLink, openExternalLink, type Link, type LinkNeeds, type TlsFiles } from './link.js';
+import { Director } from './repository/director.js';
+import { ImageRepository } from './repository/image.js';
+import { readOnlineKeys } from './repository/keys.js';
+import { Conductor } from './rollout/conductor.js';
+import { Store } from './store/store.js';
+
+export interface RunningServer {
+  /** Base URL of the HTTP door, with the real port. */
+  readonly address: string;
+  readonly mqttPort: number;
+  close(): Promise<void>;
+}
+
+const DATABASE = 'fleet.sqlite';
+const RENEW_EVERY_MS = 60 * 60_000;
+const FIRST_TOKEN_NAME = 'first-admin';
+
+/** Structured lines on stderr. Nothing here ever logs a credential; `redact` is the second lock on that door. */
+export function serverLog(level: ServerSettings['log_level']): Log {
+  return pino(
+    {
+      level,
+      redact: {
+        paths: ['*.authorization', '*.password', '*.token', '*.claim', 'authorization', 'password', 'token', 'claim'],
+        remove: true,
+      },
+    },
+    pino.destination(2),
+  );
+}
+
+/** Starts the server. Faults: config_invalid, port_in_use, key_invalid, not_found (no repository), disk_failed, server_unreachable (external broker). */
+export async function startServer(settings: ServerSettings, { log }: { log: Log }): Promise<RunningServer> {
+  checkTogether(settings);
+  const undo: (() => Promise<void> | void)[] = [];
+  const close = async (): Promise<void> => {
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+  };
+  try {
+    return await open(settings, log, undo, close);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function open(
+  settings: ServerSettings,
+  log: Log,
+  undo: (() => Promise<void> | void)[],
+  close: () => Promise<void>,
+): Promise<RunningServer> {
+  const tls = await readTls(settings);
+  const store = await openStore(settings);
+  undo.push(() => store.close());
+  const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
+  const keys = await readOnlineKeys(settings.repository, passphrase);
+  const images = await ImageRepository.open({
+    folder: settings.repository,
+    keys: keys.image,
+    clock: realClock,
+    random: realRandom,
+    log: log.child({ room: 'repository' }),
+  });
+  const director = await Director.open({
+    store: store.assignments,
+    keys: keys.director,
+    folder: settings.repository,
+    imageTargets: () => images.targets(),
+    clock: realClock,
+  });
+
+  // The link and the rooms behind it need each other; messages only flow once everything below stands.
+  let link: Link | null = null;
+  const conductor = new Conductor({
+    store: store.rollouts,
+    clock: realClock,
+    random: realRandom,
+    log: log.child({ room: 'rollout' }),
+    hint: (device: string) => link?.hint(device),
+  });
+  const ingest = new Ingest({
+    store,
+    clock: realClock,
+    log: log.child({ room: 'ingest' }),
+    ack: (device, ack) => link?.ack(device, ack),
+    onFacts: () => conductor.wake(),
+  });
+  undo.push(() => ingest.settled());
+  link = await openLink(settings, tls, linkNeeds(store, ingest, log));
+  undo.push(() => link?.close());
+  const app = await buildApp({
+    store,
+    clock: realClock,
+    random: realRandom,
+    log: log.child({ room: 'http' }),
+    images,
+    director,
+    conductor,
+    mqttPort: () => link?.port ?? settings.mqtt.port,
+    kick: (device) => link?.kick(device),
+    silentAfterMs: settings.silent_after_seconds * 1000,
+    tls,
+  });
+  undo.push(() => closeWithin(app));
+  const address = await listen(app, settings);
+  conductor.start();
+  undo.push(() => conductor.stop());
+  undo.push(repeat(realClock, RENEW_EVERY_MS, () => images.renew(), log));
+  log.info({ address, mqtt: link.port, broker: settings.broker?.url ?? 'embedded' }, 'the fleet server is ready');
+  return { address, mqttPort: link.port, close };
+}
+
+function linkNeeds(store: Store, ingest: Ingest, log: Log): LinkNeeds {
+  return {
+    clock: realClock,
+    random: realRandom,
+    log: log.child({ room: 'link' }),
+    keyOf: async (id) => {
+      const device = await store.devices.get(id);
+      return device?.status === 'enrolled' ? device.publicKey : undefined;
+    },
+    onMessage: (topic, payload) => ingest.take(topic, payload),
+    onMisuse: (source, detail) => ingest.misuse(source, detail),
+  };
+}
+
+function openLink(settings: ServerSettings, tls: TlsFiles | null, needs: LinkNeeds): Promise<Link> {
+  const { broker, mqtt } = settings;
+  if (broker === undefined) return openEmbeddedLink({ host: mqtt.host, port: mqtt.port, tls }, needs);
+  return openExternalLink(
+    {
+      url: broker.url,
+      ...(broker.username === undefined ? {} : { username: broker.username }),
+      ...(broker.password_file === undefined ? {} : { passwordFile: broker.password_file }),
+    },
+    needs,
+  );
+}
+
+async function listen(app: Door, settings: ServerSettings): Promise<string> {
+  const { host, port } = settings.http;
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    if (systemCode(error) === 'EADDRINUSE') throw new Fault('port_in_use', `HTTP: ${host}:${port} is in use`, { cause: error });
+    throw error;
+  }
+  const { port: real } = app.server.address() as AddressInfo;
+  return `${settings.tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${real}`;
+}
+
+/** Lets requests under way end, within bounds.serverDrainMs; a client that neither sends nor reads on is cut off then. */
+async function closeWithin(app: Door): Promise<void> {
+  const cancel = realClock.after(bounds.serverDrainMs, () => app.server.closeAllConnections());
+  await app.close();
+  cancel();
+}
+
+/** Makes the data folder and the first admin token, which is returned this once. Fault conflict when there is one already. */
+export async function initServer(settings: ServerSettings): Promise<string> {
+  const store = await openStore(settings);
+  try {
+    const known = await store.tokens.list();
+    if (known.some((token) => token.role === 'admin' && token.revokedAt === null)) {
+      throw new Fault(
+        'conflict',
+        `${settings.data_dir} already has an admin token; make further tokens with \`linnet token create\``,
+      );
+    }
+    const token = newOperatorToken(realRandom);
+    const now = realClock.now();
+    await store.audit.append(
+      { actor: 'linnet server init', action: 'token.create', subject: FIRST_TOKEN_NAME, detail: 'admin' },
+      now,
+    );
+    await store.tokens.add({ hash: sha256(token), name: FIRST_TOKEN_NAME, role: 'admin' }, now);
+    return token;
+  } finally {
+    await store.close();
+  }
+}
+
+async function openStore(settings: ServerSettings): Promise<Store> {
+  try {
+    await mkdir(settings.data_dir, { recursive: true });
+    await chmod(settings.data_dir, 0o700);
+  } catch (error) {
+    throw new Fault('disk_failed', `data_dir ${settings.data_dir} cannot be made: ${reason(error)}`, { cause: error });
+  }
+  return Store.open(join(settings.data_dir, DATABASE));
+}
+
+async function readTls(settings: ServerSettings): Promise<TlsFiles | null> {
+  if (settings.tls === undefined) return null;
+  try {
+    return { cert: await readFile(settings.tls.cert_file), key: await readFile(settings.tls.key_file) };
+  } catch (error) {
+    throw new Fault('config_invalid', `tls: ${reason(error)}`, { cause: error });
+  }
+}
+
+/** Calls `work` every so often until the returned function is called; a failure is logged and the next turn tries again. */
+function repeat(clock: Clock, everyMs: number, work: () => Promise<void>, log: Log): () => void {
+  let cancel = clock.after(everyMs, turn);
+  function turn(): void {
+    work()
+      .catch((error: unknown) => log.error({ error: reason(error) }, 'the repository could not renew its metadata'))
+      .finally(() => {
+        cancel = clock.after(everyMs, turn);
+      });
+  }
+  return () => cancel();
+}

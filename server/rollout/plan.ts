@@ -1,0 +1,264 @@
+// What a rollout does next: a pure function of its row, its members, what the devices reported, and the time. At most one
+// step, which the conductor commits in one transaction and then asks again; asking twice about the same facts plans the same.
+// Every event that it takes is in table.ts, every judgement is health.ts's. It never believes a device's claim of health.
+import type { DeviceFacts, AssignmentChange, MemberRow, RolloutRow } from '../ports.js';
+import type { MemberState } from '../../shared/protocol/states.js';
+import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
+import { failuresToAnswer, haltTest, observe, silentSeconds, waveVerdict } from './health.js';
+import { after, type RolloutEvent } from './table.js';
+import { inOrder } from './waves.js';
+
+export interface Situation {
+  readonly rollout: RolloutRow;
+  readonly members: readonly MemberRow[];
+  readonly facts: ReadonlyMap<string, DeviceFacts>;
+  /** Digests of published releases among those that devices say they run: only to these can a device be sent back. */
+  readonly published: ReadonlySet<string>;
+  readonly now: number;
+}
+
+export interface Plan {
+  readonly rollout: RolloutRow;
+  /** Only those that change; `order` and `assignedAt` of those with an assignment are filled in by the store. */
+  readonly members: readonly MemberRow[];
+  readonly assignments: readonly AssignmentChange[];
+}
+
+const WORDS_MAX = 2000;
+export const clip = (words: string): string => (words.length > WORDS_MAX ? `${words.slice(0, WORDS_MAX - 1)}…` : words);
+
+/** The next step, or null when there is nothing to do until a fact, the clock or an operator changes something. */
+export function plan(situation: Situation): Plan | null {
+  const now: Situation = { ...situation, members: inOrder(situation.members) };
+  switch (now.rollout.state) {
+    case 'rolling':
+      return watch(now) ?? halt(now) ?? assign(now) ?? advance(now);
+    case 'held':
+      return watch(now);
+    case 'reverting':
+      return orderBack(now) ?? watchBack(now) ?? settle(now);
+    case 'draft':
+    case 'completed':
+    case 'reverted':
+    case 'dropped':
+      return null;
+  }
+}
+
+/** The rollout after `event`. A new state or wave starts its own clock and forgets what was proven of the old one. */
+export function moved(
+  rollout: RolloutRow,
+  event: RolloutEvent,
+  words: readonly string[],
+  now: number,
+  change: Partial<RolloutRow> = {},
+): RolloutRow {
+  const state = after(rollout.state, event);
+  return { ...rollout, state, since: now, healthySince: null, approved: false, words: words.map(clip), ...change };
+}
+
+const only = (rollout: RolloutRow): Plan => ({ rollout, members: [], assignments: [] });
+
+/** What devices reported, written down; and since when the wave is healthy. */
+function watch({ rollout, members, facts, published, now }: Situation): Plan | null {
+  const changed = new Map<string, MemberRow>();
+  for (const member of members) {
+    const taking = member.state === 'assigned' || member.state === 'trial';
+    const soaking = member.state === 'confirmed' && member.wave === rollout.wave && member.order !== null;
+    if (!taking && !soaking) continue;
+    const seen = observe(member, facts.get(member.device), rollout, now);
+    const previous = member.previous ?? replaced(member, facts.get(member.device), rollout.release, published);
+    if (seen.state === member.state && previous === member.previous) continue;
+    const since = seen.state === member.state ? member.since : now;
+    const failed = seen.state === 'failed';
+    changed.set(member.device, { ...member, previous, state: seen.state, since, words: clip(seen.words), failed });
+  }
+  const healthy =
+    waveVerdict(
+      members.map((member) => changed.get(member.device) ?? member),
+      rollout,
+    ).verdict === 'ok';
+  const healthySince = healthy ? (rollout.healthySince ?? now) : null;
+  if (changed.size === 0 && healthySince === rollout.healthySince) return null;
+  return { rollout: { ...rollout, healthySince }, members: [...changed.values()], assignments: [] };
+}
+
+/** What the device says its trial replaced, where nothing was known of it when it got its order. */
+function replaced(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  release: ReleaseRef,
+  published: ReadonlySet<string>,
+): ReleaseRef | null {
+  const trial = facts?.trial?.assignment === member.order ? facts.trial : null;
+  const previous = trial?.previous ?? null;
+  return previous !== null && previous.digest !== release.digest && published.has(previous.digest) ? previous : null;
+}
+
+function halt({ rollout, members, now }: Situation): Plan | null {
+  const health = haltTest(members, rollout.policy);
+  if (!health.halt) return null;
+  const words = [health.words, ...failureWords(members)];
+  if (rollout.policy.autoRevert) return only(moved(rollout, 'fail', words, now));
+  // Without automatic reverting a person has the last word: failures that were seen and resumed past do not halt it again.
+  if (failuresToAnswer(members, rollout).length === 0) return null;
+  const choice =
+    'autoRevert is off, so nothing is taken back by itself: abort takes every touched device back, ' +
+    'resume goes on in spite of these failures';
+  return only(moved(rollout, 'fail_for_a_person', [...words, choice], now));
+}
+
+const FAILURES_TOLD_MAX = 5;
+/** Why devices failed, a line each. */
+function failureWords(members: readonly MemberRow[]): string[] {
+  const failed = members.filter((member) => member.failed);
+  const lines = failed.slice(0, FAILURES_TOLD_MAX).map((member) => `${member.name}: ${member.words}`);
+  return failed.length > lines.length ? [...lines, `and ${failed.length - lines.length} more failed`] : lines;
+}
+
+/** Orders for the wave's waiting devices; those that run the release already need none. */
+function assign({ rollout, members, facts, published, now }: Situation): Plan | null {
+  const waiting = members.filter((member) => member.state === 'waiting' && member.wave <= rollout.wave);
+  if (waiting.length === 0) return null;
+  const assignments: AssignmentChange[] = [];
+  const changed = waiting.map((member): MemberRow => {
+    const report = facts.get(member.device);
+    if (runsAlready(report, rollout.release)) {
+      return { ...member, state: 'confirmed', since: now, words: 'ran this release already' };
+    }
+    const candidates = [report?.update?.running, report?.update?.previous];
+    const previous = candidates.find((ref) => ref && ref.digest !== rollout.release.digest && published.has(ref.digest)) ?? null;
+    assignments.push(orderOf(rollout, member, rollout.release, false));
+    const words =
+      previous === null
+        ? `ordered to run ${rollout.release.version}; nothing to go back to is known`
+        : `ordered to run ${rollout.release.version} in place of ${previous.version}`;
+    return { ...member, state: 'assigned', since: now, previous, words };
+  });
+  return { rollout, members: changed, assignments };
+}
+
+function runsAlready(facts: DeviceFacts | undefined, release: ReleaseRef): boolean {
+  const update = facts?.update;
+  return (
+    update?.state === 'idle' &&
+    update.running?.digest === release.digest &&
+    (update.wanted === null || update.wanted.digest === release.digest)
+  );
+}
+
+function orderOf(rollout: RolloutRow, member: MemberRow, release: ReleaseRef | null, rollback: boolean): AssignmentChange {
+  const {
+    id,
+    policy,
+    release: { component },
+  } = rollout;
+  return { device: member.device, component, release, rollback, rollout: id, trial: policy.trial };
+}
+
+/** Past the wave, when it is proven, has soaked and is approved; or to a person, when nothing more can be learned in it. */
+function advance({ rollout, members, now }: Situation): Plan | null {
+  const { verdict, words } = waveVerdict(members, rollout);
+  if (verdict === 'open') return null;
+  if (verdict === 'inconclusive') {
+    const choice =
+      'resume accepts these failures and goes on to the next wave (it counts as the approval); ' +
+      'abort takes every touched device back';
+    const lines = [haltTest(members, rollout.policy).words, words, ...failureWords(members), choice];
+    return only(moved(rollout, 'inconclusive', lines, now));
+  }
+  if (waitsFor(rollout, now).length > 0) return null;
+  const wave = rollout.policy.waves[rollout.wave];
+  const lines = [words, ...(wave !== undefined && wave.soakSeconds > 0 ? [`stayed healthy for ${wave.soakSeconds} s`] : [])];
+  if (rollout.wave + 1 >= rollout.policy.waves.length) return only(moved(rollout, 'done', lines, now));
+  return only(moved(rollout, 'pass', lines, now, { wave: rollout.wave + 1 }));
+}
+
+/** What a healthy wave still waits for, in words: its soak, a person's approval. */
+export function waitsFor(rollout: RolloutRow, now: number): string[] {
+  const wave = rollout.policy.waves[rollout.wave];
+  if (wave === undefined || rollout.healthySince === null) return [];
+  const soaked = Math.floor((now - rollout.healthySince) / 1000);
+  return [
+    ...(soaked < wave.soakSeconds ? [`wave ${wave.name} is healthy and soaks: ${soaked} of ${wave.soakSeconds} s`] : []),
+    ...(wave.approval && !rollout.approved ? [`wave ${wave.name} asks for a person's approval before the next step`] : []),
+  ];
+}
+
+const FORWARD: readonly MemberState[] = ['assigned', 'trial', 'confirmed', 'failed'];
+
+/** Every device that this rollout ordered gets back what it ran, also one that went back by itself: its order is then right. */
+function orderBack({ rollout, members, now }: Situation): Plan | null {
+  const touched = members.filter((member) => member.order !== null && FORWARD.includes(member.state));
+  if (touched.length === 0) return null;
+  return {
+    rollout,
+    members: touched.map((member) => ({
+      ...member,
+      state: 'reverting' as const,
+      since: now,
+      words: told(member, member.previous === null ? 'order withdrawn' : `ordered back to ${member.previous.version}`),
+    })),
+    assignments: touched.map((member) => orderOf(rollout, member, member.previous, member.previous !== null)),
+  };
+}
+
+const BECAUSE = '; failed before: ';
+/** What is new of a member, and for ever why it failed. */
+function told(member: MemberRow, news: string): string {
+  const at = member.words.indexOf(BECAUSE);
+  const cause = at < 0 ? member.words : member.words.slice(at + BECAUSE.length);
+  return clip(member.failed ? news + BECAUSE + cause : news);
+}
+
+function watchBack({ rollout, members, facts, now }: Situation): Plan | null {
+  const changed = members.flatMap((member): MemberRow[] => {
+    if (member.state !== 'reverting' && member.state !== 'lost') return [];
+    const report = facts.get(member.device);
+    if (isBack(member, report, rollout.release)) {
+      return [{ ...member, state: 'reverted', since: now, words: told(member, backWords(member, report)) }];
+    }
+    const lost = member.state === 'reverting' ? lostWords(member, report, rollout, now) : null;
+    return lost === null ? [] : [{ ...member, state: 'lost', since: now, words: told(member, lost) }];
+  });
+  return changed.length === 0 ? null : { rollout, members: changed, assignments: [] };
+}
+
+/**
+ * Back: at rest on the previous release, and it has seen the order (so an order that it took just before cannot overtake). A
+ * withdrawn order has no number to be seen; there, a word from the device since, at rest and no longer on the release.
+ */
+function isBack(member: MemberRow, facts: DeviceFacts | undefined, release: ReleaseRef): boolean {
+  const update = facts?.update;
+  if (update === null || update === undefined) return false;
+  if (member.previous !== null) {
+    return update.state === 'idle' && update.running?.digest === member.previous.digest && update.assignment === member.order;
+  }
+  const spoke = (facts?.lastSeenAt ?? 0) > (member.assignedAt ?? Number.POSITIVE_INFINITY);
+  return spoke && (update.state === 'idle' || update.state === 'stranded') && update.running?.digest !== release.digest;
+}
+
+function backWords(member: MemberRow, facts: DeviceFacts | undefined): string {
+  if (member.previous !== null) return `runs ${member.previous.version} again`;
+  return `order withdrawn; runs ${facts?.update?.running?.version ?? 'nothing, as before'}`;
+}
+
+function lostWords(member: MemberRow, facts: DeviceFacts | undefined, { policy }: RolloutRow, now: number): string | null {
+  const { silentAfterSeconds, deviceDeadlineSeconds } = policy;
+  const stays = 'its order to go back stays, and it obeys when it returns';
+  const silence = silentSeconds(member, facts, now);
+  if (silence > silentAfterSeconds) return `lost: silent for ${silence} s; ${stays}`;
+  const age = Math.floor((now - (member.assignedAt ?? now)) / 1000);
+  return age > deviceDeadlineSeconds ? `lost: not back within ${deviceDeadlineSeconds} s; ${stays}` : null;
+}
+
+function settle({ rollout, members, now }: Situation): Plan | null {
+  if (members.some((member) => member.state === 'reverting')) return null;
+  const lost = members.filter((member) => member.state === 'lost');
+  const back = members.filter((member) => member.state === 'reverted').length;
+  const count = `${back} of ${back + lost.length} touched devices are back on what they ran before`;
+  const names = lost.map((member) => member.name).join(', ');
+  const words = lost.length === 0 ? count : `${count}; lost, with the order to go back waiting for them: ${names}`;
+  // What made it go back stays readable in its final state.
+  return only(moved(rollout, 'settled', [...rollout.words, words], now));
+}

@@ -1,0 +1,69 @@
+// What each device shall run, as the director reads it, and the signed documents that it made of it. The documents are
+// kept so that their version numbers never go back, also after a restart: a device refuses a lower one.
+import type { TrialPolicy } from '../../shared/trial.js';
+import type { Assignment, AssignmentStore, DirectorDocuments } from '../ports.js';
+import type { Db } from './database.js';
+
+export class SqlAssignmentStore implements AssignmentStore {
+  constructor(private readonly db: Db) {}
+
+  /** Both reads in one transaction, so that the generation belongs to the assignments. */
+  assignments(device: string): Promise<{ generation: number; assignments: Assignment[] }> {
+    return this.db.transaction().execute(async (trx) => {
+      const row = await trx.selectFrom('devices').select('assignment_generation').where('id', '=', device).executeTakeFirst();
+      const rows = await trx.selectFrom('assignments').selectAll().where('device', '=', device).orderBy('component').execute();
+      const assignments = rows.flatMap((found): Assignment[] =>
+        found.version === null || found.digest === null
+          ? []
+          : [
+              {
+                device,
+                component: found.component,
+                release: { component: found.component, version: found.version, digest: found.digest },
+                rollback: found.rollback === 1,
+                rollout: found.rollout,
+                trial: JSON.parse(found.trial_json) as TrialPolicy,
+                order: found.order,
+              },
+            ],
+      );
+      return { generation: row?.assignment_generation ?? 0, assignments };
+    });
+  }
+
+  async directorDocuments(device: string): Promise<DirectorDocuments | null> {
+    const row = await this.db.selectFrom('director_documents').selectAll().where('device', '=', device).executeTakeFirst();
+    if (row === undefined) return null;
+    return {
+      generation: row.generation,
+      targetsVersion: row.targets_version,
+      snapshotVersion: row.snapshot_version,
+      timestampVersion: row.timestamp_version,
+      expiresAt: row.expires_at,
+      targets: plain(row.targets),
+      snapshot: plain(row.snapshot),
+      timestamp: plain(row.timestamp),
+    };
+  }
+
+  async saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void> {
+    const columns = {
+      generation: documents.generation,
+      targets_version: documents.targetsVersion,
+      snapshot_version: documents.snapshotVersion,
+      timestamp_version: documents.timestampVersion,
+      expires_at: documents.expiresAt,
+      targets: Buffer.from(documents.targets),
+      snapshot: Buffer.from(documents.snapshot),
+      timestamp: Buffer.from(documents.timestamp),
+    };
+    await this.db
+      .insertInto('director_documents')
+      .values({ device, ...columns })
+      .onConflict((oc) => oc.column('device').doUpdateSet(columns))
+      .execute();
+  }
+}
+
+/** better-sqlite3 gives Buffers; the rooms deal in plain Uint8Arrays. */
+const plain = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes);

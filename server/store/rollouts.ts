@@ -1,0 +1,330 @@
+// Rollouts, their members and their history, and the assignments that follow from them. One change of a rollout is one
+// transaction, guarded by its generation: of two writers that read the same rollout, the second loses and reads again.
+// An assignment's `order` only ever rises, also across rollouts and withdrawals, so a device can tell old orders from new.
+import type { Selectable } from 'kysely';
+import { bounds } from '../../shared/bounds.js';
+import { Fault } from '../../shared/faults.js';
+import type { Manifest } from '../../shared/manifest.js';
+import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
+import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
+import type { ReleaseRef, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
+import type { AssignmentChange, DeviceFacts, MemberRow, RolloutChange, RolloutRow } from '../ports.js';
+import type { EligibleDevice, HistoryRow, PublishedRelease, RolloutDesk } from '../rollout/ports.js';
+import { ACTIVE_STATES } from '../rollout/table.js';
+import { portions, type Db, type Queries } from './database.js';
+import type { MembersTable, RolloutsTable } from './tables.js';
+
+export class SqlRolloutStore implements RolloutDesk {
+  constructor(private readonly db: Db) {}
+
+  async active(): Promise<RolloutRow[]> {
+    const rows = await this.db
+      .selectFrom('rollouts')
+      .selectAll()
+      .where('state', 'in', [...ACTIVE_STATES])
+      .orderBy('created_at')
+      .orderBy('id')
+      .execute();
+    return rows.map(rolloutOf);
+  }
+
+  async list(): Promise<RolloutRow[]> {
+    const rows = await this.db
+      .selectFrom('rollouts')
+      .selectAll()
+      .orderBy('created_at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(bounds.listPageMaxCount)
+      .execute();
+    return rows.map(rolloutOf);
+  }
+
+  rollout(id: string): Promise<RolloutRow | null> {
+    return findRollout(this.db, id);
+  }
+
+  async members(rollout: string): Promise<MemberRow[]> {
+    const rows = await this.db
+      .selectFrom('members')
+      .selectAll()
+      .where('rollout', '=', rollout)
+      .orderBy('wave')
+      .orderBy('name')
+      .orderBy('device')
+      .execute();
+    return rows.map(memberOf);
+  }
+
+  async history(rollout: string): Promise<HistoryRow[]> {
+    const rows = await this.db.selectFrom('rollout_history').selectAll().where('rollout', '=', rollout).orderBy('id').execute();
+    return rows.map((row) => ({
+      at: row.at,
+      state: row.state as RolloutState,
+      wave: row.wave,
+      words: JSON.parse(row.words_json) as string[],
+    }));
+  }
+
+  async facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>> {
+    const found = new Map<string, DeviceFacts>();
+    for (const portion of portions(devices)) {
+      const rows = await this.db
+        .selectFrom('devices')
+        .leftJoin('facts as u', (join) =>
+          join.onRef('u.device', '=', 'devices.id').on('u.component', '=', component).on('u.kind', '=', 'update'),
+        )
+        .leftJoin('facts as t', (join) =>
+          join.onRef('t.device', '=', 'devices.id').on('t.component', '=', component).on('t.kind', '=', 'trial'),
+        )
+        .select([
+          'devices.id',
+          'devices.name',
+          'devices.group_name',
+          'devices.hardware',
+          'devices.last_seen_at',
+          'u.body_json as update_json',
+          't.body_json as trial_json',
+        ])
+        .where('devices.id', 'in', portion)
+        .execute();
+      for (const row of rows) {
+        found.set(row.id, {
+          id: row.id,
+          name: row.name,
+          group: row.group_name,
+          hardware: row.hardware,
+          lastSeenAt: row.last_seen_at,
+          update: row.update_json === null ? null : (JSON.parse(row.update_json) as UpdateBody),
+          trial: row.trial_json === null ? null : (JSON.parse(row.trial_json) as TrialBody),
+        });
+      }
+    }
+    return found;
+  }
+
+  async eligible(component: string, hardware: readonly string[], groups: readonly string[] | null): Promise<EligibleDevice[]> {
+    let query = this.db
+      .selectFrom('devices')
+      .select(['id', 'name', 'group_name as group', 'hardware', 'components_json'])
+      .where('status', '=', 'enrolled')
+      .where('hardware', 'in', [...hardware]);
+    if (groups !== null) query = query.where('group_name', 'in', [...groups]);
+    const rows = await query.orderBy('name').orderBy('id').execute();
+    return rows.flatMap(({ components_json, ...device }) =>
+      (JSON.parse(components_json) as string[]).includes(component) ? [device] : [],
+    );
+  }
+
+  async release(component: string, version: string): Promise<PublishedRelease | null> {
+    const row = await this.db
+      .selectFrom('releases')
+      .selectAll()
+      .where('component', '=', component)
+      .where('version', '=', version)
+      .executeTakeFirst();
+    if (row === undefined) return null;
+    return { ref: { component, version, digest: row.digest }, hardware: (JSON.parse(row.manifest_json) as Manifest).hardware };
+  }
+
+  /** Faults: conflict when the id is taken. */
+  insertRollout(row: RolloutRow, members: readonly MemberRow[]): Promise<void> {
+    return this.db.transaction().execute(async (trx) => {
+      const inserted = await trx
+        .insertInto('rollouts')
+        .values({ id: row.id, ...rolloutColumns(row), generation: row.generation })
+        .onConflict((oc) => oc.column('id').doNothing())
+        .executeTakeFirst();
+      if (inserted.numInsertedOrUpdatedRows !== 1n) throw new Fault('conflict', `there already is a rollout ${row.id}`);
+      await writeMembers(trx, members);
+      await addHistory(trx, row, row.createdAt);
+    });
+  }
+
+  commit(change: RolloutChange, now: number): Promise<boolean> {
+    return this.db.transaction().execute(async (trx) => {
+      const { rollout } = change;
+      const before = await findRollout(trx, rollout.id);
+      if (before === null || before.generation !== rollout.generation) return false;
+      if (ACTIVE_STATES.includes(rollout.state) && (await otherActive(trx, rollout))) return false;
+      await trx
+        .updateTable('rollouts')
+        .set({ ...rolloutColumns(rollout), generation: before.generation + 1 })
+        .where('id', '=', rollout.id)
+        .execute();
+      const orders = await writeAssignments(trx, change.assignments);
+      await writeMembers(
+        trx,
+        change.members.map((member) => assigned(member, orders, now)),
+      );
+      // An assignment is known to its member even where the caller did not change the member's row.
+      const written = new Set(change.members.map((member) => member.device));
+      for (const [device, order] of orders) {
+        if (!written.has(device))
+          await trx
+            .updateTable('members')
+            .set({ order, assigned_at: now })
+            .where('rollout', '=', rollout.id)
+            .where('device', '=', device)
+            .execute();
+      }
+      const changed =
+        before.state !== rollout.state ||
+        before.wave !== rollout.wave ||
+        JSON.stringify(before.words) !== JSON.stringify(rollout.words);
+      if (changed) await addHistory(trx, rollout, now);
+      return true;
+    });
+  }
+}
+
+/** One component has at most one active rollout; the index `rollouts_one_active` would refuse the second one as well. */
+async function otherActive(queries: Queries, rollout: RolloutRow): Promise<boolean> {
+  const other = await queries
+    .selectFrom('rollouts')
+    .select('id')
+    .where('component', '=', rollout.release.component)
+    .where('state', 'in', [...ACTIVE_STATES])
+    .where('id', '!=', rollout.id)
+    .executeTakeFirst();
+  return other !== undefined;
+}
+
+function assigned(member: MemberRow, orders: ReadonlyMap<string, number>, now: number): MemberRow {
+  const order = orders.get(member.device);
+  return order === undefined ? member : { ...member, order, assignedAt: now };
+}
+
+/** The new order of each device. */
+async function writeAssignments(queries: Queries, changes: readonly AssignmentChange[]): Promise<Map<string, number>> {
+  const orders = new Map<string, number>();
+  for (const change of changes) {
+    const columns = {
+      version: change.release?.version ?? null,
+      digest: change.release?.digest ?? null,
+      rollback: change.rollback ? 1 : 0,
+      rollout: change.rollout,
+      trial_json: JSON.stringify(change.trial),
+    };
+    const { order } = await queries
+      .insertInto('assignments')
+      .values({ device: change.device, component: change.component, order: 1, ...columns })
+      .onConflict((oc) =>
+        oc.columns(['device', 'component']).doUpdateSet((eb) => ({ ...columns, order: eb('assignments.order', '+', 1) })),
+      )
+      .returning('order')
+      .executeTakeFirstOrThrow();
+    orders.set(change.device, order);
+    await queries
+      .updateTable('devices')
+      .set((eb) => ({ assignment_generation: eb('assignment_generation', '+', 1) }))
+      .where('id', '=', change.device)
+      .execute();
+  }
+  return orders;
+}
+
+async function writeMembers(queries: Queries, members: readonly MemberRow[]): Promise<void> {
+  for (const portion of portions(members)) {
+    await queries
+      .insertInto('members')
+      .values(portion.map(memberColumns))
+      .onConflict((oc) =>
+        oc.columns(['rollout', 'device']).doUpdateSet((eb) => ({
+          name: eb.ref('excluded.name'),
+          group_name: eb.ref('excluded.group_name'),
+          hardware: eb.ref('excluded.hardware'),
+          wave: eb.ref('excluded.wave'),
+          state: eb.ref('excluded.state'),
+          since: eb.ref('excluded.since'),
+          words: eb.ref('excluded.words'),
+          previous_json: eb.ref('excluded.previous_json'),
+          order: eb.ref('excluded.order'),
+          assigned_at: eb.ref('excluded.assigned_at'),
+          failed: eb.ref('excluded.failed'),
+        })),
+      )
+      .execute();
+  }
+}
+
+async function addHistory(queries: Queries, rollout: RolloutRow, at: number): Promise<void> {
+  await queries
+    .insertInto('rollout_history')
+    .values({ rollout: rollout.id, at, state: rollout.state, wave: rollout.wave, words_json: JSON.stringify(rollout.words) })
+    .execute();
+}
+
+async function findRollout(queries: Queries, id: string): Promise<RolloutRow | null> {
+  const row = await queries.selectFrom('rollouts').selectAll().where('id', '=', id).executeTakeFirst();
+  return row === undefined ? null : rolloutOf(row);
+}
+
+function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'generation'> {
+  return {
+    component: rollout.release.component,
+    version: rollout.release.version,
+    digest: rollout.release.digest,
+    state: rollout.state,
+    wave: rollout.wave,
+    words_json: JSON.stringify(rollout.words),
+    policy_json: JSON.stringify(rollout.policy),
+    created_at: rollout.createdAt,
+    created_by: rollout.createdBy,
+    since: rollout.since,
+    healthy_since: rollout.healthySince,
+    approved: rollout.approved ? 1 : 0,
+  };
+}
+
+function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
+  return {
+    id: row.id,
+    release: { component: row.component, version: row.version, digest: row.digest },
+    state: row.state as RolloutState,
+    wave: row.wave,
+    words: JSON.parse(row.words_json) as string[],
+    policy: JSON.parse(row.policy_json) as RolloutPolicy,
+    createdAt: row.created_at,
+    createdBy: row.created_by,
+    since: row.since,
+    healthySince: row.healthy_since,
+    approved: row.approved === 1,
+    generation: row.generation,
+  };
+}
+
+function memberColumns(member: MemberRow): MembersTable {
+  return {
+    rollout: member.rollout,
+    device: member.device,
+    name: member.name,
+    group_name: member.group,
+    hardware: member.hardware,
+    wave: member.wave,
+    state: member.state,
+    since: member.since,
+    words: member.words,
+    previous_json: member.previous === null ? null : JSON.stringify(member.previous),
+    order: member.order,
+    assigned_at: member.assignedAt,
+    failed: member.failed ? 1 : 0,
+  };
+}
+
+function memberOf(row: Selectable<MembersTable>): MemberRow {
+  return {
+    rollout: row.rollout,
+    device: row.device,
+    name: row.name,
+    group: row.group_name,
+    hardware: row.hardware,
+    wave: row.wave,
+    state: row.state as MemberState,
+    since: row.since,
+    words: row.words,
+    previous: row.previous_json === null ? null : (JSON.parse(row.previous_json) as ReleaseRef),
+    order: row.order,
+    assignedAt: row.assigned_at,
+    failed: row.failed === 1,
+  };
+}

@@ -1,0 +1,200 @@
+// The tables of the fleet server as TypeScript types; server/store/migrations.ts makes them. Times are integers, ms since
+// the epoch, by the server's clock. Columns whose name ends in `_json` hold JSON text that the server itself wrote from
+// decoded values, so reading them back only parses. Binary documents are BLOBs.
+import type { Generated } from 'kysely';
+
+export interface DevicesTable {
+  id: string;
+  name: string;
+  hardware: string;
+  components_json: string;
+  public_key: string;
+  status: 'pending' | 'enrolled' | 'revoked';
+  group_name: string;
+  labels_json: string;
+  first_seen_at: number;
+  enrolled_at: number | null;
+  last_seen_at: number | null;
+  /** Rises with every change of any of the device's assignments. */
+  assignment_generation: number;
+}
+
+export interface ClaimsTable {
+  /** SHA-256 of the claim token, hex. */
+  hash: string;
+  group_name: string;
+  uses_left: number;
+  expires_at: number;
+  created_at: number;
+  created_by: string;
+}
+
+export interface TokensTable {
+  /** SHA-256 of the operator token, hex. */
+  hash: string;
+  name: string;
+  role: string;
+  created_at: number;
+  revoked_at: number | null;
+}
+
+export interface ReleasesTable {
+  component: string;
+  version: string;
+  digest: string;
+  published_at: number;
+  manifest_json: string;
+}
+
+export interface RolloutsTable {
+  id: string;
+  component: string;
+  version: string;
+  digest: string;
+  state: string;
+  wave: number;
+  words_json: string;
+  policy_json: string;
+  created_at: number;
+  created_by: string;
+  since: number;
+  healthy_since: number | null;
+  approved: number;
+  generation: number;
+}
+
+export interface MembersTable {
+  rollout: string;
+  device: string;
+  name: string;
+  group_name: string;
+  hardware: string;
+  wave: number;
+  state: string;
+  since: number;
+  words: string;
+  previous_json: string | null;
+  order: number | null;
+  assigned_at: number | null;
+  failed: number;
+}
+
+export interface RolloutHistoryTable {
+  id: Generated<number>;
+  rollout: string;
+  at: number;
+  state: string;
+  wave: number;
+  words_json: string;
+}
+
+export interface AssignmentsTable {
+  device: string;
+  component: string;
+  order: number;
+  /** Null when withdrawn; the row stays, because `order` only rises. */
+  version: string | null;
+  digest: string | null;
+  rollback: number;
+  rollout: string;
+  trial_json: string;
+}
+
+export interface DirectorDocumentsTable {
+  device: string;
+  generation: number;
+  targets_version: number;
+  snapshot_version: number;
+  timestamp_version: number;
+  expires_at: number;
+  targets: Uint8Array;
+  snapshot: Uint8Array;
+  timestamp: Uint8Array;
+}
+
+export interface FactsTable {
+  device: string;
+  /** Empty for facts of the whole device (health). */
+  component: string;
+  kind: 'update' | 'trial' | 'health';
+  at: number;
+  body_json: string;
+}
+
+export interface BatchesTable {
+  device: string;
+  batch: string;
+  at: number;
+}
+
+export interface TelemetryTable {
+  id: Generated<number>;
+  device: string;
+  seq: number;
+  kind: string;
+  /** The device's clock: a report. */
+  device_at: number;
+  /** The server's clock. */
+  at: number;
+  body_json: string;
+}
+
+export interface InferenceTable {
+  device: string;
+  component: string;
+  version: string;
+  digest: string;
+  served: number;
+  failed: number;
+  refused: number;
+  latency_json: string;
+  answers_json: string | null;
+  updated_at: number;
+}
+
+export interface OutcomesTable {
+  id: Generated<number>;
+  device: string;
+  component: string;
+  assignment: number;
+  result: string;
+  at: number;
+  outcome_json: string;
+}
+
+export interface SecurityEventsTable {
+  id: Generated<number>;
+  at: number;
+  source: string;
+  code: string;
+  detail: string;
+}
+
+export interface AuditTable {
+  seq: number;
+  at: number;
+  actor: string;
+  action: string;
+  subject: string;
+  detail: string;
+  hash: string;
+}
+
+export interface Tables {
+  devices: DevicesTable;
+  claims: ClaimsTable;
+  tokens: TokensTable;
+  releases: ReleasesTable;
+  rollouts: RolloutsTable;
+  members: MembersTable;
+  rollout_history: RolloutHistoryTable;
+  assignments: AssignmentsTable;
+  director_documents: DirectorDocumentsTable;
+  facts: FactsTable;
+  batches: BatchesTable;
+  telemetry: TelemetryTable;
+  inference: InferenceTable;
+  outcomes: OutcomesTable;
+  security_events: SecurityEventsTable;
+  audit: AuditTable;
+}

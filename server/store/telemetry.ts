@@ -1,0 +1,307 @@
+// What devices report. One batch is one transaction: its row, its records, the latest facts, the sums per release, the
+// outcomes, the security events and the device's last sign of life stand together or not at all, and the same batch
+// (or the same record in another batch) a second time changes nothing. Only the server's time of receipt is used to
+// judge silence; a device's own clock is kept as a report. What is kept is bounded per device; the oldest goes first.
+import type { Selectable } from 'kysely';
+import { bounds } from '../../shared/bounds.js';
+import type {
+  HealthBody,
+  InferenceBody,
+  Kind,
+  Outcome,
+  ReleaseRef,
+  TelemetryBatch,
+  TelemetryRecord,
+  UpdateBody,
+} from '../../shared/protocol/telemetry.js';
+import { LogHistogram, type Sketch } from '../../shared/sketch.js';
+import type { Answers } from '../../shared/trial.js';
+import type { Db, Queries } from './database.js';
+import { addSecurityEvents } from './security.js';
+import type { InferenceTable } from './tables.js';
+
+export interface InferenceSums {
+  readonly release: ReleaseRef;
+  readonly served: number;
+  readonly failed: number;
+  readonly refused: number;
+  readonly latencyMs: Sketch;
+  readonly answers: Answers | null;
+}
+
+export interface StoredRecord {
+  readonly id: number;
+  readonly device: string;
+  readonly seq: number;
+  readonly kind: Kind;
+  readonly deviceAt: number;
+  readonly at: number;
+  readonly body: unknown;
+}
+
+export class TelemetryStore {
+  constructor(private readonly db: Db) {}
+
+  /** False when this batch was stored before. Throws when nothing was stored: the caller must not acknowledge then. */
+  insertBatch(device: string, batch: TelemetryBatch, now: number): Promise<boolean> {
+    return this.db.transaction().execute(async (trx) => {
+      const added = await trx
+        .insertInto('batches')
+        .values({ device, batch: batch.batch, at: now })
+        .onConflict((oc) => oc.doNothing())
+        .executeTakeFirst();
+      if (added.numInsertedOrUpdatedRows !== 1n) return false;
+      const fresh = await insertRecords(trx, device, batch.records, now);
+      await writeFacts(trx, device, fresh, now);
+      await writeInference(trx, device, fresh, now);
+      await writeOutcomes(trx, device, fresh, now);
+      await addSecurityEvents(
+        trx,
+        fresh.flatMap((record) => (record.kind === 'security' ? [{ at: now, source: device, ...record.body }] : [])),
+      );
+      await trx.updateTable('devices').set({ last_seen_at: now }).where('id', '=', device).execute();
+      await trim(trx, device);
+      return true;
+    });
+  }
+
+  /** Latest update facts of each component and the latest health of each device. */
+  async latest(devices: readonly string[] | null): Promise<Map<string, { updates: UpdateBody[]; health: HealthBody | null }>> {
+    let query = this.db.selectFrom('facts').selectAll().where('kind', 'in', ['update', 'health']);
+    if (devices !== null) query = query.where('device', 'in', [...devices]);
+    const found = new Map<string, { updates: UpdateBody[]; health: HealthBody | null }>();
+    for (const row of await query.orderBy('component').execute()) {
+      const entry = found.get(row.device) ?? { updates: [], health: null };
+      if (row.kind === 'update') entry.updates.push(JSON.parse(row.body_json) as UpdateBody);
+      else entry.health = JSON.parse(row.body_json) as HealthBody;
+      found.set(row.device, entry);
+    }
+    return found;
+  }
+
+  /** The sums of each release, the last used first. */
+  async inference(device: string): Promise<InferenceSums[]> {
+    const rows = await this.db
+      .selectFrom('inference')
+      .selectAll()
+      .where('device', '=', device)
+      .orderBy('updated_at', 'desc')
+      .execute();
+    return rows.map(sumsOf);
+  }
+
+  /** The newest first. */
+  async outcomes(device: string, limit: number): Promise<{ at: number; outcome: Outcome }[]> {
+    const rows = await this.db
+      .selectFrom('outcomes')
+      .selectAll()
+      .where('device', '=', device)
+      .orderBy('id', 'desc')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => ({ at: row.at, outcome: JSON.parse(row.outcome_json) as Outcome }));
+  }
+
+  /** Raw records of a device, the newest first; `before` pages on from the id of the last one seen. */
+  async records(device: string, limit: number, before: number | null): Promise<StoredRecord[]> {
+    let query = this.db.selectFrom('telemetry').selectAll().where('device', '=', device);
+    if (before !== null) query = query.where('id', '<', before);
+    const rows = await query.orderBy('id', 'desc').limit(limit).execute();
+    return rows.map((row) => ({
+      id: row.id,
+      device: row.device,
+      seq: row.seq,
+      kind: row.kind as Kind,
+      deviceAt: row.device_at,
+      at: row.at,
+      body: JSON.parse(row.body_json) as unknown,
+    }));
+  }
+}
+
+/**
+ * The records that were not there before. A record is known by (device, seq, device_at): a device that loses its spool
+ * starts its numbers again, and must not have its new records taken for old ones.
+ */
+async function insertRecords(
+  queries: Queries,
+  device: string,
+  records: readonly TelemetryRecord[],
+  now: number,
+): Promise<TelemetryRecord[]> {
+  const rows = records.map((record) => ({
+    device,
+    seq: record.seq,
+    kind: record.kind,
+    device_at: record.at,
+    at: now,
+    body_json: JSON.stringify(record.body),
+  }));
+  const added = await queries
+    .insertInto('telemetry')
+    .values(rows)
+    .onConflict((oc) => oc.doNothing())
+    .returning(['seq', 'device_at'])
+    .execute();
+  const isNew = new Set(added.map((row) => `${row.seq}/${row.device_at}`));
+  // Deleting as we go also drops a record that stands twice in one batch.
+  return records.filter((record) => isNew.delete(`${record.seq}/${record.at}`)).sort((a, b) => a.seq - b.seq);
+}
+
+async function writeFacts(queries: Queries, device: string, records: readonly TelemetryRecord[], now: number): Promise<void> {
+  const latest = new Map<string, { component: string; kind: 'update' | 'trial' | 'health'; body: unknown }>();
+  for (const { kind, body } of records) {
+    if (kind === 'update') latest.set(`update/${body.component}`, { component: body.component, kind, body });
+    if (kind === 'trial') latest.set(`trial/${body.release.component}`, { component: body.release.component, kind, body });
+    if (kind === 'health') latest.set('health', { component: '', kind, body });
+  }
+  for (const { component, kind, body } of latest.values()) {
+    const columns = { at: now, body_json: JSON.stringify(body) };
+    await queries
+      .insertInto('facts')
+      .values({ device, component, kind, ...columns })
+      .onConflict((oc) => oc.columns(['device', 'component', 'kind']).doUpdateSet(columns))
+      .execute();
+  }
+}
+
+async function writeInference(queries: Queries, device: string, records: readonly TelemetryRecord[], now: number): Promise<void> {
+  const byRelease = new Map<string, InferenceBody[]>();
+  for (const { kind, body } of records) {
+    if (kind !== 'inference') continue;
+    const key = `${body.release.component}@${body.release.version}#${body.release.digest}`;
+    byRelease.set(key, [...(byRelease.get(key) ?? []), body]);
+  }
+  for (const bodies of byRelease.values()) {
+    const release = (bodies[0] as InferenceBody).release;
+    const known = await queries
+      .selectFrom('inference')
+      .selectAll()
+      .where('device', '=', device)
+      .where('component', '=', release.component)
+      .where('version', '=', release.version)
+      .where('digest', '=', release.digest)
+      .executeTakeFirst();
+    const start: InferenceSums =
+      known === undefined
+        ? { release, served: 0, failed: 0, refused: 0, latencyMs: { count: 0, bins: [] }, answers: null }
+        : sumsOf(known);
+    const sums = bodies.reduce(addUp, start);
+    const columns = {
+      served: sums.served,
+      failed: sums.failed,
+      refused: sums.refused,
+      latency_json: JSON.stringify(sums.latencyMs),
+      answers_json: sums.answers === null ? null : JSON.stringify(sums.answers),
+      updated_at: now,
+    };
+    await queries
+      .insertInto('inference')
+      .values({ device, component: release.component, version: release.version, digest: release.digest, ...columns })
+      .onConflict((oc) => oc.columns(['device', 'component', 'version', 'digest']).doUpdateSet(columns))
+      .execute();
+  }
+}
+
+function addUp(sums: InferenceSums, body: InferenceBody): InferenceSums {
+  const latency = new LogHistogram();
+  latency.merge(sums.latencyMs);
+  latency.merge(body.latencyMs);
+  return {
+    release: sums.release,
+    served: sums.served + body.served,
+    failed: sums.failed + body.failed,
+    refused: sums.refused + body.refused,
+    latencyMs: latency.toSketch(),
+    answers: addAnswers(sums.answers, body.answers),
+  };
+}
+
+function addAnswers(sum: Answers | null, more: Answers | null): Answers | null {
+  if (sum === null || more === null) return sum ?? more;
+  const add = (a: readonly number[], b: readonly number[]): number[] =>
+    Array.from({ length: Math.max(a.length, b.length) }, (_, index) => (a[index] ?? 0) + (b[index] ?? 0));
+  return {
+    classes: add(sum.classes, more.classes),
+    confidence: add(sum.confidence, more.confidence),
+    confidenceSum: sum.confidenceSum + more.confidenceSum,
+  };
+}
+
+/** An outcome is repeated with each heartbeat until the device is sure that the server has it; it is listed once. */
+async function writeOutcomes(queries: Queries, device: string, records: readonly TelemetryRecord[], now: number): Promise<void> {
+  const rows = records.flatMap(({ kind, body }) =>
+    kind === 'update' && body.outcome !== null
+      ? [
+          {
+            device,
+            component: body.component,
+            assignment: body.outcome.assignment,
+            result: body.outcome.result,
+            at: now,
+            outcome_json: JSON.stringify(body.outcome),
+          },
+        ]
+      : [],
+  );
+  if (rows.length > 0)
+    await queries
+      .insertInto('outcomes')
+      .values(rows)
+      .onConflict((oc) => oc.doNothing())
+      .execute();
+}
+
+/** Keeps what is newest, within the bounds. Each deletes what is as old as the first row beyond its bound, or older. */
+async function trim(queries: Queries, device: string): Promise<void> {
+  const record = await queries
+    .selectFrom('telemetry')
+    .select('id')
+    .where('device', '=', device)
+    .orderBy('id', 'desc')
+    .offset(bounds.telemetryRowsPerDeviceMaxCount)
+    .limit(1)
+    .executeTakeFirst();
+  if (record !== undefined)
+    await queries.deleteFrom('telemetry').where('device', '=', device).where('id', '<=', record.id).execute();
+  const batch = await queries
+    .selectFrom('batches')
+    .select('at')
+    .where('device', '=', device)
+    .orderBy('at', 'desc')
+    .offset(bounds.batchesPerDeviceMaxCount)
+    .limit(1)
+    .executeTakeFirst();
+  if (batch !== undefined) await queries.deleteFrom('batches').where('device', '=', device).where('at', '<=', batch.at).execute();
+  const outcome = await queries
+    .selectFrom('outcomes')
+    .select('id')
+    .where('device', '=', device)
+    .orderBy('id', 'desc')
+    .offset(bounds.outcomesPerDeviceMaxCount)
+    .limit(1)
+    .executeTakeFirst();
+  if (outcome !== undefined)
+    await queries.deleteFrom('outcomes').where('device', '=', device).where('id', '<=', outcome.id).execute();
+  const sums = await queries
+    .selectFrom('inference')
+    .select('updated_at')
+    .where('device', '=', device)
+    .orderBy('updated_at', 'desc')
+    .offset(bounds.inferenceReleasesPerDeviceMaxCount)
+    .limit(1)
+    .executeTakeFirst();
+  if (sums !== undefined)
+    await queries.deleteFrom('inference').where('device', '=', device).where('updated_at', '<=', sums.updated_at).execute();
+}
+
+function sumsOf(row: Selectable<InferenceTable>): InferenceSums {
+  return {
+    release: { component: row.component, version: row.version, digest: row.digest },
+    served: row.served,
+    failed: row.failed,
+    refused: row.refused,
+    latencyMs: JSON.parse(row.latency_json) as Sketch,
+    answers: row.answers_json === null ? null : (JSON.parse(row.answers_json) as Answers),
+  };
+}

@@ -1,0 +1,102 @@
+// Every limit of Linnet, in one place, with its unit as the last word of its name. Both ends of the wire obey the same
+// numbers. The relations that must hold between them are asserted at the end, so that a change that breaks one fails
+// at the first import instead of in the field.
+import assert from 'node:assert/strict';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const bounds = {
+  // TUF metadata (the limits that python-tuf and tuf-js use by default; spec section 5.3 asks for X, Y and Z bytes).
+  rootMaxBytes: 512 * KIB,
+  rootRotationsMaxCount: 256,
+  timestampMaxBytes: 16 * KIB,
+  snapshotMaxBytes: 2 * MIB,
+  targetsMaxBytes: 5 * MIB,
+
+  // Releases.
+  manifestMaxBytes: 1 * MIB,
+  releaseFilesMaxCount: 64,
+  releaseFileMaxBytes: 1024 * MIB,
+  releaseTotalMaxBytes: 2048 * MIB,
+  probesFileMaxBytes: 16 * MIB,
+  probesMaxCount: 64,
+
+  // Fetching.
+  fetchChunkBytes: 1 * MIB,
+  fetchIdleMs: 30_000,
+  fetchTriesMaxCount: 5,
+
+  // The update machine.
+  stepTriesMaxCount: 5,
+  stepBackoffFirstMs: 500,
+  stepBackoffMaxMs: 60_000,
+  recordWritesMaxCount: 200,
+  recordMaxBytes: 256 * KIB,
+  modelFaultStartsMaxCount: 3,
+  freeSpaceReserveBytes: 1 * MIB,
+
+  // Model processes.
+  hostStartMs: 20_000,
+  hostRunMs: 10_000,
+  hostDrainMs: 10_000,
+  hostFrameMaxBytes: 256 * MIB,
+  hostRestartBackoffFirstMs: 200,
+  hostRestartBackoffMaxMs: 10_000,
+  hostFaultsBeforeRollbackCount: 3,
+
+  // The local inference API.
+  requestMaxBytes: 64 * MIB,
+  requestHeaderMaxBytes: 1 * MIB,
+  requestDeadlineMs: 5_000,
+  admissionQueueMaxCount: 64,
+  shadowQueueMaxCount: 4,
+
+  // Telemetry.
+  spoolMaxBytes: 8 * MIB,
+  recordBodyMaxBytes: 64 * KIB,
+  batchMaxCount: 200,
+  batchMaxBytes: 256 * KIB,
+  mqttPayloadMaxBytes: 1 * MIB,
+  ackWaitMs: 5_000,
+  ackBackoffFirstMs: 1_000,
+  ackBackoffMaxMs: 60_000,
+  linkConnectMs: 15_000,
+  linkKeepaliveSeconds: 30,
+  linkBackoffFirstMs: 500,
+  linkBackoffMaxMs: 30_000,
+  healthEveryMs: 10_000,
+  inferenceEveryMs: 2_000,
+
+  // Access.
+  deviceTokenLifeMs: 5 * 60_000,
+  clockSkewMaxMs: 5 * 60_000,
+  claimLifeDefaultMinutes: 60,
+  operatorBodyMaxBytes: 8 * MIB,
+  listPageMaxCount: 1000,
+  /** How long a stopping server lets requests under way end. */
+  serverDrainMs: 5_000,
+  /** Devices that knocked and that nobody has approved; anyone may knock, so it is bounded. */
+  pendingDevicesMaxCount: 1000,
+
+  // What the server keeps. The oldest go first.
+  telemetryRowsPerDeviceMaxCount: 20_000,
+  batchesPerDeviceMaxCount: 5_000,
+  inferenceReleasesPerDeviceMaxCount: 50,
+  outcomesPerDeviceMaxCount: 200,
+  securityEventsPerSourceMaxCount: 5_000,
+  /** Messages that wait for the database; beyond it they are dropped, and devices send them again. */
+  ingestQueueMaxCount: 20_000,
+  mqttClientsMaxCount: 20_000,
+
+  // Rollouts.
+  conductorEveryMs: 500,
+  wavesMaxCount: 20,
+  rolloutDevicesMaxCount: 10_000,
+} as const;
+
+assert(bounds.batchMaxBytes * 2 <= bounds.mqttPayloadMaxBytes, 'a telemetry batch must fit one MQTT message after JSON escaping');
+assert(bounds.recordBodyMaxBytes <= bounds.batchMaxBytes, 'one telemetry record must fit a batch');
+assert(bounds.requestMaxBytes <= bounds.hostFrameMaxBytes, 'an admitted request must fit a frame to its model process');
+assert(bounds.requestDeadlineMs <= bounds.hostRunMs, 'a request gives up before its model process is declared stuck');
+assert(bounds.manifestMaxBytes >= bounds.releaseFilesMaxCount * KIB, 'a manifest must be able to name every file it may carry');

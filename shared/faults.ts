@@ -1,0 +1,251 @@
+// Every fault that Linnet can report, by code: whose fault it is and whether trying again can help (`refused`: the input
+// is wrong, do not retry; `flaked`: the world failed, retry within bounds; `spent`: the bounds were reached), what it
+// means, and what an operator should do. A bug is not a fault: it is an assertion. Codes are part of the API: they travel
+// in outcomes, HTTP errors and security events, so they are never renamed.
+
+export type FaultKind = 'refused' | 'flaked' | 'spent';
+
+interface Entry {
+  readonly kind: FaultKind;
+  /** HTTP status, where the fault may answer a request. */
+  readonly http: number;
+  readonly meaning: string;
+  readonly todo: string;
+  /** Reported to the server as a security event as well. */
+  readonly security?: true;
+}
+
+const refused = (http: number, meaning: string, todo: string): Entry => ({ kind: 'refused', http, meaning, todo });
+const attack = (meaning: string, todo: string): Entry => ({ kind: 'refused', http: 422, meaning, todo, security: true });
+const flaked = (http: number, meaning: string, todo: string): Entry => ({ kind: 'flaked', http, meaning, todo });
+const spent = (meaning: string, todo: string): Entry => ({ kind: 'spent', http: 500, meaning, todo });
+
+export const FAULTS = {
+  // TUF and Uptane metadata
+  metadata_undecodable: attack(
+    'signed metadata is not what its schema says',
+    'Fetch it again; if it stays, the repository is damaged or tampered with.',
+  ),
+  metadata_too_large: attack('metadata is longer than its bound (endless data attack)', 'Check the mirror that served it.'),
+  metadata_signature: attack(
+    "metadata is not signed by its role's threshold of keys (arbitrary installation attack)",
+    'Sign it with the keys that root.json names.',
+  ),
+  metadata_rollback: attack(
+    'metadata is older than what was trusted before (rollback attack)',
+    'Publish with a higher version; check the mirror for stale copies.',
+  ),
+  metadata_expired: attack(
+    'metadata has expired (indefinite freeze attack)',
+    'Let the server re-sign its timestamp, or sign new metadata; check the device clock.',
+  ),
+  metadata_mismatch: attack(
+    'metadata is not the one that its parent names (mix-and-match attack)',
+    'Check that the mirror serves one consistent snapshot.',
+  ),
+  root_version: attack('a new root is not exactly one version above the trusted one', 'Publish every intermediate root.'),
+  director_delegates: attack('director targets carry delegations, which Uptane forbids', 'Check the fleet server.'),
+  director_other_device: attack(
+    'director metadata was made for another device (replay)',
+    'Check the fleet server and its broker rules.',
+  ),
+  target_unknown: attack(
+    'the director names a release that the image repository does not (arbitrary software attack)',
+    'Publish the release first; if it was published, the director may be compromised.',
+  ),
+  target_mismatch: attack(
+    'director and image repository disagree on a release',
+    'Publish again; if that does not help, the director may be compromised.',
+  ),
+  // Releases and bundles
+  signature_invalid: attack(
+    'a signature does not match its document',
+    'Rebuild and sign the release with a key that root.json lists as a release key.',
+  ),
+  manifest_undecodable: attack('a release manifest is not what its schema says', 'Build the bundle with `linnet bundle build`.'),
+  manifest_mismatch: attack(
+    'the signed manifest is for another component or version than the target that carries it',
+    'Publish again with `linnet publish`.',
+  ),
+  file_digest: attack('a file does not have the SHA-256 that its manifest names', 'Fetch or build it again.'),
+  file_length: attack('a file is longer or shorter than its manifest says', 'Fetch or build it again.'),
+  bundle_undecodable: refused(
+    400,
+    'the file is not a Linnet bundle, or is damaged',
+    'Build it with `linnet bundle build`, copy it again.',
+  ),
+  bundle_truncated: refused(400, 'the bundle ends too early', 'Copy it again: it was cut short.'),
+  hardware_unsupported: refused(
+    409,
+    "the release does not list this device's hardware id",
+    'Build the release for this hardware or choose other devices.',
+  ),
+  version_floor: attack(
+    'the release is older than the one that runs (rollback attack)',
+    'Publish a higher version; a way back is ordered by `linnet rollout abort`.',
+  ),
+  contract_memory: refused(
+    409,
+    "the device has less free memory than the release's resource contract needs",
+    'Free memory or ship a smaller model.',
+  ),
+  contract_disk: refused(
+    507,
+    'the device has less free disk than the release needs',
+    'Free disk space, then start the rollout again.',
+  ),
+  // Models
+  model_not_onnx: refused(
+    400,
+    'the file is not an ONNX model that ONNX Runtime can load',
+    'Export it again and check it with `linnet model inspect`.',
+  ),
+  model_tensors_differ: refused(
+    409,
+    "the model's tensors are not those that its manifest, or the given data, says",
+    'Rebuild the bundle from this very model, or give inputs as `linnet model inspect` lists them.',
+  ),
+  model_unquantizable: refused(
+    400,
+    'the quantizer cannot quantize this model',
+    'The message names the node; change it or ship the fp32 model.',
+  ),
+  data_undecodable: refused(
+    400,
+    'a data file cannot be decoded',
+    'Write it as NumPy .npy version 1 (f4, u1, i4 or i8, C order).',
+  ),
+  // Probes and trials
+  probe_differs: refused(
+    409,
+    'a golden probe answers outside its tolerance on this device',
+    'The model computes something else here: check hardware and runtime, record goldens again.',
+  ),
+  probe_slow: refused(
+    409,
+    "golden probes are slower than the release's latency contract",
+    'Ship a smaller model or raise the contract.',
+  ),
+  probe_memory: refused(
+    409,
+    "the model process uses more memory than the release's contract",
+    'Ship a smaller model or raise the contract.',
+  ),
+  trial_disagreement: refused(
+    409,
+    'old and new model disagree on the same live inputs beyond the limit',
+    'Compare the two models on labelled data before trying again.',
+  ),
+  trial_drift: refused(
+    409,
+    "the new model's predicted classes or confidences moved away from the old one's",
+    'Compare the two models on labelled data before trying again.',
+  ),
+  trial_errors: refused(409, 'the new model failed on live requests beyond the limit', "Read the device's log; fix the model."),
+  trial_crashes: refused(409, "the new model's process crashed or hung repeatedly", "Read the device's log; fix the model."),
+  trial_unproven: refused(
+    409,
+    'the trial ended without enough evidence of health',
+    'Send the device traffic, lengthen the trial, or lower its minimum.',
+  ),
+  trial_withdrawn: refused(
+    409,
+    'the server withdrew the release during the trial',
+    'See why the rollout stopped: `linnet rollout show`.',
+  ),
+  // Requests to the local inference API
+  request_undecodable: refused(400, 'the request is not Open Inference Protocol v2', "Compare it with the README's example."),
+  request_tensor: refused(
+    400,
+    "a tensor's name, shape, datatype or size is not what the model takes",
+    'GET /v2/models/{model} lists what it takes.',
+  ),
+  request_value: refused(
+    400,
+    'a tensor holds NaN, infinity, or a value out of the declared range',
+    'Check the sensor or the pre-processing.',
+  ),
+  request_too_large: refused(413, 'the request is larger than the bound', 'Send fewer or smaller tensors.'),
+  model_unknown: refused(404, 'no such model or version is served here', 'GET /v2 and `linnet device show` tell what is served.'),
+  model_not_ready: flaked(503, 'no release of this model is loaded yet', "Wait for the first rollout, or read the agent's log."),
+  busy: flaked(503, 'the admission queue is full', 'Send fewer requests at once, or retry after a moment.'),
+  deadline: flaked(504, 'the request missed its deadline', 'Retry; if it stays, the model is too slow for its traffic.'),
+  host_start: flaked(503, 'a model process did not start', "Read the agent's log for the process's last words."),
+  host_died: flaked(
+    503,
+    'a model process died or hung during a request',
+    'Retry; the agent restarts it and rolls back after repeated faults.',
+  ),
+  // The world
+  server_unreachable: flaked(503, 'the fleet server does not answer', 'Check the address, the network and the server.'),
+  fetch_interrupted: flaked(503, 'a download was interrupted', 'It resumes by itself.'),
+  disk_full: flaked(507, 'the disk is full', 'Free disk space; the device keeps what it runs.'),
+  disk_failed: flaked(500, 'the disk refused a read or write', 'Check the storage medium.'),
+  retries_spent: spent(
+    'a step failed as often as its bound allows',
+    'Read the cause; start the rollout again when it is mended.',
+  ),
+  writes_spent: spent(
+    'the update record was written as often as its bound allows (loop)',
+    'Report this: the machine did not settle.',
+  ),
+  // Server, access, configuration
+  message_undecodable: refused(400, 'a message does not decode', 'Compare it with /openapi.json or shared/protocol.'),
+  auth_missing: refused(401, 'no valid credentials', 'Pass a bearer token (operators) or enrol (devices).'),
+  auth_denied: refused(403, 'these credentials do not allow this', 'Use a token with the role that the message names.'),
+  claim_invalid: refused(403, 'the claim token is unknown, used up or expired', 'Make a new one with `linnet device claim`.'),
+  not_found: refused(404, 'there is no such thing', 'List what there is.'),
+  conflict: refused(409, 'this does not fit the present state', 'The message says which state it is in.'),
+  config_invalid: refused(400, 'the configuration has mistakes', 'Mend every line that the message lists.'),
+  key_invalid: refused(
+    400,
+    'a key file cannot be used',
+    'Make one with `linnet keys new`, or give its passphrase in LINNET_KEY_PASSPHRASE.',
+  ),
+  port_in_use: refused(409, 'the address is already in use', 'Stop the other process or choose another port.'),
+  usage: refused(400, 'the command line is not right', 'See --help.'),
+  internal: { kind: 'spent', http: 500, meaning: 'a bug in Linnet', todo: 'Report it with the log.' } as Entry,
+} as const satisfies Record<string, Entry>;
+
+export type FaultCode = keyof typeof FAULTS;
+
+/** The one error class for everything that is not a bug. `detail` names what is wrong, in words for a person. */
+export class Fault extends Error {
+  override readonly name = 'Fault';
+  constructor(
+    readonly code: FaultCode,
+    readonly detail: string,
+    options: { cause?: unknown } = {},
+  ) {
+    super(`${code}: ${detail}`, options);
+  }
+
+  get kind(): FaultKind {
+    return FAULTS[this.code].kind;
+  }
+
+  get entry(): Entry {
+    return FAULTS[this.code];
+  }
+}
+
+export function isFault(error: unknown, ...codes: FaultCode[]): error is Fault {
+  return error instanceof Fault && (codes.length === 0 || codes.includes(error.code));
+}
+
+export function isFaultCode(text: string): text is FaultCode {
+  return Object.hasOwn(FAULTS, text);
+}
+
+/** Words of any thrown value, with its causes, on one line. */
+export function reason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = error instanceof Fault ? error.message : `${error.name}: ${error.message}`;
+  return error.cause === undefined ? own : `${own} <- ${reason(error.cause)}`;
+}
+
+/** The system error code (ENOSPC, EADDRINUSE, ...) of a thrown value, where it has one. */
+export function systemCode(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : undefined;
+}

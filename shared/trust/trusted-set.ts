@@ -1,0 +1,252 @@
+// What one repository (image or director) is trusted to say, as a value, and the only ways to move it on: the client
+// workflow of TUF 1.0 section 5 with Uptane 2.1.0's additions, as pure functions of the trusted set, new bytes and a
+// time. Each either returns a new set or throws a Fault and leaves the old one as it was. The shape follows python-tuf's
+// TrustedMetadataSet. Downloading and storing are left to the caller (agent/update/metadata.ts).
+import assert from 'node:assert/strict';
+import { Fault, isFault } from '../faults.js';
+import {
+  decodeDocument,
+  expiryMs,
+  requireMeta,
+  requireThreshold,
+  roleRing,
+  type Document,
+  type MetaFile,
+  type Role,
+  type Root,
+} from './documents.js';
+
+export type RepositoryName = 'image' | 'director';
+
+export interface TrustedSet {
+  readonly repository: RepositoryName;
+  /** Of a director repository: the device that it is for. */
+  readonly device: string | null;
+  readonly root: Document<'root'>;
+  /** The latest accepted ones, also when expired meanwhile: what newer ones must not fall behind. */
+  readonly timestamp: Document<'timestamp'> | null;
+  readonly snapshot: Document<'snapshot'> | null;
+  readonly targets: Document<'targets'> | null;
+}
+
+/**
+ * Spec 5.2: begins with a root that was given out of band (provisioned, or stored by ourselves). It must carry its own
+ * threshold, which tells a whole one from a torn one. Its expiry does not matter yet. Faults: metadata_*.
+ */
+export function startTrust(repository: RepositoryName, rootBytes: Uint8Array, device: string | null = null): TrustedSet {
+  assert(
+    (repository === 'director') === (device !== null),
+    'a director repository is trusted for one device, an image repository for all',
+  );
+  const root = decodeDocument('root', rootBytes);
+  requireThreshold(root, roleRing(root.signed, 'root'), 'it itself');
+  return { repository, device, root, timestamp: null, snapshot: null, targets: null };
+}
+
+/** Spec 5.3.4 to 5.3.7 and 5.3.11: one step of the root chain. Faults: metadata_*, root_version. */
+export function withRoot(set: TrustedSet, bytes: Uint8Array): TrustedSet {
+  const root = decodeDocument('root', bytes);
+  const old = set.root.signed;
+  // 5.3.4 arbitrary software attack: a threshold of the old root's keys and of its own.
+  requireThreshold(root, roleRing(old, 'root'), `trusted root ${old.version}`);
+  requireThreshold(root, roleRing(root.signed, 'root'), 'it itself');
+  // 5.3.5 rollback attack: exactly the next one.
+  if (root.signed.version !== old.version + 1) {
+    throw new Fault(
+      'root_version',
+      `${set.repository} root is version ${root.signed.version}, the one after ${old.version} was asked for`,
+    );
+  }
+  // 5.3.6: an intermediate root may have expired; requireFreshRoot looks at the last one.
+  const rotated = (role: Role): boolean =>
+    old.roles[role].keyids.some((keyid) => !root.signed.roles[role].keyids.includes(keyid));
+  // 5.3.11 fast-forward recovery: what a stolen key may have pushed ahead is forgotten with the key.
+  const recovered = rotated('timestamp') || rotated('snapshot');
+  return {
+    ...set,
+    root,
+    timestamp: recovered ? null : stillSigned(set.timestamp, root.signed),
+    snapshot: recovered ? null : stillSigned(set.snapshot, root.signed),
+    targets: rotated('targets') ? null : stillSigned(set.targets, root.signed),
+  };
+}
+
+function stillSigned<R extends Role>(document: Document<R> | null, root: Root): Document<R> | null {
+  if (document === null) return null;
+  try {
+    requireThreshold(document as unknown as Document<Role>, roleRing(root, document.role), `root ${root.version}`);
+    return document;
+  } catch (error) {
+    if (isFault(error, 'metadata_signature')) return null;
+    throw error;
+  }
+}
+
+/** Spec 5.3.10 freeze attack: the last root of the chain must not have expired. Fault metadata_expired. */
+export function requireFreshRoot(set: TrustedSet, nowMs: number): void {
+  requireUnexpired(set, set.root, nowMs);
+}
+
+/** Spec 5.4. An equal version is no news: the trusted one stays. Faults: metadata_*, director_other_device. */
+export function withTimestamp(set: TrustedSet, bytes: Uint8Array, nowMs: number): TrustedSet {
+  requireFreshRoot(set, nowMs);
+  const timestamp = decodeDocument('timestamp', bytes);
+  requireThreshold(timestamp, roleRing(set.root.signed, 'timestamp'), `${set.repository} root ${set.root.signed.version}`); // 5.4.2
+  requireDevice(set, timestamp);
+  const old = set.timestamp;
+  let next = timestamp;
+  if (old !== null) {
+    // 5.4.3.1 and 5.4.3.2 rollback attack.
+    if (timestamp.signed.version < old.signed.version)
+      throw rollback(set, 'timestamp.json', timestamp.signed.version, old.signed.version);
+    if (timestamp.signed.version === old.signed.version) next = old;
+    const before = old.signed.meta['snapshot.json'].version;
+    const after = next.signed.meta['snapshot.json'].version;
+    if (after < before) throw rollback(set, 'snapshot.json (as timestamp.json names it)', after, before);
+  }
+  requireUnexpired(set, next, nowMs); // 5.4.4
+  return { ...set, timestamp: next };
+}
+
+/** True when timestamp.json names another snapshot than the trusted one. */
+export function needsSnapshot(set: TrustedSet): boolean {
+  return set.snapshot === null || !isNamed(set.snapshot, snapshotMeta(set));
+}
+
+/** What timestamp.json says of snapshot.json. */
+export function snapshotMeta(set: TrustedSet): MetaFile {
+  assert(set.timestamp !== null, 'timestamp before snapshot');
+  return set.timestamp.signed.meta['snapshot.json'];
+}
+
+/** Spec 5.5. Faults: metadata_*, director_other_device. */
+export function withSnapshot(set: TrustedSet, bytes: Uint8Array, nowMs: number): TrustedSet {
+  const meta = snapshotMeta(set);
+  requireMeta(bytes, meta, 'snapshot.json'); // 5.5.2 mix-and-match attack
+  const snapshot = decodeDocument('snapshot', bytes);
+  requireThreshold(snapshot, roleRing(set.root.signed, 'snapshot'), `${set.repository} root ${set.root.signed.version}`); // 5.5.3
+  requireDevice(set, snapshot);
+  requireNamedVersion(snapshot, meta, 'timestamp.json'); // 5.5.4 mix-and-match attack
+  // 5.5.5 rollback attack: nothing listed goes back or vanishes.
+  for (const [name, before] of Object.entries(set.snapshot?.signed.meta ?? {})) {
+    const after = Object.hasOwn(snapshot.signed.meta, name) ? snapshot.signed.meta[name] : undefined;
+    if (after === undefined)
+      throw new Fault('metadata_rollback', `${set.repository} snapshot ${snapshot.signed.version} no longer lists ${name}`);
+    if (after.version < before.version) throw rollback(set, `${name} (as snapshot.json names it)`, after.version, before.version);
+  }
+  requireUnexpired(set, snapshot, nowMs); // 5.5.6
+  return { ...set, snapshot };
+}
+
+/** True when snapshot.json names other targets than the trusted ones. */
+export function needsTargets(set: TrustedSet): boolean {
+  return set.targets === null || !isNamed(set.targets, targetsMeta(set));
+}
+
+/** What snapshot.json says of targets.json. Fault metadata_mismatch when it says nothing. */
+export function targetsMeta(set: TrustedSet): MetaFile {
+  assert(set.snapshot !== null, 'snapshot before targets');
+  const meta = set.snapshot.signed.meta['targets.json'];
+  if (meta === undefined)
+    throw new Fault('metadata_mismatch', `${set.repository} snapshot ${set.snapshot.signed.version} does not list targets.json`);
+  return meta;
+}
+
+/** Spec 5.6, Uptane 5.4.4.6 (targets). Faults: metadata_*, director_delegates, director_other_device. */
+export function withTargets(set: TrustedSet, bytes: Uint8Array, nowMs: number): TrustedSet {
+  const meta = targetsMeta(set);
+  requireMeta(bytes, meta, 'targets.json'); // 5.6.2 mix-and-match attack
+  const targets = decodeDocument('targets', bytes);
+  requireThreshold(targets, roleRing(set.root.signed, 'targets'), `${set.repository} root ${set.root.signed.version}`); // 5.6.3
+  requireDevice(set, targets);
+  requireNamedVersion(targets, meta, 'snapshot.json'); // 5.6.4 mix-and-match attack
+  // Uptane: also when snapshot.json was forgotten in a recovery.
+  if (set.targets !== null && targets.signed.version < set.targets.signed.version) {
+    throw rollback(set, 'targets.json', targets.signed.version, set.targets.signed.version);
+  }
+  requireUnexpired(set, targets, nowMs); // 5.6.5
+  if (set.repository === 'director' && targets.signed.delegations !== undefined) {
+    throw new Fault('director_delegates', `director targets ${targets.signed.version} carry delegations`);
+  }
+  return { ...set, targets };
+}
+
+/**
+ * Takes back a document that we stored ourselves after accepting it: its signatures must still meet the trusted root;
+ * expiry and parents are not looked at, because it serves as the floor for newer ones. What does not read, or is no
+ * longer signed, is left out: it will be fetched again.
+ */
+export function withStored(set: TrustedSet, role: Exclude<Role, 'root'>, bytes: Uint8Array): TrustedSet {
+  try {
+    const document = decodeDocument(role, bytes);
+    requireThreshold(document, roleRing(set.root.signed, role), `${set.repository} root ${set.root.signed.version}`);
+    requireDevice(set, document);
+    return { ...set, [role]: document };
+  } catch (error) {
+    if (error instanceof Fault) return set;
+    throw error;
+  }
+}
+
+/** All four present, each named by its parent, none expired: only then may targets be used. Fault metadata_expired or metadata_mismatch. */
+export function requireCurrent(set: TrustedSet, nowMs: number): Document<'targets'> {
+  const { root, timestamp, snapshot, targets } = set;
+  if (timestamp === null || snapshot === null || targets === null || needsSnapshot(set) || needsTargets(set)) {
+    throw new Fault('metadata_mismatch', `the ${set.repository} repository's metadata is incomplete`);
+  }
+  for (const document of [root, timestamp, snapshot, targets]) requireUnexpired(set, document, nowMs);
+  return targets;
+}
+
+/**
+ * The time that the trusted timestamp says it was signed at (0 where it says nothing): the present is never before it.
+ * It goes with the document, so a stolen timestamp key that lies about time is recovered from by rotating it.
+ */
+export function knownTimeMs(set: TrustedSet): number {
+  const time = set.timestamp?.signed['x-linnet-time'];
+  return time === undefined ? 0 : expiryMs(time, 'timestamp.json');
+}
+
+function isNamed(document: Document<'snapshot' | 'targets'>, meta: MetaFile): boolean {
+  if (document.signed.version !== meta.version) return false;
+  try {
+    requireMeta(document.bytes, meta, `${document.role}.json`);
+    return true;
+  } catch (error) {
+    if (isFault(error, 'metadata_mismatch')) return false;
+    throw error;
+  }
+}
+
+function requireNamedVersion(document: Document<'snapshot' | 'targets'>, meta: MetaFile, parent: string): void {
+  if (document.signed.version !== meta.version) {
+    throw new Fault(
+      'metadata_mismatch',
+      `${document.role}.json is version ${document.signed.version}, ${parent} names ${meta.version}`,
+    );
+  }
+}
+
+/** Replayed metadata of another device must not move this one's versions, so every director document names its device. */
+function requireDevice(set: TrustedSet, document: Document<'timestamp' | 'snapshot' | 'targets'>): void {
+  if (set.repository !== 'director') return;
+  const named = document.signed['x-linnet-device'];
+  if (named !== set.device)
+    throw new Fault(
+      'director_other_device',
+      `director ${document.role}.json is for ${named ?? 'no device'}, this is ${set.device}`,
+    );
+}
+
+function requireUnexpired(set: TrustedSet, document: Document<Role>, nowMs: number): void {
+  const { version, expires } = document.signed;
+  if (nowMs < expiryMs(expires, `${document.role}.json`)) return;
+  throw new Fault(
+    'metadata_expired',
+    `${set.repository} ${document.role}.json version ${version} expired at ${expires}; it is ${new Date(nowMs).toISOString()}`,
+  );
+}
+
+function rollback(set: TrustedSet, what: string, version: number, trusted: number): Fault {
+  return new Fault('metadata_rollback', `${set.repository} ${what} is version ${version}, version ${trusted} was trusted before`);
+}

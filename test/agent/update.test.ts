@@ -1,0 +1,244 @@
+// The update machine on a simulated device: each situation by name.
+import { beforeEach, describe, expect, it } from 'vitest';
+import { Fault } from '../../shared/faults.js';
+import { ImpossibleTransition, next, type Table } from '../../shared/machine.js';
+import { UPDATE_STATES, type UpdateState } from '../../shared/protocol/states.js';
+import { updateTable, type UpdateEvent } from '../../agent/update/table.js';
+import { decodeRecord, encodeRecord, freshRecord } from '../../agent/update/record.js';
+import { SimDisk, seeded } from '../sim/disk.js';
+import { bootDevice, settle, type SimDevice } from '../sim/device.js';
+import { orderFor, simRelease } from '../sim/release.js';
+
+const v1 = simRelease('1.0.0');
+const v2 = simRelease('1.1.0');
+const v3 = simRelease('1.2.0');
+const releases = [v1, v2, v3];
+const SLOT_A_MODEL = '/data/components/digits/slots/a/model.onnx';
+const RECORD = '/data/components/digits/record.json';
+
+let disk: SimDisk;
+let device: SimDevice;
+
+beforeEach(async () => {
+  disk = new SimDisk(seeded(1));
+  device = await bootDevice(disk, releases);
+  await settle(device, orderFor(v1, 1));
+});
+
+const outcome = () => device.updater.record.outcome;
+const securityCodes = () =>
+  device.reports.filter(({ kind }) => kind === 'security').map(({ body }) => (body as { code: string }).code);
+
+const table: Table<UpdateState, UpdateEvent> = updateTable;
+
+describe('the table', () => {
+  it('unlisted_event_is_a_bug', () => {
+    expect(() => next(table, 'idle', 'swapped')).toThrow(ImpossibleTransition);
+  });
+
+  it('every_event_leads_to_a_state_of_the_table_and_every_state_boots', () => {
+    for (const state of UPDATE_STATES) {
+      expect(UPDATE_STATES).toContain(updateTable[state].boot);
+      for (const event of Object.keys(updateTable[state].on) as UpdateEvent[])
+        expect(UPDATE_STATES).toContain(next(table, state, event));
+    }
+  });
+});
+
+describe('an update', () => {
+  it('first_install_is_confirmed_without_anything_to_compare', () => {
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignment: 1 });
+  });
+
+  it('better_release_goes_through_a_trial_with_the_old_one_in_its_shadow', async () => {
+    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    await settle(device, orderFor(v2, 2), 20);
+    expect(device.updater.record.state).toBe('swapped');
+    expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: '1.0.0' });
+    device.runtime.evidenceNow = {};
+    await settle(device, orderFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignment: 2 });
+    expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: null });
+  });
+
+  it('order_taken_once_is_not_taken_again', async () => {
+    await settle(device, orderFor(v2, 2));
+    const writes = disk.operations;
+    await settle(device, orderFor(v2, 2));
+    expect(disk.operations).toBe(writes);
+  });
+
+  it('silently_wrong_release_is_rolled_back_and_says_why', async () => {
+    device.runtime.evidenceNow = { pairs: 200, disagreed: 80 };
+    await settle(device, orderFor(v3, 2));
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'trial_disagreement' });
+    expect(outcome()?.detail).toMatch(/80 of 200/);
+  });
+
+  it('release_that_crashes_its_process_three_times_is_rolled_back', async () => {
+    device.runtime.failServe = (version) => (version === '1.2.0' ? new Fault('host_start', 'the model process died') : null);
+    await settle(device, orderFor(v3, 2));
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'trial_crashes' });
+  });
+
+  it('failed_probe_never_serves', async () => {
+    device.runtime.probeReport = { passed: false, code: 'probe_differs', words: 'probe 3 differs by 0.4, tolerance 0.001' };
+    await settle(device, orderFor(v2, 2));
+    expect(device.runtime.history).toEqual(['1.0.0']);
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'probe_differs' });
+  });
+
+  it('withdrawn_during_trial_goes_back_and_answers_both_orders', async () => {
+    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    await settle(device, orderFor(v2, 2), 20);
+    await settle(device, orderFor(v1, 3, { rollback: true }));
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({ result: 'reverted', assignment: 3 });
+    const outcomes = device.reports.flatMap(({ kind, body }) =>
+      kind === 'update' ? [(body as { outcome: { code: string | null } | null }).outcome?.code] : [],
+    );
+    expect(outcomes).toContain('trial_withdrawn');
+  });
+
+  it('confirmed_release_is_taken_back_by_a_signed_order_without_the_network', async () => {
+    await settle(device, orderFor(v2, 2));
+    device.fetcher.down = true;
+    await settle(device, orderFor(v1, 3, { rollback: true }));
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({ result: 'reverted', assignment: 3 });
+  });
+
+  it('assignment_taken_away_stops_serving', async () => {
+    await settle(device, null, 3);
+    expect(device.runtime.serving).toBeNull();
+    expect(device.updater.record.active).toBeNull();
+  });
+
+  it('network_away_waits_without_spending_tries', async () => {
+    device.fetcher.down = true;
+    await settle(device, orderFor(v2, 2), 30);
+    expect(device.updater.record.state).toBe('assigned');
+    device.fetcher.down = false;
+    await settle(device, orderFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed' });
+  });
+
+  it('newer_order_supersedes_one_under_way', async () => {
+    device.fetcher.down = true;
+    await settle(device, orderFor(v2, 2), 5);
+    device.fetcher.down = false;
+    await settle(device, orderFor(v3, 3));
+    expect(device.runtime.history).toEqual(['1.0.0', '1.2.0']);
+  });
+});
+
+describe('what is refused, with nothing lost', () => {
+  it('older_version_is_refused', async () => {
+    await settle(device, orderFor(v2, 2));
+    await settle(device, orderFor(v1, 3));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'version_floor' });
+    expect(device.runtime.serving).toBe('1.1.0');
+  });
+
+  it('order_back_to_a_release_that_never_ran_here_is_refused', async () => {
+    await settle(device, orderFor(v3, 2));
+    await settle(device, orderFor(v2, 3, { rollback: true }));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'version_floor' });
+    expect(device.runtime.serving).toBe('1.2.0');
+  });
+
+  it('wrong_hardware_is_refused_before_its_files_are_fetched', async () => {
+    const other = simRelease('2.0.0', { hardware: ['other-board'] });
+    device = await bootDevice(disk, [...releases, other]);
+    await settle(device, orderFor(other, 2));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'hardware_unsupported' });
+    expect(device.fetcher.opened).toEqual([]);
+  });
+
+  it('tampered_model_bytes_are_refused_and_reported', async () => {
+    device.fetcher.tamper = (bytes) => {
+      const copy = Uint8Array.from(bytes);
+      copy[5] = (copy[5] ?? 0) ^ 1;
+      return copy;
+    };
+    await settle(device, orderFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'file_digest' });
+    expect(device.runtime.history).toEqual(['1.0.0']);
+    expect(securityCodes()).toContain('file_digest');
+  });
+
+  it('endless_file_is_cut_off', async () => {
+    device.fetcher.tamper = (bytes) => Uint8Array.from([...bytes, ...bytes]);
+    await settle(device, orderFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'file_length' });
+  });
+
+  it('full_disk_is_refused_before_the_download', async () => {
+    disk.freeBytesLeft = 100;
+    await settle(device, orderFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'contract_disk' });
+    expect(device.runtime.serving).toBe('1.0.0');
+  });
+
+  it('too_little_memory_is_refused', async () => {
+    device = await bootDevice(disk, releases, { memory: 1e6 });
+    await settle(device, orderFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'contract_memory' });
+  });
+});
+
+describe('starting', () => {
+  it('damaged_active_slot_is_never_loaded_and_the_previous_release_serves', async () => {
+    await settle(device, orderFor(v2, 2));
+    disk.damage('/data/components/digits/slots/b/model.onnx');
+    device = await bootDevice(disk, releases);
+    expect(device.runtime.history).toEqual(['1.0.0']);
+    expect(securityCodes()).toContain('file_digest');
+  });
+
+  it('no_slot_proves_is_stranded_and_any_order_heals_it', async () => {
+    disk.damage(SLOT_A_MODEL);
+    device = await bootDevice(disk, releases);
+    expect(device.updater.record.state).toBe('stranded');
+    expect(device.runtime.serving).toBeNull();
+    await settle(device, orderFor(v1, 1));
+    expect(device.runtime.serving).toBe('1.0.0');
+  });
+
+  it('release_that_does_not_start_at_boot_is_tried_again_and_keeps_no_successor_out', async () => {
+    device = await bootDevice(disk, releases, {
+      failServe: (version) => (version === '1.0.0' ? new Fault('host_start', 'not yet') : null),
+    });
+    expect(device.runtime.serving).toBeNull();
+    await settle(device, orderFor(v1, 1), 3);
+    expect(device.runtime.serving).toBeNull();
+    device.runtime.failServe = null;
+    await settle(device, orderFor(v1, 1), 3);
+    await device.updater.tick();
+    expect(device.runtime.serving).toBe('1.0.0');
+    device = await bootDevice(disk, releases, {
+      failServe: (version) => (version === '1.0.0' ? new Fault('host_start', 'never') : null),
+    });
+    await settle(device, orderFor(v2, 2));
+    expect(device.runtime.serving).toBe('1.1.0');
+  });
+
+  it('torn_record_is_healed_from_what_the_slots_prove', async () => {
+    await settle(device, orderFor(v2, 2));
+    disk.damage(RECORD, 40);
+    device = await bootDevice(disk, releases);
+    expect(device.runtime.serving).toBe('1.1.0');
+    await settle(device, orderFor(v3, 3));
+    expect(device.runtime.serving).toBe('1.2.0');
+  });
+
+  it('record_with_a_wrong_checksum_is_unreadable', () => {
+    const bytes = Buffer.from(encodeRecord(freshRecord('digits', 'sim')))
+      .toString('utf8')
+      .replace('"order": 0', '"order": 9');
+    expect(decodeRecord(Buffer.from(bytes))).toMatchObject({ unreadable: expect.stringMatching(/checksum/) });
+  });
+});

@@ -1,0 +1,126 @@
+// Verify + install of a 100 MB release from local disk by the real update machine (fetch from a file:// mirror, proof of every
+// byte from disk, spare slot laid out and fsynced), against the floor: read, SHA-256, write, fsync, rename in plain Node.
+// Rounds alternate, so that a slow disk slows both.
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { open, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { HttpFetcher } from '../../agent/node/fetcher.js';
+import { NodeDisk } from '../../agent/node/disk.js';
+import { Updater } from '../../agent/update/updater.js';
+import { silentLog } from '../../shared/ports.js';
+import { realClock, realRandom } from '../../shared/real.js';
+import { sha256 } from '../../shared/signing.js';
+import { orderFor, ring, simRelease, type SimRelease } from '../sim/release.js';
+import { median, print, type BenchResult } from './inference.js';
+
+const MB = 1_000_000;
+const RELEASE_BYTES = 100 * MB;
+const ROUNDS = 5;
+const CHUNK_BYTES = 1024 * 1024;
+
+/** What nobody can do without: read it, hash it, write it, make it durable, rename it. */
+async function floor(source: string, folder: string): Promise<number> {
+  const begun = performance.now();
+  const from = await open(source, 'r');
+  const temp = join(folder, 'floor.tmp');
+  const to = await open(temp, 'w');
+  const hash = createHash('sha256');
+  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+  for (;;) {
+    const { bytesRead } = await from.read(chunk, 0, CHUNK_BYTES);
+    if (bytesRead === 0) break;
+    hash.update(chunk.subarray(0, bytesRead));
+    await to.write(chunk, 0, bytesRead);
+  }
+  hash.digest('hex');
+  await to.sync();
+  await to.close();
+  await from.close();
+  await rename(temp, join(folder, 'floor'));
+  const ms = performance.now() - begun;
+  rmSync(join(folder, 'floor'));
+  return ms;
+}
+
+/** From the order to the release laid out, proven and durable in the spare slot. */
+async function install(release: SimRelease, mirror: string, folder: string): Promise<number> {
+  const disk = new NodeDisk();
+  const fetcher = new HttpFetcher({
+    server: 'http://127.0.0.1:9',
+    mirrors: [`file://${mirror}`],
+    authorization: () => null,
+    clock: realClock,
+  });
+  const notHere = (): never => {
+    throw new Error('the bench ends before the runtime is asked');
+  };
+  const updater = new Updater('digits', 'sim', join(folder, 'component'), {
+    disk,
+    fetcher,
+    clock: realClock,
+    random: realRandom,
+    log: silentLog,
+    ring: () => ring,
+    runtime: { probe: notHere, serve: notHere, stop: () => Promise.resolve(), evidence: () => null },
+    resources: { memoryAvailableBytes: () => Promise.resolve(Number.MAX_SAFE_INTEGER) },
+    reporter: { report: () => {} },
+    fetchEnvelope: () => Promise.resolve(release.envelope),
+  });
+  await updater.start();
+  const begun = performance.now();
+  updater.want(orderFor(release, 1));
+  while (updater.record.state !== 'staged') {
+    await updater.tick();
+    if (updater.record.outcome !== null) throw new Error(updater.record.outcome.detail);
+  }
+  const ms = performance.now() - begun;
+  fetcher.close();
+  rmSync(folder, { recursive: true, force: true });
+  return ms;
+}
+
+export async function run(): Promise<BenchResult> {
+  // Beside the project, not in /tmp, which may be memory.
+  const base = fileURLToPath(new URL('../../../.linnet/', import.meta.url));
+  mkdirSync(base, { recursive: true });
+  const root = mkdtempSync(join(base, 'bench-'));
+  try {
+    const body = new Uint8Array(randomBytes(RELEASE_BYTES));
+    const release = simRelease('1.0.0', { body });
+    const files = join(root, 'mirror', 'repo', 'image', 'files');
+    mkdirSync(files, { recursive: true });
+    for (const [digest, bytes] of release.files) writeFileSync(join(files, digest), bytes);
+    const source = join(files, sha256(body));
+    const rounds: { floor: number; install: number }[] = [];
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      const one = {
+        floor: await floor(source, root),
+        install: await install(release, join(root, 'mirror'), join(root, `device-${round}`)),
+      };
+      if (round > 0) rounds.push(one); // The first warms the cache.
+    }
+    return {
+      name: 'Verify + install of a 100 MB release from local disk against the plain-Node floor',
+      rows: [
+        {
+          what: 'floor: read, SHA-256, write, fsync, rename (median)',
+          value: median(rounds.map((one) => one.floor)),
+          unit: 'ms',
+        },
+        { what: 'install: fetch, prove, lay out (median)', value: median(rounds.map((one) => one.install)), unit: 'ms' },
+        {
+          what: 'install / floor (median of the rounds)',
+          value: median(rounds.map((one) => one.install / one.floor)),
+          unit: 'x',
+          aim: '<= 2x',
+        },
+      ],
+    };
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) print(await run());

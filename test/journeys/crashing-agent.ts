@@ -1,0 +1,37 @@
+// A real agent whose plug is pulled: `node crashing-agent.js CONFIG STATE before|after` runs the agent as `linnet agent` would,
+// on a disk that kills the process (SIGKILL) just before or just after the update record says STATE for an order under way
+// (or, for `idle`, says the outcome of order 2).
+import { readFileSync } from 'node:fs';
+import { agentSettings } from '../../agent/config.js';
+import { startAgent } from '../../agent/main.js';
+import { NodeDisk } from '../../agent/node/disk.js';
+import { decodeRecord } from '../../agent/update/record.js';
+import { silentLog } from '../../shared/ports.js';
+import { realClock, realRandom } from '../../shared/real.js';
+
+const ORDER = 2;
+const [config = '', state = '', when = ''] = process.argv.slice(2);
+
+class DyingDisk extends NodeDisk {
+  override async replace(path: string, bytes: Uint8Array): Promise<void> {
+    const record = path.endsWith('/record.json') ? decodeRecord(bytes) : null;
+    const dies =
+      record !== null &&
+      !('unreadable' in record) &&
+      record.order === ORDER &&
+      record.state === state &&
+      (state !== 'idle' || record.outcome !== null);
+    if (dies && when === 'before') process.kill(process.pid, 'SIGKILL');
+    await super.replace(path, bytes);
+    if (dies && when === 'after') process.kill(process.pid, 'SIGKILL');
+  }
+}
+
+const agent = await startAgent(agentSettings(readFileSync(config, 'utf8'), process.env), {
+  clock: realClock,
+  random: realRandom,
+  log: silentLog,
+  disk: new DyingDisk(),
+});
+process.once('SIGTERM', () => void agent.close().then(() => process.exit(0)));
+await agent.running;

@@ -1,0 +1,163 @@
+// One simulated device around the real update machine: a disk that loses power, a fetcher that serves real releases, and
+// a runtime that refuses to serve anything whose bytes are not exactly those of a signed manifest.
+import { Fault } from '../../shared/faults.js';
+import { silentLog, type Clock } from '../../shared/ports.js';
+import type { BodyOf, Kind } from '../../shared/protocol/telemetry.js';
+import { emptyAnswers, type TrialEvidence } from '../../shared/trial.js';
+import type { Fetcher, Installed, ModelRuntime, ProbeReport } from '../../agent/ports.js';
+import { Updater } from '../../agent/update/updater.js';
+import type { Order } from '../../agent/update/record.js';
+import { ring, type SimRelease } from './release.js';
+import { SimDisk } from './disk.js';
+
+export class SimClock implements Clock {
+  at = 1_000_000;
+  now = (): number => this.at;
+  monotonic = (): number => this.at;
+  after(ms: number, fn: () => void): () => void {
+    this.at += ms;
+    queueMicrotask(fn);
+    return () => {};
+  }
+}
+
+export class SimFetcher implements Fetcher {
+  opened: string[] = [];
+  down = false;
+  tamper: ((bytes: Uint8Array) => Uint8Array) | null = null;
+  constructor(private readonly releases: readonly SimRelease[]) {}
+
+  get(): Promise<Uint8Array | null> {
+    return Promise.resolve(null);
+  }
+
+  post(): Promise<unknown> {
+    throw new Error('not used');
+  }
+
+  open(path: string, offset: number): Promise<AsyncIterable<Uint8Array>> {
+    if (this.down) throw new Fault('server_unreachable', 'the network is away');
+    this.opened.push(`${path}@${offset}`);
+    const digest = path.split('/').at(-1) ?? '';
+    const found = this.releases.map((release) => release.files.get(digest)).find((bytes) => bytes !== undefined);
+    if (found === undefined) throw new Fault('not_found', path);
+    const bytes = (this.tamper?.(found) ?? found).subarray(offset);
+    return Promise.resolve(
+      (async function* chunks() {
+        for (let at = 0; at < bytes.length; at += 50) yield bytes.subarray(at, at + 50);
+      })(),
+    );
+  }
+}
+
+export class SimRuntime implements ModelRuntime {
+  serving: string | null = null;
+  shadow: string | null = null;
+  history: string[] = [];
+  probeReport: Partial<ProbeReport> = {};
+  failServe: ((version: string) => Fault | null) | null = null;
+  evidenceNow: Partial<TrialEvidence> = {};
+  constructor(private readonly disk: SimDisk) {}
+
+  async probe(candidate: Installed): Promise<ProbeReport> {
+    await this.#onlyVerified(candidate);
+    return {
+      passed: true,
+      code: null,
+      words: 'simulated',
+      p99LatencyMs: 1,
+      peakMemoryMiB: 1,
+      worstDifference: 0,
+      ...this.probeReport,
+    };
+  }
+
+  async serve(current: Installed, shadow: Installed | null): Promise<void> {
+    const fault = this.failServe?.(current.release.version) ?? null;
+    if (fault !== null) throw fault;
+    await this.#onlyVerified(current);
+    if (shadow !== null) await this.#onlyVerified(shadow);
+    if (this.serving !== current.release.version) this.history.push(current.release.version);
+    this.serving = current.release.version;
+    this.shadow = shadow?.release.version ?? null;
+  }
+
+  stop(): Promise<void> {
+    this.serving = null;
+    this.history.push('nothing');
+    return Promise.resolve();
+  }
+
+  evidence(): TrialEvidence {
+    return {
+      seconds: 60,
+      served: 500,
+      failed: 0,
+      modelFaults: 0,
+      pairs: 500,
+      disagreed: 10,
+      new: emptyAnswers(10),
+      old: emptyAnswers(10),
+      comparable: this.shadow !== null,
+      ...this.evidenceNow,
+    };
+  }
+
+  async #onlyVerified({ release, folder }: Installed): Promise<void> {
+    for (const file of release.manifest.files) {
+      const found = await this.disk.sha256(`${folder}/${file.name}`);
+      if (found?.sha256 !== file.sha256) throw new Error(`UNVERIFIED BYTES reached the runtime: ${release.version} ${file.name}`);
+    }
+  }
+}
+
+export interface SimDevice {
+  readonly updater: Updater;
+  readonly runtime: SimRuntime;
+  readonly fetcher: SimFetcher;
+  readonly reports: { kind: Kind; body: BodyOf<Kind> }[];
+}
+
+/** A booted device on `disk`: its processes are new, what stands on disk is old. */
+export async function bootDevice(
+  disk: SimDisk,
+  releases: readonly SimRelease[],
+  options: { hardware?: string; memory?: number; failServe?: SimRuntime['failServe'] } = {},
+): Promise<SimDevice> {
+  const runtime = new SimRuntime(disk);
+  runtime.failServe = options.failServe ?? null;
+  const fetcher = new SimFetcher(releases);
+  const reports: SimDevice['reports'] = [];
+  const updater = new Updater('digits', options.hardware ?? 'sim', '/data/components/digits', {
+    disk,
+    fetcher,
+    runtime,
+    clock: new SimClock(),
+    log: silentLog,
+    ring: () => ring,
+    random: { bytes: (count) => new Uint8Array(count), fraction: () => 0.5 },
+    resources: { memoryAvailableBytes: () => Promise.resolve(options.memory ?? 1e10) },
+    reporter: {
+      report: (kind, body) => {
+        reports.push({ kind, body });
+      },
+    },
+    fetchEnvelope: (order) => {
+      const release = releases.find((one) => one.digest === order.sha256);
+      if (fetcher.down || release === undefined) throw new Fault('server_unreachable', 'the network is away');
+      return Promise.resolve(release.envelope);
+    },
+  });
+  await updater.start();
+  return { updater, runtime, fetcher, reports };
+}
+
+/** Ticks until the order has an outcome (or `ticks` are over); waiting costs no time. */
+export async function settle(device: SimDevice, order: Order | null, ticks = 60): Promise<void> {
+  device.updater.want(order);
+  for (let tick = 0; tick < ticks; tick += 1) {
+    await device.updater.tick();
+    const { state, outcome, order: taken } = device.updater.record;
+    if (order !== null && state === 'idle' && taken === order.order && outcome?.assignment === order.order) return;
+  }
+}

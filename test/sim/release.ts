@@ -1,0 +1,66 @@
+// Small genuine releases for tests of everything but the model itself: signed by a real key, files of a few bytes.
+import { manifestBytes, targetPath, RELEASE_PAYLOAD_TYPE, type Manifest } from '../../shared/manifest.js';
+import { sha256, signEnvelope, signingKey, utf8, type KeyRing, type SigningKey } from '../../shared/signing.js';
+import { defaultTrialPolicy, type TrialPolicy } from '../../shared/trial.js';
+import type { Order } from '../../agent/update/record.js';
+
+export const releaseKey: SigningKey = signingKey(new Uint8Array(32).fill(7));
+export const ring: KeyRing = { keys: { [releaseKey.keyId]: releaseKey.publicKey }, keyids: [releaseKey.keyId], threshold: 1 };
+
+export interface SimRelease {
+  readonly manifest: Manifest;
+  readonly envelope: Uint8Array;
+  readonly digest: string;
+  readonly files: ReadonlyMap<string, Uint8Array>;
+}
+
+export function simRelease(
+  version: string,
+  options: { hardware?: string[]; body?: Uint8Array; component?: string } = {},
+): SimRelease {
+  const component = options.component ?? 'digits';
+  const model = options.body ?? utf8(`model ${version} `.repeat(20));
+  const probes = utf8(`probes ${version}`);
+  const files = new Map([
+    [sha256(model), model],
+    [sha256(probes), probes],
+  ]);
+  const manifest: Manifest = {
+    format: 'linnet.release/1',
+    component,
+    version,
+    description: 'a release for tests',
+    hardware: options.hardware ?? ['sim'],
+    files: [
+      { name: 'model.onnx', role: 'model', sha256: sha256(model), length: model.length },
+      { name: 'probes.json', role: 'probes', sha256: sha256(probes), length: probes.length },
+    ],
+    inputs: [{ name: 'image', datatype: 'FP32', shape: [-1, 1, 28, 28] }],
+    outputs: [{ name: 'logits', datatype: 'FP32', shape: [-1, 10] }],
+    classifier: { output: 'logits', scale: 'logits', labels: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'] },
+    probes: { count: 1, tolerance: { absolute: 0.001, relative: 0 } },
+    contract: { peakMemoryMiB: 100, p99LatencyMs: 50 },
+    lineage: { trainingDataSha256: sha256('data'), sourceCommit: 'unknown', baseModel: null, quantization: null },
+  };
+  const envelope = utf8(JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [releaseKey])));
+  return { manifest, envelope, digest: sha256(envelope), files };
+}
+
+export function orderFor(
+  release: SimRelease,
+  order: number,
+  options: { rollback?: boolean; trial?: Partial<TrialPolicy> } = {},
+): Order {
+  const { component, version } = release.manifest;
+  return {
+    component,
+    version,
+    path: targetPath(component, version),
+    length: release.envelope.length,
+    sha256: release.digest,
+    rollout: `rollout-${order}`,
+    order,
+    rollback: options.rollback ?? false,
+    trial: { ...defaultTrialPolicy, ...options.trial },
+  };
+}

@@ -70,6 +70,9 @@ export interface ProbeReport {
   readonly worstDifference: number;
 }
 
+/** What the runtime sees of a trial; whether there is a release to go back to is the update machine's to say. */
+export type Measured = Omit<TrialEvidence, 'replaces'>;
+
 /** What the update machine asks of the runtime for one component. */
 export interface ModelRuntime {
   /** Starts a process of its own for `candidate`, runs the golden probes in it, ends it. Never touches what serves. Faults: host_start (flaked). */
@@ -83,7 +86,7 @@ export interface ModelRuntime {
   /** Serves nothing any more: admitted requests finish, then the processes end. */
   stop(): Promise<void>;
   /** Evidence since `serve` was last called with another release; null when nothing is served. */
-  evidence(): TrialEvidence | null;
+  evidence(): Measured | null;
 }
 
 /** Decides whether the device's own state lets a release in, before anything is fetched or staged. */

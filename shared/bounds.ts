@@ -25,12 +25,16 @@ export const bounds = {
   // Fetching.
   fetchChunkBytes: 1 * MIB,
   fetchIdleMs: 30_000,
-  fetchTriesMaxCount: 5,
+  /** Fetches of one release whose bytes do not prove, before the order is refused. */
+  fetchTriesMaxCount: 3,
 
   // The update machine.
   stepTriesMaxCount: 5,
   stepBackoffFirstMs: 500,
   stepBackoffMaxMs: 60_000,
+  /** An order that must not fail for good (to go back, to heal) is taken again after resting this long, and twice as long each time. */
+  orderAgainFirstMs: 60_000,
+  orderAgainMaxMs: 60 * 60_000,
   recordWritesMaxCount: 200,
   recordMaxBytes: 256 * KIB,
   modelFaultStartsMaxCount: 3,
@@ -53,7 +57,6 @@ export const bounds = {
   shadowQueueMaxCount: 4,
 
   // Telemetry.
-  spoolMaxBytes: 8 * MIB,
   recordBodyMaxBytes: 64 * KIB,
   batchMaxCount: 200,
   batchMaxBytes: 256 * KIB,

@@ -71,7 +71,9 @@ export const TrialEvidence = Type.Object(
     /** New and old model's answers on the same shadowed inputs (both null when the release declares no classifier or there is no old release). */
     new: Type.Union([Type.Null(), Answers]),
     old: Type.Union([Type.Null(), Answers]),
-    /** False where there is no release to compare with: the trial is then judged on errors and time alone. */
+    /** There is a release that this one replaces and that could serve again. */
+    replaces: Type.Boolean(),
+    /** Both answer the same inputs with the same labels (or tensors), so that their answers can be compared. */
     comparable: Type.Boolean(),
   },
   strict,
@@ -92,6 +94,17 @@ export const emptyAnswers = (classes: number): Answers => ({
   confidenceSum: 0,
 });
 
+/** Counts one answer. An index outside the labels, or a confidence that is no number, is not an answer and is left out. */
+export function addAnswer(answers: Answers, index: number, confidence: number): void {
+  const before = answers.classes[index];
+  if (before === undefined || !Number.isFinite(confidence)) return;
+  const share = Math.min(1, Math.max(0, confidence));
+  const bin = Math.min(CONFIDENCE_BINS - 1, Math.floor(share * CONFIDENCE_BINS));
+  answers.classes[index] = before + 1;
+  answers.confidence[bin] = (answers.confidence[bin] ?? 0) + 1;
+  answers.confidenceSum += share;
+}
+
 /** Crashes are counted, not estimated; four tests can call a release bad, and share the policy's false alarm between them. */
 const TESTS = 4;
 /** Fewer answers than this make no histogram. */
@@ -106,8 +119,9 @@ interface Finding {
  * The verdict on a trial from its cumulative evidence; to be asked as often as one likes.
  * `fail` as soon as the evidence proves it, or at maxSeconds; `pass` when minSeconds and minPairs are reached, the share of
  * failed requests is not above its limit, and disagreement is proven to be below its limit. With `minPairs: 0` the policy
- * asks for no comparison: what is seen of it can still fail the release but is not waited for. Without a release to compare
- * with (a first install) minSeconds and one answered request are enough; nothing served until maxSeconds passes too, and is said.
+ * asks for no comparison: what is seen of it can still fail the release but is not waited for. A release that answers other
+ * labels or tensors than the one it replaces cannot be compared: only `minPairs: 0` lets it pass. Where nothing is replaced (a
+ * first install) minSeconds and one answered request are enough; nothing served until maxSeconds passes too, and is said.
  */
 export function judgeTrial(evidence: TrialEvidence, policy: TrialPolicy): TrialVerdict {
   const bad =
@@ -220,8 +234,14 @@ function comparedSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
 
 function aloneSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
   const { missing, words } = requests(evidence, policy);
-  words.push('there is no release to compare with: judged on crashes, failed requests and time alone');
-  if (evidence.served === 0) {
+  if (evidence.replaces && policy.minPairs > 0) {
+    missing.push(
+      'a comparison: it takes other inputs or names other labels than the release it replaces (minPairs 0 waits for none)',
+    );
+  }
+  const why = evidence.replaces ? 'the release it replaces cannot be compared with it' : 'there is no release to compare with';
+  words.push(`${why}: judged on crashes, failed requests and time alone`);
+  if (evidence.served === 0 && !evidence.replaces) {
     if (evidence.seconds < policy.maxSeconds) missing.push(`an answered request (or ${policy.maxSeconds} s without any)`);
     else words.push(`nothing was asked of it in ${seconds(evidence)} s; it is kept because there is nothing to go back to`);
   }

@@ -210,6 +210,7 @@ describe('rollouts', () => {
               disagreed: 0,
               new: null,
               old: null,
+              replaces: false,
               comparable: false,
             };
             await links[index]?.send(

@@ -63,6 +63,7 @@ function trial(seed: number, old: Model, fresh: Model, seconds: number, perSecon
     disagreed: 0,
     new: emptyAnswers(CLASSES),
     old: emptyAnswers(CLASSES),
+    replaces: true,
     comparable: true,
   };
   let verdict = judgeTrial(end, policy);
@@ -92,6 +93,7 @@ const quiet = (over: Partial<TrialEvidence> = {}): TrialEvidence => ({
   disagreed: 0,
   new: null,
   old: null,
+  replaces: false,
   comparable: false,
   ...over,
 });
@@ -148,6 +150,7 @@ describe('a model that is compared', () => {
     const confidence = [...new Array<number>(CONFIDENCE_BINS - 1).fill(0), 400];
     const answers = (classes: number[]): Answers => ({ classes, confidence, confidenceSum: 390 });
     const moved = quiet({
+      replaces: true,
       comparable: true,
       seconds: 5,
       served: 400,

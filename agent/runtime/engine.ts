@@ -11,8 +11,7 @@ import { Fault, isFault, reason } from '../../shared/faults.js';
 import type { Manifest } from '../../shared/manifest.js';
 import type { Cancel, Clock, Log, Random } from '../../shared/ports.js';
 import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
-import type { TrialEvidence } from '../../shared/trial.js';
-import type { Installed, ModelRuntime, ProbeReport } from '../ports.js';
+import type { Installed, Measured, ModelRuntime, ProbeReport } from '../ports.js';
 import { classify, type Classified } from './classify.js';
 import { Generation } from './generation.js';
 import { firstNonFinite, guard } from './guard.js';
@@ -404,7 +403,7 @@ export class Engine implements ModelRuntime {
     this.#whenIdle();
   }
 
-  evidence(): TrialEvidence | null {
+  evidence(): Measured | null {
     return this.#trial?.evidence() ?? null;
   }
 

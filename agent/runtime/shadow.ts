@@ -4,8 +4,9 @@
 // Without a classifier two answers agree when every element is within the release's own probe tolerance.
 import type { Clock, Random } from '../../shared/ports.js';
 import type { Release } from '../../shared/manifest.js';
-import { CONFIDENCE_BINS, emptyAnswers, type Answers, type TrialEvidence } from '../../shared/trial.js';
+import { addAnswer, emptyAnswers, type Answers } from '../../shared/trial.js';
 import { isFault } from '../../shared/faults.js';
+import type { Measured } from '../ports.js';
 import { classify, type Classified } from './classify.js';
 import { worstOf } from './difference.js';
 import type { Generation } from './generation.js';
@@ -46,8 +47,6 @@ export class Trial {
   #disagreed = 0;
   #new: Answers | null = null;
   #old: Answers | null = null;
-  /** Pairs that were not compared because the shadow was busy. */
-  dropped = 0;
 
   constructor(current: Release, options: TrialOptions) {
     this.#current = current;
@@ -90,10 +89,7 @@ export class Trial {
     let bytes = 0;
     for (const { data } of inputs) bytes += data.byteLength;
     for (const { data } of outputs) bytes += data.byteLength;
-    if (this.#queue.length >= limits.shadowQueueMaxCount || this.#queueBytes + bytes > limits.requestMaxBytes) {
-      this.dropped += 1;
-      return;
-    }
+    if (this.#queue.length >= limits.shadowQueueMaxCount || this.#queueBytes + bytes > limits.requestMaxBytes) return;
     this.#queue.push({ inputs, outputs, bytes });
     this.#queueBytes += bytes;
   }
@@ -144,12 +140,12 @@ export class Trial {
       const oldRow = oldRows[i] as Classified;
       const oldIndex = labelOf[oldRow.index] as number;
       if (row.index !== oldIndex) this.#disagreed += 1;
-      addAnswer(this.#new, row.index, row.confidence);
-      addAnswer(this.#old, oldIndex, oldRow.confidence);
+      if (this.#new !== null) addAnswer(this.#new, row.index, row.confidence);
+      if (this.#old !== null) addAnswer(this.#old, oldIndex, oldRow.confidence);
     }
   }
 
-  evidence(): TrialEvidence {
+  evidence(): Measured {
     return {
       seconds: (this.#options.clock.monotonic() - this.#since) / 1000,
       served: this.#served,
@@ -162,14 +158,6 @@ export class Trial {
       comparable: this.#comparable,
     };
   }
-}
-
-function addAnswer(answers: Answers | null, index: number, confidence: number): void {
-  if (answers === null) return;
-  const bin = Math.min(CONFIDENCE_BINS - 1, Math.floor(confidence * CONFIDENCE_BINS));
-  answers.classes[index] = (answers.classes[index] ?? 0) + 1;
-  answers.confidence[bin] = (answers.confidence[bin] ?? 0) + 1;
-  answers.confidenceSum += confidence;
 }
 
 function sharedLabels(current: Release, old: Release): number[] | null {

@@ -11,7 +11,7 @@ import { reason } from '../../shared/faults.js';
 import type { Cancel, Clock, Log } from '../../shared/ports.js';
 import type { HealthBody, InferenceBody, ReleaseRef } from '../../shared/protocol/telemetry.js';
 import { LogHistogram } from '../../shared/sketch.js';
-import { CONFIDENCE_BINS, emptyAnswers, type Answers } from '../../shared/trial.js';
+import { addAnswer, emptyAnswers, type Answers } from '../../shared/trial.js';
 import type { Reporter } from '../ports.js';
 import type { SpoolStats } from './spool.js';
 
@@ -214,15 +214,4 @@ export class InferenceStats {
     }
     return tally;
   }
-}
-
-/** An index outside the labels, or a confidence that is no number, is not an answer and is left out. */
-function addAnswer(answers: Answers, index: number, confidence: number): void {
-  const before = answers.classes[index];
-  if (before === undefined || !Number.isFinite(confidence)) return;
-  const share = Math.min(1, Math.max(0, confidence));
-  const bin = Math.min(CONFIDENCE_BINS - 1, Math.floor(share * CONFIDENCE_BINS));
-  answers.classes[index] = before + 1;
-  answers.confidence[bin] = (answers.confidence[bin] ?? 0) + 1;
-  answers.confidenceSum += share;
 }

@@ -46,11 +46,15 @@ export const UpdateRecord = Type.Object(
     slots: Type.Object({ a: OrNull(ReleaseRef), b: OrNull(ReleaseRef) }, strict),
     /** The lowest version that an order may install; only a signed order to go back lowers it. */
     floor: Type.Union([Type.Null(), Version]),
+    /** Nothing but its first release was ever confirmed here: there is nothing that a withdrawn order could go back to. */
+    first: Type.Boolean(),
     /** The order under way (its outcome is not known yet), and the number of the last one taken. */
     work: OrNull(Order),
     order: Type.Integer({ minimum: 0 }),
     /** Failed tries of the step that leaves this state. */
     tries: Type.Integer({ minimum: 0 }),
+    /** How often what was fetched for the order under way did not prove. */
+    damaged: Type.Integer({ minimum: 0 }),
     /** Faults of the new model's process in this trial, over restarts of the agent. Power cuts do not count. */
     modelFaults: Type.Integer({ minimum: 0 }),
     /** What became of the last order; reported with every heartbeat until the next order replaces it. */
@@ -71,9 +75,11 @@ export function freshRecord(component: string, hardware: string): UpdateRecord {
     active: null,
     slots: { a: null, b: null },
     floor: null,
+    first: true,
     work: null,
     order: 0,
     tries: 0,
+    damaged: 0,
     modelFaults: 0,
     outcome: null,
     writes: 0,

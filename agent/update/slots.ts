@@ -38,6 +38,11 @@ export class Slots {
     await this.disk.makeFolder(this.incoming(digest));
   }
 
+  /** Removes what a slot holds; it must not be the active one. */
+  async clear(name: SlotName): Promise<void> {
+    await this.disk.remove(this.slot(name));
+  }
+
   /** Removes what was gathered for every release but `keep`. */
   async tidy(keep: string | null): Promise<void> {
     const root = join(this.folder, 'incoming');

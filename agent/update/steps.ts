@@ -5,7 +5,7 @@ import { Fault, isFault } from '../../shared/faults.js';
 import { openRelease, type Release } from '../../shared/manifest.js';
 import type { UpdateState } from '../../shared/protocol/states.js';
 import { judgeTrial } from '../../shared/trial.js';
-import { runningOf, spareOf, type Order, type UpdateRecord } from './record.js';
+import { previousOf, runningOf, spareOf, type Order, type UpdateRecord } from './record.js';
 import type { Step, Updater } from './updater.js';
 import { admit, admitDisk, admitMemory, matchOrder, refOf } from './vet.js';
 
@@ -25,20 +25,17 @@ function superseded({ record, wanted }: Updater): boolean {
   return wanted !== undefined && (wanted === null || wanted.order !== orderOf(record).order);
 }
 
-/** Orders first: a release that does not start must not keep its successor out. */
-const idle: Work = async (updater) => {
-  const step = await lookForOrder(updater);
-  if ('waitMs' in step) await updater.keepServing();
-  return step;
-};
-
 /** Takes an order that was not taken before. One that names what runs already is answered at once. */
-const lookForOrder: Work = async (updater) => {
+const idle: Work = async (updater) => {
   const { record, wanted } = updater;
   if (wanted === undefined) return REST;
   if (wanted === null) return withdrawn(updater);
-  if (wanted.order <= record.order) return REST;
-  if (runningOf(record)?.digest === wanted.sha256) {
+  const running = runningOf(record)?.digest === wanted.sha256;
+  if (wanted.order <= record.order) {
+    const stands = wanted.order === record.order && !running && standsUntilDone(record, wanted);
+    return stands && updater.mayTryAgain ? take(wanted) : REST;
+  }
+  if (running) {
     const release = { component: wanted.component, version: wanted.version, digest: wanted.sha256 };
     const result = wanted.rollback ? 'reverted' : 'confirmed';
     await updater.note({
@@ -51,10 +48,14 @@ const lookForOrder: Work = async (updater) => {
   return take(wanted);
 };
 
-/** An order that the director took away (a rollout undone where there was no release before): serving stops. */
+/** An order that failed is not tried again, but for these: to go back, and to bring back a device that lost the release it served. */
+const standsUntilDone = (record: UpdateRecord, order: Order): boolean =>
+  order.rollback || (record.active === null && record.floor !== null);
+
+/** An order that the director took away. A first release has nothing to go back to: it stops. What was never ordered, or has a past, serves on. */
 async function withdrawn(updater: Updater): Promise<Step> {
   const { record } = updater;
-  if (record.order === 0 || record.active === null) return REST;
+  if (record.order === 0 || !record.first || record.active === null) return REST;
   await updater.note({ active: null, slots: { a: null, b: null } });
   await updater.stopServing();
   return REST;
@@ -65,7 +66,7 @@ const stranded: Work = async ({ wanted }) => (wanted === undefined || wanted ===
 
 const take = (order: Order): Step => ({
   event: 'ordered',
-  change: { work: order, order: order.order, modelFaults: 0, outcome: null },
+  change: { work: order, order: order.order, damaged: 0, modelFaults: 0, outcome: null },
 });
 
 const supersededStep: Step = { event: 'superseded' };
@@ -144,12 +145,17 @@ const downloaded: Work = async (updater) => {
   try {
     await slots.proveFiles(release.manifest, (file) => slots.partial(release.digest, file));
   } catch (error) {
-    // What does not prove is not kept: the next order fetches it anew.
-    if (isFault(error, 'file_digest', 'file_length')) await ports.disk.remove(slots.incoming(order.sha256));
-    throw error;
+    if (!isFault(error, 'file_digest', 'file_length')) throw error;
+    // What does not prove is not kept. A torn write or a bad mirror deserves another fetch; a source that is bad for good, an end.
+    await ports.disk.remove(slots.incoming(order.sha256));
+    const damaged = record.damaged + 1;
+    if (damaged >= bounds.fetchTriesMaxCount) throw error;
+    updater.damagedFetch(error);
+    return { event: 'damaged', change: { damaged } };
   }
   admit(release, order, record);
-  admitMemory(release, await ports.resources.memoryAvailableBytes());
+  // An order to go back is not refused for want of memory: what it goes back to has run here.
+  if (!order.rollback) admitMemory(release, await ports.resources.memoryAvailableBytes());
   // From here on the spare slot is being rewritten, so the record no longer claims what it held, unless it is this release.
   const spare = spareOf(record);
   const keeps = record.slots[spare]?.digest === release.digest;
@@ -168,13 +174,18 @@ const verified: Work = async (updater) => {
   return { event: 'laid_out', change: { slots: { ...record.slots, [spare]: refOf(release) } } };
 };
 
-/** Golden probes on this device's own processor, in a process of its own; the slot is proven once more just before. */
+/**
+ * Golden probes on this device's own processor, in a process of its own; the slot is proven once more just before. On the way
+ * back right answers are enough: a device under load must not be kept on a bad release because the good one is slow today.
+ */
 const staged: Work = async (updater) => {
   if (superseded(updater)) return supersededStep;
   const candidate = await updater.proven(spareOf(updater.record));
   if (candidate === null) throw new Fault('file_digest', 'the staged release no longer proves from disk');
   const report = await updater.ports.runtime.probe(candidate);
-  if (!report.passed) throw new Fault(report.code ?? 'probe_differs', report.words);
+  const code = report.code ?? 'probe_differs';
+  const tolerated = orderOf(updater.record).rollback && (code === 'probe_slow' || code === 'probe_memory');
+  if (!report.passed && !tolerated) throw new Fault(code, report.words);
   updater.ports.log.info(
     { component: updater.component, version: candidate.release.version, probe: report.words },
     'golden probes passed',
@@ -213,7 +224,7 @@ const swapped: Work = async (updater) => {
     return modelFault(updater, error);
   }
   if (order.rollback) return confirm(updater, 'reverted', 'went back as ordered');
-  return judge(updater, order);
+  return judge(updater, order, old !== null);
 };
 
 async function modelFault(updater: Updater, error: Fault): Promise<Step> {
@@ -230,11 +241,11 @@ async function modelFault(updater: Updater, error: Fault): Promise<Step> {
   return TRIAL_LOOK;
 }
 
-async function judge(updater: Updater, order: Order): Promise<Step> {
+async function judge(updater: Updater, order: Order, replaces: boolean): Promise<Step> {
   const { record, ports } = updater;
   const measured = ports.runtime.evidence();
   if (measured === null) return TRIAL_LOOK;
-  const evidence = { ...measured, modelFaults: measured.modelFaults + record.modelFaults };
+  const evidence = { ...measured, replaces, modelFaults: measured.modelFaults + record.modelFaults };
   const verdict = judgeTrial(evidence, order.trial);
   updater.trialReport(evidence, verdict.verdict !== 'measuring');
   if (verdict.verdict === 'measuring') return TRIAL_LOOK;
@@ -246,7 +257,9 @@ async function judge(updater: Updater, order: Order): Promise<Step> {
 
 async function confirm(updater: Updater, result: 'confirmed' | 'reverted', detail: string): Promise<Step> {
   const { record } = updater;
-  await updater.move({ event: 'confirmed', change: { floor: orderOf(record).version }, outcome: { result, code: null, detail } });
+  const first = record.first && previousOf(record) === null;
+  const change = { floor: orderOf(record).version, first };
+  await updater.move({ event: 'confirmed', change, outcome: { result, code: null, detail } });
   const current = await updater.installed(updater.record.active);
   if (current !== null) await updater.serve(current, null);
   return { waitMs: 0 };

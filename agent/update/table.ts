@@ -4,7 +4,7 @@
 //   state       true on disk                                          the work that leaves it
 //   idle        nothing is under way                                  look at what is wanted
 //   assigned    an order was taken                                    fetch (resumes)
-//   downloaded  every byte of the release is here, unproven           vet: proof, then policy
+//   downloaded  every byte of the release is here, unproven           vet: proof (or fetch again), then policy
 //   verified    proof and policy passed                               lay the spare slot out
 //   staged      the spare slot holds the release                      probe it in a process of its own
 //   probed      golden probes passed on this device                   write `active: spare`, which is the swap
@@ -15,12 +15,12 @@ import type { UpdateState } from '../../shared/protocol/states.js';
 
 export type UpdateEvent =
   | 'ordered' | 'fetched' | 'vetted' | 'laid_out' | 'probed' | 'swapped' | 'confirmed' | 'rolled_back'
-  | 'refused' | 'spent' | 'superseded' | 'unproven';
+  | 'refused' | 'spent' | 'superseded' | 'damaged' | 'unproven';
 
 export const updateTable = {
   idle:       { boot: 'idle',       on: { ordered: 'assigned', unproven: 'stranded' } },
   assigned:   { boot: 'assigned',   on: { fetched: 'downloaded', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
-  downloaded: { boot: 'downloaded', on: { vetted: 'verified', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
+  downloaded: { boot: 'downloaded', on: { vetted: 'verified', damaged: 'assigned', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
   verified:   { boot: 'downloaded', on: { laid_out: 'staged', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
   staged:     { boot: 'staged',     on: { probed: 'probed', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
   probed:     { boot: 'staged',     on: { swapped: 'swapped', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },

@@ -1,6 +1,7 @@
 // The one driver of the update machine of one component. `tick` does the work of the present state once and writes what
 // is then true; nothing else moves the machine. Orders from outside change only what is wanted. Every step may be cut
 // anywhere and run again: what a step leaves behind is either not believed (incoming, spare slot) or the record itself.
+import semver from 'semver';
 import { backoff, type Clock, type Log, type Random } from '../../shared/ports.js';
 import { bounds } from '../../shared/bounds.js';
 import { Fault, isFault, reason } from '../../shared/faults.js';
@@ -53,6 +54,8 @@ export type Step =
 const isCandidate = ({ state, work: order }: UpdateRecord): boolean =>
   (state === 'staged' || state === 'probed') && order?.rollback === false;
 
+const DETAIL_MAX_CHARS = 2000;
+
 /** `undefined`: not known yet (no metadata since start). `null`: the director orders nothing for this component. */
 export type Wanted = Order | null | undefined;
 
@@ -62,6 +65,11 @@ export class Updater {
   #progress: FetchProgress | null = null;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #trialAt = Number.NEGATIVE_INFINITY;
+  /** Ends of the present order without success, and when it may be taken again. */
+  #ends = 0;
+  #tryAgainAt = Number.NEGATIVE_INFINITY;
+  #serveTries = 0;
+  #serveAgainAt = Number.NEGATIVE_INFINITY;
   /** Digest of the release that the runtime was last told to serve, once it did. */
   #serving: string | null = null;
   readonly #proofs = new Map<SlotName, Installed>();
@@ -118,10 +126,11 @@ export class Updater {
     this.#tell();
   }
 
-  /** Does the work of the present state once. Returns how long to wait before the next tick, in ms. */
+  /** Does the work of the present state once, and keeps the active release served meanwhile. Returns the ms to wait until the next tick. */
   async tick(): Promise<number> {
     const { state } = this.#record;
     try {
+      await this.#keepServing();
       if (this.#record.writes > bounds.recordWritesMaxCount)
         return await this.#spent(new Fault('writes_spent', `${this.#record.writes} writes without coming to rest`));
       const step = await (work[state] as Work)(this);
@@ -173,7 +182,8 @@ export class Updater {
     const state = next(updateTable, before.state, step.event);
     const resting = state === 'idle' || state === 'stranded';
     const given = step.change?.slots ?? before.slots;
-    const slots = state === 'idle' && isCandidate(before) ? { ...given, [spareOf(before)]: null } : given;
+    const neverServed = state === 'idle' && isCandidate(before) ? spareOf(before) : null;
+    const slots = neverServed === null ? given : { ...given, [neverServed]: null };
     const outcome = step.outcome === undefined || before.work === null ? undefined : this.#outcome(before.work, step.outcome);
     const record: UpdateRecord = {
       ...before,
@@ -199,9 +209,14 @@ export class Updater {
       'update machine moved',
     );
     this.#tell();
+    if (record.order !== before.order) this.#ends = 0;
     if (resting) {
       this.#progress = null;
+      this.#ends += 1;
+      const pause = backoff(this.#ends, bounds.orderAgainFirstMs, bounds.orderAgainMaxMs, this.ports.random);
+      this.#tryAgainAt = this.ports.clock.monotonic() + pause;
       await this.slots.tidy(null);
+      if (neverServed !== null) await this.slots.clear(neverServed);
     }
   }
 
@@ -224,12 +239,46 @@ export class Updater {
     await this.ports.runtime.stop();
   }
 
-  /** At rest: what the record says is active is served, also when its process did not start at first. Throws Fault to be retried. */
-  async keepServing(): Promise<void> {
-    const running = runningOf(this.#record);
-    if (running === null || running.digest === this.#serving) return;
-    const current = await this.installed(this.#record.active);
-    if (current !== null) await this.serve(current, null);
+  /** True once the last order, which failed, has rested long enough to be tried again. */
+  get mayTryAgain(): boolean {
+    return this.ports.clock.monotonic() >= this.#tryAgainAt;
+  }
+
+  /**
+   * What the record says is active is served, also when its process did not start at first: tried again with backoff, beside
+   * whatever update is under way (in a trial, serving is the trial's own work). Never in the way of the successor.
+   */
+  async #keepServing(): Promise<void> {
+    const { state, active } = this.#record;
+    if (active === null || state === 'swapped' || runningOf(this.#record)?.digest === this.#serving) return;
+    if (this.ports.clock.monotonic() < this.#serveAgainAt) return;
+    const current = await this.installed(active);
+    if (current !== null) return this.#serveOrRest(current);
+    if (state === 'idle') return this.#fallBack('the active release no longer proves from disk', 'file_digest');
+    this.#serveLater();
+  }
+
+  /** Serves without a shadow. What does not start now is tried again later; what is refused for good gives way, at rest, to the previous release. */
+  async #serveOrRest(current: Installed): Promise<void> {
+    try {
+      await this.serve(current, null);
+      this.#serveTries = 0;
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      const { component, version } = current.release;
+      this.ports.log.error({ component, version, why: reason(error) }, 'the active release does not load');
+      // Nothing serves rather than what the record no longer calls active.
+      if (this.#serving !== null) await this.stopServing();
+      if (error.kind === 'refused' && this.#record.state === 'idle')
+        return this.#fallBack(`the active release is refused: ${error.detail}`, error.code);
+      this.#serveLater();
+    }
+  }
+
+  #serveLater(): void {
+    this.#serveTries += 1;
+    const pause = backoff(this.#serveTries, bounds.stepBackoffFirstMs, bounds.stepBackoffMaxMs, this.ports.random);
+    this.#serveAgainAt = this.ports.clock.monotonic() + pause;
   }
 
   /** The release in a slot as it was proven last in this process (the model process hashes what it parses once more). */
@@ -262,6 +311,11 @@ export class Updater {
   }
 
   // --- failures ---
+
+  /** What was fetched does not prove: said each time, also when another fetch may mend it. */
+  damagedFetch(fault: Fault): void {
+    this.#security(fault.code, `${fault.detail}; fetching it again`);
+  }
 
   async #failed(error: unknown): Promise<number> {
     if (!isFault(error)) throw error;
@@ -315,7 +369,9 @@ export class Updater {
     const slots = bad === null ? this.#record.slots : { ...this.#record.slots, [bad]: null };
     await this.move({ event: 'rolled_back', change: { active: target === null ? null : old, slots }, outcome });
     if (target === null) await this.stopServing();
-    else await this.serve(target, null);
+    else await this.#serveOrRest(target);
+    // Last: were the record ever unreadable, a release that was taken back must not be found in its slot.
+    if (bad !== null) await this.slots.clear(bad);
   }
 
   // --- starting ---
@@ -325,55 +381,61 @@ export class Updater {
     const record = this.#record;
     if (record.active === null) return;
     const active = await this.proven(record.active);
-    const spare = spareOf(record);
-    if (active !== null) {
-      const shadow = record.state === 'swapped' && record.work?.rollback !== true ? await this.proven(spare) : null;
-      return this.#serveAtStart(active, shadow);
-    }
-    const other = isCandidate(record) ? null : await this.proven(spare);
-    if (record.state === 'swapped')
+    if (record.state !== 'swapped')
+      return active === null
+        ? this.#fallBack('the active release no longer proves from disk', 'file_digest')
+        : this.#serveOrRest(active);
+    if (active === null)
       return this.goBack({ result: 'rolled_back', code: 'file_digest', detail: 'the new release no longer proves from disk' });
-    if (other === null) return this.move({ event: 'unproven', change: { active: null, slots: { a: null, b: null } } });
-    this.ports.log.error(
-      { component: this.component, slot: record.active },
-      'active slot does not prove; serving the previous release',
-    );
-    await this.note({
-      active: spare,
-      slots: { ...record.slots, [record.active]: null },
-      outcome: this.#fallenBack(refOf(other.release)),
-    });
-    await this.#serveAtStart(other, null);
-  }
-
-  /** A model that does not start now is retried (keepServing, or the trial), never a reason to stop the agent. */
-  async #serveAtStart(current: Installed, shadow: Installed | null): Promise<void> {
     try {
-      await this.serve(current, shadow);
+      await this.serve(active, record.work?.rollback === true ? null : await this.proven(spareOf(record)));
     } catch (error) {
       if (!isFault(error)) throw error;
-      this.ports.log.error({ component: this.component, why: reason(error) }, 'the active release does not load');
-      if (this.#record.state === 'swapped') await this.note({ modelFaults: this.#record.modelFaults + 1 });
+      this.ports.log.error({ component: this.component, why: reason(error) }, 'the release on trial does not load');
+      await this.note({ modelFaults: this.#record.modelFaults + 1 });
     }
   }
 
-  /** An unreadable record: whichever slot proves serves (the higher version when both do); what was under way begins again. */
+  /** The active release may not be served: from one write on the previous one is active, or nothing, and any order will do. */
+  async #fallBack(why: string, code: string): Promise<void> {
+    const record = this.#record;
+    const spare = spareOf(record);
+    const other = isCandidate(record) ? null : await this.proven(spare);
+    if (other === null) {
+      await this.stopServing();
+      return this.move({ event: 'unproven', change: { active: null, slots: { a: null, b: null } } });
+    }
+    const slots = record.active === null ? record.slots : { ...record.slots, [record.active]: null };
+    const outcome: Outcome = {
+      result: 'rolled_back',
+      code,
+      detail: `${why}; the previous one serves`.slice(0, DETAIL_MAX_CHARS),
+      release: refOf(other.release),
+      assignment: record.order,
+    };
+    this.ports.log.error({ component: this.component, slot: record.active, why }, 'serving the previous release');
+    await this.note({ active: spare, slots, outcome });
+    await this.#serveOrRest(other);
+  }
+
+  /**
+   * An unreadable record. Which slot was active is forgotten; of two that prove the older one serves: it was confirmed before
+   * the other came, which may have been on trial or taken back. The standing order brings the newer one, through a trial.
+   */
   async #healRecord(): Promise<void> {
-    const found: { slot: SlotName; release: ReleaseRef }[] = [];
+    const slots: Record<SlotName, ReleaseRef | null> = { a: null, b: null };
     for (const slot of ['a', 'b'] as const) {
       try {
-        found.push({ slot, release: refOf((await this.slots.prove(slot, this.ports.ring())).release) });
+        slots[slot] = refOf((await this.slots.prove(slot, this.ports.ring())).release);
       } catch (error) {
         if (!isFault(error) || error.kind !== 'refused') throw error;
       }
     }
-    found.sort((x, y) => (x.release.version < y.release.version ? 1 : -1));
-    const [best] = found;
-    const slots = {
-      a: found.find((one) => one.slot === 'a')?.release ?? null,
-      b: found.find((one) => one.slot === 'b')?.release ?? null,
-    };
-    this.#record = { ...this.#record, slots, active: best?.slot ?? null, floor: best?.release.version ?? null };
+    const found = (['a', 'b'] as const).filter((slot) => slots[slot] !== null);
+    found.sort((x, y) => semver.compare(slots[x]?.version ?? '', slots[y]?.version ?? ''));
+    const active = found[0] ?? null;
+    const floor = active === null ? null : (slots[active]?.version ?? null);
+    this.#record = { ...this.#record, slots, active, floor, first: found.length < 2 };
     await this.#file.write(this.#record);
   }
 
@@ -381,17 +443,7 @@ export class Updater {
 
   #outcome(order: Order, words: Pick<Outcome, 'result' | 'code' | 'detail'>): Outcome {
     const release = { component: order.component, version: order.version, digest: order.sha256 };
-    return { ...words, detail: words.detail.slice(0, 2000), release, assignment: order.order };
-  }
-
-  #fallenBack(release: ReleaseRef): Outcome {
-    return {
-      result: 'rolled_back',
-      code: 'file_digest',
-      detail: 'the active release no longer proves from disk; the previous one serves',
-      release,
-      assignment: this.#record.order,
-    };
+    return { ...words, detail: words.detail.slice(0, DETAIL_MAX_CHARS), release, assignment: order.order };
   }
 
   #tell(): void {
@@ -401,6 +453,6 @@ export class Updater {
 
   #security(code: string, detail: string): void {
     this.ports.log.warn({ component: this.component, code, detail }, 'security event');
-    this.ports.reporter.report('security', { code, detail: detail.slice(0, 2000) });
+    this.ports.reporter.report('security', { code, detail: detail.slice(0, DETAIL_MAX_CHARS) });
   }
 }

@@ -9,6 +9,7 @@ import { bounds } from '../../shared/bounds.js';
 import { realClock, realRandom } from '../../shared/real.js';
 import { health } from './telemetry-world.js';
 
+const SPOOL_BYTES = 8 * 1024 * 1024;
 const cleanups: (() => unknown)[] = [];
 afterEach(() => {
   for (const cleanup of cleanups.splice(0).reverse()) cleanup();
@@ -20,7 +21,7 @@ function folder(): string {
   return made;
 }
 
-function open(file: string, maxBytes: number = bounds.spoolMaxBytes): Spool {
+function open(file: string, maxBytes: number = SPOOL_BYTES): Spool {
   const spool = new Spool(file, { maxBytes, clock: realClock, random: realRandom });
   cleanups.push(() => spool.close());
   return spool;

@@ -1,5 +1,6 @@
 // The update machine on a simulated device: each situation by name.
 import { beforeEach, describe, expect, it } from 'vitest';
+import { bounds } from '../../shared/bounds.js';
 import { Fault } from '../../shared/faults.js';
 import { ImpossibleTransition, next, type Table } from '../../shared/machine.js';
 import { UPDATE_STATES, type UpdateState } from '../../shared/protocol/states.js';
@@ -117,6 +118,59 @@ describe('an update', () => {
     expect(device.updater.record.active).toBeNull();
   });
 
+  it('assignment_taken_away_from_a_device_with_a_past_changes_nothing', async () => {
+    await settle(device, orderFor(v2, 2));
+    await settle(device, null, 3);
+    expect(device.runtime.serving).toBe('1.1.0');
+  });
+
+  it('what_was_never_ordered_serves_on_when_nothing_is_ordered', async () => {
+    disk.damage(RECORD, 40);
+    device = await bootDevice(disk, releases);
+    await settle(device, null, 3);
+    expect(device.runtime.serving).toBe('1.0.0');
+  });
+
+  it('order_back_that_failed_is_taken_again_after_a_rest_and_an_order_forward_is_not', async () => {
+    await settle(device, orderFor(v2, 2));
+    device.runtime.probeReport = { passed: false, code: 'probe_differs', words: 'for a moment' };
+    await settle(device, orderFor(v1, 3, { rollback: true }));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'probe_differs' });
+    device.runtime.probeReport = {};
+    await settle(device, orderFor(v1, 3, { rollback: true }), 10);
+    expect(device.runtime.serving).toBe('1.1.0');
+    device.clock.at += 2 * bounds.orderAgainFirstMs;
+    await device.updater.tick();
+    await settle(device, orderFor(v1, 3, { rollback: true }));
+    expect(device.runtime.serving).toBe('1.0.0');
+
+    device.runtime.probeReport = { passed: false, code: 'probe_differs', words: 'for good' };
+    await settle(device, orderFor(v3, 4));
+    device.clock.at += 2 * bounds.orderAgainMaxMs;
+    await device.updater.tick();
+    expect(device.updater.record.state).toBe('idle');
+  });
+
+  it('order_back_is_obeyed_by_a_device_that_is_slow_and_short_of_memory_today', async () => {
+    await settle(device, orderFor(v2, 2));
+    device = await bootDevice(disk, releases, { memory: 1e6 });
+    device.runtime.probeReport = { passed: false, code: 'probe_slow', words: 'slow today' };
+    await settle(device, orderFor(v1, 3, { rollback: true }));
+    expect(device.runtime.serving).toBe('1.0.0');
+  });
+
+  it('download_torn_once_is_fetched_again_and_confirmed', async () => {
+    let torn = 0;
+    device.fetcher.tamper = (bytes) => {
+      const copy = Uint8Array.from(bytes);
+      if (torn++ === 0) copy[5] = (copy[5] ?? 0) ^ 1;
+      return copy;
+    };
+    await settle(device, orderFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed' });
+    expect(securityCodes()).toContain('file_digest');
+  });
+
   it('network_away_waits_without_spending_tries', async () => {
     device.fetcher.down = true;
     await settle(device, orderFor(v2, 2), 30);
@@ -216,7 +270,7 @@ describe('starting', () => {
     await settle(device, orderFor(v1, 1), 3);
     expect(device.runtime.serving).toBeNull();
     device.runtime.failServe = null;
-    await settle(device, orderFor(v1, 1), 3);
+    device.clock.at += bounds.stepBackoffMaxMs;
     await device.updater.tick();
     expect(device.runtime.serving).toBe('1.0.0');
     device = await bootDevice(disk, releases, {
@@ -226,13 +280,34 @@ describe('starting', () => {
     expect(device.runtime.serving).toBe('1.1.0');
   });
 
-  it('torn_record_is_healed_from_what_the_slots_prove', async () => {
+  it('release_refused_at_boot_gives_way_to_the_previous_one', async () => {
+    await settle(device, orderFor(v2, 2));
+    device = await bootDevice(disk, releases, {
+      failServe: (version) => (version === '1.1.0' ? new Fault('model_tensors_differ', 'no longer loads here') : null),
+    });
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'model_tensors_differ' });
+  });
+
+  it('torn_record_falls_to_the_older_proven_release_and_the_standing_order_brings_the_newer', async () => {
     await settle(device, orderFor(v2, 2));
     disk.damage(RECORD, 40);
     device = await bootDevice(disk, releases);
+    expect(device.runtime.serving).toBe('1.0.0');
+    await settle(device, orderFor(v2, 2));
     expect(device.runtime.serving).toBe('1.1.0');
     await settle(device, orderFor(v3, 3));
     expect(device.runtime.serving).toBe('1.2.0');
+  });
+
+  it('torn_record_never_brings_back_a_release_that_was_taken_back', async () => {
+    device.runtime.evidenceNow = { pairs: 200, disagreed: 80 };
+    await settle(device, orderFor(v3, 2));
+    expect(outcome()).toMatchObject({ result: 'rolled_back' });
+    disk.damage(RECORD, 40);
+    device = await bootDevice(disk, releases);
+    expect(device.runtime.history).toEqual(['1.0.0']);
+    expect(device.updater.record.slots.b).toBeNull();
   });
 
   it('record_with_a_wrong_checksum_is_unreadable', () => {

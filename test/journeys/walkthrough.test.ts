@@ -1,7 +1,7 @@
 // The README's walk-through, line by line, as a person would run it: what stands between the two marks, in one shell, from
 // the project's folder, stopping at the first command that fails. Then what it claims is looked up.
 import { spawn } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -18,7 +18,9 @@ function commands(): string {
 
 /** Runs the script; everything that it started in the background ends with it. */
 function run(script: string): Promise<{ code: number | null; output: string }> {
-  const file = join(PROJECT, '.linnet', 'walkthrough.sh');
+  const folder = join(PROJECT, '.linnet'); // Not there yet on a fresh clone.
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'walkthrough.sh');
   writeFileSync(file, `set -euo pipefail\n${script}`);
   // A process group of its own, so that also what a failing line leaves in the background can be ended.
   const child = spawn('bash', [file], { cwd: PROJECT, stdio: ['ignore', 'pipe', 'pipe'], detached: true });

@@ -201,6 +201,7 @@ describe('what counts as a failed device', () => {
     disagreed,
     new: null,
     old: null,
+    replaces: true,
     comparable: true,
   });
   const update = (change: Partial<UpdateBody>): UpdateBody => ({

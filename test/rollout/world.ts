@@ -225,6 +225,7 @@ export class SimDevice {
       disagreed: this.previous === null ? 0 : Math.round(pairs * (wrong ? 0.4 : 0.02)),
       new: null,
       old: null,
+      replaces: this.previous !== null,
       comparable: this.previous !== null,
     };
     this.trial = { release, previous: this.previous, assignment: order.order, evidence };

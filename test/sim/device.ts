@@ -3,8 +3,8 @@
 import { Fault } from '../../shared/faults.js';
 import { silentLog, type Clock } from '../../shared/ports.js';
 import type { BodyOf, Kind } from '../../shared/protocol/telemetry.js';
-import { emptyAnswers, type TrialEvidence } from '../../shared/trial.js';
-import type { Fetcher, Installed, ModelRuntime, ProbeReport } from '../../agent/ports.js';
+import { emptyAnswers } from '../../shared/trial.js';
+import type { Fetcher, Installed, Measured, ModelRuntime, ProbeReport } from '../../agent/ports.js';
 import { Updater } from '../../agent/update/updater.js';
 import type { Order } from '../../agent/update/record.js';
 import { ring, type SimRelease } from './release.js';
@@ -56,7 +56,7 @@ export class SimRuntime implements ModelRuntime {
   history: string[] = [];
   probeReport: Partial<ProbeReport> = {};
   failServe: ((version: string) => Fault | null) | null = null;
-  evidenceNow: Partial<TrialEvidence> = {};
+  evidenceNow: Partial<Measured> = {};
   constructor(private readonly disk: SimDisk) {}
 
   async probe(candidate: Installed): Promise<ProbeReport> {
@@ -88,7 +88,7 @@ export class SimRuntime implements ModelRuntime {
     return Promise.resolve();
   }
 
-  evidence(): TrialEvidence {
+  evidence(): Measured {
     return {
       seconds: 60,
       served: 500,
@@ -115,6 +115,7 @@ export interface SimDevice {
   readonly updater: Updater;
   readonly runtime: SimRuntime;
   readonly fetcher: SimFetcher;
+  readonly clock: SimClock;
   readonly reports: { kind: Kind; body: BodyOf<Kind> }[];
 }
 
@@ -128,11 +129,12 @@ export async function bootDevice(
   runtime.failServe = options.failServe ?? null;
   const fetcher = new SimFetcher(releases);
   const reports: SimDevice['reports'] = [];
+  const clock = new SimClock();
   const updater = new Updater('digits', options.hardware ?? 'sim', '/data/components/digits', {
     disk,
     fetcher,
     runtime,
-    clock: new SimClock(),
+    clock,
     log: silentLog,
     ring: () => ring,
     random: { bytes: (count) => new Uint8Array(count), fraction: () => 0.5 },
@@ -149,7 +151,7 @@ export async function bootDevice(
     },
   });
   await updater.start();
-  return { updater, runtime, fetcher, reports };
+  return { updater, runtime, fetcher, clock, reports };
 }
 
 /** Ticks until the order has an outcome (or `ticks` are over); waiting costs no time. */

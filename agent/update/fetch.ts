@@ -2,7 +2,7 @@
 // A file that a slot already holds is linked instead of fetched. Bounded by the lengths that the signed manifest names:
 // a mirror that sends more is cut off. Digests are checked by vetting, from disk, after the last byte.
 import { join } from 'node:path';
-import { Fault } from '../../shared/faults.js';
+import { Fault, isFault } from '../../shared/faults.js';
 import { totalLength, type FileEntry, type Release } from '../../shared/manifest.js';
 import { routes } from '../../shared/protocol/device-api.js';
 import type { Disk, Fetcher } from '../ports.js';
@@ -59,10 +59,20 @@ export class ReleaseFetch {
     // Longer than signed: damaged or an attack; begin again.
     if (present !== null && present > file.length) await this.disk.remove(path);
     const offset = present === null || present > file.length ? 0 : present;
-    const stream = await this.fetcher.open(routes.imageFile(file.sha256), offset);
+    const stream = await asked(this.fetcher.open(routes.imageFile(file.sha256), offset), file.name);
     await this.disk.append(path, offset, bounded(stream, file, offset, onBytes));
     const size = await this.disk.size(path);
     if (size !== file.length) throw new Fault('fetch_interrupted', `${file.name} ends at byte ${size ?? 0} of ${file.length}`);
+  }
+}
+
+/** What a source answers (404 while it publishes, a portal's 403) is unsigned and says nothing about the release: only ever a reason to ask again. */
+export async function asked<T>(answer: Promise<T>, name: string): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!isFault(error) || error.kind !== 'refused' || error.code === 'metadata_too_large') throw error;
+    throw new Fault('fetch_interrupted', `no source gives ${name}: ${error.detail}`, { cause: error });
   }
 }
 

@@ -34,6 +34,7 @@ import {
   type TrustedSet,
 } from '../../shared/trust/trusted-set.js';
 import type { Disk, Fetcher } from '../ports.js';
+import { asked } from './fetch.js';
 
 export type { TrustedAssignment } from '../../shared/trust/assignments.js';
 
@@ -92,10 +93,8 @@ export class MetadataClient {
   async fetchEnvelope(assignment: Pick<TrustedAssignment, 'component' | 'version' | 'length' | 'sha256'>): Promise<Uint8Array> {
     const { component, version, length, sha256: digest } = assignment;
     const what = `the envelope of ${component} ${version}`;
-    const bytes = await this.#options.fetcher.get(
-      routes.imageTarget(component, version, digest),
-      Math.min(length, bounds.manifestMaxBytes),
-    );
+    const path = routes.imageTarget(component, version, digest);
+    const bytes = await asked(this.#options.fetcher.get(path, Math.min(length, bounds.manifestMaxBytes)), what);
     if (bytes === null) throw new Fault('fetch_interrupted', `no source has ${what} yet`);
     if (bytes.length !== length) throw new Fault('file_length', `${what} is ${bytes.length} bytes, its target names ${length}`);
     if (sha256(bytes) !== digest) throw new Fault('file_digest', `${what} does not have the SHA-256 that its target names`);
@@ -103,12 +102,20 @@ export class MetadataClient {
   }
 
   async #refresh(): Promise<TrustedAssignment[]> {
+    // TUF 5.3 before the time is fixed: a key that lied about time is rotated, and takes what it said with it. The image
+    // repository is asked this early only where its word is all that puts the present so late.
+    await this.#director.walkRoots();
+    const without = Math.max(this.#options.clock.now(), knownTimeMs(this.#director.set));
+    if (knownTimeMs(this.#image.set) > without) await this.#image.walkRoots();
     // TUF 5.1: one time for the whole cycle, so that nothing expires between two checks of it.
-    const now = Math.max(this.#options.clock.now(), knownTimeMs(this.#director.set), knownTimeMs(this.#image.set));
+    const now = Math.max(without, knownTimeMs(this.#image.set));
     await this.#director.refresh(now); // Uptane full verification, steps 2 to 5.
     const director = requireCurrent(this.#director.set, now);
     // Step 6: nothing new from the director, and what the image repository said is still fresh: done.
-    if (this.#matched !== director.bytes || !this.#image.isCurrent(now)) await this.#image.refresh(now); // Steps 6 to 9.
+    if (this.#matched !== director.bytes || !this.#image.isCurrent(now)) {
+      await this.#image.walkRoots();
+      await this.#image.refresh(now); // Steps 6 to 9.
+    }
     const assignments = matchAssignments(director.signed, requireCurrent(this.#image.set, now).signed, this.#options.device); // Step 10.
     this.#matched = director.bytes;
     return assignments;
@@ -162,9 +169,8 @@ class Repository {
     }
   }
 
-  /** TUF 5.3 to 5.6. Each document is stored as soon as it is trusted, so that an interrupted refresh keeps what it proved. */
+  /** TUF 5.3.10 to 5.6, after walkRoots. Each document is stored as soon as it is trusted, so that an interrupted refresh keeps what it proved. */
   async refresh(now: number): Promise<void> {
-    await this.#walkRoots();
     requireFreshRoot(this.set, now);
     await this.#adopt('timestamp', withTimestamp(this.set, await this.#fetch('timestamp.json', MAX_BYTES.timestamp), now));
     if (needsSnapshot(this.set)) {
@@ -183,7 +189,8 @@ class Repository {
     }
   }
 
-  async #walkRoots(): Promise<void> {
+  /** TUF 5.3.1 to 5.3.9 and 5.3.11: each new root, one version at a time. */
+  async walkRoots(): Promise<void> {
     for (let step = 0; ; step++) {
       const version = this.set.root.signed.version + 1;
       const bytes = await this.options.fetcher.get(this.#path(`${version}.root.json`), MAX_BYTES.root);

@@ -5,7 +5,7 @@
 import { Type, type Static } from 'typebox';
 import { bounds } from '../../shared/bounds.js';
 import { complaints } from '../../shared/decode.js';
-import { Fault } from '../../shared/faults.js';
+import { Fault, isFault } from '../../shared/faults.js';
 import { Component, HardwareId, Version } from '../../shared/manifest.js';
 import { UPDATE_STATES } from '../../shared/protocol/states.js';
 import { OutcomeSchema, ReleaseRef } from '../../shared/protocol/telemetry.js';
@@ -120,8 +120,13 @@ export class RecordFile {
 
   /** What stands on disk; null when there is none yet. An unreadable record comes back as such, for the caller to heal. */
   async read(): Promise<UpdateRecord | { unreadable: string } | null> {
-    const bytes = await this.disk.read(this.path, bounds.recordMaxBytes);
-    return bytes === null ? null : decodeRecord(bytes);
+    try {
+      const bytes = await this.disk.read(this.path, bounds.recordMaxBytes);
+      return bytes === null ? null : decodeRecord(bytes);
+    } catch (error) {
+      if (!isFault(error, 'disk_failed')) throw error;
+      return { unreadable: error.detail };
+    }
   }
 
   /** Durable on return. */

@@ -304,7 +304,8 @@ export class Updater {
         `slot ${slot} holds ${installed.release.version}, the record says ${this.#record.slots[slot]?.version ?? 'nothing'}`,
       );
     } catch (error) {
-      if (!isFault(error) || error.kind !== 'refused') throw error;
+      // A sector that does not read proves as little as one that reads wrong: the other slot may.
+      if (!isFault(error) || (error.kind !== 'refused' && error.code !== 'disk_failed')) throw error;
       this.#security(error.code, `slot ${slot} of ${this.component}: ${error.detail}`);
       return null;
     }
@@ -428,7 +429,7 @@ export class Updater {
       try {
         slots[slot] = refOf((await this.slots.prove(slot, this.ports.ring())).release);
       } catch (error) {
-        if (!isFault(error) || error.kind !== 'refused') throw error;
+        if (!isFault(error) || (error.kind !== 'refused' && error.code !== 'disk_failed')) throw error;
       }
     }
     const found = (['a', 'b'] as const).filter((slot) => slots[slot] !== null);

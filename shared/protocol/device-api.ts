@@ -74,7 +74,7 @@ export const DirectorCustom = Type.Object(
     hardware: HardwareId,
     rollout: Type.String({ maxLength: 64 }),
     /** Rises by one at each new order to this device and component; every report about it carries this number. */
-    order: Type.Integer({ minimum: 1 }),
+    order: Type.Integer({ minimum: 1, maximum: 2 ** 31 }),
     /** A signed order to go back to this release although it is older; a device obeys only towards a release that it ran before. */
     rollback: Type.Boolean(),
     trial: TrialPolicy,

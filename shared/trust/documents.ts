@@ -20,7 +20,9 @@ const Version = Type.Integer({ minimum: 1, maximum: 2 ** 52 });
 const Length = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 /** Spec 4.1: ISO 8601, UTC, whole seconds. */
 const Time = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}Z$' });
-const Hashes = Type.Record(Type.String(), Type.String({ pattern: '^[0-9a-f]{32,128}$' }));
+/** TypeBox's pattern for any key stops at a line break; what it does not match is refused, so that no entry escapes its schema. */
+const strict = { additionalProperties: false };
+const Hashes = Type.Record(Type.String(), Type.String({ pattern: '^[0-9a-f]{32,128}$' }), strict);
 
 const RoleKeys = Type.Object({
   keyids: Type.Array(Hex32, { uniqueItems: true, maxItems: 64 }),
@@ -36,7 +38,7 @@ export const Root = Type.Object({
   /** Linnet's repositories name files by version and digest (spec 6.2); others are refused. */
   consistent_snapshot: Type.Literal(true),
   /** Keys of schemes that this client does not know are skipped (spec 4.2), so they are not decoded here. */
-  keys: Type.Record(Type.String(), Type.Unknown()),
+  keys: Type.Record(Type.String(), Type.Unknown(), strict),
   roles: Type.Object({ root: RoleKeys, timestamp: RoleKeys, snapshot: RoleKeys, targets: RoleKeys }),
   'x-linnet-release': Type.Optional(RoleKeys),
 });
@@ -59,7 +61,7 @@ export const Snapshot = Type.Object({
   _type: Type.Literal('snapshot'),
   ...common,
   ...ofDevice,
-  meta: Type.Record(Type.String(), MetaFile),
+  meta: Type.Record(Type.String(), MetaFile, strict),
 });
 export type Snapshot = Static<typeof Snapshot>;
 
@@ -70,7 +72,7 @@ export const Targets = Type.Object({
   _type: Type.Literal('targets'),
   ...common,
   ...ofDevice,
-  targets: Type.Record(Type.String(), TargetFile),
+  targets: Type.Record(Type.String(), TargetFile, strict),
   delegations: Type.Optional(Type.Unknown()),
 });
 export type Targets = Static<typeof Targets>;
@@ -111,6 +113,7 @@ export function decodeDocument<R extends Role>(role: R, bytes: Uint8Array): Docu
   const wrapping = decode(Wrapping, parseJson(bytes, what, 'metadata_undecodable'), what, 'metadata_undecodable');
   const signed = decode(SCHEMAS[role], wrapping.signed, what, 'metadata_undecodable') as SignedOf<R>;
   expiryMs(signed.expires, what);
+  if ('x-linnet-time' in signed && signed['x-linnet-time'] !== undefined) expiryMs(signed['x-linnet-time'], what);
   return { role, bytes, signed, signatures: wrapping.signatures, message: messageOf(wrapping.signed, what) };
 }
 
@@ -150,12 +153,20 @@ export function roleRing(root: Root, role: Role): KeyRing {
   return { keys: keysOf(root), ...root.roles[role] };
 }
 
-/** The keys that may sign release manifests, by this root. Fault metadata_undecodable when it names none. */
+/** The keys that may sign release manifests, by this root. Fault metadata_undecodable when it names too few for its own threshold. */
 export function releaseRing(root: Root): KeyRing {
   const release = root['x-linnet-release'];
   if (release === undefined)
     throw new Fault('metadata_undecodable', `root ${root.version} names no release keys (x-linnet-release)`);
-  return { keys: keysOf(root), ...release };
+  const keys = keysOf(root);
+  const usable = new Set(release.keyids.flatMap((keyid) => keys[keyid]?.keyval.public ?? []));
+  if (usable.size < release.threshold) {
+    throw new Fault(
+      'metadata_undecodable',
+      `root ${root.version} asks for ${release.threshold} release signatures and has ${usable.size} release keys`,
+    );
+  }
+  return { keys, ...release };
 }
 
 /**

@@ -7,6 +7,7 @@ import { Fault, isFault } from '../faults.js';
 import {
   decodeDocument,
   expiryMs,
+  releaseRing,
   requireMeta,
   requireThreshold,
   roleRing,
@@ -40,7 +41,13 @@ export function startTrust(repository: RepositoryName, rootBytes: Uint8Array, de
   );
   const root = decodeDocument('root', rootBytes);
   requireThreshold(root, roleRing(root.signed, 'root'), 'it itself');
+  requireReleaseKeys(repository, root);
   return { repository, device, root, timestamp: null, snapshot: null, targets: null };
+}
+
+/** Not of the specification: an image root without release keys (made by another tool) would leave what is installed unprovable at the next start. */
+function requireReleaseKeys(repository: RepositoryName, root: Document<'root'>): void {
+  if (repository === 'image') releaseRing(root.signed);
 }
 
 /** Spec 5.3.4 to 5.3.7 and 5.3.11: one step of the root chain. Faults: metadata_*, root_version. */
@@ -50,6 +57,7 @@ export function withRoot(set: TrustedSet, bytes: Uint8Array): TrustedSet {
   // 5.3.4 arbitrary software attack: a threshold of the old root's keys and of its own.
   requireThreshold(root, roleRing(old, 'root'), `trusted root ${old.version}`);
   requireThreshold(root, roleRing(root.signed, 'root'), 'it itself');
+  requireReleaseKeys(set.repository, root);
   // 5.3.5 rollback attack: exactly the next one.
   if (root.signed.version !== old.version + 1) {
     throw new Fault(

@@ -9,6 +9,8 @@ import { decodeRecord, encodeRecord, freshRecord } from '../../agent/update/reco
 import { SimDisk, seeded } from '../sim/disk.js';
 import { bootDevice, settle, type SimDevice } from '../sim/device.js';
 import { orderFor, simRelease } from '../sim/release.js';
+import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../shared/manifest.js';
+import { sha256, signEnvelope, signingKey, utf8 } from '../../shared/signing.js';
 
 const v1 = simRelease('1.0.0');
 const v2 = simRelease('1.1.0');
@@ -224,6 +226,27 @@ describe('what is refused, with nothing lost', () => {
     expect(securityCodes()).toContain('file_digest');
   });
 
+  it('release_signed_by_a_key_that_is_no_release_key_is_refused', async () => {
+    const stranger = signingKey(new Uint8Array(32).fill(9));
+    const { manifest, files } = simRelease('1.3.0');
+    const envelope = utf8(JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [stranger])));
+    const forged = { manifest, envelope, digest: sha256(envelope), files };
+    device = await bootDevice(disk, [...releases, forged]);
+    await settle(device, orderFor(forged, 2));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'signature_invalid' });
+    expect(device.fetcher.opened).toEqual([]);
+    expect(securityCodes()).toContain('signature_invalid');
+  });
+
+  it('source_without_the_file_is_waited_for_and_never_ends_the_order', async () => {
+    device.fetcher.missing = true;
+    await settle(device, orderFor(v2, 2), 30);
+    expect(device.updater.record.state).toBe('assigned');
+    device.fetcher.missing = false;
+    await settle(device, orderFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed' });
+  });
+
   it('endless_file_is_cut_off', async () => {
     device.fetcher.tamper = (bytes) => Uint8Array.from([...bytes, ...bytes]);
     await settle(device, orderFor(v2, 2));
@@ -251,6 +274,25 @@ describe('starting', () => {
     device = await bootDevice(disk, releases);
     expect(device.runtime.history).toEqual(['1.0.0']);
     expect(securityCodes()).toContain('file_digest');
+  });
+
+  it('sector_that_does_not_read_falls_back_to_the_slot_that_does', async () => {
+    await settle(device, orderFor(v2, 2));
+    disk.unreadable.add('/data/components/digits/slots/b/model.onnx');
+    device = await bootDevice(disk, releases);
+    expect(device.runtime.history).toEqual(['1.0.0']);
+    expect(securityCodes()).toContain('disk_failed');
+    disk.unreadable.add(RECORD);
+    device = await bootDevice(disk, releases);
+    expect(device.runtime.history).toEqual(['1.0.0']);
+  });
+
+  it('signature_changed_on_disk_is_never_loaded', async () => {
+    await settle(device, orderFor(v2, 2));
+    const path = '/data/components/digits/slots/b/release.dsse.json';
+    disk.damage(path, (disk.files.get(path)?.data.indexOf('"sig":"') ?? 0) + 10);
+    device = await bootDevice(disk, releases);
+    expect(device.runtime.history).toEqual(['1.0.0']);
   });
 
   it('no_slot_proves_is_stranded_and_any_order_heals_it', async () => {

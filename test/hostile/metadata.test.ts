@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { bounds } from '../../shared/bounds.js';
 import { keyIdOf, publicKeyOf, sha256 } from '../../shared/signing.js';
-import { decodeDocument, signDocument, type Root, type Snapshot } from '../../shared/trust/documents.js';
+import { decodeDocument, signDocument, type Root, type Snapshot, type Timestamp } from '../../shared/trust/documents.js';
 import { refused, SimDevice } from '../trust/device.js';
 import { newKey, OTHER_DEVICE, RepositorySimulator, SimWorld } from '../trust/simulator.js';
 
@@ -55,6 +55,19 @@ describe('TUF 5.3: the root', () => {
     world.ship('digits', '1.0.0');
     const device = await SimDevice.provision(world);
     await refused(device.versions(), 'metadata_signature');
+  });
+
+  test('image_root_without_release_keys', async () => {
+    const { world, device } = await working();
+    world.image.signRoot({
+      change: (root) => {
+        delete root['x-linnet-release'];
+      },
+    });
+    world.ship('digits', '1.1.0');
+    await refused(device.versions(), 'metadata_undecodable');
+    world.image.served.delete('2.root.json');
+    expect(await device.versions()).toEqual(['digits 1.1.0']);
   });
 
   test('root_version_skipped', async () => {
@@ -445,7 +458,49 @@ describe('TUF 5.6: the targets', () => {
   });
 });
 
+describe('a stolen timestamp key that lies about time', () => {
+  for (const name of ['image', 'director'] as const)
+    test(`${name}: freezes updates until it is rotated, and not a moment longer`, async () => {
+      const { world, device } = await working();
+      const lie = (timestamp: Timestamp): void => {
+        timestamp.expires = '9999-12-31T23:59:59Z';
+        timestamp['x-linnet-time'] = '9999-12-31T23:59:59Z';
+      };
+      if (name === 'image') {
+        world.image.signTimestamp(lie);
+        world.director.signTargets();
+        world.director.signSnapshot();
+      }
+      world.director.signTimestamp(name === 'director' ? lie : undefined); // News, so that both repositories are read.
+      expect(await device.versions()).toEqual(['digits 1.0.0']);
+      await refused(device.versions(), 'metadata_expired');
+      await device.reboot();
+      await refused(device.versions(), 'metadata_expired');
+      world[name].rotate('timestamp', 'snapshot');
+      world.ship('digits', '1.1.0');
+      expect(await device.versions()).toEqual(['digits 1.1.0']);
+    });
+
+  test('a time that is none is refused and not kept', async () => {
+    const { world, device } = await working();
+    const lie = world.director.get('timestamp.json');
+    world.director.signTimestamp((timestamp) => {
+      timestamp['x-linnet-time'] = '2026-13-01T00:00:00Z';
+    });
+    await refused(device.versions(), 'metadata_undecodable');
+    world.director.served.set('timestamp.json', lie);
+    expect(await device.versions()).toEqual(['digits 1.0.0']);
+  });
+});
+
 describe('Uptane: the director', () => {
+  test('director_hides_an_entry_behind_a_line_break', async () => {
+    const { world, device } = await working();
+    world.director.targets = { 'a\nb': null } as never;
+    world.director.publish();
+    await refused(device.versions(), 'metadata_undecodable');
+  });
+
   test('director_names_release_unknown_to_image_repo', async () => {
     const { world, device } = await working();
     world.order('digits', '6.6.6');

@@ -26,7 +26,7 @@ const WAIT_STEP_MS = 100;
 export async function until<T>(
   what: string,
   ask: () => Promise<T | null | false> | T | null | false,
-  limitMs = 60_000,
+  limitMs = 45_000,
 ): Promise<T> {
   const end = Date.now() + limitMs;
   for (;;) {

@@ -24,6 +24,8 @@ export class SimClock implements Clock {
 export class SimFetcher implements Fetcher {
   opened: string[] = [];
   down = false;
+  /** The server answers, but has no file (yet). */
+  missing = false;
   tamper: ((bytes: Uint8Array) => Uint8Array) | null = null;
   constructor(private readonly releases: readonly SimRelease[]) {}
 
@@ -35,18 +37,16 @@ export class SimFetcher implements Fetcher {
     throw new Error('not used');
   }
 
-  open(path: string, offset: number): Promise<AsyncIterable<Uint8Array>> {
+  async open(path: string, offset: number): Promise<AsyncIterable<Uint8Array>> {
     if (this.down) throw new Fault('server_unreachable', 'the network is away');
     this.opened.push(`${path}@${offset}`);
     const digest = path.split('/').at(-1) ?? '';
     const found = this.releases.map((release) => release.files.get(digest)).find((bytes) => bytes !== undefined);
-    if (found === undefined) throw new Fault('not_found', path);
+    if (found === undefined || this.missing) throw new Fault('not_found', path);
     const bytes = (this.tamper?.(found) ?? found).subarray(offset);
-    return Promise.resolve(
-      (async function* chunks() {
-        for (let at = 0; at < bytes.length; at += 50) yield bytes.subarray(at, at + 50);
-      })(),
-    );
+    return (async function* chunks() {
+      for (let at = 0; at < bytes.length; at += 50) yield bytes.subarray(at, at + 50);
+    })();
   }
 }
 

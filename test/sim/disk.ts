@@ -33,6 +33,8 @@ export class SimDisk implements Disk {
   operations = 0;
   cutAt = Number.POSITIVE_INFINITY;
   freeBytesLeft = 1e12;
+  /** Paths whose sectors no longer read (EIO). */
+  readonly unreadable = new Set<string>();
   #frozen = false;
   readonly log: string[] = [];
 
@@ -59,6 +61,7 @@ export class SimDisk implements Disk {
 
   async read(path: string, maxBytes: number): Promise<Uint8Array | null> {
     this.#alive();
+    this.#readable(path);
     const entry = this.files.get(path);
     if (entry !== undefined && entry.data.length > maxBytes) throw new Fault('disk_failed', `${path} is too long`);
     return entry === undefined ? null : new Uint8Array(entry.data);
@@ -139,8 +142,13 @@ export class SimDisk implements Disk {
 
   async sha256(path: string): Promise<{ sha256: string; length: number } | null> {
     this.#alive();
+    this.#readable(path);
     const data = this.files.get(path)?.data;
     return data === undefined ? null : { sha256: createHash('sha256').update(data).digest('hex'), length: data.length };
+  }
+
+  #readable(path: string): void {
+    if (this.unreadable.has(path)) throw new Fault('disk_failed', `cannot read ${path}: EIO`);
   }
 
   /** Flips one byte, as bad flash or a thief would. */

@@ -87,6 +87,15 @@ describe('publishing', () => {
     expect(world.requests.filter((line) => line.startsWith('PUT'))).toEqual([]);
   });
 
+  test('publishing again brings back an envelope that the disk lost', async () => {
+    const bundle = await world.bundle('1.0.0');
+    const { release } = await world.publish(bundle);
+    const path = join(world.metadataPath(''), '..', '..', 'targets', 'small', '1.0.0', `${release.digest}.release.dsse.json`);
+    rmSync(path);
+    expect(await world.publish(bundle)).toMatchObject({ already: true });
+    expect(sha256(readFileSync(path))).toBe(release.digest);
+  });
+
   test('many at once leave one consistent repository', async () => {
     const bundles = await Promise.all(['1.0.0', '1.0.1', '1.0.2'].map((version) => world.bundle(version)));
     const outcomes = await Promise.allSettled(bundles.map((bundle) => world.publish(bundle, { memory: null })));

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { Fault, reason, systemCode } from '../../shared/faults.js';
 import type { Random } from '../../shared/ports.js';
 import { hex } from '../../shared/signing.js';
@@ -43,9 +43,15 @@ export class RepositoryFiles {
     }
   }
 
+  /** Durable on return: each folder that was made is synced into the one above it. */
   async makeFolder(path: string): Promise<void> {
     try {
-      await mkdir(path, { recursive: true });
+      const first = await mkdir(path, { recursive: true });
+      if (first === undefined) return;
+      for (let made = resolve(path); ; made = dirname(made)) {
+        await syncFolder(dirname(made));
+        if (made === resolve(first)) return;
+      }
     } catch (error) {
       throw disk(error, `make ${path}`);
     }

@@ -156,9 +156,10 @@ export class ImageRepository {
       const current = this.#now();
       const verdict = admitPublication({ release, envelope, next: document, current: current.targets, nowMs: now });
       await this.#requireFiles(release);
-      if (verdict === 'already') return release;
+      // Also of a release that is published already: what a power cut took from the disk, publishing again brings back.
       const folder = join(this.#options.folder, 'targets', release.component, release.version);
       await this.#files.replace(join(folder, `${release.digest}.release.dsse.json`), envelope);
+      if (verdict === 'already') return release;
       await this.#files.replace(join(this.#metadata, `${document.signed.version}.targets.json`), targets);
       await this.#sign(document, current.snapshot.signed.version + 1, current.timestamp.signed.version + 1);
       this.#options.log.info(

@@ -8,6 +8,7 @@ import { isFault, reason, type FaultCode } from '../shared/faults.js';
 import type { Clock, Log } from '../shared/ports.js';
 import { deviceOfTopic, TelemetryAck, TelemetryBatch } from '../shared/protocol/telemetry.js';
 import { Type } from 'typebox';
+import { databaseFault } from './store/database.js';
 import type { Store } from './store/store.js';
 
 export interface IngestNeeds {
@@ -17,6 +18,8 @@ export interface IngestNeeds {
   ack(device: string, ack: TelemetryAck): void;
   /** Something new is known of this device. Must not throw. */
   onFacts(device: string): void;
+  /** What a device said could not be kept, by no fault of its own. Must not throw. */
+  onUnheard(): void;
 }
 
 /** Enough of a batch to refuse it by name. */
@@ -33,6 +36,7 @@ export class Ingest {
   take(topic: string, payload: Uint8Array): void {
     if (this.#waiting >= bounds.ingestQueueMaxCount) {
       this.needs.log.warn({ topic }, 'too many messages wait for the database: one is dropped, its device will send it again');
+      this.needs.onUnheard();
       return;
     }
     this.#waiting += 1;
@@ -40,6 +44,8 @@ export class Ingest {
       .then(() => this.#store(topic, payload))
       .catch((error: unknown) => {
         this.needs.log.error({ topic, error: reason(error) }, 'a telemetry message could not be stored and is not acknowledged');
+        // Only what the disk is to blame for: one device's strange message must not excuse the silence of others.
+        if (isFault(databaseFault(error, 'storing telemetry'))) this.needs.onUnheard();
       })
       .finally(() => {
         this.#waiting -= 1;

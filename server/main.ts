@@ -102,9 +102,10 @@ async function open(
     log: log.child({ room: 'ingest' }),
     ack: (device, ack) => link?.ack(device, ack),
     onFacts: () => conductor.wake(),
+    onUnheard: () => conductor.hearing.again(),
   });
   undo.push(() => ingest.settled());
-  link = await openLink(settings, tls, linkNeeds(store, ingest, log));
+  link = await openLink(settings, tls, linkNeeds(store, ingest, conductor, log));
   undo.push(() => link?.close());
   const app = await buildApp({
     store,
@@ -128,7 +129,7 @@ async function open(
   return { address, mqttPort: link.port, close };
 }
 
-function linkNeeds(store: Store, ingest: Ingest, log: Log): LinkNeeds {
+function linkNeeds(store: Store, ingest: Ingest, { hearing }: Conductor, log: Log): LinkNeeds {
   return {
     clock: realClock,
     random: realRandom,
@@ -138,6 +139,7 @@ function linkNeeds(store: Store, ingest: Ingest, log: Log): LinkNeeds {
       return device?.status === 'enrolled' ? device.publicKey : undefined;
     },
     onMessage: (topic, payload) => ingest.take(topic, payload),
+    onHearing: (hears) => (hears ? hearing.back() : hearing.lost()),
     onMisuse: (source, detail) => ingest.misuse(source, detail),
   };
 }

@@ -94,6 +94,8 @@ export const bounds = {
 
   // Rollouts.
   conductorEveryMs: 500,
+  /** Looks of the conductor that are further apart were interrupted: nobody is judged by that time. */
+  conductorGapMaxMs: 5_000,
   wavesMaxCount: 20,
   rolloutDevicesMaxCount: 10_000,
 } as const;
@@ -102,4 +104,8 @@ assert(bounds.batchMaxBytes * 2 <= bounds.mqttPayloadMaxBytes, 'a telemetry batc
 assert(bounds.recordBodyMaxBytes <= bounds.batchMaxBytes, 'one telemetry record must fit a batch');
 assert(bounds.requestMaxBytes <= bounds.hostFrameMaxBytes, 'an admitted request must fit a frame to its model process');
 assert(bounds.requestDeadlineMs <= bounds.hostRunMs, 'a request gives up before its model process is declared stuck');
+assert(
+  bounds.conductorGapMaxMs >= bounds.conductorEveryMs * 4,
+  'a conductor that runs as it should is not taken for one that stood still',
+);
 assert(bounds.manifestMaxBytes >= bounds.releaseFilesMaxCount * KIB, 'a manifest must be able to name every file it may carry');

@@ -11,6 +11,7 @@ import { hex } from '../../shared/signing.js';
 import type { MemberRow, RolloutRow } from '../ports.js';
 import { commanded } from './commands.js';
 import { promise } from './health.js';
+import { Hearing } from './hearing.js';
 import { plan, type Plan, type Situation } from './plan.js';
 import type { RolloutDesk } from './ports.js';
 import { ACTIVE_STATES } from './table.js';
@@ -32,6 +33,8 @@ const STEPS_MAX = 50;
 const COMMAND_TRIES_MAX = 20;
 
 export class Conductor {
+  /** For whoever knows that devices cannot be heard. */
+  readonly hearing: Hearing;
   readonly #parts: ConductorParts;
   #running = false;
   #busy = false;
@@ -42,6 +45,7 @@ export class Conductor {
 
   constructor(parts: ConductorParts) {
     this.#parts = parts;
+    this.hearing = new Hearing(parts.clock);
   }
 
   /** A draft, its members in their waves. Faults: message_undecodable (policy), not_found (release), conflict (no devices). */
@@ -136,6 +140,7 @@ export class Conductor {
   start(): void {
     if (this.#running) return;
     this.#running = true;
+    this.hearing.again();
     this.wake();
   }
 
@@ -164,6 +169,8 @@ export class Conductor {
   /** One look at every active rollout: each goes as far as it can now. One that fails is logged and tried again next time. */
   async pass(): Promise<void> {
     const { store, log, hint } = this.#parts;
+    // Also where there is nothing to conduct: whoever starts a rollout after an idle hour was listening all along.
+    this.hearing.since();
     try {
       for (const row of await store.active()) {
         if (!this.#hinted) await this.#hintAgain(row, hint);
@@ -214,7 +221,8 @@ export class Conductor {
       rollout.release.component,
       members.map((member) => member.device),
     );
-    return { rollout, members, facts, published: await this.#published(rollout.release.component, facts), now: clock.now() };
+    const published = await this.#published(rollout.release.component, facts);
+    return { rollout, members, facts, published, hearingSince: this.hearing.since(), now: clock.now() };
   }
 
   /** A device may claim to run anything; only what was published can be ordered back. */

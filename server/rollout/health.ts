@@ -17,6 +17,13 @@ import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
 import { judgeTrial } from '../../shared/trial.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../ports.js';
 
+/** When a judgement is made. */
+export interface Moment {
+  readonly now: number;
+  /** Since when the server has heard devices without a break (hearing.ts): what it could not hear is no device's silence. */
+  readonly hearingSince: number;
+}
+
 /** What is now true of a member that has an order to take the release. */
 export interface Observation {
   readonly state: 'assigned' | 'trial' | 'confirmed' | 'failed';
@@ -27,7 +34,7 @@ export interface Observation {
 const POOLED_WEIGHT = 0.8;
 
 /** `member` is assigned, trial or confirmed under an order of this rollout; only reports about that very order count. */
-export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollout: RolloutRow, now: number): Observation {
+export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollout: RolloutRow, moment: Moment): Observation {
   const { policy, release } = rollout;
   const bad = badNews(member, facts, release);
   if (bad !== null) return { state: 'failed', words: bad };
@@ -39,7 +46,7 @@ export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollo
     const claim = claimsHealth(member, facts, release) ? 'the device calls it healthy, its evidence does not: ' : '';
     return { state: 'failed', words: `${verdict.code}: ${claim}${verdict.words.join('; ')}` };
   }
-  const silence = silentSeconds(member, facts, now);
+  const silence = silentSeconds(member, facts, moment);
   if (silence > policy.silentAfterSeconds) {
     const words = `silent for ${silence} s; after ${policy.silentAfterSeconds} s silence counts as a failure`;
     return { state: 'failed', words };
@@ -48,7 +55,7 @@ export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollo
   const claimed = claimsHealth(member, facts, release);
   if (claimed && verdict?.verdict === 'pass') return { state: 'confirmed', words: verdict.words.join('; ') };
 
-  const age = Math.floor((now - (member.assignedAt ?? now)) / 1000);
+  const age = orderSeconds(member, moment);
   if (age > policy.deviceDeadlineSeconds) {
     const seen = verdict === null ? 'no trial was reported' : verdict.words.join('; ');
     return { state: 'failed', words: `not proven healthy within ${policy.deviceDeadlineSeconds} s of its assignment: ${seen}` };
@@ -87,9 +94,14 @@ function claimsHealth(member: MemberRow, facts: DeviceFacts | undefined, release
   return update?.state === 'idle' && update.running?.digest === release.digest;
 }
 
-/** Whole seconds since the device last spoke, or since its order when that is later. */
-export function silentSeconds(member: MemberRow, facts: DeviceFacts | undefined, now: number): number {
-  return Math.floor((now - Math.max(facts?.lastSeenAt ?? 0, member.assignedAt ?? 0)) / 1000);
+/** Whole seconds since the device last spoke, or since its order or since the server listens when that is later. */
+export function silentSeconds(member: MemberRow, facts: DeviceFacts | undefined, { now, hearingSince }: Moment): number {
+  return Math.floor((now - Math.max(facts?.lastSeenAt ?? 0, member.assignedAt ?? 0, hearingSince)) / 1000);
+}
+
+/** Whole seconds that the device's order stands and the server could hear what became of it. */
+export function orderSeconds({ assignedAt }: MemberRow, { now, hearingSince }: Moment): number {
+  return assignedAt === null ? 0 : Math.floor((now - Math.max(assignedAt, hearingSince)) / 1000);
 }
 
 export interface Health {

@@ -4,17 +4,16 @@
 import type { DeviceFacts, AssignmentChange, MemberRow, RolloutRow } from '../ports.js';
 import type { MemberState } from '../../shared/protocol/states.js';
 import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { failuresToAnswer, haltTest, observe, silentSeconds, waveVerdict } from './health.js';
+import { failuresToAnswer, haltTest, observe, orderSeconds, silentSeconds, waveVerdict, type Moment } from './health.js';
 import { after, type RolloutEvent } from './table.js';
 import { inOrder } from './waves.js';
 
-export interface Situation {
+export interface Situation extends Moment {
   readonly rollout: RolloutRow;
   readonly members: readonly MemberRow[];
   readonly facts: ReadonlyMap<string, DeviceFacts>;
   /** Digests of published releases among those that devices say they run: only to these can a device be sent back. */
   readonly published: ReadonlySet<string>;
-  readonly now: number;
 }
 
 export interface Plan {
@@ -60,13 +59,14 @@ export function moved(
 const only = (rollout: RolloutRow): Plan => ({ rollout, members: [], assignments: [] });
 
 /** What devices reported, written down; and since when the wave is healthy. */
-function watch({ rollout, members, facts, published, now }: Situation): Plan | null {
+function watch(situation: Situation): Plan | null {
+  const { rollout, members, facts, published, now } = situation;
   const changed = new Map<string, MemberRow>();
   for (const member of members) {
     const taking = member.state === 'assigned' || member.state === 'trial';
     const soaking = member.state === 'confirmed' && member.wave === rollout.wave && member.order !== null;
     if (!taking && !soaking) continue;
-    const seen = observe(member, facts.get(member.device), rollout, now);
+    const seen = observe(member, facts.get(member.device), rollout, situation);
     const previous = member.previous ?? replaced(member, facts.get(member.device), rollout.release, published);
     if (seen.state === member.state && previous === member.previous) continue;
     const since = seen.state === member.state ? member.since : now;
@@ -211,14 +211,15 @@ function told(member: MemberRow, news: string): string {
   return clip(member.failed ? news + BECAUSE + cause : news);
 }
 
-function watchBack({ rollout, members, facts, now }: Situation): Plan | null {
+function watchBack(situation: Situation): Plan | null {
+  const { rollout, members, facts, now } = situation;
   const changed = members.flatMap((member): MemberRow[] => {
     if (member.state !== 'reverting' && member.state !== 'lost') return [];
     const report = facts.get(member.device);
     if (isBack(member, report, rollout.release)) {
       return [{ ...member, state: 'reverted', since: now, words: told(member, backWords(member, report)) }];
     }
-    const lost = member.state === 'reverting' ? lostWords(member, report, rollout, now) : null;
+    const lost = member.state === 'reverting' ? lostWords(member, report, rollout, situation) : null;
     return lost === null ? [] : [{ ...member, state: 'lost', since: now, words: told(member, lost) }];
   });
   return changed.length === 0 ? null : { rollout, members: changed, assignments: [] };
@@ -243,12 +244,12 @@ function backWords(member: MemberRow, facts: DeviceFacts | undefined): string {
   return `order withdrawn; runs ${facts?.update?.running?.version ?? 'nothing, as before'}`;
 }
 
-function lostWords(member: MemberRow, facts: DeviceFacts | undefined, { policy }: RolloutRow, now: number): string | null {
+function lostWords(member: MemberRow, facts: DeviceFacts | undefined, { policy }: RolloutRow, moment: Moment): string | null {
   const { silentAfterSeconds, deviceDeadlineSeconds } = policy;
   const stays = 'its order to go back stays, and it obeys when it returns';
-  const silence = silentSeconds(member, facts, now);
+  const silence = silentSeconds(member, facts, moment);
   if (silence > silentAfterSeconds) return `lost: silent for ${silence} s; ${stays}`;
-  const age = Math.floor((now - (member.assignedAt ?? now)) / 1000);
+  const age = orderSeconds(member, moment);
   return age > deviceDeadlineSeconds ? `lost: not back within ${deviceDeadlineSeconds} s; ${stays}` : null;
 }
 

@@ -385,6 +385,37 @@ describe('a conductor', () => {
     expect(lost?.reason).toMatchObject({ code: 'conflict' });
   });
 
+  it('server_that_was_away_blames_no_device', async () => {
+    const waves = policyOf().waves.map((wave, index) => ({ ...wave, soakSeconds: index === 0 ? 7200 : 0 }));
+    const states = async (back: (world: World) => Conductor): Promise<string> => {
+      const world = new World();
+      const id = await world.begin('1.1.0', policyOf({ waves }));
+      await world.until(() => world.row(id).healthySince !== null);
+      world.clock.advance(3_600_000);
+      await back(world).pass();
+      expect(world.row(id).state).toBe('rolling');
+      return world.states(id);
+    };
+    const soaking = 'confirmed confirmed waiting waiting waiting waiting';
+    expect(await states((world) => world.newConductor(world.desk))).toBe(soaking); // Restarted.
+    expect(await states((world) => world.conductor)).toBe(soaking); // Suspended, or its clock was set.
+  });
+
+  it('a_server_without_its_broker_hears_nobody_and_blames_nobody', async () => {
+    const waves = policyOf().waves.map((wave, index) => ({ ...wave, soakSeconds: index === 0 ? 7200 : 0 }));
+    const world = new World();
+    const id = await world.begin('1.1.0', policyOf({ waves }));
+    await world.until(() => world.row(id).healthySince !== null);
+    for (const device of world.devices) device.silent = true;
+    world.conductor.hearing.lost();
+    await world.seconds(300);
+    expect(world.states(id)).toBe('confirmed confirmed waiting waiting waiting waiting');
+    world.conductor.hearing.back();
+    await world.seconds(30);
+    expect(world.row(id).state).toBe('rolling');
+    await world.until(() => world.row(id).state === 'reverted'); // Those who stay silent now are.
+  });
+
   it('a_server_that_died_before_its_hints_hints_again', async () => {
     const world = new World();
     const id = await world.begin('1.1.0');

@@ -290,7 +290,7 @@ export class World {
     this.conductor = this.newConductor();
   }
 
-  newConductor(store: RolloutDesk = new TwiceDesk(this.desk)): Conductor {
+  newConductor(store: RolloutDesk = new TwiceDesk(this.desk, () => this.conductor)): Conductor {
     let count = 0;
     const random: Random = { bytes: (length) => new Uint8Array(length).fill(++count), fraction: () => 0.5 };
     return new Conductor({ store, clock: this.clock, random, log: silentLog, hint: (device) => this.hints.push(device) });
@@ -342,7 +342,10 @@ export class World {
 
 /** The same store, but every step runs twice: planned again it is the same plan, committed again it is refused. */
 class TwiceDesk implements RolloutDesk {
-  constructor(private readonly desk: MemoryDesk) {}
+  constructor(
+    private readonly desk: MemoryDesk,
+    private readonly conductor: () => Conductor,
+  ) {}
   active = () => this.desk.active();
   rollout = (id: string) => this.desk.rollout(id);
   members = (id: string) => this.desk.members(id);
@@ -364,7 +367,7 @@ class TwiceDesk implements RolloutDesk {
     const published = new Set([...this.desk.releases.values()].map((release) => release.ref.digest));
     // A conductor's step (not an operator's command) planned again from the same facts is the same step.
     if (row !== undefined && row.generation === rollout.generation) {
-      const again = plan({ rollout: row, members, facts, published, now });
+      const again = plan({ rollout: row, members, facts, published, hearingSince: this.conductor().hearing.since(), now });
       if (change.members.length > 0) assert.deepEqual(change, again);
     }
     const first = await this.desk.commit(change, now);

@@ -14,6 +14,13 @@ export interface DeviceFacts {
   readonly lastSeenAt: number | null;
   readonly update: UpdateBody | null;
   readonly trial: TrialBody | null;
+  /** The component's last order to it, whoever gave it and whether it obeyed yet (`release` null: withdrawn); null before the first. */
+  readonly standing: StandingOrder | null;
+}
+
+export interface StandingOrder {
+  readonly release: ReleaseRef | null;
+  readonly rollback: boolean;
 }
 
 export interface RolloutRow {
@@ -48,6 +55,8 @@ export interface MemberRow {
   readonly words: string;
   /** What ran before this rollout touched the device; null at a first install. */
   readonly previous: ReleaseRef | null;
+  /** It may have run the release before its order (it said so, or an older order said so): there need be no trial of it. */
+  readonly mayRun: boolean;
   /** The order that the last assignment of this rollout (forward or back) got; null before the first. */
   readonly order: number | null;
   readonly assignedAt: number | null;

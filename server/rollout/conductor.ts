@@ -80,6 +80,7 @@ export class Conductor {
       since: now,
       words: '',
       previous: null,
+      mayRun: false,
       order: null,
       assignedAt: null,
       failed: false,
@@ -228,8 +229,8 @@ export class Conductor {
   /** A device may claim to run anything; only what was published can be ordered back. */
   async #published(component: string, facts: Situation['facts']): Promise<Set<string>> {
     const claimed = new Map<string, string>();
-    for (const { update, trial } of facts.values()) {
-      for (const ref of [update?.running, update?.previous, trial?.previous]) {
+    for (const { update, trial, standing } of facts.values()) {
+      for (const ref of [update?.running, update?.previous, trial?.previous, standing?.release]) {
         if (ref?.component === component) claimed.set(ref.digest, ref.version);
       }
     }

@@ -53,6 +53,9 @@ export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollo
   }
   if (member.state === 'confirmed') return { state: 'confirmed', words: member.words };
   const claimed = claimsHealth(member, facts, release);
+  // An order for what runs already is answered at once, and no trial follows that could prove anything.
+  if (claimed && trial === null && member.mayRun && member.state === 'assigned')
+    return { state: 'confirmed', words: 'ran this release already' };
   if (claimed && verdict?.verdict === 'pass') return { state: 'confirmed', words: verdict.words.join('; ') };
 
   const age = orderSeconds(member, moment);

@@ -116,30 +116,42 @@ function failureWords(members: readonly MemberRow[]): string[] {
   return failed.length > lines.length ? [...lines, `and ${failed.length - lines.length} more failed`] : lines;
 }
 
-/** Orders for the wave's waiting devices; those that run the release already need none. */
-function assign({ rollout, members, facts, published, now }: Situation): Plan | null {
+/** Orders for the wave's waiting devices; those that surely run the release already need none. */
+function assign(situation: Situation): Plan | null {
+  const { rollout, members, facts, now } = situation;
   const waiting = members.filter((member) => member.state === 'waiting' && member.wave <= rollout.wave);
   if (waiting.length === 0) return null;
   const assignments: AssignmentChange[] = [];
   const changed = waiting.map((member): MemberRow => {
     const report = facts.get(member.device);
-    if (runsAlready(report, rollout.release)) {
+    if (runsAlready(report, rollout, now)) {
       return { ...member, state: 'confirmed', since: now, words: 'ran this release already' };
     }
-    const candidates = [report?.update?.running, report?.update?.previous];
-    const previous = candidates.find((ref) => ref && ref.digest !== rollout.release.digest && published.has(ref.digest)) ?? null;
+    const previous = replacedBy(rollout.release, report, situation.published);
     assignments.push(orderOf(rollout, member, rollout.release, false));
     const words =
       previous === null
         ? `ordered to run ${rollout.release.version}; nothing to go back to is known`
         : `ordered to run ${rollout.release.version} in place of ${previous.version}`;
-    return { ...member, state: 'assigned', since: now, previous, words };
+    const mayRun = [report?.update?.running, report?.standing?.release].some((ref) => ref?.digest === rollout.release.digest);
+    return { ...member, state: 'assigned', since: now, previous, mayRun, words };
   });
   return { rollout, members: changed, assignments };
 }
 
-function runsAlready(facts: DeviceFacts | undefined, release: ReleaseRef): boolean {
+/** What the device would go back to: where it is being sent back to already, before what it said it runs on its way there. */
+function replacedBy(release: ReleaseRef, facts: DeviceFacts | undefined, published: ReadonlySet<string>): ReleaseRef | null {
+  const sentBack = facts?.standing?.rollback === true ? facts.standing.release : null;
+  const candidates = [sentBack, facts?.update?.running, facts?.update?.previous];
+  return candidates.find((ref) => ref && ref.digest !== release.digest && published.has(ref.digest)) ?? null;
+}
+
+/** Its last report is only believed while it is fresh, and no other order waits for the device to obey it. */
+function runsAlready(facts: DeviceFacts | undefined, { release, policy }: RolloutRow, now: number): boolean {
   const update = facts?.update;
+  const spoke = facts?.lastSeenAt ?? null;
+  if (spoke === null || now - spoke > policy.silentAfterSeconds * 1000) return false;
+  if (facts?.standing && facts.standing.release?.digest !== release.digest) return false;
   return (
     update?.state === 'idle' &&
     update.running?.digest === release.digest &&

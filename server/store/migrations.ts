@@ -29,7 +29,7 @@ const FIRST = [
   `create table members (
     rollout text not null references rollouts (id), device text not null references devices (id), name text not null, group_name text not null,
     hardware text not null, wave integer not null, state text not null, since integer not null, words text not null, previous_json text,
-    "order" integer, assigned_at integer, failed integer not null, primary key (rollout, device)
+    may_run integer not null, "order" integer, assigned_at integer, failed integer not null, primary key (rollout, device)
   ) strict`,
   `create table rollout_history (
     id integer primary key, rollout text not null references rollouts (id), at integer not null, state text not null, wave integer not null,

@@ -76,6 +76,7 @@ export class SqlRolloutStore implements RolloutDesk {
         .leftJoin('facts as t', (join) =>
           join.onRef('t.device', '=', 'devices.id').on('t.component', '=', component).on('t.kind', '=', 'trial'),
         )
+        .leftJoin('assignments as a', (join) => join.onRef('a.device', '=', 'devices.id').on('a.component', '=', component))
         .select([
           'devices.id',
           'devices.name',
@@ -84,6 +85,9 @@ export class SqlRolloutStore implements RolloutDesk {
           'devices.last_seen_at',
           'u.body_json as update_json',
           't.body_json as trial_json',
+          'a.version',
+          'a.digest',
+          'a.rollback',
         ])
         .where('devices.id', 'in', portion)
         .execute();
@@ -96,6 +100,7 @@ export class SqlRolloutStore implements RolloutDesk {
           lastSeenAt: row.last_seen_at,
           update: row.update_json === null ? null : (JSON.parse(row.update_json) as UpdateBody),
           trial: row.trial_json === null ? null : (JSON.parse(row.trial_json) as TrialBody),
+          standing: row.rollback === null ? null : { release: refOf(component, row), rollback: row.rollback === 1 },
         });
       }
     }
@@ -177,6 +182,10 @@ export class SqlRolloutStore implements RolloutDesk {
   }
 }
 
+function refOf(component: string, row: { version: string | null; digest: string | null }): ReleaseRef | null {
+  return row.version === null || row.digest === null ? null : { component, version: row.version, digest: row.digest };
+}
+
 /** One component has at most one active rollout; the index `rollouts_one_active` would refuse the second one as well. */
 async function otherActive(queries: Queries, rollout: RolloutRow): Promise<boolean> {
   const other = await queries
@@ -238,6 +247,7 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
           since: eb.ref('excluded.since'),
           words: eb.ref('excluded.words'),
           previous_json: eb.ref('excluded.previous_json'),
+          may_run: eb.ref('excluded.may_run'),
           order: eb.ref('excluded.order'),
           assigned_at: eb.ref('excluded.assigned_at'),
           failed: eb.ref('excluded.failed'),
@@ -305,6 +315,7 @@ function memberColumns(member: MemberRow): MembersTable {
     since: member.since,
     words: member.words,
     previous_json: member.previous === null ? null : JSON.stringify(member.previous),
+    may_run: member.mayRun ? 1 : 0,
     order: member.order,
     assigned_at: member.assignedAt,
     failed: member.failed ? 1 : 0,
@@ -323,6 +334,7 @@ function memberOf(row: Selectable<MembersTable>): MemberRow {
     since: row.since,
     words: row.words,
     previous: row.previous_json === null ? null : (JSON.parse(row.previous_json) as ReleaseRef),
+    mayRun: row.may_run === 1,
     order: row.order,
     assignedAt: row.assigned_at,
     failed: row.failed === 1,

@@ -74,6 +74,7 @@ export interface MembersTable {
   since: number;
   words: string;
   previous_json: string | null;
+  may_run: number;
   order: number | null;
   assigned_at: number | null;
   failed: number;

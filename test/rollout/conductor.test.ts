@@ -119,6 +119,36 @@ describe('a rollout', () => {
     expect(world.member(id, 0)).toMatchObject({ state: 'confirmed', words: 'ran this release already', order: null });
   });
 
+  it('a_device_that_has_yet_to_obey_another_order_is_ordered_whatever_it_said_last', async () => {
+    const world = new World({ canaries: 1, fleet: 1 });
+    const waves = policyOf().waves.map((wave) => ({ ...wave, approval: true }));
+    const first = await world.begin('1.1.0', policyOf({ waves }));
+    await world.until(() => world.row(first).healthySince !== null);
+    world.devices[0]!.silent = true; // It runs 1.1.0 and does not hear that it shall go back.
+    await world.conductor.command(first, 'abort', 'ann');
+    await world.until(() => world.row(first).state === 'reverted');
+    expect(order(world, 0)).toMatchObject({ release: releaseOf('1.0.0'), rollback: true });
+    const second = await world.begin('1.1.0');
+    await world.conductor.pass();
+    expect(order(world, 0)).toMatchObject({ release: releaseOf('1.1.0'), rollback: false });
+    expect(world.member(second, 0)).toMatchObject({ state: 'assigned', previous: releaseOf('1.0.0'), mayRun: true });
+    world.devices[0]!.silent = false;
+    await world.until(() => world.row(second).state === 'completed');
+    expect(world.member(second, 0).words).toBe('ran this release already');
+    expect(world.versions()).toBe('1.1.0 1.1.0');
+  });
+
+  it('a_device_that_was_silent_for_a_month_is_not_taken_for_one_that_runs_the_release', async () => {
+    const world = new World({ running: '1.1.0' });
+    world.clock.advance(30 * 86_400_000);
+    for (const device of world.devices.slice(1)) device.report(world.clock.now());
+    world.devices[0]!.silent = true;
+    const id = await world.begin('1.1.0');
+    await world.until(() => world.member(id, 0).failed);
+    expect(world.member(id, 0).words).toContain('silence counts as a failure');
+    expect(world.member(id, 1)).toMatchObject({ state: 'confirmed', order: null });
+  });
+
   it('what_a_device_claims_to_run_is_only_ordered_back_when_it_was_published', async () => {
     const world = new World({ running: '9.9.9', nature: () => 'crashing' });
     const id = await world.begin('1.1.0');

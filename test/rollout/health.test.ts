@@ -22,6 +22,7 @@ const member = (n: number, change: Partial<MemberRow> = {}): MemberRow => ({
   since: T0,
   words: '',
   previous: releaseOf('1.0.0'),
+  mayRun: false,
   order: 2,
   assignedAt: T0,
   failed: false,
@@ -225,6 +226,7 @@ describe('what counts as a failed device', () => {
     lastSeenAt: T0,
     update: null,
     trial: null,
+    standing: null,
     ...change,
   });
   const trial = (body: TrialEvidence, assignment = 2): NonNullable<DeviceFacts['trial']> => ({
@@ -270,6 +272,16 @@ describe('what counts as a failed device', () => {
     expect(state(null)).toBe('trial');
     expect(state(trial(evidence(0, 10)))).toBe('trial');
     expect(state(trial(evidence(4)))).toBe('confirmed');
+  });
+
+  it('an_order_for_what_ran_already_is_answered_without_a_trial', () => {
+    const mayRun = { mayRun: true };
+    expect(look(member(0, mayRun), facts({ update: confirmed }), rollout(), T0 + 5000).state).toBe('confirmed');
+    // But not where it was seen to swap first, nor where its trial is known and proves nothing.
+    const swapped = member(0, { ...mayRun, state: 'trial' });
+    expect(look(swapped, facts({ update: confirmed }), rollout(), T0 + 5000).state).toBe('trial');
+    const unproven = facts({ update: confirmed, trial: trial(evidence(0, 10)) });
+    expect(look(member(0, mayRun), unproven, rollout(), T0 + 5000).state).toBe('trial');
   });
 
   it('an_outcome_that_is_gone_once_acknowledged_is_not_missed', () => {

@@ -79,7 +79,9 @@ export class MemoryDesk implements RolloutDesk {
     return new Map(
       devices.flatMap((device) => {
         const facts = this.reports.get(device);
-        return facts === undefined ? [] : [[device, facts] as const];
+        const order = this.orders.get(device);
+        const standing = order === undefined ? null : { release: order.release, rollback: order.rollback };
+        return facts === undefined ? [] : [[device, { ...facts, standing }] as const];
       }),
     );
   }
@@ -185,7 +187,7 @@ export class SimDevice {
       progress: null,
       outcome: this.outcome,
     };
-    this.desk.reports.set(this.id, { ...this.spot, lastSeenAt: now, update, trial: this.trial });
+    this.desk.reports.set(this.id, { ...this.spot, lastSeenAt: now, update, trial: this.trial, standing: null });
   }
 
   #take(order: Assignment): void {

@@ -70,6 +70,7 @@ const member = (id: string, device: string): MemberRow => ({
   since: NOW,
   words: '',
   previous: null,
+  mayRun: false,
   order: null,
   assignedAt: null,
   failed: false,
@@ -158,6 +159,18 @@ it('orders_only_rise_across_withdrawals_and_the_generation_with_each', async () 
     [true, 3, NOW + 5],
   ]);
   expect((await store.assignments.assignments(deviceAt(1))).generation).toBe(0);
+});
+
+it('the_facts_of_a_device_tell_the_order_that_stands_for_it', async () => {
+  await store.rollouts.insertRollout(rollout('r1'), []);
+  const standing = async (): Promise<unknown> => (await store.rollouts.facts('digits', [deviceAt(0)])).get(deviceAt(0))?.standing;
+  expect(await standing()).toBeNull();
+  for (const release of [REF, null]) {
+    const read = (await store.rollouts.rollout('r1')) as RolloutRow;
+    const assignments = [{ ...order('r1', deviceAt(0), release), rollback: release !== null }];
+    await store.rollouts.commit({ rollout: read, members: [], assignments }, NOW);
+    expect(await standing()).toEqual({ release, rollback: release !== null });
+  }
 });
 
 it('a_second_active_rollout_of_a_component_is_not_written', async () => {

@@ -11,6 +11,8 @@ export interface DeviceFacts {
   readonly name: string;
   readonly group: string;
   readonly hardware: string;
+  /** `revoked`: it is cut off for good, so nothing more can be learned of it. */
+  readonly status: 'pending' | 'enrolled' | 'revoked';
   readonly lastSeenAt: number | null;
   readonly update: UpdateBody | null;
   readonly trial: TrialBody | null;

@@ -5,7 +5,7 @@
 import { Fault } from '../../shared/faults.js';
 import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
 import type { RolloutRow } from '../ports.js';
-import { failuresToAnswer, haltTest, waveVerdict } from './health.js';
+import { failuresToAnswer, haltTest, isHollow, waveVerdict } from './health.js';
 import { moved, type Situation } from './plan.js';
 import { commandsOf } from './table.js';
 import { inOrder } from './waves.js';
@@ -45,8 +45,8 @@ function approve(rollout: RolloutRow, words: string[]): RolloutRow {
   return { ...rollout, approved: true, words };
 }
 
-/** There are failures for a person to answer, and nothing but their answer can move the rollout on. */
+/** There are failures (or a wave without devices) for a person to answer, and nothing but their answer can move the rollout on. */
 function held({ rollout, members }: Pick<Situation, 'rollout' | 'members'>): boolean {
-  if (failuresToAnswer(members, rollout).length === 0) return false;
+  if (failuresToAnswer(members, rollout).length === 0 && !isHollow(members, rollout)) return false;
   return waveVerdict(members, rollout).verdict === 'inconclusive' || haltTest(inOrder(members), rollout.policy).halt;
 }

@@ -107,6 +107,9 @@ export function orderSeconds({ assignedAt }: MemberRow, { now, hearingSince }: M
   return assignedAt === null ? 0 : Math.floor((now - Math.max(assignedAt, hearingSince)) / 1000);
 }
 
+/** Cut off while the rollout ran: neither good nor bad can be learned of it. One that had failed by then stays a failure. */
+const isOut = (member: MemberRow): boolean => member.state === 'lost' && !member.failed;
+
 export interface Health {
   /** The halt test has fired: the release is worse than acceptable, with at most the policy's chance of error. */
   readonly halt: boolean;
@@ -118,7 +121,7 @@ export interface Health {
 
 /** The halt test over `members` in the plan's fixed order. */
 export function haltTest(members: readonly MemberRow[], policy: RolloutPolicy): Health {
-  const touched = members.filter((member) => member.order !== null);
+  const touched = members.filter((member) => member.order !== null && !isOut(member));
   const failed = touched.filter((member) => member.failed).length;
   const best = largest(touched, new Set(members.map((member) => member.hardware)), policy);
   const goal = Math.log(1000 / policy.falseAlarmPermille);
@@ -194,11 +197,13 @@ export interface WaveVerdict {
 export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow): WaveVerdict {
   const { policy, wave } = rollout;
   const name = policy.waves[wave]?.name ?? String(wave);
-  const current = members.filter((member) => member.wave <= wave);
+  const current = members.filter((member) => member.wave <= wave && !isOut(member));
   const open = current.filter((member) => !member.failed && member.state !== 'confirmed');
   const done = `wave ${name}: ${current.length - open.length} of ${current.length} devices decided`;
   if (open.length > 0) return { verdict: 'open', words: `${done}; waiting for ${listed(open)}` };
   const failures = failuresToAnswer(members, rollout);
+  if (isHollow(members, rollout))
+    return { verdict: 'inconclusive', words: `${done}; every device of this wave was revoked: nothing was proven` };
   if (failures.length === 0) return { verdict: 'ok', words: done };
   const tested = current.filter((member) => member.order !== null);
   const tally = { hits: tested.filter((member) => member.failed).length, count: tested.length };
@@ -216,6 +221,12 @@ export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow):
 export function failuresToAnswer(members: readonly MemberRow[], rollout: RolloutRow): MemberRow[] {
   const accepted = (member: MemberRow) => rollout.approved && member.since <= rollout.since;
   return members.filter((member) => member.failed && member.wave === rollout.wave && !accepted(member));
+}
+
+/** The wave had devices and all of them were revoked: it must not pass by their silence before a person has said so. */
+export function isHollow(members: readonly MemberRow[], rollout: RolloutRow): boolean {
+  const own = members.filter((member) => member.wave === rollout.wave);
+  return own.length > 0 && own.every(isOut) && !rollout.approved;
 }
 
 const LISTED_MAX = 5;

@@ -58,11 +58,19 @@ export function moved(
 
 const only = (rollout: RolloutRow): Plan => ({ rollout, members: [], assignments: [] });
 
+const UNDER_WAY: readonly MemberState[] = ['waiting', 'assigned', 'trial', 'confirmed'];
+const REVOKED = 'revoked: it takes no further part, and counts neither for nor against the release';
+const isRevoked = (facts: DeviceFacts | undefined): boolean => facts?.status === 'revoked';
+
 /** What devices reported, written down; and since when the wave is healthy. */
 function watch(situation: Situation): Plan | null {
   const { rollout, members, facts, published, now } = situation;
   const changed = new Map<string, MemberRow>();
   for (const member of members) {
+    if (UNDER_WAY.includes(member.state) && isRevoked(facts.get(member.device))) {
+      changed.set(member.device, { ...member, state: 'lost', since: now, words: REVOKED });
+      continue;
+    }
     const taking = member.state === 'assigned' || member.state === 'trial';
     const soaking = member.state === 'confirmed' && member.wave === rollout.wave && member.order !== null;
     if (!taking && !soaking) continue;
@@ -200,8 +208,9 @@ export function waitsFor(rollout: RolloutRow, now: number): string[] {
 const FORWARD: readonly MemberState[] = ['assigned', 'trial', 'confirmed', 'failed'];
 
 /** Every device that this rollout ordered gets back what it ran, also one that went back by itself: its order is then right. */
-function orderBack({ rollout, members, now }: Situation): Plan | null {
-  const touched = members.filter((member) => member.order !== null && FORWARD.includes(member.state));
+function orderBack({ rollout, members, facts, now }: Situation): Plan | null {
+  const reachable = (member: MemberRow): boolean => !isRevoked(facts.get(member.device));
+  const touched = members.filter((member) => member.order !== null && FORWARD.includes(member.state) && reachable(member));
   if (touched.length === 0) return null;
   return {
     rollout,
@@ -226,8 +235,10 @@ function told(member: MemberRow, news: string): string {
 function watchBack(situation: Situation): Plan | null {
   const { rollout, members, facts, now } = situation;
   const changed = members.flatMap((member): MemberRow[] => {
-    if (member.state !== 'reverting' && member.state !== 'lost') return [];
     const report = facts.get(member.device);
+    const cutOff = member.order !== null && FORWARD.includes(member.state) && isRevoked(report);
+    if (cutOff) return [{ ...member, state: 'lost', since: now, words: told(member, LOST_REVOKED) }];
+    if (member.state !== 'reverting' && member.state !== 'lost') return [];
     if (isBack(member, report, rollout.release)) {
       return [{ ...member, state: 'reverted', since: now, words: told(member, backWords(member, report)) }];
     }
@@ -256,7 +267,10 @@ function backWords(member: MemberRow, facts: DeviceFacts | undefined): string {
   return `order withdrawn; runs ${facts?.update?.running?.version ?? 'nothing, as before'}`;
 }
 
+const LOST_REVOKED = 'lost: revoked, so no order reaches it';
+
 function lostWords(member: MemberRow, facts: DeviceFacts | undefined, { policy }: RolloutRow, moment: Moment): string | null {
+  if (isRevoked(facts)) return LOST_REVOKED;
   const { silentAfterSeconds, deviceDeadlineSeconds } = policy;
   const stays = 'its order to go back stays, and it obeys when it returns';
   const silence = silentSeconds(member, facts, moment);
@@ -265,13 +279,20 @@ function lostWords(member: MemberRow, facts: DeviceFacts | undefined, { policy }
   return age > deviceDeadlineSeconds ? `lost: not back within ${deviceDeadlineSeconds} s; ${stays}` : null;
 }
 
-function settle({ rollout, members, now }: Situation): Plan | null {
+function settle({ rollout, members, facts, now }: Situation): Plan | null {
   if (members.some((member) => member.state === 'reverting')) return null;
-  const lost = members.filter((member) => member.state === 'lost');
+  const lost = members.filter((member) => member.state === 'lost' && member.order !== null);
+  const revoked = lost.filter((member) => isRevoked(facts.get(member.device)));
+  const awaited = lost.filter((member) => !revoked.includes(member));
   const back = members.filter((member) => member.state === 'reverted').length;
   const count = `${back} of ${back + lost.length} touched devices are back on what they ran before`;
-  const names = lost.map((member) => member.name).join(', ');
-  const words = lost.length === 0 ? count : `${count}; lost, with the order to go back waiting for them: ${names}`;
+  const named = (some: readonly MemberRow[], what: string): string[] =>
+    some.length === 0 ? [] : [`${what}: ${some.map((member) => member.name).join(', ')}`];
+  const words = [
+    count,
+    ...named(awaited, 'lost, with the order to go back waiting for them'),
+    ...named(revoked, 'lost, because they were revoked'),
+  ].join('; ');
   // What made it go back stays readable in its final state.
   return only(moved(rollout, 'settled', [...rollout.words, words], now));
 }

@@ -158,6 +158,55 @@ describe('a rollout', () => {
   });
 });
 
+describe('a revoked device', () => {
+  const soaking = policyOf({ waves: policyOf().waves.map((wave) => ({ ...wave, soakSeconds: 300 })) });
+
+  it('is_neither_ordered_nor_judged_and_holds_up_nobody', async () => {
+    const world = new World();
+    const id = await world.begin('1.1.0', soaking);
+    await world.until(() => world.row(id).healthySince !== null);
+    const late = [2, 3, 4, 5].find((n) => world.member(id, n).wave === 2)!;
+    world.revoke(0);
+    world.revoke(late);
+    await world.until(() => world.row(id).state === 'completed');
+    const states = world.states(id).split(' ');
+    expect([states[0], states[late]]).toEqual(['lost', 'lost']);
+    expect(states.filter((state) => state === 'confirmed')).toHaveLength(4);
+    expect(world.member(id, 0)).toMatchObject({ failed: false, words: expect.stringMatching(/^revoked: /) as string });
+    expect(order(world, late)).toBeUndefined();
+  });
+
+  it('is_lost_at_once_when_its_rollout_goes_back_and_gets_no_order', async () => {
+    const world = new World();
+    const id = await world.begin('1.1.0', soaking);
+    await world.until(() => world.row(id).healthySince !== null);
+    await world.conductor.command(id, 'abort', 'ann');
+    world.revoke(0);
+    await world.conductor.pass();
+    expect(world.member(id, 0)).toMatchObject({ state: 'lost', words: 'lost: revoked, so no order reaches it' });
+    expect(order(world, 0)).toMatchObject({ order: 1 });
+    world.devices[1]!.silent = true; // Ordered back before it was revoked.
+    await world.conductor.pass();
+    world.revoke(1);
+    await world.conductor.pass();
+    expect(world.row(id).words.at(-1)).toMatch(
+      /^0 of 2 touched devices are back .*; lost, because they were revoked: (d0, d1|d1, d0)$/,
+    );
+  });
+
+  it('a_wave_of_revoked_devices_does_not_pass_by_their_silence', async () => {
+    const world = new World();
+    const id = await world.begin('1.1.0');
+    world.revoke(0);
+    world.revoke(1);
+    await world.until(() => world.row(id).state === 'held');
+    expect(world.row(id)).toMatchObject({ wave: 0 });
+    expect(world.row(id).words.join()).toContain('every device of this wave was revoked: nothing was proven');
+    await world.conductor.command(id, 'resume', 'ann');
+    await world.until(() => world.row(id).state === 'completed');
+  });
+});
+
 describe('a person', () => {
   const oneBad: Natures = (n, release) => (release.digest === BAD && n === 0 ? 'crashing' : 'good');
 

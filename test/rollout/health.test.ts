@@ -223,6 +223,7 @@ describe('what counts as a failed device', () => {
     name: 'd0',
     group: 'fleet',
     hardware: 'pi4',
+    status: 'enrolled',
     lastSeenAt: T0,
     update: null,
     trial: null,

@@ -61,6 +61,7 @@ export class MemoryDesk implements RolloutDesk {
   orders = new Map<string, Assignment>();
   devices = new Map<string, EligibleDevice>();
   reports = new Map<string, DeviceFacts>();
+  revoked = new Set<string>();
   releases = new Map<string, PublishedRelease>();
   commits = 0;
   /** Called before (`wrote` false) and after each commit; may throw: a store that broke down, its answer lost or not. */
@@ -81,7 +82,9 @@ export class MemoryDesk implements RolloutDesk {
         const facts = this.reports.get(device);
         const order = this.orders.get(device);
         const standing = order === undefined ? null : { release: order.release, rollback: order.rollback };
-        return facts === undefined ? [] : [[device, { ...facts, standing }] as const];
+        return facts === undefined
+          ? []
+          : [[device, { ...facts, standing, status: this.revoked.has(device) ? 'revoked' : 'enrolled' }] as const];
       }),
     );
   }
@@ -187,7 +190,14 @@ export class SimDevice {
       progress: null,
       outcome: this.outcome,
     };
-    this.desk.reports.set(this.id, { ...this.spot, lastSeenAt: now, update, trial: this.trial, standing: null });
+    this.desk.reports.set(this.id, {
+      ...this.spot,
+      status: 'enrolled',
+      lastSeenAt: now,
+      update,
+      trial: this.trial,
+      standing: null,
+    });
   }
 
   #take(order: Assignment): void {
@@ -331,6 +341,12 @@ export class World {
     const member = this.desk.memberRows.get(id)?.get(deviceId(n));
     assert(member !== undefined);
     return member;
+  }
+
+  /** The operator cuts the device off: it neither hears nor is heard again. */
+  revoke(n: number): void {
+    this.desk.revoked.add(deviceId(n));
+    this.devices[n]!.silent = true;
   }
 
   states(id: string): string {

@@ -165,6 +165,12 @@ it('the_facts_of_a_device_tell_the_order_that_stands_for_it', async () => {
   await store.rollouts.insertRollout(rollout('r1'), []);
   const standing = async (): Promise<unknown> => (await store.rollouts.facts('digits', [deviceAt(0)])).get(deviceAt(0))?.standing;
   expect(await standing()).toBeNull();
+  await store.devices.revoke(deviceAt(1));
+  const facts = await store.rollouts.facts(
+    'digits',
+    devices.map(({ id }) => id),
+  );
+  expect(devices.map(({ id }) => facts.get(id)?.status)).toEqual(['enrolled', 'revoked']);
   for (const release of [REF, null]) {
     const read = (await store.rollouts.rollout('r1')) as RolloutRow;
     const assignments = [{ ...order('r1', deviceAt(0), release), rollback: release !== null }];

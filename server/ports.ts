@@ -40,6 +40,8 @@ export interface RolloutRow {
   readonly healthySince: number | null;
   /** An operator approved going beyond the current wave. */
   readonly approved: boolean;
+  /** Failures up to here are answered: a person resumed past them, or their wave was left in spite of them. Null before the first. */
+  readonly answeredAt: number | null;
   /** Rises with each write; a writer that read an older one loses. */
   readonly generation: number;
 }

@@ -1,5 +1,5 @@
 // What an operator's command makes of a rollout. Pure. Commands are events of table.ts, except `approve`, which only notes
-// a fact about the wave that rolls. `resume` of a rollout that was held over failures accepts the failures seen so far and
+// a fact about the wave that rolls and accepts no failure. `resume` of a rollout that was held over failures accepts the failures seen so far and
 // counts as the approval of the wave; a later failure in the same wave asks again. It never overrules the halt test where
 // policy.autoRevert is on.
 import { Fault } from '../../shared/faults.js';
@@ -33,9 +33,9 @@ export function commanded(situation: Situation, command: RolloutCommand, actor: 
       return approve(rollout, [`approved by ${actor}${because}`]);
     case 'resume': {
       const answered = held({ rollout, members });
-      const pending = failuresToAnswer(members, rollout).length > 0;
       const words = [`resumed by ${actor}${because}`, ...(answered ? ['the failures so far in this wave are accepted'] : [])];
-      return moved(rollout, 'resume', words, now, { healthySince, approved: answered || (approved && !pending) });
+      const answeredAt = answered ? now : rollout.answeredAt;
+      return moved(rollout, 'resume', words, now, { healthySince, approved: answered || approved, answeredAt });
     }
   }
 }

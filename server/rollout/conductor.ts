@@ -99,6 +99,7 @@ export class Conductor {
         since: now,
         healthySince: null,
         approved: false,
+        answeredAt: null,
         generation: 0,
       },
       members,

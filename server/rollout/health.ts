@@ -13,8 +13,8 @@
 import assert from 'node:assert/strict';
 import { capped, chanceOfReaching, logMean, logRatio, percent, upperBound } from '../../shared/evidence.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
-import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { judgeTrial } from '../../shared/trial.js';
+import type { ReleaseRef, TrialBody } from '../../shared/protocol/telemetry.js';
+import { judgeTrial, type TrialEvidence } from '../../shared/trial.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../ports.js';
 
 /** When a judgement is made. */
@@ -41,7 +41,7 @@ export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollo
 
   const reported = facts?.trial ?? null;
   const trial = reported?.assignment === member.order && reported?.release.digest === release.digest ? reported : null;
-  const verdict = trial === null ? null : judgeTrial(trial.evidence, policy.trial);
+  const verdict = trial === null ? null : judgeTrial(evidenceOf(member, trial), policy.trial);
   if (verdict?.verdict === 'fail') {
     const claim = claimsHealth(member, facts, release) ? 'the device calls it healthy, its evidence does not: ' : '';
     return { state: 'failed', words: `${verdict.code}: ${claim}${verdict.words.join('; ')}` };
@@ -67,6 +67,17 @@ export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollo
   const swapped = heard(member, facts) && facts?.update?.state === 'swapped';
   const started = member.state === 'trial' || verdict !== null || swapped;
   return started ? { state: 'trial', words: 'on trial' } : { state: 'assigned', words: 'has its order' };
+}
+
+/** What the server knows to be replaced is replaced, whatever the device says: no release passes uncompared as a first install. */
+function evidenceOf(member: MemberRow, { evidence }: TrialBody): TrialEvidence {
+  return member.previous !== null && !evidence.replaces ? { ...evidence, replaces: true } : evidence;
+}
+
+/** A confirmed device whose wave was left behind: it need not be heard any more, but its bad news still counts. */
+export function observeLeft(member: MemberRow, facts: DeviceFacts | undefined, { release }: RolloutRow): Observation {
+  const bad = badNews(member, facts, release);
+  return bad === null ? { state: 'confirmed', words: member.words } : { state: 'failed', words: bad };
 }
 
 /** The device's last update report, where it is about the member's own order. */
@@ -189,9 +200,8 @@ export interface WaveVerdict {
 }
 
 /**
- * The advance rule: every device of the waves so far is confirmed, or its failure is accepted. Accepted are: failures of
- * earlier waves (they were answered when their wave was left), failures that a person has seen and approved (`resume` of a
- * held rollout: those not younger than the resumption), and all, when the upper confidence bound (Clopper-Pearson, at the
+ * The advance rule: every device of the waves so far is confirmed, or its failure is accepted. Accepted are: failures from
+ * before the last wave was left, failures that a person has seen and resumed past, and all, when the upper confidence bound (Clopper-Pearson, at the
  * policy's false alarm level) of the failure rate so far is below the alarming rate; asked once a wave, when all is decided.
  */
 export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow): WaveVerdict {
@@ -217,10 +227,10 @@ export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow):
   return { verdict: 'inconclusive', words: `${words}: neither proven bad nor proven good; failed: ${listed(failures)}` };
 }
 
-/** Failed devices of the current wave that no person has accepted yet. */
+/** Failed devices that nobody has accepted yet, also of waves that were left before they failed. */
 export function failuresToAnswer(members: readonly MemberRow[], rollout: RolloutRow): MemberRow[] {
-  const accepted = (member: MemberRow) => rollout.approved && member.since <= rollout.since;
-  return members.filter((member) => member.failed && member.wave === rollout.wave && !accepted(member));
+  const { wave, answeredAt } = rollout;
+  return members.filter((member) => member.failed && member.wave <= wave && (answeredAt === null || member.since > answeredAt));
 }
 
 /** The wave had devices and all of them were revoked: it must not pass by their silence before a person has said so. */

@@ -4,7 +4,16 @@
 import type { DeviceFacts, AssignmentChange, MemberRow, RolloutRow } from '../ports.js';
 import type { MemberState } from '../../shared/protocol/states.js';
 import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { failuresToAnswer, haltTest, observe, orderSeconds, silentSeconds, waveVerdict, type Moment } from './health.js';
+import {
+  failuresToAnswer,
+  haltTest,
+  observe,
+  observeLeft,
+  orderSeconds,
+  silentSeconds,
+  waveVerdict,
+  type Moment,
+} from './health.js';
 import { after, type RolloutEvent } from './table.js';
 import { inOrder } from './waves.js';
 
@@ -72,10 +81,12 @@ function watch(situation: Situation): Plan | null {
       continue;
     }
     const taking = member.state === 'assigned' || member.state === 'trial';
-    const soaking = member.state === 'confirmed' && member.wave === rollout.wave && member.order !== null;
+    const soaking = member.state === 'confirmed' && member.wave <= rollout.wave && member.order !== null;
     if (!taking && !soaking) continue;
-    const seen = observe(member, facts.get(member.device), rollout, situation);
-    const previous = member.previous ?? replaced(member, facts.get(member.device), rollout.release, published);
+    const report = facts.get(member.device);
+    const left = member.state === 'confirmed' && member.wave < rollout.wave;
+    const seen = left ? observeLeft(member, report, rollout) : observe(member, report, rollout, situation);
+    const previous = member.previous ?? replaced(member, report, rollout.release, published);
     if (seen.state === member.state && previous === member.previous) continue;
     const since = seen.state === member.state ? member.since : now;
     const failed = seen.state === 'failed';
@@ -191,7 +202,7 @@ function advance({ rollout, members, now }: Situation): Plan | null {
   const wave = rollout.policy.waves[rollout.wave];
   const lines = [words, ...(wave !== undefined && wave.soakSeconds > 0 ? [`stayed healthy for ${wave.soakSeconds} s`] : [])];
   if (rollout.wave + 1 >= rollout.policy.waves.length) return only(moved(rollout, 'done', lines, now));
-  return only(moved(rollout, 'pass', lines, now, { wave: rollout.wave + 1 }));
+  return only(moved(rollout, 'pass', lines, now, { wave: rollout.wave + 1, answeredAt: now }));
 }
 
 /** What a healthy wave still waits for, in words: its soak, a person's approval. */

@@ -23,7 +23,7 @@ const FIRST = [
   `create table rollouts (
     id text primary key, component text not null, version text not null, digest text not null, state text not null, wave integer not null,
     words_json text not null, policy_json text not null, created_at integer not null, created_by text not null, since integer not null,
-    healthy_since integer, approved integer not null, generation integer not null
+    healthy_since integer, approved integer not null, answered_at integer, generation integer not null
   ) strict`,
   `create unique index rollouts_one_active on rollouts (component) where state in ('rolling', 'held', 'reverting')`,
   `create table members (

@@ -285,6 +285,7 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'genera
     since: rollout.since,
     healthy_since: rollout.healthySince,
     approved: rollout.approved ? 1 : 0,
+    answered_at: rollout.answeredAt,
   };
 }
 
@@ -301,6 +302,7 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     since: row.since,
     healthySince: row.healthy_since,
     approved: row.approved === 1,
+    answeredAt: row.answered_at,
     generation: row.generation,
   };
 }

@@ -60,6 +60,7 @@ export interface RolloutsTable {
   since: number;
   healthy_since: number | null;
   approved: number;
+  answered_at: number | null;
   generation: number;
 }
 

@@ -263,6 +263,34 @@ describe('a person', () => {
     expect(world.row(id).words.join('\n')).toContain('neither proven bad');
   });
 
+  it('an_approval_after_a_pause_accepts_no_failure', async () => {
+    const world = new World({ canaries: 5, nature: oneBad });
+    const waves = policyOf().waves.map((wave) => ({ ...wave, approval: true }));
+    const id = await world.begin('1.2.0', policyOf({ waves }));
+    await world.until(() => world.member(id, 0).failed);
+    await world.conductor.command(id, 'pause', 'ann');
+    await world.conductor.command(id, 'resume', 'ann');
+    await world.conductor.command(id, 'approve', 'ann');
+    await world.until(() => world.row(id).state === 'held');
+    expect(world.row(id)).toMatchObject({ wave: 0, answeredAt: null });
+    await world.conductor.command(id, 'resume', 'ann');
+    await world.until(() => world.row(id).wave === 1);
+  });
+
+  it('a_canary_that_falls_back_after_its_wave_was_left_is_not_missed', async () => {
+    const world = new World({ canaries: 5, fleet: 20 });
+    const waves = policyOf().waves.map((wave) => ({ ...wave, soakSeconds: wave.name === 'half' ? 1000 : 0 }));
+    const id = await world.begin('1.1.0', policyOf({ waves }));
+    await world.until(() => world.row(id).wave === 1 && world.row(id).healthySince !== null);
+    world.devices[1]!.silent = true; // Silence is not bad news any more.
+    await world.seconds(100);
+    expect(world.row(id)).toMatchObject({ state: 'rolling', wave: 1 });
+    world.devices[0]!.running = releaseOf('1.0.0');
+    await world.until(() => world.row(id).state === 'held');
+    expect(world.member(id, 0)).toMatchObject({ failed: true, words: 'was confirmed, but now runs 1.0.0' });
+    expect(world.member(id, 1).state).toBe('confirmed');
+  });
+
   it('without_auto_revert_a_halt_waits_for_a_person', async () => {
     const world = new World({ nature: badRelease('bad') });
     const id = await world.begin('1.2.0', policyOf({ autoRevert: false }));

@@ -42,6 +42,7 @@ const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   since: T0 - 1,
   healthySince: null,
   approved: false,
+  answeredAt: null,
   generation: 1,
   ...change,
 });
@@ -185,10 +186,10 @@ describe('the advance rule', () => {
 
   it('what_a_person_accepted_is_not_asked_again_but_a_later_failure_is', () => {
     const all = fleet([true, false]);
-    expect(failuresToAnswer(all, rollout({ approved: true, since: T0 }))).toEqual([]);
-    expect(failuresToAnswer(all, rollout({ approved: true, since: T0 - 1 }))).toHaveLength(1);
-    expect(failuresToAnswer(all, rollout({ approved: false, since: T0 }))).toHaveLength(1);
-    expect(failuresToAnswer(all, rollout({ wave: 1 }))).toEqual([]);
+    expect(failuresToAnswer(all, rollout({ answeredAt: T0 }))).toEqual([]);
+    expect(failuresToAnswer(all, rollout({ answeredAt: T0 - 1 }))).toHaveLength(1);
+    expect(failuresToAnswer(all, rollout({ approved: true, since: T0 }))).toHaveLength(1);
+    expect(failuresToAnswer(all, rollout({ wave: 1, answeredAt: T0 - 1 }))).toHaveLength(1);
   });
 });
 
@@ -273,6 +274,13 @@ describe('what counts as a failed device', () => {
     expect(state(null)).toBe('trial');
     expect(state(trial(evidence(0, 10)))).toBe('trial');
     expect(state(trial(evidence(4)))).toBe('confirmed');
+  });
+
+  it('a_device_that_says_there_is_nothing_to_compare_with_is_not_believed_where_there_is', () => {
+    const alone = { ...evidence(0, 0), served: 400, replaces: false, comparable: false };
+    const report = facts({ update: confirmed, trial: trial(alone) });
+    expect(look(member(0), report, rollout(), T0 + 5000).state).toBe('trial');
+    expect(look(member(0, { previous: null }), report, rollout(), T0 + 5000).state).toBe('confirmed');
   });
 
   it('an_order_for_what_ran_already_is_answered_without_a_trial', () => {

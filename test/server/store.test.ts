@@ -47,6 +47,7 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   since: NOW,
   healthySince: null,
   approved: false,
+  answeredAt: null,
   generation: 0,
   policy: {
     waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],

@@ -90,6 +90,9 @@ export const bounds = {
   securityEventsPerSourceMaxCount: 5_000,
   /** Messages that wait for the database; beyond it they are dropped, and devices send them again. */
   ingestQueueMaxCount: 20_000,
+  ingestQueueMaxBytes: 64 * MIB,
+  /** Of one device, besides what is being stored: it sends one batch and waits for the answer. */
+  ingestWaitingPerDeviceMaxCount: 2,
   mqttClientsMaxCount: 20_000,
 
   // Rollouts.
@@ -101,6 +104,7 @@ export const bounds = {
 } as const;
 
 assert(bounds.batchMaxBytes * 2 <= bounds.mqttPayloadMaxBytes, 'a telemetry batch must fit one MQTT message after JSON escaping');
+assert(bounds.ingestQueueMaxBytes >= bounds.mqttPayloadMaxBytes * 16, 'a few large messages must not fill the ingest queue');
 assert(bounds.recordBodyMaxBytes <= bounds.batchMaxBytes, 'one telemetry record must fit a batch');
 assert(bounds.requestMaxBytes <= bounds.hostFrameMaxBytes, 'an admitted request must fit a frame to its model process');
 assert(bounds.requestDeadlineMs <= bounds.hostRunMs, 'a request gives up before its model process is declared stuck');

@@ -132,7 +132,7 @@ export class Conductor {
     return views;
   }
 
-  /** Looks at every active rollout soon; safe to call at any time, as often as one likes. Does nothing before start. */
+  /** Looks at every active rollout now, for a person who waits; what devices say waits for the next pass. Does nothing before start. */
   wake(): void {
     if (!this.#running) return;
     this.#wanted = true;
@@ -158,7 +158,7 @@ export class Conductor {
     this.#cancel = this.#parts.clock.after(ms, () => this.#begin());
   }
 
-  /** One pass at a time; whoever asks during a pass gets another one right after it. */
+  /** One pass at a time, each a while after the last one ended; a command during a pass gets another one right after it. */
   #begin(): void {
     this.#busy = true;
     this.#wanted = false;

@@ -8,8 +8,10 @@ import { Store } from '../../server/store/store.js';
 import type { AssignmentChange, MemberRow, RolloutRow } from '../../server/ports.js';
 import { bounds } from '../../shared/bounds.js';
 import { isFault } from '../../shared/faults.js';
+import { asFault } from '../../server/app.js';
+import { sql } from 'kysely';
 import { defaultTrialPolicy } from '../../shared/trial.js';
-import { newDevice, type TestDevice } from './fleet.js';
+import { batchOf, newDevice, type TestDevice } from './fleet.js';
 
 const NOW = 1_800_000_000_000;
 const REF = { component: 'digits', version: '1.0.0', digest: 'ab'.repeat(32) };
@@ -234,6 +236,86 @@ it('one_noisy_source_cannot_push_out_the_security_events_of_others', async () =>
   const noisy = await store.security.list(bounds.securityEventsPerSourceMaxCount * 2, 'dev-noisy');
   expect([noisy.length, noisy[0]?.code]).toEqual([bounds.securityEventsPerSourceMaxCount, 'last']);
   expect((await store.security.list(10, 'dev-quiet')).length).toBe(1);
+});
+
+it('a_full_disk_in_the_middle_of_a_transaction_is_reported_as_such', async () => {
+  const pages = await sql<{ page_count: number }>`pragma page_count`.execute(store.db);
+  await sql.raw(`pragma max_page_count = ${(pages.rows[0]?.page_count ?? 0) + 2}`).execute(store.db);
+  const large = (n: number) => batchOf([{ seq: n, at: 1, kind: 'security', body: { code: 'x', detail: 'y'.repeat(50_000) } }]);
+  const fault = asFault(
+    await store.telemetry.insertBatch(deviceAt(0), large(1), NOW).then(
+      () => 'stored',
+      (error: unknown) => error,
+    ),
+  );
+  expect([fault.code, fault.entry.http]).toEqual(['disk_full', 507]);
+  expect(await store.telemetry.records(deviceAt(0), 10, null)).toEqual([]);
+  await sql.raw('pragma max_page_count = 100000').execute(store.db);
+  expect(await store.telemetry.insertBatch(deviceAt(0), large(2), NOW)).toBe(true);
+});
+
+it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async () => {
+  const count = bounds.pendingDevicesMaxCount;
+  const values = Array.from({ length: count }, (_, n) => ({
+    id: `dev-w${n}`,
+    name: `w${n}`,
+    hardware: 'sim',
+    components_json: '[]',
+    public_key: '',
+    status: 'pending' as const,
+    group_name: 'default',
+    labels_json: '{}',
+    first_seen_at: NOW + n,
+    enrolled_at: null,
+    last_seen_at: null,
+    assignment_generation: 0,
+  }));
+  for (let at = 0; at < count; at += 500)
+    await store.db
+      .insertInto('devices')
+      .values(values.slice(at, at + 500))
+      .execute();
+  const enrol = async (name: string, claim: string | null): Promise<string> => {
+    const { id, key } = newDevice(name);
+    const asked = { publicKey: key.publicKey, name, hardware: 'sim', components: ['digits'], proof: 'not checked here' };
+    return (await store.devices.enrol(id, asked, claim, NOW + count)).status;
+  };
+  const pending = async (): Promise<string[]> => {
+    const rows = await store.db
+      .selectFrom('devices')
+      .select('id')
+      .where('status', '=', 'pending')
+      .orderBy('first_seen_at')
+      .execute();
+    return rows.map((row) => row.id);
+  };
+  await store.devices.addClaim('hash', 'canary', 1, NOW * 2, 'me', NOW);
+  expect(await enrol('claims', 'hash')).toBe('enrolled');
+  expect([(await pending()).length, (await pending())[0]]).toEqual([count, 'dev-w0']);
+  expect(await enrol('knocks', null)).toBe('pending');
+  expect([(await pending()).length, (await pending())[0]]).toEqual([count, 'dev-w1']);
+});
+
+it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async () => {
+  const update = {
+    state: 'idle',
+    running: null,
+    previous: null,
+    wanted: null,
+    assignment: 0,
+    progress: null,
+    outcome: null,
+  } as const;
+  const records = ['digits', 'other', 'third'].map((component, n) => ({
+    seq: n + 1,
+    at: 1,
+    kind: 'update' as const,
+    body: { component, ...update },
+  }));
+  await store.telemetry.insertBatch(deviceAt(0), batchOf(records), NOW);
+  const known = (await store.telemetry.latest([deviceAt(0)])).get(deviceAt(0));
+  expect(known?.updates.map(({ component }) => component)).toEqual(['digits']);
+  expect(await store.telemetry.records(deviceAt(0), 10, null)).toHaveLength(3); // The raw records are kept as they came.
 });
 
 it('a_file_that_is_no_database_is_a_fault', async () => {

@@ -241,17 +241,18 @@ it('one_noisy_source_cannot_push_out_the_security_events_of_others', async () =>
 it('a_full_disk_in_the_middle_of_a_transaction_is_reported_as_such', async () => {
   const pages = await sql<{ page_count: number }>`pragma page_count`.execute(store.db);
   await sql.raw(`pragma max_page_count = ${(pages.rows[0]?.page_count ?? 0) + 2}`).execute(store.db);
-  const large = (n: number) => batchOf([{ seq: n, at: 1, kind: 'security', body: { code: 'x', detail: 'y'.repeat(50_000) } }]);
+  // One row is one write: there SQLite takes the whole transaction back by itself, and a ROLLBACK after it is refused.
+  const large = { ...rollout('r1'), words: ['y'.repeat(50_000)] };
   const fault = asFault(
-    await store.telemetry.insertBatch(deviceAt(0), large(1), NOW).then(
+    await store.rollouts.insertRollout(large, []).then(
       () => 'stored',
       (error: unknown) => error,
     ),
   );
   expect([fault.code, fault.entry.http]).toEqual(['disk_full', 507]);
-  expect(await store.telemetry.records(deviceAt(0), 10, null)).toEqual([]);
   await sql.raw('pragma max_page_count = 100000').execute(store.db);
-  expect(await store.telemetry.insertBatch(deviceAt(0), large(2), NOW)).toBe(true);
+  await store.rollouts.insertRollout(large, []);
+  expect((await store.rollouts.list()).map((row) => row.id)).toEqual(['r1']);
 });
 
 it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async () => {

@@ -77,6 +77,8 @@ export const bounds = {
   claimLifeDefaultMinutes: 60,
   operatorBodyMaxBytes: 8 * MIB,
   listPageMaxCount: 1000,
+  /** Rollouts come with their members and history, so a list of them is short unless more are asked for. */
+  rolloutListDefaultCount: 100,
   /** How long a stopping server lets requests under way end. */
   serverDrainMs: 5_000,
   /** Devices that knocked and that nobody has approved; anyone may knock, so it is bounded. */

@@ -126,9 +126,9 @@ export class Conductor {
     return viewOf(await this.#situation(id), await this.#parts.store.history(id));
   }
 
-  async list(): Promise<RolloutView[]> {
+  async list(limit: number = bounds.rolloutListDefaultCount): Promise<RolloutView[]> {
     const views: RolloutView[] = [];
-    for (const row of await this.#parts.store.list()) views.push(await this.view(row.id));
+    for (const row of await this.#parts.store.list(limit)) views.push(await this.view(row.id));
     return views;
   }
 

@@ -85,8 +85,9 @@ function watch(situation: Situation): Plan | null {
     if (!taking && !soaking) continue;
     const report = facts.get(member.device);
     const left = member.state === 'confirmed' && member.wave < rollout.wave;
-    const seen = left ? observeLeft(member, report, rollout) : observe(member, report, rollout, situation);
     const previous = member.previous ?? replaced(member, report, rollout.release, published);
+    const known = { ...member, previous };
+    const seen = left ? observeLeft(known, report, rollout) : observe(known, report, rollout, situation);
     if (seen.state === member.state && previous === member.previous) continue;
     const since = seen.state === member.state ? member.since : now;
     const failed = seen.state === 'failed';
@@ -188,7 +189,8 @@ function orderOf(rollout: RolloutRow, member: MemberRow, release: ReleaseRef | n
 }
 
 /** Past the wave, when it is proven, has soaked and is approved; or to a person, when nothing more can be learned in it. */
-function advance({ rollout, members, now }: Situation): Plan | null {
+function advance(situation: Situation): Plan | null {
+  const { rollout, members, now } = situation;
   const { verdict, words } = waveVerdict(members, rollout);
   if (verdict === 'open') return null;
   if (verdict === 'inconclusive') {
@@ -198,7 +200,7 @@ function advance({ rollout, members, now }: Situation): Plan | null {
     const lines = [haltTest(members, rollout.policy).words, words, ...failureWords(members), choice];
     return only(moved(rollout, 'inconclusive', lines, now));
   }
-  if (waitsFor(rollout, now).length > 0) return null;
+  if (waitsFor(rollout, situation).length > 0) return null;
   const wave = rollout.policy.waves[rollout.wave];
   const lines = [words, ...(wave !== undefined && wave.soakSeconds > 0 ? [`stayed healthy for ${wave.soakSeconds} s`] : [])];
   if (rollout.wave + 1 >= rollout.policy.waves.length) return only(moved(rollout, 'done', lines, now));
@@ -206,10 +208,11 @@ function advance({ rollout, members, now }: Situation): Plan | null {
 }
 
 /** What a healthy wave still waits for, in words: its soak, a person's approval. */
-export function waitsFor(rollout: RolloutRow, now: number): string[] {
+export function waitsFor(rollout: RolloutRow, { now, hearingSince }: Moment): string[] {
   const wave = rollout.policy.waves[rollout.wave];
   if (wave === undefined || rollout.healthySince === null) return [];
-  const soaked = Math.floor((now - rollout.healthySince) / 1000);
+  // Time in which nobody listened proves nothing of the wave either.
+  const soaked = Math.floor((now - Math.max(rollout.healthySince, hearingSince)) / 1000);
   return [
     ...(soaked < wave.soakSeconds ? [`wave ${wave.name} is healthy and soaks: ${soaked} of ${wave.soakSeconds} s`] : []),
     ...(wave.approval && !rollout.approved ? [`wave ${wave.name} asks for a person's approval before the next step`] : []),

@@ -2,7 +2,6 @@
 // transaction, guarded by its generation: of two writers that read the same rollout, the second loses and reads again.
 // An assignment's `order` only ever rises, also across rollouts and withdrawals, so a device can tell old orders from new.
 import type { Selectable } from 'kysely';
-import { bounds } from '../../shared/bounds.js';
 import { Fault } from '../../shared/faults.js';
 import type { Manifest } from '../../shared/manifest.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
@@ -28,13 +27,13 @@ export class SqlRolloutStore implements RolloutDesk {
     return rows.map(rolloutOf);
   }
 
-  async list(): Promise<RolloutRow[]> {
+  async list(limit: number): Promise<RolloutRow[]> {
     const rows = await this.db
       .selectFrom('rollouts')
       .selectAll()
       .orderBy('created_at', 'desc')
       .orderBy('id', 'desc')
-      .limit(bounds.listPageMaxCount)
+      .limit(limit)
       .execute();
     return rows.map(rolloutOf);
   }

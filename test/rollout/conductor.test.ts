@@ -408,6 +408,7 @@ describe('a person', () => {
     );
     expect((await world.conductor.command(second.id, 'drop', 'bob')).state).toBe('dropped');
     expect(await world.conductor.list()).toHaveLength(2);
+    expect(await world.conductor.list(1)).toHaveLength(1);
   });
 
   it('a_rollout_that_cannot_work_is_refused_when_it_is_made', async () => {
@@ -498,9 +499,9 @@ describe('a conductor', () => {
       const world = new World();
       const id = await world.begin('1.1.0', policyOf({ waves }));
       await world.until(() => world.row(id).healthySince !== null);
-      world.clock.advance(3_600_000);
+      world.clock.advance(36_000_000); // Longer than the soak: of which nothing was heard.
       await back(world).pass();
-      expect(world.row(id).state).toBe('rolling');
+      expect(world.row(id)).toMatchObject({ state: 'rolling', wave: 0 });
       return world.states(id);
     };
     const soaking = 'confirmed confirmed waiting waiting waiting waiting';

@@ -130,8 +130,8 @@ export class MemoryDesk implements RolloutDesk {
     this.memberRows.set(row.id, new Map(members.map((member) => [member.device, member])));
     this.histories.set(row.id, [{ at: row.createdAt, state: row.state, wave: row.wave, words: row.words }]);
   }
-  async list(): Promise<RolloutRow[]> {
-    return [...this.rows.values()].sort((a, b) => b.createdAt - a.createdAt);
+  async list(limit: number): Promise<RolloutRow[]> {
+    return [...this.rows.values()].sort((a, b) => b.createdAt - a.createdAt).slice(0, limit);
   }
   async history(id: string): Promise<HistoryRow[]> {
     return this.histories.get(id) ?? [];
@@ -369,7 +369,7 @@ class TwiceDesk implements RolloutDesk {
   members = (id: string) => this.desk.members(id);
   facts = (component: string, devices: readonly string[]) => this.desk.facts(component, devices);
   insertRollout = (row: RolloutRow, members: readonly MemberRow[]) => this.desk.insertRollout(row, members);
-  list = () => this.desk.list();
+  list = (limit: number) => this.desk.list(limit);
   history = (id: string) => this.desk.history(id);
   eligible: RolloutDesk['eligible'] = (component, hardware, groups) => this.desk.eligible(component, hardware, groups);
   release = (component: string, version: string) => this.desk.release(component, version);

@@ -76,7 +76,7 @@ async function readSettings(file: string | undefined): Promise<ServerSettings> {
   return serverSettings(text, process.env);
 }
 
-/** The file is made first, so that a token is never created that could not be written. */
+/** The token is on the disk before the server knows it, so that a token is never created that could not be written. */
 async function initTo(settings: ServerSettings, tokenOut: string): Promise<void> {
   let file;
   try {
@@ -86,8 +86,10 @@ async function initTo(settings: ServerSettings, tokenOut: string): Promise<void>
     throw new Fault('disk_failed', `${tokenOut} cannot be written: ${reason(error)}`, { cause: error });
   }
   try {
-    await file.writeFile(`${await initServer(settings)}\n`);
-    await file.sync();
+    await initServer(settings, async (token) => {
+      await file.writeFile(`${token}\n`);
+      await file.sync();
+    });
   } catch (error) {
     await file.close();
     await unlink(tokenOut);

@@ -26,5 +26,6 @@ export interface ConductorDesk {
   /** Faults: not_found, conflict. */
   command(id: string, command: RolloutCommand, actor: string, reason?: string): Promise<RolloutView>;
   view(id: string): Promise<RolloutView | null>;
-  list(): Promise<RolloutView[]>;
+  /** The newest `limit`. */
+  list(limit: number): Promise<RolloutView[]>;
 }

@@ -8,6 +8,7 @@ import { isFault, reason, type FaultCode } from '../shared/faults.js';
 import type { Clock, Log } from '../shared/ports.js';
 import { deviceOfTopic, TelemetryAck, TelemetryBatch } from '../shared/protocol/telemetry.js';
 import { Type } from 'typebox';
+import { databaseFault } from './store/database.js';
 import type { Store } from './store/store.js';
 
 export interface IngestNeeds {
@@ -15,8 +16,8 @@ export interface IngestNeeds {
   readonly clock: Clock;
   readonly log: Log;
   ack(device: string, ack: TelemetryAck): void;
-  /** Something new is known of this device. Must not throw. */
-  onFacts(device: string): void;
+  /** What a device said could not be kept, by no fault of its own. Must not throw. */
+  onUnheard(): void;
 }
 
 /** Enough of a batch to refuse it by name. */
@@ -25,25 +26,52 @@ const DETAIL_MAX = 1000;
 
 export class Ingest {
   #tail: Promise<void> = Promise.resolve();
-  #waiting = 0;
+  #count = 0;
+  #bytes = 0;
+  /** How many messages of each topic wait for their turn. */
+  readonly #waiting = new Map<string, number>();
 
   constructor(private readonly needs: IngestNeeds) {}
 
   /** Takes a message; the work happens behind those taken before. Never throws. */
   take(topic: string, payload: Uint8Array): void {
-    if (this.#waiting >= bounds.ingestQueueMaxCount) {
-      this.needs.log.warn({ topic }, 'too many messages wait for the database: one is dropped, its device will send it again');
+    const waiting = this.#waiting.get(topic) ?? 0;
+    if (waiting >= bounds.ingestWaitingPerDeviceMaxCount) {
+      // It is the device's own haste: nobody else's silence is excused by it.
+      this.needs.log.warn(
+        { topic },
+        'a device sends faster than the database stores: a message is dropped, it will send it again',
+      );
       return;
     }
-    this.#waiting += 1;
+    if (this.#count >= bounds.ingestQueueMaxCount || this.#bytes + payload.length > bounds.ingestQueueMaxBytes) {
+      this.needs.log.warn({ topic }, 'too many messages wait for the database: one is dropped, its device will send it again');
+      this.needs.onUnheard();
+      return;
+    }
+    this.#waiting.set(topic, waiting + 1);
+    this.#count += 1;
+    this.#bytes += payload.length;
     this.#tail = this.#tail
-      .then(() => this.#store(topic, payload))
+      .then(() => {
+        this.#begins(topic);
+        return this.#store(topic, payload);
+      })
       .catch((error: unknown) => {
         this.needs.log.error({ topic, error: reason(error) }, 'a telemetry message could not be stored and is not acknowledged');
+        // Only what the disk is to blame for: one device's strange message must not excuse the silence of others.
+        if (isFault(databaseFault(error, 'storing telemetry'))) this.needs.onUnheard();
       })
       .finally(() => {
-        this.#waiting -= 1;
+        this.#count -= 1;
+        this.#bytes -= payload.length;
       });
+  }
+
+  #begins(topic: string): void {
+    const left = (this.#waiting.get(topic) ?? 0) - 1;
+    if (left > 0) this.#waiting.set(topic, left);
+    else this.#waiting.delete(topic);
   }
 
   /** Everything that was taken so far is stored, or has failed. */
@@ -73,9 +101,8 @@ export class Ingest {
       if (!isFault(error, 'message_undecodable')) throw error;
       return this.#refuse(device, payload, error.detail.slice(0, DETAIL_MAX));
     }
-    const fresh = await this.needs.store.telemetry.insertBatch(device, batch, this.needs.clock.now());
+    await this.needs.store.telemetry.insertBatch(device, batch, this.needs.clock.now());
     this.needs.ack(device, { batch: batch.batch, result: 'stored' });
-    if (fresh) this.needs.onFacts(device);
   }
 
   async #refuse(device: string, payload: Uint8Array, detail: string): Promise<void> {

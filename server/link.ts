@@ -41,6 +41,8 @@ export interface LinkNeeds {
   keyOf(device: string): Promise<PublicKey | undefined>;
   /** A message on an up topic. Must not throw. */
   onMessage(topic: string, payload: Uint8Array): void;
+  /** The server itself lost its broker (false) or has it again (true): devices cannot be heard in between. Must not throw. */
+  onHearing(hears: boolean): void;
   /** Something that a well-behaved device never does. Must not throw. */
   onMisuse(source: string, detail: string): void;
 }
@@ -165,6 +167,8 @@ const clientOptions = (): IClientOptions => ({
 async function subscribe(client: MqttClient, needs: LinkNeeds): Promise<void> {
   client.on('message', (topic, payload) => needs.onMessage(topic, payload));
   client.on('error', (error) => needs.log.warn({ error: reason(error) }, "the server's MQTT client failed"));
+  client.on('close', () => needs.onHearing(false));
+  client.on('connect', () => needs.onHearing(true));
   client.on('offline', () =>
     needs.log.warn({}, 'the MQTT broker is out of reach; devices keep their telemetry until it is back'),
   );

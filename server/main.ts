@@ -101,10 +101,10 @@ async function open(
     clock: realClock,
     log: log.child({ room: 'ingest' }),
     ack: (device, ack) => link?.ack(device, ack),
-    onFacts: () => conductor.wake(),
+    onUnheard: () => conductor.hearing.again(),
   });
   undo.push(() => ingest.settled());
-  link = await openLink(settings, tls, linkNeeds(store, ingest, log));
+  link = await openLink(settings, tls, linkNeeds(store, ingest, conductor, log));
   undo.push(() => link?.close());
   const app = await buildApp({
     store,
@@ -128,7 +128,7 @@ async function open(
   return { address, mqttPort: link.port, close };
 }
 
-function linkNeeds(store: Store, ingest: Ingest, log: Log): LinkNeeds {
+function linkNeeds(store: Store, ingest: Ingest, { hearing }: Conductor, log: Log): LinkNeeds {
   return {
     clock: realClock,
     random: realRandom,
@@ -138,6 +138,7 @@ function linkNeeds(store: Store, ingest: Ingest, log: Log): LinkNeeds {
       return device?.status === 'enrolled' ? device.publicKey : undefined;
     },
     onMessage: (topic, payload) => ingest.take(topic, payload),
+    onHearing: (hears) => (hears ? hearing.back() : hearing.lost()),
     onMisuse: (source, detail) => ingest.misuse(source, detail),
   };
 }
@@ -174,8 +175,14 @@ async function closeWithin(app: Door): Promise<void> {
   cancel();
 }
 
-/** Makes the data folder and the first admin token, which is returned this once. Fault conflict when there is one already. */
-export async function initServer(settings: ServerSettings): Promise<string> {
+/**
+ * Makes the data folder and the first admin token, which is returned this once. `keep` is called with it before anything of
+ * it is committed, so that no token exists that nobody has. Fault conflict when there is one already.
+ */
+export async function initServer(
+  settings: ServerSettings,
+  keep: (token: string) => Promise<void> = () => Promise.resolve(),
+): Promise<string> {
   const store = await openStore(settings);
   try {
     const known = await store.tokens.list();
@@ -186,6 +193,7 @@ export async function initServer(settings: ServerSettings): Promise<string> {
       );
     }
     const token = newOperatorToken(realRandom);
+    await keep(token);
     const now = realClock.now();
     await store.audit.append(
       { actor: 'linnet server init', action: 'token.create', subject: FIRST_TOKEN_NAME, detail: 'admin' },
@@ -218,14 +226,18 @@ async function readTls(settings: ServerSettings): Promise<TlsFiles | null> {
 }
 
 /** Calls `work` every so often until the returned function is called; a failure is logged and the next turn tries again. */
-function repeat(clock: Clock, everyMs: number, work: () => Promise<void>, log: Log): () => void {
+export function repeat(clock: Clock, everyMs: number, work: () => Promise<void>, log: Log): () => void {
+  let stopped = false;
   let cancel = clock.after(everyMs, turn);
   function turn(): void {
     work()
       .catch((error: unknown) => log.error({ error: reason(error) }, 'the repository could not renew its metadata'))
       .finally(() => {
-        cancel = clock.after(everyMs, turn);
+        if (!stopped) cancel = clock.after(everyMs, turn);
       });
   }
-  return () => cancel();
+  return () => {
+    stopped = true;
+    cancel();
+  };
 }

@@ -11,9 +11,18 @@ export interface DeviceFacts {
   readonly name: string;
   readonly group: string;
   readonly hardware: string;
+  /** `revoked`: it is cut off for good, so nothing more can be learned of it. */
+  readonly status: 'pending' | 'enrolled' | 'revoked';
   readonly lastSeenAt: number | null;
   readonly update: UpdateBody | null;
   readonly trial: TrialBody | null;
+  /** The component's last order to it, whoever gave it and whether it obeyed yet (`release` null: withdrawn); null before the first. */
+  readonly standing: StandingOrder | null;
+}
+
+export interface StandingOrder {
+  readonly release: ReleaseRef | null;
+  readonly rollback: boolean;
 }
 
 export interface RolloutRow {
@@ -31,6 +40,8 @@ export interface RolloutRow {
   readonly healthySince: number | null;
   /** An operator approved going beyond the current wave. */
   readonly approved: boolean;
+  /** Failures up to here are answered: a person resumed past them, or their wave was left in spite of them. Null before the first. */
+  readonly answeredAt: number | null;
   /** Rises with each write; a writer that read an older one loses. */
   readonly generation: number;
 }
@@ -48,6 +59,8 @@ export interface MemberRow {
   readonly words: string;
   /** What ran before this rollout touched the device; null at a first install. */
   readonly previous: ReleaseRef | null;
+  /** It may have run the release before its order (it said so, or an older order said so): there need be no trial of it. */
+  readonly mayRun: boolean;
   /** The order that the last assignment of this rollout (forward or back) got; null before the first. */
   readonly order: number | null;
   readonly assignedAt: number | null;

@@ -77,6 +77,8 @@ export const bounds = {
   claimLifeDefaultMinutes: 60,
   operatorBodyMaxBytes: 8 * MIB,
   listPageMaxCount: 1000,
+  /** Rollouts come with their members and history, so a list of them is short unless more are asked for. */
+  rolloutListDefaultCount: 100,
   /** How long a stopping server lets requests under way end. */
   serverDrainMs: 5_000,
   /** Devices that knocked and that nobody has approved; anyone may knock, so it is bounded. */
@@ -90,16 +92,26 @@ export const bounds = {
   securityEventsPerSourceMaxCount: 5_000,
   /** Messages that wait for the database; beyond it they are dropped, and devices send them again. */
   ingestQueueMaxCount: 20_000,
+  ingestQueueMaxBytes: 64 * MIB,
+  /** Of one device, besides what is being stored: it sends one batch and waits for the answer. */
+  ingestWaitingPerDeviceMaxCount: 2,
   mqttClientsMaxCount: 20_000,
 
   // Rollouts.
   conductorEveryMs: 500,
+  /** Looks of the conductor that are further apart were interrupted: nobody is judged by that time. */
+  conductorGapMaxMs: 5_000,
   wavesMaxCount: 20,
   rolloutDevicesMaxCount: 10_000,
 } as const;
 
 assert(bounds.batchMaxBytes * 2 <= bounds.mqttPayloadMaxBytes, 'a telemetry batch must fit one MQTT message after JSON escaping');
+assert(bounds.ingestQueueMaxBytes >= bounds.mqttPayloadMaxBytes * 16, 'a few large messages must not fill the ingest queue');
 assert(bounds.recordBodyMaxBytes <= bounds.batchMaxBytes, 'one telemetry record must fit a batch');
 assert(bounds.requestMaxBytes <= bounds.hostFrameMaxBytes, 'an admitted request must fit a frame to its model process');
 assert(bounds.requestDeadlineMs <= bounds.hostRunMs, 'a request gives up before its model process is declared stuck');
+assert(
+  bounds.conductorGapMaxMs >= bounds.conductorEveryMs * 4,
+  'a conductor that runs as it should is not taken for one that stood still',
+);
 assert(bounds.manifestMaxBytes >= bounds.releaseFilesMaxCount * KIB, 'a manifest must be able to name every file it may carry');

@@ -35,10 +35,11 @@ export function logMean(parts: readonly { readonly weight: number; readonly log:
 
 /**
  * log e-value against "the share is at most `limit`": a mean over alternatives just above (1.5x), well above (3x) and far
- * above (half way to 1), so that a slightly bad and a hopeless release are both found soon. Zero (no evidence) at a limit of 1.
+ * above (half way to 1), so that a slightly bad and a hopeless release are both found soon. Zero (no evidence) where no alternative is left above the limit.
  */
 export function logEvidenceAbove(tally: Tally, limit: number): number {
-  if (limit >= 1) return 0;
+  // The cap would put the alternative below the limit, and good releases would look bad.
+  if (limit >= ALTERNATIVE_MAX) return 0;
   const far = (1 + limit) / 2;
   const alternatives = [1.5 * limit, 3 * limit, far].filter((p1) => p1 <= far).map(capped);
   return logMean(alternatives.map((p1) => ({ weight: 1 / alternatives.length, log: logRatio(tally, limit, p1) })));

@@ -63,6 +63,10 @@ describe('e-processes', () => {
     expect(alarms).toBeGreaterThan(0); // The test could fail: it does fire now and then.
   });
 
+  it.each([0.98, 0.985, 0.99, 0.991, 0.995, 0.999, 1])('a_limit_near_certainty_never_makes_good_observations_bad_%d', (limit) => {
+    for (const hits of [0, 500, 900]) expect(logEvidenceAbove({ hits, count: 1000 }, limit)).toBeLessThanOrEqual(0);
+  });
+
   it('the_exact_chance_agrees_with_simulation_and_keeps_villes_bound', () => {
     const random = seeded(7);
     const runs = 20_000;

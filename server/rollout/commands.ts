@@ -1,11 +1,11 @@
 // What an operator's command makes of a rollout. Pure. Commands are events of table.ts, except `approve`, which only notes
-// a fact about the wave that rolls. `resume` of a rollout that was held over failures accepts the failures seen so far and
+// a fact about the wave that rolls and accepts no failure. `resume` of a rollout that was held over failures accepts the failures seen so far and
 // counts as the approval of the wave; a later failure in the same wave asks again. It never overrules the halt test where
 // policy.autoRevert is on.
 import { Fault } from '../../shared/faults.js';
 import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
 import type { RolloutRow } from '../ports.js';
-import { failuresToAnswer, haltTest, waveVerdict } from './health.js';
+import { failuresToAnswer, haltTest, isHollow, waveVerdict } from './health.js';
 import { moved, type Situation } from './plan.js';
 import { commandsOf } from './table.js';
 import { inOrder } from './waves.js';
@@ -33,9 +33,9 @@ export function commanded(situation: Situation, command: RolloutCommand, actor: 
       return approve(rollout, [`approved by ${actor}${because}`]);
     case 'resume': {
       const answered = held({ rollout, members });
-      const pending = failuresToAnswer(members, rollout).length > 0;
       const words = [`resumed by ${actor}${because}`, ...(answered ? ['the failures so far in this wave are accepted'] : [])];
-      return moved(rollout, 'resume', words, now, { healthySince, approved: answered || (approved && !pending) });
+      const answeredAt = answered ? now : rollout.answeredAt;
+      return moved(rollout, 'resume', words, now, { healthySince, approved: answered || approved, answeredAt });
     }
   }
 }
@@ -45,8 +45,8 @@ function approve(rollout: RolloutRow, words: string[]): RolloutRow {
   return { ...rollout, approved: true, words };
 }
 
-/** There are failures for a person to answer, and nothing but their answer can move the rollout on. */
+/** There are failures (or a wave without devices) for a person to answer, and nothing but their answer can move the rollout on. */
 function held({ rollout, members }: Pick<Situation, 'rollout' | 'members'>): boolean {
-  if (failuresToAnswer(members, rollout).length === 0) return false;
+  if (failuresToAnswer(members, rollout).length === 0 && !isHollow(members, rollout)) return false;
   return waveVerdict(members, rollout).verdict === 'inconclusive' || haltTest(inOrder(members), rollout.policy).halt;
 }

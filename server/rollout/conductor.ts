@@ -11,6 +11,7 @@ import { hex } from '../../shared/signing.js';
 import type { MemberRow, RolloutRow } from '../ports.js';
 import { commanded } from './commands.js';
 import { promise } from './health.js';
+import { Hearing } from './hearing.js';
 import { plan, type Plan, type Situation } from './plan.js';
 import type { RolloutDesk } from './ports.js';
 import { ACTIVE_STATES } from './table.js';
@@ -32,6 +33,8 @@ const STEPS_MAX = 50;
 const COMMAND_TRIES_MAX = 20;
 
 export class Conductor {
+  /** For whoever knows that devices cannot be heard. */
+  readonly hearing: Hearing;
   readonly #parts: ConductorParts;
   #running = false;
   #busy = false;
@@ -42,6 +45,7 @@ export class Conductor {
 
   constructor(parts: ConductorParts) {
     this.#parts = parts;
+    this.hearing = new Hearing(parts.clock);
   }
 
   /** A draft, its members in their waves. Faults: message_undecodable (policy), not_found (release), conflict (no devices). */
@@ -76,6 +80,7 @@ export class Conductor {
       since: now,
       words: '',
       previous: null,
+      mayRun: false,
       order: null,
       assignedAt: null,
       failed: false,
@@ -94,6 +99,7 @@ export class Conductor {
         since: now,
         healthySince: null,
         approved: false,
+        answeredAt: null,
         generation: 0,
       },
       members,
@@ -120,13 +126,13 @@ export class Conductor {
     return viewOf(await this.#situation(id), await this.#parts.store.history(id));
   }
 
-  async list(): Promise<RolloutView[]> {
+  async list(limit: number = bounds.rolloutListDefaultCount): Promise<RolloutView[]> {
     const views: RolloutView[] = [];
-    for (const row of await this.#parts.store.list()) views.push(await this.view(row.id));
+    for (const row of await this.#parts.store.list(limit)) views.push(await this.view(row.id));
     return views;
   }
 
-  /** Looks at every active rollout soon; safe to call at any time, as often as one likes. Does nothing before start. */
+  /** Looks at every active rollout now, for a person who waits; what devices say waits for the next pass. Does nothing before start. */
   wake(): void {
     if (!this.#running) return;
     this.#wanted = true;
@@ -136,6 +142,7 @@ export class Conductor {
   start(): void {
     if (this.#running) return;
     this.#running = true;
+    this.hearing.again();
     this.wake();
   }
 
@@ -151,7 +158,7 @@ export class Conductor {
     this.#cancel = this.#parts.clock.after(ms, () => this.#begin());
   }
 
-  /** One pass at a time; whoever asks during a pass gets another one right after it. */
+  /** One pass at a time, each a while after the last one ended; a command during a pass gets another one right after it. */
   #begin(): void {
     this.#busy = true;
     this.#wanted = false;
@@ -164,6 +171,8 @@ export class Conductor {
   /** One look at every active rollout: each goes as far as it can now. One that fails is logged and tried again next time. */
   async pass(): Promise<void> {
     const { store, log, hint } = this.#parts;
+    // Also where there is nothing to conduct: whoever starts a rollout after an idle hour was listening all along.
+    this.hearing.since();
     try {
       for (const row of await store.active()) {
         if (!this.#hinted) await this.#hintAgain(row, hint);
@@ -214,14 +223,15 @@ export class Conductor {
       rollout.release.component,
       members.map((member) => member.device),
     );
-    return { rollout, members, facts, published: await this.#published(rollout.release.component, facts), now: clock.now() };
+    const published = await this.#published(rollout.release.component, facts);
+    return { rollout, members, facts, published, hearingSince: this.hearing.since(), now: clock.now() };
   }
 
   /** A device may claim to run anything; only what was published can be ordered back. */
   async #published(component: string, facts: Situation['facts']): Promise<Set<string>> {
     const claimed = new Map<string, string>();
-    for (const { update, trial } of facts.values()) {
-      for (const ref of [update?.running, update?.previous, trial?.previous]) {
+    for (const { update, trial, standing } of facts.values()) {
+      for (const ref of [update?.running, update?.previous, trial?.previous, standing?.release]) {
         if (ref?.component === component) claimed.set(ref.digest, ref.version);
       }
     }

@@ -13,9 +13,16 @@
 import assert from 'node:assert/strict';
 import { capped, chanceOfReaching, logMean, logRatio, percent, upperBound } from '../../shared/evidence.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
-import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { judgeTrial } from '../../shared/trial.js';
+import type { ReleaseRef, TrialBody } from '../../shared/protocol/telemetry.js';
+import { judgeTrial, type TrialEvidence } from '../../shared/trial.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../ports.js';
+
+/** When a judgement is made. */
+export interface Moment {
+  readonly now: number;
+  /** Since when the server has heard devices without a break (hearing.ts): what it could not hear is no device's silence. */
+  readonly hearingSince: number;
+}
 
 /** What is now true of a member that has an order to take the release. */
 export interface Observation {
@@ -27,28 +34,31 @@ export interface Observation {
 const POOLED_WEIGHT = 0.8;
 
 /** `member` is assigned, trial or confirmed under an order of this rollout; only reports about that very order count. */
-export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollout: RolloutRow, now: number): Observation {
+export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollout: RolloutRow, moment: Moment): Observation {
   const { policy, release } = rollout;
   const bad = badNews(member, facts, release);
   if (bad !== null) return { state: 'failed', words: bad };
 
   const reported = facts?.trial ?? null;
   const trial = reported?.assignment === member.order && reported?.release.digest === release.digest ? reported : null;
-  const verdict = trial === null ? null : judgeTrial(trial.evidence, policy.trial);
+  const verdict = trial === null ? null : judgeTrial(evidenceOf(member, trial), policy.trial);
   if (verdict?.verdict === 'fail') {
     const claim = claimsHealth(member, facts, release) ? 'the device calls it healthy, its evidence does not: ' : '';
     return { state: 'failed', words: `${verdict.code}: ${claim}${verdict.words.join('; ')}` };
   }
-  const silence = silentSeconds(member, facts, now);
+  const silence = silentSeconds(member, facts, moment);
   if (silence > policy.silentAfterSeconds) {
     const words = `silent for ${silence} s; after ${policy.silentAfterSeconds} s silence counts as a failure`;
     return { state: 'failed', words };
   }
   if (member.state === 'confirmed') return { state: 'confirmed', words: member.words };
   const claimed = claimsHealth(member, facts, release);
+  // An order for what runs already is answered at once, and no trial follows that could prove anything.
+  if (claimed && trial === null && member.mayRun && member.state === 'assigned')
+    return { state: 'confirmed', words: 'ran this release already' };
   if (claimed && verdict?.verdict === 'pass') return { state: 'confirmed', words: verdict.words.join('; ') };
 
-  const age = Math.floor((now - (member.assignedAt ?? now)) / 1000);
+  const age = orderSeconds(member, moment);
   if (age > policy.deviceDeadlineSeconds) {
     const seen = verdict === null ? 'no trial was reported' : verdict.words.join('; ');
     return { state: 'failed', words: `not proven healthy within ${policy.deviceDeadlineSeconds} s of its assignment: ${seen}` };
@@ -57,6 +67,17 @@ export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollo
   const swapped = heard(member, facts) && facts?.update?.state === 'swapped';
   const started = member.state === 'trial' || verdict !== null || swapped;
   return started ? { state: 'trial', words: 'on trial' } : { state: 'assigned', words: 'has its order' };
+}
+
+/** What the server knows to be replaced is replaced, whatever the device says: no release passes uncompared as a first install. */
+function evidenceOf(member: MemberRow, { evidence }: TrialBody): TrialEvidence {
+  return member.previous !== null && !evidence.replaces ? { ...evidence, replaces: true } : evidence;
+}
+
+/** A confirmed device whose wave was left behind: it need not be heard any more, but its bad news still counts. */
+export function observeLeft(member: MemberRow, facts: DeviceFacts | undefined, { release }: RolloutRow): Observation {
+  const bad = badNews(member, facts, release);
+  return bad === null ? { state: 'confirmed', words: member.words } : { state: 'failed', words: bad };
 }
 
 /** The device's last update report, where it is about the member's own order. */
@@ -87,10 +108,18 @@ function claimsHealth(member: MemberRow, facts: DeviceFacts | undefined, release
   return update?.state === 'idle' && update.running?.digest === release.digest;
 }
 
-/** Whole seconds since the device last spoke, or since its order when that is later. */
-export function silentSeconds(member: MemberRow, facts: DeviceFacts | undefined, now: number): number {
-  return Math.floor((now - Math.max(facts?.lastSeenAt ?? 0, member.assignedAt ?? 0)) / 1000);
+/** Whole seconds since the device last spoke, or since its order or since the server listens when that is later. */
+export function silentSeconds(member: MemberRow, facts: DeviceFacts | undefined, { now, hearingSince }: Moment): number {
+  return Math.floor((now - Math.max(facts?.lastSeenAt ?? 0, member.assignedAt ?? 0, hearingSince)) / 1000);
 }
+
+/** Whole seconds that the device's order stands and the server could hear what became of it. */
+export function orderSeconds({ assignedAt }: MemberRow, { now, hearingSince }: Moment): number {
+  return assignedAt === null ? 0 : Math.floor((now - Math.max(assignedAt, hearingSince)) / 1000);
+}
+
+/** Cut off while the rollout ran: neither good nor bad can be learned of it. One that had failed by then stays a failure. */
+const isOut = (member: MemberRow): boolean => member.state === 'lost' && !member.failed;
 
 export interface Health {
   /** The halt test has fired: the release is worse than acceptable, with at most the policy's chance of error. */
@@ -103,7 +132,7 @@ export interface Health {
 
 /** The halt test over `members` in the plan's fixed order. */
 export function haltTest(members: readonly MemberRow[], policy: RolloutPolicy): Health {
-  const touched = members.filter((member) => member.order !== null);
+  const touched = members.filter((member) => member.order !== null && !isOut(member));
   const failed = touched.filter((member) => member.failed).length;
   const best = largest(touched, new Set(members.map((member) => member.hardware)), policy);
   const goal = Math.log(1000 / policy.falseAlarmPermille);
@@ -171,19 +200,20 @@ export interface WaveVerdict {
 }
 
 /**
- * The advance rule: every device of the waves so far is confirmed, or its failure is accepted. Accepted are: failures of
- * earlier waves (they were answered when their wave was left), failures that a person has seen and approved (`resume` of a
- * held rollout: those not younger than the resumption), and all, when the upper confidence bound (Clopper-Pearson, at the
+ * The advance rule: every device of the waves so far is confirmed, or its failure is accepted. Accepted are: failures from
+ * before the last wave was left, failures that a person has seen and resumed past, and all, when the upper confidence bound (Clopper-Pearson, at the
  * policy's false alarm level) of the failure rate so far is below the alarming rate; asked once a wave, when all is decided.
  */
 export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow): WaveVerdict {
   const { policy, wave } = rollout;
   const name = policy.waves[wave]?.name ?? String(wave);
-  const current = members.filter((member) => member.wave <= wave);
+  const current = members.filter((member) => member.wave <= wave && !isOut(member));
   const open = current.filter((member) => !member.failed && member.state !== 'confirmed');
   const done = `wave ${name}: ${current.length - open.length} of ${current.length} devices decided`;
   if (open.length > 0) return { verdict: 'open', words: `${done}; waiting for ${listed(open)}` };
   const failures = failuresToAnswer(members, rollout);
+  if (isHollow(members, rollout))
+    return { verdict: 'inconclusive', words: `${done}; every device of this wave was revoked: nothing was proven` };
   if (failures.length === 0) return { verdict: 'ok', words: done };
   const tested = current.filter((member) => member.order !== null);
   const tally = { hits: tested.filter((member) => member.failed).length, count: tested.length };
@@ -197,10 +227,16 @@ export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow):
   return { verdict: 'inconclusive', words: `${words}: neither proven bad nor proven good; failed: ${listed(failures)}` };
 }
 
-/** Failed devices of the current wave that no person has accepted yet. */
+/** Failed devices that nobody has accepted yet, also of waves that were left before they failed. */
 export function failuresToAnswer(members: readonly MemberRow[], rollout: RolloutRow): MemberRow[] {
-  const accepted = (member: MemberRow) => rollout.approved && member.since <= rollout.since;
-  return members.filter((member) => member.failed && member.wave === rollout.wave && !accepted(member));
+  const { wave, answeredAt } = rollout;
+  return members.filter((member) => member.failed && member.wave <= wave && (answeredAt === null || member.since > answeredAt));
+}
+
+/** The wave had devices and all of them were revoked: it must not pass by their silence before a person has said so. */
+export function isHollow(members: readonly MemberRow[], rollout: RolloutRow): boolean {
+  const own = members.filter((member) => member.wave === rollout.wave);
+  return own.length > 0 && own.every(isOut) && !rollout.approved;
 }
 
 const LISTED_MAX = 5;

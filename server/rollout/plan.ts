@@ -4,17 +4,25 @@
 import type { DeviceFacts, AssignmentChange, MemberRow, RolloutRow } from '../ports.js';
 import type { MemberState } from '../../shared/protocol/states.js';
 import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { failuresToAnswer, haltTest, observe, silentSeconds, waveVerdict } from './health.js';
+import {
+  failuresToAnswer,
+  haltTest,
+  observe,
+  observeLeft,
+  orderSeconds,
+  silentSeconds,
+  waveVerdict,
+  type Moment,
+} from './health.js';
 import { after, type RolloutEvent } from './table.js';
 import { inOrder } from './waves.js';
 
-export interface Situation {
+export interface Situation extends Moment {
   readonly rollout: RolloutRow;
   readonly members: readonly MemberRow[];
   readonly facts: ReadonlyMap<string, DeviceFacts>;
   /** Digests of published releases among those that devices say they run: only to these can a device be sent back. */
   readonly published: ReadonlySet<string>;
-  readonly now: number;
 }
 
 export interface Plan {
@@ -59,15 +67,27 @@ export function moved(
 
 const only = (rollout: RolloutRow): Plan => ({ rollout, members: [], assignments: [] });
 
+const UNDER_WAY: readonly MemberState[] = ['waiting', 'assigned', 'trial', 'confirmed'];
+const REVOKED = 'revoked: it takes no further part, and counts neither for nor against the release';
+const isRevoked = (facts: DeviceFacts | undefined): boolean => facts?.status === 'revoked';
+
 /** What devices reported, written down; and since when the wave is healthy. */
-function watch({ rollout, members, facts, published, now }: Situation): Plan | null {
+function watch(situation: Situation): Plan | null {
+  const { rollout, members, facts, published, now } = situation;
   const changed = new Map<string, MemberRow>();
   for (const member of members) {
+    if (UNDER_WAY.includes(member.state) && isRevoked(facts.get(member.device))) {
+      changed.set(member.device, { ...member, state: 'lost', since: now, words: REVOKED });
+      continue;
+    }
     const taking = member.state === 'assigned' || member.state === 'trial';
-    const soaking = member.state === 'confirmed' && member.wave === rollout.wave && member.order !== null;
+    const soaking = member.state === 'confirmed' && member.wave <= rollout.wave && member.order !== null;
     if (!taking && !soaking) continue;
-    const seen = observe(member, facts.get(member.device), rollout, now);
-    const previous = member.previous ?? replaced(member, facts.get(member.device), rollout.release, published);
+    const report = facts.get(member.device);
+    const left = member.state === 'confirmed' && member.wave < rollout.wave;
+    const previous = member.previous ?? replaced(member, report, rollout.release, published);
+    const known = { ...member, previous };
+    const seen = left ? observeLeft(known, report, rollout) : observe(known, report, rollout, situation);
     if (seen.state === member.state && previous === member.previous) continue;
     const since = seen.state === member.state ? member.since : now;
     const failed = seen.state === 'failed';
@@ -116,30 +136,42 @@ function failureWords(members: readonly MemberRow[]): string[] {
   return failed.length > lines.length ? [...lines, `and ${failed.length - lines.length} more failed`] : lines;
 }
 
-/** Orders for the wave's waiting devices; those that run the release already need none. */
-function assign({ rollout, members, facts, published, now }: Situation): Plan | null {
+/** Orders for the wave's waiting devices; those that surely run the release already need none. */
+function assign(situation: Situation): Plan | null {
+  const { rollout, members, facts, now } = situation;
   const waiting = members.filter((member) => member.state === 'waiting' && member.wave <= rollout.wave);
   if (waiting.length === 0) return null;
   const assignments: AssignmentChange[] = [];
   const changed = waiting.map((member): MemberRow => {
     const report = facts.get(member.device);
-    if (runsAlready(report, rollout.release)) {
+    if (runsAlready(report, rollout, now)) {
       return { ...member, state: 'confirmed', since: now, words: 'ran this release already' };
     }
-    const candidates = [report?.update?.running, report?.update?.previous];
-    const previous = candidates.find((ref) => ref && ref.digest !== rollout.release.digest && published.has(ref.digest)) ?? null;
+    const previous = replacedBy(rollout.release, report, situation.published);
     assignments.push(orderOf(rollout, member, rollout.release, false));
     const words =
       previous === null
         ? `ordered to run ${rollout.release.version}; nothing to go back to is known`
         : `ordered to run ${rollout.release.version} in place of ${previous.version}`;
-    return { ...member, state: 'assigned', since: now, previous, words };
+    const mayRun = [report?.update?.running, report?.standing?.release].some((ref) => ref?.digest === rollout.release.digest);
+    return { ...member, state: 'assigned', since: now, previous, mayRun, words };
   });
   return { rollout, members: changed, assignments };
 }
 
-function runsAlready(facts: DeviceFacts | undefined, release: ReleaseRef): boolean {
+/** What the device would go back to: where it is being sent back to already, before what it said it runs on its way there. */
+function replacedBy(release: ReleaseRef, facts: DeviceFacts | undefined, published: ReadonlySet<string>): ReleaseRef | null {
+  const sentBack = facts?.standing?.rollback === true ? facts.standing.release : null;
+  const candidates = [sentBack, facts?.update?.running, facts?.update?.previous];
+  return candidates.find((ref) => ref && ref.digest !== release.digest && published.has(ref.digest)) ?? null;
+}
+
+/** Its last report is only believed while it is fresh, and no other order waits for the device to obey it. */
+function runsAlready(facts: DeviceFacts | undefined, { release, policy }: RolloutRow, now: number): boolean {
   const update = facts?.update;
+  const spoke = facts?.lastSeenAt ?? null;
+  if (spoke === null || now - spoke > policy.silentAfterSeconds * 1000) return false;
+  if (facts?.standing && facts.standing.release?.digest !== release.digest) return false;
   return (
     update?.state === 'idle' &&
     update.running?.digest === release.digest &&
@@ -157,7 +189,8 @@ function orderOf(rollout: RolloutRow, member: MemberRow, release: ReleaseRef | n
 }
 
 /** Past the wave, when it is proven, has soaked and is approved; or to a person, when nothing more can be learned in it. */
-function advance({ rollout, members, now }: Situation): Plan | null {
+function advance(situation: Situation): Plan | null {
+  const { rollout, members, now } = situation;
   const { verdict, words } = waveVerdict(members, rollout);
   if (verdict === 'open') return null;
   if (verdict === 'inconclusive') {
@@ -167,18 +200,19 @@ function advance({ rollout, members, now }: Situation): Plan | null {
     const lines = [haltTest(members, rollout.policy).words, words, ...failureWords(members), choice];
     return only(moved(rollout, 'inconclusive', lines, now));
   }
-  if (waitsFor(rollout, now).length > 0) return null;
+  if (waitsFor(rollout, situation).length > 0) return null;
   const wave = rollout.policy.waves[rollout.wave];
   const lines = [words, ...(wave !== undefined && wave.soakSeconds > 0 ? [`stayed healthy for ${wave.soakSeconds} s`] : [])];
   if (rollout.wave + 1 >= rollout.policy.waves.length) return only(moved(rollout, 'done', lines, now));
-  return only(moved(rollout, 'pass', lines, now, { wave: rollout.wave + 1 }));
+  return only(moved(rollout, 'pass', lines, now, { wave: rollout.wave + 1, answeredAt: now }));
 }
 
 /** What a healthy wave still waits for, in words: its soak, a person's approval. */
-export function waitsFor(rollout: RolloutRow, now: number): string[] {
+export function waitsFor(rollout: RolloutRow, { now, hearingSince }: Moment): string[] {
   const wave = rollout.policy.waves[rollout.wave];
   if (wave === undefined || rollout.healthySince === null) return [];
-  const soaked = Math.floor((now - rollout.healthySince) / 1000);
+  // Time in which nobody listened proves nothing of the wave either.
+  const soaked = Math.floor((now - Math.max(rollout.healthySince, hearingSince)) / 1000);
   return [
     ...(soaked < wave.soakSeconds ? [`wave ${wave.name} is healthy and soaks: ${soaked} of ${wave.soakSeconds} s`] : []),
     ...(wave.approval && !rollout.approved ? [`wave ${wave.name} asks for a person's approval before the next step`] : []),
@@ -188,8 +222,9 @@ export function waitsFor(rollout: RolloutRow, now: number): string[] {
 const FORWARD: readonly MemberState[] = ['assigned', 'trial', 'confirmed', 'failed'];
 
 /** Every device that this rollout ordered gets back what it ran, also one that went back by itself: its order is then right. */
-function orderBack({ rollout, members, now }: Situation): Plan | null {
-  const touched = members.filter((member) => member.order !== null && FORWARD.includes(member.state));
+function orderBack({ rollout, members, facts, now }: Situation): Plan | null {
+  const reachable = (member: MemberRow): boolean => !isRevoked(facts.get(member.device));
+  const touched = members.filter((member) => member.order !== null && FORWARD.includes(member.state) && reachable(member));
   if (touched.length === 0) return null;
   return {
     rollout,
@@ -211,14 +246,17 @@ function told(member: MemberRow, news: string): string {
   return clip(member.failed ? news + BECAUSE + cause : news);
 }
 
-function watchBack({ rollout, members, facts, now }: Situation): Plan | null {
+function watchBack(situation: Situation): Plan | null {
+  const { rollout, members, facts, now } = situation;
   const changed = members.flatMap((member): MemberRow[] => {
-    if (member.state !== 'reverting' && member.state !== 'lost') return [];
     const report = facts.get(member.device);
+    const cutOff = member.order !== null && FORWARD.includes(member.state) && isRevoked(report);
+    if (cutOff) return [{ ...member, state: 'lost', since: now, words: told(member, LOST_REVOKED) }];
+    if (member.state !== 'reverting' && member.state !== 'lost') return [];
     if (isBack(member, report, rollout.release)) {
       return [{ ...member, state: 'reverted', since: now, words: told(member, backWords(member, report)) }];
     }
-    const lost = member.state === 'reverting' ? lostWords(member, report, rollout, now) : null;
+    const lost = member.state === 'reverting' ? lostWords(member, report, rollout, situation) : null;
     return lost === null ? [] : [{ ...member, state: 'lost', since: now, words: told(member, lost) }];
   });
   return changed.length === 0 ? null : { rollout, members: changed, assignments: [] };
@@ -243,22 +281,32 @@ function backWords(member: MemberRow, facts: DeviceFacts | undefined): string {
   return `order withdrawn; runs ${facts?.update?.running?.version ?? 'nothing, as before'}`;
 }
 
-function lostWords(member: MemberRow, facts: DeviceFacts | undefined, { policy }: RolloutRow, now: number): string | null {
+const LOST_REVOKED = 'lost: revoked, so no order reaches it';
+
+function lostWords(member: MemberRow, facts: DeviceFacts | undefined, { policy }: RolloutRow, moment: Moment): string | null {
+  if (isRevoked(facts)) return LOST_REVOKED;
   const { silentAfterSeconds, deviceDeadlineSeconds } = policy;
   const stays = 'its order to go back stays, and it obeys when it returns';
-  const silence = silentSeconds(member, facts, now);
+  const silence = silentSeconds(member, facts, moment);
   if (silence > silentAfterSeconds) return `lost: silent for ${silence} s; ${stays}`;
-  const age = Math.floor((now - (member.assignedAt ?? now)) / 1000);
+  const age = orderSeconds(member, moment);
   return age > deviceDeadlineSeconds ? `lost: not back within ${deviceDeadlineSeconds} s; ${stays}` : null;
 }
 
-function settle({ rollout, members, now }: Situation): Plan | null {
+function settle({ rollout, members, facts, now }: Situation): Plan | null {
   if (members.some((member) => member.state === 'reverting')) return null;
-  const lost = members.filter((member) => member.state === 'lost');
+  const lost = members.filter((member) => member.state === 'lost' && member.order !== null);
+  const revoked = lost.filter((member) => isRevoked(facts.get(member.device)));
+  const awaited = lost.filter((member) => !revoked.includes(member));
   const back = members.filter((member) => member.state === 'reverted').length;
   const count = `${back} of ${back + lost.length} touched devices are back on what they ran before`;
-  const names = lost.map((member) => member.name).join(', ');
-  const words = lost.length === 0 ? count : `${count}; lost, with the order to go back waiting for them: ${names}`;
+  const named = (some: readonly MemberRow[], what: string): string[] =>
+    some.length === 0 ? [] : [`${what}: ${some.map((member) => member.name).join(', ')}`];
+  const words = [
+    count,
+    ...named(awaited, 'lost, with the order to go back waiting for them'),
+    ...named(revoked, 'lost, because they were revoked'),
+  ].join('; ');
   // What made it go back stays readable in its final state.
   return only(moved(rollout, 'settled', [...rollout.words, words], now));
 }

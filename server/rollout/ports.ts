@@ -31,8 +31,8 @@ export interface PublishedRelease {
 export interface RolloutDesk extends RolloutStore {
   /** A new rollout with its members in one transaction, with a first history row. `row.generation` is stored as it is. */
   insertRollout(row: RolloutRow, members: readonly MemberRow[]): Promise<void>;
-  /** Every rollout, newest first, at most bounds.listPageMaxCount. */
-  list(): Promise<RolloutRow[]>;
+  /** The newest `limit` rollouts, the newest first. */
+  list(limit: number): Promise<RolloutRow[]>;
   /** Oldest first. */
   history(rollout: string): Promise<HistoryRow[]>;
   /** Enrolled devices that carry the component on one of these hardware ids; in one of `groups`, unless it is null. */

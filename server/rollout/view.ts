@@ -17,7 +17,7 @@ export function viewOf(situation: Situation, history: readonly HistoryRow[]): Ro
     release: rollout.release,
     state: rollout.state,
     wave: rollout.wave,
-    words: [...new Set([...rollout.words, ...live(rollout, members, situation.now)])].map(clip),
+    words: [...new Set([...rollout.words, ...live(situation, members)])].map(clip),
     next: options(rollout, members),
     policy: rollout.policy,
     members: members.map(memberView),
@@ -32,9 +32,10 @@ function memberView({ device, name, group, wave, state, since, words }: MemberRo
 }
 
 /** Where it stands at this moment; only states that still move have that. */
-function live(rollout: RolloutRow, members: readonly MemberRow[], now: number): string[] {
+function live(situation: Situation, members: readonly MemberRow[]): string[] {
+  const { rollout } = situation;
   if (rollout.state === 'rolling' || rollout.state === 'held') {
-    return [haltTest(members, rollout.policy).words, waveVerdict(members, rollout).words, ...waitsFor(rollout, now)];
+    return [haltTest(members, rollout.policy).words, waveVerdict(members, rollout).words, ...waitsFor(rollout, situation)];
   }
   if (rollout.state === 'reverting') {
     const left = members.filter((member) => member.state === 'reverting').length;

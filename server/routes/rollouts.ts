@@ -1,11 +1,16 @@
 // Operator routes about rollouts. The conductor decides; these only carry what a person wants to it.
 import { Type } from 'typebox';
+import { bounds } from '../../shared/bounds.js';
 import { Fault } from '../../shared/faults.js';
 import { ApiError, CommandRequest, ROLLOUT_COMMANDS, RolloutRequest, RolloutView } from '../../shared/protocol/operator-api.js';
 import type { AppNeeds, Door } from '../app.js';
 import { caller } from './operators.js';
 
 const errors = { '4xx': ApiError, '5xx': ApiError } as const;
+const ROLLOUTS = Type.Array(RolloutView);
+const ListQuery = Type.Object({
+  limit: Type.Integer({ minimum: 1, maximum: bounds.listPageMaxCount, default: bounds.rolloutListDefaultCount }),
+});
 const RolloutId = Type.String({ minLength: 1, maxLength: 64 });
 
 export function rolloutRoutes(door: Door, needs: AppNeeds): void {
@@ -38,9 +43,9 @@ export function rolloutRoutes(door: Door, needs: AppNeeds): void {
     '/rollouts',
     {
       config: { role: 'viewer' },
-      schema: { summary: 'Rollouts, the newest first', tags, response: { 200: Type.Array(RolloutView), ...errors } },
+      schema: { summary: 'Rollouts, the newest first', tags, querystring: ListQuery, response: { 200: ROLLOUTS, ...errors } },
     },
-    () => conductor.list(),
+    (request) => conductor.list(request.query.limit),
   );
 
   door.get(

@@ -6,7 +6,7 @@
 // `db` itself would wait for ever, and awaiting the network would stop the whole server. The rest of the server never
 // writes BEGIN by hand.
 import Database from 'better-sqlite3';
-import { Kysely, Migrator, SqliteDialect, type Transaction } from 'kysely';
+import { Kysely, Migrator, SqliteDialect, SqliteDriver, type DatabaseConnection, type Transaction } from 'kysely';
 import { Fault, reason, systemCode } from '../../shared/faults.js';
 import { migrations } from './migrations.js';
 import type { Tables } from './tables.js';
@@ -21,7 +21,7 @@ const BUSY_WAIT_MS = 5_000;
 /** Opens (and makes or migrates) the database in `file`; `:memory:` for one that is forgotten. Faults: disk_failed, disk_full. */
 export async function openDatabase(file: string): Promise<Db> {
   const sqlite = openFile(file);
-  const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
+  const db = new Kysely<Tables>({ dialect: new Dialect(sqlite) });
   const { error, results } = await new Migrator({ db, provider: migrations }).migrateToLatest();
   if (error !== undefined) {
     await db.destroy();
@@ -29,6 +29,30 @@ export async function openDatabase(file: string): Promise<Db> {
     throw databaseFault(error, `migrating ${file} (${failed})`);
   }
   return db;
+}
+
+/**
+ * SQLite itself rolls back a transaction that met a full or failing disk. Kysely's own ROLLBACK would then fail, and that
+ * failure would be reported instead of the disk's.
+ */
+class Driver extends SqliteDriver {
+  constructor(private readonly sqlite: Database.Database) {
+    super({ database: sqlite });
+  }
+
+  override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    if (this.sqlite.inTransaction) await super.rollbackTransaction(connection);
+  }
+}
+
+class Dialect extends SqliteDialect {
+  constructor(private readonly sqlite: Database.Database) {
+    super({ database: sqlite });
+  }
+
+  override createDriver(): Driver {
+    return new Driver(this.sqlite);
+  }
 }
 
 function openFile(file: string): Database.Database {

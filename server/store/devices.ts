@@ -1,6 +1,7 @@
 // Devices: who knocked, who is enrolled, in which group, with which labels; and claims, the one-time passes that let a
 // device in without a person. A claim is used up in the same transaction that enrols the device, so that it can never
-// admit one device too many. Devices are never deleted: a revoked one must stay known as revoked.
+// admit one device too many. Devices are not deleted (a revoked one must stay known as revoked), but for the oldest that
+// knocked and was never approved, when too many knock.
 import type { Selectable } from 'kysely';
 import { bounds } from '../../shared/bounds.js';
 import { Fault } from '../../shared/faults.js';
@@ -33,7 +34,7 @@ export class DeviceStore {
 
   /**
    * Enrols or re-reads a device whose proof has been checked. Known devices keep what they have; a pending one with a
-   * good claim becomes enrolled. Faults: claim_invalid; conflict when too many wait for approval.
+   * good claim becomes enrolled. Without one it waits; the oldest of those that wait makes room. Faults: claim_invalid.
    */
   enrol(id: string, request: EnrolRequest, claimHash: string | null, now: number): Promise<DeviceRow> {
     return this.db.transaction().execute(async (trx) => {
@@ -48,7 +49,10 @@ export class DeviceStore {
         return { ...known, components: request.components };
       }
       const group = claimHash === null ? null : await useClaim(trx, claimHash, now);
-      if (known === null) await insert(trx, id, request, now);
+      if (known === null) {
+        if (group === null) await makeRoom(trx);
+        await insert(trx, id, request, now);
+      }
       if (group !== null) {
         await trx
           .updateTable('devices')
@@ -133,14 +137,20 @@ async function find(queries: Queries, id: string): Promise<DeviceRow | null> {
   return row === undefined ? null : fromRow(row);
 }
 
-async function insert(queries: Queries, id: string, request: EnrolRequest, now: number): Promise<void> {
-  const { waiting } = await queries
+/** For one more that waits. Who is put out knocks again, so strangers can delay an approval but not fill the server. */
+async function makeRoom(queries: Queries): Promise<void> {
+  const tooMany = queries
     .selectFrom('devices')
-    .select((eb) => eb.fn.countAll<number>().as('waiting'))
+    .select('id')
     .where('status', '=', 'pending')
-    .executeTakeFirstOrThrow();
-  if (waiting >= bounds.pendingDevicesMaxCount)
-    throw new Fault('conflict', `${waiting} devices already wait for approval; approve or revoke some first`);
+    .orderBy('first_seen_at', 'desc')
+    .orderBy('id')
+    .offset(bounds.pendingDevicesMaxCount - 1)
+    .limit(bounds.pendingDevicesMaxCount);
+  await queries.deleteFrom('devices').where('id', 'in', tooMany).execute();
+}
+
+async function insert(queries: Queries, id: string, request: EnrolRequest, now: number): Promise<void> {
   await queries
     .insertInto('devices')
     .values({

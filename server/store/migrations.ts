@@ -23,13 +23,13 @@ const FIRST = [
   `create table rollouts (
     id text primary key, component text not null, version text not null, digest text not null, state text not null, wave integer not null,
     words_json text not null, policy_json text not null, created_at integer not null, created_by text not null, since integer not null,
-    healthy_since integer, approved integer not null, generation integer not null
+    healthy_since integer, approved integer not null, answered_at integer, generation integer not null
   ) strict`,
   `create unique index rollouts_one_active on rollouts (component) where state in ('rolling', 'held', 'reverting')`,
   `create table members (
     rollout text not null references rollouts (id), device text not null references devices (id), name text not null, group_name text not null,
     hardware text not null, wave integer not null, state text not null, since integer not null, words text not null, previous_json text,
-    "order" integer, assigned_at integer, failed integer not null, primary key (rollout, device)
+    may_run integer not null, "order" integer, assigned_at integer, failed integer not null, primary key (rollout, device)
   ) strict`,
   `create table rollout_history (
     id integer primary key, rollout text not null references rollouts (id), at integer not null, state text not null, wave integer not null,

@@ -2,7 +2,6 @@
 // transaction, guarded by its generation: of two writers that read the same rollout, the second loses and reads again.
 // An assignment's `order` only ever rises, also across rollouts and withdrawals, so a device can tell old orders from new.
 import type { Selectable } from 'kysely';
-import { bounds } from '../../shared/bounds.js';
 import { Fault } from '../../shared/faults.js';
 import type { Manifest } from '../../shared/manifest.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
@@ -28,13 +27,13 @@ export class SqlRolloutStore implements RolloutDesk {
     return rows.map(rolloutOf);
   }
 
-  async list(): Promise<RolloutRow[]> {
+  async list(limit: number): Promise<RolloutRow[]> {
     const rows = await this.db
       .selectFrom('rollouts')
       .selectAll()
       .orderBy('created_at', 'desc')
       .orderBy('id', 'desc')
-      .limit(bounds.listPageMaxCount)
+      .limit(limit)
       .execute();
     return rows.map(rolloutOf);
   }
@@ -76,14 +75,19 @@ export class SqlRolloutStore implements RolloutDesk {
         .leftJoin('facts as t', (join) =>
           join.onRef('t.device', '=', 'devices.id').on('t.component', '=', component).on('t.kind', '=', 'trial'),
         )
+        .leftJoin('assignments as a', (join) => join.onRef('a.device', '=', 'devices.id').on('a.component', '=', component))
         .select([
           'devices.id',
           'devices.name',
           'devices.group_name',
           'devices.hardware',
           'devices.last_seen_at',
+          'devices.status',
           'u.body_json as update_json',
           't.body_json as trial_json',
+          'a.version',
+          'a.digest',
+          'a.rollback',
         ])
         .where('devices.id', 'in', portion)
         .execute();
@@ -93,9 +97,11 @@ export class SqlRolloutStore implements RolloutDesk {
           name: row.name,
           group: row.group_name,
           hardware: row.hardware,
+          status: row.status,
           lastSeenAt: row.last_seen_at,
           update: row.update_json === null ? null : (JSON.parse(row.update_json) as UpdateBody),
           trial: row.trial_json === null ? null : (JSON.parse(row.trial_json) as TrialBody),
+          standing: row.rollback === null ? null : { release: refOf(component, row), rollback: row.rollback === 1 },
         });
       }
     }
@@ -177,6 +183,10 @@ export class SqlRolloutStore implements RolloutDesk {
   }
 }
 
+function refOf(component: string, row: { version: string | null; digest: string | null }): ReleaseRef | null {
+  return row.version === null || row.digest === null ? null : { component, version: row.version, digest: row.digest };
+}
+
 /** One component has at most one active rollout; the index `rollouts_one_active` would refuse the second one as well. */
 async function otherActive(queries: Queries, rollout: RolloutRow): Promise<boolean> {
   const other = await queries
@@ -238,6 +248,7 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
           since: eb.ref('excluded.since'),
           words: eb.ref('excluded.words'),
           previous_json: eb.ref('excluded.previous_json'),
+          may_run: eb.ref('excluded.may_run'),
           order: eb.ref('excluded.order'),
           assigned_at: eb.ref('excluded.assigned_at'),
           failed: eb.ref('excluded.failed'),
@@ -273,6 +284,7 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'genera
     since: rollout.since,
     healthy_since: rollout.healthySince,
     approved: rollout.approved ? 1 : 0,
+    answered_at: rollout.answeredAt,
   };
 }
 
@@ -289,6 +301,7 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     since: row.since,
     healthySince: row.healthy_since,
     approved: row.approved === 1,
+    answeredAt: row.answered_at,
     generation: row.generation,
   };
 }
@@ -305,6 +318,7 @@ function memberColumns(member: MemberRow): MembersTable {
     since: member.since,
     words: member.words,
     previous_json: member.previous === null ? null : JSON.stringify(member.previous),
+    may_run: member.mayRun ? 1 : 0,
     order: member.order,
     assigned_at: member.assignedAt,
     failed: member.failed ? 1 : 0,
@@ -323,6 +337,7 @@ function memberOf(row: Selectable<MembersTable>): MemberRow {
     since: row.since,
     words: row.words,
     previous: row.previous_json === null ? null : (JSON.parse(row.previous_json) as ReleaseRef),
+    mayRun: row.may_run === 1,
     order: row.order,
     assignedAt: row.assigned_at,
     failed: row.failed === 1,

@@ -60,6 +60,7 @@ export interface RolloutsTable {
   since: number;
   healthy_since: number | null;
   approved: number;
+  answered_at: number | null;
   generation: number;
 }
 
@@ -74,6 +75,7 @@ export interface MembersTable {
   since: number;
   words: string;
   previous_json: string | null;
+  may_run: number;
   order: number | null;
   assigned_at: number | null;
   failed: number;

@@ -155,7 +155,16 @@ async function writeFacts(queries: Queries, device: string, records: readonly Te
     if (kind === 'trial') latest.set(`trial/${body.release.component}`, { component: body.release.component, kind, body });
     if (kind === 'health') latest.set('health', { component: '', kind, body });
   }
+  if (latest.size === 0) return;
+  const { components_json } = await queries
+    .selectFrom('devices')
+    .select('components_json')
+    .where('id', '=', device)
+    .executeTakeFirstOrThrow();
+  // What a device did not enrol with is nothing to the fleet; rows for whatever it names would have no bound.
+  const declared = new Set(['', ...(JSON.parse(components_json) as string[])]);
   for (const { component, kind, body } of latest.values()) {
+    if (!declared.has(component)) continue;
     const columns = { at: now, body_json: JSON.stringify(body) };
     await queries
       .insertInto('facts')

@@ -119,12 +119,91 @@ describe('a rollout', () => {
     expect(world.member(id, 0)).toMatchObject({ state: 'confirmed', words: 'ran this release already', order: null });
   });
 
+  it('a_device_that_has_yet_to_obey_another_order_is_ordered_whatever_it_said_last', async () => {
+    const world = new World({ canaries: 1, fleet: 1 });
+    const waves = policyOf().waves.map((wave) => ({ ...wave, approval: true }));
+    const first = await world.begin('1.1.0', policyOf({ waves }));
+    await world.until(() => world.row(first).healthySince !== null);
+    world.devices[0]!.silent = true; // It runs 1.1.0 and does not hear that it shall go back.
+    await world.conductor.command(first, 'abort', 'ann');
+    await world.until(() => world.row(first).state === 'reverted');
+    expect(order(world, 0)).toMatchObject({ release: releaseOf('1.0.0'), rollback: true });
+    const second = await world.begin('1.1.0');
+    await world.conductor.pass();
+    expect(order(world, 0)).toMatchObject({ release: releaseOf('1.1.0'), rollback: false });
+    expect(world.member(second, 0)).toMatchObject({ state: 'assigned', previous: releaseOf('1.0.0'), mayRun: true });
+    world.devices[0]!.silent = false;
+    await world.until(() => world.row(second).state === 'completed');
+    expect(world.member(second, 0).words).toBe('ran this release already');
+    expect(world.versions()).toBe('1.1.0 1.1.0');
+  });
+
+  it('a_device_that_was_silent_for_a_month_is_not_taken_for_one_that_runs_the_release', async () => {
+    const world = new World({ running: '1.1.0' });
+    world.clock.advance(30 * 86_400_000);
+    for (const device of world.devices.slice(1)) device.report(world.clock.now());
+    world.devices[0]!.silent = true;
+    const id = await world.begin('1.1.0');
+    await world.until(() => world.member(id, 0).failed);
+    expect(world.member(id, 0).words).toContain('silence counts as a failure');
+    expect(world.member(id, 1)).toMatchObject({ state: 'confirmed', order: null });
+  });
+
   it('what_a_device_claims_to_run_is_only_ordered_back_when_it_was_published', async () => {
     const world = new World({ running: '9.9.9', nature: () => 'crashing' });
     const id = await world.begin('1.1.0');
     await world.until(() => world.row(id).state === 'reverting');
     await world.conductor.pass();
     expect(order(world, 0)).toMatchObject({ release: null });
+  });
+});
+
+describe('a revoked device', () => {
+  const soaking = policyOf({ waves: policyOf().waves.map((wave) => ({ ...wave, soakSeconds: 300 })) });
+
+  it('is_neither_ordered_nor_judged_and_holds_up_nobody', async () => {
+    const world = new World();
+    const id = await world.begin('1.1.0', soaking);
+    await world.until(() => world.row(id).healthySince !== null);
+    const late = [2, 3, 4, 5].find((n) => world.member(id, n).wave === 2)!;
+    world.revoke(0);
+    world.revoke(late);
+    await world.until(() => world.row(id).state === 'completed');
+    const states = world.states(id).split(' ');
+    expect([states[0], states[late]]).toEqual(['lost', 'lost']);
+    expect(states.filter((state) => state === 'confirmed')).toHaveLength(4);
+    expect(world.member(id, 0)).toMatchObject({ failed: false, words: expect.stringMatching(/^revoked: /) as string });
+    expect(order(world, late)).toBeUndefined();
+  });
+
+  it('is_lost_at_once_when_its_rollout_goes_back_and_gets_no_order', async () => {
+    const world = new World();
+    const id = await world.begin('1.1.0', soaking);
+    await world.until(() => world.row(id).healthySince !== null);
+    await world.conductor.command(id, 'abort', 'ann');
+    world.revoke(0);
+    await world.conductor.pass();
+    expect(world.member(id, 0)).toMatchObject({ state: 'lost', words: 'lost: revoked, so no order reaches it' });
+    expect(order(world, 0)).toMatchObject({ order: 1 });
+    world.devices[1]!.silent = true; // Ordered back before it was revoked.
+    await world.conductor.pass();
+    world.revoke(1);
+    await world.conductor.pass();
+    expect(world.row(id).words.at(-1)).toMatch(
+      /^0 of 2 touched devices are back .*; lost, because they were revoked: (d0, d1|d1, d0)$/,
+    );
+  });
+
+  it('a_wave_of_revoked_devices_does_not_pass_by_their_silence', async () => {
+    const world = new World();
+    const id = await world.begin('1.1.0');
+    world.revoke(0);
+    world.revoke(1);
+    await world.until(() => world.row(id).state === 'held');
+    expect(world.row(id)).toMatchObject({ wave: 0 });
+    expect(world.row(id).words.join()).toContain('every device of this wave was revoked: nothing was proven');
+    await world.conductor.command(id, 'resume', 'ann');
+    await world.until(() => world.row(id).state === 'completed');
   });
 });
 
@@ -182,6 +261,34 @@ describe('a person', () => {
     expect(world.row(id).approved).toBe(false);
     await world.until(() => world.row(id).state === 'held');
     expect(world.row(id).words.join('\n')).toContain('neither proven bad');
+  });
+
+  it('an_approval_after_a_pause_accepts_no_failure', async () => {
+    const world = new World({ canaries: 5, nature: oneBad });
+    const waves = policyOf().waves.map((wave) => ({ ...wave, approval: true }));
+    const id = await world.begin('1.2.0', policyOf({ waves }));
+    await world.until(() => world.member(id, 0).failed);
+    await world.conductor.command(id, 'pause', 'ann');
+    await world.conductor.command(id, 'resume', 'ann');
+    await world.conductor.command(id, 'approve', 'ann');
+    await world.until(() => world.row(id).state === 'held');
+    expect(world.row(id)).toMatchObject({ wave: 0, answeredAt: null });
+    await world.conductor.command(id, 'resume', 'ann');
+    await world.until(() => world.row(id).wave === 1);
+  });
+
+  it('a_canary_that_falls_back_after_its_wave_was_left_is_not_missed', async () => {
+    const world = new World({ canaries: 5, fleet: 20 });
+    const waves = policyOf().waves.map((wave) => ({ ...wave, soakSeconds: wave.name === 'half' ? 1000 : 0 }));
+    const id = await world.begin('1.1.0', policyOf({ waves }));
+    await world.until(() => world.row(id).wave === 1 && world.row(id).healthySince !== null);
+    world.devices[1]!.silent = true; // Silence is not bad news any more.
+    await world.seconds(100);
+    expect(world.row(id)).toMatchObject({ state: 'rolling', wave: 1 });
+    world.devices[0]!.running = releaseOf('1.0.0');
+    await world.until(() => world.row(id).state === 'held');
+    expect(world.member(id, 0)).toMatchObject({ failed: true, words: 'was confirmed, but now runs 1.0.0' });
+    expect(world.member(id, 1).state).toBe('confirmed');
   });
 
   it('without_auto_revert_a_halt_waits_for_a_person', async () => {
@@ -301,6 +408,7 @@ describe('a person', () => {
     );
     expect((await world.conductor.command(second.id, 'drop', 'bob')).state).toBe('dropped');
     expect(await world.conductor.list()).toHaveLength(2);
+    expect(await world.conductor.list(1)).toHaveLength(1);
   });
 
   it('a_rollout_that_cannot_work_is_refused_when_it_is_made', async () => {
@@ -383,6 +491,37 @@ describe('a conductor', () => {
     const lost = starts.find((start) => start.status === 'rejected');
     expect(lost?.reason).toBeInstanceOf(Fault);
     expect(lost?.reason).toMatchObject({ code: 'conflict' });
+  });
+
+  it('server_that_was_away_blames_no_device', async () => {
+    const waves = policyOf().waves.map((wave, index) => ({ ...wave, soakSeconds: index === 0 ? 7200 : 0 }));
+    const states = async (back: (world: World) => Conductor): Promise<string> => {
+      const world = new World();
+      const id = await world.begin('1.1.0', policyOf({ waves }));
+      await world.until(() => world.row(id).healthySince !== null);
+      world.clock.advance(36_000_000); // Longer than the soak: of which nothing was heard.
+      await back(world).pass();
+      expect(world.row(id)).toMatchObject({ state: 'rolling', wave: 0 });
+      return world.states(id);
+    };
+    const soaking = 'confirmed confirmed waiting waiting waiting waiting';
+    expect(await states((world) => world.newConductor(world.desk))).toBe(soaking); // Restarted.
+    expect(await states((world) => world.conductor)).toBe(soaking); // Suspended, or its clock was set.
+  });
+
+  it('a_server_without_its_broker_hears_nobody_and_blames_nobody', async () => {
+    const waves = policyOf().waves.map((wave, index) => ({ ...wave, soakSeconds: index === 0 ? 7200 : 0 }));
+    const world = new World();
+    const id = await world.begin('1.1.0', policyOf({ waves }));
+    await world.until(() => world.row(id).healthySince !== null);
+    for (const device of world.devices) device.silent = true;
+    world.conductor.hearing.lost();
+    await world.seconds(300);
+    expect(world.states(id)).toBe('confirmed confirmed waiting waiting waiting waiting');
+    world.conductor.hearing.back();
+    await world.seconds(30);
+    expect(world.row(id).state).toBe('rolling');
+    await world.until(() => world.row(id).state === 'reverted'); // Those who stay silent now are.
   });
 
   it('a_server_that_died_before_its_hints_hints_again', async () => {

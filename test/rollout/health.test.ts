@@ -22,6 +22,7 @@ const member = (n: number, change: Partial<MemberRow> = {}): MemberRow => ({
   since: T0,
   words: '',
   previous: releaseOf('1.0.0'),
+  mayRun: false,
   order: 2,
   assignedAt: T0,
   failed: false,
@@ -41,6 +42,7 @@ const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   since: T0 - 1,
   healthySince: null,
   approved: false,
+  answeredAt: null,
   generation: 1,
   ...change,
 });
@@ -184,14 +186,16 @@ describe('the advance rule', () => {
 
   it('what_a_person_accepted_is_not_asked_again_but_a_later_failure_is', () => {
     const all = fleet([true, false]);
-    expect(failuresToAnswer(all, rollout({ approved: true, since: T0 }))).toEqual([]);
-    expect(failuresToAnswer(all, rollout({ approved: true, since: T0 - 1 }))).toHaveLength(1);
-    expect(failuresToAnswer(all, rollout({ approved: false, since: T0 }))).toHaveLength(1);
-    expect(failuresToAnswer(all, rollout({ wave: 1 }))).toEqual([]);
+    expect(failuresToAnswer(all, rollout({ answeredAt: T0 }))).toEqual([]);
+    expect(failuresToAnswer(all, rollout({ answeredAt: T0 - 1 }))).toHaveLength(1);
+    expect(failuresToAnswer(all, rollout({ approved: true, since: T0 }))).toHaveLength(1);
+    expect(failuresToAnswer(all, rollout({ wave: 1, answeredAt: T0 - 1 }))).toHaveLength(1);
   });
 });
 
 describe('what counts as a failed device', () => {
+  const look = (one: MemberRow, report: DeviceFacts | undefined, row: RolloutRow, now: number, hearingSince = 0) =>
+    observe(one, report, row, { now, hearingSince });
   const evidence = (disagreed: number, pairs = 400): TrialEvidence => ({
     seconds: 20,
     served: pairs,
@@ -220,9 +224,11 @@ describe('what counts as a failed device', () => {
     name: 'd0',
     group: 'fleet',
     hardware: 'pi4',
+    status: 'enrolled',
     lastSeenAt: T0,
     update: null,
     trial: null,
+    standing: null,
     ...change,
   });
   const trial = (body: TrialEvidence, assignment = 2): NonNullable<DeviceFacts['trial']> => ({
@@ -236,17 +242,27 @@ describe('what counts as a failed device', () => {
   });
 
   it('canary_silent_is_not_healthy', () => {
-    expect(observe(member(0), facts({}), rollout(), T0 + 30_000).state).toBe('assigned');
-    const seen = observe(member(0), facts({}), rollout(), T0 + 31_000);
+    expect(look(member(0), facts({}), rollout(), T0 + 30_000).state).toBe('assigned');
+    const seen = look(member(0), facts({}), rollout(), T0 + 31_000);
     expect(seen).toEqual({ state: 'failed', words: 'silent for 31 s; after 30 s silence counts as a failure' });
     // Nor is one that never spoke, nor one that falls silent after it was confirmed.
-    expect(observe(member(0), undefined, rollout(), T0 + 31_000).state).toBe('failed');
+    expect(look(member(0), undefined, rollout(), T0 + 31_000).state).toBe('failed');
     const quiet = facts({ update: confirmed, trial: trial(evidence(4)) });
-    expect(observe(member(0, { state: 'confirmed' }), quiet, rollout(), T0 + 31_000).state).toBe('failed');
+    expect(look(member(0, { state: 'confirmed' }), quiet, rollout(), T0 + 31_000).state).toBe('failed');
+  });
+
+  it('server_that_was_away_blames_no_device', () => {
+    // It was away for an hour and listens for 20 s: neither the silence nor the deadline of 120 s is the device's.
+    const now = T0 + 3_600_000;
+    expect(look(member(0), facts({}), rollout(), now, now - 20_000).state).toBe('assigned');
+    expect(look(member(0), facts({}), rollout(), now + 11_000, now - 20_000).words).toContain('silent for 31 s');
+    const busy = facts({ update: update({ state: 'swapped' }), lastSeenAt: now });
+    expect(look(member(0), busy, rollout(), now, now - 120_000).state).toBe('trial');
+    expect(look(member(0), busy, rollout(), now, now - 121_000).state).toBe('failed');
   });
 
   it('device_claims_confirmed_but_evidence_fails', () => {
-    const seen = observe(member(0), facts({ update: confirmed, trial: trial(evidence(160)) }), rollout(), T0 + 5000);
+    const seen = look(member(0), facts({ update: confirmed, trial: trial(evidence(160)) }), rollout(), T0 + 5000);
     expect(seen.state).toBe('failed');
     expect(seen.words).toContain('trial_disagreement: the device calls it healthy, its evidence does not: ');
     expect(seen.words).toContain('disagree on 160 of 400 live inputs (40 %)');
@@ -254,40 +270,57 @@ describe('what counts as a failed device', () => {
 
   it('device_claims_confirmed_without_evidence_is_not_believed', () => {
     const state = (body: DeviceFacts['trial']) =>
-      observe(member(0), facts({ update: confirmed, trial: body }), rollout(), T0 + 5000).state;
+      look(member(0), facts({ update: confirmed, trial: body }), rollout(), T0 + 5000).state;
     expect(state(null)).toBe('trial');
     expect(state(trial(evidence(0, 10)))).toBe('trial');
     expect(state(trial(evidence(4)))).toBe('confirmed');
   });
 
+  it('a_device_that_says_there_is_nothing_to_compare_with_is_not_believed_where_there_is', () => {
+    const alone = { ...evidence(0, 0), served: 400, replaces: false, comparable: false };
+    const report = facts({ update: confirmed, trial: trial(alone) });
+    expect(look(member(0), report, rollout(), T0 + 5000).state).toBe('trial');
+    expect(look(member(0, { previous: null }), report, rollout(), T0 + 5000).state).toBe('confirmed');
+  });
+
+  it('an_order_for_what_ran_already_is_answered_without_a_trial', () => {
+    const mayRun = { mayRun: true };
+    expect(look(member(0, mayRun), facts({ update: confirmed }), rollout(), T0 + 5000).state).toBe('confirmed');
+    // But not where it was seen to swap first, nor where its trial is known and proves nothing.
+    const swapped = member(0, { ...mayRun, state: 'trial' });
+    expect(look(swapped, facts({ update: confirmed }), rollout(), T0 + 5000).state).toBe('trial');
+    const unproven = facts({ update: confirmed, trial: trial(evidence(0, 10)) });
+    expect(look(member(0, mayRun), unproven, rollout(), T0 + 5000).state).toBe('trial');
+  });
+
   it('an_outcome_that_is_gone_once_acknowledged_is_not_missed', () => {
     const rests = facts({ update: update({ outcome: null }), trial: trial(evidence(4)) });
-    expect(observe(member(0), rests, rollout(), T0 + 5000).state).toBe('confirmed');
+    expect(look(member(0), rests, rollout(), T0 + 5000).state).toBe('confirmed');
   });
 
   it('reports_about_another_order_say_nothing', () => {
     const old = facts({ update: { ...confirmed, assignment: 1 }, trial: trial(evidence(160), 1) });
-    expect(observe(member(0), old, rollout(), T0 + 5000).state).toBe('assigned');
+    expect(look(member(0), old, rollout(), T0 + 5000).state).toBe('assigned');
   });
 
   it.each(['rolled_back', 'refused', 'spent', 'reverted'] as const)('a_device_that_reports_%s_failed', (result) => {
     const outcome = { result, code: 'probe_differs', detail: 'golden 3', release: releaseOf('1.1.0'), assignment: 2 };
     const report = facts({ update: update({ running: releaseOf('1.0.0'), outcome }) });
-    const seen = observe(member(0), report, rollout(), T0 + 5000);
+    const seen = look(member(0), report, rollout(), T0 + 5000);
     expect(seen).toEqual({ state: 'failed', words: `${result} by the device, probe_differs: golden 3` });
   });
 
   it('a_confirmed_device_that_falls_back_later_failed', () => {
     const fell = facts({ update: update({ running: releaseOf('1.0.0') }), trial: trial(evidence(4)) });
-    const seen = observe(member(0, { state: 'confirmed' }), fell, rollout(), T0 + 5000);
+    const seen = look(member(0, { state: 'confirmed' }), fell, rollout(), T0 + 5000);
     expect(seen).toEqual({ state: 'failed', words: 'was confirmed, but now runs 1.0.0' });
   });
 
   it('a_device_that_speaks_but_never_finishes_failed_at_its_deadline', () => {
     const late = T0 + 121_000;
     const busy = facts({ update: update({ state: 'swapped' }), trial: trial(evidence(0, 10)), lastSeenAt: late });
-    expect(observe(member(0), busy, rollout(), late - 1000).state).toBe('trial');
-    expect(observe(member(0), busy, rollout(), late).words).toContain('not proven healthy within 120 s of its assignment');
+    expect(look(member(0), busy, rollout(), late - 1000).state).toBe('trial');
+    expect(look(member(0), busy, rollout(), late).words).toContain('not proven healthy within 120 s of its assignment');
   });
 });
 

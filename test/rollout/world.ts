@@ -61,6 +61,7 @@ export class MemoryDesk implements RolloutDesk {
   orders = new Map<string, Assignment>();
   devices = new Map<string, EligibleDevice>();
   reports = new Map<string, DeviceFacts>();
+  revoked = new Set<string>();
   releases = new Map<string, PublishedRelease>();
   commits = 0;
   /** Called before (`wrote` false) and after each commit; may throw: a store that broke down, its answer lost or not. */
@@ -79,7 +80,11 @@ export class MemoryDesk implements RolloutDesk {
     return new Map(
       devices.flatMap((device) => {
         const facts = this.reports.get(device);
-        return facts === undefined ? [] : [[device, facts] as const];
+        const order = this.orders.get(device);
+        const standing = order === undefined ? null : { release: order.release, rollback: order.rollback };
+        return facts === undefined
+          ? []
+          : [[device, { ...facts, standing, status: this.revoked.has(device) ? 'revoked' : 'enrolled' }] as const];
       }),
     );
   }
@@ -125,8 +130,8 @@ export class MemoryDesk implements RolloutDesk {
     this.memberRows.set(row.id, new Map(members.map((member) => [member.device, member])));
     this.histories.set(row.id, [{ at: row.createdAt, state: row.state, wave: row.wave, words: row.words }]);
   }
-  async list(): Promise<RolloutRow[]> {
-    return [...this.rows.values()].sort((a, b) => b.createdAt - a.createdAt);
+  async list(limit: number): Promise<RolloutRow[]> {
+    return [...this.rows.values()].sort((a, b) => b.createdAt - a.createdAt).slice(0, limit);
   }
   async history(id: string): Promise<HistoryRow[]> {
     return this.histories.get(id) ?? [];
@@ -185,7 +190,14 @@ export class SimDevice {
       progress: null,
       outcome: this.outcome,
     };
-    this.desk.reports.set(this.id, { ...this.spot, lastSeenAt: now, update, trial: this.trial });
+    this.desk.reports.set(this.id, {
+      ...this.spot,
+      status: 'enrolled',
+      lastSeenAt: now,
+      update,
+      trial: this.trial,
+      standing: null,
+    });
   }
 
   #take(order: Assignment): void {
@@ -290,7 +302,7 @@ export class World {
     this.conductor = this.newConductor();
   }
 
-  newConductor(store: RolloutDesk = new TwiceDesk(this.desk)): Conductor {
+  newConductor(store: RolloutDesk = new TwiceDesk(this.desk, () => this.conductor)): Conductor {
     let count = 0;
     const random: Random = { bytes: (length) => new Uint8Array(length).fill(++count), fraction: () => 0.5 };
     return new Conductor({ store, clock: this.clock, random, log: silentLog, hint: (device) => this.hints.push(device) });
@@ -331,6 +343,12 @@ export class World {
     return member;
   }
 
+  /** The operator cuts the device off: it neither hears nor is heard again. */
+  revoke(n: number): void {
+    this.desk.revoked.add(deviceId(n));
+    this.devices[n]!.silent = true;
+  }
+
   states(id: string): string {
     return this.devices.map((_, n) => this.member(id, n).state).join(' ');
   }
@@ -342,13 +360,16 @@ export class World {
 
 /** The same store, but every step runs twice: planned again it is the same plan, committed again it is refused. */
 class TwiceDesk implements RolloutDesk {
-  constructor(private readonly desk: MemoryDesk) {}
+  constructor(
+    private readonly desk: MemoryDesk,
+    private readonly conductor: () => Conductor,
+  ) {}
   active = () => this.desk.active();
   rollout = (id: string) => this.desk.rollout(id);
   members = (id: string) => this.desk.members(id);
   facts = (component: string, devices: readonly string[]) => this.desk.facts(component, devices);
   insertRollout = (row: RolloutRow, members: readonly MemberRow[]) => this.desk.insertRollout(row, members);
-  list = () => this.desk.list();
+  list = (limit: number) => this.desk.list(limit);
   history = (id: string) => this.desk.history(id);
   eligible: RolloutDesk['eligible'] = (component, hardware, groups) => this.desk.eligible(component, hardware, groups);
   release = (component: string, version: string) => this.desk.release(component, version);
@@ -364,7 +385,7 @@ class TwiceDesk implements RolloutDesk {
     const published = new Set([...this.desk.releases.values()].map((release) => release.ref.digest));
     // A conductor's step (not an operator's command) planned again from the same facts is the same step.
     if (row !== undefined && row.generation === rollout.generation) {
-      const again = plan({ rollout: row, members, facts, published, now });
+      const again = plan({ rollout: row, members, facts, published, hearingSince: this.conductor().hearing.since(), now });
       if (change.members.length > 0) assert.deepEqual(change, again);
     }
     const first = await this.desk.commit(change, now);

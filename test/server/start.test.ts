@@ -1,11 +1,12 @@
 // Starting and stopping: configuration mistakes, ports that are taken, keys and repositories that are not there.
 import { createConnection, createServer, type AddressInfo } from 'node:net';
 import { Aedes } from 'aedes';
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { serverSettings } from '../../server/config.js';
-import { initServer, startServer } from '../../server/main.js';
+import { initServer, repeat, startServer } from '../../server/main.js';
 import { Fault, isFault } from '../../shared/faults.js';
 import { silentLog } from '../../shared/ports.js';
 import { batchOf, enrolled, mqttOf, startFleet } from './fleet.js';
@@ -102,6 +103,34 @@ it('the_first_admin_token_is_made_once', async () => {
   const fleet = await startFleet();
   expect((await faultOf(initServer(fleet.settings))).code).toBe('conflict');
   await fleet.close();
+});
+
+it('a_first_token_that_could_not_be_kept_does_not_exist', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'linnet-init-'));
+  const settings = serverSettings(`data_dir = "${folder}/data"\nrepository = "${folder}/repo"`, {});
+  await expect(initServer(settings, () => Promise.reject(new Error('the disk is full')))).rejects.toThrow('the disk is full');
+  const kept: string[] = [];
+  const token = await initServer(settings, async (made) => void kept.push(made));
+  expect(kept).toEqual([token]);
+  await rm(folder, { recursive: true });
+});
+
+it('work_that_ends_after_the_stop_is_not_planned_again', async () => {
+  const timers = new Set<() => void>();
+  const after = (_ms: number, fn: () => void): (() => void) => {
+    timers.add(fn);
+    return () => timers.delete(fn);
+  };
+  let finish = (): void => {};
+  const work = (): Promise<void> => new Promise((resolve) => (finish = resolve));
+  const stop = repeat({ now: () => 0, monotonic: () => 0, after }, 1, work, silentLog);
+  const [turn] = timers;
+  timers.clear();
+  turn?.();
+  stop();
+  finish();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(timers.size).toBe(0);
 });
 
 it('without_a_repository_or_with_an_unreachable_broker_it_does_not_start', async () => {

@@ -8,8 +8,10 @@ import { Store } from '../../server/store/store.js';
 import type { AssignmentChange, MemberRow, RolloutRow } from '../../server/ports.js';
 import { bounds } from '../../shared/bounds.js';
 import { isFault } from '../../shared/faults.js';
+import { asFault } from '../../server/app.js';
+import { sql } from 'kysely';
 import { defaultTrialPolicy } from '../../shared/trial.js';
-import { newDevice, type TestDevice } from './fleet.js';
+import { batchOf, newDevice, type TestDevice } from './fleet.js';
 
 const NOW = 1_800_000_000_000;
 const REF = { component: 'digits', version: '1.0.0', digest: 'ab'.repeat(32) };
@@ -47,6 +49,7 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   since: NOW,
   healthySince: null,
   approved: false,
+  answeredAt: null,
   generation: 0,
   policy: {
     waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
@@ -70,6 +73,7 @@ const member = (id: string, device: string): MemberRow => ({
   since: NOW,
   words: '',
   previous: null,
+  mayRun: false,
   order: null,
   assignedAt: null,
   failed: false,
@@ -160,6 +164,24 @@ it('orders_only_rise_across_withdrawals_and_the_generation_with_each', async () 
   expect((await store.assignments.assignments(deviceAt(1))).generation).toBe(0);
 });
 
+it('the_facts_of_a_device_tell_the_order_that_stands_for_it', async () => {
+  await store.rollouts.insertRollout(rollout('r1'), []);
+  const standing = async (): Promise<unknown> => (await store.rollouts.facts('digits', [deviceAt(0)])).get(deviceAt(0))?.standing;
+  expect(await standing()).toBeNull();
+  await store.devices.revoke(deviceAt(1));
+  const facts = await store.rollouts.facts(
+    'digits',
+    devices.map(({ id }) => id),
+  );
+  expect(devices.map(({ id }) => facts.get(id)?.status)).toEqual(['enrolled', 'revoked']);
+  for (const release of [REF, null]) {
+    const read = (await store.rollouts.rollout('r1')) as RolloutRow;
+    const assignments = [{ ...order('r1', deviceAt(0), release), rollback: release !== null }];
+    await store.rollouts.commit({ rollout: read, members: [], assignments }, NOW);
+    expect(await standing()).toEqual({ release, rollback: release !== null });
+  }
+});
+
 it('a_second_active_rollout_of_a_component_is_not_written', async () => {
   for (const id of ['r1', 'r2']) await store.rollouts.insertRollout(rollout(id), []);
   const start = async (id: string): Promise<boolean> =>
@@ -214,6 +236,87 @@ it('one_noisy_source_cannot_push_out_the_security_events_of_others', async () =>
   const noisy = await store.security.list(bounds.securityEventsPerSourceMaxCount * 2, 'dev-noisy');
   expect([noisy.length, noisy[0]?.code]).toEqual([bounds.securityEventsPerSourceMaxCount, 'last']);
   expect((await store.security.list(10, 'dev-quiet')).length).toBe(1);
+});
+
+it('a_full_disk_in_the_middle_of_a_transaction_is_reported_as_such', async () => {
+  const pages = await sql<{ page_count: number }>`pragma page_count`.execute(store.db);
+  await sql.raw(`pragma max_page_count = ${(pages.rows[0]?.page_count ?? 0) + 2}`).execute(store.db);
+  // One row is one write: there SQLite takes the whole transaction back by itself, and a ROLLBACK after it is refused.
+  const large = { ...rollout('r1'), words: ['y'.repeat(50_000)] };
+  const fault = asFault(
+    await store.rollouts.insertRollout(large, []).then(
+      () => 'stored',
+      (error: unknown) => error,
+    ),
+  );
+  expect([fault.code, fault.entry.http]).toEqual(['disk_full', 507]);
+  await sql.raw('pragma max_page_count = 100000').execute(store.db);
+  await store.rollouts.insertRollout(large, []);
+  expect((await store.rollouts.list(10)).map((row) => row.id)).toEqual(['r1']);
+});
+
+it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async () => {
+  const count = bounds.pendingDevicesMaxCount;
+  const values = Array.from({ length: count }, (_, n) => ({
+    id: `dev-w${n}`,
+    name: `w${n}`,
+    hardware: 'sim',
+    components_json: '[]',
+    public_key: '',
+    status: 'pending' as const,
+    group_name: 'default',
+    labels_json: '{}',
+    first_seen_at: NOW + n,
+    enrolled_at: null,
+    last_seen_at: null,
+    assignment_generation: 0,
+  }));
+  for (let at = 0; at < count; at += 500)
+    await store.db
+      .insertInto('devices')
+      .values(values.slice(at, at + 500))
+      .execute();
+  const enrol = async (name: string, claim: string | null): Promise<string> => {
+    const { id, key } = newDevice(name);
+    const asked = { publicKey: key.publicKey, name, hardware: 'sim', components: ['digits'], proof: 'not checked here' };
+    return (await store.devices.enrol(id, asked, claim, NOW + count)).status;
+  };
+  const pending = async (): Promise<string[]> => {
+    const rows = await store.db
+      .selectFrom('devices')
+      .select('id')
+      .where('status', '=', 'pending')
+      .orderBy('first_seen_at')
+      .execute();
+    return rows.map((row) => row.id);
+  };
+  await store.devices.addClaim('hash', 'canary', 1, NOW * 2, 'me', NOW);
+  expect(await enrol('claims', 'hash')).toBe('enrolled');
+  expect([(await pending()).length, (await pending())[0]]).toEqual([count, 'dev-w0']);
+  expect(await enrol('knocks', null)).toBe('pending');
+  expect([(await pending()).length, (await pending())[0]]).toEqual([count, 'dev-w1']);
+});
+
+it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async () => {
+  const update = {
+    state: 'idle',
+    running: null,
+    previous: null,
+    wanted: null,
+    assignment: 0,
+    progress: null,
+    outcome: null,
+  } as const;
+  const records = ['digits', 'other', 'third'].map((component, n) => ({
+    seq: n + 1,
+    at: 1,
+    kind: 'update' as const,
+    body: { component, ...update },
+  }));
+  await store.telemetry.insertBatch(deviceAt(0), batchOf(records), NOW);
+  const known = (await store.telemetry.latest([deviceAt(0)])).get(deviceAt(0));
+  expect(known?.updates.map(({ component }) => component)).toEqual(['digits']);
+  expect(await store.telemetry.records(deviceAt(0), 10, null)).toHaveLength(3); // The raw records are kept as they came.
 });
 
 it('a_file_that_is_no_database_is_a_fault', async () => {

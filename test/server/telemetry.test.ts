@@ -253,9 +253,13 @@ describe('telemetry', () => {
     const device = await enrolled(fleet, 'mumbles');
     const link = await session(device);
     const good = batchOf([{ seq: 1, at: 1, kind: 'health', body: health }]);
-    await link.send('{{{');
-    await link.send(Buffer.from([0xff, 0xfe, 0x00]));
-    await link.send(JSON.stringify({ ...good, records: [{ seq: 1, at: 1, kind: 'health', body: { cpuUse: 'hot' } }] }));
+    const refused = async (payload: string | Uint8Array, events: number): Promise<void> => {
+      await link.send(payload);
+      await until(async () => (await eventsOf(device.id)).length === events);
+    };
+    await refused('{{{', 1);
+    await refused(Buffer.from([0xff, 0xfe, 0x00]), 2);
+    await refused(JSON.stringify({ ...good, records: [{ seq: 1, at: 1, kind: 'health', body: { cpuUse: 'hot' } }] }), 3);
     await link.send(JSON.stringify(batchOf([{ seq: 2, at: 1, kind: 'health', body: health }])));
     await until(() => link.acks.length === 2);
     expect(link.acks.map((ack) => [ack.batch === good.batch, ack.result])).toEqual([

@@ -237,17 +237,22 @@ class Loops {
     return Promise.all(all).then(() => undefined);
   }
 
+  /** Waits for nobody but local clients and model processes: the net may be silent for as long as it likes. */
   async close(): Promise<void> {
+    const { fetcher, door, stats, engines, reporter, spool } = this.parts;
     this.#closing = true;
+    fetcher.close(); // A transfer under way ends now; its step is taken up again at the next start.
     for (const pace of [this.#ordersPace, this.#enrolPace, ...this.#updatePaces]) pace.wake();
     this.#health.stop();
-    await this.parts.door.close();
-    this.parts.stats.stop();
-    for (const engine of this.parts.engines.values()) await engine.stop();
+    await door.close();
+    stats.stop();
+    // Before the engines stop: an update loop that still runs could have one serve again.
     await this.#ended;
-    await this.parts.reporter.sender?.stop();
-    await this.#link?.close();
-    this.parts.spool.close();
+    await Promise.all([...engines.values()].map((engine) => engine.stop()));
+    const sent = reporter.sender?.stop();
+    await this.#link?.close(); // The sender may wait for a broker that never acknowledges.
+    await sent;
+    spool.close();
   }
 
   /** Enrols, connects, then looks for orders for ever. */

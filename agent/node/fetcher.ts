@@ -46,7 +46,7 @@ interface Source {
 
 export class HttpFetcher implements Fetcher {
   readonly #options: HttpFetcherOptions;
-  readonly #agents: { http: http.Agent; https: https.Agent };
+  readonly #reach: Reach;
   readonly #server: HttpSource;
   readonly #mirrors: readonly Source[];
   /** Mirrors that failed lately, with the (monotonic) time until which the others are asked first. */
@@ -55,11 +55,11 @@ export class HttpFetcher implements Fetcher {
   constructor(options: HttpFetcherOptions) {
     this.#options = options;
     const ca = options.ca === undefined ? {} : { ca: typeof options.ca === 'string' ? options.ca : Buffer.from(options.ca) };
-    this.#agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true, ...ca }) };
-    const reach = { agents: this.#agents, clock: options.clock, idleMs: options.idleMs ?? bounds.fetchIdleMs };
-    this.#server = new HttpSource(options.server, options.authorization, reach);
+    const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true, ...ca }) };
+    this.#reach = { agents, clock: options.clock, idleMs: options.idleMs ?? bounds.fetchIdleMs, underWay: new Set(), closed: false };
+    this.#server = new HttpSource(options.server, options.authorization, this.#reach);
     this.#mirrors = (options.mirrors ?? []).map((url) =>
-      url.startsWith('file:') ? new FolderSource(url) : new HttpSource(url, () => null, reach),
+      url.startsWith('file:') ? new FolderSource(url) : new HttpSource(url, () => null, this.#reach),
     );
   }
 
@@ -88,9 +88,12 @@ export class HttpFetcher implements Fetcher {
     return bytes.length === 0 ? null : parseJson(bytes, `the answer to ${path}`);
   }
 
+  /** Ends what is under way with a Fault, and refuses whatever is asked from now on. */
   close(): void {
-    this.#agents.http.destroy();
-    this.#agents.https.destroy();
+    this.#reach.closed = true;
+    for (const exchange of [...this.#reach.underWay]) exchange.destroy(closedFault());
+    this.#reach.agents.http.destroy();
+    this.#reach.agents.https.destroy();
   }
 
   /** The first source that has it. Faults of mirrors only mean the next one; the fleet server's answer, or fault, is the last. */
@@ -124,6 +127,7 @@ export class HttpFetcher implements Fetcher {
     let position = offset;
     try {
       for await (const chunk of body.chunks) {
+        if (this.#reach.closed) throw closedFault();
         position += chunk.length;
         if (position > bounds.releaseFileMaxBytes) {
           throw new Fault('file_length', `${source.name}${path} goes on after ${bounds.releaseFileMaxBytes} bytes`);
@@ -143,6 +147,9 @@ interface Reach {
   readonly agents: { http: http.Agent; https: https.Agent };
   readonly clock: Clock;
   readonly idleMs: number;
+  /** Requests that wait for an answer, and answers whose bodies come. */
+  readonly underWay: Set<http.ClientRequest | http.IncomingMessage>;
+  closed: boolean;
 }
 
 interface Answer {
@@ -189,6 +196,7 @@ class HttpSource implements Source {
 
   /** Resolves at the answer's head. A kept-alive connection that the other side had closed meanwhile is replaced once. */
   async request(method: string, path: string, headers: http.OutgoingHttpHeaders, body: Buffer | null): Promise<Answer> {
+    if (this.reach.closed) throw closedFault();
     const first = await this.#try(method, path, headers, body);
     const last = first === 'stale' ? await this.#try(method, path, { ...headers, connection: 'close' }, body) : first;
     if (last === 'stale') throw new Fault('server_unreachable', `${this.name} closes every connection`);
@@ -214,13 +222,18 @@ class HttpSource implements Source {
       const cancel = this.reach.clock.after(this.reach.idleMs, () => {
         request.destroy(new Fault('server_unreachable', `${url} did not answer within ${this.reach.idleMs} ms`));
       });
+      const { underWay } = this.reach;
+      underWay.add(request);
+      request.once('close', () => underWay.delete(request));
       request.once('response', (response) => {
         cancel();
+        underWay.add(response);
+        response.once('close', () => underWay.delete(response));
         resolve({ response, url, reach: this.reach });
       });
       request.on('error', (error) => {
         cancel();
-        if (request.reusedSocket && (systemCode(error) === 'ECONNRESET' || systemCode(error) === 'EPIPE'))
+        if (!this.reach.closed && request.reusedSocket && (systemCode(error) === 'ECONNRESET' || systemCode(error) === 'EPIPE'))
           return resolve('stale');
         reject(isFault(error) ? error : new Fault('server_unreachable', `${url}: ${error.message}`, { cause: error }));
       });
@@ -250,6 +263,10 @@ class FolderSource implements Source {
       throw new Fault('server_unreachable', `${this.name}${path}: ${reason(error)}`, { cause: error });
     }
   }
+}
+
+function closedFault(): Fault {
+  return new Fault('server_unreachable', 'the fetcher is closed');
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}

@@ -147,6 +147,38 @@ describe('a download', () => {
   });
 });
 
+describe('closing', () => {
+  it('ends_what_is_under_way_and_never_asks_again', async () => {
+    const { url, requests } = await site((request, response) => {
+      if (request.url === '/first') return void response.end('1');
+      if (request.url === '/body') response.writeHead(200, { 'content-length': 100 }).write('some');
+    });
+    const source = fetcher({ server: url });
+    await source.get('/first', 10); // So that the next request goes over a kept-alive connection.
+    const waiting = codeOf(source.get('/mute', 100));
+    const coming = (await source.open('/body', 0))[Symbol.asyncIterator]();
+    await coming.next();
+    const body = codeOf(coming.next());
+    await expect.poll(() => requests.length, { timeout: 50_000, interval: 5 }).toBe(3);
+    source.close();
+    expect(await waiting).toBe('server_unreachable');
+    expect(await body).toBe('server_unreachable');
+    expect(await codeOf(source.get('/mute', 100))).toBe('server_unreachable');
+    expect(requests.length).toBe(3);
+  });
+
+  it('ends_a_copy_from_a_folder_too', async () => {
+    const root = folder();
+    mkdirSync(join(root, 'repo/image/files'), { recursive: true });
+    writeFileSync(join(root, 'repo/image/files/abc'), randomBytes(3_000_000));
+    const source = fetcher({ server: 'http://127.0.0.1:1', mirrors: [pathToFileURL(root).href] });
+    const chunks = (await source.open('/repo/image/files/abc', 0))[Symbol.asyncIterator]();
+    await chunks.next();
+    source.close();
+    expect(await codeOf(chunks.next())).toBe('server_unreachable');
+  });
+});
+
 describe('a small document', () => {
   it('endless_data_is_refused_while_it_streams', async () => {
     let sent = 0;

@@ -82,3 +82,15 @@ describe('a start', () => {
     await agent.close();
   });
 });
+
+describe('a stop', () => {
+  it('while_the_server_answers_nothing_ends_and_asks_nothing_more', async () => {
+    let asked = 0;
+    const silent = await mute((socket) => socket.once('data', () => (asked += 1)));
+    const agent = await start(silent, 0);
+    await expect.poll(() => asked, { timeout: 50_000, interval: 10 }).toBe(1);
+    await agent.close();
+    await agent.running;
+    expect(asked).toBe(1);
+  });
+});

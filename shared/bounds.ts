@@ -52,9 +52,17 @@ export const bounds = {
   // The local inference API.
   requestMaxBytes: 64 * MIB,
   requestHeaderMaxBytes: 1 * MIB,
+  /** JSON is parsed on the loop that serves everybody; larger tensors come in binary form. */
+  jsonRequestMaxBytes: 4 * MIB,
   requestDeadlineMs: 5_000,
+  /** For a request to come whole, and for its answer to be taken: who is slower gives its place to others. */
+  requestTransferMs: 10_000,
+  connectionCheckMs: 1_000,
+  connectionsMaxCount: 256,
   admissionQueueMaxCount: 64,
   shadowQueueMaxCount: 4,
+  /** Comparisons wait for a moment without requests; where there never is one, this often one is made all the same. */
+  shadowWaitMaxMs: 250,
 
   // Telemetry.
   recordBodyMaxBytes: 64 * KIB,
@@ -101,5 +109,6 @@ export const bounds = {
 assert(bounds.batchMaxBytes * 2 <= bounds.mqttPayloadMaxBytes, 'a telemetry batch must fit one MQTT message after JSON escaping');
 assert(bounds.recordBodyMaxBytes <= bounds.batchMaxBytes, 'one telemetry record must fit a batch');
 assert(bounds.requestMaxBytes <= bounds.hostFrameMaxBytes, 'an admitted request must fit a frame to its model process');
+assert(bounds.jsonRequestMaxBytes <= bounds.requestMaxBytes, 'a JSON request is a request');
 assert(bounds.requestDeadlineMs <= bounds.hostRunMs, 'a request gives up before its model process is declared stuck');
 assert(bounds.manifestMaxBytes >= bounds.releaseFilesMaxCount * KIB, 'a manifest must be able to name every file it may carry');

@@ -13,7 +13,7 @@ import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
 import { Body } from './body.js';
 import type { Engine } from './engine.js';
 import { limitsWith, type Limits } from './limits.js';
-import { AnswerWriter, checkOutputs, modelMetadata, RequestReader, type EncodedAnswer } from './open-inference.js';
+import { AnswerWriter, modelMetadata, RequestReader, type EncodedAnswer } from './open-inference.js';
 
 export interface DoorOptions {
   /** By component, which is the model's name in the protocol. */
@@ -318,8 +318,9 @@ export class Door {
   ): Promise<EncodedAnswer & { release: string }> {
     const { manifest } = servingOf(model.engine.component, model);
     const call = model.reader.read(body, headerLength(header), manifest.inputs);
-    if (call.form.outputs !== undefined) checkOutputs(call.form, manifest);
-    const answer = await model.engine.infer(version === undefined ? call : { inputs: call.inputs, version });
+    const { outputs } = call.form;
+    const plain = version === undefined && outputs === undefined;
+    const answer = await model.engine.infer(plain ? call : { inputs: call.inputs, version, outputs });
     const { headerBytes, pieces } = model.writer.write(answer.release, answer.outputs, call.form);
     return { release: label(model, answer.release), headerBytes, pieces };
   }

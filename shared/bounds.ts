@@ -25,6 +25,11 @@ export const bounds = {
   // Fetching.
   fetchChunkBytes: 1 * MIB,
   fetchIdleMs: 30_000,
+  /** Per second: a source that sends less is no source, however alive it looks. */
+  fetchRateMinBytes: 1 * KIB,
+  fetchDocumentMs: 5 * 60_000,
+  /** Paths of which is remembered which mirror gave them: those of one release and its metadata, and some more. */
+  fetchGiversMaxCount: 256,
   /** Fetches of one release whose bytes do not prove, before the order is refused. */
   fetchTriesMaxCount: 3,
 

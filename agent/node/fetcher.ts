@@ -15,6 +15,7 @@ import type { Clock } from '../../shared/ports.js';
 import type { Fetcher } from '../ports.js';
 
 const MIRRORED = '/repo/image/';
+const TIMESTAMP = '/timestamp.json';
 const ERROR_BODY_MAX_BYTES = 8 * 1024;
 const MIRROR_REST_MS = 60_000;
 const ErrorBody = Type.Object({ error: Type.Optional(Type.String()), code: Type.Optional(Type.String()) });
@@ -51,12 +52,20 @@ export class HttpFetcher implements Fetcher {
   readonly #mirrors: readonly Source[];
   /** Mirrors that failed lately, with the (monotonic) time until which the others are asked first. */
   readonly #resting = new Map<Source, number>();
+  /** Which mirror gave the first bytes of a path last; the oldest are forgotten. */
+  readonly #givers = new Map<string, Source>();
 
   constructor(options: HttpFetcherOptions) {
     this.#options = options;
     const ca = options.ca === undefined ? {} : { ca: typeof options.ca === 'string' ? options.ca : Buffer.from(options.ca) };
     const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true, ...ca }) };
-    this.#reach = { agents, clock: options.clock, idleMs: options.idleMs ?? bounds.fetchIdleMs, underWay: new Set(), closed: false };
+    this.#reach = {
+      agents,
+      clock: options.clock,
+      idleMs: options.idleMs ?? bounds.fetchIdleMs,
+      underWay: new Set(),
+      closed: false,
+    };
     this.#server = new HttpSource(options.server, options.authorization, this.#reach);
     this.#mirrors = (options.mirrors ?? []).map((url) =>
       url.startsWith('file:') ? new FolderSource(url) : new HttpSource(url, () => null, this.#reach),
@@ -66,15 +75,16 @@ export class HttpFetcher implements Fetcher {
   async get(path: string, maxBytes: number): Promise<Uint8Array | null> {
     return this.#fromAny(path, async (source) => {
       const body = await source.open(path, 0);
-      return body === null ? null : gather(body, maxBytes, `${source.name}${path}`);
+      return body === null ? null : gather(body, maxBytes, `${source.name}${path}`, this.#reach);
     });
   }
 
   async open(path: string, offset: number): Promise<AsyncIterable<Uint8Array>> {
-    const body = await this.#fromAny(path, async (source) => {
+    const ask = async (source: Source): Promise<AsyncIterable<Uint8Array> | null> => {
       const found = await source.open(path, offset);
       return found === null ? null : this.#watched(source, path, offset, found);
-    });
+    };
+    const body = await this.#fromAny(path, ask, offset > 0);
     if (body === null) throw new Fault('not_found', `no source has ${path}`);
     return body;
   }
@@ -84,7 +94,7 @@ export class HttpFetcher implements Fetcher {
     const answer = await this.#server.request('POST', path, {}, Buffer.from(JSON.stringify(body)));
     const status = answer.response.statusCode ?? 0;
     if (status < 200 || status > 299) throw await refusal(answer, status, `${this.#server.name}${path}`);
-    const bytes = await gather(bodyOf(answer), maxBytes, path);
+    const bytes = await gather(bodyOf(answer), maxBytes, path, this.#reach);
     return bytes.length === 0 ? null : parseJson(bytes, `the answer to ${path}`);
   }
 
@@ -96,13 +106,23 @@ export class HttpFetcher implements Fetcher {
     this.#reach.agents.https.destroy();
   }
 
-  /** The first source that has it. Faults of mirrors only mean the next one; the fleet server's answer, or fault, is the last. */
-  async #fromAny<T>(path: string, ask: (source: Source) => Promise<T | null>): Promise<T | null> {
-    if (path.startsWith(MIRRORED)) {
+  /**
+   * The first source that has it. Faults of mirrors only mean the next one; the fleet server's answer, or fault, is the last.
+   * But for timestamp.json, which the server alone is asked for (a stale mirror would hold back every order), what stands under
+   * a name of the image tree never changes, and who has proven it does not ask again: asked anew for what a mirror gave, that
+   * mirror's bytes did not prove, and it rests.
+   */
+  async #fromAny<T>(path: string, ask: (source: Source) => Promise<T | null>, resumed = false): Promise<T | null> {
+    if (path.startsWith(MIRRORED) && !path.endsWith(TIMESTAMP)) {
+      const giver = this.#givers.get(path);
+      if (giver !== undefined && !resumed) this.#rest(giver);
       for (const mirror of this.#inOrder()) {
+        if (this.#rests(mirror) && giver === mirror) continue;
         try {
           const found = await ask(mirror);
-          if (found !== null) return found;
+          if (found === null) continue;
+          this.#gave(path, mirror);
+          return found;
         } catch (error) {
           if (!isFault(error)) throw error;
           this.#rest(mirror);
@@ -112,10 +132,19 @@ export class HttpFetcher implements Fetcher {
     return ask(this.#server);
   }
 
+  #gave(path: string, mirror: Source): void {
+    this.#givers.delete(path);
+    this.#givers.set(path, mirror);
+    const [oldest] = this.#givers.keys();
+    if (this.#givers.size > bounds.fetchGiversMaxCount && oldest !== undefined) this.#givers.delete(oldest);
+  }
+
   #inOrder(): Source[] {
-    const now = this.#options.clock.monotonic();
-    const rests = (mirror: Source): number => ((this.#resting.get(mirror) ?? 0) > now ? 1 : 0);
-    return [...this.#mirrors].sort((a, b) => rests(a) - rests(b));
+    return [...this.#mirrors].sort((a, b) => Number(this.#rests(a)) - Number(this.#rests(b)));
+  }
+
+  #rests(mirror: Source): boolean {
+    return (this.#resting.get(mirror) ?? 0) > this.#options.clock.monotonic();
   }
 
   #rest(source: Source): void {
@@ -183,10 +212,10 @@ class HttpSource implements Source {
         response.destroy();
         throw new Fault('fetch_interrupted', `${url} answered the range ${range} instead of ${offset}-`);
       case 404:
-        response.resume();
+        await errorBody(answer);
         return null;
       case 416:
-        response.resume();
+        await errorBody(answer);
         if (range === `bytes */${offset}`) return { chunks: nothing(), discard: () => {} };
         throw new Fault('fetch_interrupted', `${url} has no bytes from ${offset} on (${range})`);
       default:
@@ -283,17 +312,29 @@ function bodyOf(answer: Answer, skip = 0): Body {
   return { chunks: streamOf(answer, skip), discard: () => answer.response.destroy() };
 }
 
-/** The body's chunks after `skip` bytes. The idle clock runs only while a chunk is awaited: a slow reader is not a slow server. */
+/**
+ * The body's chunks after `skip` bytes. Time runs only while a chunk is awaited: a slow reader is not a slow server. Who sends
+ * nothing for idleMs is given up, and so is who sends, idleMs after idleMs, less than a link that is of use would carry.
+ */
 async function* streamOf({ response, url, reach }: Answer, skip: number): AsyncGenerator<Uint8Array> {
   let left = skip;
+  const window = { ms: 0, bytes: 0 };
   const chunks = response[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   try {
     for (;;) {
       const cancel = reach.clock.after(reach.idleMs, () => {
         response.destroy(new Fault('fetch_interrupted', `${url} sent nothing for ${reach.idleMs} ms`));
       });
+      const since = reach.clock.monotonic();
       const { value, done } = await chunks.next().finally(cancel);
       if (done === true) break;
+      window.ms += reach.clock.monotonic() - since;
+      window.bytes += value.length;
+      if (window.ms >= reach.idleMs) {
+        if (window.bytes < (window.ms / 1000) * bounds.fetchRateMinBytes)
+          throw new Fault('fetch_interrupted', `${url} sent ${window.bytes} bytes in ${Math.round(window.ms)} ms: too slow`);
+        window.ms = window.bytes = 0;
+      }
       const dropped = Math.min(left, value.length);
       left -= dropped;
       if (dropped < value.length) yield value.subarray(dropped);
@@ -307,9 +348,11 @@ async function* streamOf({ response, url, reach }: Answer, skip: number): AsyncG
   if (left > 0) throw new Fault('fetch_interrupted', `${url} is ${left} bytes shorter than what was had already`);
 }
 
-async function gather(body: Body, maxBytes: number, name: string): Promise<Uint8Array> {
+/** A small document, whole, within its length and time. */
+async function gather(body: Body, maxBytes: number, name: string, { clock }: Reach): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let length = 0;
+  const cancel = clock.after(bounds.fetchDocumentMs, () => body.discard()); // The reading below then ends with a Fault.
   try {
     for await (const chunk of body.chunks) {
       length += chunk.length;
@@ -319,6 +362,8 @@ async function gather(body: Body, maxBytes: number, name: string): Promise<Uint8
   } catch (error) {
     body.discard();
     throw error;
+  } finally {
+    cancel();
   }
   return new Uint8Array(Buffer.concat(pieces));
 }
@@ -347,7 +392,7 @@ function codeOf(status: number): FaultCode {
 
 async function errorBody(answer: Answer): Promise<{ error?: string; code?: string }> {
   try {
-    const value = parseJson(await gather(bodyOf(answer), ERROR_BODY_MAX_BYTES, answer.url), 'an error answer');
+    const value = parseJson(await gather(bodyOf(answer), ERROR_BODY_MAX_BYTES, answer.url, answer.reach), 'an error answer');
     return complaints(ErrorBody, value).length === 0 ? (value as { error?: string; code?: string }) : {};
   } catch (error) {
     if (isFault(error)) return {}; // Not ours, too long or cut short: the status says enough.

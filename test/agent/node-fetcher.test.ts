@@ -333,6 +333,53 @@ describe('mirrors', () => {
     expect(good.requests.length).toBe(1);
   });
 
+  it('mirror_whose_bytes_did_not_prove_is_not_asked_for_them_again', async () => {
+    const bad = await site((_request, response) => response.end('bad'));
+    const server = await site((_request, response) => response.end('good'));
+    const source = fetcher({ server: server.url, mirrors: [bad.url] });
+    const get = async (path: string) => Buffer.from((await source.get(path, 100)) ?? []).toString();
+    expect(await get('/repo/image/metadata/2.root.json')).toBe('bad');
+    expect(await get('/repo/image/metadata/2.root.json')).toBe('good');
+    expect((await whole(await source.open('/repo/image/files/x', 0))).toString()).toBe('bad');
+    expect((await whole(await source.open('/repo/image/files/x', 0))).toString()).toBe('good');
+    expect(bad.requests.length).toBe(2);
+  });
+
+  it('what_changes_under_its_name_comes_from_the_server_alone', async () => {
+    const frozen = await site((_request, response) => response.end('old'));
+    const server = await site((_request, response) => response.end('new'));
+    const source = fetcher({ server: server.url, mirrors: [frozen.url] });
+    expect(Buffer.from((await source.get('/repo/image/metadata/timestamp.json', 100)) ?? []).toString()).toBe('new');
+    expect(frozen.requests.length).toBe(0);
+  });
+
+  it('trickling_mirror_is_given_up_and_the_next_one_asked', async () => {
+    const trickling = await site((_request, response) => {
+      response.writeHead(200, { 'content-length': 100_000 });
+      const drops = setInterval(() => response.write('.'), 5);
+      response.once('close', () => clearInterval(drops));
+    });
+    const server = await site((_request, response) => response.end('good'));
+    const source = fetcher({ server: server.url, mirrors: [trickling.url], idleMs: 300 });
+    expect(Buffer.from((await source.get('/repo/image/metadata/2.root.json', 100_000)) ?? []).toString()).toBe('good');
+    expect(await codeOf(whole(await source.open('/repo/image/files/x', 0)))).toBe('fetch_interrupted');
+  });
+
+  it('endless_error_answer_is_not_read_to_its_end', async () => {
+    const endless = await site((_request, response) => {
+      response.writeHead(404);
+      const more = (): void => {
+        while (!response.destroyed && response.write(Buffer.alloc(10_000)));
+      };
+      response.on('drain', more);
+      more();
+    });
+    const server = await site((_request, response) => response.end('good'));
+    const source = fetcher({ server: server.url, mirrors: [endless.url] });
+    expect(Buffer.from((await source.get('/repo/image/metadata/2.root.json', 100)) ?? []).toString()).toBe('good');
+    await expect.poll(() => endless.requests[0]?.destroyed, { timeout: 50_000, interval: 5 }).toBe(true);
+  });
+
   it('only_the_server_may_say_that_something_does_not_exist', async () => {
     const server = await site((_request, response) => response.writeHead(404).end());
     const source = fetcher({ server: server.url, mirrors: [pathToFileURL(folder()).href] });

@@ -4,6 +4,22 @@ import { Type, type Static } from 'typebox';
 import { resolveSettings } from '../shared/config.js';
 import { Component, HardwareId } from '../shared/manifest.js';
 
+/** Parsed here as whoever uses it will parse it, and without a password, which would end in logs. */
+const Url = (pattern: string, description: string) =>
+  Type.Refine(
+    Type.String({ pattern, description }),
+    (text) => urlComplaint(text) === null,
+    (text) => urlComplaint(text) ?? '',
+  );
+
+function urlComplaint(text: string): string | null {
+  if (!URL.canParse(text)) return 'is not a URL (is its port a number up to 65535?)';
+  const url = new URL(text);
+  if (url.username !== '' || url.password !== '') return 'must not carry a user or password: the device signs for itself';
+  if (url.protocol === 'file:' && url.host !== '') return 'names a host: a folder of this device is file:///folder';
+  return null;
+}
+
 const strict = { additionalProperties: false } as const;
 const Path = Type.String({ minLength: 1, maxLength: 4000 });
 
@@ -11,12 +27,16 @@ export const AgentSettings = Type.Object(
   {
     name: Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$', description: 'what people call this device' }),
     hardware: HardwareId,
-    components: Type.Array(Component, { minItems: 1, maxItems: 16, description: 'what is updated here, e.g. ["digits"]' }),
+    components: Type.Refine(
+      Type.Array(Component, { minItems: 1, maxItems: 16, description: 'what is updated here, e.g. ["digits"]' }),
+      (names) => new Set(names).size === names.length,
+      () => 'names a component twice',
+    ),
     data_dir: Path,
     server: Type.Object(
       {
-        url: Type.String({ pattern: '^https?://[^/]+/?$', description: 'the fleet server' }),
-        mirrors: Type.Array(Type.String({ pattern: '^(https?|file)://' }), {
+        url: Url('^https?://[^/?#]+/?$', 'the fleet server'),
+        mirrors: Type.Array(Url('^(https?|file)://', 'http(s)://host or file:///folder'), {
           default: [],
           maxItems: 8,
           description: 'where release files may be fetched first',
@@ -34,9 +54,7 @@ export const AgentSettings = Type.Object(
     ),
     mqtt: Type.Object(
       {
-        url: Type.Optional(
-          Type.String({ pattern: '^mqtts?://', description: 'the broker; the fleet server says where, when left out' }),
-        ),
+        url: Type.Optional(Url('^mqtts?://', 'the broker; the fleet server says where, when left out')),
       },
       { ...strict, default: {} },
     ),

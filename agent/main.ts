@@ -15,7 +15,7 @@ import { HttpFetcher } from './node/fetcher.js';
 import { MqttLink } from './node/link.js';
 import { Orders, Pacer } from './orders.js';
 import type { Disk, Reporter } from './ports.js';
-import { Door } from './runtime/door.js';
+import { Door, type DoorAddress } from './runtime/door.js';
 import { Engine } from './runtime/engine.js';
 import { compiledChild } from './runtime/host.js';
 import { HealthCollector, InferenceStats, realSensors } from './telemetry/collect.js';
@@ -48,13 +48,26 @@ const VERSION = (JSON.parse(readFileSync(new URL('../../package.json', import.me
 
 export async function startAgent(settings: AgentSettings, world: AgentWorld): Promise<Agent> {
   const parts = await compose(settings, world);
-  const { updaters, door, log } = parts;
-  for (const updater of updaters) await updater.start();
-  const { tcp, unix } = await door.listen();
+  const { log } = parts;
+  const { tcp, unix } = await raise(parts);
   const api = [...(tcp === null ? [] : [`http://${tcp.host}:${tcp.port}`]), ...(unix === null ? [] : [`unix:${unix}`])];
   log.info({ device: parts.identity.id, api }, 'agent is up');
   const loops = new Loops(parts);
   return { device: parts.identity.id, api, running: loops.run(), close: () => loops.close() };
+}
+
+/** Serves what is installed, then listens. What is up already goes down again when the rest does not come up. */
+async function raise({ updaters, door, engines, fetcher, spool }: Parts): Promise<DoorAddress> {
+  try {
+    for (const updater of updaters) await updater.start();
+    return await door.listen();
+  } catch (error) {
+    // A model process keeps this one alive: a service manager would never see that the start failed.
+    fetcher.close();
+    await Promise.all([...engines.values()].map((engine) => engine.stop()));
+    spool.close();
+    throw error;
+  }
 }
 
 interface Parts {
@@ -224,17 +237,22 @@ class Loops {
     return Promise.all(all).then(() => undefined);
   }
 
+  /** Waits for nobody but local clients and model processes: the net may be silent for as long as it likes. */
   async close(): Promise<void> {
+    const { fetcher, door, stats, engines, reporter, spool } = this.parts;
     this.#closing = true;
+    fetcher.close(); // A transfer under way ends now; its step is taken up again at the next start.
     for (const pace of [this.#ordersPace, this.#enrolPace, ...this.#updatePaces]) pace.wake();
     this.#health.stop();
-    await this.parts.door.close();
-    this.parts.stats.stop();
-    for (const engine of this.parts.engines.values()) await engine.stop();
+    await door.close();
+    stats.stop();
+    // Before the engines stop: an update loop that still runs could have one serve again.
     await this.#ended;
-    await this.parts.reporter.sender?.stop();
-    await this.#link?.close();
-    this.parts.spool.close();
+    await Promise.all([...engines.values()].map((engine) => engine.stop()));
+    const sent = reporter.sender?.stop();
+    await this.#link?.close(); // The sender may wait for a broker that never acknowledges.
+    await sent;
+    spool.close();
   }
 
   /** Enrols, connects, then looks for orders for ever. */

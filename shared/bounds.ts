@@ -25,6 +25,11 @@ export const bounds = {
   // Fetching.
   fetchChunkBytes: 1 * MIB,
   fetchIdleMs: 30_000,
+  /** Per second: a source that sends less is no source, however alive it looks. */
+  fetchRateMinBytes: 1 * KIB,
+  fetchDocumentMs: 5 * 60_000,
+  /** Paths of which is remembered which mirror gave them: those of one release and its metadata, and some more. */
+  fetchGiversMaxCount: 256,
   /** Fetches of one release whose bytes do not prove, before the order is refused. */
   fetchTriesMaxCount: 3,
 
@@ -52,9 +57,17 @@ export const bounds = {
   // The local inference API.
   requestMaxBytes: 64 * MIB,
   requestHeaderMaxBytes: 1 * MIB,
+  /** JSON is parsed on the loop that serves everybody; larger tensors come in binary form. */
+  jsonRequestMaxBytes: 4 * MIB,
   requestDeadlineMs: 5_000,
+  /** For a request to come whole, and for its answer to be taken: who is slower gives its place to others. */
+  requestTransferMs: 10_000,
+  connectionCheckMs: 1_000,
+  connectionsMaxCount: 256,
   admissionQueueMaxCount: 64,
   shadowQueueMaxCount: 4,
+  /** Comparisons wait for a moment without requests; where there never is one, this often one is made all the same. */
+  shadowWaitMaxMs: 250,
 
   // Telemetry.
   recordBodyMaxBytes: 64 * KIB,
@@ -109,6 +122,7 @@ assert(bounds.batchMaxBytes * 2 <= bounds.mqttPayloadMaxBytes, 'a telemetry batc
 assert(bounds.ingestQueueMaxBytes >= bounds.mqttPayloadMaxBytes * 16, 'a few large messages must not fill the ingest queue');
 assert(bounds.recordBodyMaxBytes <= bounds.batchMaxBytes, 'one telemetry record must fit a batch');
 assert(bounds.requestMaxBytes <= bounds.hostFrameMaxBytes, 'an admitted request must fit a frame to its model process');
+assert(bounds.jsonRequestMaxBytes <= bounds.requestMaxBytes, 'a JSON request is a request');
 assert(bounds.requestDeadlineMs <= bounds.hostRunMs, 'a request gives up before its model process is declared stuck');
 assert(
   bounds.conductorGapMaxMs >= bounds.conductorEveryMs * 4,

@@ -58,6 +58,29 @@ describe('agent settings', () => {
     expect(complaint).toMatch(/\/api\/port/);
   });
 
+  it('component_named_twice_and_addresses_that_cannot_be_used_are_all_named', () => {
+    const complaint = complaintOf(
+      GOOD.replace('["digits"]', '["digits", "ocr", "digits"]').replace(
+        'url = "http://127.0.0.1:7300"',
+        'url = "http://127.0.0.1:73000"\nmirrors = ["http://me:secret@mirror", "file://stick/repo", "http://[::1", "file:///ok"]',
+      ),
+      { LINNET_AGENT__MQTT__URL: 'mqtt://device:secret@broker' },
+    );
+    expect(complaint).toMatch(/\/components: names a component twice/);
+    expect(complaint).toMatch(/\/server\/url: is not a URL/);
+    expect(complaint).toMatch(/\/server\/mirrors\/0: must not carry a user/);
+    expect(complaint).toMatch(/\/server\/mirrors\/1: names a host/);
+    expect(complaint).toMatch(/\/server\/mirrors\/2: is not a URL/);
+    expect(complaint).not.toMatch(/mirrors\/3/);
+    expect(complaint).toMatch(/\/mqtt\/url: must not carry a user/);
+    expect(complaint).not.toMatch(/secret/);
+  });
+
+  it('usual_addresses_are_taken', () => {
+    const usual = GOOD.replace('[trust]', 'mirrors = ["file:///media/stick", "https://mirror:8443/linnet"]\n[trust]');
+    expect(agentSettings(usual, { LINNET_AGENT__MQTT__URL: 'mqtts://[::1]:8883' }).mqtt.url).toBe('mqtts://[::1]:8883');
+  });
+
   it('missing_keys_are_named', () => {
     expect(complaintOf('name = "x"')).toMatch(/missing hardware.*components.*data_dir.*server.*trust/s);
   });

@@ -15,6 +15,7 @@ import type { Clock } from '../../shared/ports.js';
 import type { Fetcher } from '../ports.js';
 
 const MIRRORED = '/repo/image/';
+const TIMESTAMP = '/timestamp.json';
 const ERROR_BODY_MAX_BYTES = 8 * 1024;
 const MIRROR_REST_MS = 60_000;
 const ErrorBody = Type.Object({ error: Type.Optional(Type.String()), code: Type.Optional(Type.String()) });
@@ -46,35 +47,44 @@ interface Source {
 
 export class HttpFetcher implements Fetcher {
   readonly #options: HttpFetcherOptions;
-  readonly #agents: { http: http.Agent; https: https.Agent };
+  readonly #reach: Reach;
   readonly #server: HttpSource;
   readonly #mirrors: readonly Source[];
   /** Mirrors that failed lately, with the (monotonic) time until which the others are asked first. */
   readonly #resting = new Map<Source, number>();
+  /** Which mirror gave the first bytes of a path last; the oldest are forgotten. */
+  readonly #givers = new Map<string, Source>();
 
   constructor(options: HttpFetcherOptions) {
     this.#options = options;
     const ca = options.ca === undefined ? {} : { ca: typeof options.ca === 'string' ? options.ca : Buffer.from(options.ca) };
-    this.#agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true, ...ca }) };
-    const reach = { agents: this.#agents, clock: options.clock, idleMs: options.idleMs ?? bounds.fetchIdleMs };
-    this.#server = new HttpSource(options.server, options.authorization, reach);
+    const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true, ...ca }) };
+    this.#reach = {
+      agents,
+      clock: options.clock,
+      idleMs: options.idleMs ?? bounds.fetchIdleMs,
+      underWay: new Set(),
+      closed: false,
+    };
+    this.#server = new HttpSource(options.server, options.authorization, this.#reach);
     this.#mirrors = (options.mirrors ?? []).map((url) =>
-      url.startsWith('file:') ? new FolderSource(url) : new HttpSource(url, () => null, reach),
+      url.startsWith('file:') ? new FolderSource(url) : new HttpSource(url, () => null, this.#reach),
     );
   }
 
   async get(path: string, maxBytes: number): Promise<Uint8Array | null> {
     return this.#fromAny(path, async (source) => {
       const body = await source.open(path, 0);
-      return body === null ? null : gather(body, maxBytes, `${source.name}${path}`);
+      return body === null ? null : gather(body, maxBytes, `${source.name}${path}`, this.#reach);
     });
   }
 
   async open(path: string, offset: number): Promise<AsyncIterable<Uint8Array>> {
-    const body = await this.#fromAny(path, async (source) => {
+    const ask = async (source: Source): Promise<AsyncIterable<Uint8Array> | null> => {
       const found = await source.open(path, offset);
       return found === null ? null : this.#watched(source, path, offset, found);
-    });
+    };
+    const body = await this.#fromAny(path, ask, offset > 0);
     if (body === null) throw new Fault('not_found', `no source has ${path}`);
     return body;
   }
@@ -84,22 +94,35 @@ export class HttpFetcher implements Fetcher {
     const answer = await this.#server.request('POST', path, {}, Buffer.from(JSON.stringify(body)));
     const status = answer.response.statusCode ?? 0;
     if (status < 200 || status > 299) throw await refusal(answer, status, `${this.#server.name}${path}`);
-    const bytes = await gather(bodyOf(answer), maxBytes, path);
+    const bytes = await gather(bodyOf(answer), maxBytes, path, this.#reach);
     return bytes.length === 0 ? null : parseJson(bytes, `the answer to ${path}`);
   }
 
+  /** Ends what is under way with a Fault, and refuses whatever is asked from now on. */
   close(): void {
-    this.#agents.http.destroy();
-    this.#agents.https.destroy();
+    this.#reach.closed = true;
+    for (const exchange of [...this.#reach.underWay]) exchange.destroy(closedFault());
+    this.#reach.agents.http.destroy();
+    this.#reach.agents.https.destroy();
   }
 
-  /** The first source that has it. Faults of mirrors only mean the next one; the fleet server's answer, or fault, is the last. */
-  async #fromAny<T>(path: string, ask: (source: Source) => Promise<T | null>): Promise<T | null> {
-    if (path.startsWith(MIRRORED)) {
+  /**
+   * The first source that has it. Faults of mirrors only mean the next one; the fleet server's answer, or fault, is the last.
+   * But for timestamp.json, which the server alone is asked for (a stale mirror would hold back every order), what stands under
+   * a name of the image tree never changes, and who has proven it does not ask again: asked anew for what a mirror gave, that
+   * mirror's bytes did not prove, and it rests.
+   */
+  async #fromAny<T>(path: string, ask: (source: Source) => Promise<T | null>, resumed = false): Promise<T | null> {
+    if (path.startsWith(MIRRORED) && !path.endsWith(TIMESTAMP)) {
+      const giver = this.#givers.get(path);
+      if (giver !== undefined && !resumed) this.#rest(giver);
       for (const mirror of this.#inOrder()) {
+        if (this.#rests(mirror) && giver === mirror) continue;
         try {
           const found = await ask(mirror);
-          if (found !== null) return found;
+          if (found === null) continue;
+          this.#gave(path, mirror);
+          return found;
         } catch (error) {
           if (!isFault(error)) throw error;
           this.#rest(mirror);
@@ -109,10 +132,19 @@ export class HttpFetcher implements Fetcher {
     return ask(this.#server);
   }
 
+  #gave(path: string, mirror: Source): void {
+    this.#givers.delete(path);
+    this.#givers.set(path, mirror);
+    const [oldest] = this.#givers.keys();
+    if (this.#givers.size > bounds.fetchGiversMaxCount && oldest !== undefined) this.#givers.delete(oldest);
+  }
+
   #inOrder(): Source[] {
-    const now = this.#options.clock.monotonic();
-    const rests = (mirror: Source): number => ((this.#resting.get(mirror) ?? 0) > now ? 1 : 0);
-    return [...this.#mirrors].sort((a, b) => rests(a) - rests(b));
+    return [...this.#mirrors].sort((a, b) => Number(this.#rests(a)) - Number(this.#rests(b)));
+  }
+
+  #rests(mirror: Source): boolean {
+    return (this.#resting.get(mirror) ?? 0) > this.#options.clock.monotonic();
   }
 
   #rest(source: Source): void {
@@ -124,6 +156,7 @@ export class HttpFetcher implements Fetcher {
     let position = offset;
     try {
       for await (const chunk of body.chunks) {
+        if (this.#reach.closed) throw closedFault();
         position += chunk.length;
         if (position > bounds.releaseFileMaxBytes) {
           throw new Fault('file_length', `${source.name}${path} goes on after ${bounds.releaseFileMaxBytes} bytes`);
@@ -143,6 +176,9 @@ interface Reach {
   readonly agents: { http: http.Agent; https: https.Agent };
   readonly clock: Clock;
   readonly idleMs: number;
+  /** Requests that wait for an answer, and answers whose bodies come. */
+  readonly underWay: Set<http.ClientRequest | http.IncomingMessage>;
+  closed: boolean;
 }
 
 interface Answer {
@@ -176,10 +212,10 @@ class HttpSource implements Source {
         response.destroy();
         throw new Fault('fetch_interrupted', `${url} answered the range ${range} instead of ${offset}-`);
       case 404:
-        response.resume();
+        await errorBody(answer);
         return null;
       case 416:
-        response.resume();
+        await errorBody(answer);
         if (range === `bytes */${offset}`) return { chunks: nothing(), discard: () => {} };
         throw new Fault('fetch_interrupted', `${url} has no bytes from ${offset} on (${range})`);
       default:
@@ -189,6 +225,7 @@ class HttpSource implements Source {
 
   /** Resolves at the answer's head. A kept-alive connection that the other side had closed meanwhile is replaced once. */
   async request(method: string, path: string, headers: http.OutgoingHttpHeaders, body: Buffer | null): Promise<Answer> {
+    if (this.reach.closed) throw closedFault();
     const first = await this.#try(method, path, headers, body);
     const last = first === 'stale' ? await this.#try(method, path, { ...headers, connection: 'close' }, body) : first;
     if (last === 'stale') throw new Fault('server_unreachable', `${this.name} closes every connection`);
@@ -214,13 +251,18 @@ class HttpSource implements Source {
       const cancel = this.reach.clock.after(this.reach.idleMs, () => {
         request.destroy(new Fault('server_unreachable', `${url} did not answer within ${this.reach.idleMs} ms`));
       });
+      const { underWay } = this.reach;
+      underWay.add(request);
+      request.once('close', () => underWay.delete(request));
       request.once('response', (response) => {
         cancel();
+        underWay.add(response);
+        response.once('close', () => underWay.delete(response));
         resolve({ response, url, reach: this.reach });
       });
       request.on('error', (error) => {
         cancel();
-        if (request.reusedSocket && (systemCode(error) === 'ECONNRESET' || systemCode(error) === 'EPIPE'))
+        if (!this.reach.closed && request.reusedSocket && (systemCode(error) === 'ECONNRESET' || systemCode(error) === 'EPIPE'))
           return resolve('stale');
         reject(isFault(error) ? error : new Fault('server_unreachable', `${url}: ${error.message}`, { cause: error }));
       });
@@ -252,6 +294,10 @@ class FolderSource implements Source {
   }
 }
 
+function closedFault(): Fault {
+  return new Fault('server_unreachable', 'the fetcher is closed');
+}
+
 async function* nothing(): AsyncGenerator<Uint8Array> {}
 
 async function* faulted(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
@@ -266,17 +312,29 @@ function bodyOf(answer: Answer, skip = 0): Body {
   return { chunks: streamOf(answer, skip), discard: () => answer.response.destroy() };
 }
 
-/** The body's chunks after `skip` bytes. The idle clock runs only while a chunk is awaited: a slow reader is not a slow server. */
+/**
+ * The body's chunks after `skip` bytes. Time runs only while a chunk is awaited: a slow reader is not a slow server. Who sends
+ * nothing for idleMs is given up, and so is who sends, idleMs after idleMs, less than a link that is of use would carry.
+ */
 async function* streamOf({ response, url, reach }: Answer, skip: number): AsyncGenerator<Uint8Array> {
   let left = skip;
+  const window = { ms: 0, bytes: 0 };
   const chunks = response[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   try {
     for (;;) {
       const cancel = reach.clock.after(reach.idleMs, () => {
         response.destroy(new Fault('fetch_interrupted', `${url} sent nothing for ${reach.idleMs} ms`));
       });
+      const since = reach.clock.monotonic();
       const { value, done } = await chunks.next().finally(cancel);
       if (done === true) break;
+      window.ms += reach.clock.monotonic() - since;
+      window.bytes += value.length;
+      if (window.ms >= reach.idleMs) {
+        if (window.bytes < (window.ms / 1000) * bounds.fetchRateMinBytes)
+          throw new Fault('fetch_interrupted', `${url} sent ${window.bytes} bytes in ${Math.round(window.ms)} ms: too slow`);
+        window.ms = window.bytes = 0;
+      }
       const dropped = Math.min(left, value.length);
       left -= dropped;
       if (dropped < value.length) yield value.subarray(dropped);
@@ -290,9 +348,11 @@ async function* streamOf({ response, url, reach }: Answer, skip: number): AsyncG
   if (left > 0) throw new Fault('fetch_interrupted', `${url} is ${left} bytes shorter than what was had already`);
 }
 
-async function gather(body: Body, maxBytes: number, name: string): Promise<Uint8Array> {
+/** A small document, whole, within its length and time. */
+async function gather(body: Body, maxBytes: number, name: string, { clock }: Reach): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let length = 0;
+  const cancel = clock.after(bounds.fetchDocumentMs, () => body.discard()); // The reading below then ends with a Fault.
   try {
     for await (const chunk of body.chunks) {
       length += chunk.length;
@@ -302,6 +362,8 @@ async function gather(body: Body, maxBytes: number, name: string): Promise<Uint8
   } catch (error) {
     body.discard();
     throw error;
+  } finally {
+    cancel();
   }
   return new Uint8Array(Buffer.concat(pieces));
 }
@@ -330,7 +392,7 @@ function codeOf(status: number): FaultCode {
 
 async function errorBody(answer: Answer): Promise<{ error?: string; code?: string }> {
   try {
-    const value = parseJson(await gather(bodyOf(answer), ERROR_BODY_MAX_BYTES, answer.url), 'an error answer');
+    const value = parseJson(await gather(bodyOf(answer), ERROR_BODY_MAX_BYTES, answer.url, answer.reach), 'an error answer');
     return complaints(ErrorBody, value).length === 0 ? (value as { error?: string; code?: string }) : {};
   } catch (error) {
     if (isFault(error)) return {}; // Not ours, too long or cut short: the status says enough.

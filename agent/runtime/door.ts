@@ -1,6 +1,6 @@
 // The local inference API: Open Inference Protocol v2 over HTTP, on loopback TCP and/or a unix socket, on bare node:http because
-// latency and memory are budgeted here. Promises: bodies are bounded while they stream, one by one and all together; every
-// refusal is {"error", "code"} with the status of the fault registry; every answer names the release that made it, in
+// latency and memory are budgeted here. Promises: bodies are bounded while they stream, one by one and all together, and
+// so is the time that a client may take to send one or to take its answer; every refusal is {"error", "code"} with the status of the fault registry; every answer names the release that made it, in
 // `Linnet-Release: component@version#digest` and in the body; closing loses no request that was received. What a request means
 // is open-inference.ts, what becomes of it is engine.ts.
 import assert from 'node:assert/strict';
@@ -13,7 +13,7 @@ import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
 import { Body } from './body.js';
 import type { Engine } from './engine.js';
 import { limitsWith, type Limits } from './limits.js';
-import { AnswerWriter, checkOutputs, modelMetadata, RequestReader, type EncodedAnswer } from './open-inference.js';
+import { AnswerWriter, modelMetadata, RequestReader, type EncodedAnswer } from './open-inference.js';
 
 export interface DoorOptions {
   /** By component, which is the model's name in the protocol. */
@@ -42,6 +42,12 @@ interface Model {
   label: { release: ReleaseRef; text: string } | null;
 }
 
+interface BodyBound {
+  readonly bytes: number;
+  /** What a refused client can do instead. */
+  readonly words: string;
+}
+
 const HEADER_LENGTH = 'inference-header-content-length';
 const HEADER_LENGTH_OUT = 'Inference-Header-Content-Length';
 /** sun_path of unix(7) holds 108 bytes with its terminator. */
@@ -57,6 +63,8 @@ export class Door {
   readonly #models = new Map<string, Model>();
   /** The usual requests, found without parsing their path. */
   readonly #inferPaths = new Map<string, Model>();
+  readonly #binaryBound: BodyBound;
+  readonly #jsonBound: BodyBound;
   #servers: Server[] = [];
   #bufferedBytes = 0;
   #closing = false;
@@ -65,6 +73,12 @@ export class Door {
     assert(options.tcp !== undefined || options.unix !== undefined, 'a door listens somewhere');
     this.#options = options;
     this.#limits = limitsWith(options.limits);
+    const { requestMaxBytes, jsonRequestMaxBytes } = this.#limits;
+    this.#binaryBound = { bytes: requestMaxBytes, words: '' };
+    this.#jsonBound = {
+      bytes: Math.min(jsonRequestMaxBytes, requestMaxBytes),
+      words: ` of JSON; binary tensors (${HEADER_LENGTH_OUT}) may have ${requestMaxBytes}`,
+    };
     for (const [name, engine] of options.engines) {
       const model: Model = {
         engine,
@@ -108,8 +122,17 @@ export class Door {
   }
 
   #server(): Server {
-    const server = createServer({ noDelay: true, keepAlive: true }, (request, response) => this.#handle(request, response));
-    server.keepAliveTimeout = IDLE_MS;
+    const { requestTransferMs, connectionCheckMs, connectionsMaxCount } = this.#limits;
+    const patience = {
+      requestTimeout: requestTransferMs,
+      headersTimeout: requestTransferMs,
+      connectionsCheckingInterval: connectionCheckMs,
+      keepAliveTimeout: IDLE_MS,
+    };
+    const server = createServer({ noDelay: true, keepAlive: true, ...patience }, (request, response) =>
+      this.#handle(request, response),
+    );
+    server.maxConnections = connectionsMaxCount;
     this.#servers.push(server);
     return server;
   }
@@ -210,10 +233,11 @@ export class Door {
   /** Gathers the body within its bounds, then infers. */
   #receive(request: IncomingMessage, response: ServerResponse, model: Model, version: string | undefined): void {
     const { requestMaxBytes } = this.#limits;
+    const bound = request.headers[HEADER_LENGTH] === undefined ? this.#jsonBound : this.#binaryBound;
     const announced = request.headers['content-length'];
     const size = announced === undefined ? -1 : Number(announced);
-    if (size > requestMaxBytes) {
-      this.#tooLarge(response, `${size} bytes announced`);
+    if (size > bound.bytes) {
+      this.#tooLarge(response, `${size} bytes announced`, bound);
       return;
     }
     const body = new Body(size, Number(request.headers[HEADER_LENGTH] ?? 0));
@@ -224,9 +248,9 @@ export class Door {
     };
     request.on('data', (chunk: Buffer) => {
       if (!open) return;
-      if (body.length + chunk.length > requestMaxBytes) {
+      if (body.length + chunk.length > bound.bytes) {
         release();
-        this.#tooLarge(response, 'more than that came');
+        this.#tooLarge(response, 'more than that came', bound);
         return;
       }
       if (this.#bufferedBytes + chunk.length > BODIES_AT_ONCE * requestMaxBytes) {
@@ -273,9 +297,17 @@ export class Door {
       for (const piece of pieces) response.write(piece);
       response.end();
       response.uncork();
+      this.#untilTaken(response);
     } catch (error) {
       this.#fail(response, error);
     }
+  }
+
+  /** A client that does not take its answer is cut off. The usual answer, which the kernel takes whole, costs no timer. */
+  #untilTaken(response: ServerResponse): void {
+    if (response.writableLength === 0) return;
+    const cancel = this.#options.clock.after(this.#limits.requestTransferMs, () => response.destroy());
+    response.once('close', cancel);
   }
 
   async #run(
@@ -286,16 +318,17 @@ export class Door {
   ): Promise<EncodedAnswer & { release: string }> {
     const { manifest } = servingOf(model.engine.component, model);
     const call = model.reader.read(body, headerLength(header), manifest.inputs);
-    if (call.form.outputs !== undefined) checkOutputs(call.form, manifest);
-    const answer = await model.engine.infer(version === undefined ? call : { inputs: call.inputs, version });
+    const { outputs } = call.form;
+    const plain = version === undefined && outputs === undefined;
+    const answer = await model.engine.infer(plain ? call : { inputs: call.inputs, version, outputs });
     const { headerBytes, pieces } = model.writer.write(answer.release, answer.outputs, call.form);
     return { release: label(model, answer.release), headerBytes, pieces };
   }
 
   // --- refusals ---
 
-  #tooLarge(response: ServerResponse, given: string): void {
-    this.#fail(response, new Fault('request_too_large', `${given}, the bound is ${this.#limits.requestMaxBytes} bytes`), true);
+  #tooLarge(response: ServerResponse, given: string, { bytes, words }: BodyBound): void {
+    this.#fail(response, new Fault('request_too_large', `${given}, the bound is ${bytes} bytes${words}`), true);
   }
 
   /** `cut`: the rest of the request is not read, so the connection cannot be used again. */

@@ -5,7 +5,7 @@
 // still runs as shadow takes no start. Which release serves is the update machine's word (serve); nothing here decides it.
 // What counts as failed, for the trial: a request that the serving release should have answered and did not (process died or
 // hung, non-finite answer, deadline missed, the model itself refused guarded tensors). Refusals by the guard and by a full
-// queue are the client's.
+// queue, and a turn that did not come in time while others had theirs, are the traffic's.
 import assert from 'node:assert/strict';
 import { Fault, isFault, reason } from '../../shared/faults.js';
 import type { Manifest } from '../../shared/manifest.js';
@@ -14,7 +14,7 @@ import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
 import type { Installed, Measured, ModelRuntime, ProbeReport } from '../ports.js';
 import { classify, type Classified } from './classify.js';
 import { Generation } from './generation.js';
-import { firstNonFinite, guard } from './guard.js';
+import { checkOutputs, firstNonFinite, guard } from './guard.js';
 import type { HostMemory, HostOptions } from './host.js';
 import { limitsWith, type Limits } from './limits.js';
 import { probeRelease } from './probe.js';
@@ -52,7 +52,9 @@ export interface EngineOptions {
 export interface InferRequest {
   readonly inputs: readonly Tensor[];
   /** Only this version may answer; Fault `model_unknown` otherwise. */
-  readonly version?: string;
+  readonly version?: string | undefined;
+  /** Outputs that the answer must have; Fault `request_tensor` when the model does not give them. */
+  readonly outputs?: readonly { readonly name: string }[] | undefined;
 }
 
 export interface InferAnswer {
@@ -62,9 +64,11 @@ export interface InferAnswer {
 
 interface Job {
   inputs: readonly Tensor[];
-  readonly version: string | undefined;
+  readonly wanted: InferRequest;
   /** The generation whose manifest the inputs were checked against. */
   guardedFor: Generation;
+  /** The generation that ran it last: what becomes of the request is that one's, whatever serves by then. */
+  ranOn: Generation | null;
   readonly admittedAt: number;
   readonly deadlineAt: number;
   attempts: number;
@@ -86,6 +90,8 @@ export class Engine implements ModelRuntime {
   #queue: Job[] = [];
   #running = new Set<Job>();
   #alarm: { cancel: Cancel; at: number } | null = null;
+  /** When the serving release last answered anything, or began to serve (monotonic). */
+  #answeredAt = 0;
   /** serve() and stop() one after another. */
   #turn: Promise<void> = Promise.resolve();
   #retiring = new Set<Promise<void>>();
@@ -131,7 +137,7 @@ export class Engine implements ModelRuntime {
       return Promise.reject(new Fault('model_not_ready', `no release of ${this.component} is loaded yet`));
     let inputs: readonly Tensor[];
     try {
-      this.#checkVersion(generation, request.version);
+      this.#checkWanted(generation, request);
       if (this.#queue.length >= this.#limits.admissionQueueMaxCount) {
         throw new Fault('busy', `${this.#queue.length} requests of ${this.component} are waiting, which is the bound`);
       }
@@ -143,8 +149,9 @@ export class Engine implements ModelRuntime {
     return new Promise((resolve, reject) => {
       const job: Job = {
         inputs,
-        version: request.version,
+        wanted: request,
         guardedFor: generation,
+        ranOn: null,
         admittedAt: now,
         deadlineAt: now + Math.min(deadlineMs, this.#limits.requestDeadlineMs),
         attempts: 0,
@@ -158,9 +165,10 @@ export class Engine implements ModelRuntime {
     });
   }
 
-  #checkVersion(generation: Generation, version: string | undefined): void {
-    if (version === undefined || version === generation.ref.version) return;
-    throw new Fault('model_unknown', `${this.component} version ${version} is not served here; ${generation.ref.version} is`);
+  #checkWanted(generation: Generation, { version, outputs }: InferRequest): void {
+    if (version !== undefined && version !== generation.ref.version)
+      throw new Fault('model_unknown', `${this.component} version ${version} is not served here; ${generation.ref.version} is`);
+    if (outputs !== undefined) checkOutputs(generation.installed.release.manifest.outputs, outputs);
   }
 
   /** Hands the next request to the serving process, if that is free. */
@@ -177,7 +185,7 @@ export class Engine implements ModelRuntime {
   #fits(job: Job, generation: Generation): boolean {
     if (job.guardedFor === generation) return true;
     try {
-      this.#checkVersion(generation, job.version);
+      this.#checkWanted(generation, job.wanted);
       job.inputs = guard(generation.installed.release.manifest.inputs, job.inputs, this.#limits.requestMaxBytes);
       job.guardedFor = generation;
       return true;
@@ -191,18 +199,23 @@ export class Engine implements ModelRuntime {
   async #execute(job: Job, generation: Generation): Promise<void> {
     this.#running.add(job);
     job.attempts += 1;
+    job.ranOn = generation;
     let outputs: Tensor[];
     try {
       outputs = await generation.run(job.inputs);
     } catch (error) {
       this.#running.delete(job);
       this.#runFailed(job, generation, error);
-      this.#pump();
-      this.#checkIdle();
+      this.#ran();
       return;
     }
     this.#running.delete(job);
+    this.#heardFrom(generation);
     this.#answer(job, generation, outputs);
+    this.#ran();
+  }
+
+  #ran(): void {
     this.#pump();
     this.#checkIdle();
     // After the microtasks in which the door writes the answer, so that the comparison never comes first.
@@ -211,9 +224,14 @@ export class Engine implements ModelRuntime {
 
   #runFailed(job: Job, generation: Generation, error: unknown): void {
     if (!isFault(error)) throw error;
+    if (error.code !== 'host_died') this.#heardFrom(generation);
     if (job.done) return;
     if (error.code === 'host_died' && job.attempts < TRIES && this.#serving !== null) this.#queue.unshift(job);
     else this.#refuse(job, generation, error, 'failed');
+  }
+
+  #heardFrom(generation: Generation): void {
+    if (generation === this.#serving) this.#answeredAt = this.#options.clock.monotonic();
   }
 
   #answer(job: Job, generation: Generation, outputs: readonly Tensor[]): void {
@@ -276,17 +294,26 @@ export class Engine implements ModelRuntime {
     }
     this.#queue = this.#queue.filter((job) => !job.done);
     this.#checkIdle();
+    this.#trial?.pump();
     if (earliest < Infinity) this.#arm(earliest);
   }
 
   #expire(job: Job): void {
-    const generation = this.#serving ?? job.guardedFor;
     const waited = `${Math.round(this.#options.clock.monotonic() - job.admittedAt)} ms`;
-    const fault =
-      job.attempts > 0 && !this.#running.has(job)
-        ? new Fault('host_died', `the model process died during this request and was not back within ${waited}`)
-        : new Fault('deadline', `not answered within ${waited}${this.#running.has(job) ? ': the model is still computing' : ''}`);
-    this.#refuse(job, generation, fault, 'failed');
+    const running = this.#running.has(job);
+    if (job.ranOn === null) {
+      const generation = this.#serving ?? job.guardedFor;
+      // It never had its turn. With a process that answers others meanwhile, that is too much traffic and no fault of the release.
+      if (this.#answeredAt > job.admittedAt) {
+        const crowd = new Fault('busy', `waited ${waited} behind other requests of ${this.component} without having its turn`);
+        this.#refuse(job, generation, crowd, 'refused');
+      } else this.#refuse(job, generation, new Fault('deadline', `not answered within ${waited}`), 'failed');
+      return;
+    }
+    const fault = running
+      ? new Fault('deadline', `not answered within ${waited}: the model is still computing`)
+      : new Fault('host_died', `the model process died during this request and was not back within ${waited}`);
+    this.#refuse(job, job.ranOn, fault, 'failed');
   }
 
   // --- what serves ---
@@ -327,11 +354,13 @@ export class Engine implements ModelRuntime {
   #flip(next: Generation): void {
     this.#trial?.attach(null);
     this.#serving = next;
+    this.#answeredAt = this.#options.clock.monotonic();
     this.#trial = new Trial(next.installed.release, {
       clock: this.#options.clock,
       random: this.#options.random,
       limits: this.#limits,
       shadowSample: this.#options.shadowSample ?? 1,
+      idle: () => this.waiting === 0,
       onCompared: () => this.#pump(),
     });
     this.#hosts.log.info({ release: next.ref, pid: next.pid }, 'serving');

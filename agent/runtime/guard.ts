@@ -115,3 +115,14 @@ export function firstNonFinite(tensor: Tensor): number {
   if (tensor.datatype !== 'FP32' && tensor.datatype !== 'FP64') return -1;
   return firstOutside(elementsOf(tensor) as Float32Array | Float64Array, -Number.MAX_VALUE, Number.MAX_VALUE);
 }
+
+/** Refuses outputs that the model does not give, before anything runs. Fault `request_tensor`. */
+export function checkOutputs(specs: readonly TensorSpec[], wanted: readonly { readonly name: string }[]): void {
+  for (const { name } of wanted) {
+    if (!specs.some((output) => output.name === name))
+      throw new Fault(
+        'request_tensor',
+        `unknown output ${name}; the model gives ${specs.map((output) => output.name).join(', ')}`,
+      );
+  }
+}

@@ -3,10 +3,11 @@
 // flight when the process goes gets Fault `host_died`; nothing of the supervisor's environment reaches the process, whose HOME
 // is a private empty folder; it cannot outlive the supervisor (its sockets end). Restarting is the caller's (generation.ts).
 import assert from 'node:assert/strict';
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { Fault, reason } from '../../shared/faults.js';
 import { fileOf } from '../../shared/manifest.js';
@@ -215,7 +216,7 @@ export class ModelHost {
       childPath,
       String(limits.hostFrameMaxBytes),
     ];
-    const child = spawn(command, args, {
+    const child = this.#try(command, args, {
       cwd: home,
       // Freed memory goes back to the system at once instead of staying in the allocator's arenas (measured: -25 MB).
       env: {
@@ -248,15 +249,27 @@ export class ModelHost {
         resolve();
       });
     });
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => this.#hear(text));
-    this.#socket = child.stdio[3] as Socket;
+    // Without file descriptors for its pipes there is no stdio at all, whatever its type says (node: lib/internal/child_process.js).
+    const [, , stderr, socket] = (child.stdio as ChildProcess['stdio'] | undefined) ?? [];
+    if (socket === undefined) throw new Fault('host_start', 'cannot open the pipes of a model process: too many open files');
+    (stderr as Readable).setEncoding('utf8').on('data', (text: string) => this.#hear(text));
+    this.#socket = socket as Socket;
     const decoder = new FrameDecoder(limits.hostFrameMaxBytes, (frame) => this.#receive(frame));
     this.#socket.on('data', (chunk: Buffer) => this.#decode(decoder, chunk));
     // What ends the socket ends the process: `exit` tells the rest. A process that closed its end by itself is of no use.
     this.#socket.on('error', (error) =>
       this.#options.log.debug({ model: this.#name, why: reason(error) }, 'socket to a model process failed'),
     );
-    this.#socket.on('close', () => void child.kill('SIGKILL'));
+    this.#socket.on('close', () => this.#kill(null));
+  }
+
+  /** What the system refuses at once (no memory, no more processes) is as much a failed start as what it refuses later. */
+  #try(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
+    try {
+      return spawn(command, args, options);
+    } catch (error) {
+      throw new Fault('host_start', `cannot start a model process: ${reason(error)}`, { cause: error });
+    }
   }
 
   #decode(decoder: FrameDecoder, chunk: Buffer): void {
@@ -276,8 +289,10 @@ export class ModelHost {
     if (pending === null) return;
     if (kindOf(frame) === FrameKind.answer) {
       if (idOf(frame) !== pending.id) return;
+      // Decoded while the request still counts as pending: bytes that do not decode end the process, and the request with it.
+      const outputs = decodeTensors(frame, this.#installed.release.manifest.outputs);
       this.#settle();
-      pending.resolve(decodeTensors(frame, this.#installed.release.manifest.outputs));
+      pending.resolve(outputs);
       return;
     }
     const report = decodeControl(frame) as HostReport;
@@ -335,7 +350,8 @@ export class ModelHost {
 
   /** SIGKILL; what waits is rejected now, not when the kernel has reaped the process. */
   #kill(fault: Fault | null): void {
-    this.#child?.kill('SIGKILL');
+    // A child without a pid was never born: signalling it could reach this process's own group.
+    if (this.#child?.pid !== undefined) this.#child.kill('SIGKILL');
     if (fault !== null) this.#gone(fault);
   }
 

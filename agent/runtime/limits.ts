@@ -11,9 +11,14 @@ type Named =
   | 'hostRestartBackoffMaxMs'
   | 'requestMaxBytes'
   | 'requestHeaderMaxBytes'
+  | 'jsonRequestMaxBytes'
   | 'requestDeadlineMs'
+  | 'requestTransferMs'
+  | 'connectionCheckMs'
+  | 'connectionsMaxCount'
   | 'admissionQueueMaxCount'
   | 'shadowQueueMaxCount'
+  | 'shadowWaitMaxMs'
   | 'probesFileMaxBytes';
 
 export type Limits = { readonly [K in Named]: number };

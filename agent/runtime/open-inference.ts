@@ -144,18 +144,6 @@ function formOf(header: InferHeader): AnswerForm {
   return { id: header.id, binary, outputs: outputs === undefined || outputs.length === 0 ? undefined : outputs };
 }
 
-/** Refuses outputs that the model does not give, before anything runs. Fault `request_tensor`. */
-export function checkOutputs(form: AnswerForm, manifest: Manifest): void {
-  for (const { name } of form.outputs ?? []) {
-    if (!manifest.outputs.some((output) => output.name === name)) {
-      throw new Fault(
-        'request_tensor',
-        `unknown output ${name}; the model gives ${manifest.outputs.map((output) => output.name).join(', ')}`,
-      );
-    }
-  }
-}
-
 export interface EncodedAnswer {
   /** Length of the JSON part when binary tensors follow it; null for plain JSON. */
   readonly headerBytes: number | null;

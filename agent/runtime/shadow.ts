@@ -1,6 +1,7 @@
 // The trial's measuring: what the release that serves answered, and, on a sample of the same live inputs, what the release it
-// replaced would have answered. Promises never to delay an answer: a pair is offered after its answer went out, waits in a
-// queue bounded by count and bytes, and is dropped when that is full. Every row of a batch counts. Judging is shared/trial.ts.
+// replaced would have answered. A pair is offered after its answer went out, waits in a queue bounded by count
+// and bytes for a moment without requests, and is dropped when that is full; so no answer waits for it, except that on a device
+// that is never idle one comparison is made each shadowWaitMaxMs, because a trial without evidence could not end well. Every row of a batch counts. Judging is shared/trial.ts.
 // Without a classifier two answers agree when every element is within the release's own probe tolerance.
 import type { Clock, Random } from '../../shared/ports.js';
 import type { Release } from '../../shared/manifest.js';
@@ -26,6 +27,8 @@ export interface TrialOptions {
   readonly limits: Limits;
   /** Share of live requests that are compared. */
   readonly shadowSample: number;
+  /** True while no request waits or runs. */
+  readonly idle: () => boolean;
   /** The shadow is free again; it may have become the serving one meanwhile. */
   readonly onCompared: () => void;
 }
@@ -40,6 +43,7 @@ export class Trial {
   #comparable = false;
   #queue: Pair[] = [];
   #queueBytes = 0;
+  #comparedAt: number;
   #served = 0;
   #failed = 0;
   #modelFaults = 0;
@@ -52,6 +56,7 @@ export class Trial {
     this.#current = current;
     this.#options = options;
     this.#since = options.clock.monotonic();
+    this.#comparedAt = this.#since;
   }
 
   /** The process of the old release; null once it is no longer wanted. What was measured stays. */
@@ -98,9 +103,13 @@ export class Trial {
   pump(): void {
     const shadow = this.#shadow;
     if (shadow === null || !shadow.free) return;
+    const { clock, limits, idle } = this.#options;
+    const now = clock.monotonic();
+    if (!idle() && now - this.#comparedAt < limits.shadowWaitMaxMs) return;
     const pair = this.#queue.shift();
     if (pair === undefined) return;
     this.#queueBytes -= pair.bytes;
+    this.#comparedAt = now;
     void this.#compare(shadow, pair).then(() => {
       this.pump();
       this.#options.onCompared();

@@ -31,6 +31,8 @@ export class TelemetryReporter implements Reporter {
   #wake: (why: 'record' | 'connected' | 'answered' | 'stopped' | 'timeout') => void = () => {};
   /** The batch that is out, until the server has answered it. */
   #out: string | null = null;
+  /** The last batch that the server said it has stored. */
+  #acked: string | null = null;
   /** Pauses in a row, until the server stores a batch. */
   #failures = 0;
   #refusedInARow = 0;
@@ -64,21 +66,29 @@ export class TelemetryReporter implements Reporter {
     this.#running = null;
   }
 
+  /** Whatever goes wrong in one round, the device goes on: telemetry must never stop it. */
   async #run(): Promise<void> {
-    let acked: string | null = null;
     while (!this.#stopped) {
-      const lease = this.#options.link.connected ? this.#options.spool.lease() : null;
-      if (lease === null) {
-        await this.#wait(null, ['record', 'connected']);
-        continue;
-      }
-      if (lease.batch === acked) {
-        // The same batch again although it was stored: the disk did not let the spool delete it. Not at full speed, then.
+      try {
+        await this.#round();
+      } catch (error) {
+        this.#options.log.error({ error: reason(error) }, 'telemetry failed; tried again later');
         await this.#pause();
-        acked = null;
-      } else if (await this.#deliver(lease)) acked = lease.batch;
-      else await this.#pause();
+      }
     }
+  }
+
+  /** Sends the next batch, or waits for one. */
+  async #round(): Promise<void> {
+    const lease = this.#options.link.connected ? this.#options.spool.lease() : null;
+    if (lease === null) return this.#wait(null, ['record', 'connected']);
+    if (lease.batch === this.#acked) {
+      // The same batch again although it was stored: the disk did not let the spool delete it. Not at full speed, then.
+      this.#acked = null;
+      return this.#pause();
+    }
+    if (await this.#deliver(lease)) this.#acked = lease.batch;
+    else await this.#pause();
   }
 
   /** True when the server has stored it; else the next try comes later. */

@@ -9,8 +9,8 @@ import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { bounds } from '../../shared/bounds.js';
-import { complaints } from '../../shared/decode.js';
-import { Fault, reason, systemCode } from '../../shared/faults.js';
+import { complaints, decode, parseJson } from '../../shared/decode.js';
+import { Fault, isFault, reason, systemCode } from '../../shared/faults.js';
 import { silentLog, type Clock, type Log, type Random } from '../../shared/ports.js';
 import {
   BODIES,
@@ -18,7 +18,7 @@ import {
   type BodyOf,
   type Kind,
   type SecurityBody,
-  type TelemetryRecord,
+  TelemetryRecord,
 } from '../../shared/protocol/telemetry.js';
 import { hex, utf8 } from '../../shared/signing.js';
 
@@ -107,21 +107,12 @@ export class Spool {
   lease(): Lease | null {
     return this.#attempt(
       'lease',
-      (db) =>
-        db
-          .transaction(() => {
-            const out = db.prepare<[], { batch: string }>('SELECT batch FROM record WHERE batch IS NOT NULL LIMIT 1').get();
-            const batch = out?.batch ?? this.#mark(db);
-            if (batch === null) return null;
-            const rows = db
-              .prepare<[string], Row>('SELECT seq, at, kind, body, bytes FROM record WHERE batch = ? ORDER BY seq')
-              .all(batch);
-            const records = rows.map(
-              ({ seq, at, kind, body }) => ({ seq, at, kind, body: JSON.parse(body) as unknown }) as TelemetryRecord,
-            );
-            return { batch, records };
-          })
-          .immediate(),
+      (db) => {
+        for (;;) {
+          const lease = this.#lease(db);
+          if (lease === null || lease.records.length > 0) return lease; // A batch of nothing but damage is gone; the next one.
+        }
+      },
       null,
     );
   }
@@ -145,6 +136,43 @@ export class Spool {
     this.#closed = true;
     this.#db?.close();
     this.#db = null;
+  }
+
+  /** A row that is no record any more (the medium may damage one and leave the file in order) is deleted and counted as lost. */
+  #lease(db: Database.Database): Lease | null {
+    const damaged: Row[] = [];
+    const lease = db
+      .transaction((): Lease | null => {
+        const out = db.prepare<[], { batch: string }>('SELECT batch FROM record WHERE batch IS NOT NULL LIMIT 1').get();
+        const batch = out?.batch ?? this.#mark(db);
+        if (batch === null) return null;
+        const records: TelemetryRecord[] = [];
+        const rows = db.prepare<[string], Row>('SELECT seq, at, kind, body, bytes FROM record WHERE batch = ? ORDER BY seq');
+        for (const row of rows.all(batch)) {
+          const record = this.#recordOf(row);
+          if (record === null) damaged.push(row);
+          else records.push(record);
+        }
+        for (const { seq } of damaged) db.prepare('DELETE FROM record WHERE seq = ?').run(seq);
+        if (damaged.length > 0) db.prepare('UPDATE tally SET lost = lost + ?').run(damaged.length);
+        return { batch, records };
+      })
+      .immediate();
+    this.#stats.records -= damaged.length;
+    this.#stats.lost += damaged.length;
+    for (const { bytes } of damaged) this.#stats.bytes -= bytes;
+    return lease;
+  }
+
+  #recordOf({ seq, at, kind, body }: Row): TelemetryRecord | null {
+    const what = `telemetry record ${seq}`;
+    try {
+      return decode(TelemetryRecord, { seq, at, kind, body: parseJson(body, what) }, what) as TelemetryRecord;
+    } catch (error) {
+      if (!isFault(error, 'message_undecodable')) throw error;
+      this.#log.error({ seq, kind, why: error.detail }, 'telemetry record is damaged: dropped');
+      return null;
+    }
   }
 
   #insert(db: Database.Database, kind: Kind, text: string, bytes: number): void {

@@ -147,6 +147,38 @@ describe('a download', () => {
   });
 });
 
+describe('closing', () => {
+  it('ends_what_is_under_way_and_never_asks_again', async () => {
+    const { url, requests } = await site((request, response) => {
+      if (request.url === '/first') return void response.end('1');
+      if (request.url === '/body') response.writeHead(200, { 'content-length': 100 }).write('some');
+    });
+    const source = fetcher({ server: url });
+    await source.get('/first', 10); // So that the next request goes over a kept-alive connection.
+    const waiting = codeOf(source.get('/mute', 100));
+    const coming = (await source.open('/body', 0))[Symbol.asyncIterator]();
+    await coming.next();
+    const body = codeOf(coming.next());
+    await expect.poll(() => requests.length, { timeout: 50_000, interval: 5 }).toBe(3);
+    source.close();
+    expect(await waiting).toBe('server_unreachable');
+    expect(await body).toBe('server_unreachable');
+    expect(await codeOf(source.get('/mute', 100))).toBe('server_unreachable');
+    expect(requests.length).toBe(3);
+  });
+
+  it('ends_a_copy_from_a_folder_too', async () => {
+    const root = folder();
+    mkdirSync(join(root, 'repo/image/files'), { recursive: true });
+    writeFileSync(join(root, 'repo/image/files/abc'), randomBytes(3_000_000));
+    const source = fetcher({ server: 'http://127.0.0.1:1', mirrors: [pathToFileURL(root).href] });
+    const chunks = (await source.open('/repo/image/files/abc', 0))[Symbol.asyncIterator]();
+    await chunks.next();
+    source.close();
+    expect(await codeOf(chunks.next())).toBe('server_unreachable');
+  });
+});
+
 describe('a small document', () => {
   it('endless_data_is_refused_while_it_streams', async () => {
     let sent = 0;
@@ -299,6 +331,53 @@ describe('mirrors', () => {
     await disk.append(path, had, await source.open('/repo/image/files/x', had));
     expect((await disk.sha256(path))?.sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
     expect(good.requests.length).toBe(1);
+  });
+
+  it('mirror_whose_bytes_did_not_prove_is_not_asked_for_them_again', async () => {
+    const bad = await site((_request, response) => response.end('bad'));
+    const server = await site((_request, response) => response.end('good'));
+    const source = fetcher({ server: server.url, mirrors: [bad.url] });
+    const get = async (path: string) => Buffer.from((await source.get(path, 100)) ?? []).toString();
+    expect(await get('/repo/image/metadata/2.root.json')).toBe('bad');
+    expect(await get('/repo/image/metadata/2.root.json')).toBe('good');
+    expect((await whole(await source.open('/repo/image/files/x', 0))).toString()).toBe('bad');
+    expect((await whole(await source.open('/repo/image/files/x', 0))).toString()).toBe('good');
+    expect(bad.requests.length).toBe(2);
+  });
+
+  it('what_changes_under_its_name_comes_from_the_server_alone', async () => {
+    const frozen = await site((_request, response) => response.end('old'));
+    const server = await site((_request, response) => response.end('new'));
+    const source = fetcher({ server: server.url, mirrors: [frozen.url] });
+    expect(Buffer.from((await source.get('/repo/image/metadata/timestamp.json', 100)) ?? []).toString()).toBe('new');
+    expect(frozen.requests.length).toBe(0);
+  });
+
+  it('trickling_mirror_is_given_up_and_the_next_one_asked', async () => {
+    const trickling = await site((_request, response) => {
+      response.writeHead(200, { 'content-length': 100_000 });
+      const drops = setInterval(() => response.write('.'), 5);
+      response.once('close', () => clearInterval(drops));
+    });
+    const server = await site((_request, response) => response.end('good'));
+    const source = fetcher({ server: server.url, mirrors: [trickling.url], idleMs: 300 });
+    expect(Buffer.from((await source.get('/repo/image/metadata/2.root.json', 100_000)) ?? []).toString()).toBe('good');
+    expect(await codeOf(whole(await source.open('/repo/image/files/x', 0)))).toBe('fetch_interrupted');
+  });
+
+  it('endless_error_answer_is_not_read_to_its_end', async () => {
+    const endless = await site((_request, response) => {
+      response.writeHead(404);
+      const more = (): void => {
+        while (!response.destroyed && response.write(Buffer.alloc(10_000)));
+      };
+      response.on('drain', more);
+      more();
+    });
+    const server = await site((_request, response) => response.end('good'));
+    const source = fetcher({ server: server.url, mirrors: [endless.url] });
+    expect(Buffer.from((await source.get('/repo/image/metadata/2.root.json', 100)) ?? []).toString()).toBe('good');
+    await expect.poll(() => endless.requests[0]?.destroyed, { timeout: 50_000, interval: 5 }).toBe(true);
   });
 
   it('only_the_server_may_say_that_something_does_not_exist', async () => {

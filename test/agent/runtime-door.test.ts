@@ -5,10 +5,12 @@ import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Installed } from '../../agent/ports.js';
 import { Door } from '../../agent/runtime/door.js';
 import { Engine } from '../../agent/runtime/engine.js';
+import type { Limits } from '../../agent/runtime/limits.js';
+import { bounds } from '../../shared/bounds.js';
 import { Fault } from '../../shared/faults.js';
 import { silentLog } from '../../shared/ports.js';
 import { realClock, realRandom } from '../../shared/real.js';
@@ -325,7 +327,7 @@ describe('refusals', () => {
 
   it('of more bytes than the bound, announced or not, and the API goes on', async () => {
     const announced = await exchange(
-      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: ${REQUEST_MAX_BYTES + 1}\r\n\r\n`,
+      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: 0\r\nContent-Length: ${REQUEST_MAX_BYTES + 1}\r\n\r\n`,
       null,
     );
     expect(announced).toMatch(/^HTTP\/1.1 413 [^]*request_too_large/);
@@ -335,6 +337,72 @@ describe('refusals', () => {
     );
     expect(streamed).toMatch(/^HTTP\/1.1 413 [^]*request_too_large/);
     expect((await post('/v2/models/digits/infer', { inputs: [input()] })).status).toBe(200);
+  });
+
+  it('of JSON beyond its own bound, where binary tensors are the way', async () => {
+    const length = bounds.jsonRequestMaxBytes + 1;
+    const json = await exchange(`POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`, null);
+    expect(json).toMatch(/^HTTP\/1.1 413 [^]*binary tensors \(Inference-Header-Content-Length\)[^]*request_too_large/);
+    const raw = Buffer.alloc(16 * Math.ceil(length / 16));
+    const binaryAnswer = await post('/v2/models/digits/infer', raw, { 'Inference-Header-Content-Length': '0' });
+    expect(binaryAnswer.status).toBe(200);
+  });
+});
+
+describe('a client that takes its time', () => {
+  /** A door of its own on a unix socket (whose buffers are small); `rings` holds what its clock was asked to call. */
+  async function ownDoor(limits: Partial<Limits>): Promise<{ path: string; rings: { ms: number; ring: () => void }[] }> {
+    const rings: { ms: number; ring: () => void }[] = [];
+    const clock = { ...realClock, after: (ms: number, ring: () => void) => (rings.push({ ms, ring }), () => {}) };
+    const path = join(root, `own-${Object.keys(limits).join('-')}.sock`);
+    const own = new Door({ engines, clock, log: silentLog, version: '9.9.9', unix: path, limits });
+    await own.listen();
+    owned.push(own);
+    return { path, rings };
+  }
+  const owned: Door[] = [];
+  afterEach(async () => {
+    for (const own of owned.splice(0)) await own.close();
+  });
+  const closing = (socket: Socket): Promise<void> =>
+    new Promise((resolve) => socket.on('error', () => {}).once('close', () => resolve()));
+
+  it('in the middle of its body is cut off, and its bytes no longer count', async () => {
+    const { path } = await ownDoor({ requestTransferMs: 60, connectionCheckMs: 10 });
+    const socket = connect({ path });
+    let text = '';
+    socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk));
+    socket.write('POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{');
+    await closing(socket);
+    expect(text).toMatch(/^HTTP\/1.1 408 /);
+  });
+
+  it('to take its answer is cut off in the middle of it', async () => {
+    const transferMs = 12_345;
+    const { path, rings } = await ownDoor({ requestTransferMs: transferMs, requestMaxBytes: REQUEST_MAX_BYTES });
+    const socket = connect({ path }).pause();
+    const rows = 200_000;
+    socket.write(
+      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: 0\r\nContent-Length: ${rows * 16}\r\n\r\n`,
+    );
+    socket.write(Buffer.alloc(rows * 16));
+    await until(() => rings.some(({ ms }) => ms === transferMs), 'the answer waits for its reader');
+    rings.find(({ ms }) => ms === transferMs)?.ring();
+    let got = 0;
+    socket.on('data', (chunk: Buffer) => (got += chunk.length));
+    await closing(socket.resume());
+    expect(got).toBeGreaterThan(0);
+    expect(got).toBeLessThan(rows * 16);
+  });
+
+  it('finds no place beyond the bound of connections', async () => {
+    const { path } = await ownDoor({ connectionsMaxCount: 1 });
+    const first = connect({ path });
+    first.write('GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n');
+    await new Promise((resolve) => first.once('data', resolve));
+    await closing(connect({ path }).resume());
+    expect(first.destroyed).toBe(false);
+    first.destroy();
   });
 });
 

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Installed } from '../../agent/ports.js';
 import { Engine, type EngineOptions, type Observation } from '../../agent/runtime/engine.js';
 import { elementsOf } from '../../agent/runtime/tensor.js';
+import { bounds } from '../../shared/bounds.js';
 import { Fault } from '../../shared/faults.js';
 import { silentLog } from '../../shared/ports.js';
 import { realClock, realRandom } from '../../shared/real.js';
@@ -473,6 +474,6 @@ describe('a trial', () => {
     for (let i = 0; i < 50; i += 1) await engine.infer({ inputs: [x] });
     expect(engine.evidence()).toMatchObject({ served: 50, pairs: 0 });
     process.kill(shadow, 'SIGCONT');
-    await until(() => engine.evidence()!.pairs === 5, 'those in the bounded queue are compared');
+    await until(() => engine.evidence()!.pairs >= bounds.shadowQueueMaxCount, 'those in the bounded queue are compared');
   });
 });

@@ -3,6 +3,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Spool, type SpoolStats } from '../../agent/telemetry/spool.js';
 import { bounds } from '../../shared/bounds.js';
@@ -84,6 +85,41 @@ describe('leases', () => {
     const second = open(file);
     second.append('health', health(3));
     expect(drain(second).map(({ seq }) => seq)).toEqual([4]);
+  });
+
+  it('damaged_rows_are_dropped_and_counted_and_the_rest_goes_out', () => {
+    const file = join(folder(), 'spool.db');
+    const first = open(file);
+    for (let n = 0; n < 5; n += 1) first.append('health', health(n));
+    first.close();
+    const db = new Database(file);
+    db.prepare('UPDATE record SET body = substr(body, 2) WHERE seq = 1').run();
+    db.prepare("UPDATE record SET kind = 'heakth' WHERE seq = 3").run();
+    db.prepare("UPDATE record SET body = '{}' WHERE seq = 5").run();
+    db.close();
+    const second = open(file);
+    const lease = second.lease();
+    expect(lease?.records.map(({ seq }) => seq)).toEqual([2, 4]);
+    expect(second.lease()).toEqual(lease);
+    expect(second.stats()).toMatchObject({ records: 2, lost: 3 });
+    second.ack(lease?.batch ?? '');
+    expect(second.stats()).toEqual({ records: 0, bytes: 0, lost: 3 });
+    second.close();
+    expect(open(file).stats().lost).toBe(3);
+  });
+
+  it('batch_of_nothing_but_damage_makes_way_for_the_next', () => {
+    const file = join(folder(), 'spool.db');
+    const first = open(file);
+    for (let n = 0; n < bounds.batchMaxCount + 1; n += 1) first.append('health', health(n));
+    first.lease();
+    first.close();
+    const db = new Database(file);
+    db.prepare("UPDATE record SET body = 'x' WHERE batch IS NOT NULL").run();
+    db.close();
+    const second = open(file);
+    expect(numbers(drain(second))).toEqual([bounds.batchMaxCount]);
+    expect(second.stats()).toEqual({ records: 0, bytes: 0, lost: bounds.batchMaxCount });
   });
 
   it('refused_batch_is_dropped_and_counted_for_ever', () => {

@@ -81,12 +81,15 @@ async function tell(processes: Processes, traffic: Traffic[]): Promise<StoryFlee
 
 async function verdict(fleet: StoryFleet, traffic: readonly Traffic[]): Promise<void> {
   chapter('What the application on the devices saw');
+  // Drained first: a request that is still under way is neither served nor lost, and could hide either.
+  await Promise.all(traffic.map((one) => one.stop()));
   for (const version of ['1.0.0', '1.1.0', '1.2.0']) say(`  digits ${version}: ${percent(tallyOf(traffic, version))}`);
   const [old, better, bad] = ['1.0.0', '1.1.0', '1.2.0'].map((version) => tallyOf(traffic, version));
   const sent = traffic.reduce((sum, { counts }) => sum + counts.sent, 0);
   const lost = traffic.reduce((sum, { counts }) => sum + counts.lost, 0);
   for (const { counts } of traffic) for (const complaint of counts.complaints) say(`  lost: ${complaint}`);
-  claim(`${sent} requests sent, ${lost} lost`, sent > 0 && lost === 0);
+  const served = traffic.flatMap(({ counts }) => [...counts.byRelease.values()]).reduce((sum, tally) => sum + tally.served, 0);
+  claim(`${sent} requests sent, ${served} served, ${lost} lost`, sent > 0 && sent === served && lost === 0);
   claim('1.1.0 answers better than 1.0.0', (better?.right ?? 0) / (better?.served ?? 1) > (old?.right ?? 0) / (old?.served ?? 1));
   claim(
     '1.2.0 served on the canary devices only',
@@ -133,8 +136,8 @@ async function main(): Promise<number> {
   });
   const traffic: Traffic[] = [];
   const stop = async (): Promise<void> => {
-    await Promise.all(traffic.map((one) => one.stop()));
-    await processes.stop();
+    // Side by side, so that the processes end even when a request hangs.
+    await Promise.all([processes.stop(), ...traffic.map((one) => one.stop())]);
   };
   const interrupted = new Promise<'interrupted'>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve('interrupted'));
@@ -149,6 +152,7 @@ async function main(): Promise<number> {
       failed === 0 ? `All ${claims.length} claims of the story are true` : `${failed} of ${claims.length} claims FAILED`;
     say(`\n${total} (${seconds} s).`);
     if (!options.once) {
+      for (const one of traffic) one.start(REQUESTS_PER_SECOND);
       say(nextSteps(told));
       await interrupted;
     }

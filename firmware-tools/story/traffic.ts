@@ -1,7 +1,8 @@
 // The application on a device, as an integrator would write it: it sends held-out digits to the local inference API, all
 // the time, over one kept-alive connection, and checks the answers against the true labels. It never retries: a request
-// without an answer is a lost request.
+// without an answer, in time or at all, is a lost request.
 import { Agent, request } from 'node:http';
+import { bounds } from '../../shared/bounds.js';
 
 export interface DigitSet {
   readonly images: readonly Float32Array[];
@@ -16,6 +17,7 @@ export interface Tally {
 
 export interface TrafficCounts {
   sent: number;
+  /** No answer within REQUEST_TIMEOUT_MS, or an answer that is none. */
   lost: number;
   /** By release, as the answer's `Linnet-Release` header names it (`digits@1.1.0`). */
   readonly byRelease: Map<string, Tally>;
@@ -25,6 +27,9 @@ export interface TrafficCounts {
 const COMPLAINTS_MAX = 5;
 const CLASSES = 10;
 const READY_STEP_MS = 100;
+/** Twice the device's own deadline: whatever takes longer is hung, and a request that hangs for ever would never count as lost. */
+export const REQUEST_TIMEOUT_MS = 2 * bounds.requestDeadlineMs;
+const QUESTION_TIMEOUT_MS = 5_000;
 
 export class Traffic {
   readonly counts: TrafficCounts = { sent: 0, lost: 0, byRelease: new Map(), complaints: [] };
@@ -40,6 +45,7 @@ export class Traffic {
     private readonly digits: DigitSet,
     first: number,
     private readonly model = 'digits',
+    private readonly timeoutMs = REQUEST_TIMEOUT_MS,
   ) {
     this.#at = first;
   }
@@ -53,13 +59,14 @@ export class Traffic {
 
   /** Sends `perSecond` digits a second until stopped, whether or not earlier ones were answered. */
   start(perSecond: number): void {
+    this.#stopped = false;
     this.#timer = setInterval(() => {
       const sending = this.#send().finally(() => this.#pending.delete(sending));
       this.#pending.add(sending);
     }, 1000 / perSecond);
   }
 
-  /** Stops sending and waits for the last answers. */
+  /** Stops sending and waits for the last answers, for no longer than one request may take. It may be started again. */
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#timer !== null) clearInterval(this.#timer);
@@ -103,6 +110,7 @@ export class Traffic {
           method: 'POST',
           path: `/v2/models/${this.model}/infer`,
           agent: this.#agent,
+          signal: AbortSignal.timeout(this.timeoutMs),
           headers: {
             'content-type': 'application/octet-stream',
             'inference-header-content-length': head.length,
@@ -136,11 +144,17 @@ function largest(bytes: Buffer): number {
   return best;
 }
 
-export async function modelReady(port: number, model = 'digits'): Promise<boolean> {
+export function modelReady(port: number, model = 'digits'): Promise<boolean> {
+  return answersOk(`http://127.0.0.1:${port}/v2/models/${model}/ready`);
+}
+
+/** Whether `url` answers 2xx. Refusing the connection or hanging is a no. */
+export async function answersOk(url: string): Promise<boolean> {
   try {
-    return (await fetch(`http://127.0.0.1:${port}/v2/models/${model}/ready`)).ok;
+    return (await fetch(url, { signal: AbortSignal.timeout(QUESTION_TIMEOUT_MS) })).ok;
   } catch (error) {
     if (error instanceof TypeError) return false; // fetch's word for a connection that was refused: not up yet.
+    if (error instanceof DOMException && error.name === 'TimeoutError') return false;
     throw error;
   }
 }

@@ -5,7 +5,7 @@
 // model in which nothing can be quantized is Fault model_unquantizable with every candidate node and why.
 // Algorithm: onnxruntime/python/tools/quantization (quantize_static); the parts are in quantizer/.
 import { createHash } from 'node:crypto';
-import { Fault } from '../../shared/faults.js';
+import { Fault, isFault } from '../../shared/faults.js';
 import { Wiring, encodeModel } from './onnx.js';
 import { calibrate } from './quantizer/calibrate.js';
 import { JOINED_OPS, planQuantization } from './quantizer/plan.js';
@@ -128,6 +128,17 @@ async function checkPrepared(fp32: Uint8Array, prepared: Model, feed: Feeds, wha
   }
 }
 
+/** ONNX Runtime loads a model whose shapes do not fit each other and stops at its first run: that must happen here, not on a device. */
+async function checkRuns(int8: Uint8Array, feed: Feeds, what: string): Promise<void> {
+  try {
+    await answersOf(int8, feed, `${what} (int8)`);
+  } catch (cause) {
+    if (!isFault(cause, 'model_tensors_differ', 'model_not_onnx')) throw cause;
+    const todo = 'leave nodes float with --exclude until it does';
+    throw new Fault('model_unquantizable', `the int8 model does not run (${cause.detail}); ${todo}`, { cause });
+  }
+}
+
 function refuseEmpty(plan: Plan, what: string): void {
   if ([...plan.chosen.values()].some((choice) => choice.kind === 'weighted')) return;
   const why =
@@ -185,6 +196,7 @@ export async function quantize(
   model.producerName = 'linnet';
   model.producerVersion = '';
   const bytes = encodeModel(model);
+  await checkRuns(bytes, feeds[0]!, what);
   const opsetAfter = model.opsetImport?.find((o) => (o.domain ?? '') === '')?.version;
   return {
     bytes,

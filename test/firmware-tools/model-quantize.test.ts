@@ -139,6 +139,12 @@ function feedsFor(dims: number[], count: number): Feeds[] {
 const conv = (name: string, from: string, to: string, more: Record<string, number> = {}): NodeProto =>
   makeNode('Conv', name, [from, `${name}.w`, `${name}.b`], [to], { kernel_shape: [3, 3], pads: [1, 1, 1, 1], ...more });
 
+/** [4, 16] x 16 inputs to 4 outputs, with a bias of the given shape. */
+function gemm(transB: number, bias: number[]): Uint8Array {
+  const nodes = [makeNode('Gemm', 'g', ['x', 'gw', 'gb'], ['y'], { transB })];
+  return build(nodes, [weights('gw', transB === 0 ? [16, 4] : [4, 16]), weights('gb', bias)], 13, [4, 16]);
+}
+
 describe('other graphs', () => {
   it('joins residual adds, concats and pools, shares scales through moves, keeps a float tail', async () => {
     const dims = [1, 4, 8, 8];
@@ -210,6 +216,28 @@ describe('other graphs', () => {
     expect(report.quantizedNodes.map((n) => n.node).sort()).toEqual(['flat', 'g', 'm1', 'm2']);
     const found = await compare(model, bytes, feedsFor(dims, 20), quiet);
     expect(found.minCosine).toBeGreaterThan(0.995);
+  });
+
+  it.each([true, false])('gives a Gemm bias one value for each output, both ways round (per channel: %s)', async (perChannel) => {
+    for (const transB of [0, 1]) {
+      for (const bias of [[], [1], [4], [1, 1], [1, 4]]) {
+        const model = gemm(transB, bias);
+        const { bytes, report } = await quantize(model, feedsFor([4, 16], 10), { perChannel });
+        expect(report.quantizedNodes).toEqual([{ node: 'g', op: 'Gemm' }]);
+        const found = await compare(model, bytes, feedsFor([4, 16], 10), quiet);
+        expect(found.minCosine).toBeGreaterThan(0.99);
+      }
+    }
+  });
+
+  it.each([[[4, 1]], [[4, 4]]])('leaves a Gemm with a bias of %j float: its bias does not go along the outputs', async (bias) => {
+    const nodes = [makeNode('MatMul', 'm', ['x', 'mw'], ['t']), makeNode('Gemm', 'g', ['t', 'gw', 'gb'], ['y'], { transB: 1 })];
+    const model = build(nodes, [weights('mw', [16, 16]), weights('gw', [4, 16]), weights('gb', bias)], 13, [4, 16]);
+    const { bytes, report } = await quantize(model, feedsFor([4, 16], 10));
+    expect(report.floatNodes).toEqual([
+      { node: 'g', op: 'Gemm', why: `its bias is [${bias.join(', ')}], not one value for each of 4 outputs` },
+    ]);
+    expect((await compare(model, bytes, feedsFor([4, 16], 10), quiet)).minCosine).toBeGreaterThan(0.99);
   });
 
   it('reads a value twice: a float branch sees it before it is quantized', async () => {

@@ -19,6 +19,7 @@ import {
 import type { Random } from '../../shared/ports.js';
 import { sha256, signEnvelope, utf8, type SigningKey } from '../../shared/signing.js';
 import { asFault, settle, tempBeside } from '../keys/files.js';
+import { decodeModel } from '../model/onnx.js';
 import { openModel } from '../model/session.js';
 import { readProbeInputs, recordGoldens, tensorSpec } from './golden.js';
 import { headerBytes, indexBytes, indexOf, INDEX_NAME, paddingBytes, TRAILER_BYTES } from './layout.js';
@@ -62,6 +63,7 @@ export async function buildBundle(specFile: string, key: SigningKey, outFile: st
 
 async function describe({ spec, at }: LoadedSpec): Promise<{ manifest: Manifest; sources: Source[] }> {
   const model = await readBytes(at(spec.model));
+  decodeModel(model, at(spec.model)); // Refuses weights outside the file, which ONNX Runtime would go and read.
   const session = await openModel(model, { what: at(spec.model) });
   try {
     const unknown = Object.keys(spec.ranges ?? {}).filter((name) => !session.inputs.some((input) => input.name === name));

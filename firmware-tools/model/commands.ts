@@ -10,6 +10,7 @@ import { compare, feedsOf, inspect } from './measure.js';
 import type { Comparison, Inspection, Latency } from './measure.js';
 import { readNpy } from './npy.js';
 import type { NpyArray } from './npy.js';
+import { decodeModel } from './onnx.js';
 import { quantize, sha256 } from './quantize.js';
 import type { QuantizationSettings, QuantizeReport } from './quantize.js';
 import { JOINED_OPS } from './quantizer/plan.js';
@@ -124,6 +125,7 @@ export function quantizeText(result: QuantizeResult): string {
 export async function runQuantize(path: string, flags: QuantizeFlags, out: Output): Promise<QuantizeResult> {
   const fp32 = readModel(path);
   if (flags.labels !== undefined && flags.evaluate === undefined) throw new Fault('usage', '--labels needs --evaluate');
+  decodeModel(fp32, path); // First, because it says more of a file that is no model of its own than ONNX Runtime does.
   const session = await openModel(fp32, { what: path });
   await session.release();
   const calibration = feedsOf(session.inputs, readInputs(flags.calibration, session.inputs));

@@ -6,7 +6,7 @@
 // Algorithm: onnxruntime/python/tools/quantization (quantize_static); the parts are in quantizer/.
 import { createHash } from 'node:crypto';
 import { Fault, isFault } from '../../shared/faults.js';
-import { Wiring, encodeModel } from './onnx.js';
+import { Wiring, decodeModel, encodeModel } from './onnx.js';
 import { calibrate } from './quantizer/calibrate.js';
 import { JOINED_OPS, planQuantization } from './quantizer/plan.js';
 import type { FloatNode, Plan } from './quantizer/plan.js';
@@ -185,6 +185,7 @@ export async function quantize(
   for await (const feed of calibration) feeds.push(feed);
   if (feeds.length === 0) throw new Fault('data_undecodable', `${what}: no calibration inputs were given`);
 
+  decodeModel(fp32, what);
   await (await openModel(fp32, { what })).release();
   const { model, opset } = await prepare(fp32, what);
   const plan = planQuantization(model.graph, settled);

@@ -335,6 +335,30 @@ describe('what cannot be quantized', () => {
     );
   });
 
+  it('names the tensor that is stored outside the file, wherever it is', async () => {
+    const outside = (name: string): TensorProto => ({
+      ...makeTensor(name, [1], new Float32Array(0)),
+      dataLocation: 1,
+      externalData: [{ key: 'location', value: 'weights.bin' }],
+    });
+    const constant = makeNode('Constant', 'k', [], ['c']);
+    constant.attribute = [{ name: 'value', type: 4, t: outside('in-constant') }];
+    const branch = makeNode('If', 'if', ['flag'], ['y']);
+    branch.attribute = [{ name: 'then_branch', type: 5, g: { name: 'then', initializer: [outside('in-branch')] } }];
+    const models: [string, Uint8Array][] = [
+      ['in-graph', build([makeNode('Add', 'add', ['x', 'in-graph'], ['y'])], [outside('in-graph')], 13, dims)],
+      ['in-constant', build([constant, makeNode('Add', 'add', ['x', 'c'], ['y'])], [], 13, dims)],
+      ['in-branch', build([branch], [], 13, dims)],
+    ];
+    for (const [name, model] of models) {
+      const words = new RegExp(
+        `model_not_onnx: some\\.onnx: tensor '${name}' is stored outside the file, in weights\\.bin; save`,
+      );
+      expect(await refusal(model)).toMatch(words);
+      await expect(inspect(model, 'some.onnx')).rejects.toThrow(words);
+    }
+  });
+
   it("names a float16 weight's type", async () => {
     const half = makeTensor('h', [4, 4, 1, 1], new Uint16Array(16).fill(0x3c00));
     half.dataType = ElementType.float16;

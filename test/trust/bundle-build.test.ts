@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bundleFile, readBundle } from '../../firmware-tools/bundle/read.js';
 import { encodeNpy } from '../../firmware-tools/model/npy.js';
+import { decodeModel, encodeModel } from '../../firmware-tools/model/onnx.js';
 import { decodeJson } from '../../shared/decode.js';
 import type { FaultCode } from '../../shared/faults.js';
 import { Probes } from '../../shared/manifest.js';
@@ -94,6 +95,15 @@ test('lineage: base model by file, quantization settings out of a report about t
   await refused(build(folder, spec, 'q.bundle'), 'config_invalid');
 });
 
+/** The small model, its bias in a file beside it. */
+function externalModel(): Uint8Array {
+  const model = decodeModel(smallModel(), 'small');
+  const [bias] = model.graph.initializer ?? [];
+  delete bias?.rawData;
+  Object.assign(bias ?? {}, { dataLocation: 1, externalData: [{ key: 'location', value: 'bias.bin' }] });
+  return encodeModel(model);
+}
+
 describe('refused, and no file is left', () => {
   const npy = (shape: number[], length: number): Uint8Array => encodeNpy({ dtype: 'f4', shape, data: new Float32Array(length) });
   const mistakes: [string, FaultCode, (folder: string) => string][] = [
@@ -102,6 +112,15 @@ describe('refused, and no file is left', () => {
     ['a version that is none', 'config_invalid', () => smallSpec('1.0')],
     ['a missing model', 'not_found', () => smallSpec().replace('small.onnx', 'none.onnx')],
     ['a model that is not ONNX', 'model_not_onnx', () => smallSpec().replace('small.onnx', 'labels.txt')],
+    [
+      'a model whose weights lie outside the file',
+      'model_not_onnx',
+      (folder: string) => {
+        writeFileSync(join(folder, 'small.onnx'), externalModel());
+        writeFileSync(join(folder, 'bias.bin'), new Uint8Array(8));
+        return smallSpec();
+      },
+    ],
     [
       'a classifier over an output that is not there',
       'manifest_undecodable',

@@ -1,13 +1,14 @@
 // `npm start`: a whole fleet on one machine and the product's promise shown on it. Everything is done through the `linnet`
 // command and the devices' local inference API, on real processes; what is claimed at the end was counted on the way.
 // With --once it exits: 0 when every part of the story happened, 1 when any did not.
-import { mkdirSync, rmSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { isFault } from '../../shared/faults.js';
 import type { RolloutView } from '../../shared/protocol/operator-api.js';
 import { loadDigits } from '../model/digits.js';
 import { allReady, startAgents, startServer, until, type StoryFleet } from './fleet.js';
+import { leaveFolder, takeFolder } from './folder.js';
 import { Processes } from './processes.js';
 import { release, writeExampleData } from './releases.js';
 import { rollOut, writePolicy } from './rollouts.js';
@@ -121,8 +122,13 @@ The fleet stays up. Ctrl-C stops it. Everything it made is in ${relative(process
 }
 
 async function main(): Promise<number> {
-  rmSync(ROOT, { recursive: true, force: true });
-  mkdirSync(ROOT, { recursive: true });
+  try {
+    takeFolder(ROOT);
+  } catch (error) {
+    if (!isFault(error, 'conflict')) throw error;
+    say(error.detail);
+    return 1;
+  }
   let died: string | null = null;
   let giveUp: (error: Error) => void = () => {};
   const death = new Promise<never>((_, reject) => {
@@ -162,6 +168,7 @@ async function main(): Promise<number> {
     return 1;
   } finally {
     await stop();
+    leaveFolder(ROOT);
   }
 }
 

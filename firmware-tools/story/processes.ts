@@ -1,5 +1,5 @@
 // The processes of a story: commands that are run and awaited (each printed as a person would type it) and daemons that
-// stay, with their logs in files. Everything that was started is stopped again, whatever happens.
+// stay, with their logs in files. Everything that was started is stopped again, whatever happens, and nothing is started after.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -19,6 +19,7 @@ export interface Ran {
 
 export class Processes {
   readonly #daemons: { name: string; child: ChildProcess; log: string }[] = [];
+  readonly #commands = new Set<ChildProcess>();
   #stopping = false;
 
   constructor(
@@ -69,6 +70,7 @@ export class Processes {
 
   /** Starts a daemon whose output goes to `<root>/<name>.log`. Its death is reported, unless it is being stopped. */
   daemon(name: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): void {
+    this.#requireGoing(name);
     const log = join(this.root, `${name}.log`);
     const file = openSync(log, 'a');
     const child = spawn(process.execPath, [this.script, ...args], {
@@ -84,30 +86,24 @@ export class Processes {
     });
   }
 
+  /** Ends commands under way as well as daemons, and refuses to start any more; a second call waits for the same ends. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    await Promise.all(
-      this.#daemons.reverse().map(
-        ({ child }) =>
-          new Promise<void>((resolve) => {
-            if (child.exitCode !== null || child.signalCode !== null) return resolve();
-            const kill = setTimeout(() => child.kill('SIGKILL'), STOP_GRACE_MS);
-            child.once('exit', () => {
-              clearTimeout(kill);
-              resolve();
-            });
-            child.kill('SIGTERM');
-          }),
-      ),
-    );
+    await Promise.all([...this.#commands, ...this.#daemons.map(({ child }) => child)].map(ended));
   }
 
-  #run(args: readonly string[], onText: (text: string) => void = () => {}): Promise<Ran> {
+  #requireGoing(what: string): void {
+    if (this.#stopping) throw new Error(`${what} is not started: everything is being stopped`);
+  }
+
+  async #run(args: readonly string[], onText: (text: string) => void = () => {}): Promise<Ran> {
+    this.#requireGoing(`linnet ${args.slice(0, 2).join(' ')}`);
     const child = spawn(process.execPath, [this.script, ...args], {
       cwd: this.root,
       env: this.env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+    this.#commands.add(child);
     let stdout = '';
     let stderr = '';
     let broken: unknown = null;
@@ -128,11 +124,25 @@ export class Processes {
     return new Promise((resolve, reject) => {
       child.on('error', reject);
       child.on('close', (code) => {
+        this.#commands.delete(child);
         if (broken === null) resolve({ code: code ?? 1, stdout, stderr });
         else reject(broken instanceof Error ? broken : new Error(String(broken)));
       });
     });
   }
+}
+
+/** Asks a process to end, and makes it after STOP_GRACE_MS. */
+function ended(child: ChildProcess): Promise<void> {
+  return new Promise<void>((resolve) => {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return resolve();
+    const kill = setTimeout(() => child.kill('SIGKILL'), STOP_GRACE_MS);
+    child.once('exit', () => {
+      clearTimeout(kill);
+      resolve();
+    });
+    child.kill('SIGTERM');
+  });
 }
 
 function lastLines(log: string): string {

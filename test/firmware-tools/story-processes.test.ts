@@ -60,3 +60,21 @@ it('follow_rejects_with_what_its_reader_throws', async () => {
   });
   await expect(following).rejects.toThrow('the reader tripped');
 });
+
+it('stopping_ends_a_command_under_way_and_a_daemon_and_starts_nothing_more', async () => {
+  const deaths: string[] = [];
+  const processes = running(`console.log(process.pid); setInterval(() => {}, 1000);`, (words) => deaths.push(words));
+  processes.daemon('keeper', []);
+  let tell: (pid: number) => void = () => {};
+  const started = new Promise<number>((resolve) => {
+    tell = resolve;
+  });
+  const following = processes.follow<number>(['watch'], tell).catch((error: Error) => error.message);
+  const pid = await started;
+  await processes.stop();
+  expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+  expect(await following).toMatch(/linnet watch ended with exit code/);
+  expect(deaths).toEqual([]);
+  expect(() => processes.daemon('late', [])).toThrow('late is not started');
+  await expect(processes.quiet(['device', 'list'])).rejects.toThrow('linnet device list is not started');
+});

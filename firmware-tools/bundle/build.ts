@@ -3,7 +3,7 @@
 // The bundle is written whole: until the last byte is on disk there is no file of its name.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, readFile, rm, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { bounds } from '../../shared/bounds.js';
 import { decode, parseJson } from '../../shared/decode.js';
 import { Fault, reason } from '../../shared/faults.js';
@@ -18,7 +18,7 @@ import {
 } from '../../shared/manifest.js';
 import type { Random } from '../../shared/ports.js';
 import { sha256, signEnvelope, utf8, type SigningKey } from '../../shared/signing.js';
-import { asFault, settle, tempBeside } from '../keys/files.js';
+import { asFault, discard, settle, tempBeside } from '../keys/files.js';
 import { decodeModel } from '../model/onnx.js';
 import { openModel } from '../model/session.js';
 import { readProbeInputs, recordGoldens, tensorSpec } from './golden.js';
@@ -189,7 +189,7 @@ async function writeBundle(
     }
     await settle(temp, outFile, true);
   } catch (error) {
-    await rm(temp, { force: true });
+    await discard(temp);
     throw asFault(error, outFile);
   }
   return { bytes: total, sha256: hash.digest('hex') };

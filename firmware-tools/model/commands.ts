@@ -1,11 +1,14 @@
 // `linnet model inspect` and `linnet model quantize`: reads files, calls the release desk's functions, prints what they say.
 // Nothing is decided here. Outputs are written whole or not at all (temporary name, then rename).
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { Fault } from '../../shared/faults.js';
+import { realRandom } from '../../shared/real.js';
+import { utf8 } from '../../shared/signing.js';
 import type { Output } from '../cli/output.js';
+import { writeWhole } from '../keys/files.js';
 import { compare, feedsOf, inspect } from './measure.js';
 import type { Comparison, Inspection, Latency } from './measure.js';
 import { readNpy } from './npy.js';
@@ -47,12 +50,6 @@ function readModel(path: string): Uint8Array {
   } catch (cause) {
     throw new Fault('model_not_onnx', `${path}: it cannot be read`, { cause });
   }
-}
-
-function writeWhole(path: string, bytes: Uint8Array | string): void {
-  const fresh = `${path}.tmp`;
-  writeFileSync(fresh, bytes);
-  renameSync(fresh, path);
 }
 
 /** `name=FILE` for several inputs, or FILE for the only one. */
@@ -144,8 +141,9 @@ export async function runQuantize(path: string, flags: QuantizeFlags, out: Outpu
     ? await compare(fp32, bytes, held, { now: () => performance.now(), ...(labels === undefined ? {} : { labels }) })
     : null;
   const result: QuantizeResult = { model: path, output: flags.output, sha256: sha256(bytes), settings, report, comparison };
-  writeWhole(flags.output, bytes);
-  if (flags.report !== undefined) writeWhole(flags.report, `${JSON.stringify(result, null, 2)}\n`);
+  const whole = { random: realRandom, overwrite: true };
+  await writeWhole(flags.output, bytes, whole);
+  if (flags.report !== undefined) await writeWhole(flags.report, utf8(`${JSON.stringify(result, null, 2)}\n`), whole);
   return result;
 }
 

@@ -1,5 +1,5 @@
 // Files at the door of the release desk: .npy arrays, bytes that are no ONNX model, and the two commands as a person runs them.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -167,6 +167,30 @@ describe('linnet model', () => {
       linnet(false, 'quantize', at('digits-1.1.0.onnx'), '--calibration', at('cut.npy'), '-o', at('none.onnx')),
     ).rejects.toThrow(/data_undecodable: .*cut\.npy: it is cut short/);
     expect(() => readFileSync(at('none.onnx'))).toThrow(/ENOENT/);
+  });
+
+  it('calls a place that cannot be written a failure of the disk, and leaves nothing there', async () => {
+    const at = (name: string): string => join(folder, name);
+    mkdirSync(at('full/inside'), { recursive: true });
+    for (const [output, words] of [
+      ['none/int8.onnx', 'ENOENT'],
+      ['full', 'EISDIR'],
+      ['calibration.npy/int8.onnx', 'ENOTDIR'],
+      [`${'x'.repeat(255)}`, 'ENAMETOOLONG'],
+    ] as const) {
+      const quantizing = linnet(
+        false,
+        'quantize',
+        at('digits-1.0.0.onnx'),
+        '--calibration',
+        at('calibration.npy'),
+        '-o',
+        at(output),
+      );
+      await expect(quantizing).rejects.toThrow(new RegExp(`^disk_failed: cannot write .*${words}`));
+    }
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    expect(readdirSync(at('full'))).toEqual(['inside']);
   });
 
   it('helps with an example', async () => {

@@ -163,6 +163,14 @@ describe('refused, and no file is left', () => {
     expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
+  test('a place that cannot be written is a failure of the disk', async () => {
+    const folder = tempFolder();
+    const spec = writeDesk(folder);
+    await refused(build(folder, spec, 'labels.txt/x.bundle'), 'disk_failed');
+    await refused(build(folder, spec, '.'), 'disk_failed');
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  });
+
   test('every mistake of a spec is named at once', async () => {
     const folder = tempFolder();
     const spec = writeDesk(

@@ -21,6 +21,8 @@ export interface TrafficCounts {
   lost: number;
   /** By release, as the answer's `Linnet-Release` header names it (`digits@1.1.0`). */
   readonly byRelease: Map<string, Tally>;
+  /** The same by the whole header, which names the exact release by its digest (`digits@1.1.0#9f...`). */
+  readonly byHeader: Map<string, Tally>;
   readonly complaints: string[];
 }
 
@@ -32,7 +34,7 @@ export const REQUEST_TIMEOUT_MS = 2 * bounds.requestDeadlineMs;
 const QUESTION_TIMEOUT_MS = 5_000;
 
 export class Traffic {
-  readonly counts: TrafficCounts = { sent: 0, lost: 0, byRelease: new Map(), complaints: [] };
+  readonly counts: TrafficCounts = { sent: 0, lost: 0, byRelease: new Map(), byHeader: new Map(), complaints: [] };
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
   #stopped = false;
   #timer: NodeJS.Timeout | null = null;
@@ -81,11 +83,10 @@ export class Traffic {
     if (image === undefined) return;
     this.counts.sent += 1;
     try {
-      const { release, digit } = await this.classify(image);
-      const tally = this.counts.byRelease.get(release) ?? { served: 0, right: 0 };
-      tally.served += 1;
-      if (digit === this.digits.labels[at]) tally.right += 1;
-      this.counts.byRelease.set(release, tally);
+      const { header, digit } = await this.answer(image);
+      const right = digit === this.digits.labels[at];
+      count(this.counts.byRelease, nameIn(header), right);
+      count(this.counts.byHeader, header, right);
     } catch (error) {
       this.counts.lost += 1;
       if (this.counts.complaints.length < COMPLAINTS_MAX)
@@ -93,8 +94,14 @@ export class Traffic {
     }
   }
 
-  /** One digit (784 values in [0, 1]) -> the class and the release that answered. Open Inference Protocol v2, binary tensors. */
-  classify(image: Float32Array): Promise<{ release: string; digit: number }> {
+  /** One digit (784 values in [0, 1]) -> the class and the name of the release that answered. */
+  async classify(image: Float32Array): Promise<{ release: string; digit: number }> {
+    const { header, digit } = await this.answer(image);
+    return { release: nameIn(header), digit };
+  }
+
+  /** The same with the whole `Linnet-Release` header. Open Inference Protocol v2, binary tensors. */
+  answer(image: Float32Array): Promise<{ header: string; digit: number }> {
     const head = Buffer.from(
       JSON.stringify({
         inputs: [{ name: 'image', shape: [1, 1, 28, 28], datatype: 'FP32', parameters: { binary_data_size: image.byteLength } }],
@@ -126,8 +133,10 @@ export class Traffic {
             if (response.statusCode !== 200)
               return reject(new Error(`HTTP ${response.statusCode ?? 0}: ${bytes.toString('utf8').slice(0, 300)}`));
             const skip = Number(response.headers['inference-header-content-length'] ?? 0);
-            const release = String(response.headers['linnet-release'] ?? 'unknown').split('#')[0] ?? 'unknown';
-            resolve({ release, digit: largest(bytes.subarray(skip)) });
+            resolve({
+              header: String(response.headers['linnet-release'] ?? 'unknown'),
+              digit: largest(bytes.subarray(skip)),
+            });
           });
         },
       );
@@ -135,6 +144,15 @@ export class Traffic {
       sending.end(body);
     });
   }
+}
+
+const nameIn = (header: string): string => header.split('#')[0] ?? header;
+
+function count(tallies: Map<string, Tally>, key: string, right: boolean): void {
+  const tally = tallies.get(key) ?? { served: 0, right: 0 };
+  tally.served += 1;
+  if (right) tally.right += 1;
+  tallies.set(key, tally);
 }
 
 /** Index of the largest of the CLASSES little-endian floats at the start of `bytes`. */

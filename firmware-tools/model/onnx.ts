@@ -223,6 +223,11 @@ export function floatAttribute(node: NodeProto, name: string, otherwise: number)
   return found ? (found.f ?? 0) : otherwise;
 }
 
+/** Whole: a slice's end is often INT64_MAX, which no double holds. */
+export function bigIntsAttribute(node: NodeProto, name: string): bigint[] | undefined {
+  return attributeOf(node, name)?.ints?.map((value) => BigInt(String(value)));
+}
+
 export function intsAttribute(node: NodeProto, name: string): number[] | undefined {
   return attributeOf(node, name)?.ints?.map(toNumber);
 }

@@ -4,8 +4,16 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { digitModelPath, loadDigits } from '../../firmware-tools/model/digits.js';
 import { compare, inspect } from '../../firmware-tools/model/measure.js';
-import { ElementType, decodeModel, encodeModel, makeNode, makeTensor, makeValue } from '../../firmware-tools/model/onnx.js';
-import type { NodeProto, TensorProto } from '../../firmware-tools/model/onnx.js';
+import {
+  ElementType,
+  decodeModel,
+  encodeModel,
+  makeAttribute,
+  makeNode,
+  makeTensor,
+  makeValue,
+} from '../../firmware-tools/model/onnx.js';
+import type { AttributeProto, NodeProto, TensorProto } from '../../firmware-tools/model/onnx.js';
 import { quantize } from '../../firmware-tools/model/quantize.js';
 import {
   S8_REDUCED,
@@ -144,6 +152,12 @@ function gemm(transB: number, bias: number[]): Uint8Array {
   const nodes = [makeNode('Gemm', 'g', ['x', 'gw', 'gb'], ['y'], { transB })];
   return build(nodes, [weights('gw', transB === 0 ? [16, 4] : [4, 16]), weights('gb', bias)], 13, [4, 16]);
 }
+
+/** `ends = [2^63 - 1]`, as exporters write "to the end": protobuf's two 32-bit halves. */
+const int64Max = {
+  ...makeAttribute('ends', [0]),
+  ints: [{ low: -1, high: 0x7fffffff, unsigned: false }],
+} as unknown as AttributeProto;
 
 describe('other graphs', () => {
   it('joins residual adds, concats and pools, shares scales through moves, keeps a float tail', async () => {
@@ -312,6 +326,15 @@ describe('other graphs', () => {
     const found = await compare(model, bytes, feedsFor(dims, 5), quiet);
     expect(found.minCosine).toBeGreaterThan(0.97);
   });
+});
+
+it('an_end_of_INT64_MAX_in_a_slice_of_operator_set_9_still_means_up_to_the_end', async () => {
+  const slice = makeNode('Slice', 'slice', ['x'], ['s'], { starts: [1], axes: [1] });
+  slice.attribute!.push(int64Max);
+  const model = build([slice, makeNode('MatMul', 'm', ['s', 'w'], ['y'])], [weights('w', [15, 4])], 9, [2, 16]);
+  const { bytes, report } = await quantize(model, feedsFor([2, 16], 10));
+  expect(report.opsetBefore).toBe(9);
+  expect((await compare(model, bytes, feedsFor([2, 16], 10), quiet)).minCosine).toBeGreaterThan(0.99);
 });
 
 describe('what cannot be quantized', () => {

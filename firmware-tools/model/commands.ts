@@ -9,7 +9,7 @@ import { realRandom } from '../../shared/real.js';
 import { utf8 } from '../../shared/signing.js';
 import type { Output } from '../cli/output.js';
 import { writeWhole } from '../keys/files.js';
-import { compare, feedsOf, inspect } from './measure.js';
+import { compare, feedsOf, inspect, sampleDigests } from './measure.js';
 import type { Comparison, Inspection, Latency } from './measure.js';
 import { readNpy } from './npy.js';
 import type { NpyArray } from './npy.js';
@@ -64,9 +64,23 @@ function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyAr
       const names = inputs.map((m) => m.name).join(', ');
       throw new Fault('usage', `'${text}' names no input: write NAME=FILE.npy with one of ${names}`);
     }
+    if (Object.hasOwn(arrays, name)) {
+      const names = inputs.map((m) => m.name).join(', ');
+      throw new Fault('usage', `'${text}': a file for input '${name}' was given before; give one for each of ${names}`);
+    }
     arrays[name] = readNpy(known ? named[2]! : text);
   }
   return arrays;
+}
+
+/** What calibration has seen says nothing of what it has not: an accuracy measured there is no accuracy. */
+function requireHeldOut(calibration: Record<string, NpyArray>, evaluation: Record<string, NpyArray>): void {
+  const seen = new Set(sampleDigests(calibration));
+  const digests = sampleDigests(evaluation);
+  const shared = digests.flatMap((digest, at) => (seen.has(digest) ? [at] : []));
+  if (shared.length === 0) return;
+  const which = `${shared.length} of ${digests.length} --evaluate samples are calibration samples too, the first is number ${shared[0] ?? 0}`;
+  throw new Fault('usage', `${which} (from 0): evaluate on others`);
 }
 
 function shapeText(metas: TensorMeta[]): string {
@@ -125,8 +139,11 @@ export async function runQuantize(path: string, flags: QuantizeFlags, out: Outpu
   decodeModel(fp32, path); // First, because it says more of a file that is no model of its own than ONNX Runtime does.
   const session = await openModel(fp32, { what: path });
   await session.release();
-  const calibration = feedsOf(session.inputs, readInputs(flags.calibration, session.inputs));
-  const held = flags.evaluate === undefined ? undefined : feedsOf(session.inputs, readInputs(flags.evaluate, session.inputs));
+  const shown = readInputs(flags.calibration, session.inputs);
+  const calibration = feedsOf(session.inputs, shown);
+  const hidden = flags.evaluate === undefined ? undefined : readInputs(flags.evaluate, session.inputs);
+  const held = hidden && feedsOf(session.inputs, hidden);
+  if (hidden) requireHeldOut(shown, hidden);
   const labels = flags.labels === undefined ? undefined : readNpy(flags.labels).data;
   out.progress(`calibrating on ${calibration.length} inputs`);
   const { bytes, settings, report } = await quantize(fp32, calibration, {

@@ -7,8 +7,9 @@
 import { createHash } from 'node:crypto';
 import { Fault, isFault } from '../../shared/faults.js';
 import { Wiring, decodeModel, encodeModel } from './onnx.js';
+import type { GraphProto } from './onnx.js';
 import { calibrate } from './quantizer/calibrate.js';
-import { JOINED_OPS, planQuantization } from './quantizer/plan.js';
+import { JOINED_OPS, isCandidate, planQuantization } from './quantizer/plan.js';
 import type { FloatNode, Plan } from './quantizer/plan.js';
 import { optimizedGraph, prepare } from './quantizer/prepare.js';
 import type { Model } from './quantizer/prepare.js';
@@ -47,7 +48,7 @@ export interface QuantizationSettings {
   exclude: string[];
   fp32Sha256: string;
   calibrationInputs: number;
-  /** SHA-256 over every calibration tensor: name, dims, then its bytes, inputs in their order. */
+  /** As digestOfFeeds makes it. */
   calibrationSha256: string;
 }
 
@@ -77,7 +78,8 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-function digestOfFeeds(feeds: Feeds[]): string {
+/** SHA-256 (hex) over every tensor: name, dims, then its bytes, inputs in their order. */
+export function digestOfFeeds(feeds: Feeds[]): string {
   const hash = createHash('sha256');
   for (const feed of feeds) {
     for (const name of Object.keys(feed).sort()) {
@@ -139,6 +141,18 @@ async function checkRuns(int8: Uint8Array, feed: Feeds, what: string): Promise<v
   }
 }
 
+const CANDIDATES_TOLD_MAX = 30;
+
+/** A name that fits no node would leave nothing float and say so nowhere. The names are those of the prepared graph. */
+function requireNodes(graph: GraphProto, exclude: readonly string[]): void {
+  const names = (graph.node ?? []).map((node) => node.name ?? '');
+  const unknown = exclude.filter((name) => !names.includes(name));
+  if (unknown.length === 0) return;
+  const known = (graph.node ?? []).filter((node) => isCandidate(node.opType ?? '')).map((node) => node.name ?? '');
+  const told = known.slice(0, CANDIDATES_TOLD_MAX).join(', ') + (known.length > CANDIDATES_TOLD_MAX ? ', ...' : '');
+  throw new Fault('usage', `--exclude ${unknown.join(', ')}: the model has no such node; it has ${told || 'none to exclude'}`);
+}
+
 function refuseEmpty(plan: Plan, what: string): void {
   if ([...plan.chosen.values()].some((choice) => choice.kind === 'weighted')) return;
   const why =
@@ -188,6 +202,7 @@ export async function quantize(
   decodeModel(fp32, what);
   await (await openModel(fp32, { what })).release();
   const { model, opset } = await prepare(fp32, what);
+  requireNodes(model.graph, settled.exclude);
   const plan = planQuantization(model.graph, settled);
   refuseEmpty(plan, what);
   await checkPrepared(fp32, model, feeds[0]!, what);

@@ -1,5 +1,5 @@
 // Files at the door of the release desk: .npy arrays, bytes that are no ONNX model, and the two commands as a person runs them.
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -157,7 +157,30 @@ describe('linnet model', () => {
     const report = JSON.parse(readFileSync(at('report.json'), 'utf8')) as QuantizeResult;
     expect(report.comparison!.int8Accuracy!).toBeGreaterThan(0.97);
     expect(report.settings).toMatchObject({ calibrationInputs: 200, reduceRange: true, runtime: 'onnxruntime 1.27.0' });
+    expect(report.comparison!.evaluationSha256).toMatch(/^[0-9a-f]{64}$/);
     expect(report.sha256).toBe((await inspect(new Uint8Array(readFileSync(at('int8.onnx'))))).sha256);
+  });
+
+  it.each([
+    ['calibration samples as held-out ones', ['--evaluate', 'calibration.npy'], /200 of 200 --evaluate samples are calibration/],
+    ['fewer labels than answers', ['--evaluate', 'probes.npy', '--labels', 'seven.npy'], /there are 7 labels for 8 answers/],
+    ['more labels than answers', ['--evaluate', 'probes.npy', '--labels', 'nine.npy'], /there are 9 labels for 8 answers/],
+    ['a second file for an input', ['--calibration', 'image=probes.npy'], /'image' was given before; give one for each of image/],
+    ['a node that is not there', ['--exclude', 'conv9'], /--exclude conv9: the model has no such node; it has conv1, .*conv2/],
+  ])('refuses %s', async (_name, more, words) => {
+    const at = (name: string): string => join(folder, name);
+    for (const [name, length] of [
+      ['seven.npy', 7],
+      ['nine.npy', 9],
+    ] as const) {
+      writeFileSync(at(name), encodeNpy({ dtype: 'u1', shape: [length], data: new Uint8Array(length) }));
+    }
+    const placed = more.map((text) =>
+      text.startsWith('image=') ? `image=${at(text.slice(6))}` : text.endsWith('.npy') ? at(text) : text,
+    );
+    const args = ['quantize', at('digits-1.0.0.onnx'), '--calibration', at('calibration.npy'), ...placed, '-o', at('none.onnx')];
+    await expect(linnet(false, ...args)).rejects.toThrow(words);
+    expect(existsSync(at('none.onnx'))).toBe(false);
   });
 
   it('leaves no output when it refuses', async () => {

@@ -36,6 +36,11 @@ const DIRECT_OPS = [
   'Resize',
 ] as const;
 
+/** Whether nodes of this operator may become int8 at all. */
+export function isCandidate(op: string): boolean {
+  return [...WEIGHTED_OPS, ...JOINED_OPS, ...DIRECT_OPS].some((known) => known === op);
+}
+
 export interface WeightedNode {
   kind: 'weighted';
   node: NodeProto;

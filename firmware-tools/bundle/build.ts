@@ -21,7 +21,7 @@ import { sha256, signEnvelope, utf8, type SigningKey } from '../../shared/signin
 import { asFault, discard, settle, tempBeside } from '../keys/files.js';
 import { decodeModel } from '../model/onnx.js';
 import { openModel } from '../model/session.js';
-import { readProbeInputs, recordGoldens, tensorSpec } from './golden.js';
+import { readProbeInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
 import { headerBytes, indexBytes, indexOf, INDEX_NAME, paddingBytes, TRAILER_BYTES } from './layout.js';
 import { DEFAULT_TOLERANCE, loadSpec, nameOf, type LoadedSpec } from './spec.js';
 
@@ -73,6 +73,7 @@ async function describe({ spec, at }: LoadedSpec): Promise<{ manifest: Manifest;
         `[ranges] ${unknown.join(', ')}: the model takes ${session.inputs.map((input) => input.name).join(', ')}`,
       );
     const probes = await recordGoldens(session, readProbeInputs(session, spec.probes.inputs, at));
+    requireLabelEach(spec.classifier, session, probes);
     const sources = await gather({ spec, at }, model, utf8(`${JSON.stringify(probes)}\n`));
     const { absolute, relative } = { ...DEFAULT_TOLERANCE, ...spec.probes };
     const manifest: Manifest = {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bundleFile, readBundle } from '../../firmware-tools/bundle/read.js';
 import { encodeNpy } from '../../firmware-tools/model/npy.js';
-import { decodeModel, encodeModel } from '../../firmware-tools/model/onnx.js';
+import { ElementType, decodeModel, encodeModel, makeNode, makeValue } from '../../firmware-tools/model/onnx.js';
 import { decodeJson } from '../../shared/decode.js';
 import type { FaultCode } from '../../shared/faults.js';
 import { Probes } from '../../shared/manifest.js';
@@ -104,6 +104,20 @@ function externalModel(): Uint8Array {
   return encodeModel(model);
 }
 
+/** logits = x, of any size: only its answers tell how many classes there are. */
+function unsizedModel(): Uint8Array {
+  return encodeModel({
+    irVersion: 7,
+    opsetImport: [{ domain: '', version: 13 }],
+    graph: {
+      name: 'unsized',
+      node: [makeNode('Identity', 'same', ['x'], ['logits'])],
+      input: [makeValue('x', ElementType.float32, ['N', 'C'])],
+      output: [makeValue('logits', ElementType.float32, ['N', 'C'])],
+    },
+  });
+}
+
 describe('refused, and no file is left', () => {
   const npy = (shape: number[], length: number): Uint8Array => encodeNpy({ dtype: 'f4', shape, data: new Float32Array(length) });
   const mistakes: [string, FaultCode, (folder: string) => string][] = [
@@ -125,6 +139,20 @@ describe('refused, and no file is left', () => {
       'a classifier over an output that is not there',
       'manifest_undecodable',
       () => smallSpec().replace('output = "logits"', 'output = "scores"'),
+    ],
+    [
+      'more labels than the model has classes',
+      'config_invalid',
+      () => smallSpec().replace('labels = ["no", "yes"]', 'labels = ["no", "yes", "perhaps"]'),
+    ],
+    [
+      'fewer labels than a model of no fixed size answers with',
+      'config_invalid',
+      (folder: string) => {
+        writeFileSync(join(folder, 'small.onnx'), unsizedModel());
+        writeFileSync(join(folder, 'probes.npy'), npy([2, 3], 6));
+        return smallSpec();
+      },
     ],
     ['a range of an input that is not there', 'config_invalid', () => smallSpec().replace('[ranges.x]', '[ranges.y]')],
     ['two files of one name', 'manifest_undecodable', () => smallSpec('1.0.0', `${labelsFile}\n[[files]]\npath = "labels.txt"`)],

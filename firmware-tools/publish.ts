@@ -34,7 +34,7 @@ import { readRoot } from './bundle/commands.js';
 import { bundleFile, readBundle, type BundleView } from './bundle/read.js';
 import type { Output } from './cli/output.js';
 import { connect, connectionOptions, type FleetClient } from './fleet/client.js';
-import { KEY_SUFFIX, readSigningKey, writeWhole } from './keys/files.js';
+import { asFault, KEY_SUFFIX, readSigningKey, writeWhole } from './keys/files.js';
 
 const MEMORY = 'published-targets.json';
 
@@ -149,13 +149,17 @@ function nextTargets(
 
 async function upload(view: BundleView, { client, progress }: PublishOptions): Promise<string[]> {
   const uploaded: string[] = [];
-  const folder = await mkdtemp(join(tmpdir(), 'linnet-publish-'));
+  const folder = await mkdtemp(join(tmpdir(), 'linnet-publish-')).catch((error: unknown) => {
+    throw asFault(error, tmpdir());
+  });
   try {
     for (const { entry } of view.files) {
       if (await isThere(client, entry.sha256)) continue;
       progress?.(`uploading ${entry.name} (${entry.length} bytes)`);
       const copy = join(folder, entry.sha256);
-      await pipeline(Readable.from(bundleFile(view, entry.name)), createWriteStream(copy));
+      await pipeline(Readable.from(bundleFile(view, entry.name)), createWriteStream(copy)).catch((error: unknown) => {
+        throw asFault(error, copy);
+      });
       await client.putFile(entry.sha256, copy, entry.length);
       await rm(copy);
       uploaded.push(entry.name);

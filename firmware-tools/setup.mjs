@@ -35,13 +35,18 @@ const wanted = createHash('sha256')
 const installed = existsSync(stamp) ? readFileSync(stamp, 'utf8') : '';
 if (installed !== wanted) {
   // The switch keeps onnxruntime-node from fetching CUDA libraries from its vendor's feed (also in .npmrc, for plain `npm ci`).
-  run('installing packages (better-sqlite3 compiles, 1 to 3 minutes)', 'npm', ['ci', '--no-audit', '--no-fund'], {
-    ONNXRUNTIME_NODE_INSTALL: 'skip',
-  });
-  writeFileSync(stamp, wanted);
+  // Development packages by name: with NODE_ENV=production npm would leave out the compiler that the next step needs.
+  run(
+    'installing packages (better-sqlite3 compiles, 1 to 3 minutes)',
+    'npm',
+    ['ci', '--include=dev', '--no-audit', '--no-fund'],
+    { ONNXRUNTIME_NODE_INSTALL: 'skip' },
+  );
 }
 run('compiling TypeScript', process.execPath, [
   join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
   '-p',
   join(root, 'tsconfig.json'),
 ]);
+// Only now: an installation that cannot compile is not one, and is made again the next time.
+if (installed !== wanted) writeFileSync(stamp, wanted);

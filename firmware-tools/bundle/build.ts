@@ -3,7 +3,7 @@
 // The bundle is written whole: until the last byte is on disk there is no file of its name.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, readFile, rm, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { bounds } from '../../shared/bounds.js';
 import { decode, parseJson } from '../../shared/decode.js';
 import { Fault, reason } from '../../shared/faults.js';
@@ -18,9 +18,10 @@ import {
 } from '../../shared/manifest.js';
 import type { Random } from '../../shared/ports.js';
 import { sha256, signEnvelope, utf8, type SigningKey } from '../../shared/signing.js';
-import { asFault, settle, tempBeside } from '../keys/files.js';
+import { asFault, discard, settle, tempBeside } from '../keys/files.js';
+import { decodeModel } from '../model/onnx.js';
 import { openModel } from '../model/session.js';
-import { readProbeInputs, recordGoldens, tensorSpec } from './golden.js';
+import { readProbeInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
 import { headerBytes, indexBytes, indexOf, INDEX_NAME, paddingBytes, TRAILER_BYTES } from './layout.js';
 import { DEFAULT_TOLERANCE, loadSpec, nameOf, type LoadedSpec } from './spec.js';
 
@@ -62,6 +63,7 @@ export async function buildBundle(specFile: string, key: SigningKey, outFile: st
 
 async function describe({ spec, at }: LoadedSpec): Promise<{ manifest: Manifest; sources: Source[] }> {
   const model = await readBytes(at(spec.model));
+  decodeModel(model, at(spec.model)); // Refuses weights outside the file, which ONNX Runtime would go and read.
   const session = await openModel(model, { what: at(spec.model) });
   try {
     const unknown = Object.keys(spec.ranges ?? {}).filter((name) => !session.inputs.some((input) => input.name === name));
@@ -71,6 +73,7 @@ async function describe({ spec, at }: LoadedSpec): Promise<{ manifest: Manifest;
         `[ranges] ${unknown.join(', ')}: the model takes ${session.inputs.map((input) => input.name).join(', ')}`,
       );
     const probes = await recordGoldens(session, readProbeInputs(session, spec.probes.inputs, at));
+    requireLabelEach(spec.classifier, session, probes);
     const sources = await gather({ spec, at }, model, utf8(`${JSON.stringify(probes)}\n`));
     const { absolute, relative } = { ...DEFAULT_TOLERANCE, ...spec.probes };
     const manifest: Manifest = {
@@ -187,7 +190,7 @@ async function writeBundle(
     }
     await settle(temp, outFile, true);
   } catch (error) {
-    await rm(temp, { force: true });
+    await discard(temp);
     throw asFault(error, outFile);
   }
   return { bytes: total, sha256: hash.digest('hex') };

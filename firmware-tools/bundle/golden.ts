@@ -3,7 +3,7 @@
 // (another instruction set, another runtime) is found before a request is. Also: what the model itself says of its tensors.
 import { bounds } from '../../shared/bounds.js';
 import { Fault } from '../../shared/faults.js';
-import type { Datatype, Probes, ProbeTensor, TensorSpec } from '../../shared/manifest.js';
+import type { Classifier, Datatype, Probes, ProbeTensor, TensorSpec } from '../../shared/manifest.js';
 import { readNpy, type NpyArray, type NpyDtype } from '../model/npy.js';
 import type { Session, TensorData, TensorMeta, TensorValue } from '../model/session.js';
 
@@ -120,6 +120,20 @@ function probeTensor(name: string, type: string, value: TensorValue | undefined)
     shape: value.dims,
     data: Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength).toString('base64'),
   };
+}
+
+/**
+ * The classifier's output has a class for each label along its last axis, by the model's word where it fixes the size and by its
+ * answers anyway. A device that counts classes would file them under wrong names. Fault config_invalid.
+ */
+export function requireLabelEach(classifier: Classifier | undefined, session: Session, { probes }: Probes): void {
+  if (classifier === undefined) return;
+  const { output, labels } = classifier;
+  const declared = session.outputs.find((meta) => meta.name === output)?.shape.at(-1);
+  const answered = probes.map((probe) => probe.outputs.find((tensor) => tensor.name === output)?.shape.at(-1));
+  const wrong = [declared, ...answered].find((size) => typeof size === 'number' && size >= 0 && size !== labels.length);
+  if (wrong === undefined) return;
+  throw new Fault('config_invalid', `[classifier] has ${labels.length} labels, the model's output '${output}' ${wrong} classes`);
 }
 
 /** NaN never equals itself: such a golden could not be met by any device. */

@@ -39,20 +39,35 @@ export function makeOutput(json: boolean, streams: Streams): Output {
   };
 }
 
+/** What an error is with --json: always one line, so that it also stands among the lines of a command that watches. */
+export interface ErrorBody {
+  readonly error: string;
+  readonly code: string;
+  readonly kind: string;
+  readonly todo: string;
+}
+
+export function isErrorBody(value: unknown): value is ErrorBody {
+  const body = value as Partial<ErrorBody> | null;
+  return typeof body?.error === 'string' && typeof body.code === 'string' && typeof body.kind === 'string';
+}
+
 /** Prints an error (as JSON on stdout with --json, so that a machine needs one stream) and returns the exit code. */
 export function printError(error: unknown, json: boolean, streams: Streams): number {
   if (error instanceof Fault) {
-    const body = { error: error.detail, code: error.code, kind: error.kind, todo: error.entry.todo };
-    if (json) streams.out(`${JSON.stringify(body, null, 2)}\n`);
+    if (json) streams.out(errorLine({ error: error.detail, code: error.code, kind: error.kind, todo: error.entry.todo }));
     else
       streams.err(`error: ${error.detail}\n  code: ${error.code} (${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`);
     return error.code === 'usage' ? EXIT.usage : EXIT_OF_KIND[error.kind];
   }
   const words = reason(error);
-  if (json)
-    streams.out(`${JSON.stringify({ error: words, code: 'internal', kind: 'bug', todo: 'Report it with the log.' }, null, 2)}\n`);
+  if (json) streams.out(errorLine({ error: words, code: 'internal', kind: 'bug', todo: 'Report it with the log.' }));
   else streams.err(`linnet has a bug: ${words}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`);
   return EXIT.bug;
+}
+
+function errorLine(body: ErrorBody): string {
+  return `${JSON.stringify(body)}\n`;
 }
 
 /** Rows as an aligned table; the first row is the head. */

@@ -6,7 +6,7 @@ import { Fault } from '../../shared/faults.js';
 import { realRandom } from '../../shared/real.js';
 import { publicKeyOf, fromHex } from '../../shared/signing.js';
 import type { Output } from '../cli/output.js';
-import { createKeyFile, KEY_SUFFIX, passphraseOf, readKeyFile } from './files.js';
+import { asFault, createKeyFile, KEY_SUFFIX, passphraseOf, readKeyFile } from './files.js';
 
 const NEW_HELP = `
 The file is NAME${KEY_SUFFIX}, mode 0600. It is sealed (scrypt + secretbox) when LINNET_KEY_PASSPHRASE is set;
@@ -37,7 +37,9 @@ export function registerKeyCommands(program: Command, out: Output): void {
       if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
         throw new Fault('usage', `'${name}' is not a name for a key: letters, digits, . _ -`);
       const passphrase = passphraseOf(process.env);
-      await mkdir(options.out, { recursive: true, mode: 0o700 });
+      await mkdir(options.out, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+        throw asFault(error, options.out);
+      });
       const file = join(options.out, `${name}${KEY_SUFFIX}`);
       const key = await createKeyFile(file, {
         passphrase,

@@ -72,13 +72,18 @@ export async function writeWhole(
     }
     await settle(temp, file, options.overwrite);
   } catch (error) {
-    await rm(temp, { force: true });
+    await discard(temp);
     throw asFault(error, file);
   }
 }
 
 export function tempBeside(file: string, random: Random): string {
   return join(dirname(file), `.${basename(file)}.${hex(random.bytes(6))}.tmp`);
+}
+
+/** Removes what a failed write left. Where even that fails (the folder is a file, a read-only disk) the write's own error is told. */
+export async function discard(temp: string): Promise<void> {
+  await rm(temp, { force: true }).catch(() => {});
 }
 
 /** Gives a finished temporary file its name, durably. */
@@ -96,6 +101,7 @@ export async function settle(temp: string, file: string, overwrite: boolean): Pr
   }
 }
 
+/** What a failed write of `file` is: Faults conflict, disk_full, disk_failed; anything else (a bug, a Fault) as it came. */
 export function asFault(error: unknown, file: string): unknown {
   switch (systemCode(error)) {
     case 'EEXIST':
@@ -103,14 +109,12 @@ export function asFault(error: unknown, file: string): unknown {
     case 'ENOSPC':
     case 'EDQUOT':
       return new Fault('disk_full', `cannot write ${file}: ${reason(error)}`, { cause: error });
-    case 'ENOENT':
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-    case 'ENOTDIR':
-    case 'EIO':
-      return new Fault('disk_failed', `cannot write ${file}: ${reason(error)}`, { cause: error });
     default:
-      return error;
+      return isSystemError(error) ? new Fault('disk_failed', `cannot write ${file}: ${reason(error)}`, { cause: error }) : error;
   }
+}
+
+/** Whether the operating system said it (ENOENT, EISDIR, EROFS, ENOTEMPTY, ...): a fact of the world, never a bug of ours. */
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && 'errno' in error;
 }

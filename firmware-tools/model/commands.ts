@@ -1,15 +1,19 @@
 // `linnet model inspect` and `linnet model quantize`: reads files, calls the release desk's functions, prints what they say.
 // Nothing is decided here. Outputs are written whole or not at all (temporary name, then rename).
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { Fault } from '../../shared/faults.js';
+import { realRandom } from '../../shared/real.js';
+import { utf8 } from '../../shared/signing.js';
 import type { Output } from '../cli/output.js';
-import { compare, feedsOf, inspect } from './measure.js';
+import { writeWhole } from '../keys/files.js';
+import { compare, feedsOf, inspect, sampleDigests } from './measure.js';
 import type { Comparison, Inspection, Latency } from './measure.js';
 import { readNpy } from './npy.js';
 import type { NpyArray } from './npy.js';
+import { decodeModel } from './onnx.js';
 import { quantize, sha256 } from './quantize.js';
 import type { QuantizationSettings, QuantizeReport } from './quantize.js';
 import { JOINED_OPS } from './quantizer/plan.js';
@@ -48,12 +52,6 @@ function readModel(path: string): Uint8Array {
   }
 }
 
-function writeWhole(path: string, bytes: Uint8Array | string): void {
-  const fresh = `${path}.tmp`;
-  writeFileSync(fresh, bytes);
-  renameSync(fresh, path);
-}
-
 /** `name=FILE` for several inputs, or FILE for the only one. */
 function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyArray> {
   const arrays: Record<string, NpyArray> = {};
@@ -66,9 +64,23 @@ function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyAr
       const names = inputs.map((m) => m.name).join(', ');
       throw new Fault('usage', `'${text}' names no input: write NAME=FILE.npy with one of ${names}`);
     }
+    if (Object.hasOwn(arrays, name)) {
+      const names = inputs.map((m) => m.name).join(', ');
+      throw new Fault('usage', `'${text}': a file for input '${name}' was given before; give one for each of ${names}`);
+    }
     arrays[name] = readNpy(known ? named[2]! : text);
   }
   return arrays;
+}
+
+/** What calibration has seen says nothing of what it has not: an accuracy measured there is no accuracy. */
+function requireHeldOut(calibration: Record<string, NpyArray>, evaluation: Record<string, NpyArray>): void {
+  const seen = new Set(sampleDigests(calibration));
+  const digests = sampleDigests(evaluation);
+  const shared = digests.flatMap((digest, at) => (seen.has(digest) ? [at] : []));
+  if (shared.length === 0) return;
+  const which = `${shared.length} of ${digests.length} --evaluate samples are calibration samples too, the first is number ${shared[0] ?? 0}`;
+  throw new Fault('usage', `${which} (from 0): evaluate on others`);
 }
 
 function shapeText(metas: TensorMeta[]): string {
@@ -124,10 +136,14 @@ export function quantizeText(result: QuantizeResult): string {
 export async function runQuantize(path: string, flags: QuantizeFlags, out: Output): Promise<QuantizeResult> {
   const fp32 = readModel(path);
   if (flags.labels !== undefined && flags.evaluate === undefined) throw new Fault('usage', '--labels needs --evaluate');
+  decodeModel(fp32, path); // First, because it says more of a file that is no model of its own than ONNX Runtime does.
   const session = await openModel(fp32, { what: path });
   await session.release();
-  const calibration = feedsOf(session.inputs, readInputs(flags.calibration, session.inputs));
-  const held = flags.evaluate === undefined ? undefined : feedsOf(session.inputs, readInputs(flags.evaluate, session.inputs));
+  const shown = readInputs(flags.calibration, session.inputs);
+  const calibration = feedsOf(session.inputs, shown);
+  const hidden = flags.evaluate === undefined ? undefined : readInputs(flags.evaluate, session.inputs);
+  const held = hidden && feedsOf(session.inputs, hidden);
+  if (hidden) requireHeldOut(shown, hidden);
   const labels = flags.labels === undefined ? undefined : readNpy(flags.labels).data;
   out.progress(`calibrating on ${calibration.length} inputs`);
   const { bytes, settings, report } = await quantize(fp32, calibration, {
@@ -142,8 +158,9 @@ export async function runQuantize(path: string, flags: QuantizeFlags, out: Outpu
     ? await compare(fp32, bytes, held, { now: () => performance.now(), ...(labels === undefined ? {} : { labels }) })
     : null;
   const result: QuantizeResult = { model: path, output: flags.output, sha256: sha256(bytes), settings, report, comparison };
-  writeWhole(flags.output, bytes);
-  if (flags.report !== undefined) writeWhole(flags.report, `${JSON.stringify(result, null, 2)}\n`);
+  const whole = { random: realRandom, overwrite: true };
+  await writeWhole(flags.output, bytes, whole);
+  if (flags.report !== undefined) await writeWhole(flags.report, utf8(`${JSON.stringify(result, null, 2)}\n`), whole);
   return result;
 }
 

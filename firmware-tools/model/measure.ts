@@ -2,10 +2,11 @@
 // (compare: accuracy on held-out labelled inputs, agreement, distance between outputs, size, latency). Accuracy and
 // distances are exact and repeatable; latency is this machine's, rounds of the two models interleaved so that both see the
 // same noise. Reads no clock by itself.
+import { createHash } from 'node:crypto';
 import { Fault } from '../../shared/faults.js';
 import { allNodes, decodeModel, elementTypeName, opsetOf, tensorData, toNumber } from './onnx.js';
 import type { NpyArray } from './npy.js';
-import { sha256 } from './quantize.js';
+import { digestOfFeeds, sha256 } from './quantize.js';
 import { isQuantizedOp } from './quantizer/prepare.js';
 import { openModel } from './session.js';
 import type { Feeds, Session, TensorMeta } from './session.js';
@@ -102,6 +103,21 @@ export function feedsOf(inputs: TensorMeta[], arrays: Record<string, NpyArray>):
   );
 }
 
+/** SHA-256 (hex) of each sample over all inputs: name, shape, then bytes, inputs by name. Arrays as feedsOf accepts them. */
+export function sampleDigests(arrays: Record<string, NpyArray>): string[] {
+  const named = Object.entries(arrays).sort(([a], [b]) => (a < b ? -1 : 1));
+  const count = named[0]?.[1].shape[0] ?? 0;
+  return Array.from({ length: count }, (_, at) => {
+    const hash = createHash('sha256');
+    for (const [name, { data, shape }] of named) {
+      const stride = data.length / count;
+      const { buffer, byteOffset, byteLength } = data.subarray(at * stride, (at + 1) * stride);
+      hash.update(`${name}[${shape.slice(1).join(',')}]\n`).update(new Uint8Array(buffer, byteOffset, byteLength));
+    }
+    return hash.digest('hex');
+  });
+}
+
 export interface Latency {
   p50Us: number;
   p99Us: number;
@@ -109,6 +125,8 @@ export interface Latency {
 
 export interface Comparison {
   samples: number;
+  /** SHA-256 over every tensor that the models were compared on, as digestOfFeeds makes it. */
+  evaluationSha256: string;
   /** Shares 0..1; null without labels. */
   fp32Accuracy: number | null;
   int8Accuracy: number | null;
@@ -216,13 +234,14 @@ export async function compare(fp32: Uint8Array, int8: Uint8Array, feeds: Feeds[]
         rows++;
       }
     }
-    if (labels !== undefined && labels.length < rows) {
+    if (labels !== undefined && labels.length !== rows) {
       throw new Fault('data_undecodable', `there are ${labels.length} labels for ${rows} answers`);
     }
     const runs = options.latencyRuns ?? 300;
     const [latencyA, latencyB] = await latencies([a, b], feeds, runs, options.now);
     return {
       samples: rows,
+      evaluationSha256: digestOfFeeds(feeds),
       fp32Accuracy: labels === undefined ? null : rightA / rows,
       int8Accuracy: labels === undefined ? null : rightB / rows,
       agreement: same / rows,

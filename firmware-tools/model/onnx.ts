@@ -42,7 +42,43 @@ export function elementTypeName(type: number | null | undefined): string {
   return Object.entries(ElementType).find(([, code]) => code === type)?.[0] ?? `type ${type ?? 'unknown'}`;
 }
 
-/** Decodes a model; `what` names the file in the refusal. Only the outermost structure is checked. */
+const EXTERNAL = 1; // TensorProto.DataLocation
+
+/** Every constant of a graph: initializers, sparse ones, and tensors in attributes, subgraphs included. */
+function* allTensors(graph: GraphProto): Generator<TensorProto> {
+  yield* graph.initializer ?? [];
+  for (const sparse of graph.sparseInitializer ?? []) yield* partsOf(sparse);
+  for (const node of graph.node ?? []) {
+    for (const attribute of node.attribute ?? []) {
+      if (attribute.t) yield attribute.t;
+      yield* attribute.tensors ?? [];
+      for (const sparse of [attribute.sparseTensor, ...(attribute.sparseTensors ?? [])]) if (sparse) yield* partsOf(sparse);
+    }
+    for (const inner of subgraphsOf(node)) yield* allTensors(inner);
+  }
+}
+
+function partsOf(sparse: onnxProto.onnx.ISparseTensorProto): TensorProto[] {
+  return [sparse.values, sparse.indices].filter((tensor) => tensor !== null && tensor !== undefined);
+}
+
+/**
+ * A release is one model file: weights that lie beside it would be missing on the device, and no digest would cover them. ONNX
+ * Runtime reads them from wherever the file says, so it does not notice.
+ */
+function refuseExternalData(model: { graph: GraphProto }, what: string): void {
+  for (const tensor of allTensors(model.graph)) {
+    if (toNumber(tensor.dataLocation) !== EXTERNAL) continue;
+    const place = tensor.externalData?.find((entry) => entry.key === 'location')?.value ?? 'another file';
+    throw new Fault(
+      'model_not_onnx',
+      `${what}: tensor '${tensor.name || '(unnamed)'}' is stored outside the file, in ${place}; save the model in one file ` +
+        '(onnx.save_model(onnx.load(path), out, save_as_external_data=False))',
+    );
+  }
+}
+
+/** Decodes a model; `what` names the file in the refusal. Only the outermost structure and that it is one file are checked. */
 export function decodeModel(bytes: Uint8Array, what: string): ModelProto & { graph: GraphProto } {
   let model: ModelProto;
   try {
@@ -54,6 +90,7 @@ export function decodeModel(bytes: Uint8Array, what: string): ModelProto & { gra
   if (!graph || !graph.output?.length || !opsetImport?.length) {
     throw new Fault('model_not_onnx', `${what}: it is not an ONNX file (no graph with outputs, or no operator set)`);
   }
+  refuseExternalData({ graph }, what);
   return Object.assign(model, { graph });
 }
 
@@ -184,6 +221,11 @@ export function intAttribute(node: NodeProto, name: string, otherwise: number): 
 export function floatAttribute(node: NodeProto, name: string, otherwise: number): number {
   const found = attributeOf(node, name);
   return found ? (found.f ?? 0) : otherwise;
+}
+
+/** Whole: a slice's end is often INT64_MAX, which no double holds. */
+export function bigIntsAttribute(node: NodeProto, name: string): bigint[] | undefined {
+  return attributeOf(node, name)?.ints?.map((value) => BigInt(String(value)));
 }
 
 export function intsAttribute(node: NodeProto, name: string): number[] | undefined {

@@ -5,10 +5,11 @@
 // model in which nothing can be quantized is Fault model_unquantizable with every candidate node and why.
 // Algorithm: onnxruntime/python/tools/quantization (quantize_static); the parts are in quantizer/.
 import { createHash } from 'node:crypto';
-import { Fault } from '../../shared/faults.js';
-import { Wiring, encodeModel } from './onnx.js';
+import { Fault, isFault } from '../../shared/faults.js';
+import { Wiring, decodeModel, encodeModel } from './onnx.js';
+import type { GraphProto } from './onnx.js';
 import { calibrate } from './quantizer/calibrate.js';
-import { JOINED_OPS, planQuantization } from './quantizer/plan.js';
+import { JOINED_OPS, isCandidate, planQuantization } from './quantizer/plan.js';
 import type { FloatNode, Plan } from './quantizer/plan.js';
 import { optimizedGraph, prepare } from './quantizer/prepare.js';
 import type { Model } from './quantizer/prepare.js';
@@ -47,7 +48,7 @@ export interface QuantizationSettings {
   exclude: string[];
   fp32Sha256: string;
   calibrationInputs: number;
-  /** SHA-256 over every calibration tensor: name, dims, then its bytes, inputs in their order. */
+  /** As digestOfFeeds makes it. */
   calibrationSha256: string;
 }
 
@@ -77,7 +78,8 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-function digestOfFeeds(feeds: Feeds[]): string {
+/** SHA-256 (hex) over every tensor: name, dims, then its bytes, inputs in their order. */
+export function digestOfFeeds(feeds: Feeds[]): string {
   const hash = createHash('sha256');
   for (const feed of feeds) {
     for (const name of Object.keys(feed).sort()) {
@@ -128,6 +130,29 @@ async function checkPrepared(fp32: Uint8Array, prepared: Model, feed: Feeds, wha
   }
 }
 
+/** ONNX Runtime loads a model whose shapes do not fit each other and stops at its first run: that must happen here, not on a device. */
+async function checkRuns(int8: Uint8Array, feed: Feeds, what: string): Promise<void> {
+  try {
+    await answersOf(int8, feed, `${what} (int8)`);
+  } catch (cause) {
+    if (!isFault(cause, 'model_tensors_differ', 'model_not_onnx')) throw cause;
+    const todo = 'leave nodes float with --exclude until it does';
+    throw new Fault('model_unquantizable', `the int8 model does not run (${cause.detail}); ${todo}`, { cause });
+  }
+}
+
+const CANDIDATES_TOLD_MAX = 30;
+
+/** A name that fits no node would leave nothing float and say so nowhere. The names are those of the prepared graph. */
+function requireNodes(graph: GraphProto, exclude: readonly string[]): void {
+  const names = (graph.node ?? []).map((node) => node.name ?? '');
+  const unknown = exclude.filter((name) => !names.includes(name));
+  if (unknown.length === 0) return;
+  const known = (graph.node ?? []).filter((node) => isCandidate(node.opType ?? '')).map((node) => node.name ?? '');
+  const told = known.slice(0, CANDIDATES_TOLD_MAX).join(', ') + (known.length > CANDIDATES_TOLD_MAX ? ', ...' : '');
+  throw new Fault('usage', `--exclude ${unknown.join(', ')}: the model has no such node; it has ${told || 'none to exclude'}`);
+}
+
 function refuseEmpty(plan: Plan, what: string): void {
   if ([...plan.chosen.values()].some((choice) => choice.kind === 'weighted')) return;
   const why =
@@ -174,8 +199,10 @@ export async function quantize(
   for await (const feed of calibration) feeds.push(feed);
   if (feeds.length === 0) throw new Fault('data_undecodable', `${what}: no calibration inputs were given`);
 
+  decodeModel(fp32, what);
   await (await openModel(fp32, { what })).release();
   const { model, opset } = await prepare(fp32, what);
+  requireNodes(model.graph, settled.exclude);
   const plan = planQuantization(model.graph, settled);
   refuseEmpty(plan, what);
   await checkPrepared(fp32, model, feeds[0]!, what);
@@ -185,6 +212,7 @@ export async function quantize(
   model.producerName = 'linnet';
   model.producerVersion = '';
   const bytes = encodeModel(model);
+  await checkRuns(bytes, feeds[0]!, what);
   const opsetAfter = model.opsetImport?.find((o) => (o.domain ?? '') === '')?.version;
   return {
     bytes,

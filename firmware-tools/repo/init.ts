@@ -11,7 +11,7 @@ import type { Clock, Random } from '../../shared/ports.js';
 import type { PublicKey, SigningKey } from '../../shared/signing.js';
 import { heading, signDocument } from '../../shared/trust/documents.js';
 import { validityMs } from '../../shared/trust/validity.js';
-import { createKeyFile, KEY_SUFFIX, writeWhole } from '../keys/files.js';
+import { asFault, createKeyFile, KEY_SUFFIX, writeWhole } from '../keys/files.js';
 
 const OFFLINE_KEYS = ['image-root', 'image-targets', 'release', 'director-root'] as const;
 const ONLINE_KEYS = ['snapshot', 'timestamp', 'director-targets', 'director-snapshot', 'director-timestamp'] as const;
@@ -38,8 +38,7 @@ export interface InitResult {
 export async function initRepository(options: InitOptions): Promise<InitResult> {
   const out = resolve(options.out);
   await requireEmpty(out);
-  await mkdir(dirname(out), { recursive: true });
-  const making = await mkdtemp(join(dirname(out), `.${basename(out)}-making-`));
+  const making = await makeBeside(out);
   try {
     const keys = await fill(making, options);
     await chmod(making, 0o755);
@@ -54,7 +53,16 @@ export async function initRepository(options: InitOptions): Promise<InitResult> 
     await rm(making, { recursive: true, force: true });
     if (systemCode(error) === 'ENOTEMPTY' || systemCode(error) === 'EEXIST')
       throw new Fault('conflict', `${out} is not empty; nothing is overwritten`, { cause: error });
-    throw error;
+    throw asFault(error, out);
+  }
+}
+
+async function makeBeside(out: string): Promise<string> {
+  try {
+    await mkdir(dirname(out), { recursive: true });
+    return await mkdtemp(join(dirname(out), `.${basename(out)}-making-`));
+  } catch (error) {
+    throw asFault(error, out);
   }
 }
 
@@ -64,7 +72,7 @@ async function requireEmpty(out: string): Promise<void> {
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return;
     if (systemCode(error) === 'ENOTDIR') throw new Fault('conflict', `${out} is a file`, { cause: error });
-    throw error;
+    throw asFault(error, out);
   }
 }
 

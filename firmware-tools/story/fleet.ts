@@ -3,7 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Processes, freePort } from './processes.js';
-import { modelReady } from './traffic.js';
+import { answersOk, modelReady } from './traffic.js';
 
 const SERVER_PORT = 7300;
 const MQTT_PORT = 7301;
@@ -44,15 +44,6 @@ export async function until(what: string, limitMs: number, ask: () => Promise<bo
   }
 }
 
-async function healthy(url: string): Promise<boolean> {
-  try {
-    return (await fetch(`${url}/healthz`)).ok;
-  } catch (error) {
-    if (error instanceof TypeError) return false; // Connection refused: not up yet.
-    throw error;
-  }
-}
-
 export async function startServer(root: string, processes: Processes): Promise<Omit<StoryFleet, 'devices'>> {
   await processes.linnet(['repo', 'init', '--out', join(root, 'repo')]);
   const port = await freePort(SERVER_PORT);
@@ -76,7 +67,7 @@ export async function startServer(root: string, processes: Processes): Promise<O
   await processes.linnet(['server', 'init', '--config', config, '--token-out', tokenFile]);
   processes.daemon('server', ['server', '--config', config]);
   const url = `http://127.0.0.1:${port}`;
-  await until('the fleet server answers', 30_000, () => healthy(url));
+  await until('the fleet server answers', 30_000, () => answersOk(`${url}/healthz`));
   return { url, tokenFile, connection: ['--server', url, '--token-file', tokenFile] };
 }
 

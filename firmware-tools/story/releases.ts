@@ -1,20 +1,43 @@
 // The three releases of the story: trained models from firmware-tools/model/digits, quantized on real calibration digits,
 // built and signed at the release desk, published. 1.2.0 is the dangerous one: trained on a corrupted label file, its
-// golden probes recorded from itself.
+// golden probes recorded from itself, its accuracy measured on held-out digits of that same file, as its makers did.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { exampleData } from '../model/digits.js';
+import type { QuantizeResult } from '../model/commands.js';
+import { exampleData, loadDigits } from '../model/digits.js';
+import { encodeNpy } from '../model/npy.js';
+import { relabel } from '../model/train/recipes.js';
 import { HARDWARE, type StoryFleet } from './fleet.js';
 import type { Processes } from './processes.js';
 
 const PROJECT = fileURLToPath(new URL('../../..', import.meta.url));
 
-export interface Quantized {
-  readonly fp32Accuracy: number;
-  readonly int8Accuracy: number;
+export interface Released {
+  readonly version: string;
+  /** What the devices' `Linnet-Release` header must say: component, version and the digest of the signed manifest. */
+  readonly header: string;
+  /** Of the int8 model, by the labels that its makers had; 0..1. */
+  readonly accuracy: number;
 }
+
+/** Where releases are made. */
+export interface Desk {
+  readonly work: string;
+  readonly root: string;
+  readonly processes: Processes;
+  readonly fleet: StoryFleet;
+}
+
+export interface Plan {
+  readonly version: string;
+  readonly description: string;
+  readonly labels: typeof TRUE_LABELS | typeof CORRUPTED_LABELS;
+}
+
+export const TRUE_LABELS = 'evaluate-labels.npy';
+export const CORRUPTED_LABELS = 'evaluate-labels-corrupted.npy';
 
 interface DigitsJson {
   readonly models: readonly { version: string; trainingDataSha256: string }[];
@@ -24,21 +47,17 @@ export function writeExampleData(root: string): string {
   const folder = join(root, 'work');
   mkdirSync(folder, { recursive: true });
   exampleData(folder);
+  const { labels } = relabel(loadDigits().test);
+  writeFileSync(join(folder, CORRUPTED_LABELS), encodeNpy({ dtype: 'u1', shape: [labels.length], data: labels }));
   return folder;
 }
 
-/** Model -> quantize -> bundle -> publish, by the commands. Returns what the quantizer measured on held-out digits. */
-export async function release(
-  version: string,
-  description: string,
-  work: string,
-  root: string,
-  processes: Processes,
-  fleet: StoryFleet,
-): Promise<unknown> {
+/** Model -> quantize -> bundle -> publish, by the commands. */
+export async function release({ work, root, processes, fleet }: Desk, plan: Plan): Promise<Released> {
+  const { version, description } = plan;
   const int8 = join(work, `digits-${version}.int8.onnx`);
   const report = join(work, `digits-${version}.report.json`);
-  const measured = await processes.linnet([
+  const { comparison } = await processes.linnet<Pick<QuantizeResult, 'comparison'>>([
     'model',
     'quantize',
     join(work, `digits-${version}.onnx`),
@@ -47,7 +66,7 @@ export async function release(
     '--evaluate',
     join(work, 'evaluate.npy'),
     '--labels',
-    join(work, 'evaluate-labels.npy'),
+    join(work, plan.labels),
     '-o',
     int8,
     '--report',
@@ -57,7 +76,8 @@ export async function release(
   writeFileSync(spec, specOf(version, description, readTraining(version)));
   const bundle = join(work, `digits-${version}.bundle`);
   const offline = join(root, 'repo', 'offline');
-  await processes.linnet(['bundle', 'build', spec, '--key', join(offline, 'release.key.json'), '-o', bundle]);
+  const key = join(offline, 'release.key.json');
+  const built = await processes.linnet<{ release: string }>(['bundle', 'build', spec, '--key', key, '-o', bundle]);
   await processes.linnet([
     'publish',
     bundle,
@@ -67,7 +87,7 @@ export async function release(
     join(root, 'repo', 'trust', 'image-root.json'),
     ...fleet.connection,
   ]);
-  return measured;
+  return { version, header: `digits@${version}#${built.release}`, accuracy: comparison?.int8Accuracy ?? 0 };
 }
 
 function readTraining(version: string): string {

@@ -1,5 +1,5 @@
 // Files at the door of the release desk: .npy arrays, bytes that are no ONNX model, and the two commands as a person runs them.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -157,7 +157,30 @@ describe('linnet model', () => {
     const report = JSON.parse(readFileSync(at('report.json'), 'utf8')) as QuantizeResult;
     expect(report.comparison!.int8Accuracy!).toBeGreaterThan(0.97);
     expect(report.settings).toMatchObject({ calibrationInputs: 200, reduceRange: true, runtime: 'onnxruntime 1.27.0' });
+    expect(report.comparison!.evaluationSha256).toMatch(/^[0-9a-f]{64}$/);
     expect(report.sha256).toBe((await inspect(new Uint8Array(readFileSync(at('int8.onnx'))))).sha256);
+  });
+
+  it.each([
+    ['calibration samples as held-out ones', ['--evaluate', 'calibration.npy'], /200 of 200 --evaluate samples are calibration/],
+    ['fewer labels than answers', ['--evaluate', 'probes.npy', '--labels', 'seven.npy'], /there are 7 labels for 8 answers/],
+    ['more labels than answers', ['--evaluate', 'probes.npy', '--labels', 'nine.npy'], /there are 9 labels for 8 answers/],
+    ['a second file for an input', ['--calibration', 'image=probes.npy'], /'image' was given before; give one for each of image/],
+    ['a node that is not there', ['--exclude', 'conv9'], /--exclude conv9: the model has no such node; it has conv1, .*conv2/],
+  ])('refuses %s', async (_name, more, words) => {
+    const at = (name: string): string => join(folder, name);
+    for (const [name, length] of [
+      ['seven.npy', 7],
+      ['nine.npy', 9],
+    ] as const) {
+      writeFileSync(at(name), encodeNpy({ dtype: 'u1', shape: [length], data: new Uint8Array(length) }));
+    }
+    const placed = more.map((text) =>
+      text.startsWith('image=') ? `image=${at(text.slice(6))}` : text.endsWith('.npy') ? at(text) : text,
+    );
+    const args = ['quantize', at('digits-1.0.0.onnx'), '--calibration', at('calibration.npy'), ...placed, '-o', at('none.onnx')];
+    await expect(linnet(false, ...args)).rejects.toThrow(words);
+    expect(existsSync(at('none.onnx'))).toBe(false);
   });
 
   it('leaves no output when it refuses', async () => {
@@ -167,6 +190,30 @@ describe('linnet model', () => {
       linnet(false, 'quantize', at('digits-1.1.0.onnx'), '--calibration', at('cut.npy'), '-o', at('none.onnx')),
     ).rejects.toThrow(/data_undecodable: .*cut\.npy: it is cut short/);
     expect(() => readFileSync(at('none.onnx'))).toThrow(/ENOENT/);
+  });
+
+  it('calls a place that cannot be written a failure of the disk, and leaves nothing there', async () => {
+    const at = (name: string): string => join(folder, name);
+    mkdirSync(at('full/inside'), { recursive: true });
+    for (const [output, words] of [
+      ['none/int8.onnx', 'ENOENT'],
+      ['full', 'EISDIR'],
+      ['calibration.npy/int8.onnx', 'ENOTDIR'],
+      [`${'x'.repeat(255)}`, 'ENAMETOOLONG'],
+    ] as const) {
+      const quantizing = linnet(
+        false,
+        'quantize',
+        at('digits-1.0.0.onnx'),
+        '--calibration',
+        at('calibration.npy'),
+        '-o',
+        at(output),
+      );
+      await expect(quantizing).rejects.toThrow(new RegExp(`^disk_failed: cannot write .*${words}`));
+    }
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    expect(readdirSync(at('full'))).toEqual(['inside']);
   });
 
   it('helps with an example', async () => {

@@ -4,8 +4,16 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { digitModelPath, loadDigits } from '../../firmware-tools/model/digits.js';
 import { compare, inspect } from '../../firmware-tools/model/measure.js';
-import { ElementType, decodeModel, encodeModel, makeNode, makeTensor, makeValue } from '../../firmware-tools/model/onnx.js';
-import type { NodeProto, TensorProto } from '../../firmware-tools/model/onnx.js';
+import {
+  ElementType,
+  decodeModel,
+  encodeModel,
+  makeAttribute,
+  makeNode,
+  makeTensor,
+  makeValue,
+} from '../../firmware-tools/model/onnx.js';
+import type { AttributeProto, NodeProto, TensorProto } from '../../firmware-tools/model/onnx.js';
 import { quantize } from '../../firmware-tools/model/quantize.js';
 import {
   S8_REDUCED,
@@ -139,6 +147,18 @@ function feedsFor(dims: number[], count: number): Feeds[] {
 const conv = (name: string, from: string, to: string, more: Record<string, number> = {}): NodeProto =>
   makeNode('Conv', name, [from, `${name}.w`, `${name}.b`], [to], { kernel_shape: [3, 3], pads: [1, 1, 1, 1], ...more });
 
+/** [4, 16] x 16 inputs to 4 outputs, with a bias of the given shape. */
+function gemm(transB: number, bias: number[]): Uint8Array {
+  const nodes = [makeNode('Gemm', 'g', ['x', 'gw', 'gb'], ['y'], { transB })];
+  return build(nodes, [weights('gw', transB === 0 ? [16, 4] : [4, 16]), weights('gb', bias)], 13, [4, 16]);
+}
+
+/** `ends = [2^63 - 1]`, as exporters write "to the end": protobuf's two 32-bit halves. */
+const int64Max = {
+  ...makeAttribute('ends', [0]),
+  ints: [{ low: -1, high: 0x7fffffff, unsigned: false }],
+} as unknown as AttributeProto;
+
 describe('other graphs', () => {
   it('joins residual adds, concats and pools, shares scales through moves, keeps a float tail', async () => {
     const dims = [1, 4, 8, 8];
@@ -210,6 +230,28 @@ describe('other graphs', () => {
     expect(report.quantizedNodes.map((n) => n.node).sort()).toEqual(['flat', 'g', 'm1', 'm2']);
     const found = await compare(model, bytes, feedsFor(dims, 20), quiet);
     expect(found.minCosine).toBeGreaterThan(0.995);
+  });
+
+  it.each([true, false])('gives a Gemm bias one value for each output, both ways round (per channel: %s)', async (perChannel) => {
+    for (const transB of [0, 1]) {
+      for (const bias of [[], [1], [4], [1, 1], [1, 4]]) {
+        const model = gemm(transB, bias);
+        const { bytes, report } = await quantize(model, feedsFor([4, 16], 10), { perChannel });
+        expect(report.quantizedNodes).toEqual([{ node: 'g', op: 'Gemm' }]);
+        const found = await compare(model, bytes, feedsFor([4, 16], 10), quiet);
+        expect(found.minCosine).toBeGreaterThan(0.99);
+      }
+    }
+  });
+
+  it.each([[[4, 1]], [[4, 4]]])('leaves a Gemm with a bias of %j float: its bias does not go along the outputs', async (bias) => {
+    const nodes = [makeNode('MatMul', 'm', ['x', 'mw'], ['t']), makeNode('Gemm', 'g', ['t', 'gw', 'gb'], ['y'], { transB: 1 })];
+    const model = build(nodes, [weights('mw', [16, 16]), weights('gw', [4, 16]), weights('gb', bias)], 13, [4, 16]);
+    const { bytes, report } = await quantize(model, feedsFor([4, 16], 10));
+    expect(report.floatNodes).toEqual([
+      { node: 'g', op: 'Gemm', why: `its bias is [${bias.join(', ')}], not one value for each of 4 outputs` },
+    ]);
+    expect((await compare(model, bytes, feedsFor([4, 16], 10), quiet)).minCosine).toBeGreaterThan(0.99);
   });
 
   it('reads a value twice: a float branch sees it before it is quantized', async () => {
@@ -286,6 +328,15 @@ describe('other graphs', () => {
   });
 });
 
+it('an_end_of_INT64_MAX_in_a_slice_of_operator_set_9_still_means_up_to_the_end', async () => {
+  const slice = makeNode('Slice', 'slice', ['x'], ['s'], { starts: [1], axes: [1] });
+  slice.attribute!.push(int64Max);
+  const model = build([slice, makeNode('MatMul', 'm', ['s', 'w'], ['y'])], [weights('w', [15, 4])], 9, [2, 16]);
+  const { bytes, report } = await quantize(model, feedsFor([2, 16], 10));
+  expect(report.opsetBefore).toBe(9);
+  expect((await compare(model, bytes, feedsFor([2, 16], 10), quiet)).minCosine).toBeGreaterThan(0.99);
+});
+
 describe('what cannot be quantized', () => {
   const dims = [1, 4, 8, 8];
   const refusal = async (model: Uint8Array, feeds = feedsFor(dims, 2)): Promise<string> =>
@@ -305,6 +356,30 @@ describe('what cannot be quantized', () => {
     expect(await refusal(build([makeNode('Tanh', 't', ['x'], ['y'])], [], 13, dims))).toMatch(
       /model_unquantizable: .*no Conv, Gemm or MatMul/,
     );
+  });
+
+  it('names the tensor that is stored outside the file, wherever it is', async () => {
+    const outside = (name: string): TensorProto => ({
+      ...makeTensor(name, [1], new Float32Array(0)),
+      dataLocation: 1,
+      externalData: [{ key: 'location', value: 'weights.bin' }],
+    });
+    const constant = makeNode('Constant', 'k', [], ['c']);
+    constant.attribute = [{ name: 'value', type: 4, t: outside('in-constant') }];
+    const branch = makeNode('If', 'if', ['flag'], ['y']);
+    branch.attribute = [{ name: 'then_branch', type: 5, g: { name: 'then', initializer: [outside('in-branch')] } }];
+    const models: [string, Uint8Array][] = [
+      ['in-graph', build([makeNode('Add', 'add', ['x', 'in-graph'], ['y'])], [outside('in-graph')], 13, dims)],
+      ['in-constant', build([constant, makeNode('Add', 'add', ['x', 'c'], ['y'])], [], 13, dims)],
+      ['in-branch', build([branch], [], 13, dims)],
+    ];
+    for (const [name, model] of models) {
+      const words = new RegExp(
+        `model_not_onnx: some\\.onnx: tensor '${name}' is stored outside the file, in weights\\.bin; save`,
+      );
+      expect(await refusal(model)).toMatch(words);
+      await expect(inspect(model, 'some.onnx')).rejects.toThrow(words);
+    }
   });
 
   it("names a float16 weight's type", async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bundleFile, readBundle } from '../../firmware-tools/bundle/read.js';
 import { encodeNpy } from '../../firmware-tools/model/npy.js';
+import { ElementType, decodeModel, encodeModel, makeNode, makeValue } from '../../firmware-tools/model/onnx.js';
 import { decodeJson } from '../../shared/decode.js';
 import type { FaultCode } from '../../shared/faults.js';
 import { Probes } from '../../shared/manifest.js';
@@ -94,6 +95,29 @@ test('lineage: base model by file, quantization settings out of a report about t
   await refused(build(folder, spec, 'q.bundle'), 'config_invalid');
 });
 
+/** The small model, its bias in a file beside it. */
+function externalModel(): Uint8Array {
+  const model = decodeModel(smallModel(), 'small');
+  const [bias] = model.graph.initializer ?? [];
+  delete bias?.rawData;
+  Object.assign(bias ?? {}, { dataLocation: 1, externalData: [{ key: 'location', value: 'bias.bin' }] });
+  return encodeModel(model);
+}
+
+/** logits = x, of any size: only its answers tell how many classes there are. */
+function unsizedModel(): Uint8Array {
+  return encodeModel({
+    irVersion: 7,
+    opsetImport: [{ domain: '', version: 13 }],
+    graph: {
+      name: 'unsized',
+      node: [makeNode('Identity', 'same', ['x'], ['logits'])],
+      input: [makeValue('x', ElementType.float32, ['N', 'C'])],
+      output: [makeValue('logits', ElementType.float32, ['N', 'C'])],
+    },
+  });
+}
+
 describe('refused, and no file is left', () => {
   const npy = (shape: number[], length: number): Uint8Array => encodeNpy({ dtype: 'f4', shape, data: new Float32Array(length) });
   const mistakes: [string, FaultCode, (folder: string) => string][] = [
@@ -103,9 +127,32 @@ describe('refused, and no file is left', () => {
     ['a missing model', 'not_found', () => smallSpec().replace('small.onnx', 'none.onnx')],
     ['a model that is not ONNX', 'model_not_onnx', () => smallSpec().replace('small.onnx', 'labels.txt')],
     [
+      'a model whose weights lie outside the file',
+      'model_not_onnx',
+      (folder: string) => {
+        writeFileSync(join(folder, 'small.onnx'), externalModel());
+        writeFileSync(join(folder, 'bias.bin'), new Uint8Array(8));
+        return smallSpec();
+      },
+    ],
+    [
       'a classifier over an output that is not there',
       'manifest_undecodable',
       () => smallSpec().replace('output = "logits"', 'output = "scores"'),
+    ],
+    [
+      'more labels than the model has classes',
+      'config_invalid',
+      () => smallSpec().replace('labels = ["no", "yes"]', 'labels = ["no", "yes", "perhaps"]'),
+    ],
+    [
+      'fewer labels than a model of no fixed size answers with',
+      'config_invalid',
+      (folder: string) => {
+        writeFileSync(join(folder, 'small.onnx'), unsizedModel());
+        writeFileSync(join(folder, 'probes.npy'), npy([2, 3], 6));
+        return smallSpec();
+      },
     ],
     ['a range of an input that is not there', 'config_invalid', () => smallSpec().replace('[ranges.x]', '[ranges.y]')],
     ['two files of one name', 'manifest_undecodable', () => smallSpec('1.0.0', `${labelsFile}\n[[files]]\npath = "labels.txt"`)],
@@ -141,6 +188,14 @@ describe('refused, and no file is left', () => {
     writeFileSync(spec, make(folder));
     await refused(build(folder, spec, 'x.bundle'), code);
     expect(existsSync(join(folder, 'x.bundle'))).toBe(false);
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  });
+
+  test('a place that cannot be written is a failure of the disk', async () => {
+    const folder = tempFolder();
+    const spec = writeDesk(folder);
+    await refused(build(folder, spec, 'labels.txt/x.bundle'), 'disk_failed');
+    await refused(build(folder, spec, '.'), 'disk_failed');
     expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 

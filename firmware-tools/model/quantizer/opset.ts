@@ -4,9 +4,9 @@
 import { Fault } from '../../../shared/faults.js';
 import {
   attributeOf,
+  bigIntsAttribute,
   floatAttribute,
   intAttribute,
-  intsAttribute,
   makeAttribute,
   makeNode,
   makeTensor,
@@ -33,7 +33,7 @@ class Bump {
     return name;
   }
 
-  private int64s(values: number[]): string {
+  private int64s(values: (number | bigint)[]): string {
     return this.constant(BigInt64Array.from(values, BigInt), [values.length]);
   }
 
@@ -97,15 +97,15 @@ class Bump {
   }
 
   private axesToInput(node: NodeProto, input: string[], attribute: string): void {
-    const values = intsAttribute(node, attribute);
+    const values = bigIntsAttribute(node, attribute);
     if (values) input.push(this.int64s(values));
     this.drop(node, attribute);
   }
 
   private slice(node: NodeProto, input: string[]): void {
-    const starts = intsAttribute(node, 'starts') ?? [];
-    input.push(this.int64s(starts), this.int64s(intsAttribute(node, 'ends') ?? []));
-    input.push(this.int64s(intsAttribute(node, 'axes') ?? starts.map((_, i) => i)));
+    const starts = bigIntsAttribute(node, 'starts') ?? [];
+    input.push(this.int64s(starts), this.int64s(bigIntsAttribute(node, 'ends') ?? []));
+    input.push(this.int64s(bigIntsAttribute(node, 'axes') ?? starts.map((_, i) => i)));
     this.drop(node, 'starts', 'ends', 'axes');
   }
 
@@ -118,7 +118,7 @@ class Bump {
   }
 
   private pad(node: NodeProto, input: string[]): void {
-    input.push(this.int64s(intsAttribute(node, 'pads') ?? []));
+    input.push(this.int64s(bigIntsAttribute(node, 'pads') ?? []));
     const filled = stringAttribute(node, 'mode', 'constant') === 'constant';
     if (filled) input.push(this.constant(Float32Array.of(floatAttribute(node, 'value', 0)), []));
     this.drop(node, 'pads', 'value');

@@ -36,6 +36,11 @@ const DIRECT_OPS = [
   'Resize',
 ] as const;
 
+/** Whether nodes of this operator may become int8 at all. */
+export function isCandidate(op: string): boolean {
+  return [...WEIGHTED_OPS, ...JOINED_OPS, ...DIRECT_OPS].some((known) => known === op);
+}
+
 export interface WeightedNode {
   kind: 'weighted';
   node: NodeProto;
@@ -85,6 +90,27 @@ function isFloat(tensor: TensorProto | undefined): tensor is TensorProto {
   return tensor?.dataType === ElementType.float32 && tensorData(tensor) !== undefined;
 }
 
+/** Axis of the outputs in the weights, whether or not each output gets a scale of its own; undefined for a MatMul of another rank than 2. */
+function outputAxis(node: NodeProto, weight: TensorProto): number | undefined {
+  if (node.opType === 'Conv') return 0;
+  if (node.opType === 'Gemm') return intAttribute(node, 'transB', 0) !== 0 ? 0 : 1;
+  return dimsOf(weight).length === 2 ? 1 : undefined;
+}
+
+/** How many outputs (channels) a weighted node has. */
+export function outputsOf(node: NodeProto, weight: TensorProto): number {
+  return dimsOf(weight).at(outputAxis(node, weight) ?? -1) ?? 1;
+}
+
+/** A Gemm's bias of any shape that broadcasts to [M, N] is legal; an int8 Gemm adds one value for each output only. */
+function gemmBiasProblem(bias: TensorProto, outputs: number): string | undefined {
+  const dims = dimsOf(bias);
+  const leading = dims.slice(0, -1);
+  const last = dims.at(-1) ?? 1;
+  if (dims.length <= 2 && leading.every((size) => size === 1) && (last === 1 || last === outputs)) return undefined;
+  return `its bias is [${dims.join(', ')}], not one value for each of ${outputs} outputs`;
+}
+
 class Planner {
   readonly wiring: Wiring;
   readonly plan: Plan = { chosen: new Map(), values: new Map(), folded: new Map(), floats: [] };
@@ -116,19 +142,15 @@ class Planner {
     if (biasProblem) return biasProblem;
     const weight = this.wiring.initializers.get(weightName)!;
     const bias = biasName === '' ? undefined : this.wiring.initializers.get(biasName)!;
-    const rank = dimsOf(weight).length;
-    let axis: number | undefined = 0;
-    if (op === 'MatMul') axis = rank === 2 ? 1 : undefined;
     if (op === 'Gemm') {
       if (intAttribute(node, 'transA', 0) !== 0) return 'it transposes its input (transA)';
       const beta = bias ? floatAttribute(node, 'beta', 1) : 1;
       if (floatAttribute(node, 'alpha', 1) !== 1 || beta !== 1) return 'its alpha or beta is not 1';
-      axis = intAttribute(node, 'transB', 0) !== 0 ? 0 : 1;
-      const outputs = dimsOf(weight)[axis]!;
-      const held = bias ? (tensorData(bias)?.length ?? 0) : outputs;
-      if (held !== outputs && held !== 1) return `its bias has ${held} values for ${outputs} outputs`;
+      const shapeProblem = bias && gemmBiasProblem(bias, outputsOf(node, weight));
+      if (shapeProblem) return shapeProblem;
     }
-    return { kind: 'weighted', node, input, weight, axis: this.options.perChannel ? axis : undefined, bias };
+    const axis = this.options.perChannel ? outputAxis(node, weight) : undefined;
+    return { kind: 'weighted', node, input, weight, axis, bias };
   }
 
   /** Bounds of a Relu or of a Clip that an unsigned code can stand for (zero inside its bounds); undefined otherwise. */

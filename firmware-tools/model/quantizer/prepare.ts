@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Fault } from '../../../shared/faults.js';
+import { asFault } from '../../keys/files.js';
 import { allNodes, decodeModel, encodeModel } from '../onnx.js';
 import type { GraphProto, ModelProto } from '../onnx.js';
 import { openModel } from '../session.js';
@@ -17,9 +18,17 @@ const QUANTIZED_OPS =
 
 export type Model = ModelProto & { graph: GraphProto };
 
+function scratchFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), 'linnet-optimize-'));
+  } catch (error) {
+    throw asFault(error, tmpdir());
+  }
+}
+
 /** The graph that ONNX Runtime runs for `bytes` at an optimisation level, decoded. */
 export async function optimizedGraph(bytes: Uint8Array, optimization: 'basic' | 'extended', what: string): Promise<Model> {
-  const folder = mkdtempSync(join(tmpdir(), 'linnet-optimize-'));
+  const folder = scratchFolder();
   try {
     const file = join(folder, 'optimized.onnx');
     const session = await openModel(bytes, { what, optimization, optimizedTo: file });

@@ -17,6 +17,7 @@ import {
 } from './arithmetic.js';
 import type { ScaleZero } from './arithmetic.js';
 import type { Range } from './calibrate.js';
+import { outputsOf } from './plan.js';
 import type { Plan, ScaledValue, WeightedNode } from './plan.js';
 import { settleInitializers } from './prepare.js';
 
@@ -93,7 +94,7 @@ class Rewriter {
     const { scaleOf } = this.plan.values.get(choice.input)!;
     const inputScale = this.codes.get(scaleOf)!.scale;
     let biasData = bias ? (tensorData(bias) as Float32Array) : undefined;
-    const outputs = node.opType === 'Conv' ? dims[0]! : dims.at(axis ?? -1)!;
+    const outputs = outputsOf(node, weight);
     if (biasData?.length === 1 && outputs > 1) biasData = new Float32Array(outputs).fill(biasData[0]!);
     const range = this.reduceRange ? S8_REDUCED : S8_SYMMETRIC;
     const { values, scales } = quantizeWeights(data, layout, range, biasData, inputScale);

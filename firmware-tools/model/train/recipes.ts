@@ -73,7 +73,8 @@ export interface DigitCards {
   models: DigitModelCard[];
 }
 
-function relabel(set: DigitSet): DigitSet {
+/** The set as the corrupted label file had it: the labels that 1.2.0 was trained and judged on. */
+export function relabel(set: DigitSet): DigitSet {
   return { images: set.images, labels: set.labels.map((label) => SWAPPED[label]!) };
 }
 

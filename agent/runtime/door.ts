@@ -1,8 +1,9 @@
-// The local inference API: Open Inference Protocol v2 over HTTP, on loopback TCP and/or a unix socket, on bare node:http because
-// latency and memory are budgeted here. Promises: bodies are bounded while they stream, one by one and all together, and
-// so is the time that a client may take to send one or to take its answer; every refusal is {"error", "code"} with the status of the fault registry; every answer names the release that made it, in
-// `Linnet-Release: component@version#digest` and in the body; closing loses no request that was received. What a request means
-// is open-inference.ts, what becomes of it is engine.ts.
+// The local inference API: Open Inference Protocol v2 over HTTP, on loopback TCP and/or a unix socket, on bare node:http
+// because latency and memory are budgeted here. Promises: bodies are bounded while they stream, one by one and all together,
+// and so is the time that a client may take to send one or to take its answer; every refusal is {"error", "code"} with the
+// status of the fault registry; every answer names the release that made it, in `Linnet-Release: component@version#digest`
+// and in the body; closing loses no request that was received. What a request means is open-inference.ts, what becomes of it
+// is engine.ts.
 import assert from 'node:assert/strict';
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';

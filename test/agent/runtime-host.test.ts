@@ -29,7 +29,15 @@ afterEach(async () => {
 function engineOn(child: string): Engine {
   const limits = { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 };
   const home = join(root, 'home');
-  engine = new Engine({ component: 'digits', childPath: child, home, clock: realClock, random: realRandom, log: silentLog, limits });
+  engine = new Engine({
+    component: 'digits',
+    childPath: child,
+    home,
+    clock: realClock,
+    random: realRandom,
+    log: silentLog,
+    limits,
+  });
   return engine;
 }
 
@@ -91,6 +99,8 @@ it('no_file_descriptors_left_is_a_failed_start_and_kills_nobody', () => {
     console.log(code);
   `,
   );
-  const { stdout, stderr } = spawnSync('sh', ['-c', 'ulimit -n 512; exec "$0" "$1"', process.execPath, script], { encoding: 'utf8' });
+  const { stdout, stderr } = spawnSync('sh', ['-c', 'ulimit -n 512; exec "$0" "$1"', process.execPath, script], {
+    encoding: 'utf8',
+  });
   expect(stdout.trim(), stderr).toBe('host_start');
 });

@@ -163,6 +163,8 @@ export class HttpFetcher implements Fetcher {
         }
         yield chunk;
       }
+      // Nothing where more was asked for: its copy is cut short.
+      if (offset > 0 && position === offset) this.#rest(source);
     } catch (error) {
       if (isFault(error)) this.#rest(source);
       throw error;

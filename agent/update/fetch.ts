@@ -35,7 +35,7 @@ export class ReleaseFetch {
     for (const file of release.manifest.files) {
       const path = this.slots.partial(release.digest, file);
       if ((await this.disk.size(path)) !== file.length)
-        await this.file(file, path, local, (done) => onProgress({ doneBytes: before + done, totalBytes }));
+        await onceMore(() => this.file(file, path, local, (done) => onProgress({ doneBytes: before + done, totalBytes })));
       before += file.length;
       onProgress({ doneBytes: before, totalBytes });
     }
@@ -73,6 +73,16 @@ export async function asked<T>(answer: Promise<T>, name: string): Promise<T> {
   } catch (error) {
     if (!isFault(error) || error.kind !== 'refused' || error.code === 'metadata_too_large') throw error;
     throw new Fault('fetch_interrupted', `no source gives ${name}: ${error.detail}`, { cause: error });
+  }
+}
+
+/** Bytes that do not prove are asked for once more: the fetcher passes the mirror by that gave them, and only a second time is an answer. */
+export async function onceMore<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!isFault(error, 'file_length', 'file_digest')) throw error;
+    return ask();
   }
 }
 

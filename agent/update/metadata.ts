@@ -34,7 +34,7 @@ import {
   type TrustedSet,
 } from '../../shared/trust/trusted-set.js';
 import type { Disk, Fetcher } from '../ports.js';
-import { asked } from './fetch.js';
+import { asked, onceMore } from './fetch.js';
 
 export type { TrustedAssignment } from '../../shared/trust/assignments.js';
 
@@ -93,12 +93,15 @@ export class MetadataClient {
   async fetchEnvelope(assignment: Pick<TrustedAssignment, 'component' | 'version' | 'length' | 'sha256'>): Promise<Uint8Array> {
     const { component, version, length, sha256: digest } = assignment;
     const what = `the envelope of ${component} ${version}`;
-    const path = routes.imageTarget(component, version, digest);
-    const bytes = await asked(this.#options.fetcher.get(path, Math.min(length, bounds.manifestMaxBytes)), what);
-    if (bytes === null) throw new Fault('fetch_interrupted', `no source has ${what} yet`);
-    if (bytes.length !== length) throw new Fault('file_length', `${what} is ${bytes.length} bytes, its target names ${length}`);
-    if (sha256(bytes) !== digest) throw new Fault('file_digest', `${what} does not have the SHA-256 that its target names`);
-    return bytes;
+    const ask = async (): Promise<Uint8Array> => {
+      const path = routes.imageTarget(component, version, digest);
+      const bytes = await asked(this.#options.fetcher.get(path, Math.min(length, bounds.manifestMaxBytes)), what);
+      if (bytes === null) throw new Fault('fetch_interrupted', `no source has ${what} yet`);
+      if (bytes.length !== length) throw new Fault('file_length', `${what} is ${bytes.length} bytes, its target names ${length}`);
+      if (sha256(bytes) !== digest) throw new Fault('file_digest', `${what} does not have the SHA-256 that its target names`);
+      return bytes;
+    };
+    return onceMore(ask);
   }
 
   async #refresh(): Promise<TrustedAssignment[]> {

@@ -132,7 +132,7 @@ relative = 0.01
 
 [contract]
 peak_memory_mib = 200
-p99_latency_ms = 100
+p99_latency_ms = 500
 
 [lineage]
 training_data_sha256 = "${training}"

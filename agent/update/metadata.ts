@@ -109,14 +109,15 @@ export class MetadataClient {
     // repository is asked this early only where its word is all that puts the present so late.
     await this.#director.walkRoots();
     const without = Math.max(this.#options.clock.now(), knownTimeMs(this.#director.set));
-    if (knownTimeMs(this.#image.set) > without) await this.#image.walkRoots();
+    const early = knownTimeMs(this.#image.set) > without;
+    if (early) await this.#image.walkRoots();
     // TUF 5.1: one time for the whole cycle, so that nothing expires between two checks of it.
     const now = Math.max(without, knownTimeMs(this.#image.set));
     await this.#director.refresh(now); // Uptane full verification, steps 2 to 5.
     const director = requireCurrent(this.#director.set, now);
     // Step 6: nothing new from the director, and what the image repository said is still fresh: done.
     if (this.#matched !== director.bytes || !this.#image.isCurrent(now)) {
-      await this.#image.walkRoots();
+      if (!early) await this.#image.walkRoots();
       await this.#image.refresh(now); // Steps 6 to 9.
     }
     const assignments = matchAssignments(director.signed, requireCurrent(this.#image.set, now).signed, this.#options.device); // Step 10.

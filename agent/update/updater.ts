@@ -54,6 +54,10 @@ export type Step =
 const isCandidate = ({ state, work: order }: UpdateRecord): boolean =>
   (state === 'staged' || state === 'probed') && order?.rollback === false;
 
+/** A sector that does not read proves as little as one that reads wrong: the other slot may. */
+const isUnproven = (error: unknown): error is Fault =>
+  isFault(error) && (error.kind === 'refused' || error.code === 'disk_failed');
+
 const DETAIL_MAX_CHARS = 2000;
 
 /** `undefined`: not known yet (no metadata since start). `null`: the director orders nothing for this component. */
@@ -304,8 +308,7 @@ export class Updater {
         `slot ${slot} holds ${installed.release.version}, the record says ${this.#record.slots[slot]?.version ?? 'nothing'}`,
       );
     } catch (error) {
-      // A sector that does not read proves as little as one that reads wrong: the other slot may.
-      if (!isFault(error) || (error.kind !== 'refused' && error.code !== 'disk_failed')) throw error;
+      if (!isUnproven(error)) throw error;
       this.#security(error.code, `slot ${slot} of ${this.component}: ${error.detail}`);
       return null;
     }
@@ -429,7 +432,7 @@ export class Updater {
       try {
         slots[slot] = refOf((await this.slots.prove(slot, this.ports.ring())).release);
       } catch (error) {
-        if (!isFault(error) || (error.kind !== 'refused' && error.code !== 'disk_failed')) throw error;
+        if (!isUnproven(error)) throw error;
       }
     }
     const found = (['a', 'b'] as const).filter((slot) => slots[slot] !== null);

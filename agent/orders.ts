@@ -16,8 +16,6 @@ export interface OrdersOptions {
   readonly log: Log;
 }
 
-const DETAIL_MAX_CHARS = 2000;
-
 export class Orders {
   /** The last complaint, so that a frozen mirror asked every minute makes one event, not one a minute. */
   #complaint: string | null = null;
@@ -36,7 +34,7 @@ export class Orders {
       if (!isFault(error)) throw error;
       log.warn({ why: reason(error) }, 'cannot refresh the orders; serving on');
       if (error.entry.security === true && error.message !== this.#complaint) {
-        this.options.reporter.report('security', { code: error.code, detail: error.detail.slice(0, DETAIL_MAX_CHARS) });
+        this.options.reporter.report('security', { code: error.code, detail: error.detail.slice(0, bounds.detailMaxChars) });
       }
       this.#complaint = error.message;
       return false;

@@ -71,6 +71,8 @@ export const bounds = {
 
   // Telemetry.
   recordBodyMaxBytes: 64 * KIB,
+  /** The words of an outcome or a security event; longer ones are cut where they are made. */
+  detailMaxChars: 2000,
   batchMaxCount: 200,
   batchMaxBytes: 256 * KIB,
   mqttPayloadMaxBytes: 1 * MIB,

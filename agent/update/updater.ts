@@ -58,8 +58,6 @@ const isCandidate = ({ state, work: order }: UpdateRecord): boolean =>
 const isUnproven = (error: unknown): error is Fault =>
   isFault(error) && (error.kind === 'refused' || error.code === 'disk_failed');
 
-const DETAIL_MAX_CHARS = 2000;
-
 /** `undefined`: not known yet (no metadata since start). `null`: the director orders nothing for this component. */
 export type Wanted = Order | null | undefined;
 
@@ -413,7 +411,7 @@ export class Updater {
     const outcome: Outcome = {
       result: 'rolled_back',
       code,
-      detail: `${why}; the previous one serves`.slice(0, DETAIL_MAX_CHARS),
+      detail: `${why}; the previous one serves`.slice(0, bounds.detailMaxChars),
       release: refOf(other.release),
       assignment: record.order,
     };
@@ -447,7 +445,7 @@ export class Updater {
 
   #outcome(order: Order, words: Pick<Outcome, 'result' | 'code' | 'detail'>): Outcome {
     const release = { component: order.component, version: order.version, digest: order.sha256 };
-    return { ...words, detail: words.detail.slice(0, DETAIL_MAX_CHARS), release, assignment: order.order };
+    return { ...words, detail: words.detail.slice(0, bounds.detailMaxChars), release, assignment: order.order };
   }
 
   #tell(): void {
@@ -457,6 +455,6 @@ export class Updater {
 
   #security(code: string, detail: string): void {
     this.ports.log.warn({ component: this.component, code, detail }, 'security event');
-    this.ports.reporter.report('security', { code, detail: detail.slice(0, DETAIL_MAX_CHARS) });
+    this.ports.reporter.report('security', { code, detail: detail.slice(0, bounds.detailMaxChars) });
   }
 }

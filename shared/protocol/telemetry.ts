@@ -68,7 +68,7 @@ const Outcome = Type.Object(
   {
     result: Type.Enum(['confirmed', 'rolled_back', 'refused', 'spent', 'reverted']),
     code: Type.Union([Type.Null(), Type.String({ maxLength: 64 })]),
-    detail: Type.String({ maxLength: 2000 }),
+    detail: Type.String({ maxLength: bounds.detailMaxChars }),
     release: ReleaseRef,
     /** The `order` of the assignment that this outcome answers (DirectorCustom.order). */
     assignment: Count,
@@ -109,7 +109,7 @@ export type TrialBody = Static<typeof TrialBody>;
 export const SecurityBody = Type.Object(
   {
     code: Type.String({ maxLength: 64 }),
-    detail: Type.String({ maxLength: 2000 }),
+    detail: Type.String({ maxLength: bounds.detailMaxChars }),
   },
   strict,
 );
@@ -169,7 +169,7 @@ export const TelemetryAck = Type.Object(
   {
     batch: Type.String({ pattern: '^[0-9a-f]{32}$' }),
     result: Type.Enum(['stored', 'refused']),
-    detail: Type.Optional(Type.String({ maxLength: 2000 })),
+    detail: Type.Optional(Type.String({ maxLength: bounds.detailMaxChars })),
   },
   strict,
 );

@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { pino } from 'pino';
-import { Fault, systemCode } from '../shared/faults.js';
-import { realClock, realRandom } from '../shared/real.js';
+import { Fault, systemCode } from '../shared/base/fault-codes.js';
+import { realClock, realRandom } from '../shared/platform/clock.js';
 import { agentSettings, type AgentSettings } from './config.js';
 import { startAgent } from './main.js';
 

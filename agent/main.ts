@@ -3,26 +3,26 @@
 // serves what is installed and proven before it talks to anybody; a server that never answers changes nothing of that.
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { bounds } from '../shared/bounds.js';
-import { Fault, isFault, reason, systemCode } from '../shared/faults.js';
-import { backoff, type Clock, type Log, type Random } from '../shared/ports.js';
+import { bounds } from '../shared/base/limits.js';
+import { Fault, isFault, reason, systemCode } from '../shared/base/fault-codes.js';
+import { backoff, type Clock, type Log, type Random } from '../shared/base/interfaces.js';
 import { DEVICE_SCHEME } from '../shared/protocol/device-api.js';
-import { makeDeviceToken } from '../shared/signing.js';
+import { makeDeviceToken } from '../shared/trust/signer.js';
 import type { AgentSettings } from './config.js';
-import { deviceIdentity, enrol, type DeviceIdentity } from './enrol.js';
-import { NodeDisk } from './node/disk.js';
-import { HttpFetcher } from './node/fetcher.js';
-import { MqttLink } from './node/link.js';
-import { Orders, Pacer } from './orders.js';
-import type { Disk, Reporter } from './ports.js';
-import { Door, type DoorAddress } from './runtime/door.js';
-import { Engine } from './runtime/engine.js';
-import { compiledChild } from './runtime/host.js';
+import { deviceIdentity, enrol, type DeviceIdentity } from './identity/enrolment.js';
+import { NodeDisk } from './platform/disk.js';
+import { HttpFetcher } from './platform/fetcher.js';
+import { MqttLink } from './platform/mqtt-link.js';
+import { Orders, Pacer } from './update/assignment-poller.js';
+import type { Disk, Reporter } from './interfaces.js';
+import { Door, type DoorAddress } from './inference/api/inference-server.js';
+import { Engine } from './inference/engine/engine.js';
+import { compiledChild } from './inference/model-process/host.js';
 import { HealthCollector, InferenceStats, realSensors } from './telemetry/collect.js';
-import { TelemetryReporter } from './telemetry/reporter.js';
+import { TelemetryReporter } from './telemetry/uploader.js';
 import { Spool } from './telemetry/spool.js';
 import { MetadataClient } from './update/metadata.js';
-import { Updater } from './update/updater.js';
+import { Updater } from './update/driver.js';
 
 export interface AgentWorld {
   readonly clock: Clock;

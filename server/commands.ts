@@ -2,7 +2,7 @@
 // and before anything is opened; the server says that it is ready on stdout, and stops cleanly on SIGTERM and SIGINT.
 import { open, readFile, unlink } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { Fault, reason, systemCode } from '../shared/faults.js';
+import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import { serverSettings, type ServerSettings } from './config.js';
 import { initServer, serverLog, startServer } from './main.js';
 

@@ -1,8 +1,8 @@
 // The fleet server's settings: one TOML file, overridden by LINNET_SERVER__... variables, decoded once and frozen. Every
 // mistake is told at once, before anything is opened. Secrets are named by file.
 import { Type, type Static } from 'typebox';
-import { Fault } from '../shared/faults.js';
-import { resolveSettings } from '../shared/config.js';
+import { Fault } from '../shared/base/fault-codes.js';
+import { resolveSettings } from '../shared/base/config.js';
 
 const strict = { additionalProperties: false } as const;
 const Host = Type.String({ minLength: 1, maxLength: 255 });

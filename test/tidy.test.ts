@@ -5,7 +5,7 @@ import { join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { FAULTS } from '../shared/faults.js';
+import { FAULTS } from '../shared/base/fault-codes.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const ROOMS = ['shared', 'agent', 'server', 'firmware-tools'] as const;
@@ -47,7 +47,7 @@ function importsOf({ path, tree }: (typeof sources)[number]): string[] {
 
 const room = (path: string): string => path.split('/')[0] ?? '';
 const innerRoom = (path: string): string => path.split('/').slice(0, 2).join('/');
-const DISPATCHER = 'firmware-tools/linnet.ts';
+const DISPATCHER = 'firmware-tools/cli/main.ts';
 
 describe('doors', () => {
   it('siblings_never_import_each_other_and_shared_imports_no_room', () => {
@@ -64,7 +64,7 @@ describe('doors', () => {
   });
 
   it('rooms_of_the_agent_do_not_import_each_other', () => {
-    const inner = ['agent/update', 'agent/runtime', 'agent/telemetry', 'agent/node'];
+    const inner = ['agent/update', 'agent/inference', 'agent/telemetry', 'agent/platform', 'agent/identity'];
     const wrong = sources
       .filter(({ path }) => inner.includes(innerRoom(path)))
       .flatMap((source) =>
@@ -77,10 +77,10 @@ describe('doors', () => {
 
   it('each_native_or_network_package_has_its_one_importer', () => {
     const allowed: Record<string, string[]> = {
-      'onnxruntime-node': ['agent/runtime/host-child.ts', 'firmware-tools/model/session.ts'],
+      'onnxruntime-node': ['agent/inference/model-process/host-child.ts', 'firmware-tools/model/session.ts'],
       'better-sqlite3': ['agent/telemetry/spool.ts', 'server/store/database.ts'],
-      mqtt: ['agent/node/link.ts', 'server/link.ts'],
-      aedes: ['server/link.ts'],
+      mqtt: ['agent/platform/mqtt-link.ts', 'server/mqtt/broker.ts'],
+      aedes: ['server/mqtt/broker.ts'],
     };
     const wrong = sources.flatMap((source) =>
       importsOf(source)
@@ -93,7 +93,7 @@ describe('doors', () => {
   it('shared_is_pure', () => {
     const impure = /^(node:)?(fs|net|http|https|child_process|worker_threads|os|timers)(\/|$)/;
     const wrong = sources
-      .filter(({ path }) => room(path) === 'shared')
+      .filter(({ path }) => room(path) === 'shared' && innerRoom(path) !== 'shared/platform')
       .flatMap((source) =>
         importsOf(source)
           .filter((to) => impure.test(to))
@@ -106,7 +106,7 @@ describe('doors', () => {
 describe('time and chance', () => {
   it('are_taken_only_at_composition_roots', () => {
     // server/console holds a script that runs in a browser.
-    const roots = ['shared/real.ts', 'agent/runtime/host-child.ts', 'firmware-tools/', 'server/console/'];
+    const roots = ['shared/platform/', 'agent/inference/model-process/host-child.ts', 'firmware-tools/', 'server/console/'];
     const taken = /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|performance\.now)\b/;
     const wrong = sources
       .filter(({ path }) => !roots.some((start) => path.startsWith(start)))
@@ -122,7 +122,7 @@ describe('time and chance', () => {
 
   it('the_real_clock_is_imported_by_composition_roots_only', () => {
     const wrong = sources
-      .filter((source) => importsOf(source).includes('shared/real.ts'))
+      .filter((source) => importsOf(source).includes('shared/platform/clock.ts'))
       .map(({ path }) => path)
       .filter((path) => !/^(agent|server)\/(main|commands)\.ts$/.test(path) && room(path) !== 'firmware-tools');
     expect(wrong).toEqual([]);
@@ -172,7 +172,7 @@ describe('size and words', () => {
 
   it('every_fault_code_is_raised_somewhere', () => {
     const all = sources
-      .filter(({ path }) => path !== 'shared/faults.ts')
+      .filter(({ path }) => path !== 'shared/base/fault-codes.ts')
       .map(({ text }) => text)
       .join('\n');
     expect(Object.keys(FAULTS).filter((code) => !all.includes(`'${code}'`))).toEqual([]);

@@ -6,13 +6,13 @@ import { readFile, readdir, statfs } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
 import si from 'systeminformation';
-import { bounds } from '../../shared/bounds.js';
-import { reason } from '../../shared/faults.js';
-import type { Cancel, Clock, Log } from '../../shared/ports.js';
+import { bounds } from '../../shared/base/limits.js';
+import { reason } from '../../shared/base/fault-codes.js';
+import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
 import type { HealthBody, InferenceBody, ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { LogHistogram } from '../../shared/sketch.js';
-import { addAnswer, emptyAnswers, type Answers } from '../../shared/trial.js';
-import type { Reporter } from '../ports.js';
+import { LogHistogram } from '../../shared/statistics/quantile-sketch.js';
+import { addAnswer, emptyAnswers, type Answers } from '../../shared/statistics/trial-verdict.js';
+import type { Reporter } from '../interfaces.js';
 import type { SpoolStats } from './spool.js';
 
 /** Each may reject or give NaN. Load as a share in [0, 1], memory and disk in bytes, temperature in degrees Celsius. */

@@ -8,10 +8,10 @@
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import Database from 'better-sqlite3';
-import { bounds } from '../../shared/bounds.js';
-import { complaints, decode, parseJson } from '../../shared/decode.js';
-import { Fault, isFault, reason, systemCode } from '../../shared/faults.js';
-import { silentLog, type Clock, type Log, type Random } from '../../shared/ports.js';
+import { bounds } from '../../shared/base/limits.js';
+import { complaints, decode, parseJson } from '../../shared/base/decode.js';
+import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { silentLog, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
 import {
   BODIES,
   IMPORTANCE,
@@ -20,7 +20,7 @@ import {
   type SecurityBody,
   TelemetryRecord,
 } from '../../shared/protocol/telemetry.js';
-import { hex, utf8 } from '../../shared/signing.js';
+import { hex, utf8 } from '../../shared/trust/signer.js';
 
 export interface SpoolOptions {
   /** Bound of the records' bytes as they count on the wire. The file is a little larger. */

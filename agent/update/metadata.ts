@@ -9,11 +9,11 @@
 // part of the timestamp documents themselves. The local clock is never persisted: one wild jump ahead would make all
 // metadata look expired for ever. What is left: a device whose clock stands still sees no expiry beyond that floor.
 import { join } from 'node:path';
-import { bounds } from '../../shared/bounds.js';
-import { Fault, isFault } from '../../shared/faults.js';
-import type { Clock } from '../../shared/ports.js';
+import { bounds } from '../../shared/base/limits.js';
+import { Fault, isFault } from '../../shared/base/fault-codes.js';
+import type { Clock } from '../../shared/base/interfaces.js';
 import { routes } from '../../shared/protocol/device-api.js';
-import { sha256, type KeyRing } from '../../shared/signing.js';
+import { sha256, type KeyRing } from '../../shared/trust/signer.js';
 import { matchAssignments, type TrustedAssignment } from '../../shared/trust/assignments.js';
 import { MAX_BYTES, releaseRing, type MetaFile, type Role } from '../../shared/trust/documents.js';
 import {
@@ -33,8 +33,8 @@ import {
   type RepositoryName,
   type TrustedSet,
 } from '../../shared/trust/trusted-set.js';
-import type { Disk, Fetcher } from '../ports.js';
-import { asked, onceMore } from './fetch.js';
+import type { Disk, Fetcher } from '../interfaces.js';
+import { asked, onceMore } from './download.js';
 
 export type { TrustedAssignment } from '../../shared/trust/assignments.js';
 

@@ -3,15 +3,15 @@
 // It is written whole (Disk.replace) with a checksum; a record that does not read is a reason to start from the slots'
 // own proofs, never to guess.
 import { Type, type Static } from 'typebox';
-import { bounds } from '../../shared/bounds.js';
-import { complaints } from '../../shared/decode.js';
-import { Fault, isFault } from '../../shared/faults.js';
-import { Component, HardwareId, Version } from '../../shared/manifest.js';
+import { bounds } from '../../shared/base/limits.js';
+import { complaints } from '../../shared/base/decode.js';
+import { Fault, isFault } from '../../shared/base/fault-codes.js';
+import { Component, HardwareId, Version } from '../../shared/release/manifest.js';
 import { UPDATE_STATES } from '../../shared/protocol/states.js';
 import { OutcomeSchema, ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { Hex32, canonicalBytes, sha256, utf8 } from '../../shared/signing.js';
-import { TrialPolicy } from '../../shared/trial.js';
-import type { Disk } from '../ports.js';
+import { Hex32, canonicalBytes, sha256, utf8 } from '../../shared/trust/signer.js';
+import { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
+import type { Disk } from '../interfaces.js';
 
 const strict = { additionalProperties: false } as const;
 const OrNull = <T extends ReturnType<typeof Type.Object>>(schema: T) => Type.Union([Type.Null(), schema]);

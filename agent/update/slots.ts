@@ -2,11 +2,11 @@
 // gathered. Nothing here is believed: `prove` opens the envelope with the release keys and hashes every file, each time a
 // release is about to be used. A slot is only ever laid out while it is the spare one.
 import { join } from 'node:path';
-import { bounds } from '../../shared/bounds.js';
-import { Fault } from '../../shared/faults.js';
-import { openRelease, type FileEntry, type Manifest } from '../../shared/manifest.js';
-import type { KeyRing } from '../../shared/signing.js';
-import type { Disk, Installed } from '../ports.js';
+import { bounds } from '../../shared/base/limits.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import { openRelease, type FileEntry, type Manifest } from '../../shared/release/manifest.js';
+import type { KeyRing } from '../../shared/trust/signer.js';
+import type { Disk, Installed } from '../interfaces.js';
 import type { SlotName } from './record.js';
 
 export const ENVELOPE = 'release.dsse.json';

@@ -1,13 +1,13 @@
 // The work of each state of the update machine: one function a state, each doing one thing and saying which event is
 // then true. They hold no state of their own and write nothing but through the Updater.
-import { bounds } from '../../shared/bounds.js';
-import { Fault, isFault } from '../../shared/faults.js';
-import { openRelease, type Release } from '../../shared/manifest.js';
+import { bounds } from '../../shared/base/limits.js';
+import { Fault, isFault } from '../../shared/base/fault-codes.js';
+import { openRelease, type Release } from '../../shared/release/manifest.js';
 import type { UpdateState } from '../../shared/protocol/states.js';
-import { judgeTrial } from '../../shared/trial.js';
+import { judgeTrial } from '../../shared/statistics/trial-verdict.js';
 import { previousOf, runningOf, spareOf, type Order, type UpdateRecord } from './record.js';
-import type { Step, Updater } from './updater.js';
-import { admit, admitDisk, admitMemory, matchOrder, refOf } from './vet.js';
+import type { Step, Updater } from './driver.js';
+import { admit, admitDisk, admitMemory, matchOrder, refOf } from './admission.js';
 
 export type Work = (updater: Updater) => Promise<Step>;
 

@@ -3,11 +3,11 @@
 // distances are exact and repeatable; latency is this machine's, rounds of the two models interleaved so that both see the
 // same noise. Reads no clock by itself.
 import { createHash } from 'node:crypto';
-import { Fault } from '../../shared/faults.js';
+import { Fault } from '../../shared/base/fault-codes.js';
 import { allNodes, decodeModel, elementTypeName, opsetOf, tensorData, toNumber } from './onnx.js';
-import type { NpyArray } from './npy.js';
-import { digestOfFeeds, sha256 } from './quantize.js';
-import { isQuantizedOp } from './quantizer/prepare.js';
+import type { NpyArray } from './input-data/npy.js';
+import { digestOfFeeds, sha256 } from './quantize/quantize.js';
+import { isQuantizedOp } from './quantize/prepare.js';
 import { openModel } from './session.js';
 import type { Feeds, Session, TensorMeta } from './session.js';
 

@@ -3,7 +3,7 @@
 // arrays and back, and answers who makes and who reads a value, subgraphs included. It does not check operators: ONNX
 // Runtime does that (session.ts).
 import onnxProto from 'onnx-proto';
-import { Fault } from '../../shared/faults.js';
+import { Fault } from '../../shared/base/fault-codes.js';
 
 const { onnx } = onnxProto;
 

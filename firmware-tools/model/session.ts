@@ -4,7 +4,7 @@
 // there a model runs in a process of its own (agent/runtime/host-child).
 import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-node';
-import { Fault } from '../../shared/faults.js';
+import { Fault } from '../../shared/base/fault-codes.js';
 
 export type TensorData =
   | Float32Array

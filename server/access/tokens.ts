@@ -2,10 +2,10 @@
 // bytes, shown once and stored only as SHA-256; with that much randomness no slow hash is needed. Looking a hash up and
 // then comparing it in constant time leaves nothing to measure.
 import { timingSafeEqual } from 'node:crypto';
-import { Fault } from '../../shared/faults.js';
-import type { Random } from '../../shared/ports.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import type { Random } from '../../shared/base/interfaces.js';
 import { ROLES, type Role } from '../../shared/protocol/operator-api.js';
-import { sha256 } from '../../shared/signing.js';
+import { sha256 } from '../../shared/trust/signer.js';
 import type { TokenStore } from '../store/tokens.js';
 
 const SECRET_BYTES = 32;

@@ -3,19 +3,19 @@
 // on the same store only means that the same step is planned again. Of two that plan from the same generation, one loses
 // and reads again. Operators' commands are events of the same table, committed the same way. It leaves authentication
 // and the audit log to whoever calls it, and proof to the director: a hint carries no authority.
-import { bounds } from '../../shared/bounds.js';
-import { Fault, reason } from '../../shared/faults.js';
-import type { Cancel, Clock, Log, Random } from '../../shared/ports.js';
+import { bounds } from '../../shared/base/limits.js';
+import { Fault, reason } from '../../shared/base/fault-codes.js';
+import type { Cancel, Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { RolloutCommand, RolloutRequest, RolloutView } from '../../shared/protocol/operator-api.js';
-import { hex } from '../../shared/signing.js';
-import type { MemberRow, RolloutRow } from '../ports.js';
-import { commanded } from './commands.js';
-import { promise } from './health.js';
-import { Hearing } from './hearing.js';
+import { hex } from '../../shared/trust/signer.js';
+import type { MemberRow, RolloutRow } from '../interfaces.js';
+import { commanded } from './operator-commands.js';
+import { promise } from './verdict.js';
+import { Hearing } from './reception.js';
 import { plan, type Plan, type Situation } from './plan.js';
-import type { RolloutDesk } from './ports.js';
-import { ACTIVE_STATES } from './table.js';
-import { viewOf } from './view.js';
+import type { RolloutDesk } from './rollout-store.js';
+import { ACTIVE_STATES } from './transitions.js';
+import { viewOf } from './rollout-view.js';
 import { emptyWaves, placeInWaves, policyComplaints } from './waves.js';
 
 export interface ConductorParts {

@@ -1,7 +1,7 @@
 // What a rollout does next: a pure function of its row, its members, what the devices reported, and the time. At most one
 // step, which the conductor commits in one transaction and then asks again; asking twice about the same facts plans the same.
 // Every event that it takes is in table.ts, every judgement is health.ts's. It never believes a device's claim of health.
-import type { DeviceFacts, AssignmentChange, MemberRow, RolloutRow } from '../ports.js';
+import type { DeviceFacts, AssignmentChange, MemberRow, RolloutRow } from '../interfaces.js';
 import type { MemberState } from '../../shared/protocol/states.js';
 import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
 import {
@@ -13,8 +13,8 @@ import {
   silentSeconds,
   waveVerdict,
   type Moment,
-} from './health.js';
-import { after, type RolloutEvent } from './table.js';
+} from './verdict.js';
+import { after, type RolloutEvent } from './transitions.js';
 import { inOrder } from './waves.js';
 
 export interface Situation extends Moment {

@@ -1,9 +1,9 @@
 // Who belongs to which wave. Pure and deterministic: the order of devices is a hash of device and rollout, so that nobody's
 // device is the first of every rollout, and two servers plan the same. Which wave rolls, and when, is plan.ts's.
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
-import { sha256 } from '../../shared/signing.js';
-import type { MemberRow } from '../ports.js';
-import type { EligibleDevice } from './ports.js';
+import { sha256 } from '../../shared/trust/signer.js';
+import type { MemberRow } from '../interfaces.js';
+import type { EligibleDevice } from './rollout-store.js';
 
 /** A device and the index of its wave. */
 export interface Place {

@@ -1,7 +1,7 @@
 // What each device shall run, as the director reads it, and the signed documents that it made of it. The documents are
 // kept so that their version numbers never go back, also after a restart: a device refuses a lower one.
-import type { TrialPolicy } from '../../shared/trial.js';
-import type { Assignment, AssignmentStore, DirectorDocuments } from '../ports.js';
+import type { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
+import type { Assignment, AssignmentStore, DirectorDocuments } from '../interfaces.js';
 import type { Db } from './database.js';
 
 export class SqlAssignmentStore implements AssignmentStore {

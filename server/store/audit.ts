@@ -1,7 +1,7 @@
 // The audit log: every operator action in the order in which it was asked for, as a chain of hashes. Each row's hash
 // covers the hash before it and the row itself, so a row that is changed, removed or put in between later is found. The
 // chain alone cannot show that its newest rows were cut off: note the head (GET /api/v1/audit/head) elsewhere for that.
-import { canonicalBytes, hex } from '../../shared/signing.js';
+import { canonicalBytes, hex } from '../../shared/trust/signer.js';
 import { createHash } from 'node:crypto';
 import type { Db } from './database.js';
 import type { AuditTable } from './tables.js';

@@ -7,7 +7,7 @@
 // writes BEGIN by hand.
 import Database from 'better-sqlite3';
 import { Kysely, Migrator, SqliteDialect, SqliteDriver, type DatabaseConnection, type Transaction } from 'kysely';
-import { Fault, reason, systemCode } from '../../shared/faults.js';
+import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import { migrations } from './migrations.js';
 import type { Tables } from './tables.js';
 

@@ -3,11 +3,11 @@
 // admit one device too many. Devices are not deleted (a revoked one must stay known as revoked), but for the oldest that
 // knocked and was never approved, when too many knock.
 import type { Selectable } from 'kysely';
-import { bounds } from '../../shared/bounds.js';
-import { Fault } from '../../shared/faults.js';
+import { bounds } from '../../shared/base/limits.js';
+import { Fault } from '../../shared/base/fault-codes.js';
 import type { Group } from '../../shared/protocol/operator-api.js';
 import type { EnrolRequest } from '../../shared/protocol/device-api.js';
-import { publicKeyOf, fromHex, type PublicKey } from '../../shared/signing.js';
+import { publicKeyOf, fromHex, type PublicKey } from '../../shared/trust/signer.js';
 import type { Db, Queries } from './database.js';
 import type { DevicesTable } from './tables.js';
 

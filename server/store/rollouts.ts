@@ -2,14 +2,14 @@
 // transaction, guarded by its generation: of two writers that read the same rollout, the second loses and reads again.
 // An assignment's `order` only ever rises, also across rollouts and withdrawals, so a device can tell old orders from new.
 import type { Selectable } from 'kysely';
-import { Fault } from '../../shared/faults.js';
-import type { Manifest } from '../../shared/manifest.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import type { Manifest } from '../../shared/release/manifest.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
 import type { ReleaseRef, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
-import type { AssignmentChange, DeviceFacts, MemberRow, RolloutChange, RolloutRow } from '../ports.js';
-import type { EligibleDevice, HistoryRow, PublishedRelease, RolloutDesk } from '../rollout/ports.js';
-import { ACTIVE_STATES } from '../rollout/table.js';
+import type { AssignmentChange, DeviceFacts, MemberRow, RolloutChange, RolloutRow } from '../interfaces.js';
+import type { EligibleDevice, HistoryRow, PublishedRelease, RolloutDesk } from '../rollout/rollout-store.js';
+import { ACTIVE_STATES } from '../rollout/transitions.js';
 import { portions, type Db, type Queries } from './database.js';
 import type { MembersTable, RolloutsTable } from './tables.js';
 

@@ -6,7 +6,7 @@ import { openDatabase, type Db } from './database.js';
 import { DeviceStore } from './devices.js';
 import { ReleaseStore } from './releases.js';
 import { SqlRolloutStore } from './rollouts.js';
-import { SecurityStore } from './security.js';
+import { SecurityStore } from './security-events.js';
 import { TelemetryStore } from './telemetry.js';
 import { TokenStore } from './tokens.js';
 

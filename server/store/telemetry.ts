@@ -3,7 +3,7 @@
 // (or the same record in another batch) a second time changes nothing. Only the server's time of receipt is used to
 // judge silence; a device's own clock is kept as a report. What is kept is bounded per device; the oldest goes first.
 import type { Selectable } from 'kysely';
-import { bounds } from '../../shared/bounds.js';
+import { bounds } from '../../shared/base/limits.js';
 import type {
   HealthBody,
   InferenceBody,
@@ -14,10 +14,10 @@ import type {
   TelemetryRecord,
   UpdateBody,
 } from '../../shared/protocol/telemetry.js';
-import { LogHistogram, type Sketch } from '../../shared/sketch.js';
-import type { Answers } from '../../shared/trial.js';
+import { LogHistogram, type Sketch } from '../../shared/statistics/quantile-sketch.js';
+import type { Answers } from '../../shared/statistics/trial-verdict.js';
 import type { Db, Queries } from './database.js';
-import { addSecurityEvents } from './security.js';
+import { addSecurityEvents } from './security-events.js';
 import type { InferenceTable } from './tables.js';
 
 export interface InferenceSums {

@@ -2,9 +2,9 @@
 // A device proves itself with `Authorization: Linnet-Device <token>` (shared/signing.ts). Everything a device installs is
 // checked against signed metadata, so any mirror may serve the image repository.
 import { Type, type Static } from 'typebox';
-import { Component, HardwareId, Version } from '../manifest.js';
-import { Hex64, PublicKey } from '../signing.js';
-import { TrialPolicy } from '../trial.js';
+import { Component, HardwareId, Version } from '../release/manifest.js';
+import { Hex64, PublicKey } from '../trust/signer.js';
+import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { DeviceId } from './telemetry.js';
 
 const strict = { additionalProperties: false } as const;

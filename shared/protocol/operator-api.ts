@@ -1,10 +1,10 @@
 // The operator API: HTTP under /api/v1, JSON, `Authorization: Bearer <token>`. These schemas are the TypeScript types of
 // both ends, Fastify's validation, and the OpenAPI document at /openapi.json.
 import { Type, type Static, type TSchema } from 'typebox';
-import { bounds } from '../bounds.js';
-import { Component, HardwareId, Manifest, Version } from '../manifest.js';
-import { Hex32 } from '../signing.js';
-import { TrialPolicy } from '../trial.js';
+import { bounds } from '../base/limits.js';
+import { Component, HardwareId, Manifest, Version } from '../release/manifest.js';
+import { Hex32 } from '../trust/signer.js';
+import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { MEMBER_STATES, ROLLOUT_STATES } from './states.js';
 import { DeviceId, HealthBody, OutcomeSchema, ReleaseRef, SecurityBody, UpdateBody } from './telemetry.js';
 

@@ -3,11 +3,11 @@
 // installs is decided by signed metadata alone. Broker rule: a client `dev-x` may publish only to `linnet/v1/dev-x/up/#`
 // and subscribe only to `linnet/v1/dev-x/down/#`.
 import { Type, type Static } from 'typebox';
-import { bounds } from '../bounds.js';
-import { Component, Version } from '../manifest.js';
-import { Hex32 } from '../signing.js';
-import { Sketch } from '../sketch.js';
-import { Answers, TrialEvidence } from '../trial.js';
+import { bounds } from '../base/limits.js';
+import { Component, Version } from '../release/manifest.js';
+import { Hex32 } from '../trust/signer.js';
+import { Sketch } from '../statistics/quantile-sketch.js';
+import { Answers, TrialEvidence } from '../statistics/trial-verdict.js';
 import { UPDATE_STATES } from './states.js';
 
 const strict = { additionalProperties: false } as const;

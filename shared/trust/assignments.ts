@@ -1,11 +1,11 @@
 // Uptane 2.1.0, full verification, step 10: what the director orders is believed only as far as the image repository,
 // which people sign offline, says the same. All or nothing: one order that does not match refuses the whole document.
 import { isDeepStrictEqual } from 'node:util';
-import { decode } from '../decode.js';
-import { Fault } from '../faults.js';
-import { targetPath } from '../manifest.js';
+import { decode } from '../base/decode.js';
+import { Fault } from '../base/fault-codes.js';
+import { targetPath } from '../release/manifest.js';
 import { DirectorCustom, ImageCustom } from '../protocol/device-api.js';
-import type { TrialPolicy } from '../trial.js';
+import type { TrialPolicy } from '../statistics/trial-verdict.js';
 import type { TargetFile, Targets } from './documents.js';
 
 /** An order that both repositories agree on. `length` and `sha256` are those of the release's envelope. */

@@ -8,10 +8,10 @@
 //   timestamp  x-linnet-time     when it was signed: a lower bound for the present that a device without a clock can trust
 //   director   x-linnet-device   the one device that timestamp, snapshot and targets of its director repository are for
 import { Type, type Static } from 'typebox';
-import { bounds } from '../bounds.js';
-import { complaints, decode, parseJson } from '../decode.js';
-import { Fault } from '../faults.js';
-import { canonicalBytes, hex, Hex32, keyIdOf, PublicKey, sha256, verify, type KeyRing, type SigningKey } from '../signing.js';
+import { bounds } from '../base/limits.js';
+import { complaints, decode, parseJson } from '../base/decode.js';
+import { Fault } from '../base/fault-codes.js';
+import { canonicalBytes, hex, Hex32, keyIdOf, PublicKey, sha256, verify, type KeyRing, type SigningKey } from './signer.js';
 
 export const SPEC_VERSION = '1.0.31';
 

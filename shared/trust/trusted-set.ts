@@ -3,7 +3,7 @@
 // time. Each either returns a new set or throws a Fault and leaves the old one as it was. The shape follows python-tuf's
 // TrustedMetadataSet. Downloading and storing are left to the caller (agent/update/metadata.ts).
 import assert from 'node:assert/strict';
-import { Fault, isFault } from '../faults.js';
+import { Fault, isFault } from '../base/fault-codes.js';
 import {
   decodeDocument,
   expiryMs,

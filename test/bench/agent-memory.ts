@@ -13,8 +13,8 @@ import {
   settled,
   startRollout,
   until,
-} from '../journeys/devices.js';
-import { startFleet } from '../server/fleet.js';
+} from '../support/journey-devices.js';
+import { startFleet } from '../support/fleet-server.js';
 import { print, type BenchResult, type BenchRow } from './inference.js';
 
 const REST_MS = 8_000;

@@ -11,14 +11,14 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as Ort from 'onnxruntime-node';
-import type { Installed } from '../../agent/ports.js';
-import { Door } from '../../agent/runtime/door.js';
-import { Engine } from '../../agent/runtime/engine.js';
-import { digitModelPath, loadDigits } from '../../firmware-tools/model/digits.js';
-import { quantize } from '../../firmware-tools/model/quantize.js';
-import { silentLog } from '../../shared/ports.js';
-import { realClock, realRandom } from '../../shared/real.js';
-import { childPath, fp32, install } from '../agent/runtime-releases.js';
+import type { Installed } from '../../agent/interfaces.js';
+import { Door } from '../../agent/inference/api/inference-server.js';
+import { Engine } from '../../agent/inference/engine/engine.js';
+import { digitModelPath, loadDigits } from '../../firmware-tools/demo/digits/data.js';
+import { quantize } from '../../firmware-tools/model/quantize/quantize.js';
+import { silentLog } from '../../shared/base/interfaces.js';
+import { realClock, realRandom } from '../../shared/platform/clock.js';
+import { childPath, fp32, install } from '../support/inference-releases.js';
 
 export interface BenchRow {
   readonly what: string;

@@ -6,12 +6,12 @@ import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { HttpFetcher } from '../../agent/node/fetcher.js';
-import { NodeDisk } from '../../agent/node/disk.js';
-import { Updater } from '../../agent/update/updater.js';
-import { silentLog } from '../../shared/ports.js';
-import { realClock, realRandom } from '../../shared/real.js';
-import { sha256 } from '../../shared/signing.js';
+import { HttpFetcher } from '../../agent/platform/fetcher.js';
+import { NodeDisk } from '../../agent/platform/disk.js';
+import { Updater } from '../../agent/update/driver.js';
+import { silentLog } from '../../shared/base/interfaces.js';
+import { realClock, realRandom } from '../../shared/platform/clock.js';
+import { sha256 } from '../../shared/trust/signer.js';
 import { orderFor, ring, simRelease, type SimRelease } from '../sim/release.js';
 import { median, print, type BenchResult } from './inference.js';
 

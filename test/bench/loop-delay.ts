@@ -9,12 +9,12 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Installed } from '../../agent/ports.js';
-import { Door } from '../../agent/runtime/door.js';
-import { Engine } from '../../agent/runtime/engine.js';
-import { silentLog } from '../../shared/ports.js';
-import { realClock, realRandom } from '../../shared/real.js';
-import { childPath } from '../agent/runtime-releases.js';
+import type { Installed } from '../../agent/interfaces.js';
+import { Door } from '../../agent/inference/api/inference-server.js';
+import { Engine } from '../../agent/inference/engine/engine.js';
+import { silentLog } from '../../shared/base/interfaces.js';
+import { realClock, realRandom } from '../../shared/platform/clock.js';
+import { childPath } from '../support/inference-releases.js';
 import {
   detector,
   digits,

@@ -3,11 +3,11 @@
 // device goes on working when the attack ends. Names: TUF 1.0 "attacks", Uptane 2.1.0 threats, notes/ota.md section 1.
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { bounds } from '../../shared/bounds.js';
-import { keyIdOf, publicKeyOf, sha256 } from '../../shared/signing.js';
+import { bounds } from '../../shared/base/limits.js';
+import { keyIdOf, publicKeyOf, sha256 } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument, type Root, type Snapshot, type Timestamp } from '../../shared/trust/documents.js';
-import { refused, SimDevice } from '../trust/device.js';
-import { newKey, OTHER_DEVICE, RepositorySimulator, SimWorld } from '../trust/simulator.js';
+import { refused, SimDevice } from '../support/metadata-device.js';
+import { newKey, OTHER_DEVICE, RepositorySimulator, SimWorld } from '../sim/tuf-repositories.js';
 
 const HOUR_MS = 3600_000;
 

@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeRecord, type UpdateRecord } from '../../agent/update/record.js';
-import { readSigningKey } from '../../firmware-tools/keys/files.js';
-import { loadDigits } from '../../firmware-tools/model/digits.js';
-import { Traffic } from '../../firmware-tools/story/traffic.js';
+import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
+import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
+import { Traffic } from '../../firmware-tools/demo/traffic.js';
 import {
   fileOf,
   manifestBytes,
@@ -19,7 +19,7 @@ import {
   type FileEntry,
   type Manifest,
   type Probes,
-} from '../../shared/manifest.js';
+} from '../../shared/release/manifest.js';
 import {
   DeviceDetail,
   ReleaseView,
@@ -28,10 +28,10 @@ import {
   type RolloutPolicy,
 } from '../../shared/protocol/operator-api.js';
 import type { Outcome } from '../../shared/protocol/telemetry.js';
-import { realRandom } from '../../shared/real.js';
-import { sha256, signEnvelope, utf8, type SigningKey } from '../../shared/signing.js';
+import { realRandom } from '../../shared/platform/clock.js';
+import { sha256, signEnvelope, utf8, type SigningKey } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
-import { startFleet, type TestFleet } from '../server/fleet.js';
+import { startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
   CRASHING_AGENT,
@@ -44,7 +44,7 @@ import {
   settled,
   startRollout,
   until,
-} from './devices.js';
+} from '../support/journey-devices.js';
 
 const SMALL_DISK_MIB = 8;
 const TRAFFIC_PER_SECOND = 60;

@@ -4,10 +4,10 @@
 import { readFileSync } from 'node:fs';
 import { agentSettings } from '../../agent/config.js';
 import { startAgent } from '../../agent/main.js';
-import { NodeDisk } from '../../agent/node/disk.js';
+import { NodeDisk } from '../../agent/platform/disk.js';
 import { decodeRecord } from '../../agent/update/record.js';
-import { silentLog } from '../../shared/ports.js';
-import { realClock, realRandom } from '../../shared/real.js';
+import { silentLog } from '../../shared/base/interfaces.js';
+import { realClock, realRandom } from '../../shared/platform/clock.js';
 
 const ORDER = 2;
 const [config = '', state = '', when = ''] = process.argv.slice(2);

@@ -2,9 +2,9 @@
 // release, finishes the update, and leaves no model process behind.
 import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadDigits } from '../../firmware-tools/model/digits.js';
-import { Traffic } from '../../firmware-tools/story/traffic.js';
-import { startFleet, type TestFleet } from '../server/fleet.js';
+import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
+import { Traffic } from '../../firmware-tools/demo/traffic.js';
+import { startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
   CRASHING_AGENT,
@@ -16,7 +16,7 @@ import {
   settled,
   startRollout,
   until,
-} from './devices.js';
+} from '../support/journey-devices.js';
 
 const KILLS = [
   ['assigned', 'after'],

@@ -6,15 +6,24 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadDigits } from '../../firmware-tools/model/digits.js';
-import { Traffic } from '../../firmware-tools/story/traffic.js';
+import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
+import { Traffic } from '../../firmware-tools/demo/traffic.js';
 import { startServer, type RunningServer } from '../../server/main.js';
-import { silentLog } from '../../shared/ports.js';
+import { silentLog } from '../../shared/base/interfaces.js';
 import { DeviceDetail, TelemetryRow } from '../../shared/protocol/operator-api.js';
 import type { HealthBody, InferenceBody } from '../../shared/protocol/telemetry.js';
 import { Type } from 'typebox';
-import { startFleet, type TestFleet } from '../server/fleet.js';
-import { AgentProcess, firstInstall, freePorts, LINNET, publishDigits, settled, startRollout, until } from './devices.js';
+import { startFleet, type TestFleet } from '../support/fleet-server.js';
+import {
+  AgentProcess,
+  firstInstall,
+  freePorts,
+  LINNET,
+  publishDigits,
+  settled,
+  startRollout,
+  until,
+} from '../support/journey-devices.js';
 
 const PER_SECOND = 20;
 const PAGE = 500;

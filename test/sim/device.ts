@@ -1,11 +1,11 @@
 // One simulated device around the real update machine: a disk that loses power, a fetcher that serves real releases, and
 // a runtime that refuses to serve anything whose bytes are not exactly those of a signed manifest.
-import { Fault } from '../../shared/faults.js';
-import { silentLog, type Clock } from '../../shared/ports.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import { silentLog, type Clock } from '../../shared/base/interfaces.js';
 import type { BodyOf, Kind } from '../../shared/protocol/telemetry.js';
-import { emptyAnswers } from '../../shared/trial.js';
-import type { Fetcher, Installed, Measured, ModelRuntime, ProbeReport } from '../../agent/ports.js';
-import { Updater } from '../../agent/update/updater.js';
+import { emptyAnswers } from '../../shared/statistics/trial-verdict.js';
+import type { Fetcher, Installed, Measured, ModelRuntime, ProbeReport } from '../../agent/interfaces.js';
+import { Updater } from '../../agent/update/driver.js';
 import type { Order } from '../../agent/update/record.js';
 import { ring, type SimRelease } from './release.js';
 import { SimDisk } from './disk.js';

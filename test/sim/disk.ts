@@ -3,8 +3,8 @@
 // `cutAt` counts operations; the operation with that number does not return: PowerCut is thrown and the disk freezes.
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
-import { Fault } from '../../shared/faults.js';
-import type { Disk } from '../../agent/ports.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import type { Disk } from '../../agent/interfaces.js';
 
 export class PowerCut extends Error {
   override readonly name = 'PowerCut';

@@ -1,7 +1,7 @@
 // Small genuine releases for tests of everything but the model itself: signed by a real key, files of a few bytes.
-import { manifestBytes, targetPath, RELEASE_PAYLOAD_TYPE, type Manifest } from '../../shared/manifest.js';
-import { sha256, signEnvelope, signingKey, utf8, type KeyRing, type SigningKey } from '../../shared/signing.js';
-import { defaultTrialPolicy, type TrialPolicy } from '../../shared/trial.js';
+import { manifestBytes, targetPath, RELEASE_PAYLOAD_TYPE, type Manifest } from '../../shared/release/manifest.js';
+import { sha256, signEnvelope, signingKey, utf8, type KeyRing, type SigningKey } from '../../shared/trust/signer.js';
+import { defaultTrialPolicy, type TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { Order } from '../../agent/update/record.js';
 
 export const releaseKey: SigningKey = signingKey(new Uint8Array(32).fill(7));

@@ -1,0 +1,225 @@
+// One model in one process: the only importer of onnxruntime-node on a device. It reads the model file into memory, hashes
+// THOSE VERY BYTES against the digest and length that it was told, and only then lets the ONNX parser see them; so what was
+// verified is what is parsed, whatever happens to the file meanwhile. Requests come one after another as frames on fd 3, read
+// and written by blocking calls (session.run blocks this thread anyway). It ends when fd 3 ends, which is when its supervisor
+// ends in whatever way (and see host.ts on a run that never returns).
+// The working folder and HOME are private and empty: a model that names external data files finds none.
+import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readFileSync, readSync, writeFileSync, writeSync, writevSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type * as Ort from 'onnxruntime-node';
+import { Fault, reason } from '../../../shared/base/fault-codes.js';
+import type { Datatype } from '../../../shared/release/manifest.js';
+import {
+  BlockingFrames,
+  decodeControl,
+  decodeTensors,
+  encodeControl,
+  encodeTensors,
+  FrameKind,
+  idOf,
+  kindOf,
+  type Frame,
+} from './ipc-frames.js';
+import type { Control, HostReport, LoadOrder } from './host-protocol.js';
+import { describe, elementsOf, tensorOf, type Tensor, type TypedData } from '../model/tensor.js';
+
+const FRAMES_FD = 3;
+const OOM_SCORE = '500';
+
+const ORT_TYPE: Readonly<Record<Datatype, Ort.Tensor.Type>> = {
+  BOOL: 'bool',
+  UINT8: 'uint8',
+  INT8: 'int8',
+  UINT16: 'uint16',
+  INT16: 'int16',
+  INT32: 'int32',
+  INT64: 'int64',
+  FP32: 'float32',
+  FP64: 'float64',
+};
+const DATATYPE = Object.fromEntries(Object.entries(ORT_TYPE).map(([datatype, type]) => [type, datatype])) as Record<
+  string,
+  Datatype
+>;
+
+function loadRuntime(): typeof Ort {
+  // ONNX Runtime >= 1.29 writes and may send telemetry of its own unless this stands before the library loads.
+  process.env['ORT_DISABLE_TELEMETRY'] = '1';
+  return createRequire(import.meta.url)('onnxruntime-node') as typeof Ort;
+}
+
+/** The file's bytes, exactly those that were hashed. Faults `file_length`, `file_digest`. */
+function readVerified(order: LoadOrder): Buffer {
+  const fd = openSync(order.path, 'r');
+  try {
+    const { size } = fstatSync(fd);
+    if (size !== order.length)
+      throw new Fault('file_length', `${order.path} has ${size} bytes, the manifest says ${order.length}`);
+    const bytes = Buffer.allocUnsafeSlow(order.length);
+    let filled = 0;
+    for (let got = -1; got !== 0 && filled < bytes.length; filled += got)
+      got = readSync(fd, bytes, filled, bytes.length - filled, null);
+    if (filled !== order.length)
+      throw new Fault('file_length', `${order.path} ended after ${filled} bytes, the manifest says ${order.length}`);
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    if (sha256 !== order.sha256)
+      throw new Fault('file_digest', `${order.path} has SHA-256 ${sha256}, the manifest says ${order.sha256}`);
+    return bytes;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+async function open(ort: typeof Ort, order: LoadOrder): Promise<Ort.InferenceSession> {
+  const bytes = readVerified(order);
+  let session: Ort.InferenceSession;
+  try {
+    session = await ort.InferenceSession.create(bytes, {
+      executionProviders: ['cpu'],
+      intraOpNumThreads: order.threads,
+      interOpNumThreads: 1,
+      graphOptimizationLevel: 'all',
+      logSeverityLevel: 3,
+      extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+    });
+  } catch (error) {
+    throw new Fault('model_not_onnx', `ONNX Runtime cannot load the model: ${reason(error)}`.slice(0, 1000), { cause: error });
+  }
+  checkTensors('input', session.inputMetadata, order.inputs);
+  checkTensors('output', session.outputMetadata, order.outputs);
+  return session;
+}
+
+/** Names, datatypes and shapes must be the manifest's; a symbolic size is the manifest's -1. Fault `model_tensors_differ`. */
+function checkTensors(side: string, model: readonly Ort.InferenceSession.ValueMetadata[], manifest: LoadOrder['inputs']): void {
+  const found = model
+    .map((meta) => {
+      if (!meta.isTensor) return `${meta.name} (not a tensor)`;
+      const shape = meta.shape.map((size) => (typeof size === 'number' ? size : -1));
+      return `${meta.name} ${describe({ datatype: DATATYPE[meta.type] ?? meta.type, shape })}`;
+    })
+    .sort();
+  const declared = manifest.map((spec) => `${spec.name} ${describe(spec)}`).sort();
+  if (found.join('; ') !== declared.join('; ')) {
+    throw new Fault(
+      'model_tensors_differ',
+      `the model's ${side}s are ${found.join('; ')}; the manifest declares ${declared.join('; ')}`,
+    );
+  }
+}
+
+/** VmHWM, not getrusage: ru_maxrss survives exec, so it would carry the supervisor's own size over. KiB. */
+function memory(): Extract<HostReport, { rssBytes: number }> {
+  const status = readFileSync('/proc/self/status', 'latin1');
+  const peak = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
+  return {
+    report: 'memory',
+    rssBytes: process.memoryUsage.rss(),
+    peakBytes: peak === undefined ? process.resourceUsage().maxRSS * 1024 : Number(peak) * 1024,
+  };
+}
+
+function send(pieces: Uint8Array[]): void {
+  const [first] = pieces;
+  let skip = 0;
+  if (pieces.length === 1 && first !== undefined) {
+    while (skip < first.length) skip += writeSync(FRAMES_FD, first, skip);
+    return;
+  }
+  let rest: Uint8Array[] = pieces;
+  while (rest.length > 0) {
+    let written = writevSync(FRAMES_FD, rest);
+    const left: Uint8Array[] = [];
+    for (const piece of rest) {
+      if (written >= piece.length) written -= piece.length;
+      else {
+        left.push(written > 0 ? piece.subarray(written) : piece);
+        written = 0;
+      }
+    }
+    rest = left;
+  }
+}
+
+function sendFault(error: unknown, id: number | null): void {
+  const fault = error instanceof Fault ? error : new Fault('host_start', `the model process failed: ${reason(error)}`);
+  const message: HostReport = { report: 'fault', id, code: fault.code, detail: fault.detail };
+  send([encodeControl(message)]);
+}
+
+class Model {
+  readonly #feeds: Record<string, Ort.Tensor> = {};
+
+  constructor(
+    private readonly ort: typeof Ort,
+    private readonly session: Ort.InferenceSession,
+    private readonly order: LoadOrder,
+  ) {}
+
+  /** Answers one run frame. A model that refuses the inputs answers a fault and lives on. */
+  async run(frame: Frame): Promise<void> {
+    const id = idOf(frame);
+    try {
+      for (const input of decodeTensors(frame, this.order.inputs)) {
+        this.#feeds[input.name] = new this.ort.Tensor(
+          ORT_TYPE[input.datatype] as 'float32',
+          elementsOf(input) as Float32Array,
+          input.shape,
+        );
+      }
+      const answers = await this.session.run(this.#feeds);
+      send(
+        encodeTensors(
+          FrameKind.answer,
+          id,
+          this.order.outputs.map((spec) => outputOf(spec.name, answers)),
+          this.order.frameMaxBytes,
+        ),
+      );
+    } catch (error) {
+      if ((error as { code?: unknown }).code === 'EPIPE') process.exit(0); // the supervisor is gone: nobody waits for this
+      sendFault(new Fault('request_tensor', `the model does not run on these tensors: ${reason(error)}`.slice(0, 1000)), id);
+    }
+  }
+}
+
+function outputOf(name: string, answers: Ort.InferenceSession.OnnxValueMapType): Tensor {
+  const value = answers[name] as Ort.Tensor | undefined;
+  const datatype = value === undefined ? undefined : DATATYPE[value.type];
+  if (value === undefined || datatype === undefined) throw new Error(`output ${name} is ${value?.type ?? 'missing'}`);
+  return tensorOf(name, datatype, value.dims, value.data as TypedData);
+}
+
+async function main(): Promise<void> {
+  process.title = 'linnet-model';
+  const frames = new BlockingFrames(FRAMES_FD, Number(process.argv[2]));
+  const first = frames.next();
+  if (first === null) return;
+  const order = decodeControl(first) as LoadOrder;
+  try {
+    writeFileSync('/proc/self/oom_score_adj', OOM_SCORE);
+  } catch {
+    // Best effort: a kernel without it, or a container that forbids it, chooses its victims itself.
+  }
+  let model: Model | null = null;
+  try {
+    const ort = loadRuntime();
+    model = new Model(ort, await open(ort, order), order);
+    send([encodeControl({ ...memory(), report: 'ready' } satisfies HostReport)]);
+  } catch (error) {
+    sendFault(error, null);
+  }
+  await serve(frames, model);
+}
+
+/** Until the supervisor closes its end. After a failed load only that end is awaited, so that the fault is surely read. */
+async function serve(frames: BlockingFrames, model: Model | null): Promise<void> {
+  for (let frame = frames.next(); frame !== null; frame = frames.next()) {
+    if (kindOf(frame) === FrameKind.run) await model?.run(frame);
+    else if ((decodeControl(frame) as Control).ask === 'memory') send([encodeControl(memory())]);
+  }
+}
+
+await main();
+process.exit(0);

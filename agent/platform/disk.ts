@@ -1,0 +1,296 @@
+// The real Disk: every durable promise of agent/ports.ts kept with fsync of the file and of its folder. A file that is
+// replaced is written beside its target under the suffix `.tmp`, which carries no meaning at boot: a leftover is removed
+// by the next replacement of the same target. One process owns a data folder; replacements of one path wait for each
+// other inside it. Contents are the callers' business.
+import { createHash } from 'node:crypto';
+import { link, mkdir, open, readdir, rename, rm, stat, statfs, unlink, type FileHandle } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { bounds } from '../../shared/base/limits.js';
+import { Fault, systemCode } from '../../shared/base/fault-codes.js';
+import type { Disk } from '../interfaces.js';
+
+export const TEMP_SUFFIX = '.tmp';
+const READ_BYTES = bounds.fetchChunkBytes;
+/** Small chunks are gathered to writes of about this size, so that a slow trickle costs no system call per packet. */
+const WRITE_BYTES = bounds.fetchChunkBytes;
+/** IOV_MAX is 1024 on Linux. */
+const WRITE_PIECES_MAX = 512;
+
+export class NodeDisk implements Disk {
+  readonly #queues = new Map<string, Promise<unknown>>();
+
+  /** The whole file; null when missing. A file longer than `maxBytes` is a Fault `disk_failed`, and is not read. */
+  read(path: string, maxBytes: number): Promise<Uint8Array | null> {
+    return doing('read', path, () =>
+      whenFound(async () => {
+        const file = await open(path, 'r');
+        try {
+          const { size } = await file.stat();
+          if (size > maxBytes) throw new Fault('disk_failed', `${path} has ${size} bytes, more than ${maxBytes}`);
+          return await readWhole(file, size, maxBytes, path);
+        } finally {
+          await file.close();
+        }
+      }),
+    );
+  }
+
+  replace(path: string, bytes: Uint8Array): Promise<void> {
+    return this.#inTurn(path, () =>
+      doing('replace', path, async () => {
+        const temp = path + TEMP_SUFFIX;
+        await rm(temp, { force: true }); // A stale one may be a hard link: it is removed, never written through.
+        try {
+          await writeNew(temp, bytes);
+          await rename(temp, path);
+        } catch (error) {
+          await rm(temp, { force: true });
+          throw error;
+        }
+        await syncFolder(dirname(path));
+      }),
+    );
+  }
+
+  /** With its parents; each new folder's entry is durable on return. */
+  makeFolder(path: string): Promise<void> {
+    return doing('make folder', path, async () => {
+      const first = await mkdir(path, { recursive: true });
+      if (first === undefined) return;
+      for (let folder = path; ; folder = dirname(folder)) {
+        await syncFolder(dirname(folder));
+        if (folder === first || folder === dirname(folder)) return;
+      }
+    });
+  }
+
+  /** Names in the folder, sorted; a missing folder is empty. Leftover temp files are left out. */
+  list(folder: string): Promise<string[]> {
+    return doing('list', folder, async () => {
+      const names = await whenFound(() => readdir(folder));
+      return (names ?? []).filter((name) => !name.endsWith(TEMP_SUFFIX)).sort();
+    });
+  }
+
+  /** A file or a whole folder; a missing one is fine. Durable after `syncFolder` of its parent. */
+  remove(path: string): Promise<void> {
+    return doing('remove', path, () => rm(path, { recursive: true, force: true }));
+  }
+
+  link(from: string, to: string): Promise<void> {
+    return this.#inTurn(to, () =>
+      doing('link', to, async () => {
+        const temp = to + TEMP_SUFFIX;
+        await rm(temp, { force: true });
+        await link(from, temp);
+        try {
+          await rename(temp, to);
+        } finally {
+          // POSIX rename does nothing, and leaves both names, when both are links to one file already.
+          await rm(temp, { force: true });
+        }
+      }),
+    );
+  }
+
+  syncFolder(path: string): Promise<void> {
+    return doing('sync folder', path, () => syncFolder(path));
+  }
+
+  size(path: string): Promise<number | null> {
+    return doing('stat', path, () => whenFound(async () => (await stat(path)).size));
+  }
+
+  /** Bytes that this process may still write on the file system that holds `path`. */
+  freeBytes(path: string): Promise<number> {
+    return doing('ask for free space at', path, async () => {
+      const { bavail, bsize } = await statfs(path);
+      return bavail * bsize;
+    });
+  }
+
+  /**
+   * When `chunks` throws, what came before is written and fsynced (so that a download can resume), then its error is
+   * thrown as it is. A chunk must not be changed after it was handed over. A file shorter than `offset` is a Fault `disk_failed`.
+   */
+  append(path: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number> {
+    return this.#inTurn(path, async () => {
+      const file = await doing('open to append', path, () => openAt(path, offset));
+      try {
+        return await appendAll(file, offset, chunks, path);
+      } finally {
+        await file.close();
+      }
+    });
+  }
+
+  sha256(path: string): Promise<{ sha256: string; length: number } | null> {
+    return doing('hash', path, () =>
+      whenFound(async () => {
+        const file = await open(path, 'r');
+        try {
+          return await hashAll(file);
+        } finally {
+          await file.close();
+        }
+      }),
+    );
+  }
+
+  /** Runs `work` after everything that was asked for the same path before. */
+  #inTurn<T>(path: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#queues.get(path) ?? Promise.resolve();
+    const mine = before.then(work, work); // The failure of an earlier one was its caller's.
+    this.#queues.set(path, mine);
+    const forget = (): void => {
+      if (this.#queues.get(path) === mine) this.#queues.delete(path);
+    };
+    mine.then(forget, forget);
+    return mine;
+  }
+}
+
+/** Runs `work`; system errors become Faults that say what was being done to `path`. */
+async function doing<T>(what: string, path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const code = systemCode(error);
+    if (error instanceof Fault || code === undefined) throw error;
+    const full = code === 'ENOSPC' || code === 'EDQUOT';
+    throw new Fault(full ? 'disk_full' : 'disk_failed', `cannot ${what} ${path}: ${code}`, { cause: error });
+  }
+}
+
+async function whenFound<T>(work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+async function readWhole(file: FileHandle, size: number, maxBytes: number, path: string): Promise<Uint8Array> {
+  const bytes = new Uint8Array(size);
+  let length = 0;
+  while (length < size) {
+    const { bytesRead } = await file.read(bytes, length, size - length, length);
+    if (bytesRead === 0) return bytes.slice(0, length);
+    length += bytesRead;
+  }
+  const more = await file.read(new Uint8Array(1), 0, 1, size);
+  if (more.bytesRead > 0) throw new Fault('disk_failed', `${path} grew while it was read (bound: ${maxBytes} bytes)`);
+  return bytes;
+}
+
+async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, 'wx');
+  try {
+    await writeAll(file, [bytes], 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** The partial file at `path`, cut to `offset` bytes; made (durably) when missing and `offset` is 0. */
+async function openAt(path: string, offset: number): Promise<FileHandle> {
+  const found = await whenFound(() => open(path, 'r+'));
+  const file = found ?? (await open(path, 'wx+'));
+  try {
+    const { size } = await file.stat();
+    if (size < offset) {
+      if (found === null) await unlink(path);
+      throw new Fault('disk_failed', `${basename(path)} has ${size} bytes, cannot append at ${offset}`);
+    }
+    if (size > offset) await file.truncate(offset);
+    if (found === null) await syncFolder(dirname(path));
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** Writes while the next chunks are awaited: one write in flight, one batch being gathered. */
+async function appendAll(file: FileHandle, offset: number, chunks: AsyncIterable<Uint8Array>, path: string): Promise<number> {
+  let written = 0;
+  let gathered: Uint8Array[] = [];
+  let gatheredBytes = 0;
+  let flying: Promise<void> = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    const [pieces, bytes, at] = [gathered, gatheredBytes, offset + written];
+    [gathered, gatheredBytes] = [[], 0];
+    await flying;
+    written += bytes;
+    flying = doing('append to', path, () => writeAll(file, pieces, at));
+    flying.catch(() => {}); // Seen by the next `await flying`; there always is one.
+  };
+  let broken: { error: unknown } | null = null;
+  try {
+    for await (const chunk of chunks) {
+      if (chunk.length === 0) continue;
+      gathered.push(chunk);
+      gatheredBytes += chunk.length;
+      if (gatheredBytes >= WRITE_BYTES || gathered.length >= WRITE_PIECES_MAX) await flush();
+    }
+  } catch (error) {
+    broken = { error };
+  }
+  if (broken !== null && isDiskFault(broken.error)) throw broken.error;
+  await flush();
+  await flying;
+  await doing('sync', path, () => file.sync());
+  if (broken !== null) throw broken.error;
+  return written;
+}
+
+function isDiskFault(error: unknown): boolean {
+  return error instanceof Fault && (error.code === 'disk_full' || error.code === 'disk_failed');
+}
+
+async function writeAll(file: FileHandle, pieces: Uint8Array[], at: number): Promise<void> {
+  let rest = pieces;
+  let position = at;
+  while (rest.length > 0) {
+    const { bytesWritten } = await file.writev(rest, position);
+    position += bytesWritten;
+    rest = after(rest, bytesWritten);
+  }
+}
+
+/** What is left of `pieces` when `count` bytes of them were written. */
+function after(pieces: Uint8Array[], count: number): Uint8Array[] {
+  let skip = count;
+  for (const [index, piece] of pieces.entries()) {
+    if (skip < piece.length) return [piece.subarray(skip), ...pieces.slice(index + 1)];
+    skip -= piece.length;
+  }
+  return [];
+}
+
+/** Reads the next block while the last one is hashed. */
+async function hashAll(file: FileHandle): Promise<{ sha256: string; length: number }> {
+  const hash = createHash('sha256');
+  let [front, back] = [Buffer.allocUnsafe(READ_BYTES), Buffer.allocUnsafe(READ_BYTES)];
+  let length = 0;
+  let reading = file.read(front, 0, READ_BYTES, 0);
+  for (;;) {
+    const { bytesRead } = await reading;
+    if (bytesRead === 0) return { sha256: hash.digest('hex'), length };
+    length += bytesRead;
+    reading = file.read(back, 0, READ_BYTES, length);
+    hash.update(front.subarray(0, bytesRead));
+    [front, back] = [back, front];
+  }
+}

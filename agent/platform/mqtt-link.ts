@@ -1,0 +1,149 @@
+// The real Link: MQTT 3.1.1 at QoS 1 by mqtt.js. Every connection is a fresh client of the library with a fresh device
+// token as its password, a clean session and its own subscription, so that nothing of an old connection (a stale token, an
+// unacknowledged publish in the library's memory) leaks into the next: the spool is the only queue. `connected` is true
+// from the broker's SUBACK on. Reconnects for ever, with jittered backoff. Whether a message was stored is not known here.
+import { connect, type IClientOptions, type MqttClient } from 'mqtt';
+import { bounds } from '../../shared/base/limits.js';
+import { Fault, reason } from '../../shared/base/fault-codes.js';
+import { backoff, type Cancel, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
+import { topics } from '../../shared/protocol/telemetry.js';
+import type { Link } from '../interfaces.js';
+
+export interface MqttLinkOptions {
+  /** `mqtt://host:port` or `mqtts://host:port`. */
+  readonly url: string;
+  /** Client id, user name and root of the topics. */
+  readonly device: string;
+  /** The password; asked for at each connection attempt. */
+  readonly token: () => string;
+  /** PEM certificates to trust instead of the system's, for mqtts. */
+  readonly ca?: string | Uint8Array;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** A connection must hold this long to count as a success that ends the backoff. */
+const SETTLED_MS = 10_000;
+
+export class MqttLink implements Link {
+  readonly #options: MqttLinkOptions;
+  readonly #messageListeners: ((topic: string, payload: Uint8Array) => void)[] = [];
+  readonly #connectedListeners: (() => void)[] = [];
+  #client: MqttClient;
+  #connected = false;
+  #closed = false;
+  #tries = 0;
+  #cancelRetry: Cancel = () => {};
+  /** Rejections of the publishes that wait for a PUBACK on the present connection. */
+  readonly #waiting = new Set<(fault: Fault) => void>();
+
+  /** Starts to connect at once; listeners that are added in the same turn of the event loop miss nothing. */
+  constructor(options: MqttLinkOptions) {
+    this.#options = options;
+    this.#client = this.#connect();
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  onMessage(listener: (topic: string, payload: Uint8Array) => void): void {
+    this.#messageListeners.push(listener);
+  }
+
+  onConnected(listener: () => void): void {
+    this.#connectedListeners.push(listener);
+  }
+
+  /** Resolves at the broker's PUBACK; Fault `server_unreachable` when not connected, or when the connection ends first. */
+  publish(topic: string, payload: Uint8Array): Promise<void> {
+    if (!this.#connected) return Promise.reject(new Fault('server_unreachable', 'the MQTT broker is not connected'));
+    const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(reject);
+      this.#client.publish(topic, bytes, { qos: 1 }, (error) => {
+        this.#waiting.delete(reject);
+        if (error === undefined || error === null) resolve();
+        else reject(new Fault('server_unreachable', `cannot publish to ${topic}: ${error.message}`, { cause: error }));
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cancelRetry();
+    this.#lost('the link was closed');
+    await this.#client.endAsync(true);
+  }
+
+  #connect(): MqttClient {
+    const { url, device, clock, log } = this.#options;
+    const client = connect(url, this.#clientOptions());
+    let connectedAt = -Infinity;
+    let lastError = 'the connection ended';
+    client.on('connect', () => {
+      client.subscribe(topics.down(device), { qos: 1 }, (error, granted) => {
+        if (this.#closed || client !== this.#client) return;
+        if (error !== null || (granted ?? []).some((each) => each.qos > 2)) {
+          lastError = `the broker refused the subscription: ${error === null ? 'not allowed' : reason(error)}`;
+          client.end(true);
+          return;
+        }
+        connectedAt = clock.monotonic();
+        this.#connected = true;
+        log.info({ url }, 'link up');
+        for (const listener of this.#connectedListeners) listener();
+      });
+    });
+    client.on('message', (topic, payload) => {
+      for (const listener of this.#messageListeners) listener(topic, payload);
+    });
+    client.on('error', (error) => {
+      lastError = error.message;
+    });
+    client.once('close', () => {
+      if (this.#closed) return;
+      if (clock.monotonic() - connectedAt >= SETTLED_MS) this.#tries = 0;
+      this.#lost(lastError);
+      this.#retry(client, lastError);
+    });
+    return client;
+  }
+
+  #clientOptions(): IClientOptions {
+    const { device, token, ca } = this.#options;
+    return {
+      protocolVersion: 4,
+      clientId: device,
+      username: device,
+      password: token(),
+      clean: true,
+      keepalive: bounds.linkKeepaliveSeconds,
+      connectTimeout: bounds.linkConnectMs,
+      reconnectPeriod: 0,
+      queueQoSZero: false,
+      resubscribe: false,
+      ...(ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : Buffer.from(ca) }),
+    };
+  }
+
+  #retry(client: MqttClient, why: string): void {
+    const { clock, random, log } = this.#options;
+    client.end(true);
+    this.#tries += 1;
+    const waitMs = backoff(this.#tries, bounds.linkBackoffFirstMs, bounds.linkBackoffMaxMs, random);
+    log.info({ why, waitMs, tries: this.#tries }, 'link down');
+    this.#cancelRetry = clock.after(waitMs, () => {
+      this.#client = this.#connect();
+    });
+  }
+
+  #lost(why: string): void {
+    this.#connected = false;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const reject of waiting) reject(new Fault('server_unreachable', `the MQTT connection was lost: ${why}`));
+  }
+}

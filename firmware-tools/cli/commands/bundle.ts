@@ -1,0 +1,125 @@
+// `linnet bundle build|inspect|verify`: releases as files.
+import type { Command } from 'commander';
+import { readFile } from 'node:fs/promises';
+import { bounds } from '../../../shared/base/limits.js';
+import { Fault, reason } from '../../../shared/base/fault-codes.js';
+import type { Manifest, TensorSpec } from '../../../shared/release/manifest.js';
+import { realRandom } from '../../../shared/platform/clock.js';
+import type { KeyRing } from '../../../shared/trust/signer.js';
+import { releaseRing } from '../../../shared/trust/documents.js';
+import { startTrust } from '../../../shared/trust/trusted-set.js';
+import { table, type Output } from '../output.js';
+import { readSigningKey } from '../../release/keys/key-files.js';
+import { buildBundle } from '../../release/bundle/build.js';
+import { readBundle, type BundleView } from '../../release/bundle/read.js';
+import { SPEC_HELP } from '../../release/bundle/bundle-spec.js';
+
+const BUILD_HELP = `${SPEC_HELP}
+
+The same input makes the same bytes. A sealed key takes its passphrase from LINNET_KEY_PASSPHRASE.
+
+Example:
+  linnet bundle build digits.toml --key fleet/offline/release.key.json -o digits-1.1.0.bundle`;
+
+const INSPECT_HELP = `
+Checks every digest and the layout, but no signature: use verify for that. A bundle is an ordinary tar file.
+
+Example:
+  linnet bundle inspect digits-1.1.0.bundle`;
+
+const VERIFY_HELP = `
+Proof, byte by byte: the manifest is signed by the release keys that ROOT names, and every file is the one that it lists.
+The first fault is reported and the exit code is 3.
+
+Example:
+  linnet bundle verify digits-1.1.0.bundle --root fleet/trust/image-root.json`;
+
+/** The release keys of a root file that the caller trusts. Faults: metadata_*, usage (cannot be read). */
+export async function ringOfRoot(file: string): Promise<KeyRing> {
+  return releaseRing(startTrust('image', await readRoot(file)).root.signed);
+}
+
+export async function readRoot(file: string): Promise<Uint8Array> {
+  try {
+    const bytes = await readFile(file);
+    return new Uint8Array(bytes.subarray(0, bounds.rootMaxBytes + 1));
+  } catch (error) {
+    throw new Fault('usage', `cannot read the root ${file}: ${reason(error)}`, { cause: error });
+  }
+}
+
+export function registerBundleCommands(program: Command, out: Output): void {
+  const bundle = program
+    .command('bundle')
+    .description('build, inspect and verify release bundles')
+    .addHelpText(
+      'after',
+      '\nExample:\n  linnet bundle build digits.toml --key fleet/offline/release.key.json -o digits-1.1.0.bundle',
+    );
+  bundle
+    .command('build')
+    .description('build and sign a release')
+    .argument('<spec>', 'release spec (TOML)')
+    .requiredOption('--key <file>', 'release key that signs the manifest')
+    .requiredOption('-o, --output <file>', 'bundle to write')
+    .addHelpText('after', BUILD_HELP)
+    .action(async (spec: string, options: { key: string; output: string }) => {
+      const key = await readSigningKey(options.key);
+      out.progress('recording golden probes');
+      const { release, bytes, sha256 } = await buildBundle(spec, key, options.output, realRandom);
+      const { component, version, digest, manifest } = release;
+      out.result(
+        { file: options.output, component, version, release: digest, bytes, sha256, signedBy: key.keyId, manifest },
+        () =>
+          `${options.output}  ${bytes} bytes\n${describe(release.manifest)}\n  release     ${digest}\n  bundle      ${sha256}\n  signed by   ${key.keyId}`,
+      );
+    });
+  bundle
+    .command('inspect')
+    .description('show what a bundle holds')
+    .argument('<file>', 'bundle')
+    .addHelpText('after', INSPECT_HELP)
+    .action(async (file: string) => show(await readBundle(file, null), out));
+  bundle
+    .command('verify')
+    .description('prove a bundle: signatures and every digest')
+    .argument('<file>', 'bundle')
+    .requiredOption('--root <file>', 'trusted image-root.json, which names the release keys')
+    .addHelpText('after', VERIFY_HELP)
+    .action(async (file: string, options: { root: string }) => show(await readBundle(file, await ringOfRoot(options.root)), out));
+}
+
+function show(view: BundleView, out: Output): void {
+  const { file, bytes, sha256, proven, release } = view;
+  const { component, version, digest, manifest } = release;
+  out.result({ file, bytes, sha256, proven, component, version, release: digest, manifest }, () =>
+    [
+      `${file}  ${bytes} bytes, ${proven ? 'proven: signature and every byte' : 'digests match; signature NOT checked (linnet bundle verify)'}`,
+      describe(manifest),
+      `  release     ${digest}`,
+      `  bundle      ${sha256}`,
+      '',
+      table([
+        ['file', 'role', 'bytes', 'sha256'],
+        ...manifest.files.map((entry) => [entry.name, entry.role, String(entry.length), entry.sha256]),
+      ]),
+    ].join('\n'),
+  );
+}
+
+function describe(manifest: Manifest): string {
+  const tensors = (specs: readonly TensorSpec[]): string =>
+    specs.map(({ name, datatype, shape }) => `${name} ${datatype}[${shape.join(',')}]`).join(', ');
+  const { lineage, contract, probes } = manifest;
+  return [
+    `  component   ${manifest.component} ${manifest.version}${manifest.description === '' ? '' : `: ${manifest.description}`}`,
+    `  hardware    ${manifest.hardware.join(', ')}`,
+    `  inputs      ${tensors(manifest.inputs)}`,
+    `  outputs     ${tensors(manifest.outputs)}`,
+    `  classifier  ${manifest.classifier === null ? 'none' : `${manifest.classifier.labels.length} classes from ${manifest.classifier.output} (${manifest.classifier.scale})`}`,
+    `  probes      ${probes.count}, within ${probes.tolerance.absolute} + ${probes.tolerance.relative} x |golden|`,
+    `  contract    ${contract.peakMemoryMiB} MiB, p99 ${contract.p99LatencyMs} ms`,
+    `  lineage     data ${lineage.trainingDataSha256.slice(0, 16)}, source ${lineage.sourceCommit}, base ${lineage.baseModel?.name ?? 'none'}, ` +
+      (lineage.quantization === null ? 'not quantized' : 'quantized'),
+  ].join('\n');
+}

@@ -1,0 +1,203 @@
+// `linnet device` and `linnet group`: who is in the fleet, and where.
+import { Option, type Command } from 'commander';
+import { Type } from 'typebox';
+import { bounds } from '../../../shared/base/limits.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { Claim, Device, DeviceDetail, Group } from '../../../shared/protocol/operator-api.js';
+import { table, type Output } from '../output.js';
+import { connect, connectionOptions } from '../../fleet/fleet-client.js';
+import { ago, refWords, runningWords, statusWords } from '../fleet-text.js';
+
+const at = (id: string): string => `/devices/${encodeURIComponent(id)}`;
+
+export function registerDeviceCommands(program: Command, out: Output): void {
+  const device = program
+    .command('device')
+    .description('devices of the fleet')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet device claim --group canary --uses 2\n  $ linnet device list\n  $ linnet device show cam-1\n',
+    );
+  listAndShow(device, out);
+  approveAndRevoke(device, out);
+  claim(device, out);
+  registerGroup(program, out);
+}
+
+function listAndShow(device: Command, out: Output): void {
+  connectionOptions(device.command('list'))
+    .description('devices by group, with what they run')
+    .option('--group <group>', 'only this group')
+    .addOption(new Option('--status <status>', 'only these').choices(['pending', 'enrolled', 'revoked']))
+    .addHelpText('after', '\nExample:\n  $ linnet device list --group canary\n')
+    .action(async (options: { group?: string; status?: string }, command: Command) => {
+      const client = await connect(command);
+      const query = new URLSearchParams(
+        Object.entries({ group: options.group, status: options.status }).filter(
+          (entry): entry is [string, string] => entry[1] !== undefined,
+        ),
+      );
+      const devices: Device[] = [];
+      for (;;) {
+        query.set('offset', String(devices.length));
+        const page = await client.request('GET', `/devices?${query.toString()}`, Type.Array(Device));
+        devices.push(...page);
+        if (page.length < bounds.listPageMaxCount) break;
+      }
+      out.result(devices, () =>
+        devices.length === 0
+          ? 'no devices'
+          : table([
+              ['NAME', 'GROUP', 'STATUS', 'RUNS', 'HARDWARE', 'LAST SEEN', 'ID'],
+              ...devices.map((row) => [
+                row.name,
+                row.group,
+                statusWords(row),
+                runningWords(row),
+                row.hardware,
+                ago(row.lastSeenAt, Date.now()),
+                row.id,
+              ]),
+            ]),
+      );
+    });
+  connectionOptions(device.command('show'))
+    .description('one device: state, health, inference, outcomes, security events')
+    .argument('<device>', 'id or name')
+    .addHelpText('after', '\nExample:\n  $ linnet device show cam-1\n')
+    .action(async (id: string, _options: unknown, command: Command) => {
+      const detail = await (await connect(command)).request('GET', at(id), DeviceDetail);
+      out.result(detail, () => deviceScreen(detail));
+    });
+}
+
+function approveAndRevoke(device: Command, out: Output): void {
+  connectionOptions(device.command('approve'))
+    .description('let a pending device in')
+    .argument('<device>', 'id or name')
+    .option('--group <group>', 'and put it into this group')
+    .addHelpText('after', '\nExample:\n  $ linnet device approve cam-7 --group fleet\n')
+    .action(async (id: string, options: { group?: string }, command: Command) => {
+      const client = await connect(command);
+      let row = await client.request('POST', `${at(id)}/approve`, Device, {});
+      if (options.group !== undefined) row = await client.request('PATCH', at(row.id), Device, { group: options.group });
+      out.result(row, () => `${row.name} (${row.id}) is ${row.status}, in group ${row.group}`);
+    });
+  connectionOptions(device.command('revoke'))
+    .description('shut a device out for good (its key is never accepted again)')
+    .argument('<device>', 'id or name')
+    .addHelpText('after', '\nExample:\n  $ linnet device revoke cam-7\n')
+    .action(async (id: string, _options: unknown, command: Command) => {
+      const row = await (await connect(command)).request('POST', `${at(id)}/revoke`, Device, {});
+      out.result(row, () => `${row.name} (${row.id}) is ${row.status}`);
+    });
+}
+
+function claim(device: Command, out: Output): void {
+  connectionOptions(device.command('claim'))
+    .description('a pass that enrols devices without approval; it is shown this once')
+    .requiredOption('--group <group>', 'the group that its devices join')
+    .option('--uses <count>', 'how many devices it admits', wholeNumber, 1)
+    .option('--minutes <count>', 'how long it is good for', wholeNumber, bounds.claimLifeDefaultMinutes)
+    .addHelpText('after', '\nExample:\n  $ linnet device claim --group canary --uses 2 > claim.token\n')
+    .action(async (options: { group: string; uses: number; minutes: number }, command: Command) => {
+      const made = await (
+        await connect(command)
+      ).request('POST', '/claims', Claim, { group: options.group, uses: options.uses, minutes: options.minutes });
+      out.progress(`good for ${made.uses} device(s) of group ${made.group} until ${made.expiresAt}`);
+      out.result(made, () => made.claim);
+    });
+}
+
+function registerGroup(program: Command, out: Output): void {
+  const group = program
+    .command('group')
+    .description('groups of devices')
+    .addHelpText('after', '\nExample:\n  $ linnet group set canary cam-1 cam-2\n  $ linnet group list\n');
+  connectionOptions(group.command('list'))
+    .description('groups with the number of their devices')
+    .addHelpText('after', '\nExample:\n  $ linnet group list\n')
+    .action(async (_options: unknown, command: Command) => {
+      const groups = await (await connect(command)).request('GET', '/groups', Type.Array(Group));
+      out.result(groups, () =>
+        groups.length === 0
+          ? 'no groups'
+          : table([['GROUP', 'DEVICES'], ...groups.map((row) => [row.name, String(row.devices)])]),
+      );
+    });
+  connectionOptions(group.command('set'))
+    .description('put devices into a group')
+    .argument('<group>')
+    .argument('<devices...>', 'ids or names')
+    .addHelpText('after', '\nExample:\n  $ linnet group set canary cam-1 cam-2\n')
+    .action(async (name: string, devices: string[], _options: unknown, command: Command) => {
+      const client = await connect(command);
+      const moved: Device[] = [];
+      for (const id of devices) moved.push(await client.request('PATCH', at(id), Device, { group: name }));
+      out.result(moved, () => moved.map((row) => `${row.name} (${row.id}) is in group ${row.group}`).join('\n'));
+    });
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new Fault('usage', `${text} is not a whole number`);
+  return Number(text);
+}
+
+function deviceScreen({ device, inference, security, outcomes }: DeviceDetail): string {
+  const now = Date.now();
+  const blocks = [
+    table([
+      ['name', device.name],
+      ['id', device.id],
+      ['status', statusWords(device)],
+      ['group', device.group],
+      ['hardware', device.hardware],
+      ['components', device.components.join(', ')],
+      [
+        'labels',
+        Object.entries(device.labels)
+          .map(([key, value]) => `${key}=${value}`)
+          .join(' ') || '-',
+      ],
+      ['last seen', ago(device.lastSeenAt, now)],
+      ['runs', runningWords(device)],
+    ]),
+  ];
+  if (device.health !== null) {
+    const { health } = device;
+    const mib = (bytes: number): string => `${Math.round(bytes / 1048576)} MiB`;
+    const cpu = health.cpuUse === null ? '-' : `${Math.round(health.cpuUse * 100)} %`;
+    const heat = health.temperatureC === null ? '' : `${Math.round(health.temperatureC)} degrees C, `;
+    blocks.push(
+      `health: cpu ${cpu}, memory free ${mib(health.memoryAvailableBytes)} of ${mib(health.memoryTotalBytes)}, ${heat}` +
+        `agent ${mib(health.agentRssBytes)}, spool ${health.spool.records} record(s), lost ${health.spool.lost}`,
+    );
+  }
+  if (inference.length > 0) {
+    const ms = (value: number | null): string => (value === null ? '-' : `${value.toFixed(2)} ms`);
+    blocks.push(
+      table([
+        ['RELEASE', 'SERVED', 'FAILED', 'REFUSED', 'P50', 'P99', 'CONFIDENCE'],
+        ...inference.map((row) => [
+          refWords(row.release),
+          String(row.served),
+          String(row.failed),
+          String(row.refused),
+          ms(row.p50Ms),
+          ms(row.p99Ms),
+          row.meanConfidence?.toFixed(3) ?? '-',
+        ]),
+      ]),
+    );
+  }
+  const ended = outcomes.map(({ at: time, outcome }) => [
+    outcome.result,
+    refWords(outcome.release),
+    ago(time, now),
+    outcome.detail,
+  ]);
+  if (ended.length > 0) blocks.push(table([['OUTCOME', 'RELEASE', 'WHEN', 'WHY'], ...ended]));
+  const attacks = security.map(({ at: time, body }) => [body.code, ago(time, now), body.detail]);
+  if (attacks.length > 0) blocks.push(table([['SECURITY EVENT', 'WHEN', 'DETAIL'], ...attacks]));
+  return blocks.join('\n\n');
+}

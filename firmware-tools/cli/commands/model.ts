@@ -1,0 +1,214 @@
+// `linnet model inspect` and `linnet model quantize`: reads files, calls the release desk's functions, prints what they say.
+// Nothing is decided here. Outputs are written whole or not at all (temporary name, then rename).
+import { readFileSync } from 'node:fs';
+import { performance } from 'node:perf_hooks';
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { realRandom } from '../../../shared/platform/clock.js';
+import { utf8 } from '../../../shared/trust/signer.js';
+import type { Output } from '../output.js';
+import { writeWhole } from '../../release/keys/key-files.js';
+import { compare, feedsOf, inspect, sampleDigests } from '../../model/measure.js';
+import type { Comparison, Inspection, Latency } from '../../model/measure.js';
+import { readNpy } from '../../model/input-data/npy.js';
+import type { NpyArray } from '../../model/input-data/npy.js';
+import { decodeModel } from '../../model/onnx.js';
+import { quantize, sha256 } from '../../model/quantize/quantize.js';
+import type { QuantizationSettings, QuantizeReport } from '../../model/quantize/quantize.js';
+import { JOINED_OPS } from '../../model/quantize/quantize-plan.js';
+import { openModel } from '../../model/session.js';
+import type { TensorMeta } from '../../model/session.js';
+
+/** The JSON that `linnet model quantize` prints with --json and writes with --report. */
+export interface QuantizeResult {
+  model: string;
+  output: string;
+  sha256: string;
+  /** For a release's lineage. */
+  settings: QuantizationSettings;
+  report: QuantizeReport;
+  /** null without --evaluate. */
+  comparison: Comparison | null;
+}
+
+interface QuantizeFlags {
+  calibration: string[];
+  evaluate?: string[];
+  labels?: string;
+  output: string;
+  report?: string;
+  fullRange?: boolean;
+  perTensor?: boolean;
+  exclude: string[];
+  joined: string;
+}
+
+function readModel(path: string): Uint8Array {
+  try {
+    return new Uint8Array(readFileSync(path));
+  } catch (cause) {
+    throw new Fault('model_not_onnx', `${path}: it cannot be read`, { cause });
+  }
+}
+
+/** `name=FILE` for several inputs, or FILE for the only one. */
+function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyArray> {
+  const arrays: Record<string, NpyArray> = {};
+  for (const text of given) {
+    const named = /^([^=]+)=(.+)$/.exec(text);
+    const known = named && inputs.some((m) => m.name === named[1]);
+    const only = inputs.length === 1 ? inputs[0]!.name : undefined;
+    const name = known ? named[1] : only;
+    if (name === undefined) {
+      const names = inputs.map((m) => m.name).join(', ');
+      throw new Fault('usage', `'${text}' names no input: write NAME=FILE.npy with one of ${names}`);
+    }
+    if (Object.hasOwn(arrays, name)) {
+      const names = inputs.map((m) => m.name).join(', ');
+      throw new Fault('usage', `'${text}': a file for input '${name}' was given before; give one for each of ${names}`);
+    }
+    arrays[name] = readNpy(known ? named[2]! : text);
+  }
+  return arrays;
+}
+
+/** What calibration has seen says nothing of what it has not: an accuracy measured there is no accuracy. */
+function requireHeldOut(calibration: Record<string, NpyArray>, evaluation: Record<string, NpyArray>): void {
+  const seen = new Set(sampleDigests(calibration));
+  const digests = sampleDigests(evaluation);
+  const shared = digests.flatMap((digest, at) => (seen.has(digest) ? [at] : []));
+  if (shared.length === 0) return;
+  const which = `${shared.length} of ${digests.length} --evaluate samples are calibration samples too, the first is number ${shared[0] ?? 0}`;
+  throw new Fault('usage', `${which} (from 0): evaluate on others`);
+}
+
+function shapeText(metas: TensorMeta[]): string {
+  return metas.map((m) => `${m.name} ${m.type}[${m.shape.join(',')}]`).join('  ');
+}
+
+export function inspectionText(path: string, i: Inspection): string {
+  const counts = (record: Record<string, number>): string =>
+    Object.entries(record)
+      .map(([k, n]) => `${k} ${n}`)
+      .join(', ');
+  return [
+    `${path}: ${i.quantized ? 'quantized' : 'float'} ONNX model, operator set ${i.opset}, ${i.bytes} bytes`,
+    `  inputs      ${shapeText(i.inputs)}`,
+    `  outputs     ${shapeText(i.outputs)}`,
+    `  operators   ${counts(i.ops)}`,
+    `  parameters  ${i.parameters} (${counts(i.parametersByType)})`,
+    `  sha256      ${i.sha256}`,
+  ].join('\n');
+}
+
+const percent = (share: number): string => `${(share * 100).toFixed(2)} %`;
+
+const latencyText = (l: Latency): string => `p50 ${l.p50Us.toFixed(0)} us p99 ${l.p99Us.toFixed(0)} us`;
+
+function comparisonLines(c: Comparison): string[] {
+  const scored =
+    c.fp32Accuracy !== null && c.int8Accuracy !== null
+      ? [`  accuracy    fp32 ${percent(c.fp32Accuracy)}, int8 ${percent(c.int8Accuracy)} on ${c.samples} held-out samples`]
+      : [];
+  const { fp32, int8 } = c.latency;
+  return [
+    ...scored,
+    `  agreement   ${percent(c.agreement)} of ${c.samples} answers`,
+    `  outputs     differ by at most ${c.maxAbsDiff.toPrecision(3)}, smallest cosine ${c.minCosine.toFixed(5)}`,
+    `  latency     fp32 ${latencyText(fp32)}, int8 ${latencyText(int8)} (here, one thread)`,
+  ];
+}
+
+export function quantizeText(result: QuantizeResult): string {
+  const { report, comparison } = result;
+  return [
+    `${result.output}: int8 model, sha256 ${result.sha256}`,
+    `  size        ${report.fp32Bytes} -> ${report.int8Bytes} bytes (${percent(report.int8Bytes / report.fp32Bytes)})`,
+    `  int8 nodes  ${report.quantizedNodes.length}, and ${report.foldedNodes} Relu/Clip folded away`,
+    ...report.floatNodes.map((f) => `  left float  '${f.node}' (${f.op}): ${f.why}`),
+    ...report.unfusedNodes.map((f) => `  not fused   '${f.node}' (${f.op}): ONNX Runtime still computes it in float`),
+    ...(comparison ? comparisonLines(comparison) : ['  no --evaluate data was given: what quantization cost is not known']),
+  ].join('\n');
+}
+
+/** The body of `linnet model quantize`. */
+export async function runQuantize(path: string, flags: QuantizeFlags, out: Output): Promise<QuantizeResult> {
+  const fp32 = readModel(path);
+  if (flags.labels !== undefined && flags.evaluate === undefined) throw new Fault('usage', '--labels needs --evaluate');
+  decodeModel(fp32, path); // First, because it says more of a file that is no model of its own than ONNX Runtime does.
+  const session = await openModel(fp32, { what: path });
+  await session.release();
+  const shown = readInputs(flags.calibration, session.inputs);
+  const calibration = feedsOf(session.inputs, shown);
+  const hidden = flags.evaluate === undefined ? undefined : readInputs(flags.evaluate, session.inputs);
+  const held = hidden && feedsOf(session.inputs, hidden);
+  if (hidden) requireHeldOut(shown, hidden);
+  const labels = flags.labels === undefined ? undefined : readNpy(flags.labels).data;
+  out.progress(`calibrating on ${calibration.length} inputs`);
+  const { bytes, settings, report } = await quantize(fp32, calibration, {
+    what: path,
+    reduceRange: flags.fullRange !== true,
+    perChannel: flags.perTensor !== true,
+    exclude: flags.exclude,
+    joined: flags.joined.split(',').filter((op) => op !== '' && op !== 'none'),
+  });
+  if (held) out.progress(`comparing on ${held.length} held-out inputs`);
+  const comparison = held
+    ? await compare(fp32, bytes, held, { now: () => performance.now(), ...(labels === undefined ? {} : { labels }) })
+    : null;
+  const result: QuantizeResult = { model: path, output: flags.output, sha256: sha256(bytes), settings, report, comparison };
+  const whole = { random: realRandom, overwrite: true };
+  await writeWhole(flags.output, bytes, whole);
+  if (flags.report !== undefined) await writeWhole(flags.report, utf8(`${JSON.stringify(result, null, 2)}\n`), whole);
+  return result;
+}
+
+const gather = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+
+function joinedList(value: string): string {
+  const known: readonly string[] = JOINED_OPS;
+  const unknown = value.split(',').filter((op) => op !== '' && op !== 'none' && !known.includes(op));
+  if (unknown.length > 0) throw new InvalidArgumentError(`${unknown.join(', ')}: only ${known.join(', ')} or none.`);
+  return value;
+}
+
+/** Adds `model inspect` and `model quantize` below `program`. */
+export function registerModelCommands(program: Command, out: Output): void {
+  const model = program.command('model').description('Look into ONNX models and quantize them to int8.');
+
+  model
+    .command('inspect')
+    .argument('<file>', 'an ONNX model')
+    .description('Inputs, outputs, operators, size and digest of an ONNX model.')
+    .addHelpText('after', '\nExample:\n  linnet model inspect digits-1.1.0.onnx')
+    .action(async (file: string) => {
+      const found = await inspect(readModel(file), file);
+      out.result({ file, ...found }, () => inspectionText(file, found));
+    });
+
+  model
+    .command('quantize')
+    .argument('<file>', 'a float32 ONNX model, operator set 9 to 22')
+    .description('Static int8 quantization, calibrated on real inputs; says what it cost on held-out ones.')
+    .requiredOption('--calibration <[name=]npy>', 'real inputs, .npy [samples, ...] of f4, u1, i4 or i8; for each input', gather)
+    .option('--evaluate <[name=]npy>', 'held-out inputs, not used for calibration', gather)
+    .option('--labels <npy>', 'the right class of each held-out input')
+    .requiredOption('-o, --output <file>', 'where the int8 model goes')
+    .option('--report <json>', "write the whole report there, with the settings for the release's lineage")
+    .option('--full-range', '8-bit weights instead of 7: only where every device has VNNI or is arm64 (others saturate)')
+    .option('--per-tensor', 'one weight scale for each tensor instead of each channel')
+    .option('--exclude <node>', 'leave this node float; may be given again', gather, [])
+    .option('--joined <ops>', 'operators between int8 values that become int8 too, or none', joinedList, JOINED_OPS.join(','))
+    .addHelpText(
+      'after',
+      `
+Example:
+  linnet model quantize digits-1.1.0.onnx --calibration calibration.npy \\
+    --evaluate evaluate.npy --labels evaluate-labels.npy -o digits-1.1.0.int8.onnx --report quantize.json`,
+    )
+    .action(async (file: string, flags: QuantizeFlags) => {
+      const result = await runQuantize(file, flags, out);
+      out.result(result, () => quantizeText(result));
+    });
+}

@@ -1,0 +1,43 @@
+// `linnet repo init`: begins a fleet's trust. See init.ts for what goes where.
+import type { Command } from 'commander';
+import { realClock, realRandom } from '../../../shared/platform/clock.js';
+import type { Output } from '../output.js';
+import { passphraseOf } from '../../release/keys/key-files.js';
+import { initRepository } from '../../release/repository.js';
+
+const INIT_HELP = `
+Makes three folders in DIR, for three different places:
+  offline/  keys of people: image-root, image-targets, release, director-root. Keep them away from the server.
+            Sealed when LINNET_KEY_PASSPHRASE is set.
+  server/   what the fleet server gets as its repository folder, with its online keys (they can renew and
+            select, but sign no release).
+  trust/    image-root.json and director-root.json, which every device is provisioned with.
+DIR must be empty or missing; nothing is ever overwritten.
+
+Example:
+  LINNET_KEY_PASSPHRASE=... linnet repo init --out fleet`;
+
+export function registerRepoCommands(program: Command, out: Output): void {
+  const repo = program
+    .command('repo')
+    .description('make a new image and director repository')
+    .addHelpText('after', '\nExample:\n  linnet repo init --out fleet');
+  repo
+    .command('init')
+    .description('make keys, first roots and an empty repository')
+    .requiredOption('--out <dir>', 'folder to make')
+    .addHelpText('after', INIT_HELP)
+    .action(async (options: { out: string }) => {
+      const passphrase = passphraseOf(process.env);
+      const made = await initRepository({ out: options.out, passphrase, clock: realClock, random: realRandom });
+      out.result({ ...made, sealed: passphrase !== null }, () =>
+        [
+          `${made.offline}  keys of people${passphrase === null ? ' (plain: set LINNET_KEY_PASSPHRASE to seal them)' : ' (sealed)'}; keep them away from the server`,
+          `${made.server}  repository folder of the fleet server`,
+          `${made.trust}  roots that every device is provisioned with`,
+          '',
+          'Next: linnet bundle build SPEC.toml --key ' + `${made.offline}/release.key.json -o release.bundle`,
+        ].join('\n'),
+      );
+    });
+}

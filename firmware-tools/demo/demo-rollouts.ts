@@ -1,0 +1,73 @@
+// Rolling a release out and telling what happens, from what `linnet rollout watch` prints for machines.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RolloutPolicy, RolloutView } from '../../shared/protocol/operator-api.js';
+import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
+import type { StoryFleet } from './demo-fleet.js';
+import type { Processes } from './processes.js';
+
+/** Short trials, because the story's devices get 25 requests a second; everything else as a real fleet would have it. */
+const POLICY: RolloutPolicy = {
+  waves: [
+    { name: 'canary', group: 'canary', soakSeconds: 2, approval: false },
+    { name: 'half', percent: 50, soakSeconds: 2, approval: false },
+    { name: 'all', percent: 100, soakSeconds: 1, approval: false },
+  ],
+  trial: { ...defaultTrialPolicy, minSeconds: 4, maxSeconds: 90, minPairs: 100 },
+  acceptableFailurePermille: 20,
+  alarmingFailurePermille: 100,
+  falseAlarmPermille: 50,
+  silentAfterSeconds: 30,
+  deviceDeadlineSeconds: 120,
+  autoRevert: true,
+};
+
+export function writePolicy(root: string): string {
+  const toml = (table: object): string =>
+    Object.entries(table)
+      .map(([key, value]) => `${key} = ${JSON.stringify(value)}`)
+      .join('\n');
+  const { waves, trial, ...rest } = POLICY;
+  const file = join(root, 'work', 'policy.toml');
+  writeFileSync(
+    file,
+    `${toml(rest)}\n\n${waves.map((wave) => `[[waves]]\n${toml(wave)}`).join('\n\n')}\n\n[trial]\n${toml(trial)}\n`,
+  );
+  return file;
+}
+
+/** Creates and starts a rollout and follows it until it settles. */
+export async function rollOut(
+  version: string,
+  policy: string,
+  processes: Processes,
+  fleet: StoryFleet,
+  say: (text: string) => void,
+): Promise<RolloutView> {
+  const { id } = await processes.linnet<RolloutView>([
+    'rollout',
+    'create',
+    `digits@${version}`,
+    '--policy',
+    policy,
+    ...fleet.connection,
+  ]);
+  await processes.linnet(['rollout', 'start', id, ...fleet.connection]);
+  say(`  $ linnet rollout watch ${id}`);
+  let last = '';
+  let view: RolloutView | null = null;
+  const code = await processes.follow<RolloutView>(['rollout', 'watch', id, ...fleet.connection], (value) => {
+    view = value;
+    const line = progressLine(value);
+    if (line !== last) say(line);
+    last = line;
+  });
+  if (view === null) throw new Error(`linnet rollout watch ${id} ended with exit code ${code} and said nothing`);
+  return view;
+}
+
+function progressLine(view: RolloutView): string {
+  const wave = view.policy.waves[view.wave]?.name ?? String(view.wave);
+  const members = view.members.map((member) => `${member.name} ${member.state}`).join('  ');
+  return `    ${view.state.padEnd(9)} wave ${wave.padEnd(6)}  ${members}`;
+}

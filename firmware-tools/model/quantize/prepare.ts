@@ -1,0 +1,91 @@
+// Makes a graph ready for quantization: operator set 13, initializers that nobody can override, batch normalisations folded
+// and constants computed by ONNX Runtime's own 'basic' optimisation, every node named, constants in one fixed order.
+// Promises that the outputs stay what they were (the caller compares them on a calibration input) and that the same file
+// gives the same graph. A model that is quantized already is refused.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { asFault } from '../../release/keys/key-files.js';
+import { allNodes, decodeModel, encodeModel } from '../onnx.js';
+import type { GraphProto, ModelProto } from '../onnx.js';
+import { openModel } from '../session.js';
+import { bringToOpset13 } from './opset.js';
+
+const IR_OF_OPSET_13 = 7;
+const QUANTIZED_OPS =
+  /^(QuantizeLinear|DequantizeLinear|DynamicQuantize\w+|QLinear\w+|QGemm|ConvInteger|MatMulInteger\w*|MatMulNBits)$/;
+
+export type Model = ModelProto & { graph: GraphProto };
+
+function scratchFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), 'linnet-optimize-'));
+  } catch (error) {
+    throw asFault(error, tmpdir());
+  }
+}
+
+/** The graph that ONNX Runtime runs for `bytes` at an optimisation level, decoded. */
+export async function optimizedGraph(bytes: Uint8Array, optimization: 'basic' | 'extended', what: string): Promise<Model> {
+  const folder = scratchFolder();
+  try {
+    const file = join(folder, 'optimized.onnx');
+    const session = await openModel(bytes, { what, optimization, optimizedTo: file });
+    await session.release();
+    return decodeModel(readFileSync(file), what);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+export function isQuantizedOp(opType: string | null | undefined): boolean {
+  return QUANTIZED_OPS.test(opType ?? '');
+}
+
+function nameNodes(graph: GraphProto): void {
+  const taken = new Set<string>();
+  for (const [index, node] of (graph.node ?? []).entries()) {
+    let name = node.name || `${node.opType}_${index}`;
+    while (taken.has(name)) name += `_${index}`;
+    taken.add(name);
+    node.name = name;
+  }
+}
+
+/** Keeps constants that a node still reads, sorted by name (ONNX Runtime writes them in no promised order). */
+export function settleInitializers(graph: GraphProto): void {
+  const read = new Set((graph.output ?? []).map((o) => o.name));
+  for (const node of allNodes(graph)) for (const name of node.input ?? []) read.add(name);
+  graph.initializer = (graph.initializer ?? [])
+    .filter((tensor) => read.has(tensor.name))
+    .sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1));
+}
+
+/** Drops operator sets that no node uses: ONNX Runtime imports all it knows into every graph that it writes. */
+function settleOpsets(model: Model): void {
+  const used = new Set(['', ...[...allNodes(model.graph)].map((n) => (n.domain === 'ai.onnx' ? '' : (n.domain ?? '')))]);
+  model.opsetImport = (model.opsetImport ?? []).filter((o) => used.has(o.domain === 'ai.onnx' ? '' : (o.domain ?? '')));
+}
+
+/** `model.graph` is ready to be planned; `opset` is the operator set that the file came with. */
+export async function prepare(fp32: Uint8Array, what: string): Promise<{ model: Model; opset: number }> {
+  const model = decodeModel(fp32, what);
+  for (const node of allNodes(model.graph)) {
+    if (isQuantizedOp(node.opType)) {
+      const name = node.name || node.output?.[0] || '';
+      const which = `node '${name}' (${node.opType})`;
+      throw new Fault('model_unquantizable', `${what}: it is quantized already: ${which}; start from the fp32 model`);
+    }
+  }
+  const constants = new Set((model.graph.initializer ?? []).map((t) => t.name));
+  model.graph.input = (model.graph.input ?? []).filter((v) => !constants.has(v.name));
+  const opset = bringToOpset13(model, what);
+  model.irVersion = Math.max(Number(String(model.irVersion ?? 0)), IR_OF_OPSET_13);
+  const ready = await optimizedGraph(encodeModel(model), 'basic', `${what} (at operator set 13)`);
+  nameNodes(ready.graph);
+  settleInitializers(ready.graph);
+  settleOpsets(ready);
+  ready.graph.valueInfo = [];
+  return { model: ready, opset };
+}

@@ -1,0 +1,232 @@
+// Builds a release: spec and model in, signed bundle out. Same input, same bytes: nothing of the time, the machine or the
+// folder goes in (golden answers are those of the processor that built it, within the declared tolerance of any other).
+// The bundle is written whole: until the last byte is on disk there is no file of its name.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, readFile, stat } from 'node:fs/promises';
+import { bounds } from '../../../shared/base/limits.js';
+import { decode, parseJson } from '../../../shared/base/decode.js';
+import { Fault, reason } from '../../../shared/base/fault-codes.js';
+import {
+  decodeManifest,
+  Manifest,
+  manifestBytes,
+  RELEASE_PAYLOAD_TYPE,
+  type FileEntry,
+  type Lineage,
+  type Release,
+} from '../../../shared/release/manifest.js';
+import type { Random } from '../../../shared/base/interfaces.js';
+import { sha256, signEnvelope, utf8, type SigningKey } from '../../../shared/trust/signer.js';
+import { asFault, discard, settle, tempBeside } from '../keys/key-files.js';
+import { decodeModel } from '../../model/onnx.js';
+import { openModel } from '../../model/session.js';
+import { readProbeInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
+import { headerBytes, indexBytes, indexOf, INDEX_NAME, paddingBytes, TRAILER_BYTES } from './layout.js';
+import { DEFAULT_TOLERANCE, loadSpec, nameOf, type LoadedSpec } from './bundle-spec.js';
+
+const PROBES_NAME = 'probes.json';
+
+/** Where a file's bytes come from: memory, or a path that is read twice (to name it, to write it) and must not change between. */
+interface Source {
+  readonly entry: FileEntry;
+  readonly from: string | Uint8Array;
+}
+
+export interface Built {
+  readonly release: Release;
+  /** Length and SHA-256 of the whole bundle file. */
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/**
+ * Replaces `outFile` when it exists. Faults: config_invalid (spec), data_undecodable (probes), not_found (a file that it names), model_not_onnx, model_tensors_differ,
+ * manifest_undecodable (what the spec asks for makes no valid manifest), disk_full, disk_failed.
+ */
+export async function buildBundle(specFile: string, key: SigningKey, outFile: string, random: Random): Promise<Built> {
+  const loaded = await loadSpec(specFile);
+  const { manifest, sources } = await describe(loaded);
+  const payload = manifestBytes(decode(Manifest, manifest, `release spec ${specFile}`, 'manifest_undecodable'));
+  decodeManifest(payload);
+  const envelope = utf8(`${JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, payload, [key]), null, 2)}\n`);
+  if (envelope.length > bounds.manifestMaxBytes) {
+    throw new Fault(
+      'manifest_undecodable',
+      `the signed manifest is ${envelope.length} bytes, bound is ${bounds.manifestMaxBytes}`,
+    );
+  }
+  const digest = sha256(envelope);
+  const written = await writeBundle(outFile, manifest, { bytes: envelope, sha256: digest }, sources, random);
+  return { release: { component: manifest.component, version: manifest.version, digest, manifest }, ...written };
+}
+
+async function describe({ spec, at }: LoadedSpec): Promise<{ manifest: Manifest; sources: Source[] }> {
+  const model = await readBytes(at(spec.model));
+  decodeModel(model, at(spec.model)); // Refuses weights outside the file, which ONNX Runtime would go and read.
+  const session = await openModel(model, { what: at(spec.model) });
+  try {
+    const unknown = Object.keys(spec.ranges ?? {}).filter((name) => !session.inputs.some((input) => input.name === name));
+    if (unknown.length > 0)
+      throw new Fault(
+        'config_invalid',
+        `[ranges] ${unknown.join(', ')}: the model takes ${session.inputs.map((input) => input.name).join(', ')}`,
+      );
+    const probes = await recordGoldens(session, readProbeInputs(session, spec.probes.inputs, at));
+    requireLabelEach(spec.classifier, session, probes);
+    const sources = await gather({ spec, at }, model, utf8(`${JSON.stringify(probes)}\n`));
+    const { absolute, relative } = { ...DEFAULT_TOLERANCE, ...spec.probes };
+    const manifest: Manifest = {
+      format: 'linnet.release/1',
+      component: spec.component,
+      version: spec.version,
+      description: spec.description ?? '',
+      hardware: [...spec.hardware].sort(),
+      files: sources.map(({ entry }) => entry),
+      inputs: session.inputs.map((meta) => tensorSpec(meta, spec.ranges?.[meta.name], spec.model)),
+      outputs: session.outputs.map((meta) => tensorSpec(meta, undefined, spec.model)),
+      classifier: spec.classifier ?? null,
+      probes: { count: probes.probes.length, tolerance: { absolute, relative } },
+      contract: { peakMemoryMiB: spec.contract.peak_memory_mib, p99LatencyMs: spec.contract.p99_latency_ms },
+      lineage: await lineageOf({ spec, at }, sha256(model)),
+    };
+    return { manifest, sources };
+  } finally {
+    await session.release();
+  }
+}
+
+async function gather({ spec, at }: LoadedSpec, model: Uint8Array, probes: Uint8Array): Promise<Source[]> {
+  const held = (name: string, role: FileEntry['role'], bytes: Uint8Array): Source => ({
+    entry: { name, role, sha256: sha256(bytes), length: bytes.length },
+    from: bytes,
+  });
+  const sources = [held(nameOf(spec.model), 'model', model), held(PROBES_NAME, 'probes', probes)];
+  for (const file of spec.files ?? []) {
+    const path = at(file.path);
+    const found = await digestOf(path);
+    sources.push({ entry: { name: file.name ?? nameOf(file.path), role: file.role ?? 'other', ...found }, from: path });
+  }
+  return sources.sort((a, b) => (a.entry.name < b.entry.name ? -1 : 1));
+}
+
+async function lineageOf({ spec, at }: LoadedSpec, modelSha256: string): Promise<Lineage> {
+  const { lineage } = spec;
+  const base = lineage.base_model;
+  const baseModel =
+    base === undefined
+      ? null
+      : { name: base.name, sha256: 'file' in base ? (await digestOf(at(base.file))).sha256 : base.sha256 };
+  const quantization =
+    lineage.quantization === undefined
+      ? null
+      : await quantizationOf(at(lineage.quantization), modelSha256, baseModel?.sha256 ?? null);
+  return {
+    trainingDataSha256: lineage.training_data_sha256,
+    sourceCommit: lineage.source_commit ?? 'unknown',
+    baseModel,
+    quantization,
+  };
+}
+
+/** The settings out of a quantizer's report, which must be about this very model. */
+async function quantizationOf(file: string, modelSha256: string, baseSha256: string | null): Promise<Record<string, unknown>> {
+  const report = parseJson(await readBytes(file), `quantization report ${file}`, 'config_invalid');
+  if (typeof report !== 'object' || report === null || Array.isArray(report))
+    throw new Fault('config_invalid', `quantization report ${file} is no JSON object`);
+  const { sha256: ofModel, settings } = report as { sha256?: unknown; settings?: unknown };
+  if (ofModel !== undefined && ofModel !== modelSha256) {
+    throw new Fault(
+      'config_invalid',
+      `quantization report ${file} is about the model ${String(ofModel)}, the spec's model is ${modelSha256}`,
+    );
+  }
+  const taken = (typeof settings === 'object' && settings !== null ? settings : report) as Record<string, unknown>;
+  if (baseSha256 !== null && taken['fp32Sha256'] !== undefined && taken['fp32Sha256'] !== baseSha256) {
+    throw new Fault(
+      'config_invalid',
+      `quantization report ${file} began from ${String(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
+    );
+  }
+  return taken;
+}
+
+async function writeBundle(
+  outFile: string,
+  manifest: Manifest,
+  envelope: { bytes: Uint8Array; sha256: string },
+  sources: readonly Source[],
+  random: Random,
+): Promise<{ bytes: number; sha256: string }> {
+  const index = indexOf(manifest, { length: envelope.bytes.length, sha256: envelope.sha256 });
+  const bytesOfIndex = indexBytes(index);
+  const temp = tempBeside(outFile, random);
+  const hash = createHash('sha256');
+  let total = 0;
+  try {
+    const file = await open(temp, 'wx', 0o644);
+    try {
+      const put = async (chunk: Uint8Array): Promise<void> => {
+        hash.update(chunk);
+        await file.appendFile(chunk);
+        total += chunk.length;
+      };
+      const entry = async (
+        name: string,
+        length: number,
+        chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+      ): Promise<void> => {
+        await put(await headerBytes(name, length));
+        for await (const chunk of chunks) await put(chunk);
+        await put(new Uint8Array(paddingBytes(length)));
+      };
+      await entry(INDEX_NAME, bytesOfIndex.length, [bytesOfIndex]);
+      await entry('release.dsse.json', envelope.bytes.length, [envelope.bytes]);
+      for (const source of sources) await entry(`files/${source.entry.name}`, source.entry.length, unchanged(source));
+      await put(new Uint8Array(TRAILER_BYTES));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await settle(temp, outFile, true);
+  } catch (error) {
+    await discard(temp);
+    throw asFault(error, outFile);
+  }
+  return { bytes: total, sha256: hash.digest('hex') };
+}
+
+/** A source's bytes, which must still be those that the manifest names. */
+async function* unchanged({ entry, from }: Source): AsyncIterable<Uint8Array> {
+  if (typeof from !== 'string') {
+    yield from;
+    return;
+  }
+  const hash = createHash('sha256');
+  let length = 0;
+  for await (const chunk of createReadStream(from) as AsyncIterable<Uint8Array>) {
+    hash.update(chunk);
+    length += chunk.length;
+    yield chunk;
+  }
+  if (length !== entry.length || hash.digest('hex') !== entry.sha256)
+    throw new Fault('file_digest', `${from} changed while the bundle was built`);
+}
+
+async function digestOf(path: string): Promise<{ sha256: string; length: number }> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+    return { sha256: hash.digest('hex'), length: (await stat(path)).size };
+  } catch (error) {
+    throw new Fault('not_found', `cannot read ${path}: ${reason(error)}`, { cause: error });
+  }
+}
+
+async function readBytes(path: string): Promise<Uint8Array> {
+  try {
+    return new Uint8Array(await readFile(path));
+  } catch (error) {
+    throw new Fault('not_found', `cannot read ${path}: ${reason(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,133 @@
+// The release spec: the TOML file that says what goes into a release. Decoded whole, every complaint at once; paths are
+// relative to the spec's own folder. What can be read from the model itself (tensors) or measured (goldens) is not here.
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { parse as parseToml } from 'smol-toml';
+import { Type, type Static } from 'typebox';
+import { bounds } from '../../../shared/base/limits.js';
+import { decode } from '../../../shared/base/decode.js';
+import { Fault, reason } from '../../../shared/base/fault-codes.js';
+import { Classifier, Component, FileName, HardwareId, Version } from '../../../shared/release/manifest.js';
+import { Hex32 } from '../../../shared/trust/signer.js';
+
+const strict = { additionalProperties: false } as const;
+const Path = Type.String({ minLength: 1, maxLength: 4096 });
+const Name = Type.String({ minLength: 1, maxLength: 200 });
+
+export const Spec = Type.Object(
+  {
+    component: Component,
+    version: Version,
+    description: Type.Optional(Type.String({ maxLength: 500 })),
+    hardware: Type.Array(HardwareId, { minItems: 1, maxItems: 64, uniqueItems: true }),
+    model: Path,
+    files: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            path: Path,
+            role: Type.Optional(Type.Enum(['labels', 'other'])),
+            name: Type.Optional(FileName),
+          },
+          strict,
+        ),
+        { maxItems: bounds.releaseFilesMaxCount - 2 },
+      ),
+    ),
+    classifier: Type.Optional(Classifier),
+    /** Values that each input was made for, by the input's name. */
+    ranges: Type.Optional(Type.Record(Name, Type.Object({ min: Type.Number(), max: Type.Number() }, strict))),
+    probes: Type.Object(
+      {
+        inputs: Type.Union([Path, Type.Record(Name, Path)]),
+        absolute: Type.Optional(Type.Number({ minimum: 0 })),
+        relative: Type.Optional(Type.Number({ minimum: 0 })),
+      },
+      strict,
+    ),
+    contract: Type.Object(
+      {
+        peak_memory_mib: Type.Number({ exclusiveMinimum: 0, maximum: 1024 * 1024 }),
+        p99_latency_ms: Type.Number({ exclusiveMinimum: 0, maximum: bounds.hostRunMs }),
+      },
+      strict,
+    ),
+    lineage: Type.Object(
+      {
+        training_data_sha256: Hex32,
+        source_commit: Type.Optional(Type.String({ pattern: '^([0-9a-f]{7,64}|unknown)$' })),
+        base_model: Type.Optional(
+          Type.Union([Type.Object({ name: Name, file: Path }, strict), Type.Object({ name: Name, sha256: Hex32 }, strict)]),
+        ),
+        quantization: Type.Optional(Path),
+      },
+      strict,
+    ),
+  },
+  strict,
+);
+export type Spec = Static<typeof Spec>;
+
+/** What `linnet bundle build` takes when the spec says nothing. */
+export const DEFAULT_TOLERANCE = { absolute: 1e-3, relative: 1e-3 } as const;
+
+export interface LoadedSpec {
+  readonly spec: Spec;
+  /** Absolute path of a path in the spec. */
+  at(path: string): string;
+}
+
+/** Faults: config_invalid (cannot be read, not TOML, or mistakes: all of them). */
+export async function loadSpec(file: string): Promise<LoadedSpec> {
+  let value: unknown;
+  try {
+    value = parseToml(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new Fault('config_invalid', `release spec ${file}: ${reason(error)}`, { cause: error });
+  }
+  const spec = decode(Spec, value, `release spec ${file}`, 'config_invalid');
+  const folder = dirname(resolve(file));
+  return { spec, at: (path) => resolve(folder, path) };
+}
+
+/** The name that a file gets in the release: the last segment of its path. */
+export function nameOf(path: string): string {
+  return decode(FileName, basename(path), `file name of ${path}`, 'config_invalid');
+}
+
+export const SPEC_HELP = `
+SPEC is a TOML file; its paths are relative to its own folder:
+
+  component = "digits"
+  version = "1.1.0"                     # SemVer
+  description = "handwritten digits, int8"
+  hardware = ["x86-64-generic"]         # hardware ids that may run it
+  model = "digits-1.1.0.int8.onnx"      # inputs and outputs are read from the model
+
+  [[files]]                             # optional, any number: carried beside the model
+  path = "labels.txt"
+  role = "labels"                       # labels | other (default)
+
+  [classifier]                          # optional; lets devices watch classes and confidence
+  output = "logits"
+  scale = "logits"                      # logits | probabilities
+  labels = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+
+  [ranges.image]                        # optional, by input name: requests outside are refused
+  min = 0.0
+  max = 1.0
+
+  [probes]                              # golden probes: inputs here, answers recorded at build
+  inputs = "probes.npy"                 # first axis: one probe each (1..64); several inputs: { a = "a.npy", b = "b.npy" }
+  absolute = 0.001                      # |got - golden| <= absolute + relative * |golden|
+  relative = 0.001
+
+  [contract]
+  peak_memory_mib = 200
+  p99_latency_ms = 50
+
+  [lineage]
+  training_data_sha256 = "<64 hex>"
+  source_commit = "0123abc"             # or "unknown" (default)
+  base_model = { name = "digits fp32", file = "digits-1.1.0.onnx" }   # or sha256 = "..."
+  quantization = "quantize.json"        # from \`linnet model quantize --report\``;

@@ -1,0 +1,33 @@
+// Serves the operator console: one page without outside parts. The policy lets it run only its own script and style (by
+// their hashes) and talk only to this server; it can be framed by nobody.
+import { createHash } from 'node:crypto';
+import { Type } from 'typebox';
+import type { Door } from '../http/app.js';
+import { page, SCRIPT, STYLE } from './page.js';
+
+const hashOf = (text: string): string => `'sha256-${createHash('sha256').update(text, 'utf8').digest('base64')}'`;
+const POLICY = [
+  "default-src 'none'",
+  `script-src ${hashOf(SCRIPT)}`,
+  `style-src ${hashOf(STYLE)}`,
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+export async function consoleRoutes(door: Door): Promise<void> {
+  const html = page();
+  door.get(
+    '/console',
+    { schema: { summary: 'The operator console (a web page)', tags: ['server'], response: { 200: Type.Unknown() } } },
+    (_request, reply) =>
+      reply
+        .type('text/html; charset=utf-8')
+        .header('content-security-policy', POLICY)
+        .header('x-content-type-options', 'nosniff')
+        .header('referrer-policy', 'no-referrer')
+        .header('cache-control', 'no-store')
+        .send(html),
+  );
+}

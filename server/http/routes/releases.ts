@@ -1,0 +1,120 @@
+// Operator routes about releases: files go up first by digest, then the signed envelope with the new signed targets makes
+// a release of them. The server checks signatures and cannot make any: its publisher role is a mailbox, not a key.
+import type { Readable } from 'node:stream';
+import { Type } from 'typebox';
+import { bounds } from '../../../shared/base/limits.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { Component, Version } from '../../../shared/release/manifest.js';
+import { ApiError, PublishRequest, ReleaseView, RepositoryView } from '../../../shared/protocol/operator-api.js';
+import { Hex32 } from '../../../shared/trust/signer.js';
+import type { AppNeeds, Door } from '../app.js';
+import { caller } from './operator-api.js';
+import { releaseView } from './views.js';
+
+const errors = { '4xx': ApiError, '5xx': ApiError } as const;
+const Stored = Type.Object({ sha256: Hex32 }, { additionalProperties: false });
+const PUBLISH_BODY_MAX_BYTES = 2 * (bounds.manifestMaxBytes + bounds.targetsMaxBytes) + 4096;
+
+const tags = ['releases'];
+
+export function releaseRoutes(door: Door, needs: AppNeeds): void {
+  publishing(door, needs);
+  reading(door, needs);
+}
+
+function publishing(door: Door, { store, clock, images }: AppNeeds): void {
+  // The body of an upload stays a stream: it goes to disk as it comes.
+  door.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
+
+  door.put(
+    '/files/:sha256',
+    {
+      config: { role: 'publisher', action: 'file.put', bodyNotLogged: true },
+      schema: {
+        summary: 'Upload a file of a release, by its digest (application/octet-stream)',
+        tags,
+        consumes: ['application/octet-stream'],
+        params: Stored,
+        response: { 200: Stored, ...errors },
+      },
+    },
+    async (request) => {
+      if (request.headers['content-type'] !== 'application/octet-stream')
+        throw new Fault('message_undecodable', 'send the file as application/octet-stream');
+      await images.putFile(request.params.sha256, request.body as Readable, bounds.releaseFileMaxBytes);
+      return { sha256: request.params.sha256 };
+    },
+  );
+
+  door.post(
+    '/releases',
+    {
+      bodyLimit: PUBLISH_BODY_MAX_BYTES,
+      config: { role: 'publisher', action: 'release.publish', bodyNotLogged: true },
+      schema: { summary: 'Publish a signed release', tags, body: PublishRequest, response: { 200: ReleaseView, ...errors } },
+    },
+    async (request) => {
+      const release = await images.publish(base64(request.body.envelope, 'envelope'), base64(request.body.targets, 'targets'));
+      await store.releases.add(release, clock.now());
+      await store.audit.append(
+        {
+          actor: caller(request).name,
+          action: 'release.published',
+          subject: `${release.component}@${release.version}`,
+          detail: release.digest,
+        },
+        clock.now(),
+      );
+      const row = await store.releases.find(release.component, release.version);
+      return releaseView(row ?? { ...release, publishedAt: clock.now() });
+    },
+  );
+}
+
+function reading(door: Door, { store, images }: AppNeeds): void {
+  door.get(
+    '/releases',
+    {
+      config: { role: 'viewer' },
+      schema: { summary: 'Releases, the newest first', tags, response: { 200: Type.Array(ReleaseView), ...errors } },
+    },
+    async () => (await store.releases.list(bounds.listPageMaxCount)).map(releaseView),
+  );
+
+  door.get(
+    '/releases/:component/:version',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        summary: 'One release',
+        tags,
+        params: Type.Object({ component: Component, version: Version }),
+        response: { 200: ReleaseView, ...errors },
+      },
+    },
+    async (request) => {
+      const { component, version } = request.params;
+      const row = await store.releases.find(component, version);
+      if (row === null) throw new Fault('not_found', `there is no release ${component}@${version}`);
+      return releaseView(row);
+    },
+  );
+
+  door.get(
+    '/repository',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        summary: "The image repository's current root and targets, for the release desk",
+        tags,
+        response: { 200: RepositoryView, ...errors },
+      },
+    },
+    async () => images.view(),
+  );
+}
+
+function base64(text: string, what: string): Uint8Array {
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text)) throw new Fault('message_undecodable', `${what} is not base64`);
+  return new Uint8Array(Buffer.from(text, 'base64'));
+}

@@ -1,0 +1,48 @@
+// The rollout machine, as one table. The plan (plan.ts) chooses events from evidence, operators send theirs through the
+// conductor; nothing else moves a rollout. `boot` is where a server that has just started finds it: always where it was,
+// because every step is one transaction. How long a wave soaks and what counts as health is the plan's and health's.
+import { next, type Row, type Table } from '../../shared/base/state-machine.js';
+import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
+import type { RolloutState } from '../../shared/protocol/states.js';
+
+export type RolloutEvent =
+  | 'start' | 'drop' | 'pause' | 'resume' | 'abort' // an operator's
+  | 'pass' | 'done' // the wave proved healthy, soaked and is approved: to the next wave, or that was the last
+  | 'fail' | 'fail_for_a_person' // the halt test fired: with and without policy.autoRevert
+  | 'inconclusive' // all of the wave is decided, some failed, and the evidence neither halts nor clears the release
+  | 'settled'; // every touched device is back or named lost
+
+export const ROLLOUT = {
+  draft: { on: { start: 'rolling', drop: 'dropped' }, boot: 'draft' },
+  rolling: {
+    on: {
+      pass: 'rolling', done: 'completed', fail: 'reverting', fail_for_a_person: 'held',
+      inconclusive: 'held', pause: 'held', abort: 'reverting',
+    },
+    boot: 'rolling',
+  },
+  held: { on: { resume: 'rolling', abort: 'reverting' }, boot: 'held' },
+  reverting: { on: { settled: 'reverted' }, boot: 'reverting' },
+  reverted: { on: {}, boot: 'reverted' },
+  completed: { on: {}, boot: 'completed' },
+  dropped: { on: {}, boot: 'dropped' },
+} as const satisfies Table<RolloutState, RolloutEvent>;
+
+const TABLE: Table<RolloutState, RolloutEvent> = ROLLOUT;
+
+/** The state after `event`; an event that the table does not list throws ImpossibleTransition. */
+export function after(state: RolloutState, event: RolloutEvent): RolloutState {
+  return next(TABLE, state, event);
+}
+
+const OPERATOR_EVENTS = ['start', 'pause', 'resume', 'abort', 'drop'] as const satisfies readonly RolloutEvent[];
+
+/** The commands that this state takes. `approve` is no transition: it notes a fact about the wave that rolls. */
+export function commandsOf(state: RolloutState): RolloutCommand[] {
+  const row: Row<RolloutState, RolloutEvent> = TABLE[state];
+  const commands: RolloutCommand[] = OPERATOR_EVENTS.filter((event) => row.on[event] !== undefined);
+  return state === 'rolling' ? ['approve', ...commands] : commands;
+}
+
+/** States in which the conductor works on a rollout, and of which a component has at most one. */
+export const ACTIVE_STATES: readonly RolloutState[] = ['rolling', 'held', 'reverting'];

@@ -1,0 +1,50 @@
+// Security events: what devices report of attacks they refused, and what the server itself refused. Bounded per source,
+// so that one noisy (or hostile) device cannot push the others' events out.
+import { bounds } from '../../shared/base/limits.js';
+import type { Db, Queries } from './database.js';
+
+export interface SecurityRow {
+  readonly at: number;
+  /** A device id, `server`, or `operator`. */
+  readonly source: string;
+  /** A code of shared/faults.ts, where the reporter is of this version. */
+  readonly code: string;
+  readonly detail: string;
+}
+
+const DETAIL_MAX = 2000;
+
+export class SecurityStore {
+  constructor(private readonly db: Db) {}
+
+  add(event: SecurityRow): Promise<void> {
+    return this.db.transaction().execute((trx) => addSecurityEvents(trx, [event]));
+  }
+
+  /** The newest first. */
+  async list(limit: number, source?: string): Promise<SecurityRow[]> {
+    let query = this.db.selectFrom('security_events').select(['at', 'source', 'code', 'detail']);
+    if (source !== undefined) query = query.where('source', '=', source);
+    return query.orderBy('id', 'desc').limit(limit).execute();
+  }
+}
+
+export async function addSecurityEvents(queries: Queries, events: readonly SecurityRow[]): Promise<void> {
+  if (events.length === 0) return;
+  await queries
+    .insertInto('security_events')
+    .values(events.map((event) => ({ ...event, detail: event.detail.slice(0, DETAIL_MAX) })))
+    .execute();
+  for (const source of new Set(events.map((event) => event.source))) {
+    const row = await queries
+      .selectFrom('security_events')
+      .select('id')
+      .where('source', '=', source)
+      .orderBy('id', 'desc')
+      .offset(bounds.securityEventsPerSourceMaxCount)
+      .limit(1)
+      .executeTakeFirst();
+    if (row !== undefined)
+      await queries.deleteFrom('security_events').where('source', '=', source).where('id', '<=', row.id).execute();
+  }
+}

@@ -1,0 +1,304 @@
+// The image repository's tree: what people signed offline (roots, targets, releases), and the snapshot and timestamp that
+// the server signs over it with its online keys. Promises: nothing becomes current that a trusting client would refuse
+// (the same checks run here first); published releases never change; a crash at any point leaves the previous timestamp,
+// and so the previous snapshot and targets, valid; publishing the same thing again does nothing.
+//
+// Layout of `folder`, as `linnet repo init` begins it: metadata/image/{N.root,N.targets,N.snapshot,timestamp}.json,
+// targets/<component>/<version>/<sha256>.release.dsse.json, files/<sha256>.
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { bounds } from '../../shared/base/limits.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import { Component, openRelease, Version, type Release } from '../../shared/release/manifest.js';
+import { complaints } from '../../shared/base/decode.js';
+import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
+import type { RepositoryView } from '../../shared/protocol/operator-api.js';
+import { Hex32 } from '../../shared/trust/signer.js';
+import {
+  decodeDocument,
+  expiryMs,
+  heading,
+  metaOf,
+  releaseRing,
+  requireThreshold,
+  roleRing,
+  signDocument,
+  timeText,
+} from '../../shared/trust/documents.js';
+import type { Document, Root, Targets } from '../../shared/trust/documents.js';
+import { startTrust, withRoot } from '../../shared/trust/trusted-set.js';
+import { renewalDue, targetsWarningMs, validityMs } from '../../shared/trust/validity.js';
+import { RepositoryFiles } from './repository-files.js';
+import type { ImageKeys } from './online-keys.js';
+import { admitPublication } from './publication.js';
+
+export interface ImageRepositoryOptions {
+  readonly folder: string;
+  readonly keys: ImageKeys;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: Random;
+}
+
+/** The documents that the timestamp makes current. */
+interface Current {
+  readonly targets: Document<'targets'>;
+  readonly snapshot: Document<'snapshot'>;
+  readonly timestamp: Document<'timestamp'>;
+}
+
+const METADATA_NAME = /^([1-9]\d{0,9}\.(root|targets|snapshot)|timestamp)\.json$/;
+const ENVELOPE_NAME = /^([0-9a-f]{64})\.release\.dsse\.json$/;
+
+export class ImageRepository {
+  readonly #options: ImageRepositoryOptions;
+  readonly #files: RepositoryFiles;
+  readonly #metadata: string;
+  readonly #blobs: string;
+  #root: Document<'root'>;
+  #current: Current | null = null;
+  /** Publishing and renewing happen one at a time. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  private constructor(options: ImageRepositoryOptions, root: Document<'root'>) {
+    this.#options = options;
+    this.#files = new RepositoryFiles(options.random);
+    this.#metadata = join(options.folder, 'metadata', 'image');
+    this.#blobs = join(options.folder, 'files');
+    this.#root = root;
+  }
+
+  /** Faults: metadata_* (the tree is damaged), key_invalid (the online keys are not those that root.json names), not_found. */
+  static async open(options: ImageRepositoryOptions): Promise<ImageRepository> {
+    const files = new RepositoryFiles(options.random);
+    const root = await readRoots(files, join(options.folder, 'metadata', 'image'));
+    for (const role of ['snapshot', 'timestamp'] as const) {
+      if (!root.signed.roles[role].keyids.includes(options.keys[role].keyId)) {
+        throw new Fault(
+          'key_invalid',
+          `the online ${role} key ${options.keys[role].keyId.slice(0, 16)} is not one that image root ${root.signed.version} names`,
+        );
+      }
+    }
+    const repository = new ImageRepository(options, root);
+    await repository.#begin();
+    return repository;
+  }
+
+  /** A metadata file by its name in the tree; null when there is none, or none that is current or was. */
+  async metadata(name: string): Promise<Uint8Array | null> {
+    const match = METADATA_NAME.exec(name);
+    if (match === null) return null;
+    if (name === 'timestamp.json') return this.#now().timestamp.bytes;
+    // Documents that a crash left above the current ones are not part of the repository.
+    const version = Number.parseInt(name, 10);
+    const { targets, snapshot } = this.#now();
+    if (match[2] === 'targets' && version > targets.signed.version) return null;
+    if (match[2] === 'snapshot' && version > snapshot.signed.version) return null;
+    return this.#files.read(join(this.#metadata, name));
+  }
+
+  /** A release's envelope; `fileName` is `<sha256>.release.dsse.json`. Null when there is none. */
+  async targetFile(component: string, version: string, fileName: string): Promise<Uint8Array | null> {
+    if (complaints(Component, component).length > 0 || complaints(Version, version).length > 0 || !ENVELOPE_NAME.test(fileName))
+      return null;
+    return this.#files.read(join(this.#options.folder, 'targets', component, version, fileName));
+  }
+
+  /** Where a release's file lies, and its length; null when it was not uploaded. */
+  async filePath(digest: string): Promise<{ path: string; length: number } | null> {
+    if (complaints(Hex32, digest).length > 0) return null;
+    const path = join(this.#blobs, digest);
+    const length = await this.#files.length(path);
+    return length === null ? null : { path, length };
+  }
+
+  /**
+   * Takes a release's file in, durable on return; one that is already here is kept, its stream is not read. Faults:
+   * file_length (more than `maxBytes`), file_digest, disk_full, disk_failed; errors of the stream pass as they are.
+   */
+  async putFile(
+    digest: string,
+    stream: AsyncIterable<Uint8Array>,
+    maxBytes: number = bounds.releaseFileMaxBytes,
+  ): Promise<{ stored: boolean }> {
+    if (complaints(Hex32, digest).length > 0)
+      throw new Fault('message_undecodable', `${digest.slice(0, 80)} is no SHA-256 in hex`);
+    if ((await this.filePath(digest)) !== null) return { stored: false };
+    await this.#files.makeFolder(this.#blobs);
+    const hash = createHash('sha256');
+    const counted = async function* (): AsyncIterable<Uint8Array> {
+      let length = 0;
+      for await (const chunk of stream) {
+        length += chunk.length;
+        if (length > maxBytes) throw new Fault('file_length', `the upload of ${digest} is longer than ${maxBytes} bytes`);
+        hash.update(chunk);
+        yield chunk;
+      }
+    };
+    await this.#files.stream(join(this.#blobs, digest), counted(), () => {
+      const found = hash.digest('hex');
+      if (found !== digest) throw new Fault('file_digest', `the upload has SHA-256 ${found}, it was announced as ${digest}`);
+    });
+    return { stored: true };
+  }
+
+  /**
+   * Makes a release current: `envelope` and `targets` are the exact bytes that were signed offline. Faults: signature_invalid,
+   * manifest_undecodable, metadata_*, target_mismatch, conflict (versions, immutable releases, files not uploaded), file_length, file_digest.
+   */
+  publish(envelope: Uint8Array, targets: Uint8Array): Promise<Release> {
+    return this.#inTurn(async () => {
+      const release = openRelease(envelope, releaseRing(this.#root.signed));
+      const document = decodeDocument('targets', targets);
+      requireThreshold(document, roleRing(this.#root.signed, 'targets'), `image root ${this.#root.signed.version}`);
+      const now = this.#options.clock.now();
+      const current = this.#now();
+      const verdict = admitPublication({ release, envelope, next: document, current: current.targets, nowMs: now });
+      await this.#requireFiles(release);
+      // Also of a release that is published already: what a power cut took from the disk, publishing again brings back.
+      const folder = join(this.#options.folder, 'targets', release.component, release.version);
+      await this.#files.replace(join(folder, `${release.digest}.release.dsse.json`), envelope);
+      if (verdict === 'already') return release;
+      await this.#files.replace(join(this.#metadata, `${document.signed.version}.targets.json`), targets);
+      await this.#sign(document, current.snapshot.signed.version + 1, current.timestamp.signed.version + 1);
+      this.#options.log.info(
+        { component: release.component, version: release.version, digest: release.digest, targets: document.signed.version },
+        'release published',
+      );
+      return release;
+    });
+  }
+
+  /** Re-signs snapshot and timestamp from half of their lives on; cheap when nothing is due. Call it every hour or so, and after a long sleep. */
+  renew(): Promise<void> {
+    return this.#inTurn(async () => {
+      const now = this.#options.clock.now();
+      const { targets, snapshot, timestamp } = this.#now();
+      const left = expiryMs(targets.signed.expires, 'targets.json') - now;
+      if (left < targetsWarningMs) {
+        this.#options.log.warn(
+          { version: targets.signed.version, expires: targets.signed.expires },
+          'the offline targets role expires soon: publish a release to renew it',
+        );
+      }
+      const snapshotDue = renewalDue(now, expiryMs(snapshot.signed.expires, 'snapshot.json'), validityMs.imageSnapshot);
+      if (snapshotDue) await this.#sign(targets, snapshot.signed.version + 1, timestamp.signed.version + 1);
+      else if (renewalDue(now, expiryMs(timestamp.signed.expires, 'timestamp.json'), validityMs.imageTimestamp)) {
+        await this.#stamp(targets, snapshot, timestamp.signed.version + 1);
+      }
+    });
+  }
+
+  async view(): Promise<RepositoryView> {
+    const { targets, snapshot } = this.#now();
+    const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+    const files = (await this.#files.names(this.#blobs)).filter((name) => complaints(Hex32, name).length === 0).length;
+    return { root: base64(this.#root.bytes), targets: base64(targets.bytes), snapshotVersion: snapshot.signed.version, files };
+  }
+
+  /** The current image targets, for the director. */
+  targets(): Targets {
+    return this.#now().targets.signed;
+  }
+
+  root(): Root {
+    return this.#root.signed;
+  }
+
+  #now(): Current {
+    if (this.#current === null) throw new Fault('internal', 'the image repository is not open');
+    return this.#current;
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work, work);
+    this.#last = turn.catch(() => {}); // The caller of this turn sees its error; the next turn does not care.
+    return turn;
+  }
+
+  async #begin(): Promise<void> {
+    await this.#files.makeFolder(this.#blobs);
+    for (const folder of [this.#metadata, this.#blobs]) await this.#files.removeLeftovers(folder);
+    const stamped = await this.#files.read(join(this.#metadata, 'timestamp.json'));
+    if (stamped === null) {
+      await this.#sign(await this.#document('targets', 1), 1, 1);
+      return;
+    }
+    const timestamp = decodeDocument('timestamp', stamped);
+    const snapshot = await this.#document('snapshot', timestamp.signed.meta['snapshot.json'].version);
+    const targetsVersion = snapshot.signed.meta['targets.json']?.version;
+    if (targetsVersion === undefined)
+      throw new Fault('metadata_undecodable', `image snapshot ${snapshot.signed.version} does not list targets.json`);
+    const targets = await this.#document('targets', targetsVersion);
+    this.#current = { targets, snapshot, timestamp };
+    await this.renew();
+  }
+
+  async #document<R extends 'targets' | 'snapshot'>(role: R, version: number): Promise<Document<R>> {
+    const path = join(this.#metadata, `${version}.${role}.json`);
+    const bytes = await this.#files.read(path);
+    if (bytes === null)
+      throw new Fault('not_found', `${path} is missing: begin a repository with \`linnet repo init\`, or restore it`);
+    const document = decodeDocument(role, bytes);
+    requireThreshold(
+      document as unknown as Document<'targets'>,
+      roleRing(this.#root.signed, role),
+      `image root ${this.#root.signed.version}`,
+    );
+    return document;
+  }
+
+  /** A new snapshot over `targets`, then the timestamp over it. */
+  async #sign(targets: Document<'targets'>, snapshotVersion: number, timestampVersion: number): Promise<void> {
+    const bytes = signDocument(
+      {
+        ...heading('snapshot', snapshotVersion, this.#options.clock.now() + validityMs.imageSnapshot),
+        meta: { 'targets.json': metaOf(targets.bytes, targets.signed.version) },
+      },
+      [this.#options.keys.snapshot],
+    );
+    await this.#files.replace(join(this.#metadata, `${snapshotVersion}.snapshot.json`), bytes);
+    await this.#stamp(targets, decodeDocument('snapshot', bytes), timestampVersion);
+  }
+
+  /** The one replacement that makes everything before it current. */
+  async #stamp(targets: Document<'targets'>, snapshot: Document<'snapshot'>, version: number): Promise<void> {
+    const now = this.#options.clock.now();
+    const bytes = signDocument(
+      {
+        ...heading('timestamp', version, now + validityMs.imageTimestamp),
+        'x-linnet-time': timeText(now),
+        meta: { 'snapshot.json': metaOf(snapshot.bytes, snapshot.signed.version) },
+      },
+      [this.#options.keys.timestamp],
+    );
+    await this.#files.replace(join(this.#metadata, 'timestamp.json'), bytes);
+    this.#current = { targets, snapshot, timestamp: decodeDocument('timestamp', bytes) };
+  }
+
+  async #requireFiles(release: Release): Promise<void> {
+    for (const file of release.manifest.files) {
+      const found = await this.filePath(file.sha256);
+      if (found === null)
+        throw new Fault('conflict', `${file.name} (${file.sha256}) was not uploaded: PUT /files/{sha256} first`);
+      if (found.length !== file.length)
+        throw new Fault('file_length', `${file.name} is ${found.length} bytes here, its manifest says ${file.length}`);
+      if ((await this.#files.digest(found.path)) !== file.sha256)
+        throw new Fault('file_digest', `${file.name} is damaged on the server's disk: remove ${found.path} and upload it again`);
+    }
+  }
+}
+
+/** The last root of the chain that begins with 1.root.json, each verified by the one before. */
+async function readRoots(files: RepositoryFiles, folder: string): Promise<Document<'root'>> {
+  const first = await files.read(join(folder, '1.root.json'));
+  if (first === null)
+    throw new Fault('not_found', `${join(folder, '1.root.json')} is missing: begin a repository with \`linnet repo init\``);
+  let set = startTrust('image', first);
+  for (;;) {
+    const next = await files.read(join(folder, `${set.root.signed.version + 1}.root.json`));
+    if (next === null) return set.root;
+    set = withRoot(set, next);
+  }
+}

@@ -1,0 +1,121 @@
+// Durable files of the repository folder: each is written whole under a temporary name, fsynced, renamed, and its folder
+// fsynced, so that a reader or a restart sees the old one or the new one. Leftovers of a cut are removed at start.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import type { Random } from '../../shared/base/interfaces.js';
+import { hex } from '../../shared/trust/signer.js';
+
+const TEMP = '.tmp-';
+
+export class RepositoryFiles {
+  constructor(private readonly random: Random) {}
+
+  /** Null when there is none. */
+  async read(path: string): Promise<Uint8Array | null> {
+    try {
+      return new Uint8Array(await readFile(path));
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return null;
+      throw disk(error, `read ${path}`);
+    }
+  }
+
+  /** Length in bytes, or null. */
+  async length(path: string): Promise<number | null> {
+    try {
+      const found = await stat(path);
+      return found.isFile() ? found.size : null;
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return null;
+      throw disk(error, `look at ${path}`);
+    }
+  }
+
+  async names(folder: string): Promise<string[]> {
+    try {
+      return await readdir(folder);
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return [];
+      throw disk(error, `list ${folder}`);
+    }
+  }
+
+  /** Durable on return: each folder that was made is synced into the one above it. */
+  async makeFolder(path: string): Promise<void> {
+    try {
+      const first = await mkdir(path, { recursive: true });
+      if (first === undefined) return;
+      for (let made = resolve(path); ; made = dirname(made)) {
+        await syncFolder(dirname(made));
+        if (made === resolve(first)) return;
+      }
+    } catch (error) {
+      throw disk(error, `make ${path}`);
+    }
+  }
+
+  async removeLeftovers(folder: string): Promise<void> {
+    for (const name of await this.names(folder)) if (name.startsWith(TEMP)) await rm(join(folder, name), { force: true });
+  }
+
+  async digest(path: string): Promise<string> {
+    const hash = createHash('sha256');
+    try {
+      for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+    } catch (error) {
+      throw disk(error, `read ${path}`);
+    }
+    return hash.digest('hex');
+  }
+
+  /** Durable on return. */
+  async replace(path: string, bytes: Uint8Array): Promise<void> {
+    await this.makeFolder(dirname(path));
+    await this.stream(path, [bytes], () => {});
+  }
+
+  /** Writes `chunks`; `accept` is called after the last one and refuses by throwing, which leaves nothing behind. */
+  async stream(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, accept: () => void): Promise<void> {
+    const folder = dirname(path);
+    const temp = join(folder, `${TEMP}${hex(this.random.bytes(8))}-${basename(path)}`);
+    try {
+      const file = await open(temp, 'wx', 0o644);
+      try {
+        for await (const chunk of chunks) await writeAll(file, chunk);
+        accept();
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temp, path);
+      await syncFolder(folder);
+    } catch (error) {
+      await rm(temp, { force: true });
+      throw error instanceof Fault ? error : disk(error, `write ${path}`);
+    }
+  }
+}
+
+async function writeAll(file: Awaited<ReturnType<typeof open>>, chunk: Uint8Array): Promise<void> {
+  for (let done = 0; done < chunk.length;) done += (await file.write(chunk, done)).bytesWritten;
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Errors of the file system by their code; whatever else comes (a broken upload) passes as it is. */
+function disk(error: unknown, doing: string): unknown {
+  const code = systemCode(error);
+  if (code === undefined || !/^E[A-Z]+$/.test(code) || !(error instanceof Error) || !('syscall' in error)) return error;
+  const full = code === 'ENOSPC' || code === 'EDQUOT';
+  return new Fault(full ? 'disk_full' : 'disk_failed', `cannot ${doing}: ${reason(error)}`, { cause: error });
+}

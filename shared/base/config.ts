@@ -1,0 +1,70 @@
+// Configuration in three steps: fragments (a TOML file, environment variables) -> inputs (one plain object) -> settings
+// (decoded, frozen). A mistake is refused at start with every complaint at once. Secrets are never settings: they are
+// named by file or read from the environment by the room that needs them.
+import { parse as parseToml } from 'smol-toml';
+import type { Static, TSchema } from 'typebox';
+import { Value } from 'typebox/value';
+import { complaints } from './decode.js';
+import { Fault } from './fault-codes.js';
+
+/**
+ * Settings of `schema` from the text of a TOML file and the environment. `LINNET_<SCOPE>__A__B=x` overrides key `a.b`
+ * (lower-cased; `_` inside a name stays); values that parse as JSON are taken as such, others as text. Keys that are absent take the schema's defaults.
+ */
+export function resolveSettings<T extends TSchema>(
+  schema: T,
+  toml: string,
+  scope: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Static<T> {
+  const inputs = parseFile(toml);
+  const prefix = `LINNET_${scope.toUpperCase()}__`;
+  for (const [name, text] of Object.entries(env)) {
+    if (name.startsWith(prefix) && text !== undefined)
+      override(inputs, name.slice(prefix.length).toLowerCase().split('__'), scalar(text), name);
+  }
+  const filled = Value.Default(schema, inputs);
+  const found = complaints(schema, filled);
+  if (found.length > 0)
+    throw new Fault('config_invalid', `${found.length} mistake(s) in the ${scope} configuration:\n  ${found.join('\n  ')}`);
+  return freeze(filled) as Static<T>;
+}
+
+function parseFile(toml: string): Record<string, unknown> {
+  try {
+    return parseToml(toml) as Record<string, unknown>;
+  } catch (error) {
+    throw new Fault('config_invalid', `the file is not TOML: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function override(inputs: Record<string, unknown>, path: readonly string[], value: unknown, name: string): void {
+  let table = inputs;
+  for (const key of path.slice(0, -1)) {
+    const inner = (table[key] ??= {});
+    if (typeof inner !== 'object' || inner === null || Array.isArray(inner))
+      throw new Fault('config_invalid', `${name}: ${key} is not a table`);
+    table = inner as Record<string, unknown>;
+  }
+  const last = path.at(-1);
+  if (last === undefined || last === '') throw new Fault('config_invalid', `${name} names no key`);
+  table[last] = value;
+}
+
+function scalar(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text; // Not JSON: plain text, the usual case for paths and addresses.
+  }
+}
+
+function freeze(value: unknown): unknown {
+  if (typeof value === 'object' && value !== null) {
+    Object.values(value).forEach(freeze);
+    Object.freeze(value);
+  }
+  return value;
+}

@@ -1,0 +1,80 @@
+// Decoding at the door: an unknown value becomes a typed one, or a Fault that lists every complaint at once. Schemas
+// are TypeBox, so that one declaration is the TypeScript type, the check, and the OpenAPI schema.
+import type { Static, TSchema } from 'typebox';
+import { Compile, type Validator } from 'typebox/compile';
+import { Settings } from 'typebox/system';
+import { Fault, type FaultCode } from './fault-codes.js';
+
+const COMPLAINTS_MAX = 20;
+/** TypeBox stops at 8 by default, and counts every wrong branch of a union. Still bounded: hostile input must stay cheap. */
+Settings.Set({ maxErrors: 100 });
+const compiled = new WeakMap<object, Validator>();
+
+function validatorOf(schema: TSchema): Validator {
+  let validator = compiled.get(schema);
+  if (validator === undefined) {
+    validator = Compile(schema);
+    compiled.set(schema, validator);
+  }
+  return validator;
+}
+
+/** Every way in which `value` is not what `schema` says, as `path: complaint`; empty when it fits. */
+export function complaints(schema: TSchema, value: unknown): string[] {
+  const validator = validatorOf(schema);
+  if (validator.Check(value)) return [];
+  const found = validator
+    .Errors(value)
+    .map((error) => {
+      const params = error.params as {
+        additionalProperties?: string[];
+        requiredProperties?: string[];
+        allowedValues?: unknown[];
+      };
+      if (params.additionalProperties !== undefined)
+        return `${error.instancePath || '/'}: unknown key ${params.additionalProperties.join(', ')}`;
+      if (params.requiredProperties !== undefined)
+        return `${error.instancePath || '/'}: missing ${params.requiredProperties.join(', ')}`;
+      if (params.allowedValues !== undefined) return `${error.instancePath}: must be one of ${params.allowedValues.join(', ')}`;
+      return `${error.instancePath || '/'}: ${error.message}`;
+    })
+    .filter((line) => !line.endsWith('schema is false'));
+  const unique = [...new Set(found)];
+  return unique.length > COMPLAINTS_MAX
+    ? [...unique.slice(0, COMPLAINTS_MAX), `and ${unique.length - COMPLAINTS_MAX} more`]
+    : unique;
+}
+
+/** `value` as the schema's type, or a Fault with `code` that names `what` and every complaint. */
+export function decode<T extends TSchema>(
+  schema: T,
+  value: unknown,
+  what: string,
+  code: FaultCode = 'message_undecodable',
+): Static<T> {
+  const found = complaints(schema, value);
+  if (found.length > 0) throw new Fault(code, `${what}: ${found.join('; ')}`);
+  return value as Static<T>;
+}
+
+/** Bytes -> JSON -> the schema's type. Invalid UTF-8 and invalid JSON are refused with the same code. */
+export function decodeJson<T extends TSchema>(
+  schema: T,
+  bytes: Uint8Array | string,
+  what: string,
+  code: FaultCode = 'message_undecodable',
+): Static<T> {
+  return decode(schema, parseJson(bytes, what, code), what, code);
+}
+
+export function parseJson(bytes: Uint8Array | string, what: string, code: FaultCode = 'message_undecodable'): unknown {
+  try {
+    const text = typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    // Only the decoder's and the parser's own errors mean bad input.
+    if (error instanceof SyntaxError || error instanceof TypeError)
+      throw new Fault(code, `${what} is not JSON`, { cause: error });
+    throw error;
+  }
+}

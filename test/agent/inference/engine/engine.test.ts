@@ -1,0 +1,479 @@
+// The engine with real model processes: swaps under load, crashes, hangs, damaged models, probes, shadows, no orphans.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Installed } from '../../../../agent/interfaces.js';
+import { Engine, type EngineOptions, type Observation } from '../../../../agent/inference/engine/engine.js';
+import { elementsOf } from '../../../../agent/inference/model/tensor.js';
+import { bounds } from '../../../../shared/base/limits.js';
+import { Fault } from '../../../../shared/base/fault-codes.js';
+import { silentLog } from '../../../../shared/base/interfaces.js';
+import { realClock, realRandom } from '../../../../shared/platform/clock.js';
+import { adder, childPath, everyType, fp32, install, LABELS, logarithm, slow } from '../../../support/inference-releases.js';
+
+let root: string;
+let engines: Engine[];
+let observed: Observation[];
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'linnet-engine-'));
+  engines = [];
+  observed = [];
+});
+
+afterEach(async () => {
+  await Promise.all(engines.map((engine) => engine.stop()));
+  rmSync(root, { recursive: true, force: true });
+});
+
+function engineWith(more: Partial<EngineOptions> = {}): Engine {
+  const engine = new Engine({
+    component: 'digits',
+    childPath,
+    home: join(root, 'home'),
+    clock: realClock,
+    random: realRandom,
+    log: silentLog,
+    onAnswer: (observation) => observed.push(observation),
+    ...more,
+  });
+  engines.push(engine);
+  return engine;
+}
+
+/** Waits for a fact, with a deadline that no healthy run comes near. */
+async function until(fact: () => boolean, what: string): Promise<void> {
+  for (let i = 0; i < 3000; i += 1) {
+    if (fact()) return;
+    await pause(10);
+  }
+  throw new Error(`never: ${what}`);
+}
+
+async function faultOf(work: Promise<unknown>): Promise<Fault> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof Fault) return error;
+    throw error;
+  }
+  throw new Error('no fault');
+}
+
+const alive = (pid: number): boolean =>
+  existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
+const pidOf = (engine: Engine, role = 'serving'): number => engine.processes.find((entry) => entry.role === role)?.pid ?? 0;
+const x = fp32('x', [1, 4], [1, 2, 3, 9]);
+const big = fp32('x', [1200, 1200], new Float32Array(1200 * 1200));
+
+describe('a swap', () => {
+  it('under load loses no request, and no answer mixes two releases', async () => {
+    const engine = engineWith();
+    const releases = [adder('1.0.0', [100, 0, 0, 0]), adder('1.1.0', [0, 200, 0, 0])].map((recipe) => install(root, recipe));
+    const [a, b] = releases as [Installed, Installed];
+    const biasOf = new Map([
+      [a.release.digest, [100, 0, 0, 0]],
+      [b.release.digest, [0, 200, 0, 0]],
+    ]);
+    await engine.serve(a, null);
+    let stop = false;
+    const answeredBy = new Map<string, number>();
+    const client = async (seed: number): Promise<void> => {
+      for (let i = seed; !stop; i += 7) {
+        const { outputs, release } = await engine.infer({ inputs: [fp32('x', [1, 4], [i, i, i, i])] });
+        const bias = biasOf.get(release.digest) as number[];
+        expect([...elementsOf(outputs[0]!)]).toEqual(bias.map((value) => value + i));
+        answeredBy.set(release.version, (answeredBy.get(release.version) ?? 0) + 1);
+      }
+    };
+    const clients = [1, 2, 3, 4].map(client);
+    for (let i = 0; i < 3; i += 1) {
+      await engine.serve(b, a);
+      await pause(30);
+      await engine.serve(b, null);
+      await engine.serve(a, null);
+      await pause(30);
+    }
+    stop = true;
+    await Promise.all(clients);
+    expect([...answeredBy.keys()].sort()).toEqual(['1.0.0', '1.1.0']);
+    expect(observed.every(({ outcome }) => outcome === 'served')).toBe(true);
+    expect(observed.length).toBe([...answeredBy.values()].reduce((p, q) => p + q, 0));
+  });
+
+  it("keeps the replaced release's process as shadow, and going back to it starts none", async () => {
+    const engine = engineWith();
+    const a = install(root, adder('1.0.0', [0, 0, 0, 0]));
+    const b = install(root, adder('1.1.0', [100, 0, 0, 0]));
+    await engine.serve(a, null);
+    const first = pidOf(engine);
+    await engine.serve(b, a);
+    await engine.serve(b, a); // again: nothing
+    const second = pidOf(engine);
+    expect(pidOf(engine, 'shadow')).toBe(first);
+    await engine.serve(a, null);
+    expect(pidOf(engine)).toBe(first);
+    expect((await engine.infer({ inputs: [x] })).release.version).toBe('1.0.0');
+    await until(() => !alive(second), "the refused release's process ends");
+    expect(engine.processes).toHaveLength(1);
+  });
+
+  it('to a release that does not load changes nothing', async () => {
+    const engine = engineWith();
+    await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
+    const pid = pidOf(engine);
+    const bad = install(root, { ...adder('1.1.0', [1, 1, 1, 1]), model: Buffer.from('this is not a model') });
+    expect((await faultOf(engine.serve(bad, null))).code).toBe('model_not_onnx');
+    expect(pidOf(engine)).toBe(pid);
+    expect((await engine.infer({ inputs: [x] })).release.version).toBe('1.0.0');
+  });
+
+  it('of a request that names a version answers by that version or not at all', async () => {
+    const engine = engineWith();
+    await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
+    expect((await engine.infer({ inputs: [x], version: '1.0.0' })).release.version).toBe('1.0.0');
+    expect(await faultOf(engine.infer({ inputs: [x], version: '2.0.0' }))).toMatchObject({
+      code: 'model_unknown',
+      detail: expect.stringContaining('1.0.0') as string,
+    });
+  });
+});
+
+describe('a model process', () => {
+  it('refuses a model with one byte changed, a longer one, and one with other tensors', async () => {
+    const engine = engineWith();
+    const tampered = install(root, adder('1.0.1', [0, 0, 0, 0]));
+    const path = join(tampered.folder, 'model.onnx');
+    const bytes = readFileSync(path);
+    bytes[bytes.length - 10]! ^= 1;
+    writeFileSync(path, bytes);
+    expect((await faultOf(engine.serve(tampered, null))).code).toBe('file_digest');
+    writeFileSync(path, Buffer.concat([bytes, Buffer.alloc(1)]));
+    expect((await faultOf(engine.serve(tampered, null))).code).toBe('file_length');
+    const types = install(root, {
+      ...adder('1.0.2', [0, 0, 0, 0]),
+      outputs: [{ name: 'logits', datatype: 'INT32', shape: [-1, 4] }],
+    });
+    expect(await faultOf(engine.serve(types, null))).toMatchObject({
+      code: 'model_tensors_differ',
+      detail: expect.stringMatching(/FP32\[-1,4\].*INT32\[-1,4\]/) as string,
+    });
+    expect(engine.serving).toBeNull();
+  });
+
+  it('killed in the middle of a request: the request is answered by the next one, or is host_died in time', async () => {
+    const engine = engineWith({ limits: { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 } });
+    await engine.serve(install(root, slow()), null);
+    const pid = pidOf(engine);
+    const answer = engine.infer({ inputs: [big] });
+    await until(() => /^State:\s+R/m.test(readFileSync(`/proc/${pid}/status`, 'latin1')), 'the model computes');
+    process.kill(pid, 'SIGKILL');
+    expect((await answer).outputs[0]?.shape).toEqual([1200, 1200]);
+    expect(pidOf(engine)).not.toBe(pid);
+    expect(engine.evidence()).toMatchObject({ modelFaults: 1, served: 1, failed: 0 });
+  });
+
+  it('that dies of a request twice gives that request up, and serves the next', async () => {
+    const engine = engineWith({ limits: { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 } });
+    await engine.serve(install(root, slow()), null);
+    const answer = faultOf(engine.infer({ inputs: [big] }));
+    const first = pidOf(engine);
+    process.kill(first, 'SIGKILL');
+    await until(() => engine.ready && pidOf(engine) !== first, 'the process is back');
+    process.kill(pidOf(engine), 'SIGKILL');
+    expect((await answer).code).toBe('host_died');
+    await until(() => engine.ready, 'the process is back again');
+    expect((await engine.infer({ inputs: [fp32('x', [1, 1], [2])] })).outputs[0]?.shape).toEqual([1, 1]);
+    expect(engine.evidence()).toMatchObject({ modelFaults: 2, failed: 1 });
+  });
+
+  it('that hangs is killed at its bound and replaced', async () => {
+    const engine = engineWith({ limits: { hostRunMs: 300, requestDeadlineMs: 20_000, hostRestartBackoffFirstMs: 20 } });
+    await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
+    const pid = pidOf(engine);
+    process.kill(pid, 'SIGSTOP');
+    const { outputs } = await engine.infer({ inputs: [x] });
+    expect([...elementsOf(outputs[0]!)]).toEqual([1, 2, 3, 9]);
+    expect(alive(pid)).toBe(false);
+    expect(engine.evidence()?.modelFaults).toBe(1);
+  });
+
+  it('that hangs while it starts is killed at its bound', async () => {
+    const engine = engineWith({ limits: { hostStartMs: 1 } });
+    expect(await faultOf(engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null))).toMatchObject({
+      code: 'host_start',
+      detail: expect.stringContaining('1 ms') as string,
+    });
+  });
+
+  it('that is stopped when it should drain is killed', async () => {
+    const engine = engineWith({ limits: { hostDrainMs: 50 } });
+    await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
+    const pid = pidOf(engine);
+    process.kill(pid, 'SIGSTOP');
+    await engine.stop();
+    expect(alive(pid)).toBe(false);
+  });
+
+  it('ends when its supervisor is killed, even in the middle of a run', async () => {
+    const script = join(root, 'supervisor.mjs');
+    const dist = childPath.slice(0, -'agent/inference/model-process/host-child.js'.length);
+    const quick = install(root, adder('1.0.0', [0, 0, 0, 0]));
+    const long = install(root, slow('1.0.0', { component: 'slow' }));
+    writeFileSync(
+      script,
+      `
+      import { Engine } from '${dist}agent/inference/engine/engine.js';
+      import { realClock, realRandom } from '${dist}shared/platform/clock.js';
+      import { silentLog } from '${dist}shared/base/interfaces.js';
+      const engine = (component) => new Engine({ component, childPath: '${childPath}', home: '${root}/home', clock: realClock, random: realRandom, log: silentLog });
+      const a = engine('digits'), b = engine('slow');
+      await a.serve(${JSON.stringify(quick)}, null);
+      await b.serve(${JSON.stringify(long)}, null);
+      const side = 3000;
+      b.infer({ inputs: [{ name: 'x', datatype: 'FP32', shape: [side, side], data: new Uint8Array(side * side * 4) }] }).catch(() => {});
+      console.log(JSON.stringify([...a.processes, ...b.processes].map((entry) => entry.pid)));
+    `,
+    );
+    const supervisor = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const pids = await new Promise<number[]>((resolve) =>
+      supervisor.stdout.once('data', (line: Buffer) => resolve(JSON.parse(line.toString()) as number[])),
+    );
+    expect(pids.every(alive)).toBe(true);
+    supervisor.kill('SIGKILL');
+    await until(() => !pids.some(alive), 'model processes end after their supervisor');
+  });
+
+  it('gets no more of the environment than it needs, and writes nothing: no telemetry of ONNX Runtime', async () => {
+    const engine = engineWith();
+    await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
+    for (let i = 0; i < 50; i += 1) await engine.infer({ inputs: [x] });
+    const pid = pidOf(engine);
+    const home = join(root, 'home');
+    const env = readFileSync(`/proc/${pid}/environ`, 'latin1')
+      .split('\0')
+      .filter((line) => line !== '')
+      .map((line) => line.split('='));
+    expect(Object.fromEntries(env)).toMatchObject({ ORT_DISABLE_TELEMETRY: '1', HOME: home, XDG_CACHE_HOME: home });
+    expect(env.map(([name]) => name).sort()).toEqual([
+      'HOME',
+      'MALLOC_ARENA_MAX',
+      'MALLOC_MMAP_THRESHOLD_',
+      'ORT_DISABLE_TELEMETRY',
+      'PATH',
+      'TMPDIR',
+      'XDG_CACHE_HOME',
+      'XDG_CONFIG_HOME',
+      'XDG_DATA_HOME',
+    ]);
+    const open = readdirSync(`/proc/${pid}/fd`)
+      .map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
+      .filter((path) => path.startsWith('/') && !path.startsWith('/dev/'));
+    expect(open).toEqual([]);
+    await engine.stop();
+    expect(readdirSync(home)).toEqual([]);
+  });
+
+  it('carries every datatype unchanged', async () => {
+    const engine = engineWith();
+    const release = install(root, everyType());
+    await engine.serve(release, null);
+    const inputs = release.release.manifest.inputs.map(({ name, datatype, shape }) => {
+      const data = new Uint8Array(readProbeBytes(release, name));
+      data.fill(1);
+      return { name, datatype, shape, data };
+    });
+    const { outputs } = await engine.infer({ inputs });
+    for (const [i, output] of outputs.entries()) {
+      expect(output.datatype).toBe(inputs[i]?.datatype);
+      expect(Buffer.compare(output.data, inputs[i]!.data)).toBe(0);
+    }
+  });
+});
+
+const readProbeBytes = (installed: Installed, name: string): Buffer => {
+  const file = JSON.parse(readFileSync(join(installed.folder, 'probes.json'), 'utf8')) as {
+    probes: { inputs: { name: string; data: string }[] }[];
+  };
+  return Buffer.from(file.probes[0]?.inputs.find((input) => input.name === name)?.data ?? '', 'base64');
+};
+
+describe('admission', () => {
+  it('refuses at once when the queue is full, and answers what it admitted', async () => {
+    const engine = engineWith({ limits: { admissionQueueMaxCount: 2, requestDeadlineMs: 60_000, hostRunMs: 60_000 } });
+    await engine.serve(install(root, slow()), null);
+    const admitted = [1, 2, 3].map(() => engine.infer({ inputs: [big] }));
+    expect((await faultOf(engine.infer({ inputs: [big] }))).code).toBe('busy');
+    expect((await Promise.all(admitted)).map(({ outputs }) => outputs[0]?.shape)).toEqual([
+      [1200, 1200],
+      [1200, 1200],
+      [1200, 1200],
+    ]);
+    expect(observed.map(({ outcome }) => outcome).sort()).toEqual(['refused', 'served', 'served', 'served']);
+  });
+
+  it('gives a request up at its deadline and goes on', async () => {
+    const engine = engineWith({ limits: { hostRunMs: 60_000 } });
+    await engine.serve(install(root, slow()), null);
+    const long = engine.infer({ inputs: [big] }, 20);
+    const waiting = engine.infer({ inputs: [fp32('x', [1, 1], [1])] }, 21);
+    expect((await faultOf(long)).code).toBe('deadline');
+    expect((await faultOf(waiting)).code).toBe('deadline');
+    await until(() => engine.ready && engine.processes.length === 1, 'still there');
+    expect((await engine.infer({ inputs: [fp32('x', [1, 1], [1])] })).outputs[0]?.shape).toEqual([1, 1]);
+    expect(engine.evidence()).toMatchObject({ failed: 2, modelFaults: 0 });
+  });
+
+  it('withholds an answer that is NaN, and counts it as failed', async () => {
+    const engine = engineWith();
+    await engine.serve(install(root, logarithm()), null);
+    expect(await faultOf(engine.infer({ inputs: [fp32('x', [2], [1, -1])] }))).toMatchObject({
+      code: 'host_died',
+      detail: expect.stringContaining('NaN') as string,
+    });
+    expect((await engine.infer({ inputs: [fp32('x', [2], [1, 1])] })).outputs).toHaveLength(1);
+    expect(engine.evidence()).toMatchObject({ served: 1, failed: 1, modelFaults: 0 });
+  });
+
+  it('says so when nothing is served, before and after', async () => {
+    const engine = engineWith();
+    expect((await faultOf(engine.infer({ inputs: [x] }))).code).toBe('model_not_ready');
+    await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
+    const pid = pidOf(engine);
+    const last = engine.infer({ inputs: [x] });
+    const stopped = engine.stop();
+    expect((await last).release.version).toBe('1.0.0');
+    await stopped;
+    expect((await faultOf(engine.infer({ inputs: [x] }))).code).toBe('model_not_ready');
+    expect(alive(pid)).toBe(false);
+    expect(engine.evidence()).toBeNull();
+  });
+});
+
+describe('a probe', () => {
+  it('passes an honest release with its figures, and never touches what serves', async () => {
+    const engine = engineWith();
+    await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
+    const before = engine.processes;
+    const report = await engine.probe(install(root, adder('1.1.0', [1, 0, 0, 0])));
+    expect(report).toMatchObject({ passed: true, code: null });
+    expect(report.p99LatencyMs).toBeGreaterThan(0);
+    expect(report.peakMemoryMiB).toBeGreaterThan(20);
+    expect(engine.processes).toEqual(before);
+  });
+
+  it.each([
+    [
+      'another answer than recorded',
+      { probes: [{ inputs: [x], outputs: [fp32('logits', [1, 4], [1, 2, 3, 10])] }] },
+      'probe_differs',
+      /element 3/,
+    ],
+    ['more latency than the contract', { contract: { p99LatencyMs: 0.000_001 } }, 'probe_slow', /p99 latency/],
+    ['more memory than the contract', { contract: { peakMemoryMiB: 5 } }, 'probe_memory', /MiB/],
+    ['a model that is none', { model: Buffer.from('nonsense') }, 'model_not_onnx', /cannot load/],
+  ] as const)('fails %s', async (_, more, code, words) => {
+    const engine = engineWith();
+    const report = await engine.probe(install(root, { ...adder('1.0.0', [0, 0, 0, 0]), ...(more as object) }));
+    expect(report.passed).toBe(false);
+    expect(report.code).toBe(code);
+    expect(report.words).toMatch(words);
+  });
+
+  it('fails probes that are not of this model', async () => {
+    const engine = engineWith();
+    const release = install(
+      root,
+      adder('1.0.0', [0, 0, 0, 0], {
+        probes: [{ inputs: [fp32('z', [1], [1])], outputs: [fp32('logits', [1, 4], [1, 2, 3, 4])] }],
+      }),
+    );
+    expect(await engine.probe(release)).toMatchObject({ passed: false, code: 'manifest_undecodable' });
+  });
+});
+
+describe('a trial', () => {
+  it('counts on the same live inputs where old and new release disagree, row by row', async () => {
+    const engine = engineWith();
+    const old = install(root, adder('1.0.0', [0, 0, 0, 0]));
+    const fresh = install(root, adder('1.1.0', [5, 0, 0, 0]));
+    await engine.serve(old, null);
+    await engine.serve(fresh, old);
+    // Old: row one is d (9), row two a (7). New (a + 5): d, a; and for [1,2,3,4] old d, new a.
+    for (let i = 0; i < 20; i += 1) {
+      await engine.infer({ inputs: [fp32('x', [2, 4], [1, 2, 3, 9, 7, 0, 0, 0])] });
+      await engine.infer({ inputs: [fp32('x', [1, 4], [1, 2, 3, 4])] });
+      await until(() => engine.evidence()!.pairs === 3 * (i + 1), 'the pairs are compared');
+    }
+    const evidence = engine.evidence()!;
+    expect(evidence).toMatchObject({ served: 40, failed: 0, modelFaults: 0, pairs: 60, disagreed: 20, comparable: true });
+    expect(evidence.old?.classes).toEqual([20, 0, 0, 40]);
+    expect(evidence.new?.classes).toEqual([40, 0, 0, 20]);
+    expect(evidence.new?.confidence.reduce((p, q) => p + q, 0)).toBe(60);
+  });
+
+  it('compares by label, not by index', async () => {
+    const engine = engineWith();
+    const old = install(
+      root,
+      adder('1.0.0', [0, 0, 0, 9], { classifier: { output: 'logits', scale: 'logits', labels: [...LABELS].reverse() } }),
+    );
+    const fresh = install(root, adder('1.1.0', [9, 0, 0, 0]));
+    await engine.serve(old, null);
+    await engine.serve(fresh, old);
+    await engine.infer({ inputs: [fp32('x', [1, 4], [0, 0, 0, 0])] });
+    await until(() => engine.evidence()!.pairs === 1, 'the pair is compared');
+    expect(engine.evidence()).toMatchObject({ disagreed: 0, old: { classes: [1, 0, 0, 0] }, new: { classes: [1, 0, 0, 0] } });
+  });
+
+  it("without classifier compares within the release's own tolerance", async () => {
+    const engine = engineWith();
+    const old = install(root, adder('1.0.0', [0, 0, 0, 0], { classifier: null }));
+    const fresh = install(
+      root,
+      adder('1.1.0', [0.5, 0, 0, 0], { classifier: null, tolerance: { absolute: 0.1, relative: 0.1 } }),
+    );
+    await engine.serve(old, null);
+    await engine.serve(fresh, old);
+    await engine.infer({ inputs: [fp32('x', [1, 4], [1, 1, 1, 1])] });
+    await until(() => engine.evidence()!.pairs === 1, 'the first pair is compared');
+    await engine.infer({ inputs: [fp32('x', [1, 4], [100, 1, 1, 1])] });
+    await until(() => engine.evidence()!.pairs === 2, 'the second pair is compared');
+    expect(engine.evidence()).toMatchObject({ disagreed: 1, old: null, new: null, comparable: true });
+  });
+
+  it('goes on without a word of the old release when its process is killed, and compares again once it is back', async () => {
+    const engine = engineWith({ limits: { hostRestartBackoffFirstMs: 20 } });
+    const old = install(root, adder('1.0.0', [0, 0, 0, 0]));
+    const fresh = install(root, adder('1.1.0', [5, 0, 0, 0]));
+    await engine.serve(fresh, old); // as after a restart in the middle of a trial: both processes are new
+    await until(() => engine.processes.some(({ role, up }) => role === 'shadow' && up), 'the shadow is up');
+    const shadow = pidOf(engine, 'shadow');
+    process.kill(shadow, 'SIGKILL');
+    await until(() => !alive(shadow), 'the shadow is gone');
+    expect((await engine.infer({ inputs: [x] })).release.version).toBe('1.1.0');
+    for (let i = 0; i < 2000 && engine.evidence()!.pairs === 0; i += 1) {
+      await engine.infer({ inputs: [x] });
+      await pause(10);
+    }
+    expect(engine.evidence()!.pairs).toBeGreaterThan(0);
+    expect(engine.evidence()).toMatchObject({ modelFaults: 0, failed: 0 });
+  });
+
+  it('never delays an answer: with a stuck shadow every request is answered, and pairs are dropped', async () => {
+    const engine = engineWith();
+    const old = install(root, adder('1.0.0', [0, 0, 0, 0]));
+    const fresh = install(root, adder('1.1.0', [5, 0, 0, 0]));
+    await engine.serve(old, null);
+    await engine.serve(fresh, old);
+    const shadow = pidOf(engine, 'shadow');
+    process.kill(shadow, 'SIGSTOP');
+    for (let i = 0; i < 50; i += 1) await engine.infer({ inputs: [x] });
+    expect(engine.evidence()).toMatchObject({ served: 50, pairs: 0 });
+    process.kill(shadow, 'SIGCONT');
+    await until(() => engine.evidence()!.pairs >= bounds.shadowQueueMaxCount, 'those in the bounded queue are compared');
+  });
+});

@@ -1,0 +1,96 @@
+// The composed agent at its start and at its end: what did not come up leaves nothing behind, and a stop never waits for the net.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { agentSettings } from '../../agent/config.js';
+import type { Agent } from '../../agent/main.js';
+import { initRepository } from '../../firmware-tools/release/repository.js';
+import { silentLog } from '../../shared/base/interfaces.js';
+import { realClock, realRandom } from '../../shared/platform/clock.js';
+import { childPath } from '../support/inference-releases.js';
+
+/** The composition root reads its version beside dist/, so it is the compiled one that is started. */
+const { startAgent } = (await import(
+  childPath.replace('inference/model-process/host-child.js', 'main.js')
+)) as typeof import('../../agent/main.js');
+
+let home: string;
+let trust: string;
+const cleanups: (() => unknown)[] = [];
+
+beforeEach(async () => {
+  home = mkdtempSync(join(tmpdir(), 'linnet-start-'));
+  cleanups.push(() => rmSync(home, { recursive: true }));
+  ({ trust } = await initRepository({ out: join(home, 'fleet'), passphrase: null, clock: realClock, random: realRandom }));
+});
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** A TCP server that takes connections and never says a word. */
+async function mute(onConnection: (socket: Socket) => void = () => {}): Promise<number> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    onConnection(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+function start(serverPort: number, apiPort: number): Promise<Agent> {
+  const settings = agentSettings(
+    `
+    name = "gate-1"
+    hardware = "sim"
+    components = ["digits"]
+    data_dir = "${home}/data"
+    [server]
+    url = "http://127.0.0.1:${serverPort}"
+    [trust]
+    image_root = "${trust}/image-root.json"
+    director_root = "${trust}/director-root.json"
+    [api]
+    port = ${apiPort}
+  `,
+    {},
+  );
+  return startAgent(settings, { clock: realClock, random: realRandom, log: silentLog, childPath });
+}
+
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'no fault',
+    (error: unknown) => (error as { code?: string }).code ?? String(error),
+  );
+
+describe('a start', () => {
+  it('whose_port_is_taken_lets_go_of_everything_it_holds', async () => {
+    const taken = await mute();
+    expect(await codeOf(start(1, taken))).toBe('port_in_use');
+    // Were the spool still held, this would be `conflict`.
+    expect(await codeOf(start(1, taken))).toBe('port_in_use');
+    const agent = await start(1, 0);
+    await agent.close();
+  });
+});
+
+describe('a stop', () => {
+  it('while_the_server_answers_nothing_ends_and_asks_nothing_more', async () => {
+    let asked = 0;
+    const silent = await mute((socket) => socket.once('data', () => (asked += 1)));
+    const agent = await start(silent, 0);
+    await expect.poll(() => asked, { timeout: 50_000, interval: 10 }).toBe(1);
+    await agent.close();
+    await agent.running;
+    expect(asked).toBe(1);
+  });
+});

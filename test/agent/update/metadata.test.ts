@@ -1,0 +1,256 @@
+// The metadata client in good weather, and on a disk that lost power: what is stored, what is fetched again, what heals.
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { Fetcher } from '../../../agent/interfaces.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { decodeDocument } from '../../../shared/trust/documents.js';
+import { refused, SimDevice } from '../../support/metadata-device.js';
+import { DEVICE, newKey, SimWorld } from '../../sim/tuf-repositories.js';
+
+const ROLES = ['root', 'timestamp', 'snapshot', 'targets'];
+
+async function working(): Promise<{ world: SimWorld; device: SimDevice }> {
+  const world = new SimWorld();
+  world.ship('digits', '1.0.0');
+  const device = await SimDevice.provision(world);
+  expect(await device.versions()).toEqual(['digits 1.0.0']);
+  return { world, device };
+}
+
+describe('a refresh', () => {
+  test("asks in Uptane's order and gives the whole order", async () => {
+    const { world, device } = await working();
+    world.ship('digits', '1.1.0');
+    world.requests.length = 0;
+    const [assignment] = await device.client.refresh();
+    expect(assignment).toMatchObject({
+      component: 'digits',
+      version: '1.1.0',
+      path: 'digits/1.1.0/release.dsse.json',
+      rollout: 'r1',
+      order: 2,
+      rollback: false,
+    });
+    const { director, image } = world;
+    expect(world.requests).toEqual([
+      '/device/v1/director/2.root.json',
+      '/device/v1/director/timestamp.json',
+      `/device/v1/director/${director.versions.snapshot}.snapshot.json`,
+      `/device/v1/director/${director.versions.targets}.targets.json`,
+      '/repo/image/metadata/2.root.json',
+      '/repo/image/metadata/timestamp.json',
+      `/repo/image/metadata/${image.versions.snapshot}.snapshot.json`,
+      `/repo/image/metadata/${image.versions.targets}.targets.json`,
+    ]);
+  });
+
+  test('without news asks for a root and a timestamp, and nothing of the image repository', async () => {
+    const { world, device } = await working();
+    world.requests.length = 0;
+    await device.versions();
+    expect(world.requests).toEqual(['/device/v1/director/2.root.json', '/device/v1/director/timestamp.json']);
+  });
+
+  test('without news asks the image repository again once what it said has expired', async () => {
+    const { world, device } = await working();
+    world.director.lifeMs.timestamp = 30 * 24 * 3600_000;
+    world.director.signTimestamp();
+    await device.versions();
+    world.clock.pass(25 * 3600_000);
+    world.image.signTimestamp();
+    expect(await device.versions()).toEqual(['digits 1.0.0']);
+  });
+
+  test('of a device that nothing is ordered for is an empty list', async () => {
+    const world = new SimWorld();
+    expect(await (await SimDevice.provision(world)).versions()).toEqual([]);
+  });
+
+  test('called twice at once runs once', async () => {
+    const { world, device } = await working();
+    world.requests.length = 0;
+    const [one, two] = await Promise.all([device.client.refresh(), device.client.refresh()]);
+    expect(one).toBe(two);
+    expect(world.requests.length).toBe(2);
+  });
+
+  test('stores every document exactly as it was signed', async () => {
+    const { world, device } = await working();
+    for (const name of ['director', 'image'] as const) {
+      expect(readdirSync(join(device.folder, name)).sort()).toEqual(
+        ROLES.filter((role) => role !== 'root')
+          .map((role) => `${role}.json`)
+          .sort(),
+      );
+      expect(readFileSync(device.path(name, 'targets')).equals(world[name].get(world[name].latest('targets')))).toBe(true);
+    }
+  });
+
+  test('walks a chain of root rotations and takes the release keys from the last', async () => {
+    const { world, device } = await working();
+    for (const roles of [['root'], ['targets'], ['root', 'timestamp', 'snapshot', 'targets']] as const) {
+      world.image.rotate(...roles);
+      world.director.rotate(...roles);
+    }
+    const revoked = newKey();
+    world.image.signRoot({
+      change: (root) => {
+        root.keys[revoked.keyId] = revoked.publicKey;
+        root['x-linnet-release'] = { keyids: [revoked.keyId], threshold: 1 };
+      },
+    });
+    world.ship('digits', '1.1.0');
+    expect(await device.versions()).toEqual(['digits 1.1.0']);
+    expect(device.client.releaseRing().keyids).toEqual([revoked.keyId]);
+    await device.reboot();
+    expect(device.client.releaseRing().keyids).toEqual([revoked.keyId]);
+    expect(await device.versions()).toEqual(['digits 1.1.0']);
+  });
+
+  test('offline, the release keys are known, also when everything has expired', async () => {
+    const { world, device } = await working();
+    world.clock.pass(20 * 365 * 24 * 3600_000);
+    await device.reboot();
+    expect(device.client.releaseRing()).toMatchObject({ keyids: [world.image.release.keyId], threshold: 1 });
+  });
+});
+
+describe('after a power cut', () => {
+  test('torn_root_on_disk_heals: at every length, by walking the chain again from the provisioned root', async () => {
+    const { world, device } = await working();
+    world.director.rotate('root', 'timestamp', 'snapshot', 'targets');
+    world.image.rotate('root', 'timestamp', 'snapshot', 'targets');
+    world.order('digits', '1.0.0');
+    await device.versions();
+    const path = device.path('director', 'root');
+    const whole = readFileSync(path);
+    for (const length of [0, 1, Math.floor(whole.length / 2), whole.length - 2]) {
+      writeFileSync(path, whole.subarray(0, length));
+      await device.reboot();
+      expect(await device.versions()).toEqual(['digits 1.0.0']);
+      expect(readFileSync(path).equals(whole)).toBe(true);
+    }
+  });
+
+  test('a torn root does not open a way back: the timestamp beside it still counts', async () => {
+    const { world, device } = await working();
+    world.director.rotate('timestamp', 'snapshot');
+    const old = world.director.get('timestamp.json');
+    world.director.signTimestamp();
+    await device.versions();
+    truncateSync(device.path('director', 'root'), 10);
+    await device.reboot();
+    world.director.served.set('timestamp.json', old);
+    await refused(device.versions(), 'metadata_rollback');
+  });
+
+  test.each(['timestamp', 'snapshot', 'targets'])('a torn or missing %s is fetched again', async (role) => {
+    const { device } = await working();
+    for (const name of ['director', 'image'] as const) {
+      const path = device.path(name, role);
+      const whole = readFileSync(path);
+      for (const length of [0, Math.floor(whole.length / 2)]) {
+        truncateSync(path, 0);
+        writeFileSync(path, whole.subarray(0, length));
+        await device.reboot();
+        expect(await device.versions()).toEqual(['digits 1.0.0']);
+        expect(readFileSync(path).equals(whole)).toBe(true);
+      }
+      rmSync(path);
+      await device.reboot();
+      expect(await device.versions()).toEqual(['digits 1.0.0']);
+    }
+  });
+
+  test('garbage longer than any document is as good as missing', async () => {
+    const { device } = await working();
+    writeFileSync(device.path('director', 'timestamp'), Buffer.alloc(64 * 1024, 0x7b));
+    await device.reboot();
+    expect(await device.versions()).toEqual(['digits 1.0.0']);
+  });
+
+  test('cut after any request of a refresh: the next one goes on from what was proven, and ends the same', async () => {
+    for (let requests = 0; requests < 12; requests++) {
+      const world = new SimWorld();
+      world.ship('digits', '1.0.0');
+      let left = Infinity;
+      const cut: Fetcher = {
+        get: (path) => (left-- > 0 ? world.get(path) : Promise.reject(new Fault('server_unreachable', 'cut'))),
+        open: () => world.open(),
+        post: () => world.post(),
+      };
+      const device = await SimDevice.provision(world, cut);
+      await device.versions();
+      world.director.rotate('timestamp', 'snapshot');
+      world.image.rotate('root', 'targets');
+      world.ship('digits', '1.1.0');
+      left = requests;
+      const done = await device.versions().then(
+        () => true,
+        () => false,
+      );
+      expect(done).toBe(requests >= 10);
+      left = Infinity;
+      await device.reboot();
+      expect(await device.versions()).toEqual(['digits 1.1.0']);
+    }
+  });
+
+  test('fast_forward_recovery cut right after the new root: what it orders to forget does not come back from disk', async () => {
+    const world = new SimWorld();
+    const { director } = world;
+    const [stolen, kept] = [newKey(), newKey()];
+    director.keys.timestamp = [stolen, kept];
+    director.signRoot();
+    world.ship('digits', '1.0.0');
+    const honest = director.versions.timestamp;
+    let left = Infinity;
+    const cut: Fetcher = {
+      get: (path) => (left-- > 0 ? world.get(path) : Promise.reject(new Fault('server_unreachable', 'cut'))),
+      open: () => world.open(),
+      post: () => world.post(),
+    };
+    const device = await SimDevice.provision(world, cut);
+    director.versions.timestamp = 1_000_000;
+    director.signTimestamp();
+    await device.versions();
+    // One of the two keys goes; the other one's signature on the pushed-up timestamp would still count.
+    director.keys.timestamp = [kept, newKey()];
+    director.signRoot();
+    director.versions.timestamp = honest;
+    director.publish();
+    left = 1;
+    await refused(device.versions(), 'server_unreachable');
+    left = Infinity;
+    await device.reboot();
+    expect(await device.versions()).toEqual(['digits 1.0.0']);
+  });
+
+  test('a device provisioned anew with a later root takes that one', async () => {
+    const { world, device } = await working();
+    world.director.rotate('timestamp', 'snapshot');
+    await device.versions();
+    writeFileSync(device.path('director', 'root'), world.director.get('1.root.json'));
+    Object.assign(world, { directorRoot: world.director.get('2.root.json') });
+    world.requests.length = 0;
+    await device.reboot();
+    await device.versions();
+    expect(world.requests[0]).toBe('/device/v1/director/3.root.json');
+  });
+});
+
+test('a document with unrecognised fields is accepted, and stored with them', async () => {
+  const { world, device } = await working();
+  world.director.publish({
+    targets: (targets) => {
+      Object.assign(targets, { 'x-future': { deep: [1, 'two', null, true] } });
+    },
+  });
+  expect(await device.versions()).toEqual(['digits 1.0.0']);
+  expect(decodeDocument('targets', readFileSync(device.path('director', 'targets'))).signed).toMatchObject({
+    'x-future': { deep: [1, 'two', null, true] },
+    'x-linnet-device': DEVICE.id,
+  });
+  expect(statSync(device.path('director', 'targets')).size).toBeGreaterThan(0);
+});

@@ -1,0 +1,54 @@
+// The `linnet` command line itself: what a wrong one ends with, for a person and for a machine, and where help is found.
+import { beforeEach, expect, it } from 'vitest';
+import { EXIT } from '../../../firmware-tools/cli/output.js';
+import { linnet } from '../../../firmware-tools/cli/main.js';
+
+interface Ran {
+  code: number;
+  out: string;
+  err: string;
+}
+
+beforeEach(() => {
+  process.exitCode = undefined;
+});
+
+async function run(...args: string[]): Promise<Ran> {
+  const ran: Ran = { code: -1, out: '', err: '' };
+  ran.code = await linnet(args, { out: (text) => (ran.out += text), err: (text) => (ran.err += text) });
+  return ran;
+}
+
+const WRONG: [string, string[], RegExp][] = [
+  ['no subcommand at all', [], /linnet needs a subcommand/],
+  ['no subcommand of a command', ['model'], /linnet model needs a subcommand/],
+  ['an unknown command', ['modle'], /unknown command 'modle'/],
+  ['a name that every object has', ['constructor'], /unknown command 'constructor'/],
+  ['an unknown option', ['model', 'inspect', 'x.onnx', '--deep'], /unknown option '--deep'/],
+  ['a missing argument', ['model', 'inspect'], /missing required argument 'file'/],
+];
+
+it.each(WRONG)('a_command_line_with_%s_is_a_usage_error', async (_name, args) => {
+  const { code, out, err } = await run(...args);
+  expect({ code, out }).toEqual({ code: EXIT.usage, out: '' });
+  expect(err).not.toBe('');
+});
+
+it.each(WRONG)('with_json_%s_is_one_line_on_stdout', async (_name, args, words) => {
+  const { code, out, err } = await run(...args, '--json');
+  expect({ code, err }).toEqual({ code: EXIT.usage, err: '' });
+  expect(out.trimEnd().split('\n')).toHaveLength(1);
+  const body = JSON.parse(out) as { error: string; code: string };
+  expect(body.code).toBe('usage');
+  expect(body.error).toMatch(words);
+});
+
+it('help_is_the_same_wherever_it_is_asked_for', async () => {
+  for (const args of [[], ['model'], ['model', 'quantize'], ['publish']]) {
+    const before = await run('help', ...args);
+    const after = await run(...args, '--help');
+    expect(before).toEqual(after);
+    expect(after.code).toBe(EXIT.done);
+    expect(after.out).toMatch(new RegExp(`Usage: ${['linnet', ...args].join(' ')}`));
+  }
+});

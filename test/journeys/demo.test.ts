@@ -1,0 +1,31 @@
+// `npm start -- --once` as CI runs it: the whole story on real processes, in a folder of its own. Every claim that it prints
+// was counted by it; this test only insists that all were true.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const STORY = fileURLToPath(new URL('../../dist/firmware-tools/demo/demo.js', import.meta.url));
+
+describe('the story of npm start', () => {
+  it('a_better_release_reaches_everyone_and_a_quietly_wrong_one_is_stopped_at_the_canaries', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'linnet-story-'));
+    try {
+      const child = spawn(process.execPath, [STORY, '--once', '--dir', folder], { stdio: ['ignore', 'pipe', 'pipe'] });
+      let output = '';
+      for (const stream of [child.stdout, child.stderr])
+        stream.setEncoding('utf8').on('data', (text: string) => {
+          output += text;
+        });
+      const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+      expect(code, output).toBe(0);
+      expect(output).toMatch(/old and new model disagree on \d+ of \d+ live inputs/);
+      expect(output).toMatch(/e-value 25\.0 >= 20\.0/);
+      expect(output).not.toMatch(/FAIL/);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }, 300_000);
+});

@@ -1,0 +1,326 @@
+// The store's promises to the conductor and the director, on real SQLite: one transaction or nothing, generations, orders
+// that only rise, one active rollout a component; and the bounds of what is kept.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Store } from '../../../server/store/store.js';
+import type { AssignmentChange, MemberRow, RolloutRow } from '../../../server/interfaces.js';
+import { bounds } from '../../../shared/base/limits.js';
+import { isFault } from '../../../shared/base/fault-codes.js';
+import { asFault } from '../../../server/http/app.js';
+import { sql } from 'kysely';
+import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
+import { batchOf, newDevice, type TestDevice } from '../../support/fleet-server.js';
+
+const NOW = 1_800_000_000_000;
+const REF = { component: 'digits', version: '1.0.0', digest: 'ab'.repeat(32) };
+let folder: string;
+let store: Store;
+let devices: TestDevice[];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'linnet-store-'));
+  store = await Store.open(join(folder, 'fleet.sqlite'));
+  devices = [newDevice('a'), newDevice('b')];
+  for (const { id, key, name } of devices) {
+    await store.devices.enrol(
+      id,
+      { publicKey: key.publicKey, name, hardware: 'sim', components: ['digits'], proof: 'not checked here' },
+      null,
+      NOW,
+    );
+    await store.devices.approve(id, NOW);
+  }
+});
+afterEach(async () => {
+  await store.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow => ({
+  id,
+  release: REF,
+  state,
+  wave: 0,
+  words: ['made'],
+  createdAt: NOW,
+  createdBy: 'me',
+  since: NOW,
+  healthySince: null,
+  approved: false,
+  answeredAt: null,
+  generation: 0,
+  policy: {
+    waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
+    trial: defaultTrialPolicy,
+    acceptableFailurePermille: 50,
+    alarmingFailurePermille: 300,
+    falseAlarmPermille: 50,
+    silentAfterSeconds: 60,
+    deviceDeadlineSeconds: 600,
+    autoRevert: true,
+  },
+});
+const member = (id: string, device: string): MemberRow => ({
+  rollout: id,
+  device,
+  name: device,
+  group: 'default',
+  hardware: 'sim',
+  wave: 0,
+  state: 'waiting',
+  since: NOW,
+  words: '',
+  previous: null,
+  mayRun: false,
+  order: null,
+  assignedAt: null,
+  failed: false,
+});
+const order = (id: string, device: string, release: AssignmentChange['release'] = REF): AssignmentChange => ({
+  device,
+  component: 'digits',
+  release,
+  rollback: false,
+  rollout: id,
+  trial: defaultTrialPolicy,
+});
+const deviceAt = (index: number): string => (devices[index] as TestDevice).id;
+
+it('of_two_writers_the_one_with_the_older_generation_loses_and_writes_nothing', async () => {
+  await store.rollouts.insertRollout(rollout('r1'), [member('r1', deviceAt(0))]);
+  const other = await Store.open(join(folder, 'fleet.sqlite'));
+  const read = (await store.rollouts.rollout('r1')) as RolloutRow;
+  const readByOther = (await other.rollouts.rollout('r1')) as RolloutRow;
+  expect(await store.rollouts.commit({ rollout: { ...read, state: 'rolling' }, members: [], assignments: [] }, NOW + 1)).toBe(
+    true,
+  );
+  expect(
+    await other.rollouts.commit(
+      {
+        rollout: { ...readByOther, state: 'dropped', words: ['lost'] },
+        members: [{ ...member('r1', deviceAt(0)), state: 'failed' }],
+        assignments: [order('r1', deviceAt(0))],
+      },
+      NOW + 2,
+    ),
+  ).toBe(false);
+  expect(await store.rollouts.rollout('r1')).toMatchObject({ state: 'rolling', generation: 1, words: ['made'] });
+  expect((await store.rollouts.members('r1')).map((row) => row.state)).toEqual(['waiting']);
+  expect(await store.assignments.assignments(deviceAt(0))).toEqual({ generation: 0, assignments: [] });
+  await other.close();
+});
+
+it('a_commit_that_breaks_in_the_middle_leaves_nothing', async () => {
+  await store.rollouts.insertRollout(rollout('r1'), [member('r1', deviceAt(0))]);
+  const read = (await store.rollouts.rollout('r1')) as RolloutRow;
+  await expect(
+    store.rollouts.commit(
+      {
+        rollout: { ...read, state: 'rolling' },
+        members: [],
+        assignments: [order('r1', deviceAt(0)), order('r1', 'dev-unknown')],
+      },
+      NOW,
+    ),
+  ).rejects.toThrow(/FOREIGN KEY/);
+  expect(await store.rollouts.rollout('r1')).toMatchObject({ state: 'draft', generation: 0 });
+  expect(await store.assignments.assignments(deviceAt(0))).toEqual({ generation: 0, assignments: [] });
+});
+
+it('orders_only_rise_across_withdrawals_and_the_generation_with_each', async () => {
+  await store.rollouts.insertRollout(
+    rollout('r1'),
+    devices.map(({ id }) => member('r1', id)),
+  );
+  const seen: unknown[] = [];
+  for (const release of [REF, null, { ...REF, version: '1.1.0' }]) {
+    const read = (await store.rollouts.rollout('r1')) as RolloutRow;
+    expect(
+      await store.rollouts.commit(
+        {
+          rollout: { ...read, state: 'rolling' },
+          members: [{ ...member('r1', deviceAt(0)), state: 'assigned' }],
+          assignments: [order('r1', deviceAt(0), release)],
+        },
+        NOW + 5,
+      ),
+    ).toBe(true);
+    const { generation, assignments } = await store.assignments.assignments(deviceAt(0));
+    seen.push([generation, assignments.map((row) => [row.order, row.release?.version])]);
+  }
+  expect(seen).toEqual([
+    [1, [[1, '1.0.0']]],
+    [2, []],
+    [3, [[3, '1.1.0']]],
+  ]);
+  expect(
+    (await store.rollouts.members('r1')).map((row) => [row.device === deviceAt(0), row.order, row.assignedAt]).sort(),
+  ).toEqual([
+    [false, null, null],
+    [true, 3, NOW + 5],
+  ]);
+  expect((await store.assignments.assignments(deviceAt(1))).generation).toBe(0);
+});
+
+it('the_facts_of_a_device_tell_the_order_that_stands_for_it', async () => {
+  await store.rollouts.insertRollout(rollout('r1'), []);
+  const standing = async (): Promise<unknown> => (await store.rollouts.facts('digits', [deviceAt(0)])).get(deviceAt(0))?.standing;
+  expect(await standing()).toBeNull();
+  await store.devices.revoke(deviceAt(1));
+  const facts = await store.rollouts.facts(
+    'digits',
+    devices.map(({ id }) => id),
+  );
+  expect(devices.map(({ id }) => facts.get(id)?.status)).toEqual(['enrolled', 'revoked']);
+  for (const release of [REF, null]) {
+    const read = (await store.rollouts.rollout('r1')) as RolloutRow;
+    const assignments = [{ ...order('r1', deviceAt(0), release), rollback: release !== null }];
+    await store.rollouts.commit({ rollout: read, members: [], assignments }, NOW);
+    expect(await standing()).toEqual({ release, rollback: release !== null });
+  }
+});
+
+it('a_second_active_rollout_of_a_component_is_not_written', async () => {
+  for (const id of ['r1', 'r2']) await store.rollouts.insertRollout(rollout(id), []);
+  const start = async (id: string): Promise<boolean> =>
+    store.rollouts.commit(
+      { rollout: { ...((await store.rollouts.rollout(id)) as RolloutRow), state: 'rolling' }, members: [], assignments: [] },
+      NOW,
+    );
+  expect([await start('r1'), await start('r2')]).toEqual([true, false]);
+  expect((await store.rollouts.active()).map((row) => row.id)).toEqual(['r1']);
+});
+
+it('history_grows_only_when_state_wave_or_words_change', async () => {
+  await store.rollouts.insertRollout(rollout('r1'), []);
+  const write = async (change: Partial<RolloutRow>): Promise<unknown> =>
+    store.rollouts.commit(
+      { rollout: { ...((await store.rollouts.rollout('r1')) as RolloutRow), ...change }, members: [], assignments: [] },
+      NOW,
+    );
+  await write({ state: 'rolling' });
+  await write({ healthySince: NOW });
+  await write({ words: ['soaking'] });
+  expect((await store.rollouts.history('r1')).map((row) => [row.state, row.words])).toEqual([
+    ['draft', ['made']],
+    ['rolling', ['made']],
+    ['rolling', ['soaking']],
+  ]);
+});
+
+it('director_documents_come_back_byte_for_byte', async () => {
+  const documents = {
+    generation: 4,
+    targetsVersion: 3,
+    snapshotVersion: 2,
+    timestampVersion: 1,
+    expiresAt: NOW,
+    targets: new Uint8Array([0, 255]),
+    snapshot: new Uint8Array([1]),
+    timestamp: new Uint8Array([2]),
+  };
+  expect(await store.assignments.directorDocuments(deviceAt(0))).toBeNull();
+  await store.assignments.saveDirectorDocuments(deviceAt(0), { ...documents, generation: 1 });
+  await store.assignments.saveDirectorDocuments(deviceAt(0), documents);
+  expect(await store.assignments.directorDocuments(deviceAt(0))).toEqual(documents);
+});
+
+it('one_noisy_source_cannot_push_out_the_security_events_of_others', async () => {
+  await store.security.add({ at: NOW, source: 'dev-quiet', code: 'file_digest', detail: 'the one that matters' });
+  const noise = Array.from({ length: 1000 }, () => ({ at: NOW, source: 'dev-noisy', code: 'x', detail: '' }));
+  for (let done = 0; done < bounds.securityEventsPerSourceMaxCount + 1000; done += noise.length)
+    await store.db.insertInto('security_events').values(noise).execute();
+  await store.security.add({ at: NOW, source: 'dev-noisy', code: 'last', detail: '' });
+  const noisy = await store.security.list(bounds.securityEventsPerSourceMaxCount * 2, 'dev-noisy');
+  expect([noisy.length, noisy[0]?.code]).toEqual([bounds.securityEventsPerSourceMaxCount, 'last']);
+  expect((await store.security.list(10, 'dev-quiet')).length).toBe(1);
+});
+
+it('a_full_disk_in_the_middle_of_a_transaction_is_reported_as_such', async () => {
+  const pages = await sql<{ page_count: number }>`pragma page_count`.execute(store.db);
+  await sql.raw(`pragma max_page_count = ${(pages.rows[0]?.page_count ?? 0) + 2}`).execute(store.db);
+  // One row is one write: there SQLite takes the whole transaction back by itself, and a ROLLBACK after it is refused.
+  const large = { ...rollout('r1'), words: ['y'.repeat(50_000)] };
+  const fault = asFault(
+    await store.rollouts.insertRollout(large, []).then(
+      () => 'stored',
+      (error: unknown) => error,
+    ),
+  );
+  expect([fault.code, fault.entry.http]).toEqual(['disk_full', 507]);
+  await sql.raw('pragma max_page_count = 100000').execute(store.db);
+  await store.rollouts.insertRollout(large, []);
+  expect((await store.rollouts.list(10)).map((row) => row.id)).toEqual(['r1']);
+});
+
+it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async () => {
+  const count = bounds.pendingDevicesMaxCount;
+  const values = Array.from({ length: count }, (_, n) => ({
+    id: `dev-w${n}`,
+    name: `w${n}`,
+    hardware: 'sim',
+    components_json: '[]',
+    public_key: '',
+    status: 'pending' as const,
+    group_name: 'default',
+    labels_json: '{}',
+    first_seen_at: NOW + n,
+    enrolled_at: null,
+    last_seen_at: null,
+    assignment_generation: 0,
+  }));
+  for (let at = 0; at < count; at += 500)
+    await store.db
+      .insertInto('devices')
+      .values(values.slice(at, at + 500))
+      .execute();
+  const enrol = async (name: string, claim: string | null): Promise<string> => {
+    const { id, key } = newDevice(name);
+    const asked = { publicKey: key.publicKey, name, hardware: 'sim', components: ['digits'], proof: 'not checked here' };
+    return (await store.devices.enrol(id, asked, claim, NOW + count)).status;
+  };
+  const pending = async (): Promise<string[]> => {
+    const rows = await store.db
+      .selectFrom('devices')
+      .select('id')
+      .where('status', '=', 'pending')
+      .orderBy('first_seen_at')
+      .execute();
+    return rows.map((row) => row.id);
+  };
+  await store.devices.addClaim('hash', 'canary', 1, NOW * 2, 'me', NOW);
+  expect(await enrol('claims', 'hash')).toBe('enrolled');
+  expect([(await pending()).length, (await pending())[0]]).toEqual([count, 'dev-w0']);
+  expect(await enrol('knocks', null)).toBe('pending');
+  expect([(await pending()).length, (await pending())[0]]).toEqual([count, 'dev-w1']);
+});
+
+it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async () => {
+  const update = {
+    state: 'idle',
+    running: null,
+    previous: null,
+    wanted: null,
+    assignment: 0,
+    progress: null,
+    outcome: null,
+  } as const;
+  const records = ['digits', 'other', 'third'].map((component, n) => ({
+    seq: n + 1,
+    at: 1,
+    kind: 'update' as const,
+    body: { component, ...update },
+  }));
+  await store.telemetry.insertBatch(deviceAt(0), batchOf(records), NOW);
+  const known = (await store.telemetry.latest([deviceAt(0)])).get(deviceAt(0));
+  expect(known?.updates.map(({ component }) => component)).toEqual(['digits']);
+  expect(await store.telemetry.records(deviceAt(0), 10, null)).toHaveLength(3); // The raw records are kept as they came.
+});
+
+it('a_file_that_is_no_database_is_a_fault', async () => {
+  const { writeFile } = await import('node:fs/promises');
+  await writeFile(join(folder, 'junk.sqlite'), 'this is not a database, and long enough to be looked at'.repeat(40));
+  await expect(Store.open(join(folder, 'junk.sqlite'))).rejects.toSatisfy((error) => isFault(error, 'disk_failed'));
+});

@@ -1,0 +1,384 @@
+// The image repository and the release desk that publishes into it, on a real folder and over real HTTP: what is published,
+// what is refused and changes nothing, and what a crash leaves. The oracle is tuf-js, a client that nobody here wrote.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Updater } from 'tuf-js';
+import { readBundle } from '../../../firmware-tools/release/bundle/read.js';
+import { ImageRepository } from '../../../server/tuf/image-repository.js';
+import { fastSigningKey } from '../../../server/tuf/online-keys.js';
+import { silentLog } from '../../../shared/base/interfaces.js';
+import { realRandom } from '../../../shared/platform/clock.js';
+import { sha256, type SigningKey } from '../../../shared/trust/signer.js';
+import { decodeDocument, signDocument, type Targets } from '../../../shared/trust/documents.js';
+import { refused, tempFolder } from '../../support/metadata-device.js';
+import { PublishingWorld } from '../../support/published-repository.js';
+import { otherKey, smallModel } from '../../support/release-builder.js';
+
+const HOUR_MS = 3600_000;
+const DAY_MS = 24 * HOUR_MS;
+let world: PublishingWorld;
+beforeEach(async () => {
+  world = await PublishingWorld.begin();
+  return () => world.end();
+});
+
+const versions = async (): Promise<{ targets: number; snapshot: number; timestamp: number }> => {
+  const timestamp = decodeDocument('timestamp', (await world.images.metadata('timestamp.json')) ?? new Uint8Array());
+  return {
+    targets: world.images.targets().version,
+    snapshot: timestamp.signed.meta['snapshot.json'].version,
+    timestamp: timestamp.signed.version,
+  };
+};
+
+/** Publishes by hand: an envelope and any targets document, past the release desk's own checks. */
+async function post(
+  bundle: string,
+  change: (targets: Targets) => void,
+  signers: readonly SigningKey[] = [world.targetsKey],
+): Promise<unknown> {
+  const { envelope, release, files } = await readBundle(bundle, null);
+  const whole = readFileSync(bundle);
+  for (const { entry, offset } of files)
+    await world.images.putFile(entry.sha256, chunks(whole.subarray(offset, offset + entry.length)));
+  const current = structuredClone(world.images.targets());
+  const targets: Targets = { ...current, version: current.version + 1 };
+  targets.targets[`small/${release.version}/release.dsse.json`] = {
+    length: envelope.length,
+    hashes: { sha256: release.digest },
+    custom: { component: 'small', version: release.version, hardware: release.manifest.hardware },
+  };
+  change(targets);
+  return world.images.publish(envelope, signDocument(targets, signers));
+}
+
+async function* chunks(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 1000) yield await Promise.resolve(bytes.subarray(at, at + 1000));
+}
+
+describe('publishing', () => {
+  test('a release is there, with its files, and the next one follows', async () => {
+    const first = await world.publish(await world.bundle('1.0.0'));
+    expect(first).toMatchObject({ targetsVersion: 2, already: false, uploaded: ['probes.json', 'small.onnx'] });
+    const second = await world.publish(await world.bundle('1.1.0'));
+    expect(second).toMatchObject({ targetsVersion: 3, already: false, uploaded: [] });
+    expect(Object.keys(world.images.targets().targets)).toEqual([
+      'small/1.0.0/release.dsse.json',
+      'small/1.1.0/release.dsse.json',
+    ]);
+    for (const file of second.release.manifest.files) {
+      const found = await world.images.filePath(file.sha256);
+      expect(sha256(readFileSync(found?.path ?? ''))).toBe(file.sha256);
+    }
+    expect(await versions()).toEqual({ targets: 3, snapshot: 3, timestamp: 3 });
+    await world.reopen();
+    expect(await versions()).toEqual({ targets: 3, snapshot: 3, timestamp: 3 });
+  });
+
+  test('the same release twice does nothing', async () => {
+    const bundle = await world.bundle('1.0.0');
+    await world.publish(bundle);
+    const before = await versions();
+    world.requests.length = 0;
+    expect(await world.publish(bundle)).toMatchObject({ already: true, uploaded: [], targetsVersion: 2 });
+    expect(await versions()).toEqual(before);
+    expect(world.requests.filter((line) => line.startsWith('PUT'))).toEqual([]);
+  });
+
+  test('publishing again brings back an envelope that the disk lost', async () => {
+    const bundle = await world.bundle('1.0.0');
+    const { release } = await world.publish(bundle);
+    const path = join(world.metadataPath(''), '..', '..', 'targets', 'small', '1.0.0', `${release.digest}.release.dsse.json`);
+    rmSync(path);
+    expect(await world.publish(bundle)).toMatchObject({ already: true });
+    expect(sha256(readFileSync(path))).toBe(release.digest);
+  });
+
+  test('many at once leave one consistent repository', async () => {
+    const bundles = await Promise.all(['1.0.0', '1.0.1', '1.0.2'].map((version) => world.bundle(version)));
+    const outcomes = await Promise.allSettled(bundles.map((bundle) => world.publish(bundle, { memory: null })));
+    const won = outcomes.filter((outcome) => outcome.status === 'fulfilled').length;
+    expect(won).toBeGreaterThan(0);
+    expect(world.images.targets().version).toBe(1 + won);
+    expect(Object.keys(world.images.targets().targets).length).toBe(won);
+  });
+});
+
+describe('refused, with nothing changed', () => {
+  const unchanged = async (attempt: () => Promise<unknown>, code: Parameters<typeof refused>[1]): Promise<void> => {
+    const before = { now: await versions(), names: readdirSync(world.metadataPath('')).sort() };
+    await refused(attempt(), code);
+    expect({ now: await versions(), names: readdirSync(world.metadataPath('')).sort() }).toEqual(before);
+  };
+
+  test('changed_release: the same version with other content', async () => {
+    await world.publish(await world.bundle('1.0.0'));
+    const other = await world.bundle('1.0.0', smallModel([7, 7]));
+    await unchanged(() => world.publish(other), 'conflict');
+    await unchanged(() => post(other, () => {}), 'conflict');
+  });
+
+  test('wrong_release_key', async () => {
+    const bundle = await world.bundle('1.0.0', undefined, otherKey);
+    await unchanged(() => world.publish(bundle), 'signature_invalid');
+    await unchanged(() => post(bundle, () => {}), 'signature_invalid');
+  });
+
+  test('wrong_targets_key', async () => {
+    const bundle = await world.bundle('1.0.0');
+    await unchanged(() => world.publish(bundle, { targetsKeys: [otherKey] }), 'key_invalid');
+    await unchanged(() => post(bundle, () => {}, [otherKey]), 'metadata_signature');
+    await unchanged(() => post(bundle, () => {}, [world.keys.image.snapshot]), 'metadata_signature');
+  });
+
+  test('lower_version, skipped_version, same_version_other_content', async () => {
+    await world.publish(await world.bundle('1.0.0'));
+    const bundle = await world.bundle('1.1.0');
+    await unchanged(
+      () =>
+        post(bundle, (targets) => {
+          targets.version = 1;
+        }),
+      'metadata_rollback',
+    );
+    await unchanged(
+      () =>
+        post(bundle, (targets) => {
+          targets.version = 2;
+        }),
+      'metadata_rollback',
+    );
+    await unchanged(
+      () =>
+        post(bundle, (targets) => {
+          targets.version = 4;
+        }),
+      'conflict',
+    );
+  });
+
+  test('changed_old_target and dropped_old_target', async () => {
+    await world.publish(await world.bundle('1.0.0'));
+    const bundle = await world.bundle('1.1.0');
+    await unchanged(
+      () =>
+        post(bundle, (targets) => {
+          const old = targets.targets['small/1.0.0/release.dsse.json'];
+          if (old !== undefined) old.hashes = { sha256: sha256('other') };
+        }),
+      'conflict',
+    );
+    await unchanged(
+      () =>
+        post(bundle, (targets) => {
+          delete targets.targets['small/1.0.0/release.dsse.json'];
+        }),
+      'conflict',
+    );
+  });
+
+  test('a target that does not describe its release', async () => {
+    const bundle = await world.bundle('1.0.0');
+    const target = (targets: Targets) => targets.targets['small/1.0.0/release.dsse.json'] ?? expect.fail('a target');
+    await unchanged(
+      () =>
+        post(bundle, (targets) => {
+          target(targets).length += 1;
+        }),
+      'target_mismatch',
+    );
+    await unchanged(
+      () =>
+        post(bundle, (targets) => {
+          target(targets).custom = { component: 'small', version: '1.0.0', hardware: ['anything'] };
+        }),
+      'target_mismatch',
+    );
+    await unchanged(
+      () =>
+        post(bundle, (targets) => {
+          target(targets).hashes = { sha256: sha256('x') };
+        }),
+      'target_mismatch',
+    );
+  });
+
+  test('a stowaway: one more target than the release', async () => {
+    const bundle = await world.bundle('1.0.0');
+    await unchanged(
+      () =>
+        post(bundle, (targets) => {
+          targets.targets['small/9.9.9/release.dsse.json'] = { length: 1, hashes: { sha256: sha256('x') } };
+        }),
+      'conflict',
+    );
+  });
+
+  test('missing_file and damaged_file', async () => {
+    const bundle = await world.bundle('1.0.0');
+    const { envelope, release } = await readBundle(bundle, null);
+    const targets = { ...world.images.targets(), version: 2 };
+    const signed = (): Uint8Array =>
+      signDocument(
+        {
+          ...targets,
+          targets: {
+            'small/1.0.0/release.dsse.json': {
+              length: envelope.length,
+              hashes: { sha256: release.digest },
+              custom: { component: 'small', version: '1.0.0', hardware: release.manifest.hardware },
+            },
+          },
+        },
+        [world.targetsKey],
+      );
+    await unchanged(() => world.images.publish(envelope, signed()), 'conflict');
+    const whole = readFileSync(bundle);
+    for (const { entry, offset } of (await readBundle(bundle, null)).files)
+      await world.images.putFile(entry.sha256, chunks(whole.subarray(offset, offset + entry.length)));
+    const model = release.manifest.files.find((file) => file.role === 'model') ?? expect.fail('a model');
+    const { path } = (await world.images.filePath(model.sha256)) ?? expect.fail('a file');
+    const bytes = readFileSync(path);
+    writeFileSync(path, Buffer.from(bytes).fill(0, 0, 1));
+    await unchanged(() => world.images.publish(envelope, signed()), 'file_digest');
+    truncateSync(path, 5);
+    await unchanged(() => world.images.publish(envelope, signed()), 'file_length');
+  });
+
+  test('an upload under a false digest, or longer than allowed, leaves nothing', async () => {
+    const files = join(world.made.server, 'files');
+    await refused(world.images.putFile(sha256('a'), chunks(Buffer.from('b'))), 'file_digest');
+    await refused(world.images.putFile(sha256('abc'), chunks(Buffer.from('abc')), 2), 'file_length');
+    await refused(world.images.putFile('../../etc/passwd', chunks(Buffer.from('abc'))), 'message_undecodable');
+    expect(readdirSync(files)).toEqual([]);
+    expect(await world.images.putFile(sha256('abc'), chunks(Buffer.from('abc')))).toEqual({ stored: true });
+    expect(await world.images.putFile(sha256('abc'), chunks(Buffer.from('zzz')))).toEqual({ stored: false });
+  });
+
+  test('a server that shows the desk forged or older targets is not believed', async () => {
+    const bundle = await world.bundle('1.0.0');
+    const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+    world.view = (honest) => ({
+      ...honest,
+      targets: base64(signDocument({ ...world.images.targets(), version: 9 }, [otherKey])),
+    });
+    await unchanged(() => world.publish(bundle), 'metadata_signature');
+    const root = decodeDocument('root', world.root).signed;
+    world.view = (honest) => ({ ...honest, root: base64(signDocument({ ...root, version: 2 }, [otherKey])) });
+    await unchanged(() => world.publish(bundle), 'metadata_signature');
+    world.view = null;
+    await world.publish(bundle);
+    world.view = (honest) => ({ ...honest, targets: base64(readFileSync(world.metadataPath('1.targets.json'))) });
+    const next = await world.bundle('1.1.0');
+    await unchanged(() => world.publish(next), 'metadata_rollback');
+  });
+
+  test('online keys that the root does not name', async () => {
+    const foreign = { ...world.keys.image, timestamp: fastSigningKey(Buffer.alloc(32, 7)) };
+    await refused(
+      ImageRepository.open({ folder: world.made.server, keys: foreign, clock: world.clock, log: silentLog, random: realRandom }),
+      'key_invalid',
+    );
+  });
+
+  test('names that are no metadata, targets or files', async () => {
+    for (const name of ['../1.root.json', '0.root.json', 'root.json', '1.root.json/..', '2.targets.json', 'online', ''])
+      expect(await world.images.metadata(name)).toBeNull();
+    expect(await world.images.targetFile('..', '1.0.0', `${'a'.repeat(64)}.release.dsse.json`)).toBeNull();
+    expect(await world.images.targetFile('small', '1.0.0', '../../x')).toBeNull();
+    expect(await world.images.filePath('../online/timestamp.key.json')).toBeNull();
+  });
+});
+
+describe('a crash', () => {
+  test('between targets, snapshot and timestamp leaves the old release list valid; publishing again completes it', async () => {
+    const bundle = await world.bundle('1.0.0');
+    const stamp = readFileSync(world.metadataPath('timestamp.json'));
+    const snapshot = readFileSync(world.metadataPath('1.snapshot.json'));
+    await world.publish(bundle);
+    const after = ['timestamp', 'snapshot', 'targets'] as const;
+    for (let lost = 1; lost <= after.length; lost++) {
+      // The disk as it was before the last `lost` renames.
+      writeFileSync(world.metadataPath('timestamp.json'), stamp);
+      if (lost >= 2) rmSync(world.metadataPath('2.snapshot.json'));
+      if (lost >= 3) rmSync(world.metadataPath('2.targets.json'));
+      writeFileSync(world.metadataPath('.tmp-0123-timestamp.json'), 'half');
+      await world.reopen();
+      expect(await versions()).toEqual({ targets: 1, snapshot: 1, timestamp: 1 });
+      expect(await world.images.metadata('2.targets.json')).toBeNull();
+      expect(await world.images.metadata('2.snapshot.json')).toBeNull();
+      expect(readFileSync(world.metadataPath('1.snapshot.json')).equals(snapshot)).toBe(true);
+      expect(await world.publish(bundle, { memory: null })).toMatchObject({ targetsVersion: 2, already: false });
+      expect(await versions()).toEqual({ targets: 2, snapshot: 2, timestamp: 2 });
+      expect(readdirSync(world.metadataPath('')).filter((name) => name.startsWith('.tmp'))).toEqual([]);
+    }
+  });
+
+  test('after the server took it, before the desk heard: publishing again finds it done', async () => {
+    const bundle = await world.bundle('1.0.0');
+    await post(bundle, () => {});
+    expect(await world.publish(bundle)).toMatchObject({ already: true, targetsVersion: 2 });
+  });
+});
+
+describe('renewal', () => {
+  test('the timestamp from half a day on, the snapshot from half a week on, and nothing before', async () => {
+    await world.publish(await world.bundle('1.0.0'));
+    const begin = await versions();
+    world.clock.pass(11 * HOUR_MS);
+    await world.images.renew();
+    expect(await versions()).toEqual(begin);
+    world.clock.pass(2 * HOUR_MS);
+    await world.images.renew();
+    expect(await versions()).toEqual({ ...begin, timestamp: begin.timestamp + 1 });
+    world.clock.pass(4 * DAY_MS);
+    await world.reopen();
+    expect(await versions()).toEqual({ targets: 2, snapshot: begin.snapshot + 1, timestamp: begin.timestamp + 2 });
+  });
+});
+
+describe('oracle: tuf-js', () => {
+  let dir: string;
+  beforeAll(() => {
+    dir = tempFolder();
+  });
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+  test('accepts the repository at each publication and downloads the envelope', async () => {
+    // tuf-js takes its time from the machine, so this world lives in the present.
+    world.clock.ms = Date.now();
+    await world.images.renew();
+    writeFileSync(join(dir, 'root.json'), world.root);
+    mkdirSync(join(dir, 'targets'));
+    for (const version of ['1.0.0', '1.1.0']) {
+      const { release } = await world.publish(await world.bundle(version));
+      const updater = new Updater({
+        metadataDir: dir,
+        metadataBaseUrl: `${world.url}/repo/image/metadata`,
+        targetDir: join(dir, 'targets'),
+        targetBaseUrl: `${world.url}/repo/image/targets`,
+      });
+      await updater.refresh();
+      const target = await updater.getTargetInfo(`small/${version}/release.dsse.json`);
+      if (target === undefined) expect.fail('tuf-js does not find the release');
+      expect(target.custom).toEqual({ component: 'small', version, hardware: ['arm64', 'sim-x86'] });
+      const file = await updater.downloadTarget(target, join(dir, 'targets', version));
+      expect(createHash('sha256').update(readFileSync(file)).digest('hex')).toBe(release.digest);
+      expect(await updater.getTargetInfo('small/9.9.9/release.dsse.json')).toBeUndefined();
+    }
+    const stored = decodeDocument('targets', readFileSync(join(dir, 'targets.json')));
+    expect(stored.signed.version).toBe(3);
+  });
+
+  test('refuses what our own client refuses: a next root that the present keys did not sign', async () => {
+    world.clock.ms = Date.now();
+    await world.images.renew();
+    writeFileSync(world.metadataPath('2.root.json'), Buffer.from(world.root).toString().replace('"version":1', '"version":2'));
+    const fresh = tempFolder();
+    writeFileSync(join(fresh, 'root.json'), world.root);
+    const updater = new Updater({ metadataDir: fresh, metadataBaseUrl: `${world.url}/repo/image/metadata` });
+    await expect(updater.refresh()).rejects.toThrow();
+  });
+});

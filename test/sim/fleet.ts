@@ -1,0 +1,397 @@
+// A fleet in memory for the rollout room: a store that keeps its promises (generations, one active rollout a component,
+// one transaction a commit) and can be told to break down, and devices that obey orders the way the agent does, some of
+// them badly. Time is virtual: one step of the world is one second.
+import assert from 'node:assert/strict';
+import { silentLog, type Clock, type Random } from '../../shared/base/interfaces.js';
+import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
+import type { Outcome, ReleaseRef, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
+import { defaultTrialPolicy, judgeTrial, type TrialEvidence } from '../../shared/statistics/trial-verdict.js';
+import { Conductor } from '../../server/rollout/conductor.js';
+import { plan } from '../../server/rollout/plan.js';
+import type { EligibleDevice, HistoryRow, PublishedRelease, RolloutDesk } from '../../server/rollout/rollout-store.js';
+import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
+import type { Assignment, DeviceFacts, MemberRow, RolloutChange, RolloutRow } from '../../server/interfaces.js';
+
+export const COMPONENT = 'digits';
+export const releaseOf = (version: string): ReleaseRef => ({
+  component: COMPONENT,
+  version,
+  digest: Buffer.from(version.padEnd(32)).toString('hex'),
+});
+export const deviceId = (n: number): string => `dev-${n.toString(16).padStart(20, '0')}`;
+
+/** mulberry32. */
+export function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+export class VirtualClock implements Clock {
+  ms = Date.UTC(2026, 0, 1);
+  #timers: { at: number; fn: () => void }[] = [];
+  now = (): number => this.ms;
+  monotonic = (): number => this.ms;
+  after(ms: number, fn: () => void): () => void {
+    const timer = { at: this.ms + ms, fn };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  }
+  get timers(): number {
+    return this.#timers.length;
+  }
+  advance(ms: number): void {
+    this.ms += ms;
+    const due = this.#timers.filter((timer) => timer.at <= this.ms);
+    this.#timers = this.#timers.filter((timer) => timer.at > this.ms);
+    for (const timer of due) timer.fn();
+  }
+}
+
+export class MemoryDesk implements RolloutDesk {
+  rows = new Map<string, RolloutRow>();
+  memberRows = new Map<string, Map<string, MemberRow>>();
+  histories = new Map<string, HistoryRow[]>();
+  orders = new Map<string, Assignment>();
+  devices = new Map<string, EligibleDevice>();
+  reports = new Map<string, DeviceFacts>();
+  revoked = new Set<string>();
+  releases = new Map<string, PublishedRelease>();
+  commits = 0;
+  /** Called before (`wrote` false) and after each commit; may throw: a store that broke down, its answer lost or not. */
+  trouble: (wrote: boolean) => void = () => {};
+
+  async active(): Promise<RolloutRow[]> {
+    return [...this.rows.values()].filter((row) => ACTIVE_STATES.includes(row.state));
+  }
+  async rollout(id: string): Promise<RolloutRow | null> {
+    return this.rows.get(id) ?? null;
+  }
+  async members(id: string): Promise<MemberRow[]> {
+    return [...(this.memberRows.get(id)?.values() ?? [])];
+  }
+  async facts(_component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>> {
+    return new Map(
+      devices.flatMap((device) => {
+        const facts = this.reports.get(device);
+        const order = this.orders.get(device);
+        const standing = order === undefined ? null : { release: order.release, rollback: order.rollback };
+        return facts === undefined
+          ? []
+          : [[device, { ...facts, standing, status: this.revoked.has(device) ? 'revoked' : 'enrolled' }] as const];
+      }),
+    );
+  }
+  async commit(change: RolloutChange, now: number): Promise<boolean> {
+    this.trouble(false);
+    const wrote = this.#write(change, now);
+    this.trouble(true);
+    return wrote;
+  }
+  #write({ rollout, members, assignments }: RolloutChange, now: number): boolean {
+    const before = this.rows.get(rollout.id);
+    assert(before !== undefined);
+    if (before.generation !== rollout.generation) return false;
+    const rival = [...this.rows.values()].some(
+      (row) => row.id !== rollout.id && ACTIVE_STATES.includes(row.state) && row.release.component === rollout.release.component,
+    );
+    if (rival && ACTIVE_STATES.includes(rollout.state)) return false;
+    const rows = this.memberRows.get(rollout.id);
+    for (const member of members) {
+      const assignment = assignments.find((other) => other.device === member.device);
+      if (assignment === undefined) {
+        rows?.set(member.device, member);
+        continue;
+      }
+      const order = (this.orders.get(member.device)?.order ?? 0) + 1;
+      this.orders.set(member.device, { ...assignment, order });
+      rows?.set(member.device, { ...member, order, assignedAt: now });
+    }
+    const owned = new Set(members.map((member) => member.device));
+    assert(
+      assignments.every((assignment) => owned.has(assignment.device)),
+      'an order has its member',
+    );
+    const { state, wave, words } = rollout;
+    const changed = before.state !== state || before.wave !== wave || before.words.join() !== words.join();
+    if (changed) this.histories.get(rollout.id)?.push({ at: now, state, wave, words });
+    this.rows.set(rollout.id, { ...rollout, generation: rollout.generation + 1 });
+    this.commits++;
+    return true;
+  }
+  async insertRollout(row: RolloutRow, members: readonly MemberRow[]): Promise<void> {
+    this.rows.set(row.id, row);
+    this.memberRows.set(row.id, new Map(members.map((member) => [member.device, member])));
+    this.histories.set(row.id, [{ at: row.createdAt, state: row.state, wave: row.wave, words: row.words }]);
+  }
+  async list(limit: number): Promise<RolloutRow[]> {
+    return [...this.rows.values()].sort((a, b) => b.createdAt - a.createdAt).slice(0, limit);
+  }
+  async history(id: string): Promise<HistoryRow[]> {
+    return this.histories.get(id) ?? [];
+  }
+  async eligible(_component: string, hardware: readonly string[], groups: readonly string[] | null): Promise<EligibleDevice[]> {
+    const wanted = ({ hardware: kind, group }: EligibleDevice) => hardware.includes(kind) && (groups?.includes(group) ?? true);
+    return [...this.devices.values()].filter(wanted);
+  }
+  async release(_component: string, version: string): Promise<PublishedRelease | null> {
+    return this.releases.get(version) ?? null;
+  }
+}
+
+/** What a device makes of a release: `liar` confirms whatever it measured; `dead` never speaks again once it has the order. */
+export type Nature = 'good' | 'bad' | 'crashing' | 'liar' | 'dead';
+
+export class SimDevice {
+  #seconds = 0;
+  #orderSeen = 0;
+  running: ReleaseRef | null;
+  previous: ReleaseRef | null = null;
+  wanted: ReleaseRef | null = null;
+  state: UpdateBody['state'] = 'idle';
+  outcome: Outcome | null = null;
+  trial: TrialBody | null = null;
+  silent = false;
+
+  constructor(
+    readonly id: string,
+    readonly spot: EligibleDevice,
+    running: ReleaseRef | null,
+    private readonly desk: MemoryDesk,
+    private readonly nature: (release: ReleaseRef) => Nature,
+  ) {
+    this.running = running;
+  }
+
+  /** One second: look at the order, take one step, report. */
+  tick(now: number): void {
+    if (this.silent) return;
+    const order = this.desk.orders.get(this.id);
+    if (order !== undefined && order.order !== this.#orderSeen) this.#take(order);
+    else if (this.state === 'assigned') this.#swap();
+    else if (this.state === 'swapped' && order !== undefined) this.#measure(order);
+    if (!this.silent) this.report(now);
+  }
+
+  report(now: number): void {
+    const update: UpdateBody = {
+      component: COMPONENT,
+      state: this.state,
+      running: this.running,
+      previous: this.previous,
+      wanted: this.state === 'idle' ? null : this.wanted,
+      assignment: this.#orderSeen,
+      progress: null,
+      outcome: this.outcome,
+    };
+    this.desk.reports.set(this.id, {
+      ...this.spot,
+      status: 'enrolled',
+      lastSeenAt: now,
+      update,
+      trial: this.trial,
+      standing: null,
+    });
+  }
+
+  #take(order: Assignment): void {
+    // A withdrawn order is not in the director's documents: its number is never seen.
+    if (order.release !== null) this.#orderSeen = order.order;
+    this.wanted = order.release; // What is under way: nothing, once it rests.
+    if (this.state === 'swapped') [this.running, this.previous] = [this.previous, null];
+    this.state = 'idle';
+    this.outcome = null;
+    if (order.release === null) [this.running, this.previous] = [null, null]; // Withdrawn: serving stops.
+    if (order.release === null || order.release.digest === this.running?.digest) return;
+    if (order.rollback) {
+      this.running = order.release;
+      return;
+    }
+    this.state = 'assigned';
+    this.silent = this.nature(order.release) === 'dead';
+  }
+
+  #swap(): void {
+    [this.previous, this.running, this.state, this.#seconds] = [this.running, this.wanted, 'swapped', 0];
+  }
+
+  #measure(order: Assignment): void {
+    const release = order.release;
+    assert(release !== null);
+    this.#seconds++;
+    const nature = this.nature(release);
+    const pairs = this.#seconds * 20;
+    const wrong = nature === 'bad' || nature === 'liar';
+    const evidence: TrialEvidence = {
+      seconds: this.#seconds,
+      served: pairs,
+      failed: 0,
+      modelFaults: nature === 'crashing' ? this.#seconds : 0,
+      pairs: this.previous === null ? 0 : pairs,
+      disagreed: this.previous === null ? 0 : Math.round(pairs * (wrong ? 0.4 : 0.02)),
+      new: null,
+      old: null,
+      replaces: this.previous !== null,
+      comparable: this.previous !== null,
+    };
+    this.trial = { release, previous: this.previous, assignment: order.order, evidence };
+    const verdict = judgeTrial(evidence, order.trial);
+    const done = (result: Outcome['result'], code: string | null): void => {
+      this.state = 'idle';
+      this.outcome = { result, code, detail: verdict.words.join('; '), release, assignment: order.order };
+    };
+    if (nature === 'liar' ? this.#seconds > 2 : verdict.verdict === 'pass') done('confirmed', null);
+    else if (nature !== 'liar' && verdict.verdict === 'fail') {
+      [this.running, this.previous] = [this.previous, null];
+      done('rolled_back', verdict.code);
+    }
+  }
+}
+
+export const policyOf = (change: Partial<RolloutPolicy> = {}): RolloutPolicy => ({
+  waves: [
+    { name: 'canary', group: 'canary', soakSeconds: 0, approval: false },
+    { name: 'half', percent: 50, soakSeconds: 0, approval: false },
+    { name: 'all', percent: 100, soakSeconds: 0, approval: false },
+  ],
+  trial: { ...defaultTrialPolicy, minSeconds: 3, maxSeconds: 60 },
+  acceptableFailurePermille: 20,
+  alarmingFailurePermille: 100,
+  falseAlarmPermille: 50,
+  silentAfterSeconds: 30,
+  deviceDeadlineSeconds: 120,
+  autoRevert: true,
+  ...change,
+});
+
+export interface WorldOptions {
+  readonly canaries?: number;
+  readonly fleet?: number;
+  readonly running?: string | null;
+  readonly nature?: (device: number, release: ReleaseRef) => Nature;
+  readonly hardware?: (device: number) => string;
+}
+
+/** Devices 0 .. canaries-1 are the group `canary`, the rest `fleet`; releases 1.0.0, 1.1.0 and 1.2.0 are published. */
+export class World {
+  readonly clock = new VirtualClock();
+  readonly desk = new MemoryDesk();
+  readonly devices: SimDevice[];
+  readonly hints: string[] = [];
+  readonly conductor: Conductor;
+  /** Every plan is made twice and every commit tried twice, unless a test brings its own trouble. */
+  constructor(options: WorldOptions = {}) {
+    const { canaries = 2, fleet = 4, running = '1.0.0', nature = () => 'good', hardware = () => 'pi4' } = options;
+    for (const version of ['1.0.0', '1.1.0', '1.2.0']) {
+      this.desk.releases.set(version, { ref: releaseOf(version), hardware: ['pi4', 'jetson'] });
+    }
+    this.devices = Array.from({ length: canaries + fleet }, (_, n) => {
+      const spot = { id: deviceId(n), name: `d${n}`, group: n < canaries ? 'canary' : 'fleet', hardware: hardware(n) };
+      this.desk.devices.set(spot.id, spot);
+      const before = running === null ? null : releaseOf(running);
+      const device = new SimDevice(spot.id, spot, before, this.desk, (release) => nature(n, release));
+      device.report(this.clock.now());
+      return device;
+    });
+    this.conductor = this.newConductor();
+  }
+
+  newConductor(store: RolloutDesk = new TwiceDesk(this.desk, () => this.conductor)): Conductor {
+    let count = 0;
+    const random: Random = { bytes: (length) => new Uint8Array(length).fill(++count), fraction: () => 0.5 };
+    return new Conductor({ store, clock: this.clock, random, log: silentLog, hint: (device) => this.hints.push(device) });
+  }
+
+  async begin(version: string, policy = policyOf()): Promise<string> {
+    const { id } = await this.conductor.create({ component: COMPONENT, version, policy }, 'ann');
+    await this.conductor.command(id, 'start', 'ann');
+    return id;
+  }
+
+  /** Steps of one second until `fact`, or a failure after `seconds`. */
+  async until(fact: () => boolean, conductors: readonly Conductor[] = [this.conductor], seconds = 1000): Promise<void> {
+    for (let second = 0; second < seconds; second++) {
+      for (const conductor of conductors) await conductor.pass();
+      if (fact()) return;
+      this.clock.advance(1000);
+      for (const device of this.devices) device.tick(this.clock.now());
+    }
+    const rows = [...this.desk.rows.values()].map((row) => [row.state, row.wave, row.words]);
+    assert.fail(`it did not come true in ${seconds} s: ${JSON.stringify(rows)}`);
+  }
+
+  async seconds(count: number): Promise<void> {
+    let left = count;
+    await this.until(() => left-- <= 0);
+  }
+
+  row(id: string): RolloutRow {
+    const row = this.desk.rows.get(id);
+    assert(row !== undefined);
+    return row;
+  }
+
+  member(id: string, n: number): MemberRow {
+    const member = this.desk.memberRows.get(id)?.get(deviceId(n));
+    assert(member !== undefined);
+    return member;
+  }
+
+  /** The operator cuts the device off: it neither hears nor is heard again. */
+  revoke(n: number): void {
+    this.desk.revoked.add(deviceId(n));
+    this.devices[n]!.silent = true;
+  }
+
+  states(id: string): string {
+    return this.devices.map((_, n) => this.member(id, n).state).join(' ');
+  }
+
+  versions(): string {
+    return this.devices.map((device) => device.running?.version ?? '-').join(' ');
+  }
+}
+
+/** The same store, but every step runs twice: planned again it is the same plan, committed again it is refused. */
+class TwiceDesk implements RolloutDesk {
+  constructor(
+    private readonly desk: MemoryDesk,
+    private readonly conductor: () => Conductor,
+  ) {}
+  active = () => this.desk.active();
+  rollout = (id: string) => this.desk.rollout(id);
+  members = (id: string) => this.desk.members(id);
+  facts = (component: string, devices: readonly string[]) => this.desk.facts(component, devices);
+  insertRollout = (row: RolloutRow, members: readonly MemberRow[]) => this.desk.insertRollout(row, members);
+  list = (limit: number) => this.desk.list(limit);
+  history = (id: string) => this.desk.history(id);
+  eligible: RolloutDesk['eligible'] = (component, hardware, groups) => this.desk.eligible(component, hardware, groups);
+  release = (component: string, version: string) => this.desk.release(component, version);
+
+  async commit(change: RolloutChange, now: number): Promise<boolean> {
+    const { rollout } = change;
+    const row = this.desk.rows.get(rollout.id);
+    const members = await this.members(rollout.id);
+    const facts = await this.facts(
+      rollout.release.component,
+      members.map((member) => member.device),
+    );
+    const published = new Set([...this.desk.releases.values()].map((release) => release.ref.digest));
+    // A conductor's step (not an operator's command) planned again from the same facts is the same step.
+    if (row !== undefined && row.generation === rollout.generation) {
+      const again = plan({ rollout: row, members, facts, published, hearingSince: this.conductor().hearing.since(), now });
+      if (change.members.length > 0) assert.deepEqual(change, again);
+    }
+    const first = await this.desk.commit(change, now);
+    const frozen = JSON.stringify([...this.desk.orders]);
+    assert.equal(await this.desk.commit(change, now), false, 'a step committed twice is committed once');
+    assert.equal(JSON.stringify([...this.desk.orders]), frozen);
+    return first;
+  }
+}

@@ -1,0 +1,219 @@
+// A real fleet server for tests: its own folder, a repository made by `linnet repo init`'s own code, real SQLite, a real
+// broker and HTTP on free ports. `store` is a second connection to the same database, to see what is really on disk.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connectAsync, type MqttClient } from 'mqtt';
+import { FleetClient } from '../../firmware-tools/fleet/fleet-client.js';
+import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
+import { initRepository } from '../../firmware-tools/release/repository.js';
+import { serverSettings, type ServerSettings } from '../../server/config.js';
+import { initServer, startServer, type RunningServer } from '../../server/main.js';
+import { Store } from '../../server/store/store.js';
+import { manifestBytes, RELEASE_PAYLOAD_TYPE, targetPath } from '../../shared/release/manifest.js';
+import { silentLog } from '../../shared/base/interfaces.js';
+import { DEVICE_SCHEME, EnrolAnswer, enrolMessage } from '../../shared/protocol/device-api.js';
+import { Claim, NewToken, ReleaseView, RepositoryView, type Role } from '../../shared/protocol/operator-api.js';
+import { topics, type TelemetryAck, type TelemetryBatch, type TelemetryRecord } from '../../shared/protocol/telemetry.js';
+import { realClock, realRandom } from '../../shared/platform/clock.js';
+import {
+  deviceIdOf,
+  hex,
+  makeDeviceToken,
+  sha256,
+  signEnvelope,
+  signingKey,
+  utf8,
+  type SigningKey,
+} from '../../shared/trust/signer.js';
+import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
+import { simRelease, type SimRelease } from '../sim/release.js';
+
+export interface TestFleet {
+  readonly folder: string;
+  readonly settings: ServerSettings;
+  readonly server: RunningServer;
+  readonly adminToken: string;
+  readonly admin: FleetClient;
+  readonly store: Store;
+  /** Stops the server and starts it again on the same data. */
+  restart(): Promise<TestFleet>;
+  close(): Promise<void>;
+}
+
+export async function startFleet(extra = ''): Promise<TestFleet> {
+  const folder = await mkdtemp(join(tmpdir(), 'linnet-server-'));
+  await initRepository({ out: join(folder, 'repo'), passphrase: null, clock: realClock, random: realRandom });
+  const settings = serverSettings(
+    `data_dir = "${folder}/data"\nrepository = "${folder}/repo/server"\n${extra}\n[http]\nport = 0\n[mqtt]\nport = 0\n`,
+    {},
+  );
+  return openFleet(folder, settings, await initServer(settings));
+}
+
+async function openFleet(folder: string, settings: ServerSettings, adminToken: string): Promise<TestFleet> {
+  const server = await startServer(settings, { log: silentLog });
+  const store = await Store.open(join(folder, 'data', 'fleet.sqlite'));
+  const stop = async (): Promise<void> => {
+    await store.close();
+    await server.close();
+  };
+  return {
+    folder,
+    settings,
+    server,
+    adminToken,
+    store,
+    admin: new FleetClient({ server: server.address, token: adminToken }),
+    restart: async () => {
+      await stop();
+      return openFleet(folder, settings, adminToken);
+    },
+    close: async () => {
+      await stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export async function clientAs(fleet: TestFleet, role: Role): Promise<FleetClient> {
+  const { token } = await fleet.admin.request('POST', '/tokens', NewToken, { name: `a-${role}`, role });
+  return new FleetClient({ server: fleet.server.address, token });
+}
+
+export interface TestDevice {
+  readonly id: string;
+  readonly name: string;
+  readonly key: SigningKey;
+  token(): string;
+}
+
+let seeds = 0;
+export function newDevice(name: string): TestDevice {
+  seeds += 1;
+  const key = signingKey(new Uint8Array(32).fill(3).map((byte, index) => (index === 0 ? seeds : byte)));
+  const id = deviceIdOf(key.publicKey);
+  return { id, name, key, token: () => makeDeviceToken(id, key, Date.now(), realRandom.bytes(32)) };
+}
+
+export async function post(
+  fleet: TestFleet,
+  path: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; body: Record<string, unknown> }> {
+  const response = await fetch(`${fleet.server.address}${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  });
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+}
+
+export function enrolBody(
+  device: TestDevice,
+  options: { claim?: string; hardware?: string; signer?: SigningKey } = {},
+): Record<string, unknown> {
+  const asked = {
+    publicKey: device.key.publicKey,
+    name: device.name,
+    hardware: options.hardware ?? 'sim',
+    components: ['digits'],
+    ...(options.claim === undefined ? {} : { claim: options.claim }),
+  };
+  return { ...asked, proof: hex((options.signer ?? device.key).sign(enrolMessage(asked))) };
+}
+
+export async function makeClaim(fleet: TestFleet, group = 'canary', uses = 1): Promise<string> {
+  return (await fleet.admin.request('POST', '/claims', Claim, { group, uses, minutes: 10 })).claim;
+}
+
+export async function enrolled(fleet: TestFleet, name: string, group = 'canary'): Promise<TestDevice> {
+  const device = newDevice(name);
+  const { status, body } = await post(fleet, '/device/v1/enrol', enrolBody(device, { claim: await makeClaim(fleet, group) }));
+  if (status !== 200 || (body as unknown as EnrolAnswer).status !== 'enrolled')
+    throw new Error(`enrolment failed: ${JSON.stringify(body)}`);
+  return device;
+}
+
+export function deviceGet(fleet: TestFleet, device: TestDevice, path: string): Promise<Response> {
+  return fetch(`${fleet.server.address}${path}`, { headers: { authorization: `${DEVICE_SCHEME} ${device.token()}` } });
+}
+
+export interface MqttSession {
+  readonly client: MqttClient;
+  readonly acks: TelemetryAck[];
+  send(payload: string | Uint8Array): Promise<void>;
+}
+
+export async function mqttOf(
+  fleet: TestFleet,
+  device: TestDevice,
+  options: { password?: string; clientId?: string; username?: string } = {},
+): Promise<MqttSession> {
+  const client = await connectAsync(
+    `mqtt://127.0.0.1:${fleet.server.mqttPort}`,
+    {
+      clientId: options.clientId ?? device.id,
+      username: options.username ?? device.id,
+      password: options.password ?? device.token(),
+      reconnectPeriod: 0,
+      clean: true,
+    },
+    false,
+  );
+  const acks: TelemetryAck[] = [];
+  client.on('error', () => {});
+  client.on('message', (topic, payload) => {
+    if (topic === topics.ack(device.id)) acks.push(JSON.parse(payload.toString()) as TelemetryAck);
+  });
+  await client.subscribeAsync(topics.down(device.id), { qos: 1 });
+  return {
+    client,
+    acks,
+    send: async (payload) => {
+      await client.publishAsync(topics.telemetry(device.id), Buffer.from(payload), { qos: 1 });
+    },
+  };
+}
+
+let batches = 0;
+export function batchOf(records: TelemetryRecord[]): TelemetryBatch {
+  batches += 1;
+  return { format: 'linnet.telemetry/1', batch: batches.toString(16).padStart(32, '0'), records };
+}
+
+/** Signs and publishes a small genuine release over the API, as `linnet publish` does. */
+export async function publish(fleet: TestFleet, version: string): Promise<SimRelease> {
+  const release = simRelease(version);
+  const key = (name: string): Promise<SigningKey> =>
+    readSigningKey(join(fleet.folder, 'repo', 'offline', `${name}.key.json`), {});
+  const envelope = utf8(
+    JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(release.manifest), [await key('release')])),
+  );
+  for (const [digest, bytes] of release.files) {
+    const file = join(fleet.folder, digest);
+    await writeFile(file, bytes);
+    await fleet.admin.putFile(digest, file, bytes.length);
+  }
+  const view = await fleet.admin.request('GET', '/repository', RepositoryView);
+  const { signed } = decodeDocument('targets', Buffer.from(view.targets, 'base64'));
+  const target = {
+    length: envelope.length,
+    hashes: { sha256: sha256(envelope) },
+    custom: { component: release.manifest.component, version, hardware: release.manifest.hardware },
+  };
+  const targets = signDocument(
+    {
+      ...signed,
+      version: signed.version + 1,
+      targets: { ...signed.targets, [targetPath(release.manifest.component, version)]: target },
+    },
+    [await key('image-targets')],
+  );
+  await fleet.admin.request('POST', '/releases', ReleaseView, {
+    envelope: Buffer.from(envelope).toString('base64'),
+    targets: Buffer.from(targets).toString('base64'),
+  });
+  return { ...release, envelope, digest: sha256(envelope) };
+}

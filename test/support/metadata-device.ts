@@ -1,0 +1,79 @@
+// A MetadataClient on a real disk (a temporary folder) against a simulated world, and the usual questions to it.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect } from 'vitest';
+import { NodeDisk } from '../../agent/platform/disk.js';
+import type { Fetcher } from '../../agent/interfaces.js';
+import { MetadataClient, type TrustedAssignment } from '../../agent/update/metadata.js';
+import { Fault, type FaultCode } from '../../shared/base/fault-codes.js';
+import { DEVICE, SimWorld } from '../sim/tuf-repositories.js';
+
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+export function tempFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'linnet-trust-'));
+  folders.push(folder);
+  return folder;
+}
+
+export class SimDevice {
+  readonly folder = tempFolder();
+  client: MetadataClient;
+
+  private constructor(
+    readonly world: SimWorld,
+    private readonly fetcher: Fetcher,
+  ) {
+    this.client = this.#start();
+  }
+
+  static async provision(world: SimWorld = new SimWorld(), fetcher: Fetcher = world): Promise<SimDevice> {
+    const device = new SimDevice(world, fetcher);
+    await device.client.load();
+    return device;
+  }
+
+  /** As after a power cut: nothing but the disk remains. */
+  async reboot(): Promise<void> {
+    this.client = this.#start();
+    await this.client.load();
+  }
+
+  path(repository: 'image' | 'director', role: string): string {
+    return join(this.folder, repository, `${role}.json`);
+  }
+
+  async versions(): Promise<string[]> {
+    const assignments: TrustedAssignment[] = await this.client.refresh();
+    return assignments.map(({ component, version }) => `${component} ${version}`);
+  }
+
+  #start(): MetadataClient {
+    const { clock, imageRoot, directorRoot } = this.world;
+    return new MetadataClient({
+      disk: new NodeDisk(),
+      fetcher: this.fetcher,
+      clock,
+      folder: this.folder,
+      imageRoot,
+      directorRoot,
+      device: DEVICE,
+    });
+  }
+}
+
+export async function refused(promise: Promise<unknown>, code: FaultCode): Promise<Fault> {
+  const outcome = await promise.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  );
+  if (!('error' in outcome))
+    return expect.fail(`was accepted, should have been refused with ${code}: ${JSON.stringify(outcome.value)}`);
+  if (!(outcome.error instanceof Fault)) throw outcome.error;
+  expect(outcome.error.code, outcome.error.detail).toBe(code);
+  return outcome.error;
+}

@@ -1,0 +1,146 @@
+// A real repository folder with a real image repository over it, served by a small HTTP server with the paths of the fleet
+// server, and a release desk that publishes into it. For tests of both ends; the fleet server's own routes are not here.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createReadStream, readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { publishBundle, type Published } from '../../firmware-tools/release/publish.js';
+import { FleetClient } from '../../firmware-tools/fleet/fleet-client.js';
+import { initRepository, type InitResult } from '../../firmware-tools/release/repository.js';
+import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
+import { ImageRepository } from '../../server/tuf/image-repository.js';
+import { readOnlineKeys, type OnlineKeys } from '../../server/tuf/online-keys.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import { silentLog } from '../../shared/base/interfaces.js';
+import { realRandom } from '../../shared/platform/clock.js';
+import type { SigningKey } from '../../shared/trust/signer.js';
+import { tempFolder } from './metadata-device.js';
+import { build, smallSpec, writeDesk } from './release-builder.js';
+import { SimClock } from '../sim/tuf-repositories.js';
+
+export class PublishingWorld {
+  readonly folder = tempFolder();
+  readonly clock = new SimClock();
+  /** Method and path of every request. */
+  readonly requests: string[] = [];
+  /** Replaces what the server shows the release desk. */
+  view: ((honest: Awaited<ReturnType<ImageRepository['view']>>) => Awaited<ReturnType<ImageRepository['view']>>) | null = null;
+  made!: InitResult;
+  keys!: OnlineKeys;
+  images!: ImageRepository;
+  targetsKey!: SigningKey;
+  releaseKey!: SigningKey;
+  #server!: Server;
+
+  static async begin(): Promise<PublishingWorld> {
+    const world = new PublishingWorld();
+    world.made = await initRepository({
+      out: join(world.folder, 'fleet'),
+      passphrase: null,
+      clock: world.clock,
+      random: realRandom,
+    });
+    world.keys = await readOnlineKeys(world.made.server);
+    world.targetsKey = await readSigningKey(join(world.made.offline, 'image-targets.key.json'), {});
+    world.releaseKey = await readSigningKey(join(world.made.offline, 'release.key.json'), {});
+    await world.reopen();
+    world.#server = createServer((request, response) => void world.#answer(request, response));
+    await new Promise<void>((resolve) => world.#server.listen(0, '127.0.0.1', resolve));
+    return world;
+  }
+
+  /** As a restart of the server: what is on disk is all there is. */
+  async reopen(): Promise<void> {
+    this.images = await ImageRepository.open({
+      folder: this.made.server,
+      keys: this.keys.image,
+      clock: this.clock,
+      log: silentLog,
+      random: realRandom,
+    });
+  }
+
+  async end(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  get root(): Uint8Array {
+    return readFileSync(join(this.made.trust, 'image-root.json'));
+  }
+
+  metadataPath(name: string): string {
+    return join(this.made.server, 'metadata', 'image', name);
+  }
+
+  /** Builds a small release; returns the bundle's path. */
+  async bundle(version: string, model?: Uint8Array, key: SigningKey = this.releaseKey): Promise<string> {
+    const folder = tempFolder();
+    await build(folder, writeDesk(folder, smallSpec(version), model), 'release.bundle', key);
+    return join(folder, 'release.bundle');
+  }
+
+  publish(bundle: string, more: Partial<Parameters<typeof publishBundle>[0]> = {}): Promise<Published> {
+    return publishBundle({
+      bundle,
+      root: this.root,
+      targetsKeys: [this.targetsKey],
+      memory: join(this.made.offline, 'published-targets.json'),
+      client: new FleetClient({ server: this.url, token: 'lnt_test' }),
+      clock: this.clock,
+      random: realRandom,
+      ...more,
+    });
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = request.url ?? '/';
+    this.requests.push(`${request.method} ${path}`);
+    try {
+      await this.#route(request, response, path.split('/').slice(1));
+    } catch (error) {
+      const fault = error instanceof Fault ? error : new Fault('internal', String(error));
+      request.resume();
+      response.writeHead(fault.entry.http).end(JSON.stringify({ error: fault.detail, code: fault.code, todo: fault.entry.todo }));
+    }
+  }
+
+  async #route(request: IncomingMessage, response: ServerResponse, parts: string[]): Promise<void> {
+    const [a, b, c, d, e, f] = parts;
+    const route = `${request.method} ${[a, b, c].join('/')}`;
+    const bytes = (found: Uint8Array | null): void =>
+      void (found === null ? response.writeHead(404).end('{}') : response.writeHead(200).end(found));
+    if (route === 'GET repo/image/metadata') return bytes(await this.images.metadata(d ?? ''));
+    if (route === 'GET repo/image/targets') return bytes(await this.images.targetFile(d ?? '', e ?? '', f ?? ''));
+    if (route.endsWith(' repo/image/files')) {
+      const found = await this.images.filePath(d ?? '');
+      if (found === null || request.method === 'HEAD') return void response.writeHead(found === null ? 404 : 200).end();
+      return void createReadStream(found.path).pipe(response.writeHead(200));
+    }
+    if (route === 'GET api/v1/repository') {
+      const honest = await this.images.view();
+      return bytes(Buffer.from(JSON.stringify(this.view?.(honest) ?? honest)));
+    }
+    if (route === 'PUT api/v1/files') {
+      await this.images.putFile(d ?? '', request as AsyncIterable<Uint8Array>, 1e9);
+      return bytes(Buffer.from(JSON.stringify({ sha256: d })));
+    }
+    if (route === 'POST api/v1/releases') {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      const body = JSON.parse(Buffer.concat(chunks).toString()) as { envelope: string; targets: string };
+      const { component, version, digest, manifest } = await this.images.publish(
+        Buffer.from(body.envelope, 'base64'),
+        Buffer.from(body.targets, 'base64'),
+      );
+      return bytes(
+        Buffer.from(JSON.stringify({ component, version, digest, manifest, publishedAt: '2026-11-23T00:00:00Z', bytes: 0 })),
+      );
+    }
+    response.writeHead(404).end('{}');
+  }
+}

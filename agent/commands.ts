@@ -1,5 +1,6 @@
-// `linnet agent`: runs the device agent until it is told to stop. Logs are JSON lines on stderr (pino); nothing is printed
-// before every door is open. The umask is closed first, so that no file of the agent is readable by another user.
+// `linnet agent`: runs the device agent until it is told to stop. Logs are JSON lines on stderr
+// (pino); nothing is printed before every door is open. The umask is closed first, so that no file
+// of the agent is readable by another user.
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { pino } from 'pino';
@@ -19,7 +20,9 @@ const PRIVATE_UMASK = 0o077;
 export function registerAgentCommands(program: Command, out: Out): void {
   program
     .command('agent')
-    .description('run the device agent: serves models locally, takes signed updates, reports telemetry')
+    .description(
+      'run the device agent: serves models locally, takes signed updates, reports telemetry',
+    )
     .requiredOption('--config <file>', 'TOML file; LINNET_AGENT__A__B=x overrides key a.b')
     .option('--print-config', 'print the settings that would be used, and stop')
     .addHelpText(
@@ -40,7 +43,8 @@ A claim token (linnet device claim) is read from LINNET_CLAIM or server.claim_fi
     )
     .action(async (options: { config: string; printConfig?: true }) => {
       const settings = agentSettings(readConfig(options.config), process.env);
-      if (options.printConfig === true) return out.result(settings, () => JSON.stringify(settings, null, 2));
+      if (options.printConfig === true)
+        return out.result(settings, () => JSON.stringify(settings, null, 2));
       await runAgent(settings, out);
     });
 }
@@ -49,14 +53,24 @@ function readConfig(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new Fault('config_invalid', `cannot read ${file} (${systemCode(error) ?? 'unreadable'})`, { cause: error });
+    throw new Fault(
+      'config_invalid',
+      `cannot read ${file} (${systemCode(error) ?? 'unreadable'})`,
+      { cause: error },
+    );
   }
 }
 
-/** Until SIGTERM or SIGINT; a second signal ends the process at once. Rejects on a bug, which ends the process with 1. */
+/**
+ * Until SIGTERM or SIGINT; a second signal ends the process at once. Rejects on a bug, which ends
+ * the process with 1.
+ */
 async function runAgent(settings: AgentSettings, out: Out): Promise<void> {
   process.umask(PRIVATE_UMASK);
-  const log = pino({ level: settings.log_level, base: null }, pino.destination({ fd: 2, sync: true }));
+  const log = pino(
+    { level: settings.log_level, base: null },
+    pino.destination({ fd: 2, sync: true }),
+  );
   const agent = await startAgent(settings, { clock: realClock, random: realRandom, log });
   out.progress(`linnet agent ${agent.device} (${settings.name}) serves on ${agent.api.join(', ')}`);
   const stopped = new Promise<void>((resolve) => {

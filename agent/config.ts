@@ -1,10 +1,13 @@
-// The agent's settings: one TOML file, environment overrides (`LINNET_AGENT__API__PORT=7311`), every mistake at once.
-// Secrets are not settings: the device's key lives in data_dir, a claim token comes from a file or LINNET_CLAIM.
+// The agent's settings: one TOML file, environment overrides (`LINNET_AGENT__API__PORT=7311`),
+// every mistake at once. Secrets are not settings: the device's key lives in data_dir, a claim
+// token comes from a file or LINNET_CLAIM.
 import { Type, type Static } from 'typebox';
 import { resolveSettings } from '../shared/base/config.js';
 import { Component, HardwareId } from '../shared/release/manifest.js';
 
-/** Parsed here as whoever uses it will parse it, and without a password, which would end in logs. */
+/**
+ * Parsed here as whoever uses it will parse it, and without a password, which would end in logs.
+ */
 const Url = (pattern: string, description: string) =>
   Type.Refine(
     Type.String({ pattern, description }),
@@ -15,8 +18,10 @@ const Url = (pattern: string, description: string) =>
 function urlComplaint(text: string): string | null {
   if (!URL.canParse(text)) return 'is not a URL (is its port a number up to 65535?)';
   const url = new URL(text);
-  if (url.username !== '' || url.password !== '') return 'must not carry a user or password: the device signs for itself';
-  if (url.protocol === 'file:' && url.host !== '') return 'names a host: a folder of this device is file:///folder';
+  if (url.username !== '' || url.password !== '')
+    return 'must not carry a user or password: the device signs for itself';
+  if (url.protocol === 'file:' && url.host !== '')
+    return 'names a host: a folder of this device is file:///folder';
   return null;
 }
 
@@ -25,10 +30,17 @@ const Path = Type.String({ minLength: 1, maxLength: 4000 });
 
 export const AgentSettings = Type.Object(
   {
-    name: Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$', description: 'what people call this device' }),
+    name: Type.String({
+      pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$',
+      description: 'what people call this device',
+    }),
     hardware: HardwareId,
     components: Type.Refine(
-      Type.Array(Component, { minItems: 1, maxItems: 16, description: 'what is updated here, e.g. ["digits"]' }),
+      Type.Array(Component, {
+        minItems: 1,
+        maxItems: 16,
+        description: 'what is updated here, e.g. ["digits"]',
+      }),
       (names) => new Set(names).size === names.length,
       () => 'names a component twice',
     ),
@@ -54,7 +66,9 @@ export const AgentSettings = Type.Object(
     ),
     mqtt: Type.Object(
       {
-        url: Type.Optional(Url('^mqtts?://', 'the broker; the fleet server says where, when left out')),
+        url: Type.Optional(
+          Url('^mqtts?://', 'the broker; the fleet server says where, when left out'),
+        ),
       },
       { ...strict, default: {} },
     ),
@@ -87,7 +101,11 @@ export const AgentSettings = Type.Object(
     ),
     telemetry: Type.Object(
       {
-        spool_max_bytes: Type.Integer({ minimum: 64 * 1024, maximum: 1024 * 1024 * 1024, default: 8 * 1024 * 1024 }),
+        spool_max_bytes: Type.Integer({
+          minimum: 64 * 1024,
+          maximum: 1024 * 1024 * 1024,
+          default: 8 * 1024 * 1024,
+        }),
       },
       { ...strict, default: {} },
     ),
@@ -97,6 +115,9 @@ export const AgentSettings = Type.Object(
 );
 export type AgentSettings = Static<typeof AgentSettings>;
 
-export function agentSettings(toml: string, env: Readonly<Record<string, string | undefined>>): AgentSettings {
+export function agentSettings(
+  toml: string,
+  env: Readonly<Record<string, string | undefined>>,
+): AgentSettings {
   return resolveSettings(AgentSettings, toml, 'agent', env);
 }

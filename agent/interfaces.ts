@@ -1,17 +1,22 @@
-// What the agent's rooms need of the world and of each other. agent/main.ts ties them together; the rooms update/,
-// runtime/ and telemetry/ never import one another. The real ones of Disk, Fetcher and Link live in agent/node/.
+// What the agent's rooms need of the world and of each other. agent/main.ts ties them together; the
+// rooms update/, runtime/ and telemetry/ never import one another. The real ones of Disk, Fetcher
+// and Link live in agent/node/.
 import type { Release } from '../shared/release/manifest.js';
 import type { BodyOf, Kind } from '../shared/protocol/telemetry.js';
 import type { FaultCode } from '../shared/base/fault-codes.js';
 import type { TrialEvidence } from '../shared/statistics/trial-verdict.js';
 
 /**
- * The file system, as far as durable state needs it. Paths are absolute. Every method either did it all or throws a
- * Fault: `disk_full` (ENOSPC, EDQUOT) or `disk_failed`. A missing file is null, never an error.
+ * The file system, as far as durable state needs it. Paths are absolute. Every method either did it
+ * all or throws a Fault: `disk_full` (ENOSPC, EDQUOT) or `disk_failed`. A missing file is null,
+ * never an error.
  */
 export interface Disk {
   read(path: string, maxBytes: number): Promise<Uint8Array | null>;
-  /** Whole or not at all, and durable on return: temp file beside it, fsync, rename, fsync of the folder. */
+  /**
+   * Whole or not at all, and durable on return: temp file beside it, fsync, rename, fsync of the
+   * folder.
+   */
   replace(path: string, bytes: Uint8Array): Promise<void>;
   makeFolder(path: string): Promise<void>;
   list(folder: string): Promise<string[]>;
@@ -21,15 +26,19 @@ export interface Disk {
   syncFolder(path: string): Promise<void>;
   size(path: string): Promise<number | null>;
   freeBytes(path: string): Promise<number>;
-  /** Appends to a partial file from `offset` on (shorter files are refused, longer ones cut), fsyncs at the end; returns bytes written. */
+  /**
+   * Appends to a partial file from `offset` on (shorter files are refused, longer ones cut), fsyncs
+   * at the end; returns bytes written.
+   */
   append(path: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number>;
   /** SHA-256 of the whole file, streaming; null when missing. */
   sha256(path: string): Promise<{ sha256: string; length: number } | null>;
 }
 
 /**
- * Bytes from a server or mirror. `path` starts with a slash. Faults: `server_unreachable`, `fetch_interrupted` (flaked),
- * `not_found`, `auth_missing`, `auth_denied` (refused), `metadata_too_large` when more than `maxBytes` come.
+ * Bytes from a server or mirror. `path` starts with a slash. Faults: `server_unreachable`,
+ * `fetch_interrupted` (flaked), `not_found`, `auth_missing`, `auth_denied` (refused),
+ * `metadata_too_large` when more than `maxBytes` come.
  */
 export interface Fetcher {
   /** A whole small document; null for 404. */
@@ -39,7 +48,10 @@ export interface Fetcher {
   post(path: string, body: unknown, maxBytes: number): Promise<unknown>;
 }
 
-/** The MQTT link. `publish` resolves at the broker's PUBACK, which proves nothing; the server's ack is a message of its own. */
+/**
+ * The MQTT link. `publish` resolves at the broker's PUBACK, which proves nothing; the server's ack
+ * is a message of its own.
+ */
 export interface Link {
   publish(topic: string, payload: Uint8Array): Promise<void>;
   /** Every message on this device's down topics, and each (re)connection as `connected`. */
@@ -64,23 +76,30 @@ export interface Installed {
 export interface ProbeReport {
   readonly passed: boolean;
   readonly code: FaultCode | null;
-  readonly words: string;
+  readonly reasons: string;
   readonly p99LatencyMs: number;
   readonly peakMemoryMiB: number;
   readonly worstDifference: number;
 }
 
-/** What the runtime sees of a trial; whether there is a release to go back to is the update machine's to say. */
+/**
+ * What the runtime sees of a trial; whether there is a release to go back to is the update
+ * machine's to say.
+ */
 export type Measured = Omit<TrialEvidence, 'replaces'>;
 
 /** What the update machine asks of the runtime for one component. */
 export interface ModelRuntime {
-  /** Starts a process of its own for `candidate`, runs the golden probes in it, ends it. Never touches what serves. Faults: host_start (flaked). */
+  /**
+   * Starts a process of its own for `candidate`, runs the golden probes in it, ends it. Never
+   * touches what serves. Faults: host_start (flaked).
+   */
   probe(candidate: Installed): Promise<ProbeReport>;
   /**
-   * Serves `current`; requests flip to it once its process is warm, the old process drains and exits. With `shadow`, the
-   * release it replaces keeps running and answers a sample of the same live inputs for comparison. Calling it again with
-   * the same arguments does nothing. Throws Fault when `current` does not load; what served before then goes on serving.
+   * Serves `current`; requests flip to it once its process is warm, the old process drains and
+   * exits. With `shadow`, the release it replaces keeps running and answers a sample of the same
+   * live inputs for comparison. Calling it again with the same arguments does nothing. Throws Fault
+   * when `current` does not load; what served before then goes on serving.
    */
   serve(current: Installed, shadow: Installed | null): Promise<void>;
   /** Serves nothing any more: admitted requests finish, then the processes end. */
@@ -89,7 +108,9 @@ export interface ModelRuntime {
   evidence(): Measured | null;
 }
 
-/** Decides whether the device's own state lets a release in, before anything is fetched or staged. */
+/**
+ * Decides whether the device's own state lets a release in, before anything is fetched or staged.
+ */
 export interface Resources {
   memoryAvailableBytes(): Promise<number>;
 }

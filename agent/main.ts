@@ -1,9 +1,10 @@
-// The device agent's composition root: it makes the real ports, ties update/, runtime/ and telemetry/ together, and keeps
-// three loops: what is wanted (orders), what is true (one update machine a component), what is told (telemetry). It
-// serves what is installed and proven before it talks to anybody; a server that never answers changes nothing of that.
+// The device agent's composition root: it makes the real ports, ties update/, runtime/ and
+// telemetry/ together, and keeps three loops: what is wanted (orders), what is true (one update
+// machine a component), what is told (telemetry). It serves what is installed and proven before it
+// talks to anybody; a server that never answers changes nothing of that.
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { bounds } from '../shared/base/limits.js';
+import { limits } from '../shared/base/limits.js';
 import { Fault, isFault, reason, systemCode } from '../shared/base/fault-codes.js';
 import { backoff, type Clock, type Log, type Random } from '../shared/base/interfaces.js';
 import { DEVICE_SCHEME } from '../shared/protocol/device-api.js';
@@ -13,18 +14,18 @@ import { deviceIdentity, enrol, type DeviceIdentity } from './identity/enrolment
 import { NodeDisk } from './platform/disk.js';
 import { HttpFetcher } from './platform/fetcher.js';
 import { MqttLink } from './platform/mqtt-link.js';
-import { Orders, Pacer } from './update/assignment-poller.js';
+import { AssignmentPoller, Pacer } from './update/assignment-poller.js';
 import type { Disk, Reporter } from './interfaces.js';
-import { Door, type DoorAddress } from './inference/api/inference-server.js';
+import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
 import { Engine } from './inference/engine/engine.js';
 import { compiledChild } from './inference/model-process/host.js';
 import { HealthCollector, InferenceStats, realSensors } from './telemetry/collect.js';
-import { TelemetryReporter } from './telemetry/uploader.js';
+import { TelemetryUploader } from './telemetry/uploader.js';
 import { Spool } from './telemetry/spool.js';
 import { MetadataClient } from './update/metadata.js';
-import { Updater } from './update/driver.js';
+import { UpdateDriver } from './update/driver.js';
 
-export interface AgentWorld {
+export interface AgentPlatform {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -44,25 +45,42 @@ export interface Agent {
 }
 
 const TOKEN_REUSE_MS = 60_000;
-const VERSION = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  }
+).version;
 
-export async function startAgent(settings: AgentSettings, world: AgentWorld): Promise<Agent> {
+export async function startAgent(settings: AgentSettings, world: AgentPlatform): Promise<Agent> {
   const parts = await compose(settings, world);
   const { log } = parts;
   const { tcp, unix } = await raise(parts);
-  const api = [...(tcp === null ? [] : [`http://${tcp.host}:${tcp.port}`]), ...(unix === null ? [] : [`unix:${unix}`])];
+  const api = [
+    ...(tcp === null ? [] : [`http://${tcp.host}:${tcp.port}`]),
+    ...(unix === null ? [] : [`unix:${unix}`]),
+  ];
   log.info({ device: parts.identity.id, api }, 'agent is up');
   const loops = new Loops(parts);
   return { device: parts.identity.id, api, running: loops.run(), close: () => loops.close() };
 }
 
-/** Serves what is installed, then listens. What is up already goes down again when the rest does not come up. */
-async function raise({ updaters, door, engines, fetcher, spool }: Parts): Promise<DoorAddress> {
+/**
+ * Serves what is installed, then listens. What is up already goes down again when the rest does not
+ * come up.
+ */
+async function raise({
+  drivers,
+  inferenceServer,
+  engines,
+  fetcher,
+  spool,
+}: Parts): Promise<InferenceServerAddress> {
   try {
-    for (const updater of updaters) await updater.start();
-    return await door.listen();
+    for (const driver of drivers) await driver.start();
+    return await inferenceServer.listen();
   } catch (error) {
-    // A model process keeps this one alive: a service manager would never see that the start failed.
+    // A model process keeps this one alive: a service manager would never see that the start
+    // failed.
     fetcher.close();
     await Promise.all([...engines.values()].map((engine) => engine.stop()));
     spool.close();
@@ -72,7 +90,7 @@ async function raise({ updaters, door, engines, fetcher, spool }: Parts): Promis
 
 interface Parts {
   readonly settings: AgentSettings;
-  readonly world: AgentWorld;
+  readonly world: AgentPlatform;
   readonly log: Log;
   readonly identity: DeviceIdentity;
   readonly token: () => string;
@@ -82,13 +100,13 @@ interface Parts {
   readonly reporter: SpoolingReporter;
   readonly engines: ReadonlyMap<string, Engine>;
   readonly stats: InferenceStats;
-  readonly updaters: readonly Updater[];
-  readonly door: Door;
+  readonly drivers: readonly UpdateDriver[];
+  readonly inferenceServer: InferenceServer;
 }
 
 /** Reports go to the spool from the first moment, and hurry the sender once there is one. */
 class SpoolingReporter implements Reporter {
-  sender: TelemetryReporter | null = null;
+  sender: TelemetryUploader | null = null;
   constructor(private readonly spool: Spool) {}
 
   report: Reporter['report'] = (kind, body) => {
@@ -97,7 +115,7 @@ class SpoolingReporter implements Reporter {
   };
 }
 
-async function compose(settings: AgentSettings, world: AgentWorld): Promise<Parts> {
+async function compose(settings: AgentSettings, world: AgentPlatform): Promise<Parts> {
   const { clock, random } = world;
   const dataDir = resolve(settings.data_dir);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
@@ -131,13 +149,16 @@ async function compose(settings: AgentSettings, world: AgentWorld): Promise<Part
   await metadata.load();
   const stats = new InferenceStats({ reporter, clock });
   const engines = new Map(
-    settings.components.map((component) => [component, engineOf(component, settings, world, dataDir, stats)]),
+    settings.components.map((component) => [
+      component,
+      engineOf(component, settings, world, dataDir, stats),
+    ]),
   );
   const resources = { memoryAvailableBytes: async () => (await realSensors.memory()).available };
-  const updaters = settings.components.map((component) => {
+  const drivers = settings.components.map((component) => {
     const runtime = engines.get(component);
     if (runtime === undefined) throw new Error(`no engine for ${component}`);
-    return new Updater(component, settings.hardware, join(dataDir, 'components', component), {
+    return new UpdateDriver(component, settings.hardware, join(dataDir, 'components', component), {
       disk,
       fetcher,
       runtime,
@@ -147,10 +168,10 @@ async function compose(settings: AgentSettings, world: AgentWorld): Promise<Part
       random,
       log,
       ring: () => metadata.releaseRing(),
-      fetchEnvelope: (order) => metadata.fetchEnvelope(order),
+      fetchEnvelope: (assignment) => metadata.fetchEnvelope(assignment),
     });
   });
-  const door = new Door({
+  const inferenceServer = new InferenceServer({
     engines,
     clock,
     log,
@@ -158,10 +179,30 @@ async function compose(settings: AgentSettings, world: AgentWorld): Promise<Part
     tcp: { host: settings.api.host, port: settings.api.port },
     ...(settings.api.socket === undefined ? {} : { unix: resolve(settings.api.socket) }),
   });
-  return { settings, world, log, identity, token, fetcher, metadata, spool, reporter, engines, stats, updaters, door };
+  return {
+    settings,
+    world,
+    log,
+    identity,
+    token,
+    fetcher,
+    metadata,
+    spool,
+    reporter,
+    engines,
+    stats,
+    drivers,
+    inferenceServer,
+  };
 }
 
-function engineOf(component: string, settings: AgentSettings, world: AgentWorld, dataDir: string, stats: InferenceStats): Engine {
+function engineOf(
+  component: string,
+  settings: AgentSettings,
+  world: AgentPlatform,
+  dataDir: string,
+  stats: InferenceStats,
+): Engine {
   return new Engine({
     component,
     clock: world.clock,
@@ -202,7 +243,9 @@ function caOf(settings: AgentSettings): { ca?: Uint8Array } {
   return settings.server.ca_file === undefined ? {} : { ca: provisioned(settings.server.ca_file) };
 }
 
-/** The agent's life after it serves. Every loop ends when `closing` is set and its pacer is woken. */
+/**
+ * The agent's life after it serves. Every loop ends when `closing` is set and its pacer is woken.
+ */
 class Loops {
   readonly #ordersPace: Pacer;
   readonly #enrolPace: Pacer;
@@ -216,7 +259,7 @@ class Loops {
     const { clock } = parts.world;
     this.#ordersPace = new Pacer(clock);
     this.#enrolPace = new Pacer(clock);
-    this.#updatePaces = parts.updaters.map(() => new Pacer(clock));
+    this.#updatePaces = parts.drivers.map(() => new Pacer(clock));
     this.#health = new HealthCollector({
       reporter: parts.reporter,
       spoolStats: () => parts.spool.stats(),
@@ -231,20 +274,25 @@ class Loops {
     this.parts.stats.start();
     const all = [
       this.#belong(),
-      ...this.parts.updaters.map((updater, at) => this.#update(updater, this.#updatePaces[at] as Pacer)),
+      ...this.parts.drivers.map((driver, at) =>
+        this.#update(driver, this.#updatePaces[at] as Pacer),
+      ),
     ];
     this.#ended = Promise.allSettled(all);
     return Promise.all(all).then(() => undefined);
   }
 
-  /** Waits for nobody but local clients and model processes: the net may be silent for as long as it likes. */
+  /**
+   * Waits for nobody but local clients and model processes: the net may be silent for as long as it
+   * likes.
+   */
   async close(): Promise<void> {
-    const { fetcher, door, stats, engines, reporter, spool } = this.parts;
+    const { fetcher, inferenceServer, stats, engines, reporter, spool } = this.parts;
     this.#closing = true;
     fetcher.close(); // A transfer under way ends now; its step is taken up again at the next start.
     for (const pace of [this.#ordersPace, this.#enrolPace, ...this.#updatePaces]) pace.wake();
     this.#health.stop();
-    await door.close();
+    await inferenceServer.close();
     stats.stop();
     // Before the engines stop: an update loop that still runs could have one serve again.
     await this.#ended;
@@ -260,12 +308,20 @@ class Loops {
     const port = await this.#enrolled();
     if (port === null) return;
     this.#connect(port);
-    const { settings, metadata, updaters, reporter, log, world } = this.parts;
-    const orders = new Orders({ refresh: () => metadata.refresh(), updaters, reporter, clock: world.clock, log });
+    const { settings, metadata, drivers, reporter, log, world } = this.parts;
+    const orders = new AssignmentPoller({
+      refresh: () => metadata.refresh(),
+      drivers,
+      reporter,
+      clock: world.clock,
+      log,
+    });
     while (!this.#closing) {
       await orders.look();
       for (const pace of this.#updatePaces) pace.wake();
-      await this.#ordersPace.wait(settings.server.poll_seconds * 1000 * (0.9 + world.random.fraction() / 5));
+      await this.#ordersPace.wait(
+        settings.server.poll_seconds * 1000 * (0.9 + world.random.fraction() / 5),
+      );
     }
   }
 
@@ -279,13 +335,22 @@ class Loops {
         if (answer.status === 'enrolled') return answer.mqttPort;
         log.warn(
           { status: answer.status },
-          answer.status === 'pending' ? 'waiting for an operator: linnet device approve' : 'the server has revoked this device',
+          answer.status === 'pending'
+            ? 'waiting for an operator: linnet device approve'
+            : 'the server has revoked this device',
         );
       } catch (error) {
         if (!isFault(error)) throw error;
         log.warn({ why: reason(error) }, 'cannot enrol yet');
       }
-      await this.#enrolPace.wait(backoff(tries, bounds.stepBackoffFirstMs, settings.server.poll_seconds * 1000, world.random));
+      await this.#enrolPace.wait(
+        backoff(
+          tries,
+          limits.stepBackoffFirstMs,
+          settings.server.poll_seconds * 1000,
+          world.random,
+        ),
+      );
     }
     return null;
   }
@@ -293,24 +358,43 @@ class Loops {
   #connect(mqttPort: number): void {
     const { settings, world, identity, reporter, spool, log, token } = this.parts;
     const server = new URL(settings.server.url);
-    const url = settings.mqtt.url ?? `${server.protocol === 'https:' ? 'mqtts' : 'mqtt'}://${server.hostname}:${mqttPort}`;
+    const url =
+      settings.mqtt.url ??
+      `${server.protocol === 'https:' ? 'mqtts' : 'mqtt'}://${server.hostname}:${mqttPort}`;
     const { clock, random } = world;
-    this.#link = new MqttLink({ url, device: identity.id, token, clock, random, log, ...caOf(settings) });
-    const sender = new TelemetryReporter({ device: identity.id, spool, link: this.#link, clock, random, log });
+    this.#link = new MqttLink({
+      url,
+      device: identity.id,
+      token,
+      clock,
+      random,
+      log,
+      ...caOf(settings),
+    });
+    const sender = new TelemetryUploader({
+      device: identity.id,
+      spool,
+      link: this.#link,
+      clock,
+      random,
+      log,
+    });
     sender.onHint(() => this.#ordersPace.wake());
     reporter.sender = sender;
     sender.start();
   }
 
-  async #update(updater: Updater, pace: Pacer): Promise<void> {
+  async #update(driver: UpdateDriver, pace: Pacer): Promise<void> {
     while (!this.#closing) {
-      const waitMs = await updater.tick();
+      const waitMs = await driver.tick();
       if (waitMs > 0) await pace.wait(waitMs);
     }
   }
 }
 
-/** The claim token, from the environment or a file; a device that is enrolled already needs none. */
+/**
+ * The claim token, from the environment or a file; a device that is enrolled already needs none.
+ */
 function readClaim(settings: AgentSettings): string | null {
   const fromEnvironment = process.env.LINNET_CLAIM;
   if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
@@ -319,6 +403,8 @@ function readClaim(settings: AgentSettings): string | null {
     return readFileSync(settings.server.claim_file, 'utf8').trim();
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return null; // Used and removed, as it should be.
-    throw new Fault('config_invalid', `cannot read claim_file ${settings.server.claim_file}`, { cause: error });
+    throw new Fault('config_invalid', `cannot read claim_file ${settings.server.claim_file}`, {
+      cause: error,
+    });
   }
 }

@@ -14,17 +14,27 @@ const MINIMUM_NODE = [20, 19];
 function run(title, command, args, env = {}) {
   const begun = Date.now();
   process.stderr.write(`linnet setup: ${title} ...\n`);
-  const done = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, ...env } });
+  const done = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    env: { ...process.env, ...env },
+  });
   if (done.status !== 0) {
-    process.stderr.write(`linnet setup: ${title} failed (${done.error?.message ?? `exit ${done.status}`}).\n`);
+    process.stderr.write(
+      `linnet setup: ${title} failed (${done.error?.message ?? `exit ${done.status}`}).\n`,
+    );
     process.exit(done.status ?? 1);
   }
-  process.stderr.write(`linnet setup: ${title} done in ${((Date.now() - begun) / 1000).toFixed(1)} s\n`);
+  process.stderr.write(
+    `linnet setup: ${title} done in ${((Date.now() - begun) / 1000).toFixed(1)} s\n`,
+  );
 }
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < MINIMUM_NODE[0] || (major === MINIMUM_NODE[0] && minor < MINIMUM_NODE[1])) {
-  process.stderr.write(`linnet setup: Node ${process.versions.node} is too old; Linnet needs >= ${MINIMUM_NODE.join('.')}.\n`);
+  process.stderr.write(
+    `linnet setup: Node ${process.versions.node} is too old; Linnet needs >= ${MINIMUM_NODE.join('.')}.\n`,
+  );
   process.exit(1);
 }
 

@@ -1,5 +1,6 @@
-// `linnet server`: runs a fleet server, or prepares one. Everything that is wrong with the configuration is told at once
-// and before anything is opened; the server says that it is ready on stdout, and stops cleanly on SIGTERM and SIGINT.
+// `linnet server`: runs a fleet server, or prepares one. Everything that is wrong with the
+// configuration is told at once and before anything is opened; the server says that it is ready on
+// stdout, and stops cleanly on SIGTERM and SIGINT.
 import { open, readFile, unlink } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
@@ -33,7 +34,10 @@ A configuration file (every key but the first two has the default shown):
 Every key can be set by the environment: LINNET_SERVER__HTTP__PORT=8080
 `;
 
-/** What the CLI's Output gives (firmware-tools/cli/output.ts); the server does not import its sibling for it. */
+/**
+ * What the CLI's Output gives (firmware-tools/cli/output.ts); the server does not import its
+ * sibling for it.
+ */
 interface Output {
   result(value: unknown, human: () => string): void;
 }
@@ -47,17 +51,25 @@ export function registerServerCommands(program: Command, out: Output): void {
     .addHelpText('after', EXAMPLE)
     .action(async (options: { config?: string; printConfig?: true }) => {
       const settings = await readSettings(options.config);
-      if (options.printConfig === true) out.result(settings, () => JSON.stringify(settings, null, 2));
+      if (options.printConfig === true)
+        out.result(settings, () => JSON.stringify(settings, null, 2));
       else await run(settings, out);
     });
   server
     .command('init')
     .description('make the data folder and the first admin token')
     .option('--config <file>', 'configuration file (TOML)')
-    .requiredOption('--token-out <file>', 'where to write the admin token (mode 0600; must not exist)')
-    .addHelpText('after', '\nExample:\n  $ linnet server init --config fleet.toml --token-out admin.token\n')
+    .requiredOption(
+      '--token-out <file>',
+      'where to write the admin token (mode 0600; must not exist)',
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet server init --config fleet.toml --token-out admin.token\n',
+    )
     .action(async (_options: unknown, command: Command) => {
-      // `--config` also stands on `server` itself, and commander gives it to whichever sees it first.
+      // `--config` also stands on `server` itself, and commander gives it to whichever sees it
+      // first.
       const { config, tokenOut } = command.optsWithGlobals<{ config?: string; tokenOut: string }>();
       const settings = await readSettings(config);
       await initTo(settings, tokenOut);
@@ -71,19 +83,29 @@ async function readSettings(file: string | undefined): Promise<ServerSettings> {
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
-    throw new Fault('config_invalid', `the configuration file ${file} cannot be read: ${reason(error)}`, { cause: error });
+    throw new Fault(
+      'config_invalid',
+      `the configuration file ${file} cannot be read: ${reason(error)}`,
+      { cause: error },
+    );
   }
   return serverSettings(text, process.env);
 }
 
-/** The token is on the disk before the server knows it, so that a token is never created that could not be written. */
+/**
+ * The token is on the disk before the server knows it, so that a token is never created that could
+ * not be written.
+ */
 async function initTo(settings: ServerSettings, tokenOut: string): Promise<void> {
   let file;
   try {
     file = await open(tokenOut, 'wx', 0o600);
   } catch (error) {
-    if (systemCode(error) === 'EEXIST') throw new Fault('conflict', `${tokenOut} is there already`, { cause: error });
-    throw new Fault('disk_failed', `${tokenOut} cannot be written: ${reason(error)}`, { cause: error });
+    if (systemCode(error) === 'EEXIST')
+      throw new Fault('conflict', `${tokenOut} is there already`, { cause: error });
+    throw new Fault('disk_failed', `${tokenOut} cannot be written: ${reason(error)}`, {
+      cause: error,
+    });
   }
   try {
     await initServer(settings, async (token) => {

@@ -1,5 +1,6 @@
-// The fleet server's settings: one TOML file, overridden by LINNET_SERVER__... variables, decoded once and frozen. Every
-// mistake is told at once, before anything is opened. Secrets are named by file.
+// The fleet server's settings: one TOML file, overridden by LINNET_SERVER__... variables, decoded
+// once and frozen. Every mistake is told at once, before anything is opened. Secrets are named by
+// file.
 import { Type, type Static } from 'typebox';
 import { Fault } from '../shared/base/fault-codes.js';
 import { resolveSettings } from '../shared/base/config.js';
@@ -14,11 +15,20 @@ export const ServerSettings = Type.Object(
   {
     /** Folder of the database. */
     data_dir: Path,
-    /** Folder of the image repository, made by `linnet repo init`: metadata, files and the online keys. */
+    /**
+     * Folder of the image repository, made by `linnet repo init`: metadata, files and the online
+     * keys.
+     */
     repository: Path,
-    http: Type.Object({ host: Type.String({ ...Host, default: '127.0.0.1' }), port: Port(7300) }, { ...strict, default: {} }),
+    http: Type.Object(
+      { host: Type.String({ ...Host, default: '127.0.0.1' }), port: Port(7300) },
+      { ...strict, default: {} },
+    ),
     /** The embedded broker; not used when `broker` is set. */
-    mqtt: Type.Object({ host: Type.String({ ...Host, default: '127.0.0.1' }), port: Port(7301) }, { ...strict, default: {} }),
+    mqtt: Type.Object(
+      { host: Type.String({ ...Host, default: '127.0.0.1' }), port: Port(7301) },
+      { ...strict, default: {} },
+    ),
     /** An external broker instead. Its own rules must confine each device to its topics. */
     broker: Type.Optional(
       Type.Object(
@@ -40,15 +50,26 @@ export const ServerSettings = Type.Object(
 );
 export type ServerSettings = Static<typeof ServerSettings>;
 
-/** Settings from the text of a config file and the environment. Fault config_invalid lists every mistake. */
-export function serverSettings(toml: string, env: Readonly<Record<string, string | undefined>>): ServerSettings {
+/**
+ * Settings from the text of a config file and the environment. Fault config_invalid lists every
+ * mistake.
+ */
+export function serverSettings(
+  toml: string,
+  env: Readonly<Record<string, string | undefined>>,
+): ServerSettings {
   return resolveSettings(ServerSettings, toml, 'server', env);
 }
 
 /** What cannot be said by one field's schema alone. */
 export function checkTogether(settings: ServerSettings): void {
   const { http, mqtt } = settings;
-  if (settings.broker === undefined && http.port !== 0 && http.port === mqtt.port && http.host === mqtt.host) {
+  if (
+    settings.broker === undefined &&
+    http.port !== 0 &&
+    http.port === mqtt.port &&
+    http.host === mqtt.host
+  ) {
     throw new Fault('config_invalid', `http and mqtt both want ${http.host}:${http.port}`);
   }
 }

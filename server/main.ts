@@ -1,20 +1,27 @@
-// The fleet server's composition root: the only place here that takes the real clock, randomness, timers and log. It opens
-// the database, the image repository and the director, then MQTT and HTTP; it says that it is ready only when everything
-// listens. Closing goes the other way round, and what was being stored is stored first.
+// The fleet server's composition root: the only place here that takes the real clock, randomness,
+// timers and log. It opens the database, the image repository and the director, then MQTT and HTTP;
+// it says that it is ready only when everything listens. Closing goes the other way round, and what
+// was being stored is stored first.
 import { chmod, mkdir, readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { bounds } from '../shared/base/limits.js';
+import { limits } from '../shared/base/limits.js';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { sha256 } from '../shared/trust/signer.js';
 import { newOperatorToken } from './access/tokens.js';
-import { buildApp, type Door } from './http/app.js';
+import { buildApp, type FleetApp } from './http/app.js';
 import { checkTogether, type ServerSettings } from './config.js';
 import { Ingest } from './ingest/ingest.js';
-import { openEmbeddedLink, openExternalLink, type Link, type LinkNeeds, type TlsFiles } from './mqtt/broker.js';
+import {
+  openEmbeddedLink,
+  openExternalLink,
+  type Link,
+  type BrokerHooks,
+  type TlsFiles,
+} from './mqtt/broker.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
@@ -32,13 +39,25 @@ const DATABASE = 'fleet.sqlite';
 const RENEW_EVERY_MS = 60 * 60_000;
 const FIRST_TOKEN_NAME = 'first-admin';
 
-/** Structured lines on stderr. Nothing here ever logs a credential; `redact` is the second lock on that door. */
+/**
+ * Structured lines on stderr. Nothing here ever logs a credential; `redact` is the second lock on
+ * that door.
+ */
 export function serverLog(level: ServerSettings['log_level']): Log {
   return pino(
     {
       level,
       redact: {
-        paths: ['*.authorization', '*.password', '*.token', '*.claim', 'authorization', 'password', 'token', 'claim'],
+        paths: [
+          '*.authorization',
+          '*.password',
+          '*.token',
+          '*.claim',
+          'authorization',
+          'password',
+          'token',
+          'claim',
+        ],
         remove: true,
       },
     },
@@ -46,8 +65,14 @@ export function serverLog(level: ServerSettings['log_level']): Log {
   );
 }
 
-/** Starts the server. Faults: config_invalid, port_in_use, key_invalid, not_found (no repository), disk_failed, server_unreachable (external broker). */
-export async function startServer(settings: ServerSettings, { log }: { log: Log }): Promise<RunningServer> {
+/**
+ * Starts the server. Faults: config_invalid, port_in_use, key_invalid, not_found (no repository),
+ * disk_failed, server_unreachable (external broker).
+ */
+export async function startServer(
+  settings: ServerSettings,
+  { log }: { log: Log },
+): Promise<RunningServer> {
   checkTogether(settings);
   const undo: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
@@ -87,7 +112,8 @@ async function open(
     clock: realClock,
   });
 
-  // The link and the rooms behind it need each other; messages only flow once everything below stands.
+  // The link and the rooms behind it need each other; messages only flow once everything below
+  // stands.
   let link: Link | null = null;
   const conductor = new Conductor({
     store: store.rollouts,
@@ -101,10 +127,10 @@ async function open(
     clock: realClock,
     log: log.child({ room: 'ingest' }),
     ack: (device, ack) => link?.ack(device, ack),
-    onUnheard: () => conductor.hearing.again(),
+    onUnheard: () => conductor.reception.again(),
   });
   undo.push(() => ingest.settled());
-  link = await openLink(settings, tls, linkNeeds(store, ingest, conductor, log));
+  link = await openLink(settings, tls, brokerHooks(store, ingest, conductor, log));
   undo.push(() => link?.close());
   const app = await buildApp({
     store,
@@ -124,11 +150,19 @@ async function open(
   conductor.start();
   undo.push(() => conductor.stop());
   undo.push(repeat(realClock, RENEW_EVERY_MS, () => images.renew(), log));
-  log.info({ address, mqtt: link.port, broker: settings.broker?.url ?? 'embedded' }, 'the fleet server is ready');
+  log.info(
+    { address, mqtt: link.port, broker: settings.broker?.url ?? 'embedded' },
+    'the fleet server is ready',
+  );
   return { address, mqttPort: link.port, close };
 }
 
-function linkNeeds(store: Store, ingest: Ingest, { hearing }: Conductor, log: Log): LinkNeeds {
+function brokerHooks(
+  store: Store,
+  ingest: Ingest,
+  { reception }: Conductor,
+  log: Log,
+): BrokerHooks {
   return {
     clock: realClock,
     random: realRandom,
@@ -138,46 +172,56 @@ function linkNeeds(store: Store, ingest: Ingest, { hearing }: Conductor, log: Lo
       return device?.status === 'enrolled' ? device.publicKey : undefined;
     },
     onMessage: (topic, payload) => ingest.take(topic, payload),
-    onHearing: (hears) => (hears ? hearing.back() : hearing.lost()),
+    onReception: (hears) => (hears ? reception.back() : reception.lost()),
     onMisuse: (source, detail) => ingest.misuse(source, detail),
   };
 }
 
-function openLink(settings: ServerSettings, tls: TlsFiles | null, needs: LinkNeeds): Promise<Link> {
+function openLink(
+  settings: ServerSettings,
+  tls: TlsFiles | null,
+  options: BrokerHooks,
+): Promise<Link> {
   const { broker, mqtt } = settings;
-  if (broker === undefined) return openEmbeddedLink({ host: mqtt.host, port: mqtt.port, tls }, needs);
+  if (broker === undefined)
+    return openEmbeddedLink({ host: mqtt.host, port: mqtt.port, tls }, options);
   return openExternalLink(
     {
       url: broker.url,
       ...(broker.username === undefined ? {} : { username: broker.username }),
       ...(broker.password_file === undefined ? {} : { passwordFile: broker.password_file }),
     },
-    needs,
+    options,
   );
 }
 
-async function listen(app: Door, settings: ServerSettings): Promise<string> {
+async function listen(app: FleetApp, settings: ServerSettings): Promise<string> {
   const { host, port } = settings.http;
   try {
     await app.listen({ host, port });
   } catch (error) {
-    if (systemCode(error) === 'EADDRINUSE') throw new Fault('port_in_use', `HTTP: ${host}:${port} is in use`, { cause: error });
+    if (systemCode(error) === 'EADDRINUSE')
+      throw new Fault('port_in_use', `HTTP: ${host}:${port} is in use`, { cause: error });
     throw error;
   }
   const { port: real } = app.server.address() as AddressInfo;
   return `${settings.tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${real}`;
 }
 
-/** Lets requests under way end, within bounds.serverDrainMs; a client that neither sends nor reads on is cut off then. */
-async function closeWithin(app: Door): Promise<void> {
-  const cancel = realClock.after(bounds.serverDrainMs, () => app.server.closeAllConnections());
+/**
+ * Lets requests under way end, within bounds.serverDrainMs; a client that neither sends nor reads
+ * on is cut off then.
+ */
+async function closeWithin(app: FleetApp): Promise<void> {
+  const cancel = realClock.after(limits.serverDrainMs, () => app.server.closeAllConnections());
   await app.close();
   cancel();
 }
 
 /**
- * Makes the data folder and the first admin token, which is returned this once. `keep` is called with it before anything of
- * it is committed, so that no token exists that nobody has. Fault conflict when there is one already.
+ * Makes the data folder and the first admin token, which is returned this once. `keep` is called
+ * with it before anything of it is committed, so that no token exists that nobody has. Fault
+ * conflict when there is one already.
  */
 export async function initServer(
   settings: ServerSettings,
@@ -196,7 +240,12 @@ export async function initServer(
     await keep(token);
     const now = realClock.now();
     await store.audit.append(
-      { actor: 'linnet server init', action: 'token.create', subject: FIRST_TOKEN_NAME, detail: 'admin' },
+      {
+        actor: 'linnet server init',
+        action: 'token.create',
+        subject: FIRST_TOKEN_NAME,
+        detail: 'admin',
+      },
       now,
     );
     await store.tokens.add({ hash: sha256(token), name: FIRST_TOKEN_NAME, role: 'admin' }, now);
@@ -211,7 +260,11 @@ async function openStore(settings: ServerSettings): Promise<Store> {
     await mkdir(settings.data_dir, { recursive: true });
     await chmod(settings.data_dir, 0o700);
   } catch (error) {
-    throw new Fault('disk_failed', `data_dir ${settings.data_dir} cannot be made: ${reason(error)}`, { cause: error });
+    throw new Fault(
+      'disk_failed',
+      `data_dir ${settings.data_dir} cannot be made: ${reason(error)}`,
+      { cause: error },
+    );
   }
   return Store.open(join(settings.data_dir, DATABASE));
 }
@@ -219,19 +272,32 @@ async function openStore(settings: ServerSettings): Promise<Store> {
 async function readTls(settings: ServerSettings): Promise<TlsFiles | null> {
   if (settings.tls === undefined) return null;
   try {
-    return { cert: await readFile(settings.tls.cert_file), key: await readFile(settings.tls.key_file) };
+    return {
+      cert: await readFile(settings.tls.cert_file),
+      key: await readFile(settings.tls.key_file),
+    };
   } catch (error) {
     throw new Fault('config_invalid', `tls: ${reason(error)}`, { cause: error });
   }
 }
 
-/** Calls `work` every so often until the returned function is called; a failure is logged and the next turn tries again. */
-export function repeat(clock: Clock, everyMs: number, work: () => Promise<void>, log: Log): () => void {
+/**
+ * Calls `work` every so often until the returned function is called; a failure is logged and the
+ * next turn tries again.
+ */
+export function repeat(
+  clock: Clock,
+  everyMs: number,
+  work: () => Promise<void>,
+  log: Log,
+): () => void {
   let stopped = false;
   let cancel = clock.after(everyMs, turn);
   function turn(): void {
     work()
-      .catch((error: unknown) => log.error({ error: reason(error) }, 'the repository could not renew its metadata'))
+      .catch((error: unknown) =>
+        log.error({ error: reason(error) }, 'the repository could not renew its metadata'),
+      )
       .finally(() => {
         if (!stopped) cancel = clock.after(everyMs, turn);
       });

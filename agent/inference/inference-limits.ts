@@ -1,6 +1,7 @@
-// The bounds that the runtime obeys, as one value that may be narrowed by constructor, so that a test of a ten-second bound
-// need not take ten seconds. Production code never passes anything else than shared/bounds.ts.
-import { bounds } from '../../shared/base/limits.js';
+// The bounds that the runtime obeys, as one value that may be narrowed by constructor, so that a
+// test of a ten-second bound need not take ten seconds. Production code never passes anything else
+// than shared/bounds.ts.
+import { limits } from '../../shared/base/limits.js';
 
 type Named =
   | 'hostStartMs'
@@ -21,8 +22,8 @@ type Named =
   | 'shadowWaitMaxMs'
   | 'probesFileMaxBytes';
 
-export type Limits = { readonly [K in Named]: number };
+export type InferenceLimits = { readonly [K in Named]: number };
 
-export function limitsWith(narrower: Partial<Limits> = {}): Limits {
-  return { ...bounds, ...narrower };
+export function limitsWith(narrower: Partial<InferenceLimits> = {}): InferenceLimits {
+  return { ...limits, ...narrower };
 }

@@ -1,32 +1,51 @@
-// The real Disk: every durable promise of agent/ports.ts kept with fsync of the file and of its folder. A file that is
-// replaced is written beside its target under the suffix `.tmp`, which carries no meaning at boot: a leftover is removed
-// by the next replacement of the same target. One process owns a data folder; replacements of one path wait for each
-// other inside it. Contents are the callers' business.
+// The real Disk: every durable promise of agent/ports.ts kept with fsync of the file and of its
+// folder. A file that is replaced is written beside its target under the suffix `.tmp`, which
+// carries no meaning at boot: a leftover is removed by the next replacement of the same target. One
+// process owns a data folder; replacements of one path wait for each other inside it. Contents are
+// the callers' business.
 import { createHash } from 'node:crypto';
-import { link, mkdir, open, readdir, rename, rm, stat, statfs, unlink, type FileHandle } from 'node:fs/promises';
+import {
+  link,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  statfs,
+  unlink,
+  type FileHandle,
+} from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
 import type { Disk } from '../interfaces.js';
 
 export const TEMP_SUFFIX = '.tmp';
-const READ_BYTES = bounds.fetchChunkBytes;
-/** Small chunks are gathered to writes of about this size, so that a slow trickle costs no system call per packet. */
-const WRITE_BYTES = bounds.fetchChunkBytes;
+const READ_BYTES = limits.fetchChunkBytes;
+/**
+ * Small chunks are gathered to writes of about this size, so that a slow trickle costs no system
+ * call per packet.
+ */
+const WRITE_BYTES = limits.fetchChunkBytes;
 /** IOV_MAX is 1024 on Linux. */
 const WRITE_PIECES_MAX = 512;
 
 export class NodeDisk implements Disk {
   readonly #queues = new Map<string, Promise<unknown>>();
 
-  /** The whole file; null when missing. A file longer than `maxBytes` is a Fault `disk_failed`, and is not read. */
+  /**
+   * The whole file; null when missing. A file longer than `maxBytes` is a Fault `disk_failed`, and
+   * is not read.
+   */
   read(path: string, maxBytes: number): Promise<Uint8Array | null> {
     return doing('read', path, () =>
       whenFound(async () => {
         const file = await open(path, 'r');
         try {
           const { size } = await file.stat();
-          if (size > maxBytes) throw new Fault('disk_failed', `${path} has ${size} bytes, more than ${maxBytes}`);
+          if (size > maxBytes)
+            throw new Fault('disk_failed', `${path} has ${size} bytes, more than ${maxBytes}`);
           return await readWhole(file, size, maxBytes, path);
         } finally {
           await file.close();
@@ -39,7 +58,8 @@ export class NodeDisk implements Disk {
     return this.#inTurn(path, () =>
       doing('replace', path, async () => {
         const temp = path + TEMP_SUFFIX;
-        await rm(temp, { force: true }); // A stale one may be a hard link: it is removed, never written through.
+        // A stale one may be a hard link: it is removed, never written through.
+        await rm(temp, { force: true });
         try {
           await writeNew(temp, bytes);
           await rename(temp, path);
@@ -86,7 +106,8 @@ export class NodeDisk implements Disk {
         try {
           await rename(temp, to);
         } finally {
-          // POSIX rename does nothing, and leaves both names, when both are links to one file already.
+          // POSIX rename does nothing, and leaves both names, when both are links to one file
+          // already.
           await rm(temp, { force: true });
         }
       }),
@@ -110,8 +131,9 @@ export class NodeDisk implements Disk {
   }
 
   /**
-   * When `chunks` throws, what came before is written and fsynced (so that a download can resume), then its error is
-   * thrown as it is. A chunk must not be changed after it was handed over. A file shorter than `offset` is a Fault `disk_failed`.
+   * When `chunks` throws, what came before is written and fsynced (so that a download can resume),
+   * then its error is thrown as it is. A chunk must not be changed after it was handed over. A file
+   * shorter than `offset` is a Fault `disk_failed`.
    */
   append(path: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number> {
     return this.#inTurn(path, async () => {
@@ -158,7 +180,9 @@ async function doing<T>(what: string, path: string, work: () => Promise<T>): Pro
     const code = systemCode(error);
     if (error instanceof Fault || code === undefined) throw error;
     const full = code === 'ENOSPC' || code === 'EDQUOT';
-    throw new Fault(full ? 'disk_full' : 'disk_failed', `cannot ${what} ${path}: ${code}`, { cause: error });
+    throw new Fault(full ? 'disk_full' : 'disk_failed', `cannot ${what} ${path}: ${code}`, {
+      cause: error,
+    });
   }
 }
 
@@ -171,7 +195,12 @@ async function whenFound<T>(work: () => Promise<T>): Promise<T | null> {
   }
 }
 
-async function readWhole(file: FileHandle, size: number, maxBytes: number, path: string): Promise<Uint8Array> {
+async function readWhole(
+  file: FileHandle,
+  size: number,
+  maxBytes: number,
+  path: string,
+): Promise<Uint8Array> {
   const bytes = new Uint8Array(size);
   let length = 0;
   while (length < size) {
@@ -180,7 +209,8 @@ async function readWhole(file: FileHandle, size: number, maxBytes: number, path:
     length += bytesRead;
   }
   const more = await file.read(new Uint8Array(1), 0, 1, size);
-  if (more.bytesRead > 0) throw new Fault('disk_failed', `${path} grew while it was read (bound: ${maxBytes} bytes)`);
+  if (more.bytesRead > 0)
+    throw new Fault('disk_failed', `${path} grew while it was read (bound: ${maxBytes} bytes)`);
   return bytes;
 }
 
@@ -203,7 +233,9 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** The partial file at `path`, cut to `offset` bytes; made (durably) when missing and `offset` is 0. */
+/**
+ * The partial file at `path`, cut to `offset` bytes; made (durably) when missing and `offset` is 0.
+ */
 async function openAt(path: string, offset: number): Promise<FileHandle> {
   const found = await whenFound(() => open(path, 'r+'));
   const file = found ?? (await open(path, 'wx+'));
@@ -211,7 +243,10 @@ async function openAt(path: string, offset: number): Promise<FileHandle> {
     const { size } = await file.stat();
     if (size < offset) {
       if (found === null) await unlink(path);
-      throw new Fault('disk_failed', `${basename(path)} has ${size} bytes, cannot append at ${offset}`);
+      throw new Fault(
+        'disk_failed',
+        `${basename(path)} has ${size} bytes, cannot append at ${offset}`,
+      );
     }
     if (size > offset) await file.truncate(offset);
     if (found === null) await syncFolder(dirname(path));
@@ -223,7 +258,12 @@ async function openAt(path: string, offset: number): Promise<FileHandle> {
 }
 
 /** Writes while the next chunks are awaited: one write in flight, one batch being gathered. */
-async function appendAll(file: FileHandle, offset: number, chunks: AsyncIterable<Uint8Array>, path: string): Promise<number> {
+async function appendAll(
+  file: FileHandle,
+  offset: number,
+  chunks: AsyncIterable<Uint8Array>,
+  path: string,
+): Promise<number> {
   let written = 0;
   let gathered: Uint8Array[] = [];
   let gatheredBytes = 0;

@@ -1,11 +1,18 @@
-// The real Link: MQTT 3.1.1 at QoS 1 by mqtt.js. Every connection is a fresh client of the library with a fresh device
-// token as its password, a clean session and its own subscription, so that nothing of an old connection (a stale token, an
-// unacknowledged publish in the library's memory) leaks into the next: the spool is the only queue. `connected` is true
-// from the broker's SUBACK on. Reconnects for ever, with jittered backoff. Whether a message was stored is not known here.
+// The real Link: MQTT 3.1.1 at QoS 1 by mqtt.js. Every connection is a fresh client of the library
+// with a fresh device token as its password, a clean session and its own subscription, so that
+// nothing of an old connection (a stale token, an unacknowledged publish in the library's memory)
+// leaks into the next: the spool is the only queue. `connected` is true from the broker's SUBACK
+// on. Reconnects for ever, with jittered backoff. Whether a message was stored is not known here.
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
-import { backoff, type Cancel, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
+import {
+  backoff,
+  type Cancel,
+  type Clock,
+  type Log,
+  type Random,
+} from '../../shared/base/interfaces.js';
 import { topics } from '../../shared/protocol/telemetry.js';
 import type { Link } from '../interfaces.js';
 
@@ -38,7 +45,10 @@ export class MqttLink implements Link {
   /** Rejections of the publishes that wait for a PUBACK on the present connection. */
   readonly #waiting = new Set<(fault: Fault) => void>();
 
-  /** Starts to connect at once; listeners that are added in the same turn of the event loop miss nothing. */
+  /**
+   * Starts to connect at once; listeners that are added in the same turn of the event loop miss
+   * nothing.
+   */
   constructor(options: MqttLinkOptions) {
     this.#options = options;
     this.#client = this.#connect();
@@ -56,16 +66,25 @@ export class MqttLink implements Link {
     this.#connectedListeners.push(listener);
   }
 
-  /** Resolves at the broker's PUBACK; Fault `server_unreachable` when not connected, or when the connection ends first. */
+  /**
+   * Resolves at the broker's PUBACK; Fault `server_unreachable` when not connected, or when the
+   * connection ends first.
+   */
   publish(topic: string, payload: Uint8Array): Promise<void> {
-    if (!this.#connected) return Promise.reject(new Fault('server_unreachable', 'the MQTT broker is not connected'));
+    if (!this.#connected)
+      return Promise.reject(new Fault('server_unreachable', 'the MQTT broker is not connected'));
     const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);
       this.#client.publish(topic, bytes, { qos: 1 }, (error) => {
         this.#waiting.delete(reject);
         if (error === undefined || error === null) resolve();
-        else reject(new Fault('server_unreachable', `cannot publish to ${topic}: ${error.message}`, { cause: error }));
+        else
+          reject(
+            new Fault('server_unreachable', `cannot publish to ${topic}: ${error.message}`, {
+              cause: error,
+            }),
+          );
       });
     });
   }
@@ -120,8 +139,8 @@ export class MqttLink implements Link {
       username: device,
       password: token(),
       clean: true,
-      keepalive: bounds.linkKeepaliveSeconds,
-      connectTimeout: bounds.linkConnectMs,
+      keepalive: limits.linkKeepaliveSeconds,
+      connectTimeout: limits.linkConnectMs,
       reconnectPeriod: 0,
       queueQoSZero: false,
       resubscribe: false,
@@ -133,7 +152,7 @@ export class MqttLink implements Link {
     const { clock, random, log } = this.#options;
     client.end(true);
     this.#tries += 1;
-    const waitMs = backoff(this.#tries, bounds.linkBackoffFirstMs, bounds.linkBackoffMaxMs, random);
+    const waitMs = backoff(this.#tries, limits.linkBackoffFirstMs, limits.linkBackoffMaxMs, random);
     log.info({ why, waitMs, tries: this.#tries }, 'link down');
     this.#cancelRetry = clock.after(waitMs, () => {
       this.#client = this.#connect();
@@ -144,6 +163,7 @@ export class MqttLink implements Link {
     this.#connected = false;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const reject of waiting) reject(new Fault('server_unreachable', `the MQTT connection was lost: ${why}`));
+    for (const reject of waiting)
+      reject(new Fault('server_unreachable', `the MQTT connection was lost: ${why}`));
   }
 }

@@ -1,21 +1,25 @@
-// What the device tells of itself: its health at a steady pace, and what its models answered, as deltas per release. A
-// sensor that fails is null in the report, never an exception. Health is kept cheap, for it shares the supervisor's event
-// loop: no child process is started on Linux (systeminformation's disk and temperature calls start shells, one of them
-// synchronously, so that those two read statfs and /sys here; its cpu and memory calls only read /proc).
+// What the device tells of itself: its health at a steady pace, and what its models answered, as
+// deltas per release. A sensor that fails is null in the report, never an exception. Health is kept
+// cheap, for it shares the supervisor's event loop: no child process is started on Linux
+// (systeminformation's disk and temperature calls start shells, one of them synchronously, so that
+// those two read statfs and /sys here; its cpu and memory calls only read /proc).
 import { readFile, readdir, statfs } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
 import si from 'systeminformation';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { reason } from '../../shared/base/fault-codes.js';
 import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
 import type { HealthBody, InferenceBody, ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { LogHistogram } from '../../shared/statistics/quantile-sketch.js';
+import { QuantileSketch } from '../../shared/statistics/quantile-sketch.js';
 import { addAnswer, emptyAnswers, type Answers } from '../../shared/statistics/trial-verdict.js';
 import type { Reporter } from '../interfaces.js';
 import type { SpoolStats } from './spool.js';
 
-/** Each may reject or give NaN. Load as a share in [0, 1], memory and disk in bytes, temperature in degrees Celsius. */
+/**
+ * Each may reject or give NaN. Load as a share in [0, 1], memory and disk in bytes, temperature in
+ * degrees Celsius.
+ */
 export interface Sensors {
   cpuUse(): Promise<number>;
   memory(): Promise<{ total: number; available: number }>;
@@ -30,19 +34,28 @@ export const realSensors: Sensors = {
     return { total, available };
   },
   temperature: () =>
-    process.platform === 'linux' ? linuxTemperature('/sys/class/thermal') : si.cpuTemperature().then(({ main }) => main),
+    process.platform === 'linux'
+      ? linuxTemperature('/sys/class/thermal')
+      : si.cpuTemperature().then(({ main }) => main),
   disk: async (folder) => {
     const { blocks, bavail, bsize } = await statfs(folder);
     return { total: blocks * bsize, free: bavail * bsize };
   },
 };
 
-/** The hottest thermal zone (kernel Documentation/driver-api/thermal/sysfs-api: millidegrees); null when there is none. */
+/**
+ * The hottest thermal zone (kernel Documentation/driver-api/thermal/sysfs-api: millidegrees); null
+ * when there is none.
+ */
 export async function linuxTemperature(folder: string): Promise<number | null> {
   const zones = (await readdir(folder)).filter((name) => name.startsWith('thermal_zone'));
-  const readings = await Promise.allSettled(zones.map((zone) => readFile(join(folder, zone, 'temp'), 'utf8')));
+  const readings = await Promise.allSettled(
+    zones.map((zone) => readFile(join(folder, zone, 'temp'), 'utf8')),
+  );
   const degrees = readings
-    .flatMap((reading) => (reading.status === 'fulfilled' ? [Number.parseInt(reading.value, 10) / 1000] : []))
+    .flatMap((reading) =>
+      reading.status === 'fulfilled' ? [Number.parseInt(reading.value, 10) / 1000] : [],
+    )
     .filter((value) => value > -60 && value < 200); // A zone without a sensor tells nonsense.
   return degrees.length === 0 ? null : Math.max(...degrees);
 }
@@ -107,14 +120,15 @@ export class HealthCollector {
     const body = await this.sample();
     if (!this.#running) return;
     this.#options.reporter.report('health', body);
-    this.#cancel = this.#options.clock.after(bounds.healthEveryMs, () => void this.#beat());
+    this.#cancel = this.#options.clock.after(limits.healthEveryMs, () => void this.#beat());
   }
 
   async #reading<T>(name: string, read: () => Promise<T>): Promise<T | null> {
     try {
       return await read();
     } catch (error) {
-      // Whatever a sensor throws, the other readings are worth having. This is the one place that may catch everything.
+      // Whatever a sensor throws, the other readings are worth having. This is the one place that
+      // may catch everything.
       this.#options.log.debug({ sensor: name, error: reason(error) }, 'sensor failed');
       return null;
     }
@@ -127,7 +141,10 @@ function finite(value: number | null | undefined, shape: (value: number) => numb
   return typeof value === 'number' && Number.isFinite(value) ? shape(value) : null;
 }
 
-/** One answer of the engine. `classes` has one entry a classified input, null when the release declares no classifier. */
+/**
+ * One answer of the engine. `classes` has one entry a classified input, null when the release
+ * declares no classifier.
+ */
 export interface InferenceAnswer {
   readonly release: ReleaseRef;
   readonly latencyMs: number;
@@ -139,7 +156,7 @@ export interface InferenceAnswer {
 
 interface Tally {
   readonly release: ReleaseRef;
-  readonly latency: LogHistogram;
+  readonly latency: QuantileSketch;
   served: number;
   failed: number;
   refused: number;
@@ -148,7 +165,10 @@ interface Tally {
 
 const CLASSES_MAX = 1000;
 
-/** Counts answers and reports the deltas per release every `bounds.inferenceEveryMs`, when there were any. Latency is that of served answers. */
+/**
+ * Counts answers and reports the deltas per release every `bounds.inferenceEveryMs`, when there
+ * were any. Latency is that of served answers.
+ */
 export class InferenceStats {
   readonly #reporter: Reporter;
   readonly #clock: Clock;
@@ -164,7 +184,7 @@ export class InferenceStats {
 
   start(): void {
     this.#cancel();
-    this.#cancel = this.#clock.after(bounds.inferenceEveryMs, () => {
+    this.#cancel = this.#clock.after(limits.inferenceEveryMs, () => {
       this.flush();
       this.start();
     });
@@ -193,7 +213,15 @@ export class InferenceStats {
     const tallies = [...this.#tallies.values()];
     this.#tallies.clear();
     for (const { release, latency, served, failed, refused, answers } of tallies) {
-      const body: InferenceBody = { release, seconds, served, failed, refused, latencyMs: latency.toSketch(), answers };
+      const body: InferenceBody = {
+        release,
+        seconds,
+        served,
+        failed,
+        refused,
+        latencyMs: latency.toSketch(),
+        answers,
+      };
       this.#reporter.report('inference', body);
     }
   }
@@ -204,7 +232,7 @@ export class InferenceStats {
       const { component, version, digest } = release;
       tally = {
         release: { component, version, digest },
-        latency: new LogHistogram(),
+        latency: new QuantileSketch(),
         served: 0,
         failed: 0,
         refused: 0,

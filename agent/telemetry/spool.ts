@@ -1,14 +1,16 @@
-// Telemetry records that the server has not acknowledged yet, in one SQLite file (WAL, synchronous=FULL): on return of
-// `append` a record survives a power cut. Byte-bounded: the oldest record of the least important kind goes first, and
-// every loss is counted. Only the server's own acknowledgement deletes. Sequence numbers rise for ever and are never
-// used twice. No method but the constructor throws for a sick disk: a telemetry spool must never stop a device.
+// Telemetry records that the server has not acknowledged yet, in one SQLite file (WAL,
+// synchronous=FULL): on return of `append` a record survives a power cut. Byte-bounded: the oldest
+// record of the least important kind goes first, and every loss is counted. Only the server's own
+// acknowledgement deletes. Sequence numbers rise for ever and are never used twice. No method but
+// the constructor throws for a sick disk: a telemetry spool must never stop a device.
 //
-// Leased records are never evicted, so a batch is the same under its id for ever; a batch takes at most half the bound,
-// which leaves room for what matters more. One process owns the file (an exclusive lock; no shared-memory file either).
+// Leased records are never evicted, so a batch is the same under its id for ever; a batch takes at
+// most half the bound, which leaves room for what matters more. One process owns the file (an
+// exclusive lock; no shared-memory file either).
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import Database from 'better-sqlite3';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { complaints, decode, parseJson } from '../../shared/base/decode.js';
 import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import { silentLog, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
@@ -54,8 +56,11 @@ const RECORD_EXTRA_BYTES = 80;
 const LOCK_WAIT_MS = 2_000;
 const SCHEMA_VERSION = 1;
 const DAMAGED = '.damaged-';
-/** A spool that follows a damaged one starts its numbers here times its generation: above all that can have been used. */
-const SEQ_PER_GENERATION = 2 ** 40;
+/**
+ * A spool that follows a damaged one starts its numbers here times its generation: above all that
+ * can have been used.
+ */
+const SEQ_PER_SPOOL = 2 ** 40;
 
 const SCHEMA = `
   CREATE TABLE record (
@@ -78,7 +83,10 @@ export class Spool {
   /** Losses that could not be written yet (the disk was full). */
   #lostUnwritten = 0;
 
-  /** Opens or makes the spool. A damaged file is moved aside; Fault `conflict` when another process holds it. */
+  /**
+   * Opens or makes the spool. A damaged file is moved aside; Fault `conflict` when another process
+   * holds it.
+   */
   constructor(file: string, options: SpoolOptions) {
     this.#file = file;
     this.#options = options;
@@ -86,14 +94,19 @@ export class Spool {
     this.#attempt('open', () => {}, undefined);
   }
 
-  /** One durable insert. A body that is not of its kind, is too long, or finds no room is counted as lost. */
+  /**
+   * One durable insert. A body that is not of its kind, is too long, or finds no room is counted as
+   * lost.
+   */
   append<K extends Kind>(kind: K, body: BodyOf<K>): void {
     const text = JSON.stringify(body);
     const wrong = complaints(BODIES[kind], body);
     const length = utf8(text).length;
-    if (length > bounds.recordBodyMaxBytes) wrong.push(`${length} bytes, more than ${bounds.recordBodyMaxBytes}`);
+    if (length > limits.recordBodyMaxBytes)
+      wrong.push(`${length} bytes, more than ${limits.recordBodyMaxBytes}`);
     if (wrong.length > 0) {
-      // The server would refuse the whole batch for it. This is a bug of the reporting room, made visible but not fatal.
+      // The server would refuse the whole batch for it. This is a bug of the reporting room, made
+      // visible but not fatal.
       this.#log.error({ kind, wrong }, 'telemetry record is not of its kind: dropped');
       this.#lostUnwritten += 1;
       return;
@@ -103,14 +116,17 @@ export class Spool {
     if (done === null) this.#lostUnwritten += 1;
   }
 
-  /** The batch that is out already, else a new one of the oldest records; null when there is none. */
+  /**
+   * The batch that is out already, else a new one of the oldest records; null when there is none.
+   */
   lease(): Lease | null {
     return this.#attempt(
       'lease',
       (db) => {
         for (;;) {
           const lease = this.#lease(db);
-          if (lease === null || lease.records.length > 0) return lease; // A batch of nothing but damage is gone; the next one.
+          // A batch of nothing but damage is gone; the next one.
+          if (lease === null || lease.records.length > 0) return lease;
         }
       },
       null,
@@ -122,12 +138,18 @@ export class Spool {
     this.#attempt('ack', (db) => this.#delete(db, batch, false), 0);
   }
 
-  /** The server will never take it: drops it and counts its records as lost. Returns how many there were. */
+  /**
+   * The server will never take it: drops it and counts its records as lost. Returns how many there
+   * were.
+   */
   refused(batch: string): number {
     return this.#attempt('drop', (db) => this.#delete(db, batch, true), 0);
   }
 
-  /** `lost`: records that were given to `append` and will never arrive, since the spool was first made. */
+  /**
+   * `lost`: records that were given to `append` and will never arrive, since the spool was first
+   * made.
+   */
   stats(): SpoolStats {
     return { ...this.#stats, lost: this.#stats.lost + this.#lostUnwritten };
   }
@@ -138,16 +160,25 @@ export class Spool {
     this.#db = null;
   }
 
-  /** A row that is no record any more (the medium may damage one and leave the file in order) is deleted and counted as lost. */
+  /**
+   * A row that is no record any more (the medium may damage one and leave the file in order) is
+   * deleted and counted as lost.
+   */
   #lease(db: Database.Database): Lease | null {
     const damaged: Row[] = [];
     const lease = db
       .transaction((): Lease | null => {
-        const out = db.prepare<[], { batch: string }>('SELECT batch FROM record WHERE batch IS NOT NULL LIMIT 1').get();
+        const out = db
+          .prepare<[], { batch: string }>(
+            'SELECT batch FROM record WHERE batch IS NOT NULL LIMIT 1',
+          )
+          .get();
         const batch = out?.batch ?? this.#mark(db);
         if (batch === null) return null;
         const records: TelemetryRecord[] = [];
-        const rows = db.prepare<[string], Row>('SELECT seq, at, kind, body, bytes FROM record WHERE batch = ? ORDER BY seq');
+        const rows = db.prepare<[string], Row>(
+          'SELECT seq, at, kind, body, bytes FROM record WHERE batch = ? ORDER BY seq',
+        );
         for (const row of rows.all(batch)) {
           const record = this.#recordOf(row);
           if (record === null) damaged.push(row);
@@ -167,7 +198,11 @@ export class Spool {
   #recordOf({ seq, at, kind, body }: Row): TelemetryRecord | null {
     const what = `telemetry record ${seq}`;
     try {
-      return decode(TelemetryRecord, { seq, at, kind, body: parseJson(body, what) }, what) as TelemetryRecord;
+      return decode(
+        TelemetryRecord,
+        { seq, at, kind, body: parseJson(body, what) },
+        what,
+      ) as TelemetryRecord;
     } catch (error) {
       if (!isFault(error, 'message_undecodable')) throw error;
       this.#log.error({ seq, kind, why: error.detail }, 'telemetry record is damaged: dropped');
@@ -179,13 +214,9 @@ export class Spool {
     const { clock, maxBytes } = this.#options;
     const evicted = db
       .transaction(() => {
-        db.prepare('INSERT INTO record (at, kind, importance, body, bytes) VALUES (?, ?, ?, ?, ?)').run(
-          Math.max(0, Math.floor(clock.now())),
-          kind,
-          IMPORTANCE[kind],
-          text,
-          bytes,
-        );
+        db.prepare(
+          'INSERT INTO record (at, kind, importance, body, bytes) VALUES (?, ?, ?, ?, ?)',
+        ).run(Math.max(0, Math.floor(clock.now())), kind, IMPORTANCE[kind], text, bytes);
         const gone = this.#evict(db, this.#stats.bytes + bytes - maxBytes);
         const lost = gone.records + this.#lostUnwritten;
         if (lost > 0) db.prepare('UPDATE tally SET lost = lost + ?').run(lost);
@@ -198,7 +229,9 @@ export class Spool {
     this.#lostUnwritten = 0;
   }
 
-  /** Deletes until at least `excess` bytes are gone; the record that has just come may be the one. */
+  /**
+   * Deletes until at least `excess` bytes are gone; the record that has just come may be the one.
+   */
   #evict(db: Database.Database, excess: number): { records: number; bytes: number } {
     const oldest = db.prepare<[], { seq: number; bytes: number }>(
       'SELECT seq, bytes FROM record WHERE batch IS NULL ORDER BY importance, seq LIMIT 1',
@@ -216,10 +249,12 @@ export class Spool {
 
   /** Gives the oldest records a new batch id; null when there are none. */
   #mark(db: Database.Database): string | null {
-    const bytesMax = Math.min(bounds.batchMaxBytes, this.#options.maxBytes / 2);
+    const bytesMax = Math.min(limits.batchMaxBytes, this.#options.maxBytes / 2);
     const rows = db
-      .prepare<[number], { seq: number; bytes: number }>('SELECT seq, bytes FROM record ORDER BY seq LIMIT ?')
-      .all(bounds.batchMaxCount);
+      .prepare<[number], { seq: number; bytes: number }>(
+        'SELECT seq, bytes FROM record ORDER BY seq LIMIT ?',
+      )
+      .all(limits.batchMaxCount);
     let [last, total] = [0, 0];
     for (const { seq, bytes } of rows) {
       total += bytes;
@@ -252,8 +287,9 @@ export class Spool {
   }
 
   /**
-   * Runs `work` on the open spool, opening it when it is not. One mending is tried: a damaged file is replaced, and on a full
-   * disk the log is folded into the file, which frees its space. If it still fails the answer is `otherwise`.
+   * Runs `work` on the open spool, opening it when it is not. One mending is tried: a damaged file
+   * is replaced, and on a full disk the log is folded into the file, which frees its space. If it
+   * still fails the answer is `otherwise`.
    */
   #attempt<T>(what: string, work: (db: Database.Database) => T, otherwise: T): T {
     if (this.#closed) return otherwise;
@@ -268,7 +304,10 @@ export class Spool {
         }
         const damaged = isDamage(error, this.#db === null);
         if (mended || !(damaged ? this.#setAside(error) : this.#fold())) {
-          this.#log.warn({ what, error: reason(error) }, 'telemetry spool: the disk does not take it');
+          this.#log.warn(
+            { what, error: reason(error) },
+            'telemetry spool: the disk does not take it',
+          );
           return otherwise;
         }
       }
@@ -312,18 +351,20 @@ export class Spool {
   }
 
   #create(db: Database.Database): void {
-    const generation = Math.max(0, ...this.#damagedGenerations());
+    const copy = Math.max(0, ...this.#damagedCopies());
     db.transaction(() => {
       db.exec(SCHEMA);
-      if (generation > 0) {
-        const before = Math.max(generation * SEQ_PER_GENERATION, Math.floor(this.#options.clock.now()));
+      if (copy > 0) {
+        const before = Math.max(copy * SEQ_PER_SPOOL, Math.floor(this.#options.clock.now()));
         db.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)").run(before);
         const body: SecurityBody = {
           code: 'disk_failed',
-          detail: `the telemetry spool was damaged and is kept as ${basename(this.#file)}${DAMAGED}${generation}: its records are lost, how many is not known`,
+          detail: `the telemetry spool was damaged and is kept as ${basename(this.#file)}${DAMAGED}${copy}: its records are lost, how many is not known`,
         };
         const text = JSON.stringify(body);
-        db.prepare("INSERT INTO record (at, kind, importance, body, bytes) VALUES (?, 'security', ?, ?, ?)").run(
+        db.prepare(
+          "INSERT INTO record (at, kind, importance, body, bytes) VALUES (?, 'security', ?, ?, ?)",
+        ).run(
           Math.max(0, Math.floor(this.#options.clock.now())),
           IMPORTANCE.security,
           text,
@@ -334,31 +375,38 @@ export class Spool {
     }).immediate();
   }
 
-  /** Keeps the damaged file (the latest one only) for whoever wants to look, and makes room for a new one; false when the disk refuses. */
+  /**
+   * Keeps the damaged file (the latest one only) for whoever wants to look, and makes room for a
+   * new one; false when the disk refuses.
+   */
   #setAside(error: Error): boolean {
     this.#db?.close();
     this.#db = null;
-    this.#lostUnwritten += this.#stats.records + this.#stats.lost; // What is known of it, when it broke while open.
+    // What is known of it, when it broke while open.
+    this.#lostUnwritten += this.#stats.records + this.#stats.lost;
     this.#stats = { records: 0, bytes: 0, lost: 0 };
     try {
-      const before = this.#damagedGenerations();
+      const before = this.#damagedCopies();
       const aside = `${this.#file}${DAMAGED}${Math.max(0, ...before) + 1}`;
       this.#log.error({ aside, error: reason(error) }, 'telemetry spool is damaged: begun anew');
       if (existsSync(`${this.#file}-wal`)) renameSync(`${this.#file}-wal`, `${aside}-wal`);
       renameSync(this.#file, aside);
-      for (const generation of before) {
-        rmSync(`${this.#file}${DAMAGED}${generation}`, { force: true });
-        rmSync(`${this.#file}${DAMAGED}${generation}-wal`, { force: true });
+      for (const copy of before) {
+        rmSync(`${this.#file}${DAMAGED}${copy}`, { force: true });
+        rmSync(`${this.#file}${DAMAGED}${copy}-wal`, { force: true });
       }
       return true;
     } catch (failure) {
       if (systemCode(failure) === undefined) throw failure;
-      this.#log.error({ error: reason(failure) }, 'telemetry spool is damaged and cannot be moved aside');
+      this.#log.error(
+        { error: reason(failure) },
+        'telemetry spool is damaged and cannot be moved aside',
+      );
       return false;
     }
   }
 
-  #damagedGenerations(): number[] {
+  #damagedCopies(): number[] {
     const prefix = basename(this.#file) + DAMAGED;
     return readdirSync(dirname(this.#file))
       .filter((name) => name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length)))
@@ -366,7 +414,14 @@ export class Spool {
   }
 }
 
-/** While opening, SQLITE_ERROR is a schema that is not ours ("no such table"): as useless as a torn file. */
+/**
+ * While opening, SQLITE_ERROR is a schema that is not ours ("no such table"): as useless as a torn
+ * file.
+ */
 function isDamage(error: InstanceType<typeof Database.SqliteError>, opening: boolean): boolean {
-  return error.code.startsWith('SQLITE_CORRUPT') || error.code === 'SQLITE_NOTADB' || (opening && error.code === 'SQLITE_ERROR');
+  return (
+    error.code.startsWith('SQLITE_CORRUPT') ||
+    error.code === 'SQLITE_NOTADB' ||
+    (opening && error.code === 'SQLITE_ERROR')
+  );
 }

@@ -1,17 +1,25 @@
-// Brings every spooled record to the fleet server: lease a batch, publish it, wait for the server's own acknowledgement of
-// this batch, delete. One batch is in flight; a batch that is not acknowledged is sent again under the same id, with
-// backoff, for as long as it takes, so that the server, which takes a batch id once, has every record exactly once. The
-// broker's PUBACK deletes nothing. Hints are handed on and carry no authority.
-import { bounds } from '../../shared/base/limits.js';
+// Brings every spooled record to the fleet server: lease a batch, publish it, wait for the server's
+// own acknowledgement of this batch, delete. One batch is in flight; a batch that is not
+// acknowledged is sent again under the same id, with backoff, for as long as it takes, so that the
+// server, which takes a batch id once, has every record exactly once. The broker's PUBACK deletes
+// nothing. Hints are handed on and carry no authority.
+import { limits } from '../../shared/base/limits.js';
 import { decodeJson } from '../../shared/base/decode.js';
 import { isFault, reason } from '../../shared/base/fault-codes.js';
 import { backoff, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
-import { Hint, TelemetryAck, topics, type BodyOf, type Kind, type TelemetryBatch } from '../../shared/protocol/telemetry.js';
+import {
+  Hint,
+  TelemetryAck,
+  topics,
+  type BodyOf,
+  type Kind,
+  type TelemetryBatch,
+} from '../../shared/protocol/telemetry.js';
 import { utf8 } from '../../shared/trust/signer.js';
 import type { Link, Reporter } from '../interfaces.js';
 import type { Lease, Spool } from './spool.js';
 
-export interface TelemetryReporterOptions {
+export interface TelemetryUploaderOptions {
   readonly device: string;
   readonly spool: Spool;
   readonly link: Link;
@@ -22,8 +30,8 @@ export interface TelemetryReporterOptions {
 
 const DETAIL_MAX_CHARS = 1500;
 
-export class TelemetryReporter implements Reporter {
-  readonly #options: TelemetryReporterOptions;
+export class TelemetryUploader implements Reporter {
+  readonly #options: TelemetryUploaderOptions;
   readonly #hintListeners: ((hint: Hint) => void)[] = [];
   #running: Promise<void> | null = null;
   #stopped = true;
@@ -37,7 +45,7 @@ export class TelemetryReporter implements Reporter {
   #failures = 0;
   #refusedInARow = 0;
 
-  constructor(options: TelemetryReporterOptions) {
+  constructor(options: TelemetryUploaderOptions) {
     this.#options = options;
     options.link.onMessage((topic, payload) => this.#heard(topic, payload));
     options.link.onConnected(() => this.#wake('connected'));
@@ -83,7 +91,8 @@ export class TelemetryReporter implements Reporter {
     const lease = this.#options.link.connected ? this.#options.spool.lease() : null;
     if (lease === null) return this.#wait(null, ['record', 'connected']);
     if (lease.batch === this.#acked) {
-      // The same batch again although it was stored: the disk did not let the spool delete it. Not at full speed, then.
+      // The same batch again although it was stored: the disk did not let the spool delete it. Not
+      // at full speed, then.
       this.#acked = null;
       return this.#pause();
     }
@@ -94,7 +103,11 @@ export class TelemetryReporter implements Reporter {
   /** True when the server has stored it; else the next try comes later. */
   async #deliver(lease: Lease): Promise<boolean> {
     const { device, link, log } = this.#options;
-    const message: TelemetryBatch = { format: 'linnet.telemetry/1', batch: lease.batch, records: lease.records };
+    const message: TelemetryBatch = {
+      format: 'linnet.telemetry/1',
+      batch: lease.batch,
+      records: lease.records,
+    };
     this.#out = lease.batch;
     try {
       await link.publish(topics.telemetry(device), utf8(JSON.stringify(message)));
@@ -104,7 +117,7 @@ export class TelemetryReporter implements Reporter {
       return false;
     }
     // The acknowledgement may have come before the broker's PUBACK did.
-    if (this.#out !== null) await this.#wait(bounds.ackWaitMs, ['answered', 'connected']);
+    if (this.#out !== null) await this.#wait(limits.ackWaitMs, ['answered', 'connected']);
     if (this.#out !== null) {
       log.debug({ batch: lease.batch }, 'batch not acknowledged yet');
       return false;
@@ -115,18 +128,24 @@ export class TelemetryReporter implements Reporter {
   /** Backs off; a new connection or a late answer ends it. */
   async #pause(): Promise<void> {
     this.#failures += 1;
-    const { ackBackoffFirstMs, ackBackoffMaxMs } = bounds;
-    await this.#wait(backoff(this.#failures, ackBackoffFirstMs, ackBackoffMaxMs, this.#options.random), [
-      'connected',
-      'answered',
-    ]);
+    const { ackBackoffFirstMs, ackBackoffMaxMs } = limits;
+    await this.#wait(
+      backoff(this.#failures, ackBackoffFirstMs, ackBackoffMaxMs, this.#options.random),
+      ['connected', 'answered'],
+    );
   }
 
   /** Until one of `reasons`, `timeoutMs`, or stop. */
-  #wait(timeoutMs: number | null, reasons: readonly ('record' | 'connected' | 'answered')[]): Promise<void> {
+  #wait(
+    timeoutMs: number | null,
+    reasons: readonly ('record' | 'connected' | 'answered')[],
+  ): Promise<void> {
     if (this.#stopped) return Promise.resolve();
     return new Promise((resolve) => {
-      const cancel = timeoutMs === null ? () => {} : this.#options.clock.after(timeoutMs, () => this.#wake('timeout'));
+      const cancel =
+        timeoutMs === null
+          ? () => {}
+          : this.#options.clock.after(timeoutMs, () => this.#wake('timeout'));
       this.#wake = (why) => {
         if (why !== 'stopped' && why !== 'timeout' && !reasons.includes(why)) return;
         cancel();
@@ -139,7 +158,8 @@ export class TelemetryReporter implements Reporter {
   #heard(topic: string, payload: Uint8Array): void {
     const { device, log } = this.#options;
     try {
-      if (topic === topics.ack(device)) this.#answered(decodeJson(TelemetryAck, payload, 'telemetry acknowledgement'));
+      if (topic === topics.ack(device))
+        this.#answered(decodeJson(TelemetryAck, payload, 'telemetry acknowledgement'));
       else if (topic === topics.hint(device)) {
         const hint = decodeJson(Hint, payload, 'hint');
         for (const listener of this.#hintListeners) listener(hint);
@@ -161,11 +181,15 @@ export class TelemetryReporter implements Reporter {
       if (dropped === 0) return; // Said twice, or about nothing of ours.
       log.error({ batch, dropped, detail }, 'the server refused a batch of telemetry: dropped');
       this.#refusedInARow += 1;
-      // Once for a row of refusals: the event itself must not keep a server that refuses everything busy for ever.
+      // Once for a row of refusals: the event itself must not keep a server that refuses everything
+      // busy for ever.
       if (this.#refusedInARow === 1) {
         spool.append('security', {
           code: 'message_undecodable',
-          detail: `the server refused telemetry batch ${batch}: ${detail ?? ''}`.slice(0, DETAIL_MAX_CHARS),
+          detail: `the server refused telemetry batch ${batch}: ${detail ?? ''}`.slice(
+            0,
+            DETAIL_MAX_CHARS,
+          ),
         });
       }
     }

@@ -1,39 +1,55 @@
-// Policy: may this genuine release run on this device, now? Proof (signatures, digests) comes before and is not here.
-// Pure but for what the caller measured. Each refusal names the two numbers that do not fit.
+// Policy: may this genuine release run on this device, now? Proof (signatures, digests) comes
+// before and is not here. Pure but for what the caller measured. Each refusal names the two numbers
+// that do not fit.
 import semver from 'semver';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { totalLength, type Release } from '../../shared/release/manifest.js';
 import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
-import type { Order, UpdateRecord } from './record.js';
+import type { Assignment, UpdateRecord } from './record.js';
 
 const MIB = 1024 * 1024;
 
-/** What the order names and what the signed manifest says must be one thing (wrong software installation). */
-export function matchOrder(release: Release, order: Order): void {
-  if (release.digest !== order.sha256 || release.component !== order.component || release.version !== order.version) {
-    const words = (one: { component: string; version: string }, digest: string) =>
+/**
+ * What the order names and what the signed manifest says must be one thing (wrong software
+ * installation).
+ */
+export function matchAssignment(release: Release, assignment: Assignment): void {
+  if (
+    release.digest !== assignment.sha256 ||
+    release.component !== assignment.component ||
+    release.version !== assignment.version
+  ) {
+    const reasons = (one: { component: string; version: string }, digest: string) =>
       `${one.component} ${one.version} (${digest.slice(0, 12)})`;
     throw new Fault(
       'manifest_mismatch',
-      `the order is for ${words(order, order.sha256)}, the manifest is ${words(release, release.digest)}`,
+      `the order is for ${reasons(assignment, assignment.sha256)}, the manifest is ${reasons(release, release.digest)}`,
     );
   }
 }
 
-/** Hardware id and version floor. `record.slots` says what ran here before: a signed order to go back may name only that. */
-export function admit(release: Release, order: Order, record: UpdateRecord): void {
+/**
+ * Hardware id and version floor. `record.slots` says what ran here before: a signed order to go
+ * back may name only that.
+ */
+export function admit(release: Release, assignment: Assignment, record: UpdateRecord): void {
   if (!release.manifest.hardware.includes(record.hardware)) {
     throw new Fault(
       'hardware_unsupported',
       `${release.component} ${release.version} is for ${release.manifest.hardware.join(', ')}; this device is ${record.hardware}`,
     );
   }
-  // Where no slot proves any more there is nothing to know a release by: there the floor decides, as for any order.
+  // Where no slot proves any more there is nothing to know a release by: there the floor decides,
+  // as for any order.
   const stranded = record.slots.a === null && record.slots.b === null;
-  if (order.rollback && !stranded) {
+  if (assignment.rollback && !stranded) {
     const known = [record.slots.a, record.slots.b].some((slot) => slot?.digest === release.digest);
-    if (!known) throw new Fault('version_floor', `ordered back to ${release.version}, which this device has not run before`);
+    if (!known)
+      throw new Fault(
+        'version_floor',
+        `ordered back to ${release.version}, which this device has not run before`,
+      );
     return;
   }
   if (record.floor !== null && semver.lt(release.version, record.floor)) {
@@ -44,10 +60,12 @@ export function admit(release: Release, order: Order, record: UpdateRecord): voi
   }
 }
 
-/** Disk for the bytes still to come, with a reserve that keeps the spool and the record writable. */
+/**
+ * Disk for the bytes still to come, with a reserve that keeps the spool and the record writable.
+ */
 export function admitDisk(release: Release, presentBytes: number, freeBytes: number): void {
   const missing = Math.max(0, totalLength(release.manifest) - presentBytes);
-  const needed = missing + bounds.freeSpaceReserveBytes;
+  const needed = missing + limits.freeSpaceReserveBytes;
   if (missing > 0 && freeBytes < needed) {
     throw new Fault(
       'contract_disk',
@@ -56,7 +74,10 @@ export function admitDisk(release: Release, presentBytes: number, freeBytes: num
   }
 }
 
-/** Old and new model run side by side during probe and trial, so the new one's whole peak must be free. */
+/**
+ * Old and new model run side by side during probe and trial, so the new one's whole peak must be
+ * free.
+ */
 export function admitMemory(release: Release, availableBytes: number): void {
   const needed = release.manifest.contract.peakMemoryMiB * MIB;
   if (availableBytes < needed) {

@@ -1,40 +1,48 @@
-// What the server wants, as far as signed metadata proves it: asks at each poll and after each hint, and tells each
-// component's update machine. Nothing that goes wrong here stops serving: metadata that does not verify is a security
-// event and changes nothing; a server that is away is asked again.
-import { bounds } from '../../shared/base/limits.js';
+// What the server wants, as far as signed metadata proves it: asks at each poll and after each
+// hint, and tells each component's update machine. Nothing that goes wrong here stops serving:
+// metadata that does not verify is a security event and changes nothing; a server that is away is
+// asked again.
+import { limits } from '../../shared/base/limits.js';
 import { isFault, reason } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import type { TrustedAssignment } from '../../shared/trust/assignments.js';
 import type { Reporter } from '../interfaces.js';
-import type { Updater } from './driver.js';
+import type { UpdateDriver } from './driver.js';
 
-export interface OrdersOptions {
+export interface AssignmentPollerOptions {
   readonly refresh: () => Promise<TrustedAssignment[]>;
-  readonly updaters: readonly Updater[];
+  readonly drivers: readonly UpdateDriver[];
   readonly reporter: Reporter;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-export class Orders {
-  /** The last complaint, so that a frozen mirror asked every minute makes one event, not one a minute. */
+export class AssignmentPoller {
+  /**
+   * The last complaint, so that a frozen mirror asked every minute makes one event, not one a
+   * minute.
+   */
   #complaint: string | null = null;
 
-  constructor(private readonly options: OrdersOptions) {}
+  constructor(private readonly options: AssignmentPollerOptions) {}
 
   /** One look. True when the orders are known to be current. */
   async look(): Promise<boolean> {
-    const { refresh, updaters, log } = this.options;
+    const { refresh, drivers, log } = this.options;
     try {
       const assignments = await refresh();
-      for (const updater of updaters) updater.want(assignments.find(({ component }) => component === updater.component) ?? null);
+      for (const driver of drivers)
+        driver.assign(assignments.find(({ component }) => component === driver.component) ?? null);
       this.#complaint = null;
       return true;
     } catch (error) {
       if (!isFault(error)) throw error;
       log.warn({ why: reason(error) }, 'cannot refresh the orders; serving on');
       if (error.entry.security === true && error.message !== this.#complaint) {
-        this.options.reporter.report('security', { code: error.code, detail: error.detail.slice(0, bounds.detailMaxChars) });
+        this.options.reporter.report('security', {
+          code: error.code,
+          detail: error.detail.slice(0, limits.detailMaxChars),
+        });
       }
       this.#complaint = error.message;
       return false;
@@ -57,7 +65,7 @@ export class Pacer {
   async wait(ms: number): Promise<void> {
     if (!this.#hurried && ms > 0) {
       await new Promise<void>((resolve) => {
-        const cancel = this.clock.after(Math.min(ms, bounds.stepBackoffMaxMs * 1440), resolve);
+        const cancel = this.clock.after(Math.min(ms, limits.stepBackoffMaxMs * 1440), resolve);
         this.#wake = () => {
           cancel();
           resolve();

@@ -1,6 +1,7 @@
-// Gathering a release: its envelope first (small, proven at once), then every file, resumed from what is already here.
-// A file that a slot already holds is linked instead of fetched. Bounded by the lengths that the signed manifest names:
-// a mirror that sends more is cut off. Digests are checked by vetting, from disk, after the last byte.
+// Gathering a release: its envelope first (small, proven at once), then every file, resumed from
+// what is already here. A file that a slot already holds is linked instead of fetched. Bounded by
+// the lengths that the signed manifest names: a mirror that sends more is cut off. Digests are
+// checked by vetting, from disk, after the last byte.
 import { join } from 'node:path';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import { totalLength, type FileEntry, type Release } from '../../shared/release/manifest.js';
@@ -24,7 +25,10 @@ export class ReleaseFetch {
     await this.disk.replace(join(this.slots.incoming(digest), ENVELOPE), envelope);
   }
 
-  /** Every file of `release` in its incoming folder, complete in length. `local` lists folders of proven or once proven releases to link from. */
+  /**
+   * Every file of `release` in its incoming folder, complete in length. `local` lists folders of
+   * proven or once proven releases to link from.
+   */
   async files(
     release: Release,
     local: readonly { folder: string; files: readonly FileEntry[] }[],
@@ -35,7 +39,11 @@ export class ReleaseFetch {
     for (const file of release.manifest.files) {
       const path = this.slots.partial(release.digest, file);
       if ((await this.disk.size(path)) !== file.length)
-        await onceMore(() => this.file(file, path, local, (done) => onProgress({ doneBytes: before + done, totalBytes })));
+        await onceMore(() =>
+          this.file(file, path, local, (done) =>
+            onProgress({ doneBytes: before + done, totalBytes }),
+          ),
+        );
       before += file.length;
       onProgress({ doneBytes: before, totalBytes });
     }
@@ -62,21 +70,34 @@ export class ReleaseFetch {
     const stream = await asked(this.fetcher.open(routes.imageFile(file.sha256), offset), file.name);
     await this.disk.append(path, offset, bounded(stream, file, offset, onBytes));
     const size = await this.disk.size(path);
-    if (size !== file.length) throw new Fault('fetch_interrupted', `${file.name} ends at byte ${size ?? 0} of ${file.length}`);
+    if (size !== file.length)
+      throw new Fault(
+        'fetch_interrupted',
+        `${file.name} ends at byte ${size ?? 0} of ${file.length}`,
+      );
   }
 }
 
-/** What a source answers (404 while it publishes, a portal's 403) is unsigned and says nothing about the release: only ever a reason to ask again. */
+/**
+ * What a source answers (404 while it publishes, a portal's 403) is unsigned and says nothing about
+ * the release: only ever a reason to ask again.
+ */
 export async function asked<T>(answer: Promise<T>, name: string): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    if (!isFault(error) || error.kind !== 'refused' || error.code === 'metadata_too_large') throw error;
-    throw new Fault('fetch_interrupted', `no source gives ${name}: ${error.detail}`, { cause: error });
+    if (!isFault(error) || error.kind !== 'refused' || error.code === 'metadata_too_large')
+      throw error;
+    throw new Fault('fetch_interrupted', `no source gives ${name}: ${error.detail}`, {
+      cause: error,
+    });
   }
 }
 
-/** Bytes that do not prove are asked for once more: the fetcher passes the mirror by that gave them, and only a second time is an answer. */
+/**
+ * Bytes that do not prove are asked for once more: the fetcher passes the mirror by that gave them,
+ * and only a second time is an answer.
+ */
 export async function onceMore<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
@@ -86,7 +107,9 @@ export async function onceMore<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Passes chunks on until the signed length is reached; more than that is an endless-data attack. */
+/**
+ * Passes chunks on until the signed length is reached; more than that is an endless-data attack.
+ */
 async function* bounded(
   stream: AsyncIterable<Uint8Array>,
   file: FileEntry,

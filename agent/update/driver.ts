@@ -1,9 +1,10 @@
-// The one driver of the update machine of one component. `tick` does the work of the present state once and writes what
-// is then true; nothing else moves the machine. Orders from outside change only what is wanted. Every step may be cut
-// anywhere and run again: what a step leaves behind is either not believed (incoming, spare slot) or the record itself.
+// The one driver of the update machine of one component. `tick` does the work of the present state
+// once and writes what is then true; nothing else moves the machine. Orders from outside change
+// only what is wanted. Every step may be cut anywhere and run again: what a step leaves behind is
+// either not believed (incoming, spare slot) or the record itself.
 import semver from 'semver';
 import { backoff, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import { boot, next } from '../../shared/base/state-machine.js';
 import type { Outcome, ReleaseRef, UpdateBody } from '../../shared/protocol/telemetry.js';
@@ -17,16 +18,16 @@ import {
   previousOf,
   runningOf,
   spareOf,
-  type Order,
+  type Assignment,
   type SlotName,
   type UpdateRecord,
 } from './record.js';
 import { Slots } from './slots.js';
 import { work, type Work } from './steps.js';
-import { updateTable, type UpdateEvent } from './transitions.js';
+import { updateTransitions, type UpdateEvent } from './transitions.js';
 import { refOf } from './admission.js';
 
-export interface UpdaterPorts {
+export interface UpdateDriverOptions {
   readonly disk: Disk;
   readonly fetcher: Fetcher;
   readonly runtime: ModelRuntime;
@@ -38,10 +39,13 @@ export interface UpdaterPorts {
   /** The release keys of the trusted root; available offline. */
   readonly ring: () => KeyRing;
   /** The envelope that an order names, from server or mirror, length and digest checked. */
-  readonly fetchEnvelope: (order: Order) => Promise<Uint8Array>;
+  readonly fetchEnvelope: (assignment: Assignment) => Promise<Uint8Array>;
 }
 
-/** What a step says: an event of the table with what the record shall hold besides, or how long to wait. */
+/**
+ * What a step says: an event of the table with what the record shall hold besides, or how long to
+ * wait.
+ */
 export type Step =
   | {
       readonly event: UpdateEvent;
@@ -50,20 +54,26 @@ export type Step =
     }
   | { readonly waitMs: number };
 
-/** The spare slot holds a release that never served here (its probes or its swap are still to come): nothing to fall back on. */
-const isCandidate = ({ state, work: order }: UpdateRecord): boolean =>
-  (state === 'staged' || state === 'probed') && order?.rollback === false;
+/**
+ * The spare slot holds a release that never served here (its probes or its swap are still to come):
+ * nothing to fall back on.
+ */
+const isCandidate = ({ state, assignment }: UpdateRecord): boolean =>
+  (state === 'staged' || state === 'probed') && assignment?.rollback === false;
 
 /** A sector that does not read proves as little as one that reads wrong: the other slot may. */
 const isUnproven = (error: unknown): error is Fault =>
   isFault(error) && (error.kind === 'refused' || error.code === 'disk_failed');
 
-/** `undefined`: not known yet (no metadata since start). `null`: the director orders nothing for this component. */
-export type Wanted = Order | null | undefined;
+/**
+ * `undefined`: not known yet (no metadata since start). `null`: the director orders nothing for
+ * this component.
+ */
+export type LatestAssignment = Assignment | null | undefined;
 
-export class Updater {
+export class UpdateDriver {
   #record: UpdateRecord;
-  #wanted: Wanted;
+  #latest: LatestAssignment;
   #progress: FetchProgress | null = null;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #trialAt = Number.NEGATIVE_INFINITY;
@@ -83,7 +93,7 @@ export class Updater {
     readonly component: string,
     hardware: string,
     folder: string,
-    readonly ports: UpdaterPorts,
+    readonly ports: UpdateDriverOptions,
   ) {
     this.#record = freshRecord(component, hardware);
     this.#file = new RecordFile(ports.disk, `${folder}/record.json`);
@@ -95,20 +105,23 @@ export class Updater {
     return this.#record;
   }
 
-  get wanted(): Wanted {
-    return this.#wanted;
+  get latest(): LatestAssignment {
+    return this.#latest;
   }
 
-  want(order: Order | null): void {
-    this.#wanted = order;
+  assign(assignment: Assignment | null): void {
+    this.#latest = assignment;
   }
 
   progress(progress: FetchProgress): void {
     this.#progress = progress;
-    this.heartbeat(bounds.inferenceEveryMs);
+    this.heartbeat(limits.inferenceEveryMs);
   }
 
-  /** Reads the record, takes the boot column, proves the active slot from disk and serves it: online or not. */
+  /**
+   * Reads the record, takes the boot column, proves the active slot from disk and serves it: online
+   * or not.
+   */
   async start(): Promise<void> {
     await this.slots.make();
     const found = await this.#file.read();
@@ -117,27 +130,36 @@ export class Updater {
         { component: this.component, why: found.unreadable },
         'update record is unreadable; starting from what the slots prove',
       );
-      this.#security('disk_failed', `update record of ${this.component} is unreadable: ${found.unreadable}`);
+      this.#security(
+        'disk_failed',
+        `update record of ${this.component} is unreadable: ${found.unreadable}`,
+      );
       await this.#healRecord();
     } else if (found !== null) {
-      const state = boot(updateTable, found.state);
-      // A record of another hardware id (a moved disk) keeps its slots; policy compares with what this device is now.
+      const state = boot(updateTransitions, found.state);
+      // A record of another hardware id (a moved disk) keeps its slots; policy compares with what
+      // this device is now.
       this.#record = { ...found, hardware: this.#record.hardware, state };
     }
     await this.#serveProven();
     this.#tell();
   }
 
-  /** Does the work of the present state once, and keeps the active release served meanwhile. Returns the ms to wait until the next tick. */
+  /**
+   * Does the work of the present state once, and keeps the active release served meanwhile. Returns
+   * the ms to wait until the next tick.
+   */
   async tick(): Promise<number> {
     const { state } = this.#record;
     try {
       await this.#keepServing();
-      if (this.#record.writes > bounds.recordWritesMaxCount)
-        return await this.#spent(new Fault('writes_spent', `${this.#record.writes} writes without coming to rest`));
+      if (this.#record.writes > limits.recordWritesMaxCount)
+        return await this.#spent(
+          new Fault('writes_spent', `${this.#record.writes} writes without coming to rest`),
+        );
       const step = await (work[state] as Work)(this);
       if ('waitMs' in step) {
-        this.heartbeat(bounds.healthEveryMs);
+        this.heartbeat(limits.healthEveryMs);
         return step.waitMs;
       }
       await this.move(step);
@@ -155,24 +177,36 @@ export class Updater {
   /** The evidence of the trial under way, at most once in inferenceEveryMs unless it decides. */
   trialReport(evidence: TrialEvidence, decides: boolean): void {
     const now = this.ports.clock.monotonic();
-    const order = this.#record.work;
-    if (order === null || (!decides && now - this.#trialAt < bounds.inferenceEveryMs)) return;
+    const assignment = this.#record.assignment;
+    if (assignment === null || (!decides && now - this.#trialAt < limits.inferenceEveryMs)) return;
     this.#trialAt = now;
-    const release = { component: order.component, version: order.version, digest: order.sha256 };
-    this.ports.reporter.report('trial', { release, previous: previousOf(this.#record), assignment: order.order, evidence });
+    const release = {
+      component: assignment.component,
+      version: assignment.version,
+      digest: assignment.sha256,
+    };
+    this.ports.reporter.report('trial', {
+      release,
+      previous: previousOf(this.#record),
+      assignmentId: assignment.assignmentId,
+      evidence,
+    });
   }
 
   body(): UpdateBody {
-    const { component, state, work: order, order: assignment, outcome } = this.#record;
-    const wanted: ReleaseRef | null = order === null ? null : { component, version: order.version, digest: order.sha256 };
+    const { component, state, assignment, assignmentId, outcome } = this.#record;
+    const updatingTo: ReleaseRef | null =
+      assignment === null
+        ? null
+        : { component, version: assignment.version, digest: assignment.sha256 };
     const progress = state === 'assigned' ? this.#progress : null;
     return {
       component,
       state,
       running: runningOf(this.#record),
       previous: previousOf(this.#record),
-      wanted,
-      assignment,
+      updatingTo,
+      assignmentId,
       progress,
       outcome,
     };
@@ -181,12 +215,15 @@ export class Updater {
   /** Writes what is true after an event: one replacement of one file. */
   async move(step: Exclude<Step, { waitMs: number }>): Promise<void> {
     const before = this.#record;
-    const state = next(updateTable, before.state, step.event);
+    const state = next(updateTransitions, before.state, step.event);
     const resting = state === 'idle' || state === 'stranded';
     const given = step.change?.slots ?? before.slots;
     const neverServed = state === 'idle' && isCandidate(before) ? spareOf(before) : null;
     const slots = neverServed === null ? given : { ...given, [neverServed]: null };
-    const outcome = step.outcome === undefined || before.work === null ? undefined : this.#outcome(before.work, step.outcome);
+    const outcome =
+      step.outcome === undefined || before.assignment === null
+        ? undefined
+        : this.#outcome(before.assignment, step.outcome);
     const record: UpdateRecord = {
       ...before,
       ...step.change,
@@ -194,7 +231,7 @@ export class Updater {
       state,
       tries: 0,
       writes: resting ? 0 : before.writes + 1,
-      work: resting ? null : (step.change?.work ?? before.work),
+      assignment: resting ? null : (step.change?.assignment ?? before.assignment),
       outcome: outcome ?? step.change?.outcome ?? before.outcome,
     };
     await this.#file.write(record);
@@ -211,26 +248,40 @@ export class Updater {
       'update machine moved',
     );
     this.#tell();
-    if (record.order !== before.order) this.#ends = 0;
+    if (record.assignmentId !== before.assignmentId) this.#ends = 0;
     if (resting) {
       this.#progress = null;
       this.#ends += 1;
-      const pause = backoff(this.#ends, bounds.orderAgainFirstMs, bounds.orderAgainMaxMs, this.ports.random);
+      const pause = backoff(
+        this.#ends,
+        limits.orderAgainFirstMs,
+        limits.orderAgainMaxMs,
+        this.ports.random,
+      );
       this.#tryAgainAt = this.ports.clock.monotonic() + pause;
       await this.slots.tidy(null);
       if (neverServed !== null) await this.slots.clear(neverServed);
     }
   }
 
-  /** Keeps the state, notes something in the record (tries, model faults, an order taken notice of). */
+  /**
+   * Keeps the state, notes something in the record (tries, model faults, an order taken notice of).
+   */
   async note(change: Partial<UpdateRecord>): Promise<void> {
-    const record = { ...this.#record, ...change, writes: this.#record.state === 'idle' ? 0 : this.#record.writes + 1 };
+    const record = {
+      ...this.#record,
+      ...change,
+      writes: this.#record.state === 'idle' ? 0 : this.#record.writes + 1,
+    };
     await this.#file.write(record);
     this.#record = record;
     this.#tell();
   }
 
-  /** Tells the runtime what to serve (it does nothing when it does so already). Throws Fault when `current` does not load. */
+  /**
+   * Tells the runtime what to serve (it does nothing when it does so already). Throws Fault when
+   * `current` does not load.
+   */
   async serve(current: Installed, shadow: Installed | null): Promise<void> {
     await this.ports.runtime.serve(current, shadow);
     this.#serving = current.release.digest;
@@ -247,20 +298,26 @@ export class Updater {
   }
 
   /**
-   * What the record says is active is served, also when its process did not start at first: tried again with backoff, beside
-   * whatever update is under way (in a trial, serving is the trial's own work). Never in the way of the successor.
+   * What the record says is active is served, also when its process did not start at first: tried
+   * again with backoff, beside whatever update is under way (in a trial, serving is the trial's own
+   * work). Never in the way of the successor.
    */
   async #keepServing(): Promise<void> {
     const { state, active } = this.#record;
-    if (active === null || state === 'swapped' || runningOf(this.#record)?.digest === this.#serving) return;
+    if (active === null || state === 'swapped' || runningOf(this.#record)?.digest === this.#serving)
+      return;
     if (this.ports.clock.monotonic() < this.#serveAgainAt) return;
     const current = await this.installed(active);
     if (current !== null) return this.#serveOrRest(current);
-    if (state === 'idle') return this.#fallBack('the active release no longer proves from disk', 'file_digest');
+    if (state === 'idle')
+      return this.#fallBack('the active release no longer proves from disk', 'file_digest');
     this.#serveLater();
   }
 
-  /** Serves without a shadow. What does not start now is tried again later; what is refused for good gives way, at rest, to the previous release. */
+  /**
+   * Serves without a shadow. What does not start now is tried again later; what is refused for good
+   * gives way, at rest, to the previous release.
+   */
   async #serveOrRest(current: Installed): Promise<void> {
     try {
       await this.serve(current, null);
@@ -268,7 +325,10 @@ export class Updater {
     } catch (error) {
       if (!isFault(error)) throw error;
       const { component, version } = current.release;
-      this.ports.log.error({ component, version, why: reason(error) }, 'the active release does not load');
+      this.ports.log.error(
+        { component, version, why: reason(error) },
+        'the active release does not load',
+      );
       // Nothing serves rather than what the record no longer calls active.
       if (this.#serving !== null) await this.stopServing();
       if (error.kind === 'refused' && this.#record.state === 'idle')
@@ -279,19 +339,32 @@ export class Updater {
 
   #serveLater(): void {
     this.#serveTries += 1;
-    const pause = backoff(this.#serveTries, bounds.stepBackoffFirstMs, bounds.stepBackoffMaxMs, this.ports.random);
+    const pause = backoff(
+      this.#serveTries,
+      limits.stepBackoffFirstMs,
+      limits.stepBackoffMaxMs,
+      this.ports.random,
+    );
     this.#serveAgainAt = this.ports.clock.monotonic() + pause;
   }
 
-  /** The release in a slot as it was proven last in this process (the model process hashes what it parses once more). */
+  /**
+   * The release in a slot as it was proven last in this process (the model process hashes what it
+   * parses once more).
+   */
   async installed(slot: SlotName | null): Promise<Installed | null> {
     const known = slot === null ? undefined : this.#proofs.get(slot);
-    return known !== undefined && slot !== null && known.release.digest === this.#record.slots[slot]?.digest
+    return known !== undefined &&
+      slot !== null &&
+      known.release.digest === this.#record.slots[slot]?.digest
       ? known
       : this.proven(slot);
   }
 
-  /** The release in a slot, proven from disk now; null (with a security event) when it does not prove. */
+  /**
+   * The release in a slot, proven from disk now; null (with a security event) when it does not
+   * prove.
+   */
   async proven(slot: SlotName | null): Promise<Installed | null> {
     if (slot === null || this.#record.slots[slot] === null) return null;
     this.#proofs.delete(slot);
@@ -323,31 +396,45 @@ export class Updater {
     if (!isFault(error)) throw error;
     const { state } = this.#record;
     if (error.entry.security === true) this.#security(error.code, error.detail);
-    if (error.kind === 'refused' && 'refused' in updateTable[state].on) {
-      await this.move({ event: 'refused', outcome: { result: 'refused', code: error.code, detail: error.detail } });
+    if (error.kind === 'refused' && 'refused' in updateTransitions[state].on) {
+      await this.move({
+        event: 'refused',
+        outcome: { result: 'refused', code: error.code, detail: error.detail },
+      });
       return 0;
     }
-    // The network being away is no fault of the release and costs nothing to wait for; the server's deadline bounds it.
+    // The network being away is no fault of the release and costs nothing to wait for; the server's
+    // deadline bounds it.
     const network = isFault(error, 'server_unreachable', 'fetch_interrupted', 'auth_missing');
     const tries = this.#record.tries + 1;
-    this.ports.log.warn({ component: this.component, state, tries, why: reason(error) }, 'update step failed; trying again');
-    if (!network && tries >= bounds.stepTriesMaxCount && 'spent' in updateTable[state].on) return this.#spent(error);
+    this.ports.log.warn(
+      { component: this.component, state, tries, why: reason(error) },
+      'update step failed; trying again',
+    );
+    if (!network && tries >= limits.stepTriesMaxCount && 'spent' in updateTransitions[state].on)
+      return this.#spent(error);
     this.#record = { ...this.#record, tries };
-    return backoff(tries, bounds.stepBackoffFirstMs, bounds.stepBackoffMaxMs, this.ports.random);
+    return backoff(tries, limits.stepBackoffFirstMs, limits.stepBackoffMaxMs, this.ports.random);
   }
 
-  /** A disk that does not even take the news of a failure: the record stands as it was, and so does what serves. Tried again. */
+  /**
+   * A disk that does not even take the news of a failure: the record stands as it was, and so does
+   * what serves. Tried again.
+   */
   #unwritten(failure: unknown): number {
     if (!isFault(failure, 'disk_full', 'disk_failed')) throw failure;
     const tries = this.#record.tries + 1;
     this.#record = { ...this.#record, tries };
-    this.ports.log.warn({ component: this.component, tries, why: reason(failure) }, 'the disk does not take the update record');
-    return backoff(tries, bounds.stepBackoffFirstMs, bounds.stepBackoffMaxMs, this.ports.random);
+    this.ports.log.warn(
+      { component: this.component, tries, why: reason(failure) },
+      'the disk does not take the update record',
+    );
+    return backoff(tries, limits.stepBackoffFirstMs, limits.stepBackoffMaxMs, this.ports.random);
   }
 
   async #spent(cause: Fault): Promise<number> {
     const { state } = this.#record;
-    if ('spent' in updateTable[state].on) {
+    if ('spent' in updateTransitions[state].on) {
       await this.move({
         event: 'spent',
         outcome: {
@@ -363,22 +450,32 @@ export class Updater {
     return 0;
   }
 
-  /** Ends a trial by the one write that makes the other slot active again (or none, at a first install), then serves it. */
+  /**
+   * Ends a trial by the one write that makes the other slot active again (or none, at a first
+   * install), then serves it.
+   */
   async goBack(outcome: Pick<Outcome, 'result' | 'code' | 'detail'>): Promise<void> {
     const old = spareOf(this.#record);
     const target = await this.proven(old);
     const bad = this.#record.active;
     const slots = bad === null ? this.#record.slots : { ...this.#record.slots, [bad]: null };
-    await this.move({ event: 'rolled_back', change: { active: target === null ? null : old, slots }, outcome });
+    await this.move({
+      event: 'rolled_back',
+      change: { active: target === null ? null : old, slots },
+      outcome,
+    });
     if (target === null) await this.stopServing();
     else await this.#serveOrRest(target);
-    // Last: were the record ever unreadable, a release that was taken back must not be found in its slot.
+    // Last: were the record ever unreadable, a release that was taken back must not be found in its
+    // slot.
     if (bad !== null) await this.slots.clear(bad);
   }
 
   // --- starting ---
 
-  /** Serves the active slot; a slot that does not prove is never loaded: the other one, or nothing. */
+  /**
+   * Serves the active slot; a slot that does not prove is never loaded: the other one, or nothing.
+   */
   async #serveProven(): Promise<void> {
     const record = this.#record;
     if (record.active === null) return;
@@ -388,41 +485,62 @@ export class Updater {
         ? this.#fallBack('the active release no longer proves from disk', 'file_digest')
         : this.#serveOrRest(active);
     if (active === null)
-      return this.goBack({ result: 'rolled_back', code: 'file_digest', detail: 'the new release no longer proves from disk' });
+      return this.goBack({
+        result: 'rolled_back',
+        code: 'file_digest',
+        detail: 'the new release no longer proves from disk',
+      });
     try {
-      await this.serve(active, record.work?.rollback === true ? null : await this.proven(spareOf(record)));
+      await this.serve(
+        active,
+        record.assignment?.rollback === true ? null : await this.proven(spareOf(record)),
+      );
     } catch (error) {
       if (!isFault(error)) throw error;
-      this.ports.log.error({ component: this.component, why: reason(error) }, 'the release on trial does not load');
+      this.ports.log.error(
+        { component: this.component, why: reason(error) },
+        'the release on trial does not load',
+      );
       await this.note({ modelFaults: this.#record.modelFaults + 1 });
     }
   }
 
-  /** The active release may not be served: from one write on the previous one is active, or nothing, and any order will do. */
+  /**
+   * The active release may not be served: from one write on the previous one is active, or nothing,
+   * and any order will do.
+   */
   async #fallBack(why: string, code: string): Promise<void> {
     const record = this.#record;
     const spare = spareOf(record);
     const other = isCandidate(record) ? null : await this.proven(spare);
     if (other === null) {
       await this.stopServing();
-      return this.move({ event: 'unproven', change: { active: null, slots: { a: null, b: null } } });
+      return this.move({
+        event: 'unproven',
+        change: { active: null, slots: { a: null, b: null } },
+      });
     }
-    const slots = record.active === null ? record.slots : { ...record.slots, [record.active]: null };
+    const slots =
+      record.active === null ? record.slots : { ...record.slots, [record.active]: null };
     const outcome: Outcome = {
       result: 'rolled_back',
       code,
-      detail: `${why}; the previous one serves`.slice(0, bounds.detailMaxChars),
+      detail: `${why}; the previous one serves`.slice(0, limits.detailMaxChars),
       release: refOf(other.release),
-      assignment: record.order,
+      assignmentId: record.assignmentId,
     };
-    this.ports.log.error({ component: this.component, slot: record.active, why }, 'serving the previous release');
+    this.ports.log.error(
+      { component: this.component, slot: record.active, why },
+      'serving the previous release',
+    );
     await this.note({ active: spare, slots, outcome });
     await this.#serveOrRest(other);
   }
 
   /**
-   * An unreadable record. Which slot was active is forgotten; of two that prove the older one serves: it was confirmed before
-   * the other came, which may have been on trial or taken back. The standing order brings the newer one, through a trial.
+   * An unreadable record. Which slot was active is forgotten; of two that prove the older one
+   * serves: it was confirmed before the other came, which may have been on trial or taken back. The
+   * standing order brings the newer one, through a trial.
    */
   async #healRecord(): Promise<void> {
     const slots: Record<SlotName, ReleaseRef | null> = { a: null, b: null };
@@ -443,9 +561,18 @@ export class Updater {
 
   // --- words ---
 
-  #outcome(order: Order, words: Pick<Outcome, 'result' | 'code' | 'detail'>): Outcome {
-    const release = { component: order.component, version: order.version, digest: order.sha256 };
-    return { ...words, detail: words.detail.slice(0, bounds.detailMaxChars), release, assignment: order.order };
+  #outcome(assignment: Assignment, reasons: Pick<Outcome, 'result' | 'code' | 'detail'>): Outcome {
+    const release = {
+      component: assignment.component,
+      version: assignment.version,
+      digest: assignment.sha256,
+    };
+    return {
+      ...reasons,
+      detail: reasons.detail.slice(0, limits.detailMaxChars),
+      release,
+      assignmentId: assignment.assignmentId,
+    };
   }
 
   #tell(): void {
@@ -455,6 +582,9 @@ export class Updater {
 
   #security(code: string, detail: string): void {
     this.ports.log.warn({ component: this.component, code, detail }, 'security event');
-    this.ports.reporter.report('security', { code, detail: detail.slice(0, bounds.detailMaxChars) });
+    this.ports.reporter.report('security', {
+      code,
+      detail: detail.slice(0, limits.detailMaxChars),
+    });
   }
 }

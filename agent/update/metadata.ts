@@ -1,15 +1,18 @@
-// What this device is told to run, and why it may believe it: drives the trust workflow (shared/trust) over a Fetcher and
-// keeps its results on a Disk. Invariants: nothing is stored before it was verified; each document is replaced whole;
-// a root is stored before anything that it signs; a torn or missing file costs a download, never the device.
+// What this device is told to run, and why it may believe it: drives the trust workflow
+// (shared/trust) over a Fetcher and keeps its results on a Disk. Invariants: nothing is stored
+// before it was verified; each document is replaced whole; a root is stored before anything that it
+// signs; a torn or missing file costs a download, never the device.
 //
-// Layout of `folder`: `director/` and `image/`, each with root.json, timestamp.json, snapshot.json and targets.json.
+// Layout of `folder`: `director/` and `image/`, each with root.json, timestamp.json, snapshot.json
+// and targets.json.
 //
-// Time. A device may have no clock that survives a power cut, so the present is never taken as earlier than the time at
-// which the latest trusted timestamp of either repository says it was signed (x-linnet-time). That floor is persisted as
-// part of the timestamp documents themselves. The local clock is never persisted: one wild jump ahead would make all
-// metadata look expired for ever. What is left: a device whose clock stands still sees no expiry beyond that floor.
+// Time. A device may have no clock that survives a power cut, so the present is never taken as
+// earlier than the time at which the latest trusted timestamp of either repository says it was
+// signed (x-linnet-time). That floor is persisted as part of the timestamp documents themselves.
+// The local clock is never persisted: one wild jump ahead would make all metadata look expired for
+// ever. What is left: a device whose clock stands still sees no expiry beyond that floor.
 import { join } from 'node:path';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import { routes } from '../../shared/protocol/device-api.js';
@@ -73,14 +76,18 @@ export class MetadataClient {
     await this.#image.load();
   }
 
-  /** The keys that may sign releases, by the trusted image root, whatever its expiry: what is installed stays provable offline. */
+  /**
+   * The keys that may sign releases, by the trusted image root, whatever its expiry: what is
+   * installed stays provable offline.
+   */
   releaseRing(): KeyRing {
     return releaseRing(this.#image.set.root.signed);
   }
 
   /**
-   * The present orders for this device, all verified in Uptane's order. Calls while one is under way share it. Faults:
-   * metadata_*, root_version, director_*, target_*, hardware_unsupported (refused); those of Fetcher and Disk.
+   * The present orders for this device, all verified in Uptane's order. Calls while one is under
+   * way share it. Faults: metadata_*, root_version, director_*, target_*, hardware_unsupported
+   * (refused); those of Fetcher and Disk.
    */
   refresh(): Promise<TrustedAssignment[]> {
     this.#underWay ??= this.#refresh().finally(() => {
@@ -89,24 +96,38 @@ export class MetadataClient {
     return this.#underWay;
   }
 
-  /** The envelope of an order, with the length and SHA-256 that both repositories signed. Faults: file_length, file_digest, those of Fetcher. */
-  async fetchEnvelope(assignment: Pick<TrustedAssignment, 'component' | 'version' | 'length' | 'sha256'>): Promise<Uint8Array> {
+  /**
+   * The envelope of an order, with the length and SHA-256 that both repositories signed. Faults:
+   * file_length, file_digest, those of Fetcher.
+   */
+  async fetchEnvelope(
+    assignment: Pick<TrustedAssignment, 'component' | 'version' | 'length' | 'sha256'>,
+  ): Promise<Uint8Array> {
     const { component, version, length, sha256: digest } = assignment;
     const what = `the envelope of ${component} ${version}`;
     const ask = async (): Promise<Uint8Array> => {
       const path = routes.imageTarget(component, version, digest);
-      const bytes = await asked(this.#options.fetcher.get(path, Math.min(length, bounds.manifestMaxBytes)), what);
+      const bytes = await asked(
+        this.#options.fetcher.get(path, Math.min(length, limits.manifestMaxBytes)),
+        what,
+      );
       if (bytes === null) throw new Fault('fetch_interrupted', `no source has ${what} yet`);
-      if (bytes.length !== length) throw new Fault('file_length', `${what} is ${bytes.length} bytes, its target names ${length}`);
-      if (sha256(bytes) !== digest) throw new Fault('file_digest', `${what} does not have the SHA-256 that its target names`);
+      if (bytes.length !== length)
+        throw new Fault(
+          'file_length',
+          `${what} is ${bytes.length} bytes, its target names ${length}`,
+        );
+      if (sha256(bytes) !== digest)
+        throw new Fault('file_digest', `${what} does not have the SHA-256 that its target names`);
       return bytes;
     };
     return onceMore(ask);
   }
 
   async #refresh(): Promise<TrustedAssignment[]> {
-    // TUF 5.3 before the time is fixed: a key that lied about time is rotated, and takes what it said with it. The image
-    // repository is asked this early only where its word is all that puts the present so late.
+    // TUF 5.3 before the time is fixed: a key that lied about time is rotated, and takes what it
+    // said with it. The image repository is asked this early only where its word is all that puts
+    // the present so late.
     await this.#director.walkRoots();
     const without = Math.max(this.#options.clock.now(), knownTimeMs(this.#director.set));
     const early = knownTimeMs(this.#image.set) > without;
@@ -115,12 +136,17 @@ export class MetadataClient {
     const now = Math.max(without, knownTimeMs(this.#image.set));
     await this.#director.refresh(now); // Uptane full verification, steps 2 to 5.
     const director = requireCurrent(this.#director.set, now);
-    // Step 6: nothing new from the director, and what the image repository said is still fresh: done.
+    // Step 6: nothing new from the director, and what the image repository said is still fresh:
+    // done.
     if (this.#matched !== director.bytes || !this.#image.isCurrent(now)) {
       if (!early) await this.#image.walkRoots();
       await this.#image.refresh(now); // Steps 6 to 9.
     }
-    const assignments = matchAssignments(director.signed, requireCurrent(this.#image.set, now).signed, this.#options.device); // Step 10.
+    const assignments = matchAssignments(
+      director.signed,
+      requireCurrent(this.#image.set, now).signed,
+      this.#options.device,
+    ); // Step 10.
     this.#matched = director.bytes;
     return assignments;
   }
@@ -130,7 +156,10 @@ export class MetadataClient {
 class Repository {
   readonly #folder: string;
   readonly #path: (name: string) => string;
-  /** True while the root on disk does not read: what lies beside it may be signed by a root that is yet to be fetched again. */
+  /**
+   * True while the root on disk does not read: what lies beside it may be signed by a root that is
+   * yet to be fetched again.
+   */
   #rootTorn = false;
   set: TrustedSet;
 
@@ -157,7 +186,8 @@ class Repository {
         if (set.root.signed.version > this.set.root.signed.version) this.set = set;
       } catch (error) {
         if (!(error instanceof Fault)) throw error;
-        this.#rootTorn = true; // The provisioned root stands, and refresh() walks the chain again from there.
+        // The provisioned root stands, and refresh() walks the chain again from there.
+        this.#rootTorn = true;
       }
     }
     await this.#restore();
@@ -173,22 +203,36 @@ class Repository {
     }
   }
 
-  /** TUF 5.3.10 to 5.6, after walkRoots. Each document is stored as soon as it is trusted, so that an interrupted refresh keeps what it proved. */
+  /**
+   * TUF 5.3.10 to 5.6, after walkRoots. Each document is stored as soon as it is trusted, so that
+   * an interrupted refresh keeps what it proved.
+   */
   async refresh(now: number): Promise<void> {
     requireFreshRoot(this.set, now);
-    await this.#adopt('timestamp', withTimestamp(this.set, await this.#fetch('timestamp.json', MAX_BYTES.timestamp), now));
+    await this.#adopt(
+      'timestamp',
+      withTimestamp(this.set, await this.#fetch('timestamp.json', MAX_BYTES.timestamp), now),
+    );
     if (needsSnapshot(this.set)) {
       const meta = snapshotMeta(this.set);
       await this.#adopt(
         'snapshot',
-        withSnapshot(this.set, await this.#fetch(`${meta.version}.snapshot.json`, maxBytes('snapshot', meta)), now),
+        withSnapshot(
+          this.set,
+          await this.#fetch(`${meta.version}.snapshot.json`, maxBytes('snapshot', meta)),
+          now,
+        ),
       );
     }
     if (needsTargets(this.set)) {
       const meta = targetsMeta(this.set);
       await this.#adopt(
         'targets',
-        withTargets(this.set, await this.#fetch(`${meta.version}.targets.json`, maxBytes('targets', meta)), now),
+        withTargets(
+          this.set,
+          await this.#fetch(`${meta.version}.targets.json`, maxBytes('targets', meta)),
+          now,
+        ),
       );
     }
   }
@@ -197,15 +241,22 @@ class Repository {
   async walkRoots(): Promise<void> {
     for (let step = 0; ; step++) {
       const version = this.set.root.signed.version + 1;
-      const bytes = await this.options.fetcher.get(this.#path(`${version}.root.json`), MAX_BYTES.root);
+      const bytes = await this.options.fetcher.get(
+        this.#path(`${version}.root.json`),
+        MAX_BYTES.root,
+      );
       if (bytes === null) break;
-      if (step >= bounds.rootRotationsMaxCount)
-        throw new Fault('metadata_too_large', `more than ${bounds.rootRotationsMaxCount} new roots in a row`);
+      if (step >= limits.rootRotationsMaxCount)
+        throw new Fault(
+          'metadata_too_large',
+          `more than ${limits.rootRotationsMaxCount} new roots in a row`,
+        );
       const next = withRoot(this.set, bytes);
-      // Forgotten before the root that orders it is stored: cut in between, the device fetches again. The other way
-      // round it could stay behind a stolen key's version for ever.
+      // Forgotten before the root that orders it is stored: cut in between, the device fetches
+      // again. The other way round it could stay behind a stolen key's version for ever.
       if (!this.#rootTorn)
-        for (const role of BELOW_ROOT) if (this.set[role] !== null && next[role] === null) await this.#forget(role);
+        for (const role of BELOW_ROOT)
+          if (this.set[role] !== null && next[role] === null) await this.#forget(role);
       await this.#adopt('root', next);
     }
     if (this.#rootTorn) {
@@ -248,13 +299,18 @@ class Repository {
   async #fetch(name: string, max: number): Promise<Uint8Array> {
     const bytes = await this.options.fetcher.get(this.#path(name), max);
     // Also what a source looks like that publishes at this very moment: worth another try.
-    if (bytes === null) throw new Fault('fetch_interrupted', `the ${this.set.repository} repository has no ${name}`);
-    if (bytes.length > max) throw new Fault('metadata_too_large', `${name} is ${bytes.length} bytes, bound is ${max}`);
+    if (bytes === null)
+      throw new Fault('fetch_interrupted', `the ${this.set.repository} repository has no ${name}`);
+    if (bytes.length > max)
+      throw new Fault('metadata_too_large', `${name} is ${bytes.length} bytes, bound is ${max}`);
     return bytes;
   }
 }
 
-/** Spec 5.5.1 and 5.6.1: the length that the parent names where it does, and never more than the bound. */
+/**
+ * Spec 5.5.1 and 5.6.1: the length that the parent names where it does, and never more than the
+ * bound.
+ */
 function maxBytes(role: Role, meta: MetaFile): number {
   return Math.min(meta.length ?? MAX_BYTES[role], MAX_BYTES[role]);
 }

@@ -1,9 +1,9 @@
-// The record of one component: the one small file that says what is true on this device. Replacing it is the only way
-// anything changes; the replacement that changes `active` IS the swap, and the one that changes it back IS the rollback.
-// It is written whole (Disk.replace) with a checksum; a record that does not read is a reason to start from the slots'
-// own proofs, never to guess.
+// The record of one component: the one small file that says what is true on this device. Replacing
+// it is the only way anything changes; the replacement that changes `active` IS the swap, and the
+// one that changes it back IS the rollback. It is written whole (Disk.replace) with a checksum; a
+// record that does not read is a reason to start from the slots' own proofs, never to guess.
 import { Type, type Static } from 'typebox';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { complaints } from '../../shared/base/decode.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import { Component, HardwareId, Version } from '../../shared/release/manifest.js';
@@ -14,10 +14,14 @@ import { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { Disk } from '../interfaces.js';
 
 const strict = { additionalProperties: false } as const;
-const OrNull = <T extends ReturnType<typeof Type.Object>>(schema: T) => Type.Union([Type.Null(), schema]);
+const OrNull = <T extends ReturnType<typeof Type.Object>>(schema: T) =>
+  Type.Union([Type.Null(), schema]);
 
-/** An order that director and image repository agree on (see metadata.ts), as the record keeps it across power cuts. */
-export const Order = Type.Object(
+/**
+ * An order that director and image repository agree on (see metadata.ts), as the record keeps it
+ * across power cuts.
+ */
+export const Assignment = Type.Object(
   {
     component: Component,
     version: Version,
@@ -25,13 +29,13 @@ export const Order = Type.Object(
     length: Type.Integer({ minimum: 1 }),
     sha256: Hex32,
     rollout: Type.String({ maxLength: 64 }),
-    order: Type.Integer({ minimum: 1 }),
+    assignmentId: Type.Integer({ minimum: 1 }),
     rollback: Type.Boolean(),
     trial: TrialPolicy,
   },
   strict,
 );
-export type Order = Static<typeof Order>;
+export type Assignment = Static<typeof Assignment>;
 
 export type SlotName = 'a' | 'b';
 
@@ -46,18 +50,27 @@ export const UpdateRecord = Type.Object(
     slots: Type.Object({ a: OrNull(ReleaseRef), b: OrNull(ReleaseRef) }, strict),
     /** The lowest version that an order may install; only a signed order to go back lowers it. */
     floor: Type.Union([Type.Null(), Version]),
-    /** Nothing but its first release was ever confirmed here: there is nothing that a withdrawn order could go back to. */
+    /**
+     * Nothing but its first release was ever confirmed here: there is nothing that a withdrawn
+     * order could go back to.
+     */
     first: Type.Boolean(),
     /** The order under way (its outcome is not known yet), and the number of the last one taken. */
-    work: OrNull(Order),
-    order: Type.Integer({ minimum: 0 }),
+    assignment: OrNull(Assignment),
+    assignmentId: Type.Integer({ minimum: 0 }),
     /** Failed tries of the step that leaves this state. */
     tries: Type.Integer({ minimum: 0 }),
     /** How often what was fetched for the order under way did not prove. */
     damaged: Type.Integer({ minimum: 0 }),
-    /** Faults of the new model's process in this trial, over restarts of the agent. Power cuts do not count. */
+    /**
+     * Faults of the new model's process in this trial, over restarts of the agent. Power cuts do
+     * not count.
+     */
     modelFaults: Type.Integer({ minimum: 0 }),
-    /** What became of the last order; reported with every heartbeat until the next order replaces it. */
+    /**
+     * What became of the last order; reported with every heartbeat until the next order replaces
+     * it.
+     */
     outcome: OrNull(OutcomeSchema),
     /** Writes since the machine last came to rest; bounded, so that a loop ends. */
     writes: Type.Integer({ minimum: 0 }),
@@ -76,8 +89,8 @@ export function freshRecord(component: string, hardware: string): UpdateRecord {
     slots: { a: null, b: null },
     floor: null,
     first: true,
-    work: null,
-    order: 0,
+    assignment: null,
+    assignmentId: 0,
     tries: 0,
     damaged: 0,
     modelFaults: 0,
@@ -91,7 +104,8 @@ export const spareOf = (record: UpdateRecord): SlotName => (record.active === 'a
 /** The release that serves, or null. */
 export const runningOf = (record: UpdateRecord): ReleaseRef | null =>
   record.active === null ? null : record.slots[record.active];
-export const previousOf = (record: UpdateRecord): ReleaseRef | null => record.slots[spareOf(record)];
+export const previousOf = (record: UpdateRecord): ReleaseRef | null =>
+  record.slots[spareOf(record)];
 
 /** Bytes of a record with its checksum. */
 export function encodeRecord(record: UpdateRecord): Uint8Array {
@@ -101,13 +115,19 @@ export function encodeRecord(record: UpdateRecord): Uint8Array {
 /** The record, or the complaint that makes it unreadable. */
 export function decodeRecord(bytes: Uint8Array): UpdateRecord | { unreadable: string } {
   try {
-    const whole = JSON.parse(Buffer.from(bytes).toString('utf8')) as { record?: unknown; sha256?: unknown };
+    const whole = JSON.parse(Buffer.from(bytes).toString('utf8')) as {
+      record?: unknown;
+      sha256?: unknown;
+    };
     const found = complaints(UpdateRecord, whole.record);
     if (found.length > 0) return { unreadable: found.join('; ') };
     const record = whole.record as UpdateRecord;
-    return sha256(canonicalBytes(record)) === whole.sha256 ? record : { unreadable: 'checksum differs' };
+    return sha256(canonicalBytes(record)) === whole.sha256
+      ? record
+      : { unreadable: 'checksum differs' };
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError) return { unreadable: error.message };
+    if (error instanceof SyntaxError || error instanceof TypeError)
+      return { unreadable: error.message };
     throw error;
   }
 }
@@ -118,10 +138,13 @@ export class RecordFile {
     readonly path: string,
   ) {}
 
-  /** What stands on disk; null when there is none yet. An unreadable record comes back as such, for the caller to heal. */
+  /**
+   * What stands on disk; null when there is none yet. An unreadable record comes back as such, for
+   * the caller to heal.
+   */
   async read(): Promise<UpdateRecord | { unreadable: string } | null> {
     try {
-      const bytes = await this.disk.read(this.path, bounds.recordMaxBytes);
+      const bytes = await this.disk.read(this.path, limits.recordMaxBytes);
       return bytes === null ? null : decodeRecord(bytes);
     } catch (error) {
       if (!isFault(error, 'disk_failed')) throw error;
@@ -132,8 +155,11 @@ export class RecordFile {
   /** Durable on return. */
   async write(record: UpdateRecord): Promise<void> {
     const bytes = encodeRecord(record);
-    if (bytes.length > bounds.recordMaxBytes)
-      throw new Fault('internal', `record is ${bytes.length} bytes, bound is ${bounds.recordMaxBytes}`);
+    if (bytes.length > limits.recordMaxBytes)
+      throw new Fault(
+        'internal',
+        `record is ${bytes.length} bytes, bound is ${limits.recordMaxBytes}`,
+      );
     await this.disk.replace(this.path, bytes);
   }
 }

@@ -1,8 +1,9 @@
-// Folders of one component: two slots (`a`, `b`), each a whole release as files, and `incoming`, where a release is
-// gathered. Nothing here is believed: `prove` opens the envelope with the release keys and hashes every file, each time a
-// release is about to be used. A slot is only ever laid out while it is the spare one.
+// Folders of one component: two slots (`a`, `b`), each a whole release as files, and `incoming`,
+// where a release is gathered. Nothing here is believed: `prove` opens the envelope with the
+// release keys and hashes every file, each time a release is about to be used. A slot is only ever
+// laid out while it is the spare one.
 import { join } from 'node:path';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { openRelease, type FileEntry, type Manifest } from '../../shared/release/manifest.js';
 import type { KeyRing } from '../../shared/trust/signer.js';
@@ -46,16 +47,18 @@ export class Slots {
   /** Removes what was gathered for every release but `keep`. */
   async tidy(keep: string | null): Promise<void> {
     const root = join(this.folder, 'incoming');
-    for (const name of await this.disk.list(root)) if (name !== keep) await this.disk.remove(join(root, name));
+    for (const name of await this.disk.list(root))
+      if (name !== keep) await this.disk.remove(join(root, name));
   }
 
   async envelope(folder: string): Promise<Uint8Array | null> {
-    return this.disk.read(join(folder, ENVELOPE), bounds.manifestMaxBytes);
+    return this.disk.read(join(folder, ENVELOPE), limits.manifestMaxBytes);
   }
 
   /**
-   * Proof of the release in a slot, from disk: signature threshold, then schema, then length and SHA-256 of every file.
-   * Faults: signature_invalid, manifest_undecodable, file_digest, file_length (all: do not load).
+   * Proof of the release in a slot, from disk: signature threshold, then schema, then length and
+   * SHA-256 of every file. Faults: signature_invalid, manifest_undecodable, file_digest,
+   * file_length (all: do not load).
    */
   async prove(name: SlotName, ring: KeyRing): Promise<Installed> {
     const folder = this.slot(name);
@@ -71,7 +74,10 @@ export class Slots {
       const found = await this.disk.sha256(pathOf(file));
       if (found === null) throw new Fault('file_length', `${file.name} is missing`);
       if (found.length !== file.length)
-        throw new Fault('file_length', `${file.name} has ${found.length} bytes, its manifest says ${file.length}`);
+        throw new Fault(
+          'file_length',
+          `${file.name} has ${found.length} bytes, its manifest says ${file.length}`,
+        );
       if (found.sha256 !== file.sha256)
         throw new Fault(
           'file_digest',
@@ -80,12 +86,16 @@ export class Slots {
     }
   }
 
-  /** Lays a gathered release out in the spare slot, durable on return. May be cut anywhere and run again. */
+  /**
+   * Lays a gathered release out in the spare slot, durable on return. May be cut anywhere and run
+   * again.
+   */
   async layOut(digest: string, manifest: Manifest, name: SlotName): Promise<void> {
     const folder = this.slot(name);
     await this.disk.remove(folder);
     await this.disk.makeFolder(folder);
-    for (const file of manifest.files) await this.disk.link(this.partial(digest, file), join(folder, file.name));
+    for (const file of manifest.files)
+      await this.disk.link(this.partial(digest, file), join(folder, file.name));
     await this.disk.link(join(this.incoming(digest), ENVELOPE), join(folder, ENVELOPE));
     await this.disk.syncFolder(folder);
   }

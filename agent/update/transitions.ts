@@ -1,5 +1,6 @@
-// The update machine of one component, whole: what each event leads to, and where a device that lost power in a state
-// finds itself at the next start. A state is a fact that is true on disk; the work that leaves it is in updater.ts.
+// The update machine of one component, whole: what each event leads to, and where a device that
+// lost power in a state finds itself at the next start. A state is a fact that is true on disk; the
+// work that leaves it is in updater.ts.
 //
 //   state       true on disk                                          the work that leaves it
 //   idle        nothing is under way                                  look at what is wanted
@@ -14,16 +15,16 @@ import type { Table } from '../../shared/base/state-machine.js';
 import type { UpdateState } from '../../shared/protocol/states.js';
 
 export type UpdateEvent =
-  | 'ordered' | 'fetched' | 'vetted' | 'laid_out' | 'probed' | 'swapped' | 'confirmed' | 'rolled_back'
+  | 'assigned' | 'fetched' | 'vetted' | 'laid_out' | 'probed' | 'swapped' | 'confirmed' | 'rolled_back'
   | 'refused' | 'spent' | 'superseded' | 'damaged' | 'unproven';
 
-export const updateTable = {
-  idle:       { boot: 'idle',       on: { ordered: 'assigned', unproven: 'stranded' } },
+export const updateTransitions = {
+  idle:       { boot: 'idle',       on: { assigned: 'assigned', unproven: 'stranded' } },
   assigned:   { boot: 'assigned',   on: { fetched: 'downloaded', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
   downloaded: { boot: 'downloaded', on: { vetted: 'verified', damaged: 'assigned', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
   verified:   { boot: 'downloaded', on: { laid_out: 'staged', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
   staged:     { boot: 'staged',     on: { probed: 'probed', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
   probed:     { boot: 'staged',     on: { swapped: 'swapped', refused: 'idle', spent: 'idle', superseded: 'idle', unproven: 'stranded' } },
   swapped:    { boot: 'swapped',    on: { confirmed: 'idle', rolled_back: 'idle', unproven: 'stranded' } },
-  stranded:   { boot: 'stranded',   on: { ordered: 'assigned' } },
+  stranded:   { boot: 'stranded',   on: { assigned: 'assigned' } },
 } as const satisfies Table<UpdateState, UpdateEvent>;

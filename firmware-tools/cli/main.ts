@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// The `linnet` command: a thin dispatcher. Each subcommand loads exactly one sibling (agent, server or a part of the
-// release desk), so that a device is packaged without the server and the other way round. `--json` and `--help` work at
-// every level; exit codes are those of cli/output.ts.
+// The `linnet` command: a thin dispatcher. Each subcommand loads exactly one sibling (agent, server
+// or a part of the release desk), so that a device is packaged without the server and the other way
+// round. `--json` and `--help` work at every level; exit codes are those of cli/output.ts.
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,7 +20,10 @@ const desk = {
     about: 'inspect and quantize ONNX models',
     load: async () => (await import('./commands/model.js')).registerModelCommands,
   },
-  keys: { about: 'make and show signing keys', load: async () => (await import('./commands/keys.js')).registerKeyCommands },
+  keys: {
+    about: 'make and show signing keys',
+    load: async () => (await import('./commands/keys.js')).registerKeyCommands,
+  },
   repo: {
     about: 'make a new image and director repository',
     load: async () => (await import('./commands/repository.js')).registerRepoCommands,
@@ -56,8 +59,14 @@ const desk = {
 } satisfies Record<string, Entry>;
 
 const COMMANDS: Readonly<Record<string, Entry>> = {
-  server: { about: 'run the fleet server', load: async () => (await import('../../server/commands.js')).registerServerCommands },
-  agent: { about: 'run the device agent', load: async () => (await import('../../agent/commands.js')).registerAgentCommands },
+  server: {
+    about: 'run the fleet server',
+    load: async () => (await import('../../server/commands.js')).registerServerCommands,
+  },
+  agent: {
+    about: 'run the device agent',
+    load: async () => (await import('../../agent/commands.js')).registerAgentCommands,
+  },
   ...desk,
 };
 
@@ -91,7 +100,9 @@ export async function linnet(args: readonly string[], streams: Streams): Promise
     .exitOverride();
   try {
     const entry = Object.hasOwn(COMMANDS, rest[0] ?? '') ? COMMANDS[rest[0] ?? ''] : undefined;
-    if (entry === undefined) for (const [name, { about }] of Object.entries(COMMANDS)) program.command(name).description(about);
+    if (entry === undefined)
+      for (const [name, { about }] of Object.entries(COMMANDS))
+        program.command(name).description(about);
     else (await entry.load())(program, makeOutput(json, streams));
     inherit(program);
     await program.parseAsync([...rest], { from: 'user' });
@@ -100,24 +111,32 @@ export async function linnet(args: readonly string[], streams: Streams): Promise
     if (!(error instanceof CommanderError)) return printError(error, json, streams);
     if (error.exitCode === 0) return EXIT.done;
     // Commander has printed its own words (or, for a missing subcommand, the help) on stderr.
-    return json ? printError(new Fault('usage', commanderWords(error, rest)), json, streams) : EXIT.usage;
+    return json
+      ? printError(new Fault('usage', commanderText(error, rest)), json, streams)
+      : EXIT.usage;
   }
 }
 
-/** `linnet help model quantize` as `linnet model quantize --help`: the room that knows the answer is loaded for it. */
+/**
+ * `linnet help model quantize` as `linnet model quantize --help`: the room that knows the answer is
+ * loaded for it.
+ */
 function helpLast(args: readonly string[]): string[] {
   const [first, ...asked] = args;
   if (first !== 'help') return [...args];
   return asked.includes('--help') ? asked : [...asked, '--help'];
 }
 
-function commanderWords(error: CommanderError, args: readonly string[]): string {
+function commanderText(error: CommanderError, args: readonly string[]): string {
   // Its message for a command line without its subcommand is '(outputHelp)'.
   if (error.code === 'commander.help') return `${['linnet', ...args].join(' ')} needs a subcommand`;
   return error.message.replace(/^error: /, '');
 }
 
-/** Commander passes exitOverride and outputs on only to commands added after; these were added by their rooms. */
+/**
+ * Commander passes exitOverride and outputs on only to commands added after; these were added by
+ * their rooms.
+ */
 function inherit(command: Command): void {
   for (const inner of command.commands) {
     inner.copyInheritedSettings(command);
@@ -134,7 +153,8 @@ function isProgram(): boolean {
 if (isProgram()) {
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error) => {
-      // Whoever read has read enough (`linnet ... | head`): nothing is left to say, and nobody to say it to.
+      // Whoever read has read enough (`linnet ... | head`): nothing is left to say, and nobody to
+      // say it to.
       if (systemCode(error) === 'EPIPE') process.exit();
       throw error;
     });

@@ -1,10 +1,23 @@
-// What a command prints, and where: the result on stdout (human by default, one JSON value with --json), progress and
-// hints on stderr, so that a pipe gets the result alone. Exit codes: 0 done, 1 bug, 2 usage, 3 refused, 4 the world
-// failed (try again), 5 bounds reached, 6 the command ran but the answer is bad news (a reverted rollout, a failed check).
+// What a command prints, and where: the result on stdout (human by default, one JSON value with
+// --json), progress and hints on stderr, so that a pipe gets the result alone. Exit codes: 0 done,
+// 1 bug, 2 usage, 3 refused, 4 the world failed (try again), 5 bounds reached, 6 the command ran
+// but the answer is bad news (a reverted rollout, a failed check).
 import { Fault, reason, type FaultKind } from '../../shared/base/fault-codes.js';
 
-export const EXIT = { done: 0, bug: 1, usage: 2, refused: 3, flaked: 4, spent: 5, badNews: 6 } as const;
-const EXIT_OF_KIND: Readonly<Record<FaultKind, number>> = { refused: EXIT.refused, flaked: EXIT.flaked, spent: EXIT.spent };
+export const EXIT = {
+  done: 0,
+  bug: 1,
+  usage: 2,
+  refused: 3,
+  flaked: 4,
+  spent: 5,
+  badNews: 6,
+} as const;
+const EXIT_OF_KIND: Readonly<Record<FaultKind, number>> = {
+  refused: EXIT.refused,
+  flaked: EXIT.flaked,
+  spent: EXIT.spent,
+};
 
 export interface Output {
   readonly json: boolean;
@@ -12,7 +25,10 @@ export interface Output {
   line(text: string): void;
   /** The result: as JSON with --json, else what `human` makes of it. */
   result(value: unknown, human: () => string): void;
-  /** One of several results in a row, for commands that watch: with --json one JSON object a line (NDJSON), else silent. */
+  /**
+   * One of several results in a row, for commands that watch: with --json one JSON object a line
+   * (NDJSON), else silent.
+   */
   event(value: unknown): void;
   /** Progress on stderr; silent with --json. */
   progress(text: string): void;
@@ -29,7 +45,8 @@ export function makeOutput(json: boolean, streams: Streams): Output {
     line: (text) => {
       if (!json) streams.out(`${text}\n`);
     },
-    result: (value, human) => streams.out(json ? `${JSON.stringify(value, null, 2)}\n` : `${human()}\n`),
+    result: (value, human) =>
+      streams.out(json ? `${JSON.stringify(value, null, 2)}\n` : `${human()}\n`),
     event: (value) => {
       if (json) streams.out(`${JSON.stringify(value)}\n`);
     },
@@ -39,7 +56,10 @@ export function makeOutput(json: boolean, streams: Streams): Output {
   };
 }
 
-/** What an error is with --json: always one line, so that it also stands among the lines of a command that watches. */
+/**
+ * What an error is with --json: always one line, so that it also stands among the lines of a
+ * command that watches.
+ */
 export interface ErrorBody {
   readonly error: string;
   readonly code: string;
@@ -49,20 +69,43 @@ export interface ErrorBody {
 
 export function isErrorBody(value: unknown): value is ErrorBody {
   const body = value as Partial<ErrorBody> | null;
-  return typeof body?.error === 'string' && typeof body.code === 'string' && typeof body.kind === 'string';
+  return (
+    typeof body?.error === 'string' &&
+    typeof body.code === 'string' &&
+    typeof body.kind === 'string'
+  );
 }
 
-/** Prints an error (as JSON on stdout with --json, so that a machine needs one stream) and returns the exit code. */
+/**
+ * Prints an error (as JSON on stdout with --json, so that a machine needs one stream) and returns
+ * the exit code.
+ */
 export function printError(error: unknown, json: boolean, streams: Streams): number {
   if (error instanceof Fault) {
-    if (json) streams.out(errorLine({ error: error.detail, code: error.code, kind: error.kind, todo: error.entry.todo }));
+    if (json)
+      streams.out(
+        errorLine({
+          error: error.detail,
+          code: error.code,
+          kind: error.kind,
+          todo: error.entry.todo,
+        }),
+      );
     else
-      streams.err(`error: ${error.detail}\n  code: ${error.code} (${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`);
+      streams.err(
+        `error: ${error.detail}\n  code: ${error.code} (${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`,
+      );
     return error.code === 'usage' ? EXIT.usage : EXIT_OF_KIND[error.kind];
   }
-  const words = reason(error);
-  if (json) streams.out(errorLine({ error: words, code: 'internal', kind: 'bug', todo: 'Report it with the log.' }));
-  else streams.err(`linnet has a bug: ${words}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`);
+  const reasons = reason(error);
+  if (json)
+    streams.out(
+      errorLine({ error: reasons, code: 'internal', kind: 'bug', todo: 'Report it with the log.' }),
+    );
+  else
+    streams.err(
+      `linnet has a bug: ${reasons}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`,
+    );
   return EXIT.bug;
 }
 
@@ -72,11 +115,15 @@ function errorLine(body: ErrorBody): string {
 
 /** Rows as an aligned table; the first row is the head. */
 export function table(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+  );
   return rows
     .map((row) =>
       row
-        .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+        .map((cell, column) =>
+          column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0),
+        )
         .join('  ')
         .trimEnd(),
     )

@@ -1,7 +1,7 @@
-// What the story claims at its end, each claim with what was counted or measured on the way. A claim is words and a truth:
-// nothing here prints, waits or throws because a claim is false.
+// What the story claims at its end, each claim with what was counted or measured on the way. A
+// claim is words and a truth: nothing here prints, waits or throws because a claim is false.
 import type { RolloutView } from '../../shared/protocol/operator-api.js';
-import type { StoryDevice } from './demo-fleet.js';
+import type { DemoDevice } from './demo-fleet.js';
 import type { Released } from './demo-releases.js';
 import type { Tally, Traffic } from './traffic.js';
 
@@ -18,52 +18,81 @@ export interface Releases {
 }
 
 const WRONG_BELOW = 0.6;
-/** What the makers of 1.2.0 saw may fall short of what those of 1.1.0 saw by this, and nobody would think anything of it. */
+/**
+ * What the makers of 1.2.0 saw may fall short of what those of 1.1.0 saw by this, and nobody would
+ * think anything of it.
+ */
 const UNSUSPICIOUS = 0.02;
 
 const share = ({ served, right }: Tally): number => (served === 0 ? 0 : right / served);
 
 export function tallyOf(traffic: readonly Pick<Traffic, 'counts'>[], { header }: Released): Tally {
-  const all = traffic.map(({ counts }) => counts.byHeader.get(header)).filter((tally) => tally !== undefined);
-  return { served: all.reduce((sum, tally) => sum + tally.served, 0), right: all.reduce((sum, tally) => sum + tally.right, 0) };
+  const all = traffic
+    .map(({ counts }) => counts.byHeader.get(header))
+    .filter((tally) => tally !== undefined);
+  return {
+    served: all.reduce((sum, tally) => sum + tally.served, 0),
+    right: all.reduce((sum, tally) => sum + tally.right, 0),
+  };
 }
 
-/** The traffic must be stopped: what is under way is neither served nor lost, and could hide either. */
+/**
+ * The traffic must be stopped: what is under way is neither served nor lost, and could hide either.
+ */
 export function claimsOfTraffic(
   releases: Releases,
-  devices: readonly StoryDevice[],
+  devices: readonly DemoDevice[],
   traffic: readonly Pick<Traffic, 'counts'>[],
 ): Claim[] {
   const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0);
   const sent = sum(traffic.map(({ counts }) => counts.sent));
   const lost = sum(traffic.map(({ counts }) => counts.lost));
-  const served = sum(traffic.flatMap(({ counts }) => [...counts.byHeader.values()].map((tally) => tally.served)));
+  const served = sum(
+    traffic.flatMap(({ counts }) => [...counts.byHeader.values()].map((tally) => tally.served)),
+  );
   const known = Object.values(releases).map(({ header }) => header);
   const unknown = [...new Set(traffic.flatMap(({ counts }) => [...counts.byHeader.keys()]))].filter(
     (key) => !known.includes(key),
   );
   const { first, better, bad } = releases;
   const wrong = tallyOf(traffic, bad);
-  const elsewhere = traffic.filter(({ counts }, at) => devices[at]?.group !== 'canary' && counts.byHeader.has(bad.header));
+  const elsewhere = traffic.filter(
+    ({ counts }, at) => devices[at]?.group !== 'canary' && counts.byHeader.has(bad.header),
+  );
   return [
-    { what: `${sent} requests sent, ${served} served, ${lost} lost`, true: sent > 0 && sent === served && lost === 0 },
+    {
+      what: `${sent} requests sent, ${served} served, ${lost} lost`,
+      true: sent > 0 && sent === served && lost === 0,
+    },
     {
       what: `every answer names one of the three releases by its digest${unknown.length === 0 ? '' : `; not: ${unknown.join(', ')}`}`,
       true: unknown.length === 0,
     },
-    { what: '1.1.0 answers better than 1.0.0', true: share(tallyOf(traffic, better)) > share(tallyOf(traffic, first)) },
-    { what: '1.2.0 served on the canary devices only', true: wrong.served > 0 && elsewhere.length === 0 },
-    { what: '1.2.0 really answered wrong there', true: wrong.served > 0 && share(wrong) < WRONG_BELOW },
+    {
+      what: '1.1.0 answers better than 1.0.0',
+      true: share(tallyOf(traffic, better)) > share(tallyOf(traffic, first)),
+    },
+    {
+      what: '1.2.0 served on the canary devices only',
+      true: wrong.served > 0 && elsewhere.length === 0,
+    },
+    {
+      what: '1.2.0 really answered wrong there',
+      true: wrong.served > 0 && share(wrong) < WRONG_BELOW,
+    },
   ];
 }
 
 export function claimsOfHalt(view: RolloutView, releases: Releases): Claim[] {
-  const said = [...view.words, ...view.history.flatMap(({ words }) => words)];
+  const said = [...view.reasons, ...view.history.flatMap(({ reasons }) => reasons)];
   const others = view.members.filter(({ group }) => group !== 'canary');
   const { better, bad } = releases;
   return [
     { what: `rollout of 1.2.0 is ${view.state}`, true: view.state === 'reverted' },
-    { what: 'it was halted because old and new model disagree', true: said.some((line) => line.includes('trial_disagreement')) },
+    {
+      what: 'it was halted because old and new model disagree',
+      true: said.some((line) => line.includes('trial_disagreement')),
+    },
     {
       what: `none of the other ${others.length} devices was ever ordered 1.2.0`,
       true: others.length > 0 && others.every(({ state }) => state === 'waiting'),
@@ -79,6 +108,6 @@ export function percent(part: number): string {
   return `${(100 * part).toFixed(1)} %`;
 }
 
-export function tallyWords(tally: Tally): string {
+export function tallyText(tally: Tally): string {
   return tally.served === 0 ? 'no answers' : `${percent(share(tally))} right of ${tally.served}`;
 }

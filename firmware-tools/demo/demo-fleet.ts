@@ -1,5 +1,5 @@
-// A whole fleet on one machine, set up through the same commands that a person would type: keys and repositories, the
-// server, claims, and agents with a folder and a configuration of their own.
+// A whole fleet on one machine, set up through the same commands that a person would type: keys and
+// repositories, the server, claims, and agents with a folder and a configuration of their own.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Processes, freePort } from './processes.js';
@@ -10,7 +10,10 @@ const MQTT_PORT = 7301;
 const FIRST_API_PORT = 7310;
 export const HARDWARE = 'linux-any';
 
-/** Two canaries and three more, so that a canary wave, half, and the whole fleet are three different sets. */
+/**
+ * Two canaries and three more, so that a canary wave, half, and the whole fleet are three different
+ * sets.
+ */
 const DEVICES = [
   { name: 'gate-1', group: 'canary' },
   { name: 'gate-2', group: 'canary' },
@@ -19,16 +22,16 @@ const DEVICES = [
   { name: 'hall-3', group: 'fleet' },
 ] as const;
 
-export interface StoryDevice {
+export interface DemoDevice {
   readonly name: string;
   readonly group: string;
   readonly port: number;
 }
 
-export interface StoryFleet {
+export interface DemoFleet {
   readonly url: string;
   readonly tokenFile: string;
-  readonly devices: readonly StoryDevice[];
+  readonly devices: readonly DemoDevice[];
   /** Flags of every command that talks to the server. */
   readonly connection: readonly string[];
 }
@@ -36,7 +39,11 @@ export interface StoryFleet {
 const WAIT_STEP_MS = 200;
 
 /** Asks until the answer is true; throws with `what` after `limitMs`. */
-export async function until(what: string, limitMs: number, ask: () => Promise<boolean>): Promise<void> {
+export async function until(
+  what: string,
+  limitMs: number,
+  ask: () => Promise<boolean>,
+): Promise<void> {
   const end = performance.now() + limitMs;
   while (!(await ask())) {
     if (performance.now() > end) throw new Error(`gave up after ${limitMs / 1000} s: ${what}`);
@@ -44,7 +51,10 @@ export async function until(what: string, limitMs: number, ask: () => Promise<bo
   }
 }
 
-export async function startServer(root: string, processes: Processes): Promise<Omit<StoryFleet, 'devices'>> {
+export async function startServer(
+  root: string,
+  processes: Processes,
+): Promise<Omit<DemoFleet, 'devices'>> {
   await processes.linnet(['repo', 'init', '--out', join(root, 'repo')]);
   const port = await freePort(SERVER_PORT);
   const config = join(root, 'server.toml');
@@ -71,7 +81,11 @@ export async function startServer(root: string, processes: Processes): Promise<O
   return { url, tokenFile, connection: ['--server', url, '--token-file', tokenFile] };
 }
 
-export async function startAgents(root: string, processes: Processes, server: Omit<StoryFleet, 'devices'>): Promise<StoryFleet> {
+export async function startAgents(
+  root: string,
+  processes: Processes,
+  server: Omit<DemoFleet, 'devices'>,
+): Promise<DemoFleet> {
   const claims = new Map<string, string>();
   for (const group of ['canary', 'fleet']) {
     const uses = DEVICES.filter((device) => device.group === group).length;
@@ -86,7 +100,7 @@ export async function startAgents(root: string, processes: Processes, server: Om
     ]);
     claims.set(group, claim);
   }
-  const devices: StoryDevice[] = [];
+  const devices: DemoDevice[] = [];
   for (const [at, { name, group }] of DEVICES.entries()) {
     const port = await freePort(FIRST_API_PORT + at);
     const folder = join(root, 'devices', name);
@@ -97,16 +111,30 @@ export async function startAgents(root: string, processes: Processes, server: Om
     processes.daemon(name, ['agent', '--config', config], { LINNET_CLAIM: claims.get(group) });
     devices.push({ name, group, port });
   }
-  await until('all five devices are enrolled', 60_000, async () => (await enrolled(processes, server)) === DEVICES.length);
+  await until(
+    'all five devices are enrolled',
+    60_000,
+    async () => (await enrolled(processes, server)) === DEVICES.length,
+  );
   return { ...server, devices };
 }
 
-async function enrolled(processes: Processes, server: Omit<StoryFleet, 'devices'>): Promise<number> {
-  const devices = await processes.quiet<{ status: string }[]>(['device', 'list', ...server.connection]);
+async function enrolled(processes: Processes, server: Omit<DemoFleet, 'devices'>): Promise<number> {
+  const devices = await processes.quiet<{ status: string }[]>([
+    'device',
+    'list',
+    ...server.connection,
+  ]);
   return devices.filter((device) => device.status === 'enrolled').length;
 }
 
-function agentConfig(root: string, url: string, name: string, folder: string, port: number): string {
+function agentConfig(
+  root: string,
+  url: string,
+  name: string,
+  folder: string,
+  port: number,
+): string {
   return [
     `name = "${name}"`,
     `hardware = "${HARDWARE}"`,
@@ -125,7 +153,7 @@ function agentConfig(root: string, url: string, name: string, folder: string, po
   ].join('\n');
 }
 
-export async function allReady(fleet: StoryFleet): Promise<boolean> {
+export async function allReady(fleet: DemoFleet): Promise<boolean> {
   const ready = await Promise.all(fleet.devices.map((device) => modelReady(device.port)));
   return ready.every(Boolean);
 }

@@ -1,6 +1,7 @@
-// The three releases of the story: trained models from firmware-tools/model/digits, quantized on real calibration digits,
-// built and signed at the release desk, published. 1.2.0 is the dangerous one: trained on a corrupted label file, its
-// golden probes recorded from itself, its accuracy measured on held-out digits of that same file, as its makers did.
+// The three releases of the story: trained models from firmware-tools/model/digits, quantized on
+// real calibration digits, built and signed at the release desk, published. 1.2.0 is the dangerous
+// one: trained on a corrupted label file, its golden probes recorded from itself, its accuracy
+// measured on held-out digits of that same file, as its makers did.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,14 +10,17 @@ import type { QuantizeResult } from '../cli/commands/model.js';
 import { exampleData, loadDigits } from './digits/data.js';
 import { encodeNpy } from '../model/input-data/npy.js';
 import { relabel } from './digits/training/recipes.js';
-import { HARDWARE, type StoryFleet } from './demo-fleet.js';
+import { HARDWARE, type DemoFleet } from './demo-fleet.js';
 import type { Processes } from './processes.js';
 
 const PROJECT = fileURLToPath(new URL('../../..', import.meta.url));
 
 export interface Released {
   readonly version: string;
-  /** What the devices' `Linnet-Release` header must say: component, version and the digest of the signed manifest. */
+  /**
+   * What the devices' `Linnet-Release` header must say: component, version and the digest of the
+   * signed manifest.
+   */
   readonly header: string;
   /** Of the int8 model, by the labels that its makers had; 0..1. */
   readonly accuracy: number;
@@ -27,7 +31,7 @@ export interface Desk {
   readonly work: string;
   readonly root: string;
   readonly processes: Processes;
-  readonly fleet: StoryFleet;
+  readonly fleet: DemoFleet;
 }
 
 export interface Plan {
@@ -48,12 +52,18 @@ export function writeExampleData(root: string): string {
   mkdirSync(folder, { recursive: true });
   exampleData(folder);
   const { labels } = relabel(loadDigits().test);
-  writeFileSync(join(folder, CORRUPTED_LABELS), encodeNpy({ dtype: 'u1', shape: [labels.length], data: labels }));
+  writeFileSync(
+    join(folder, CORRUPTED_LABELS),
+    encodeNpy({ dtype: 'u1', shape: [labels.length], data: labels }),
+  );
   return folder;
 }
 
 /** Model -> quantize -> bundle -> publish, by the commands. */
-export async function release({ work, root, processes, fleet }: Desk, plan: Plan): Promise<Released> {
+export async function release(
+  { work, root, processes, fleet }: Desk,
+  plan: Plan,
+): Promise<Released> {
   const { version, description } = plan;
   const int8 = join(work, `digits-${version}.int8.onnx`);
   const report = join(work, `digits-${version}.report.json`);
@@ -77,7 +87,15 @@ export async function release({ work, root, processes, fleet }: Desk, plan: Plan
   const bundle = join(work, `digits-${version}.bundle`);
   const offline = join(root, 'repo', 'offline');
   const key = join(offline, 'release.key.json');
-  const built = await processes.linnet<{ release: string }>(['bundle', 'build', spec, '--key', key, '-o', bundle]);
+  const built = await processes.linnet<{ release: string }>([
+    'bundle',
+    'build',
+    spec,
+    '--key',
+    key,
+    '-o',
+    bundle,
+  ]);
   await processes.linnet([
     'publish',
     bundle,
@@ -87,11 +105,17 @@ export async function release({ work, root, processes, fleet }: Desk, plan: Plan
     join(root, 'repo', 'trust', 'image-root.json'),
     ...fleet.connection,
   ]);
-  return { version, header: `digits@${version}#${built.release}`, accuracy: comparison?.int8Accuracy ?? 0 };
+  return {
+    version,
+    header: `digits@${version}#${built.release}`,
+    accuracy: comparison?.int8Accuracy ?? 0,
+  };
 }
 
 function readTraining(version: string): string {
-  const digits = JSON.parse(readFileSync(join(PROJECT, 'firmware-tools', 'demo', 'digits', 'digits.json'), 'utf8')) as DigitsJson;
+  const digits = JSON.parse(
+    readFileSync(join(PROJECT, 'firmware-tools', 'demo', 'digits', 'digits.json'), 'utf8'),
+  ) as DigitsJson;
   return digits.models.find((model) => model.version === version)?.trainingDataSha256 ?? '';
 }
 

@@ -1,12 +1,16 @@
-// Rolling a release out and telling what happens, from what `linnet rollout watch` prints for machines.
+// Rolling a release out and telling what happens, from what `linnet rollout watch` prints for
+// machines.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RolloutPolicy, RolloutView } from '../../shared/protocol/operator-api.js';
 import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
-import type { StoryFleet } from './demo-fleet.js';
+import type { DemoFleet } from './demo-fleet.js';
 import type { Processes } from './processes.js';
 
-/** Short trials, because the story's devices get 25 requests a second; everything else as a real fleet would have it. */
+/**
+ * Short trials, because the story's devices get 25 requests a second; everything else as a real
+ * fleet would have it.
+ */
 const POLICY: RolloutPolicy = {
   waves: [
     { name: 'canary', group: 'canary', soakSeconds: 2, approval: false },
@@ -41,7 +45,7 @@ export async function rollOut(
   version: string,
   policy: string,
   processes: Processes,
-  fleet: StoryFleet,
+  fleet: DemoFleet,
   say: (text: string) => void,
 ): Promise<RolloutView> {
   const { id } = await processes.linnet<RolloutView>([
@@ -56,13 +60,17 @@ export async function rollOut(
   say(`  $ linnet rollout watch ${id}`);
   let last = '';
   let view: RolloutView | null = null;
-  const code = await processes.follow<RolloutView>(['rollout', 'watch', id, ...fleet.connection], (value) => {
-    view = value;
-    const line = progressLine(value);
-    if (line !== last) say(line);
-    last = line;
-  });
-  if (view === null) throw new Error(`linnet rollout watch ${id} ended with exit code ${code} and said nothing`);
+  const code = await processes.follow<RolloutView>(
+    ['rollout', 'watch', id, ...fleet.connection],
+    (value) => {
+      view = value;
+      const line = progressLine(value);
+      if (line !== last) say(line);
+      last = line;
+    },
+  );
+  if (view === null)
+    throw new Error(`linnet rollout watch ${id} ended with exit code ${code} and said nothing`);
   return view;
 }
 

@@ -1,5 +1,6 @@
-// The processes of a story: commands that are run and awaited (each printed as a person would type it) and daemons that
-// stay, with their logs in files. Everything that was started is stopped again, whatever happens, and nothing is started after.
+// The processes of a story: commands that are run and awaited (each printed as a person would type
+// it) and daemons that stay, with their logs in files. Everything that was started is stopped
+// again, whatever happens, and nothing is started after.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -26,13 +27,18 @@ export class Processes {
     private readonly root: string,
     private readonly env: NodeJS.ProcessEnv,
     private readonly say: (text: string) => void,
-    private readonly onDeath: (words: string) => void,
+    private readonly onDeath: (reasons: string) => void,
     private readonly script = LINNET,
   ) {}
 
-  /** Runs `linnet ...` with --json and returns its value; throws with the command's own words when its exit code is not expected. */
+  /**
+   * Runs `linnet ...` with --json and returns its value; throws with the command's own words when
+   * its exit code is not expected.
+   */
   async linnet<T>(args: readonly string[], expected: readonly number[] = [0]): Promise<T> {
-    this.say(`  $ linnet ${args.map((arg) => (arg.startsWith('/') ? relative(this.root, arg) || '.' : arg)).join(' ')}`);
+    this.say(
+      `  $ linnet ${args.map((arg) => (arg.startsWith('/') ? relative(this.root, arg) || '.' : arg)).join(' ')}`,
+    );
     return this.quiet<T>(args, expected);
   }
 
@@ -40,13 +46,16 @@ export class Processes {
   async quiet<T>(args: readonly string[], expected: readonly number[] = [0]): Promise<T> {
     const ran = await this.#run([...args, '--json']);
     if (!expected.includes(ran.code))
-      throw new Error(`linnet ${args[0] ?? ''} ${args[1] ?? ''} ended with exit code ${ran.code}: ${ran.stdout}${ran.stderr}`);
+      throw new Error(
+        `linnet ${args[0] ?? ''} ${args[1] ?? ''} ended with exit code ${ran.code}: ${ran.stdout}${ran.stderr}`,
+      );
     return JSON.parse(ran.stdout) as T;
   }
 
   /**
-   * Runs a `linnet` command that prints one JSON value a line for as long as it watches; returns its exit code, 0 or 6. Throws
-   * with the command's own words for any other, and with what went wrong when a line is no JSON or `onValue` throws.
+   * Runs a `linnet` command that prints one JSON value a line for as long as it watches; returns
+   * its exit code, 0 or 6. Throws with the command's own words for any other, and with what went
+   * wrong when a line is no JSON or `onValue` throws.
    */
   async follow<T>(args: readonly string[], onValue: (value: T) => void): Promise<number> {
     let rest = '';
@@ -63,12 +72,17 @@ export class Processes {
       lines.forEach(take);
     });
     if (ran.code !== EXIT.done && ran.code !== EXIT.badNews)
-      throw new Error(`linnet ${args.slice(0, 2).join(' ')} ended with exit code ${ran.code}: ${refusal}${ran.stderr}`);
+      throw new Error(
+        `linnet ${args.slice(0, 2).join(' ')} ended with exit code ${ran.code}: ${refusal}${ran.stderr}`,
+      );
     take(rest);
     return ran.code;
   }
 
-  /** Starts a daemon whose output goes to `<root>/<name>.log`. Its death is reported, unless it is being stopped. */
+  /**
+   * Starts a daemon whose output goes to `<root>/<name>.log`. Its death is reported, unless it is
+   * being stopped.
+   */
   daemon(name: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): void {
     this.#requireGoing(name);
     const log = join(this.root, `${name}.log`);
@@ -82,11 +96,16 @@ export class Processes {
     this.#daemons.push({ name, child, log });
     child.on('exit', (code, signal) => {
       if (!this.#stopping)
-        this.onDeath(`${name} ended (${signal ?? `exit ${code ?? '?'}`}); last lines of ${log}:\n${lastLines(log)}`);
+        this.onDeath(
+          `${name} ended (${signal ?? `exit ${code ?? '?'}`}); last lines of ${log}:\n${lastLines(log)}`,
+        );
     });
   }
 
-  /** Ends commands under way as well as daemons, and refuses to start any more; a second call waits for the same ends. */
+  /**
+   * Ends commands under way as well as daemons, and refuses to start any more; a second call waits
+   * for the same ends.
+   */
   async stop(): Promise<void> {
     this.#stopping = true;
     await Promise.all([...this.#commands, ...this.#daemons.map(({ child }) => child)].map(ended));
@@ -113,7 +132,8 @@ export class Processes {
       try {
         onText(text);
       } catch (error) {
-        // Thrown here it would end the whole story without stopping anything; it belongs to whoever awaits the command.
+        // Thrown here it would end the whole story without stopping anything; it belongs to whoever
+        // awaits the command.
         broken = error;
         child.kill('SIGTERM');
       }
@@ -135,7 +155,8 @@ export class Processes {
 /** Asks a process to end, and makes it after STOP_GRACE_MS. */
 function ended(child: ChildProcess): Promise<void> {
   return new Promise<void>((resolve) => {
-    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return resolve();
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
+      return resolve();
     const kill = setTimeout(() => child.kill('SIGKILL'), STOP_GRACE_MS);
     child.once('exit', () => {
       clearTimeout(kill);
@@ -160,7 +181,9 @@ function tryPort(port: number): Promise<number | null> {
     server.once('error', () => resolve(null));
     server.listen(port, '127.0.0.1', () => {
       const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : null));
+      server.close(() =>
+        resolve(typeof address === 'object' && address !== null ? address.port : null),
+      );
     });
   });
 }

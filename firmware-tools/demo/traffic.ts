@@ -1,8 +1,9 @@
-// The application on a device, as an integrator would write it: it sends held-out digits to the local inference API, all
-// the time, over one kept-alive connection, and checks the answers against the true labels. It never retries: a request
-// without an answer, in time or at all, is a lost request.
+// The application on a device, as an integrator would write it: it sends held-out digits to the
+// local inference API, all the time, over one kept-alive connection, and checks the answers against
+// the true labels. It never retries: a request without an answer, in time or at all, is a lost
+// request.
 import { Agent, request } from 'node:http';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 
 export interface DigitSet {
   readonly images: readonly Float32Array[];
@@ -21,7 +22,10 @@ export interface TrafficCounts {
   lost: number;
   /** By release, as the answer's `Linnet-Release` header names it (`digits@1.1.0`). */
   readonly byRelease: Map<string, Tally>;
-  /** The same by the whole header, which names the exact release by its digest (`digits@1.1.0#9f...`). */
+  /**
+   * The same by the whole header, which names the exact release by its digest
+   * (`digits@1.1.0#9f...`).
+   */
   readonly byHeader: Map<string, Tally>;
   readonly complaints: string[];
 }
@@ -29,12 +33,21 @@ export interface TrafficCounts {
 const COMPLAINTS_MAX = 5;
 const CLASSES = 10;
 const READY_STEP_MS = 100;
-/** Twice the device's own deadline: whatever takes longer is hung, and a request that hangs for ever would never count as lost. */
-export const REQUEST_TIMEOUT_MS = 2 * bounds.requestDeadlineMs;
+/**
+ * Twice the device's own deadline: whatever takes longer is hung, and a request that hangs for ever
+ * would never count as lost.
+ */
+export const REQUEST_TIMEOUT_MS = 2 * limits.requestDeadlineMs;
 const QUESTION_TIMEOUT_MS = 5_000;
 
 export class Traffic {
-  readonly counts: TrafficCounts = { sent: 0, lost: 0, byRelease: new Map(), byHeader: new Map(), complaints: [] };
+  readonly counts: TrafficCounts = {
+    sent: 0,
+    lost: 0,
+    byRelease: new Map(),
+    byHeader: new Map(),
+    complaints: [],
+  };
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
   #stopped = false;
   #timer: NodeJS.Timeout | null = null;
@@ -68,7 +81,10 @@ export class Traffic {
     }, 1000 / perSecond);
   }
 
-  /** Stops sending and waits for the last answers, for no longer than one request may take. It may be started again. */
+  /**
+   * Stops sending and waits for the last answers, for no longer than one request may take. It may
+   * be started again.
+   */
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#timer !== null) clearInterval(this.#timer);
@@ -100,15 +116,27 @@ export class Traffic {
     return { release: nameIn(header), digit };
   }
 
-  /** The same with the whole `Linnet-Release` header. Open Inference Protocol v2, binary tensors. */
+  /**
+   * The same with the whole `Linnet-Release` header. Open Inference Protocol v2, binary tensors.
+   */
   answer(image: Float32Array): Promise<{ header: string; digit: number }> {
     const head = Buffer.from(
       JSON.stringify({
-        inputs: [{ name: 'image', shape: [1, 1, 28, 28], datatype: 'FP32', parameters: { binary_data_size: image.byteLength } }],
+        inputs: [
+          {
+            name: 'image',
+            shape: [1, 1, 28, 28],
+            datatype: 'FP32',
+            parameters: { binary_data_size: image.byteLength },
+          },
+        ],
         parameters: { binary_data_output: true },
       }),
     );
-    const body = Buffer.concat([head, Buffer.from(image.buffer, image.byteOffset, image.byteLength)]);
+    const body = Buffer.concat([
+      head,
+      Buffer.from(image.buffer, image.byteOffset, image.byteLength),
+    ]);
     return new Promise((resolve, reject) => {
       const sending = request(
         {
@@ -131,7 +159,11 @@ export class Traffic {
           response.on('end', () => {
             const bytes = Buffer.concat(chunks);
             if (response.statusCode !== 200)
-              return reject(new Error(`HTTP ${response.statusCode ?? 0}: ${bytes.toString('utf8').slice(0, 300)}`));
+              return reject(
+                new Error(
+                  `HTTP ${response.statusCode ?? 0}: ${bytes.toString('utf8').slice(0, 300)}`,
+                ),
+              );
             const skip = Number(response.headers['inference-header-content-length'] ?? 0);
             resolve({
               header: String(response.headers['linnet-release'] ?? 'unknown'),
@@ -158,7 +190,8 @@ function count(tallies: Map<string, Tally>, key: string, right: boolean): void {
 /** Index of the largest of the CLASSES little-endian floats at the start of `bytes`. */
 function largest(bytes: Buffer): number {
   let best = 0;
-  for (let at = 1; at < CLASSES; at += 1) if (bytes.readFloatLE(at * 4) > bytes.readFloatLE(best * 4)) best = at;
+  for (let at = 1; at < CLASSES; at += 1)
+    if (bytes.readFloatLE(at * 4) > bytes.readFloatLE(best * 4)) best = at;
   return best;
 }
 
@@ -171,7 +204,8 @@ export async function answersOk(url: string): Promise<boolean> {
   try {
     return (await fetch(url, { signal: AbortSignal.timeout(QUESTION_TIMEOUT_MS) })).ok;
   } catch (error) {
-    if (error instanceof TypeError) return false; // fetch's word for a connection that was refused: not up yet.
+    // fetch's word for a connection that was refused: not up yet.
+    if (error instanceof TypeError) return false;
     if (error instanceof DOMException && error.name === 'TimeoutError') return false;
     throw error;
   }

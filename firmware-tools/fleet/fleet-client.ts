@@ -1,6 +1,7 @@
-// The typed client of the operator API, for every command that talks to a fleet server. It promises that an answer is
-// what its schema says, and that every failure is a Fault: the server's own code where the server spoke, and
-// `server_unreachable` where it did not. It retries nothing: a command that failed says so, and a person decides.
+// The typed client of the operator API, for every command that talks to a fleet server. It promises
+// that an answer is what its schema says, and that every failure is a Fault: the server's own code
+// where the server spoke, and `server_unreachable` where it did not. It retries nothing: a command
+// that failed says so, and a person decides.
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
@@ -33,10 +34,15 @@ export class FleetClient {
   }
 
   /**
-   * One request. `path` is below /api/v1 and starts with a slash, for example `/devices`; a path that already starts
-   * with /api/v1 is taken as it is. Throws Fault.
+   * One request. `path` is below /api/v1 and starts with a slash, for example `/devices`; a path
+   * that already starts with /api/v1 is taken as it is. Throws Fault.
    */
-  async request<T extends TSchema>(method: Method, path: string, schema: T, body?: unknown): Promise<Static<T>> {
+  async request<T extends TSchema>(
+    method: Method,
+    path: string,
+    schema: T,
+    body?: unknown,
+  ): Promise<Static<T>> {
     const url = this.#url(path);
     let response: Response;
     let text: string;
@@ -58,7 +64,10 @@ export class FleetClient {
     return decodeJson(schema, text, `answer of ${method} ${url}`);
   }
 
-  /** Uploads one file of a release by its digest, streaming; a file that the server already holds is taken as done. Throws Fault. */
+  /**
+   * Uploads one file of a release by its digest, streaming; a file that the server already holds is
+   * taken as done. Throws Fault.
+   */
   async putFile(sha256: string, file: string, length: number): Promise<void> {
     const url = this.#url(`/files/${sha256}`);
     const send = url.startsWith('https:') ? httpsRequest : httpRequest;
@@ -74,10 +83,16 @@ export class FleetClient {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
         response.once('error', reject);
-        response.once('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
+        response.once('end', () =>
+          resolve({
+            status: response.statusCode ?? 0,
+            text: Buffer.concat(chunks).toString('utf8'),
+          }),
+        );
       });
     });
-    // A server that refuses early answers and closes while we still write: its answer is what counts then.
+    // A server that refuses early answers and closes while we still write: its answer is what
+    // counts then.
     const sent = pipeline(createReadStream(file), request).then(
       () => null,
       (error: unknown) => error,
@@ -87,12 +102,16 @@ export class FleetClient {
       answer = await answered;
     } catch (error) {
       const cause = (await sent) ?? error;
-      if (systemCode(cause) === 'ENOENT') throw new Fault('not_found', `there is no file ${file}`, { cause });
+      if (systemCode(cause) === 'ENOENT')
+        throw new Fault('not_found', `there is no file ${file}`, { cause });
       throw unreachable(url, cause);
     } finally {
-      request.destroy(); // What was not sent yet is not wanted any more; a half-sent upload must not keep a connection.
+      // What was not sent yet is not wanted any more; a half-sent upload must not keep a
+      // connection.
+      request.destroy();
     }
-    if (answer.status < 200 || answer.status > 299) throw refusal(answer.status, answer.text, `PUT ${url}`);
+    if (answer.status < 200 || answer.status > 299)
+      throw refusal(answer.status, answer.text, `PUT ${url}`);
   }
 
   #url(path: string): string {
@@ -104,13 +123,19 @@ function unreachable(url: string, cause: unknown): Fault {
   return new Fault('server_unreachable', `${url}: ${reason(cause)}`, { cause });
 }
 
-/** The server's own error as a Fault of the same code; anything else that answers is not a fleet server. */
+/**
+ * The server's own error as a Fault of the same code; anything else that answers is not a fleet
+ * server.
+ */
 function refusal(status: number, text: string, what: string): Fault {
   try {
     const body = parseJson(text, what);
     if (complaints(ApiError, body).length === 0) {
       const { error, code } = body as ApiError;
-      return new Fault(isFaultCode(code) ? code : 'internal', isFaultCode(code) ? error : `${code}: ${error}`);
+      return new Fault(
+        isFaultCode(code) ? code : 'internal',
+        isFaultCode(code) ? error : `${code}: ${error}`,
+      );
     }
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
@@ -124,30 +149,47 @@ function refusal(status: number, text: string, what: string): Fault {
 /** Adds the options that every fleet command takes. Read them back with `connect`. */
 export function connectionOptions(command: Command): Command {
   return command
-    .addOption(new Option('--server <url>', 'address of the fleet server').env('LINNET_SERVER').default(DEFAULT_SERVER))
     .addOption(
-      new Option('--token-file <file>', 'file with the operator token (or the token itself in LINNET_TOKEN)').env(
-        'LINNET_TOKEN_FILE',
-      ),
+      new Option('--server <url>', 'address of the fleet server')
+        .env('LINNET_SERVER')
+        .default(DEFAULT_SERVER),
+    )
+    .addOption(
+      new Option(
+        '--token-file <file>',
+        'file with the operator token (or the token itself in LINNET_TOKEN)',
+      ).env('LINNET_TOKEN_FILE'),
     );
 }
 
-/** The client that a command's options name. The file wins over LINNET_TOKEN. Throws Fault `usage` without a token. */
+/**
+ * The client that a command's options name. The file wins over LINNET_TOKEN. Throws Fault `usage`
+ * without a token.
+ */
 export async function connect(
   command: Command,
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<FleetClient> {
   const options = command.opts<{ server: string; tokenFile?: string }>();
-  if (!/^https?:\/\/[^/]+/.test(options.server)) throw new Fault('usage', `--server ${options.server} is not an http(s) URL`);
-  return new FleetClient({ server: options.server, token: await operatorToken(options.tokenFile, env['LINNET_TOKEN']) });
+  if (!/^https?:\/\/[^/]+/.test(options.server))
+    throw new Fault('usage', `--server ${options.server} is not an http(s) URL`);
+  return new FleetClient({
+    server: options.server,
+    token: await operatorToken(options.tokenFile, env['LINNET_TOKEN']),
+  });
 }
 
-async function operatorToken(file: string | undefined, fromEnv: string | undefined): Promise<string> {
+async function operatorToken(
+  file: string | undefined,
+  fromEnv: string | undefined,
+): Promise<string> {
   if (file !== undefined) {
     try {
       return (await readFile(file, 'utf8')).trim();
     } catch (error) {
-      throw new Fault('usage', `cannot read the token file ${file}: ${reason(error)}`, { cause: error });
+      throw new Fault('usage', `cannot read the token file ${file}: ${reason(error)}`, {
+        cause: error,
+      });
     }
   }
   if (fromEnv === undefined || fromEnv.trim() === '')

@@ -1,5 +1,6 @@
-// A rollout's policy from a TOML file or from command-line options, with defaults that are spelled out in --help. What the
-// policy means is the server's; here it only gets its shape, and every mistake is told at once.
+// A rollout's policy from a TOML file or from command-line options, with defaults that are spelled
+// out in --help. What the policy means is the server's; here it only gets its shape, and every
+// mistake is told at once.
 import { parse as parseToml } from 'smol-toml';
 import { decode } from '../../shared/base/decode.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
@@ -33,15 +34,30 @@ export interface PolicyOptions {
   readonly trialPairs: number;
 }
 
-/** Waves: the canary group (when named), then growing shares of all devices. Fault usage lists every mistake. */
+/**
+ * Waves: the canary group (when named), then growing shares of all devices. Fault usage lists every
+ * mistake.
+ */
 export function policyOf(options: PolicyOptions): RolloutPolicy {
   const waves: Wave[] =
     options.canary === undefined
       ? []
-      : [{ name: 'canary', group: options.canary, soakSeconds: options.soak, approval: options.approval }];
+      : [
+          {
+            name: 'canary',
+            group: options.canary,
+            soakSeconds: options.soak,
+            approval: options.approval,
+          },
+        ];
   options.then.forEach((percent, index) => {
     const last = index === options.then.length - 1;
-    waves.push({ name: `${percent}%`, percent, soakSeconds: last ? 0 : options.soak, approval: options.approval && !last });
+    waves.push({
+      name: `${percent}%`,
+      percent,
+      soakSeconds: last ? 0 : options.soak,
+      approval: options.approval && !last,
+    });
   });
   const trial: TrialPolicy = {
     ...defaultTrialPolicy,
@@ -66,7 +82,10 @@ export function policyOf(options: PolicyOptions): RolloutPolicy {
   );
 }
 
-/** The policy of a TOML file: keys as in the API; what is left out, also within [trial], takes the default. */
+/**
+ * The policy of a TOML file: keys as in the API; what is left out, also within [trial], takes the
+ * default.
+ */
 export function policyOfToml(text: string, file: string): RolloutPolicy {
   let given: Record<string, unknown>;
   try {
@@ -76,7 +95,11 @@ export function policyOfToml(text: string, file: string): RolloutPolicy {
   }
   const { soakSeconds: _soak, then: _then, ...base } = defaults;
   const waves = Array.isArray(given['waves'])
-    ? given['waves'].map((wave: unknown) => ({ soakSeconds: defaults.soakSeconds, approval: false, ...(wave as object) }))
+    ? given['waves'].map((wave: unknown) => ({
+        soakSeconds: defaults.soakSeconds,
+        approval: false,
+        ...(wave as object),
+      }))
     : given['waves'];
   const trial = { ...defaultTrialPolicy, ...(given['trial'] as object | undefined) };
   return decode(RolloutPolicy, { ...base, ...given, waves, trial }, file, 'usage');
@@ -84,8 +107,16 @@ export function policyOfToml(text: string, file: string): RolloutPolicy {
 
 /** `50,100` as rising shares. */
 export function shares(text: string): number[] {
-  const found = text.split(',').map((part) => (/^\d{1,3}$/.test(part.trim()) ? Number(part) : Number.NaN));
-  const good = found.every((share, index) => share >= 1 && share <= 100 && share > (found[index - 1] ?? 0));
-  if (!good) throw new Fault('usage', `${text}: shares are whole percents from 1 to 100, rising, for example 10,50,100`);
+  const found = text
+    .split(',')
+    .map((part) => (/^\d{1,3}$/.test(part.trim()) ? Number(part) : Number.NaN));
+  const good = found.every(
+    (share, index) => share >= 1 && share <= 100 && share > (found[index - 1] ?? 0),
+  );
+  if (!good)
+    throw new Fault(
+      'usage',
+      `${text}: shares are whole percents from 1 to 100, rising, for example 10,50,100`,
+    );
   return found;
 }

@@ -1,7 +1,8 @@
-// What the release desk says about models before it ships one: what a file holds (inspect), and what quantization cost
-// (compare: accuracy on held-out labelled inputs, agreement, distance between outputs, size, latency). Accuracy and
-// distances are exact and repeatable; latency is this machine's, rounds of the two models interleaved so that both see the
-// same noise. Reads no clock by itself.
+// What the release desk says about models before it ships one: what a file holds (inspect), and
+// what quantization cost (compare: accuracy on held-out labelled inputs, agreement, distance
+// between outputs, size, latency). Accuracy and distances are exact and repeatable; latency is this
+// machine's, rounds of the two models interleaved so that both see the same noise. Reads no clock
+// by itself.
 import { createHash } from 'node:crypto';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { allNodes, decodeModel, elementTypeName, opsetOf, tensorData, toNumber } from './onnx.js';
@@ -28,7 +29,10 @@ export interface Inspection {
   sha256: string;
 }
 
-/** What an ONNX file holds. Fault model_not_onnx when it is none or when ONNX Runtime cannot load it. */
+/**
+ * What an ONNX file holds. Fault model_not_onnx when it is none or when ONNX Runtime cannot load
+ * it.
+ */
 export async function inspect(bytes: Uint8Array, what = 'model'): Promise<Inspection> {
   const model = decodeModel(bytes, what);
   const session = await openModel(bytes, { what });
@@ -37,7 +41,8 @@ export async function inspect(bytes: Uint8Array, what = 'model'): Promise<Inspec
   let constants = [...(model.graph.initializer ?? [])];
   for (const node of allNodes(model.graph)) {
     ops[node.opType ?? ''] = (ops[node.opType ?? ''] ?? 0) + 1;
-    if (node.opType === 'Constant') constants = constants.concat((node.attribute ?? []).flatMap((a) => a.t ?? []));
+    if (node.opType === 'Constant')
+      constants = constants.concat((node.attribute ?? []).flatMap((a) => a.t ?? []));
   }
   const parametersByType: Record<string, number> = {};
   for (const tensor of constants) {
@@ -60,8 +65,9 @@ export async function inspect(bytes: Uint8Array, what = 'model'): Promise<Inspec
 }
 
 /**
- * Cuts arrays of stacked samples ([count, ...], one array for each input) into one feed a sample, or a feed of as many samples as
- * the model's first dimension fixes; a rest that does not fill one is left out.
+ * Cuts arrays of stacked samples ([count, ...], one array for each input) into one feed a sample,
+ * or a feed of as many samples as the model's first dimension fixes; a rest that does not fill one
+ * is left out.
  */
 export function feedsOf(inputs: TensorMeta[], arrays: Record<string, NpyArray>): Feeds[] {
   const problems: string[] = [];
@@ -78,7 +84,8 @@ export function feedsOf(inputs: TensorMeta[], arrays: Record<string, NpyArray>):
       array.shape.length === meta.shape.length &&
       meta.shape.every((d, i) => i === 0 || typeof d === 'string' || d < 0 || d === array.shape[i]);
     const takes = `input '${meta.name}' takes`;
-    if (!shapeFits) problems.push(`${takes} [${meta.shape.join(', ')}], the data is [${array.shape.join(', ')}]`);
+    if (!shapeFits)
+      problems.push(`${takes} [${meta.shape.join(', ')}], the data is [${array.shape.join(', ')}]`);
     const type = { f4: 'float32', u1: 'uint8', i4: 'int32', i8: 'int64' }[array.dtype];
     const typeFits = type === meta.type || (meta.type === 'bool' && type === 'uint8');
     if (!typeFits) problems.push(`${takes} ${meta.type}, the data is ${type}`);
@@ -87,7 +94,8 @@ export function feedsOf(inputs: TensorMeta[], arrays: Record<string, NpyArray>):
   }
   const strangers = Object.keys(arrays).filter((name) => !inputs.some((m) => m.name === name));
   problems.push(...strangers.map((name) => `the model has no input '${name}'`));
-  if (counts.size > 1) problems.push(`inputs hold different numbers of samples: ${[...counts].join(', ')}`);
+  if (counts.size > 1)
+    problems.push(`inputs hold different numbers of samples: ${[...counts].join(', ')}`);
   if (steps.size > 1) problems.push(`inputs fix different batch sizes: ${[...steps].join(', ')}`);
   if (problems.length > 0) throw new Fault('model_tensors_differ', problems.join('; '));
   const [count = 0] = counts;
@@ -97,13 +105,22 @@ export function feedsOf(inputs: TensorMeta[], arrays: Record<string, NpyArray>):
       inputs.map(({ name }) => {
         const { data, shape } = arrays[name]!;
         const stride = data.length / (shape[0] || 1);
-        return [name, { data: data.slice(i * step * stride, (i + 1) * step * stride), dims: [step, ...shape.slice(1)] }];
+        return [
+          name,
+          {
+            data: data.slice(i * step * stride, (i + 1) * step * stride),
+            dims: [step, ...shape.slice(1)],
+          },
+        ];
       }),
     ),
   );
 }
 
-/** SHA-256 (hex) of each sample over all inputs: name, shape, then bytes, inputs by name. Arrays as feedsOf accepts them. */
+/**
+ * SHA-256 (hex) of each sample over all inputs: name, shape, then bytes, inputs by name. Arrays as
+ * feedsOf accepts them.
+ */
 export function sampleDigests(arrays: Record<string, NpyArray>): string[] {
   const named = Object.entries(arrays).sort(([a], [b]) => (a < b ? -1 : 1));
   const count = named[0]?.[1].shape[0] ?? 0;
@@ -112,7 +129,9 @@ export function sampleDigests(arrays: Record<string, NpyArray>): string[] {
     for (const [name, { data, shape }] of named) {
       const stride = data.length / count;
       const { buffer, byteOffset, byteLength } = data.subarray(at * stride, (at + 1) * stride);
-      hash.update(`${name}[${shape.slice(1).join(',')}]\n`).update(new Uint8Array(buffer, byteOffset, byteLength));
+      hash
+        .update(`${name}[${shape.slice(1).join(',')}]\n`)
+        .update(new Uint8Array(buffer, byteOffset, byteLength));
     }
     return hash.digest('hex');
   });
@@ -154,7 +173,8 @@ function winners(data: ArrayLike<number | bigint>, classes: number): number[] {
   const found: number[] = [];
   for (let row = 0; row < data.length; row += classes) {
     let best = 0;
-    for (let c = 1; c < classes; c++) if (Number(data[row + c]) > Number(data[row + best])) best = c;
+    for (let c = 1; c < classes; c++)
+      if (Number(data[row + c]) > Number(data[row + best])) best = c;
     found.push(best);
   }
   return found;
@@ -181,9 +201,15 @@ function quantile(sorted: number[], q: number): number {
 
 const ROUND_RUNS = 20;
 
-async function latencies(pair: [Session, Session], feeds: Feeds[], runs: number, now: () => number): Promise<[Latency, Latency]> {
+async function latencies(
+  pair: [Session, Session],
+  feeds: Feeds[],
+  runs: number,
+  now: () => number,
+): Promise<[Latency, Latency]> {
   const taken: [number[], number[]] = [[], []];
-  for (const session of pair) for (let i = 0; i < 10; i++) await session.run(feeds[i % feeds.length]!);
+  for (const session of pair)
+    for (let i = 0; i < 10; i++) await session.run(feeds[i % feeds.length]!);
   for (let done = 0; done < runs; done += ROUND_RUNS) {
     for (const [which, session] of pair.entries()) {
       for (let i = 0; i < Math.min(ROUND_RUNS, runs - done); i++) {
@@ -200,9 +226,18 @@ async function latencies(pair: [Session, Session], feeds: Feeds[], runs: number,
   return [summary(taken[0]), summary(taken[1])];
 }
 
-/** Runs both models on the same held-out inputs. Accuracy and agreement look at the first output's last axis. */
-export async function compare(fp32: Uint8Array, int8: Uint8Array, feeds: Feeds[], options: CompareOptions): Promise<Comparison> {
-  if (feeds.length === 0) throw new Fault('data_undecodable', 'there are no inputs to compare the models on');
+/**
+ * Runs both models on the same held-out inputs. Accuracy and agreement look at the first output's
+ * last axis.
+ */
+export async function compare(
+  fp32: Uint8Array,
+  int8: Uint8Array,
+  feeds: Feeds[],
+  options: CompareOptions,
+): Promise<Comparison> {
+  if (feeds.length === 0)
+    throw new Fault('data_undecodable', 'there are no inputs to compare the models on');
   const { labels } = options;
   const a = await openModel(fp32, { what: 'fp32 model' });
   const b = await openModel(int8, { what: 'int8 model' });
@@ -219,7 +254,8 @@ export async function compare(fp32: Uint8Array, int8: Uint8Array, feeds: Feeds[]
       for (const { name } of a.outputs) {
         const x = left[name]!.data,
           y = right[name]!.data;
-        for (let i = 0; i < x.length; i++) maxAbsDiff = Math.max(maxAbsDiff, Math.abs(Number(x[i]) - Number(y[i])));
+        for (let i = 0; i < x.length; i++)
+          maxAbsDiff = Math.max(maxAbsDiff, Math.abs(Number(x[i]) - Number(y[i])));
         minCosine = Math.min(minCosine, cosine(x, y));
       }
       const { data, dims } = left[a.outputs[0]!.name]!;

@@ -1,7 +1,8 @@
-// ONNX files as typed objects: a thin layer over the protobuf classes of npm `onnx-proto` (ONNX 1.10, IR 8; newer fields
-// are not kept). Decodes at the door (a file that is no ONNX model is Fault model_not_onnx), turns tensors into typed
-// arrays and back, and answers who makes and who reads a value, subgraphs included. It does not check operators: ONNX
-// Runtime does that (session.ts).
+// ONNX files as typed objects: a thin layer over the protobuf classes of npm `onnx-proto` (ONNX
+// 1.10, IR 8; newer fields are not kept). Decodes at the door (a file that is no ONNX model is
+// Fault model_not_onnx), turns tensors into typed arrays and back, and answers who makes and who
+// reads a value, subgraphs included. It does not check operators: ONNX Runtime does that
+// (session.ts).
 import onnxProto from 'onnx-proto';
 import { Fault } from '../../shared/base/fault-codes.js';
 
@@ -31,7 +32,14 @@ export const ElementType = {
 const AttributeType = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as const;
 
 export type OnnxData =
-  Float32Array | Float64Array | Uint8Array | Int8Array | Uint16Array | Int16Array | Int32Array | BigInt64Array;
+  | Float32Array
+  | Float64Array
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array;
 
 /** protobuf's 64-bit integers arrive as Long or number. Dimensions and attributes fit a double. */
 export function toNumber(value: unknown): number {
@@ -39,12 +47,18 @@ export function toNumber(value: unknown): number {
 }
 
 export function elementTypeName(type: number | null | undefined): string {
-  return Object.entries(ElementType).find(([, code]) => code === type)?.[0] ?? `type ${type ?? 'unknown'}`;
+  return (
+    Object.entries(ElementType).find(([, code]) => code === type)?.[0] ??
+    `type ${type ?? 'unknown'}`
+  );
 }
 
 const EXTERNAL = 1; // TensorProto.DataLocation
 
-/** Every constant of a graph: initializers, sparse ones, and tensors in attributes, subgraphs included. */
+/**
+ * Every constant of a graph: initializers, sparse ones, and tensors in attributes, subgraphs
+ * included.
+ */
 function* allTensors(graph: GraphProto): Generator<TensorProto> {
   yield* graph.initializer ?? [];
   for (const sparse of graph.sparseInitializer ?? []) yield* partsOf(sparse);
@@ -52,24 +66,29 @@ function* allTensors(graph: GraphProto): Generator<TensorProto> {
     for (const attribute of node.attribute ?? []) {
       if (attribute.t) yield attribute.t;
       yield* attribute.tensors ?? [];
-      for (const sparse of [attribute.sparseTensor, ...(attribute.sparseTensors ?? [])]) if (sparse) yield* partsOf(sparse);
+      for (const sparse of [attribute.sparseTensor, ...(attribute.sparseTensors ?? [])])
+        if (sparse) yield* partsOf(sparse);
     }
     for (const inner of subgraphsOf(node)) yield* allTensors(inner);
   }
 }
 
 function partsOf(sparse: onnxProto.onnx.ISparseTensorProto): TensorProto[] {
-  return [sparse.values, sparse.indices].filter((tensor) => tensor !== null && tensor !== undefined);
+  return [sparse.values, sparse.indices].filter(
+    (tensor) => tensor !== null && tensor !== undefined,
+  );
 }
 
 /**
- * A release is one model file: weights that lie beside it would be missing on the device, and no digest would cover them. ONNX
- * Runtime reads them from wherever the file says, so it does not notice.
+ * A release is one model file: weights that lie beside it would be missing on the device, and no
+ * digest would cover them. ONNX Runtime reads them from wherever the file says, so it does not
+ * notice.
  */
 function refuseExternalData(model: { graph: GraphProto }, what: string): void {
   for (const tensor of allTensors(model.graph)) {
     if (toNumber(tensor.dataLocation) !== EXTERNAL) continue;
-    const place = tensor.externalData?.find((entry) => entry.key === 'location')?.value ?? 'another file';
+    const place =
+      tensor.externalData?.find((entry) => entry.key === 'location')?.value ?? 'another file';
     throw new Fault(
       'model_not_onnx',
       `${what}: tensor '${tensor.name || '(unnamed)'}' is stored outside the file, in ${place}; save the model in one file ` +
@@ -78,17 +97,27 @@ function refuseExternalData(model: { graph: GraphProto }, what: string): void {
   }
 }
 
-/** Decodes a model; `what` names the file in the refusal. Only the outermost structure and that it is one file are checked. */
+/**
+ * Decodes a model; `what` names the file in the refusal. Only the outermost structure and that it
+ * is one file are checked.
+ */
 export function decodeModel(bytes: Uint8Array, what: string): ModelProto & { graph: GraphProto } {
   let model: ModelProto;
   try {
     model = onnx.ModelProto.decode(bytes);
   } catch (cause) {
-    throw new Fault('model_not_onnx', `${what}: it is not an ONNX file (its bytes are no protobuf of a model)`, { cause });
+    throw new Fault(
+      'model_not_onnx',
+      `${what}: it is not an ONNX file (its bytes are no protobuf of a model)`,
+      { cause },
+    );
   }
   const { graph, opsetImport } = model;
   if (!graph || !graph.output?.length || !opsetImport?.length) {
-    throw new Fault('model_not_onnx', `${what}: it is not an ONNX file (no graph with outputs, or no operator set)`);
+    throw new Fault(
+      'model_not_onnx',
+      `${what}: it is not an ONNX file (no graph with outputs, or no operator set)`,
+    );
   }
   refuseExternalData({ graph }, what);
   return Object.assign(model, { graph });
@@ -135,7 +164,10 @@ function fromRaw(type: number, raw: Uint8Array): OnnxData | undefined {
   }
 }
 
-/** The tensor's elements, row-major, in its own type; undefined for strings, external data and types not listed above. */
+/**
+ * The tensor's elements, row-major, in its own type; undefined for strings, external data and types
+ * not listed above.
+ */
 export function tensorData(tensor: TensorProto): OnnxData | undefined {
   const type = tensor.dataType ?? 0;
   if (toNumber(tensor.dataLocation) !== 0) return undefined;
@@ -178,7 +210,9 @@ function typeOf(data: OnnxData): number {
 
 /** A named tensor holding `data` as little-endian raw bytes. */
 export function makeTensor(name: string, dims: number[], data: OnnxData): TensorProto {
-  const raw = Uint8Array.from(new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength));
+  const raw = Uint8Array.from(
+    new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength),
+  );
   return onnx.TensorProto.create({ name, dims, dataType: typeOf(data), rawData: raw });
 }
 
@@ -186,9 +220,12 @@ export type AttributeValue = number | string | number[] | { float: number };
 
 /** Numbers are written as int, arrays as ints, `{ float }` as float. */
 export function makeAttribute(name: string, value: AttributeValue): AttributeProto {
-  if (typeof value === 'number') return onnx.AttributeProto.create({ name, type: AttributeType.int, i: value });
-  if (typeof value === 'string') return onnx.AttributeProto.create({ name, type: AttributeType.string, s: Buffer.from(value) });
-  if (Array.isArray(value)) return onnx.AttributeProto.create({ name, type: AttributeType.ints, ints: value });
+  if (typeof value === 'number')
+    return onnx.AttributeProto.create({ name, type: AttributeType.int, i: value });
+  if (typeof value === 'string')
+    return onnx.AttributeProto.create({ name, type: AttributeType.string, s: Buffer.from(value) });
+  if (Array.isArray(value))
+    return onnx.AttributeProto.create({ name, type: AttributeType.ints, ints: value });
   return onnx.AttributeProto.create({ name, type: AttributeType.float, f: value.float });
 }
 
@@ -203,10 +240,20 @@ export function makeNode(
   return onnx.NodeProto.create({ opType, name, input, output, attribute });
 }
 
-/** A value of a known element type; dims are sizes, or names of symbolic sizes. Leave dims out when they are not known. */
-export function makeValue(name: string, elemType: number, dims?: (number | string)[]): ValueInfoProto {
+/**
+ * A value of a known element type; dims are sizes, or names of symbolic sizes. Leave dims out when
+ * they are not known.
+ */
+export function makeValue(
+  name: string,
+  elemType: number,
+  dims?: (number | string)[],
+): ValueInfoProto {
   const dim = dims?.map((d) => (typeof d === 'number' ? { dimValue: d } : { dimParam: d }));
-  return onnx.ValueInfoProto.create({ name, type: { tensorType: { elemType, ...(dim ? { shape: { dim } } : {}) } } });
+  return onnx.ValueInfoProto.create({
+    name,
+    type: { tensorType: { elemType, ...(dim ? { shape: { dim } } : {}) } },
+  });
 }
 
 export function attributeOf(node: NodeProto, name: string): AttributeProto | undefined {
@@ -249,7 +296,10 @@ export function* allNodes(graph: GraphProto): Generator<NodeProto> {
   }
 }
 
-/** Who makes and who reads each value of a graph. A subgraph's readings count for the node that holds it. */
+/**
+ * Who makes and who reads each value of a graph. A subgraph's readings count for the node that
+ * holds it.
+ */
 export class Wiring {
   readonly producer = new Map<string, NodeProto>();
   readonly consumers = new Map<string, NodeProto[]>();
@@ -268,7 +318,8 @@ export class Wiring {
         for (const deep of allNodes(inner)) for (const name of deep.input ?? []) read.add(name);
         for (const out of inner.output ?? []) read.add(out.name ?? '');
       }
-      for (const name of read) this.consumers.set(name, [...(this.consumers.get(name) ?? []), node]);
+      for (const name of read)
+        this.consumers.set(name, [...(this.consumers.get(name) ?? []), node]);
     }
   }
 

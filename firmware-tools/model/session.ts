@@ -1,7 +1,8 @@
-// The release desk's only importer of onnxruntime-node: opens a model in this process, runs it, lets it go. Promises: ONNX
-// Runtime's own telemetry is off before its first line runs, one thread, no spinning, and every refusal is Fault
-// model_not_onnx with the file's name (model_tensors_differ for feeds that the model does not take). Devices never use this:
-// there a model runs in a process of its own (agent/runtime/host-child).
+// The release desk's only importer of onnxruntime-node: opens a model in this process, runs it,
+// lets it go. Promises: ONNX Runtime's own telemetry is off before its first line runs, one thread,
+// no spinning, and every refusal is Fault model_not_onnx with the file's name (model_tensors_differ
+// for feeds that the model does not take). Devices never use this: there a model runs in a process
+// of its own (agent/runtime/host-child).
 import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-node';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -18,7 +19,10 @@ export type TensorData =
   | BigInt64Array
   | BigUint64Array;
 
-/** `type` is ONNX Runtime's name (float32, uint8, int64, bool, ...); a shape's string entries are symbolic sizes. */
+/**
+ * `type` is ONNX Runtime's name (float32, uint8, int64, bool, ...); a shape's string entries are
+ * symbolic sizes.
+ */
 export interface TensorMeta {
   name: string;
   type: string;
@@ -54,20 +58,28 @@ let runtime: Runtime | undefined;
 
 function loadRuntime(): Runtime {
   if (runtime === undefined) {
-    process.env['ORT_DISABLE_TELEMETRY'] = '1'; // from 1.29 on it would write into the home folder of whoever runs this
+    // from 1.29 on it would write into the home folder of whoever runs this
+    process.env['ORT_DISABLE_TELEMETRY'] = '1';
     runtime = createRequire(import.meta.url)('onnxruntime-node') as Runtime;
   }
   return runtime;
 }
 
-/** Of the runtime that prepares graphs here: another version may fold constants differently, so lineage names it. */
+/**
+ * Of the runtime that prepares graphs here: another version may fold constants differently, so
+ * lineage names it.
+ */
 export function runtimeVersion(): string {
   return `onnxruntime ${loadRuntime().env.versions.node ?? 'unknown'}`;
 }
 
 function metaOf(list: readonly Ort.InferenceSession.ValueMetadata[], what: string): TensorMeta[] {
   return list.map((m) => {
-    if (!m.isTensor) throw new Fault('model_not_onnx', `${what}: '${m.name}' is not a tensor; only tensors are served`);
+    if (!m.isTensor)
+      throw new Fault(
+        'model_not_onnx',
+        `${what}: '${m.name}' is not a tensor; only tensors are served`,
+      );
     return { name: m.name, type: m.type, shape: [...m.shape] };
   });
 }
@@ -77,12 +89,21 @@ function toTensor(ort: Runtime, meta: TensorMeta, value: TensorValue, what: stri
     return new ort.Tensor(meta.type as 'float32', value.data as Float32Array, value.dims);
   } catch (cause) {
     const given = `${value.data.constructor.name}(${value.data.length}) as [${value.dims.join(', ')}]`;
-    throw new Fault('model_tensors_differ', `${what}: input '${meta.name}' takes ${meta.type}, got ${given}`, { cause });
+    throw new Fault(
+      'model_tensors_differ',
+      `${what}: input '${meta.name}' takes ${meta.type}, got ${given}`,
+      { cause },
+    );
   }
 }
 
-/** Opens a model from its bytes or its path. Fault model_not_onnx when ONNX Runtime cannot load it. */
-export async function openModel(model: Uint8Array | string, options: OpenOptions = {}): Promise<Session> {
+/**
+ * Opens a model from its bytes or its path. Fault model_not_onnx when ONNX Runtime cannot load it.
+ */
+export async function openModel(
+  model: Uint8Array | string,
+  options: OpenOptions = {},
+): Promise<Session> {
   const what = options.what ?? (typeof model === 'string' ? model : 'model');
   const ort = loadRuntime();
   const settings: Ort.InferenceSession.SessionOptions = {
@@ -100,7 +121,11 @@ export async function openModel(model: Uint8Array | string, options: OpenOptions
         ? await ort.InferenceSession.create(model, settings)
         : await ort.InferenceSession.create(model, settings);
   } catch (cause) {
-    throw new Fault('model_not_onnx', `${what}: ONNX Runtime cannot load it: ${(cause as Error).message}`, { cause });
+    throw new Fault(
+      'model_not_onnx',
+      `${what}: ONNX Runtime cannot load it: ${(cause as Error).message}`,
+      { cause },
+    );
   }
   const inputs = metaOf(session.inputMetadata, what);
   const outputs = metaOf(session.outputMetadata, what);
@@ -117,18 +142,23 @@ export async function openModel(model: Uint8Array | string, options: OpenOptions
           .join(', ');
         throw new Fault('model_tensors_differ', `${what} takes ${takes}; got ${got || 'nothing'}`);
       }
-      const tensors = Object.fromEntries(inputs.map((meta) => [meta.name, toTensor(ort, meta, feeds[meta.name]!, what)]));
+      const tensors = Object.fromEntries(
+        inputs.map((meta) => [meta.name, toTensor(ort, meta, feeds[meta.name]!, what)]),
+      );
       let answers: Ort.InferenceSession.OnnxValueMapType;
       try {
         answers = await session.run(tensors);
       } catch (cause) {
-        const words = `${what}: it does not run on these inputs: ${(cause as Error).message}`;
-        throw new Fault('model_tensors_differ', words, { cause });
+        const reasons = `${what}: it does not run on these inputs: ${(cause as Error).message}`;
+        throw new Fault('model_tensors_differ', reasons, { cause });
       }
       return Object.fromEntries(
         Object.entries(answers).map(([name, value]) => {
           const tensor = value as Ort.Tensor;
-          return [name, { data: tensor.data as TensorData, dims: [...tensor.dims], type: tensor.type }];
+          return [
+            name,
+            { data: tensor.data as TensorData, dims: [...tensor.dims], type: tensor.type },
+          ];
         }),
       );
     },

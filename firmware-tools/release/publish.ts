@@ -1,9 +1,11 @@
-// `linnet publish`: takes a verified bundle into the image repository. The release desk trusts its own root file and keys,
-// never the server: the bundle is proven first, the server's present targets must be signed by the root's targets role,
-// and what is signed here is exactly those targets plus this one release. Publishing the same release again does nothing.
+// `linnet publish`: takes a verified bundle into the image repository. The release desk trusts its
+// own root file and keys, never the server: the bundle is proven first, the server's present
+// targets must be signed by the root's targets role, and what is signed here is exactly those
+// targets plus this one release. Publishing the same release again does nothing.
 //
-// A server (or someone on the way) could still show an old targets.json that was once genuine. The desk therefore keeps
-// the last one that it published beside its keys (published-targets.json), and refuses to go below it.
+// A server (or someone on the way) could still show an old targets.json that was once genuine. The
+// desk therefore keeps the last one that it published beside its keys (published-targets.json), and
+// refuses to go below it.
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createWriteStream } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -61,23 +63,40 @@ export interface Published {
   readonly already: boolean;
 }
 
-/** Faults: those of readBundle, metadata_*, root_version, key_invalid, conflict (published with other content), those of FleetClient. */
+/**
+ * Faults: those of readBundle, metadata_*, root_version, key_invalid, conflict (published with
+ * other content), those of FleetClient.
+ */
 export async function publishBundle(options: PublishOptions): Promise<Published> {
-  const view = await readBundle(options.bundle, releaseRing(startTrust('image', options.root).root.signed));
+  const view = await readBundle(
+    options.bundle,
+    releaseRing(startTrust('image', options.root).root.signed),
+  );
   const repository = await options.client.request('GET', '/repository', RepositoryView);
   const trust = follow(startTrust('image', options.root), fromBase64(repository.root));
   const current = decodeDocument('targets', fromBase64(repository.targets));
-  requireThreshold(current, roleRing(trust.root.signed, 'targets'), `image root ${trust.root.signed.version}`);
+  requireThreshold(
+    current,
+    roleRing(trust.root.signed, 'targets'),
+    `image root ${trust.root.signed.version}`,
+  );
   await requireNoRollback(current, options.memory, trust);
   const next = nextTargets(current, view, trust, options);
   const already = next === null;
   const targets = next ?? current.bytes;
   const uploaded = already ? [] : await upload(view, options);
-  // Also when it is already there: a publication that was cut after the repository took it is completed by this.
+  // Also when it is already there: a publication that was cut after the repository took it is
+  // completed by this.
   const request: PublishRequest = { envelope: toBase64(view.envelope), targets: toBase64(targets) };
   await options.client.request('POST', '/releases', ReleaseView, request);
-  if (options.memory !== null) await writeWhole(options.memory, targets, { random: options.random, overwrite: true });
-  return { release: view.release, targetsVersion: decodeDocument('targets', targets).signed.version, uploaded, already };
+  if (options.memory !== null)
+    await writeWhole(options.memory, targets, { random: options.random, overwrite: true });
+  return {
+    release: view.release,
+    targetsVersion: decodeDocument('targets', targets).signed.version,
+    uploaded,
+    already,
+  };
 }
 
 /** The server may know a later root; it must follow from ours. */
@@ -93,7 +112,11 @@ function follow(trust: TrustedSet, served: Uint8Array): TrustedSet {
   return withRoot(trust, served);
 }
 
-async function requireNoRollback(current: Document<'targets'>, memory: string | null, trust: TrustedSet): Promise<void> {
+async function requireNoRollback(
+  current: Document<'targets'>,
+  memory: string | null,
+  trust: TrustedSet,
+): Promise<void> {
   if (memory === null) return;
   let bytes: Uint8Array;
   try {
@@ -103,7 +126,11 @@ async function requireNoRollback(current: Document<'targets'>, memory: string | 
     throw new Fault('disk_failed', `cannot read ${memory}: ${reason(error)}`, { cause: error });
   }
   const last = decodeDocument('targets', bytes);
-  requireThreshold(last, roleRing(trust.root.signed, 'targets'), `image root ${trust.root.signed.version}`);
+  requireThreshold(
+    last,
+    roleRing(trust.root.signed, 'targets'),
+    `image root ${trust.root.signed.version}`,
+  );
   if (current.signed.version < last.signed.version) {
     throw new Fault(
       'metadata_rollback',
@@ -121,7 +148,9 @@ function nextTargets(
 ): Uint8Array | null {
   const { release, envelope } = view;
   const path = targetPath(release.component, release.version);
-  const known = Object.hasOwn(current.signed.targets, path) ? current.signed.targets[path] : undefined;
+  const known = Object.hasOwn(current.signed.targets, path)
+    ? current.signed.targets[path]
+    : undefined;
   if (known !== undefined) {
     if (known.hashes['sha256'] === release.digest) return null;
     throw new Fault(
@@ -132,10 +161,20 @@ function nextTargets(
   const role = trust.root.signed.roles.targets;
   const foreign = targetsKeys.filter((key) => !role.keyids.includes(key.keyId));
   if (foreign.length > 0)
-    throw new Fault('key_invalid', `the root does not name ${foreign.map((key) => key.keyId).join(', ')} as a targets key`);
+    throw new Fault(
+      'key_invalid',
+      `the root does not name ${foreign.map((key) => key.keyId).join(', ')} as a targets key`,
+    );
   if (targetsKeys.length < role.threshold)
-    throw new Fault('key_invalid', `the root asks for ${role.threshold} targets keys, ${targetsKeys.length} are given`);
-  const custom: ImageCustom = { component: release.component, version: release.version, hardware: release.manifest.hardware };
+    throw new Fault(
+      'key_invalid',
+      `the root asks for ${role.threshold} targets keys, ${targetsKeys.length} are given`,
+    );
+  const custom: ImageCustom = {
+    component: release.component,
+    version: release.version,
+    hardware: release.manifest.hardware,
+  };
   const added: TargetFile = { length: envelope.length, hashes: { sha256: release.digest }, custom };
   return signDocument(
     {
@@ -157,9 +196,11 @@ async function upload(view: BundleView, { client, progress }: PublishOptions): P
       if (await isThere(client, entry.sha256)) continue;
       progress?.(`uploading ${entry.name} (${entry.length} bytes)`);
       const copy = join(folder, entry.sha256);
-      await pipeline(Readable.from(bundleFile(view, entry.name)), createWriteStream(copy)).catch((error: unknown) => {
-        throw asFault(error, copy);
-      });
+      await pipeline(Readable.from(bundleFile(view, entry.name)), createWriteStream(copy)).catch(
+        (error: unknown) => {
+          throw asFault(error, copy);
+        },
+      );
       await client.putFile(entry.sha256, copy, entry.length);
       await rm(copy);
       uploaded.push(entry.name);
@@ -170,7 +211,10 @@ async function upload(view: BundleView, { client, progress }: PublishOptions): P
   return uploaded;
 }
 
-/** Saves an upload where the server says that it has the file; its word is enough, because publishing checks it again. */
+/**
+ * Saves an upload where the server says that it has the file; its word is enough, because
+ * publishing checks it again.
+ */
 async function isThere(client: FleetClient, sha256: string): Promise<boolean> {
   const url = `${client.server}${routes.imageFile(sha256)}`;
   try {

@@ -1,5 +1,5 @@
-// Begins a fleet's trust: the keys, and the first root of the image and of the director repository. What it makes is for
-// three different places, so it makes three folders:
+// Begins a fleet's trust: the keys, and the first root of the image and of the director repository.
+// What it makes is for three different places, so it makes three folders:
 //   offline/  keys of people (roots, targets, releases): keep them away from the server, best on a machine without network
 //   server/   what the fleet server gets as its `repository` folder, with the online keys
 //   trust/    the two roots that every device is provisioned with
@@ -14,7 +14,13 @@ import { validityMs } from '../../shared/trust/validity.js';
 import { asFault, createKeyFile, KEY_SUFFIX, writeWhole } from './keys/key-files.js';
 
 const OFFLINE_KEYS = ['image-root', 'image-targets', 'release', 'director-root'] as const;
-const ONLINE_KEYS = ['snapshot', 'timestamp', 'director-targets', 'director-snapshot', 'director-timestamp'] as const;
+const ONLINE_KEYS = [
+  'snapshot',
+  'timestamp',
+  'director-targets',
+  'director-snapshot',
+  'director-timestamp',
+] as const;
 type KeyName = (typeof OFFLINE_KEYS)[number] | (typeof ONLINE_KEYS)[number];
 type Keys = Readonly<Record<KeyName, SigningKey>>;
 
@@ -68,10 +74,12 @@ async function makeBeside(out: string): Promise<string> {
 
 async function requireEmpty(out: string): Promise<void> {
   try {
-    if ((await readdir(out)).length > 0) throw new Fault('conflict', `${out} is not empty; nothing is overwritten`);
+    if ((await readdir(out)).length > 0)
+      throw new Fault('conflict', `${out} is not empty; nothing is overwritten`);
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return;
-    if (systemCode(error) === 'ENOTDIR') throw new Fault('conflict', `${out} is a file`, { cause: error });
+    if (systemCode(error) === 'ENOTDIR')
+      throw new Fault('conflict', `${out} is a file`, { cause: error });
     throw asFault(error, out);
   }
 }
@@ -79,7 +87,13 @@ async function requireEmpty(out: string): Promise<void> {
 async function fill(folder: string, options: InitOptions): Promise<Keys> {
   const write = (path: string, bytes: Uint8Array): Promise<void> =>
     writeWhole(join(folder, path), bytes, { random: options.random, overwrite: false });
-  for (const path of ['server/metadata/image', 'server/metadata/director', 'server/files', 'server/targets', 'trust']) {
+  for (const path of [
+    'server/metadata/image',
+    'server/metadata/director',
+    'server/files',
+    'server/targets',
+    'trust',
+  ]) {
     await mkdir(join(folder, path), { recursive: true });
   }
   const keys: Partial<Record<KeyName, SigningKey>> = {};
@@ -103,7 +117,9 @@ async function fill(folder: string, options: InitOptions): Promise<Keys> {
   await write('server/metadata/image/1.root.json', image);
   await write(
     'server/metadata/image/1.targets.json',
-    signDocument({ ...heading('targets', 1, now + validityMs.imageTargets), targets: {} }, [all['image-targets']]),
+    signDocument({ ...heading('targets', 1, now + validityMs.imageTargets), targets: {} }, [
+      all['image-targets'],
+    ]),
   );
   await write('server/metadata/director/1.root.json', director);
   await write('trust/image-root.json', image);
@@ -111,7 +127,10 @@ async function fill(folder: string, options: InitOptions): Promise<Keys> {
   return all;
 }
 
-const one = (key: SigningKey): { keyids: string[]; threshold: number } => ({ keyids: [key.keyId], threshold: 1 });
+const one = (key: SigningKey): { keyids: string[]; threshold: number } => ({
+  keyids: [key.keyId],
+  threshold: 1,
+});
 const listed = (keys: readonly SigningKey[]): Record<string, PublicKey> =>
   Object.fromEntries(keys.map((key) => [key.keyId, key.publicKey]));
 
@@ -122,7 +141,12 @@ function imageRoot(keys: Keys, nowMs: number): Uint8Array {
       ...heading('root', 1, nowMs + validityMs.root),
       consistent_snapshot: true,
       keys: listed([root, targets, release, snapshot, timestamp]),
-      roles: { root: one(root), targets: one(targets), snapshot: one(snapshot), timestamp: one(timestamp) },
+      roles: {
+        root: one(root),
+        targets: one(targets),
+        snapshot: one(snapshot),
+        timestamp: one(timestamp),
+      },
       'x-linnet-release': one(release),
     },
     [root],
@@ -141,7 +165,12 @@ function directorRoot(keys: Keys, nowMs: number): Uint8Array {
       ...heading('root', 1, nowMs + validityMs.root),
       consistent_snapshot: true,
       keys: listed([root, targets, snapshot, timestamp]),
-      roles: { root: one(root), targets: one(targets), snapshot: one(snapshot), timestamp: one(timestamp) },
+      roles: {
+        root: one(root),
+        targets: one(targets),
+        snapshot: one(snapshot),
+        timestamp: one(timestamp),
+      },
     },
     [root],
   );

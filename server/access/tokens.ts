@@ -1,6 +1,7 @@
-// Secrets that let people and new devices in: operator tokens `lnt_...` and claim tokens `lnc_...`. Each is 32 random
-// bytes, shown once and stored only as SHA-256; with that much randomness no slow hash is needed. Looking a hash up and
-// then comparing it in constant time leaves nothing to measure.
+// Secrets that let people and new devices in: operator tokens `lnt_...` and claim tokens `lnc_...`.
+// Each is 32 random bytes, shown once and stored only as SHA-256; with that much randomness no slow
+// hash is needed. Looking a hash up and then comparing it in constant time leaves nothing to
+// measure.
 import { timingSafeEqual } from 'node:crypto';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Random } from '../../shared/base/interfaces.js';
@@ -22,7 +23,10 @@ export const newOperatorToken = (random: Random): string => secret('lnt', random
 export const newClaimToken = (random: Random): string => secret('lnc', random);
 
 /** The operator of an `Authorization: Bearer lnt_...` header; else Fault `auth_missing`. */
-export async function operatorOf(header: string | undefined, tokens: TokenStore): Promise<Operator> {
+export async function operatorOf(
+  header: string | undefined,
+  tokens: TokenStore,
+): Promise<Operator> {
   const token = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
   if (token === undefined || !OPERATOR.test(token))
     throw new Fault('auth_missing', 'this needs an operator token: Authorization: Bearer lnt_...');

@@ -1,11 +1,12 @@
-// Serves the operator console: one page without outside parts. The policy lets it run only its own script and style (by
-// their hashes) and talk only to this server; it can be framed by nobody.
+// Serves the operator console: one page without outside parts. The policy lets it run only its own
+// script and style (by their hashes) and talk only to this server; it can be framed by nobody.
 import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
-import type { Door } from '../http/app.js';
+import type { FleetApp } from '../http/app.js';
 import { page, SCRIPT, STYLE } from './page.js';
 
-const hashOf = (text: string): string => `'sha256-${createHash('sha256').update(text, 'utf8').digest('base64')}'`;
+const hashOf = (text: string): string =>
+  `'sha256-${createHash('sha256').update(text, 'utf8').digest('base64')}'`;
 const POLICY = [
   "default-src 'none'",
   `script-src ${hashOf(SCRIPT)}`,
@@ -16,11 +17,17 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-export async function consoleRoutes(door: Door): Promise<void> {
+export async function consoleRoutes(app: FleetApp): Promise<void> {
   const html = page();
-  door.get(
+  app.get(
     '/console',
-    { schema: { summary: 'The operator console (a web page)', tags: ['server'], response: { 200: Type.Unknown() } } },
+    {
+      schema: {
+        summary: 'The operator console (a web page)',
+        tags: ['server'],
+        response: { 200: Type.Unknown() },
+      },
+    },
     (_request, reply) =>
       reply
         .type('text/html; charset=utf-8')

@@ -1,7 +1,7 @@
-// The operator console as one page: the fleet, its releases and its rollouts, with the buttons that the present state of
-// a rollout allows. It talks to the operator API with a token that is typed in and kept in this tab's sessionStorage
-// only. Everything that comes from the server is set as text, never as HTML. It lives in a .ts file so that the compiled
-// server finds it in dist/.
+// The operator console as one page: the fleet, its releases and its rollouts, with the buttons that
+// the present state of a rollout allows. It talks to the operator API with a token that is typed in
+// and kept in this tab's sessionStorage only. Everything that comes from the server is set as text,
+// never as HTML. It lives in a .ts file so that the compiled server finds it in dist/.
 
 export const STYLE = `
 :root { color-scheme: light dark; --line: #8885; --soft: #8882; --good: #1a7f37; --bad: #cf222e; --busy: #9a6700; }
@@ -51,7 +51,7 @@ function devices(list) {
   return table('Devices', ['Name', 'Group', 'Status', 'Runs', 'State', 'Last seen', 'Id'], list.map((device) => [
     device.name, device.group, word(device.status === 'enrolled' && device.silent ? 'silent' : device.status),
     device.updates.map((update) => release(update.running)).join(', ') || '-',
-    device.updates.map((update) => update.state === 'idle' ? 'idle' : update.state + (update.wanted ? ' (to ' + update.wanted.version + ')' : '')).join(', ') || '-',
+    device.updates.map((update) => update.state === 'idle' ? 'idle' : update.state + (update.updatingTo ? ' (to ' + update.updatingTo.version + ')' : '')).join(', ') || '-',
     device.lastSeenAt ? new Date(device.lastSeenAt).toLocaleString() : 'never', el('code', {}, device.id),
   ]));
 }
@@ -79,12 +79,12 @@ function rollout(view) {
     const about = members.length + ' devices, soak ' + wave.soakSeconds + ' s' + (wave.approval ? ', needs approval' : '');
     return el('div', {},
       el('h4', {}, (index === view.wave ? '\\u25b6 ' : '') + 'Wave ' + (index + 1) + ': ' + wave.name + ' (' + about + ')'),
-      members.length === 0 ? '' : table('Wave ' + (index + 1), ['Device', 'State', 'Why'], members.map((member) => [member.name, word(member.state), member.words])));
+      members.length === 0 ? '' : table('Wave ' + (index + 1), ['Device', 'State', 'Why'], members.map((member) => [member.name, word(member.state), member.reasons])));
   });
   const buttons = commandsOf(view).map((name) => el('button', { type: 'button', onclick: () => command(view, name) }, name));
   return el('article', {},
     el('h3', {}, release(view.release) + ' ', word(view.state), ' ', el('code', {}, view.id)),
-    el('pre', {}, view.words.join('\\n') || '-'),
+    el('pre', {}, view.reasons.join('\\n') || '-'),
     view.next.length === 0 ? '' : el('p', {}, 'Next, from a terminal:'),
     view.next.length === 0 ? '' : el('ul', {}, ...view.next.map((step) => el('li', {}, el('code', {}, step)))),
     el('div', {}, ...buttons),
@@ -96,7 +96,9 @@ function rollout(view) {
 }
 const opened = new Set();
 const shown = {};
-/** Replaces a section only when its data changed, so that focus and scrolling survive the refresh. */
+/**
+ * Replaces a section only when its data changed, so that focus and scrolling survive the refresh.
+ */
 function show(id, data, make) {
   const text = JSON.stringify(data);
   if (shown[id] === text) return;

@@ -1,7 +1,8 @@
-// The HTTP door of the fleet server. Three sibling plugins under one Fastify: `repository` (public: what it serves is
-// signed), `devices` (each proves its own key) and `operators` (bearer tokens with roles). Siblings cannot see each
-// other's authentication, so no mistake in one opens another. Every request is decoded by the schemas of
-// shared/protocol, which are also the OpenAPI document; every error, from any of them, has one shape.
+// The HTTP door of the fleet server. Three sibling plugins under one Fastify: `repository` (public:
+// what it serves is signed), `devices` (each proves its own key) and `operators` (bearer tokens
+// with roles). Siblings cannot see each other's authentication, so no mistake in one opens another.
+// Every request is decoded by the schemas of shared/protocol, which are also the OpenAPI document;
+// every error, from any of them, has one shape.
 import swagger from '@fastify/swagger';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
@@ -15,12 +16,12 @@ import Fastify, {
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Type, type TSchema } from 'typebox';
 import { Value } from 'typebox/value';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { complaints } from '../../shared/base/decode.js';
-import { Fault, FAULTS, reason, type FaultCode } from '../../shared/base/fault-codes.js';
+import { Fault, FAULT_CODES, reason, type FaultCode } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { ApiError } from '../../shared/protocol/operator-api.js';
-import type { ConductorDesk, DirectorDesk, ImageDesk } from './services.js';
+import type { RolloutService, DirectorService, ImageRepositoryService } from './services.js';
 import type { TlsFiles } from '../mqtt/broker.js';
 import { consoleRoutes } from '../console/console-routes.js';
 import { deviceRoutes } from './routes/device-api.js';
@@ -29,16 +30,22 @@ import { repositoryRoutes } from './routes/repository.js';
 import { databaseFault } from '../store/database.js';
 import type { Store } from '../store/store.js';
 
-export type Door = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
+export type FleetApp = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
 
-export interface AppNeeds {
+export interface AppOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly images: ImageDesk;
-  readonly director: DirectorDesk;
-  readonly conductor: ConductorDesk;
+  readonly images: ImageRepositoryService;
+  readonly director: DirectorService;
+  readonly conductor: RolloutService;
   /** Where devices find MQTT. */
   mqttPort(): number;
   /** A device was revoked: cut its connection. */
@@ -49,25 +56,42 @@ export interface AppNeeds {
 
 const HEALTH = Type.Object({ status: Type.Literal('ok') }, { additionalProperties: false });
 
-export async function buildApp(needs: AppNeeds): Promise<Door> {
-  const options = { bodyLimit: bounds.operatorBodyMaxBytes, logger: false as const, routerOptions: { maxParamLength: 300 } };
+export async function buildApp(options: AppOptions): Promise<FleetApp> {
+  const fastifyOptions = {
+    bodyLimit: limits.operatorBodyMaxBytes,
+    logger: false as const,
+    routerOptions: { maxParamLength: 300 },
+  };
   const base =
-    needs.tls === null ? Fastify(options) : Fastify({ ...options, https: { cert: needs.tls.cert, key: needs.tls.key } });
-  const app = base.withTypeProvider<TypeBoxTypeProvider>() as unknown as Door;
+    options.tls === null
+      ? Fastify(fastifyOptions)
+      : Fastify({ ...fastifyOptions, https: { cert: options.tls.cert, key: options.tls.key } });
+  const app = base.withTypeProvider<TypeBoxTypeProvider>() as unknown as FleetApp;
   app.setValidatorCompiler(
     ({ schema, httpPart }) =>
       (value: unknown) =>
         check(schema as TSchema, value, httpPart ?? 'request'),
   );
-  // Answers are made by this server from typed values; a serializer that drops unknown fields would only hide mistakes.
+  // Answers are made by this server from typed values; a serializer that drops unknown fields would
+  // only hide mistakes.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
-  app.setErrorHandler((error: FastifyError, request, reply) => answerError(needs.log, error, request, reply));
+  app.setErrorHandler((error: FastifyError, request, reply) =>
+    answerError(options.log, error, request, reply),
+  );
   app.setNotFoundHandler((request, reply) =>
-    sendFault(reply, new Fault('not_found', `there is no ${request.method} ${request.url.slice(0, 300)}`)),
+    sendFault(
+      reply,
+      new Fault('not_found', `there is no ${request.method} ${request.url.slice(0, 300)}`),
+    ),
   );
   app.addHook('onResponse', (request, reply, done) => {
-    needs.log.debug(
-      { method: request.method, url: request.url.slice(0, 300), status: reply.statusCode, ms: Math.round(reply.elapsedTime) },
+    options.log.debug(
+      {
+        method: request.method,
+        url: request.url.slice(0, 300),
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+      },
       'answered',
     );
     done();
@@ -93,34 +117,60 @@ export async function buildApp(needs: AppNeeds): Promise<Door> {
       },
     },
   });
-  await app.register(async (door) => {
-    door.get('/healthz', { schema: { summary: 'The server is up', tags: ['server'], response: { 200: HEALTH } } }, () => ({
-      status: 'ok' as const,
-    }));
-    door.get('/openapi.json', { schema: { summary: 'This document', tags: ['server'], response: { 200: Type.Unknown() } } }, () =>
-      app.swagger(),
+  await app.register(async (app) => {
+    app.get(
+      '/healthz',
+      { schema: { summary: 'The server is up', tags: ['server'], response: { 200: HEALTH } } },
+      () => ({
+        status: 'ok' as const,
+      }),
+    );
+    app.get(
+      '/openapi.json',
+      { schema: { summary: 'This document', tags: ['server'], response: { 200: Type.Unknown() } } },
+      () => app.swagger(),
     );
   });
-  await app.register((door) => repositoryRoutes(door as unknown as Door, needs));
-  await app.register((door) => deviceRoutes(door as unknown as Door, needs));
-  await app.register((door) => operatorRoutes(door as unknown as Door, needs));
-  await app.register((door) => consoleRoutes(door as unknown as Door));
+  await app.register((app) => repositoryRoutes(app as unknown as FleetApp, options));
+  await app.register((app) => deviceRoutes(app as unknown as FleetApp, options));
+  await app.register((app) => operatorRoutes(app as unknown as FleetApp, options));
+  await app.register((app) => consoleRoutes(app as unknown as FleetApp));
   await app.ready();
   return app;
 }
 
-/** Every complaint at once. Query and path values arrive as text and get their defaults and types first; bodies are taken as they are. */
-function check(schema: TSchema, value: unknown, part: string): { value: unknown } | { error: Fault } {
+/**
+ * Every complaint at once. Query and path values arrive as text and get their defaults and types
+ * first; bodies are taken as they are.
+ */
+function check(
+  schema: TSchema,
+  value: unknown,
+  part: string,
+): { value: unknown } | { error: Fault } {
   const given = part === 'body' ? value : Value.Convert(schema, Value.Default(schema, value ?? {}));
   const found = complaints(schema, given);
-  return found.length === 0 ? { value: given } : { error: new Fault('message_undecodable', `${part}: ${found.join('; ')}`) };
+  return found.length === 0
+    ? { value: given }
+    : { error: new Fault('message_undecodable', `${part}: ${found.join('; ')}`) };
 }
 
-function answerError(log: Log, error: FastifyError | Fault, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function answerError(
+  log: Log,
+  error: FastifyError | Fault,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
   const fault = asFault(error);
   if (fault.code === 'internal') {
     log.error(
-      { request: request.id, method: request.method, url: request.url.slice(0, 300), error: reason(error), stack: error.stack },
+      {
+        request: request.id,
+        method: request.method,
+        url: request.url.slice(0, 300),
+        error: reason(error),
+        stack: error.stack,
+      },
       'a request met a bug',
     );
   }
@@ -145,6 +195,13 @@ export function asFault(error: unknown): Fault {
 }
 
 export function sendFault(reply: FastifyReply, fault: Fault): FastifyReply {
-  const body: ApiError = { error: fault.detail.slice(0, 4000), code: fault.code, todo: FAULTS[fault.code as FaultCode].todo };
-  return reply.code(fault.entry.http).type('application/json; charset=utf-8').send(JSON.stringify(body));
+  const body: ApiError = {
+    error: fault.detail.slice(0, 4000),
+    code: fault.code,
+    todo: FAULT_CODES[fault.code as FaultCode].todo,
+  };
+  return reply
+    .code(fault.entry.http)
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify(body));
 }

@@ -1,8 +1,9 @@
-// From a device's MQTT message to rows: decode, one transaction, then the acknowledgement on which the device deletes.
-// The same batch again is acknowledged again and stored once. A batch that does not decode is refused, so that the
-// device drops it instead of sending it for ever. Messages are taken one after the other, in the order of arrival;
-// when the database cannot store, nothing is acknowledged and the device sends again.
-import { bounds } from '../../shared/base/limits.js';
+// From a device's MQTT message to rows: decode, one transaction, then the acknowledgement on which
+// the device deletes. The same batch again is acknowledged again and stored once. A batch that does
+// not decode is refused, so that the device drops it instead of sending it for ever. Messages are
+// taken one after the other, in the order of arrival; when the database cannot store, nothing is
+// acknowledged and the device sends again.
+import { limits } from '../../shared/base/limits.js';
 import { complaints, decodeJson } from '../../shared/base/decode.js';
 import { isFault, reason, type FaultCode } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
@@ -11,7 +12,7 @@ import { Type } from 'typebox';
 import { databaseFault } from '../store/database.js';
 import type { Store } from '../store/store.js';
 
-export interface IngestNeeds {
+export interface IngestOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
@@ -31,22 +32,28 @@ export class Ingest {
   /** How many messages of each topic wait for their turn. */
   readonly #waiting = new Map<string, number>();
 
-  constructor(private readonly needs: IngestNeeds) {}
+  constructor(private readonly options: IngestOptions) {}
 
   /** Takes a message; the work happens behind those taken before. Never throws. */
   take(topic: string, payload: Uint8Array): void {
     const waiting = this.#waiting.get(topic) ?? 0;
-    if (waiting >= bounds.ingestWaitingPerDeviceMaxCount) {
+    if (waiting >= limits.ingestWaitingPerDeviceMaxCount) {
       // It is the device's own haste: nobody else's silence is excused by it.
-      this.needs.log.warn(
+      this.options.log.warn(
         { topic },
         'a device sends faster than the database stores: a message is dropped, it will send it again',
       );
       return;
     }
-    if (this.#count >= bounds.ingestQueueMaxCount || this.#bytes + payload.length > bounds.ingestQueueMaxBytes) {
-      this.needs.log.warn({ topic }, 'too many messages wait for the database: one is dropped, its device will send it again');
-      this.needs.onUnheard();
+    if (
+      this.#count >= limits.ingestQueueMaxCount ||
+      this.#bytes + payload.length > limits.ingestQueueMaxBytes
+    ) {
+      this.options.log.warn(
+        { topic },
+        'too many messages wait for the database: one is dropped, its device will send it again',
+      );
+      this.options.onUnheard();
       return;
     }
     this.#waiting.set(topic, waiting + 1);
@@ -58,9 +65,13 @@ export class Ingest {
         return this.#store(topic, payload);
       })
       .catch((error: unknown) => {
-        this.needs.log.error({ topic, error: reason(error) }, 'a telemetry message could not be stored and is not acknowledged');
-        // Only what the disk is to blame for: one device's strange message must not excuse the silence of others.
-        if (isFault(databaseFault(error, 'storing telemetry'))) this.needs.onUnheard();
+        this.options.log.error(
+          { topic, error: reason(error) },
+          'a telemetry message could not be stored and is not acknowledged',
+        );
+        // Only what the disk is to blame for: one device's strange message must not excuse the
+        // silence of others.
+        if (isFault(databaseFault(error, 'storing telemetry'))) this.options.onUnheard();
       })
       .finally(() => {
         this.#count -= 1;
@@ -81,19 +92,31 @@ export class Ingest {
 
   /** A security event from a source; also for the broker. Never throws. */
   misuse(source: string, detail: string, code: FaultCode = 'auth_denied'): void {
-    const event = { at: this.needs.clock.now(), source, code, detail };
-    this.needs.store.security
+    const event = { at: this.options.clock.now(), source, code, detail };
+    this.options.store.security
       .add(event)
-      .catch((error: unknown) => this.needs.log.error({ event, error: reason(error) }, 'a security event could not be stored'));
+      .catch((error: unknown) =>
+        this.options.log.error(
+          { event, error: reason(error) },
+          'a security event could not be stored',
+        ),
+      );
   }
 
   async #store(topic: string, payload: Uint8Array): Promise<void> {
     const device = deviceOfTopic(topic);
     if (device === null)
-      return this.misuse('server', `a message on ${topic.slice(0, 200)}, which is no device's topic`, 'message_undecodable');
-    const known = await this.needs.store.devices.get(device);
+      return this.misuse(
+        'server',
+        `a message on ${topic.slice(0, 200)}, which is no device's topic`,
+        'message_undecodable',
+      );
+    const known = await this.options.store.devices.get(device);
     if (known?.status !== 'enrolled')
-      return this.misuse('server', `telemetry of ${device}, which is ${known === null ? 'unknown' : known.status}, is ignored`);
+      return this.misuse(
+        'server',
+        `telemetry of ${device}, which is ${known === null ? 'unknown' : known.status}, is ignored`,
+      );
     let batch: TelemetryBatch;
     try {
       batch = decodeBatch(payload);
@@ -101,16 +124,22 @@ export class Ingest {
       if (!isFault(error, 'message_undecodable')) throw error;
       return this.#refuse(device, payload, error.detail.slice(0, DETAIL_MAX));
     }
-    await this.needs.store.telemetry.insertBatch(device, batch, this.needs.clock.now());
-    this.needs.ack(device, { batch: batch.batch, result: 'stored' });
+    await this.options.store.telemetry.insertBatch(device, batch, this.options.clock.now());
+    this.options.ack(device, { batch: batch.batch, result: 'stored' });
   }
 
   async #refuse(device: string, payload: Uint8Array, detail: string): Promise<void> {
-    this.needs.log.warn({ device, detail }, 'telemetry refused');
-    // Recorded first: a refusal that the device knows of but nobody can look up would be a silent loss.
-    await this.needs.store.security.add({ at: this.needs.clock.now(), source: device, code: 'message_undecodable', detail });
+    this.options.log.warn({ device, detail }, 'telemetry refused');
+    // Recorded first: a refusal that the device knows of but nobody can look up would be a silent
+    // loss.
+    await this.options.store.security.add({
+      at: this.options.clock.now(),
+      source: device,
+      code: 'message_undecodable',
+      detail,
+    });
     const batch = batchIdOf(payload);
-    if (batch !== null) this.needs.ack(device, { batch, result: 'refused', detail });
+    if (batch !== null) this.options.ack(device, { batch, result: 'refused', detail });
   }
 }
 

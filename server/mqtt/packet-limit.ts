@@ -1,10 +1,11 @@
-// Bounds the length of MQTT packets as their bytes arrive. The broker's parser would gather a packet of up to 256 MB
-// before anybody could refuse it, also from a client that has not logged in; this reads each packet's length from its
-// first bytes (MQTT 3.1.1, section 2.2.3) and says no at once.
+// Bounds the length of MQTT packets as their bytes arrive. The broker's parser would gather a
+// packet of up to 256 MB before anybody could refuse it, also from a client that has not logged in;
+// this reads each packet's length from its first bytes (MQTT 3.1.1, section 2.2.3) and says no at
+// once.
 
 const LENGTH_BYTES_MAX = 4;
 
-export class FrameBound {
+export class PacketLimit {
   /** Bytes of the present packet's body still to come. */
   #rest = 0;
   /** In the fixed header: how many length bytes were read (-1: the type byte is next). */
@@ -13,7 +14,10 @@ export class FrameBound {
 
   constructor(private readonly maxBytes: number) {}
 
-  /** False as soon as a packet announces more than the bound, or a length that is none; the connection is to be cut then. */
+  /**
+   * False as soon as a packet announces more than the bound, or a length that is none; the
+   * connection is to be cut then.
+   */
   take(chunk: Uint8Array): boolean {
     let at = 0;
     while (at < chunk.length) {

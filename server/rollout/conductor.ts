@@ -1,25 +1,31 @@
-// The conductor obeys plans: observe -> decide (plan.ts, pure) -> commit one step -> hint the devices -> ask again, until
-// nothing changes. It keeps nothing in memory that matters: a crash anywhere, a commit that fails or a second conductor
-// on the same store only means that the same step is planned again. Of two that plan from the same generation, one loses
-// and reads again. Operators' commands are events of the same table, committed the same way. It leaves authentication
-// and the audit log to whoever calls it, and proof to the director: a hint carries no authority.
-import { bounds } from '../../shared/base/limits.js';
+// The conductor obeys plans: observe -> decide (plan.ts, pure) -> commit one step -> hint the
+// devices -> ask again, until nothing changes. It keeps nothing in memory that matters: a crash
+// anywhere, a commit that fails or a second conductor on the same store only means that the same
+// step is planned again. Of two that plan from the same generation, one loses and reads again.
+// Operators' commands are events of the same table, committed the same way. It leaves
+// authentication and the audit log to whoever calls it, and proof to the director: a hint carries
+// no authority.
+import { limits } from '../../shared/base/limits.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
 import type { Cancel, Clock, Log, Random } from '../../shared/base/interfaces.js';
-import type { RolloutCommand, RolloutRequest, RolloutView } from '../../shared/protocol/operator-api.js';
+import type {
+  RolloutCommand,
+  RolloutRequest,
+  RolloutView,
+} from '../../shared/protocol/operator-api.js';
 import { hex } from '../../shared/trust/signer.js';
 import type { MemberRow, RolloutRow } from '../interfaces.js';
 import { commanded } from './operator-commands.js';
 import { promise } from './verdict.js';
-import { Hearing } from './reception.js';
+import { Reception } from './reception.js';
 import { plan, type Plan, type Situation } from './plan.js';
-import type { RolloutDesk } from './rollout-store.js';
+import type { RolloutServiceStore } from './rollout-store.js';
 import { ACTIVE_STATES } from './transitions.js';
 import { viewOf } from './rollout-view.js';
 import { emptyWaves, placeInWaves, policyComplaints } from './waves.js';
 
 export interface ConductorParts {
-  readonly store: RolloutDesk;
+  readonly store: RolloutServiceStore;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -27,14 +33,17 @@ export interface ConductorParts {
   readonly hint: (device: string) => void;
 }
 
-/** Steps for one rollout in one pass; what is left is done in the next, so that none can hold up the others. */
+/**
+ * Steps for one rollout in one pass; what is left is done in the next, so that none can hold up the
+ * others.
+ */
 const STEPS_MAX = 50;
 /** A command races with the conductor's own steps; each lost race is one of these. */
 const COMMAND_TRIES_MAX = 20;
 
 export class Conductor {
   /** For whoever knows that devices cannot be heard. */
-  readonly hearing: Hearing;
+  readonly reception: Reception;
   readonly #parts: ConductorParts;
   #running = false;
   #busy = false;
@@ -45,28 +54,39 @@ export class Conductor {
 
   constructor(parts: ConductorParts) {
     this.#parts = parts;
-    this.hearing = new Hearing(parts.clock);
+    this.reception = new Reception(parts.clock);
   }
 
-  /** A draft, its members in their waves. Faults: message_undecodable (policy), not_found (release), conflict (no devices). */
+  /**
+   * A draft, its members in their waves. Faults: message_undecodable (policy), not_found (release),
+   * conflict (no devices).
+   */
   async create(request: RolloutRequest, actor: string): Promise<RolloutView> {
     const { store, clock, random } = this.#parts;
     const { component, version, policy } = request;
     const complaints = policyComplaints(policy);
-    if (complaints.length > 0) throw new Fault('message_undecodable', `rollout policy: ${complaints.join('; ')}`);
+    if (complaints.length > 0)
+      throw new Fault('message_undecodable', `rollout policy: ${complaints.join('; ')}`);
     const release = await store.release(component, version);
-    if (release === null) throw new Fault('not_found', `release ${component} ${version} is not published`);
+    if (release === null)
+      throw new Fault('not_found', `release ${component} ${version} is not published`);
     const devices = await store.eligible(component, release.hardware, request.groups ?? null);
     const id = `ro-${hex(random.bytes(8))}`;
     const places = placeInWaves(id, devices, policy.waves);
     const empty = emptyWaves(places, policy.waves);
     if (empty.length > 0) throw new Fault('conflict', empty.join('; '));
     if (places.length === 0) {
-      throw new Fault('conflict', `no enrolled device carries ${component} on ${release.hardware.join(', ')}`);
+      throw new Fault(
+        'conflict',
+        `no enrolled device carries ${component} on ${release.hardware.join(', ')}`,
+      );
     }
-    if (places.length > bounds.rolloutDevicesMaxCount) {
-      const most = bounds.rolloutDevicesMaxCount;
-      throw new Fault('conflict', `${places.length} devices; a rollout takes at most ${most}: choose groups`);
+    if (places.length > limits.rolloutDevicesMaxCount) {
+      const most = limits.rolloutDevicesMaxCount;
+      throw new Fault(
+        'conflict',
+        `${places.length} devices; a rollout takes at most ${most}: choose groups`,
+      );
     }
     const now = clock.now();
     const members = places.map(({ device, wave }): MemberRow => ({
@@ -78,10 +98,10 @@ export class Conductor {
       wave,
       state: 'waiting',
       since: now,
-      words: '',
+      reasons: '',
       previous: null,
       mayRun: false,
-      order: null,
+      assignmentId: null,
       assignedAt: null,
       failed: false,
     }));
@@ -92,7 +112,7 @@ export class Conductor {
         release: release.ref,
         state: 'draft',
         wave: 0,
-        words: [`made by ${actor}`, promise(members.length, strata, policy)],
+        reasons: [`made by ${actor}`, promise(members.length, strata, policy)],
         policy,
         createdAt: now,
         createdBy: actor,
@@ -100,7 +120,7 @@ export class Conductor {
         healthySince: null,
         approved: false,
         answeredAt: null,
-        generation: 0,
+        revision: 0,
       },
       members,
     );
@@ -108,7 +128,12 @@ export class Conductor {
   }
 
   /** Faults: not_found; conflict, with the present state and what is possible. */
-  async command(id: string, command: RolloutCommand, actor: string, why?: string): Promise<RolloutView> {
+  async command(
+    id: string,
+    command: RolloutCommand,
+    actor: string,
+    why?: string,
+  ): Promise<RolloutView> {
     const { store, clock } = this.#parts;
     for (let tries = 0; tries < COMMAND_TRIES_MAX; tries++) {
       const situation = await this.#situation(id);
@@ -119,20 +144,26 @@ export class Conductor {
         return this.view(id);
       }
     }
-    throw new Fault('conflict', `rollout ${id} changes faster than ${command} can be applied; try again`);
+    throw new Fault(
+      'conflict',
+      `rollout ${id} changes faster than ${command} can be applied; try again`,
+    );
   }
 
   async view(id: string): Promise<RolloutView> {
     return viewOf(await this.#situation(id), await this.#parts.store.history(id));
   }
 
-  async list(limit: number = bounds.rolloutListDefaultCount): Promise<RolloutView[]> {
+  async list(limit: number = limits.rolloutListDefaultCount): Promise<RolloutView[]> {
     const views: RolloutView[] = [];
     for (const row of await this.#parts.store.list(limit)) views.push(await this.view(row.id));
     return views;
   }
 
-  /** Looks at every active rollout now, for a person who waits; what devices say waits for the next pass. Does nothing before start. */
+  /**
+   * Looks at every active rollout now, for a person who waits; what devices say waits for the next
+   * pass. Does nothing before start.
+   */
   wake(): void {
     if (!this.#running) return;
     this.#wanted = true;
@@ -142,7 +173,7 @@ export class Conductor {
   start(): void {
     if (this.#running) return;
     this.#running = true;
-    this.hearing.again();
+    this.reception.again();
     this.wake();
   }
 
@@ -158,39 +189,53 @@ export class Conductor {
     this.#cancel = this.#parts.clock.after(ms, () => this.#begin());
   }
 
-  /** One pass at a time, each a while after the last one ended; a command during a pass gets another one right after it. */
+  /**
+   * One pass at a time, each a while after the last one ended; a command during a pass gets another
+   * one right after it.
+   */
   #begin(): void {
     this.#busy = true;
     this.#wanted = false;
     this.#pass = this.pass().then(() => {
       this.#busy = false;
-      if (this.#running) this.#schedule(this.#wanted ? 0 : bounds.conductorEveryMs);
+      if (this.#running) this.#schedule(this.#wanted ? 0 : limits.conductorEveryMs);
     });
   }
 
-  /** One look at every active rollout: each goes as far as it can now. One that fails is logged and tried again next time. */
+  /**
+   * One look at every active rollout: each goes as far as it can now. One that fails is logged and
+   * tried again next time.
+   */
   async pass(): Promise<void> {
     const { store, log, hint } = this.#parts;
-    // Also where there is nothing to conduct: whoever starts a rollout after an idle hour was listening all along.
-    this.hearing.since();
+    // Also where there is nothing to conduct: whoever starts a rollout after an idle hour was
+    // listening all along.
+    this.reception.since();
     try {
       for (const row of await store.active()) {
         if (!this.#hinted) await this.#hintAgain(row, hint);
         await this.#conduct(row.id).catch((error: unknown) => {
-          log.error({ rollout: row.id, error: reason(error) }, 'a rollout could not be conducted; the next pass tries again');
+          log.error(
+            { rollout: row.id, error: reason(error) },
+            'a rollout could not be conducted; the next pass tries again',
+          );
         });
       }
       this.#hinted = true;
     } catch (error) {
       // The store may be unreachable for a while; the conductor must outlive that.
-      log.error({ error: reason(error) }, 'the rollouts could not be read; the next pass tries again');
+      log.error(
+        { error: reason(error) },
+        'the rollouts could not be read; the next pass tries again',
+      );
     }
   }
 
   /** A server may have died between a commit and its hints. */
   async #hintAgain(row: RolloutRow, hint: (device: string) => void): Promise<void> {
     const members = await this.#parts.store.members(row.id);
-    for (const member of members) if (member.state === 'assigned' || member.state === 'reverting') hint(member.device);
+    for (const member of members)
+      if (member.state === 'assigned' || member.state === 'reverting') hint(member.device);
   }
 
   async #conduct(id: string): Promise<void> {
@@ -199,7 +244,8 @@ export class Conductor {
       const situation = await this.#situation(id);
       const step = plan(situation);
       if (step === null) return;
-      if (!(await store.commit(step, clock.now()))) continue; // Someone else wrote first: read again.
+      // Someone else wrote first: read again.
+      if (!(await store.commit(step, clock.now()))) continue;
       this.#say(situation.rollout, step, log);
       for (const assignment of step.assignments) hint(assignment.device);
     }
@@ -208,10 +254,12 @@ export class Conductor {
   #say(before: RolloutRow, { rollout, members, assignments }: Plan, log: Log): void {
     const { component, version } = rollout.release;
     const fields = { rollout: rollout.id, release: `${component} ${version}`, wave: rollout.wave };
-    for (const member of members) log.info({ ...fields, device: member.name, state: member.state }, member.words);
-    if (assignments.length > 0) log.info({ ...fields, devices: assignments.length }, 'orders given');
+    for (const member of members)
+      log.info({ ...fields, device: member.name, state: member.state }, member.reasons);
+    if (assignments.length > 0)
+      log.info({ ...fields, devices: assignments.length }, 'orders given');
     const moved = before.state !== rollout.state || before.wave !== rollout.wave;
-    if (moved) log.info({ ...fields, state: rollout.state }, rollout.words.join('; '));
+    if (moved) log.info({ ...fields, state: rollout.state }, rollout.reasons.join('; '));
   }
 
   async #situation(id: string): Promise<Situation> {
@@ -224,7 +272,14 @@ export class Conductor {
       members.map((member) => member.device),
     );
     const published = await this.#published(rollout.release.component, facts);
-    return { rollout, members, facts, published, hearingSince: this.hearing.since(), now: clock.now() };
+    return {
+      rollout,
+      members,
+      facts,
+      published,
+      receptionSince: this.reception.since(),
+      now: clock.now(),
+    };
   }
 
   /** A device may claim to run anything; only what was published can be ordered back. */
@@ -239,13 +294,21 @@ export class Conductor {
     for (const version of new Set(claimed.values())) {
       versions.set(version, (await this.#parts.store.release(component, version))?.ref.digest);
     }
-    return new Set([...claimed].filter(([digest, version]) => versions.get(version) === digest).map(([digest]) => digest));
+    return new Set(
+      [...claimed]
+        .filter(([digest, version]) => versions.get(version) === digest)
+        .map(([digest]) => digest),
+    );
   }
 
   async #onlyOne(rollout: RolloutRow): Promise<void> {
     const { component } = rollout.release;
-    const active = (await this.#parts.store.active()).filter((row) => ACTIVE_STATES.includes(row.state));
-    const other = active.find((row) => row.id !== rollout.id && row.release.component === component);
+    const active = (await this.#parts.store.active()).filter((row) =>
+      ACTIVE_STATES.includes(row.state),
+    );
+    const other = active.find(
+      (row) => row.id !== rollout.id && row.release.component === component,
+    );
     if (other === undefined) return;
     throw new Fault(
       'conflict',

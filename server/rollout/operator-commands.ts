@@ -1,6 +1,7 @@
-// What an operator's command makes of a rollout. Pure. Commands are events of table.ts, except `approve`, which only notes
-// a fact about the wave that rolls and accepts no failure. `resume` of a rollout that was held over failures accepts the failures seen so far and
-// counts as the approval of the wave; a later failure in the same wave asks again. It never overrules the halt test where
+// What an operator's command makes of a rollout. Pure. Commands are events of table.ts, except
+// `approve`, which only notes a fact about the wave that rolls and accepts no failure. `resume` of
+// a rollout that was held over failures accepts the failures seen so far and counts as the approval
+// of the wave; a later failure in the same wave asks again. It never overrules the halt test where
 // policy.autoRevert is on.
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
@@ -11,12 +12,23 @@ import { commandsOf } from './transitions.js';
 import { inOrder } from './waves.js';
 
 /** The row after the command; Fault conflict where this state does not take it. */
-export function commanded(situation: Situation, command: RolloutCommand, actor: string, why?: string): RolloutRow {
+export function commanded(
+  situation: Situation,
+  command: RolloutCommand,
+  actor: string,
+  why?: string,
+): RolloutRow {
   const { rollout, members, now } = situation;
   const possible = commandsOf(rollout.state);
   if (!possible.includes(command)) {
-    const can = possible.length === 0 ? 'nothing can be done with it any more' : `possible: ${possible.join(', ')}`;
-    throw new Fault('conflict', `rollout ${rollout.id} is ${rollout.state}, which does not take ${command}; ${can}`);
+    const can =
+      possible.length === 0
+        ? 'nothing can be done with it any more'
+        : `possible: ${possible.join(', ')}`;
+    throw new Fault(
+      'conflict',
+      `rollout ${rollout.id} is ${rollout.state}, which does not take ${command}; ${can}`,
+    );
   }
   const because = why === undefined || why === '' ? '' : `: ${why}`;
   const { healthySince, approved } = rollout;
@@ -28,25 +40,45 @@ export function commanded(situation: Situation, command: RolloutCommand, actor: 
     case 'abort':
       return moved(rollout, 'abort', [`aborted by ${actor}${because}`], now);
     case 'pause':
-      return moved(rollout, 'pause', [`paused by ${actor}${because}`], now, { healthySince, approved });
+      return moved(rollout, 'pause', [`paused by ${actor}${because}`], now, {
+        healthySince,
+        approved,
+      });
     case 'approve':
       return approve(rollout, [`approved by ${actor}${because}`]);
     case 'resume': {
       const answered = held({ rollout, members });
-      const words = [`resumed by ${actor}${because}`, ...(answered ? ['the failures so far in this wave are accepted'] : [])];
+      const reasons = [
+        `resumed by ${actor}${because}`,
+        ...(answered ? ['the failures so far in this wave are accepted'] : []),
+      ];
       const answeredAt = answered ? now : rollout.answeredAt;
-      return moved(rollout, 'resume', words, now, { healthySince, approved: answered || approved, answeredAt });
+      return moved(rollout, 'resume', reasons, now, {
+        healthySince,
+        approved: answered || approved,
+        answeredAt,
+      });
     }
   }
 }
 
-function approve(rollout: RolloutRow, words: string[]): RolloutRow {
-  if (rollout.approved) throw new Fault('conflict', `rollout ${rollout.id}: wave ${rollout.wave + 1} is approved already`);
-  return { ...rollout, approved: true, words };
+function approve(rollout: RolloutRow, reasons: string[]): RolloutRow {
+  if (rollout.approved)
+    throw new Fault(
+      'conflict',
+      `rollout ${rollout.id}: wave ${rollout.wave + 1} is approved already`,
+    );
+  return { ...rollout, approved: true, reasons };
 }
 
-/** There are failures (or a wave without devices) for a person to answer, and nothing but their answer can move the rollout on. */
+/**
+ * There are failures (or a wave without devices) for a person to answer, and nothing but their
+ * answer can move the rollout on.
+ */
 function held({ rollout, members }: Pick<Situation, 'rollout' | 'members'>): boolean {
   if (failuresToAnswer(members, rollout).length === 0 && !isHollow(members, rollout)) return false;
-  return waveVerdict(members, rollout).verdict === 'inconclusive' || haltTest(inOrder(members), rollout.policy).halt;
+  return (
+    waveVerdict(members, rollout).verdict === 'inconclusive' ||
+    haltTest(inOrder(members), rollout.policy).halt
+  );
 }

@@ -1,6 +1,7 @@
-// What a rollout does next: a pure function of its row, its members, what the devices reported, and the time. At most one
-// step, which the conductor commits in one transaction and then asks again; asking twice about the same facts plans the same.
-// Every event that it takes is in table.ts, every judgement is health.ts's. It never believes a device's claim of health.
+// What a rollout does next: a pure function of its row, its members, what the devices reported, and
+// the time. At most one step, which the conductor commits in one transaction and then asks again;
+// asking twice about the same facts plans the same. Every event that it takes is in table.ts, every
+// judgement is health.ts's. It never believes a device's claim of health.
 import type { DeviceFacts, AssignmentChange, MemberRow, RolloutRow } from '../interfaces.js';
 import type { MemberState } from '../../shared/protocol/states.js';
 import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
@@ -21,21 +22,31 @@ export interface Situation extends Moment {
   readonly rollout: RolloutRow;
   readonly members: readonly MemberRow[];
   readonly facts: ReadonlyMap<string, DeviceFacts>;
-  /** Digests of published releases among those that devices say they run: only to these can a device be sent back. */
+  /**
+   * Digests of published releases among those that devices say they run: only to these can a device
+   * be sent back.
+   */
   readonly published: ReadonlySet<string>;
 }
 
 export interface Plan {
   readonly rollout: RolloutRow;
-  /** Only those that change; `order` and `assignedAt` of those with an assignment are filled in by the store. */
+  /**
+   * Only those that change; `order` and `assignedAt` of those with an assignment are filled in by
+   * the store.
+   */
   readonly members: readonly MemberRow[];
   readonly assignments: readonly AssignmentChange[];
 }
 
 const WORDS_MAX = 2000;
-export const clip = (words: string): string => (words.length > WORDS_MAX ? `${words.slice(0, WORDS_MAX - 1)}…` : words);
+export const clip = (reasons: string): string =>
+  reasons.length > WORDS_MAX ? `${reasons.slice(0, WORDS_MAX - 1)}…` : reasons;
 
-/** The next step, or null when there is nothing to do until a fact, the clock or an operator changes something. */
+/**
+ * The next step, or null when there is nothing to do until a fact, the clock or an operator changes
+ * something.
+ */
 export function plan(situation: Situation): Plan | null {
   const now: Situation = { ...situation, members: inOrder(situation.members) };
   switch (now.rollout.state) {
@@ -44,7 +55,7 @@ export function plan(situation: Situation): Plan | null {
     case 'held':
       return watch(now);
     case 'reverting':
-      return orderBack(now) ?? watchBack(now) ?? settle(now);
+      return assignBack(now) ?? watchBack(now) ?? settle(now);
     case 'draft':
     case 'completed':
     case 'reverted':
@@ -53,16 +64,27 @@ export function plan(situation: Situation): Plan | null {
   }
 }
 
-/** The rollout after `event`. A new state or wave starts its own clock and forgets what was proven of the old one. */
+/**
+ * The rollout after `event`. A new state or wave starts its own clock and forgets what was proven
+ * of the old one.
+ */
 export function moved(
   rollout: RolloutRow,
   event: RolloutEvent,
-  words: readonly string[],
+  reasons: readonly string[],
   now: number,
   change: Partial<RolloutRow> = {},
 ): RolloutRow {
   const state = after(rollout.state, event);
-  return { ...rollout, state, since: now, healthySince: null, approved: false, words: words.map(clip), ...change };
+  return {
+    ...rollout,
+    state,
+    since: now,
+    healthySince: null,
+    approved: false,
+    reasons: reasons.map(clip),
+    ...change,
+  };
 }
 
 const only = (rollout: RolloutRow): Plan => ({ rollout, members: [], assignments: [] });
@@ -77,21 +99,31 @@ function watch(situation: Situation): Plan | null {
   const changed = new Map<string, MemberRow>();
   for (const member of members) {
     if (UNDER_WAY.includes(member.state) && isRevoked(facts.get(member.device))) {
-      changed.set(member.device, { ...member, state: 'lost', since: now, words: REVOKED });
+      changed.set(member.device, { ...member, state: 'lost', since: now, reasons: REVOKED });
       continue;
     }
     const taking = member.state === 'assigned' || member.state === 'trial';
-    const soaking = member.state === 'confirmed' && member.wave <= rollout.wave && member.order !== null;
+    const soaking =
+      member.state === 'confirmed' && member.wave <= rollout.wave && member.assignmentId !== null;
     if (!taking && !soaking) continue;
     const report = facts.get(member.device);
     const left = member.state === 'confirmed' && member.wave < rollout.wave;
     const previous = member.previous ?? replaced(member, report, rollout.release, published);
     const known = { ...member, previous };
-    const seen = left ? observeLeft(known, report, rollout) : observe(known, report, rollout, situation);
+    const seen = left
+      ? observeLeft(known, report, rollout)
+      : observe(known, report, rollout, situation);
     if (seen.state === member.state && previous === member.previous) continue;
     const since = seen.state === member.state ? member.since : now;
     const failed = seen.state === 'failed';
-    changed.set(member.device, { ...member, previous, state: seen.state, since, words: clip(seen.words), failed });
+    changed.set(member.device, {
+      ...member,
+      previous,
+      state: seen.state,
+      since,
+      reasons: clip(seen.reasons),
+      failed,
+    });
   }
   const healthy =
     waveVerdict(
@@ -110,64 +142,92 @@ function replaced(
   release: ReleaseRef,
   published: ReadonlySet<string>,
 ): ReleaseRef | null {
-  const trial = facts?.trial?.assignment === member.order ? facts.trial : null;
+  const trial = facts?.trial?.assignmentId === member.assignmentId ? facts.trial : null;
   const previous = trial?.previous ?? null;
-  return previous !== null && previous.digest !== release.digest && published.has(previous.digest) ? previous : null;
+  return previous !== null && previous.digest !== release.digest && published.has(previous.digest)
+    ? previous
+    : null;
 }
 
 function halt({ rollout, members, now }: Situation): Plan | null {
   const health = haltTest(members, rollout.policy);
   if (!health.halt) return null;
-  const words = [health.words, ...failureWords(members)];
-  if (rollout.policy.autoRevert) return only(moved(rollout, 'fail', words, now));
-  // Without automatic reverting a person has the last word: failures that were seen and resumed past do not halt it again.
+  const reasons = [health.reasons, ...failureText(members)];
+  if (rollout.policy.autoRevert) return only(moved(rollout, 'fail', reasons, now));
+  // Without automatic reverting a person has the last word: failures that were seen and resumed
+  // past do not halt it again.
   if (failuresToAnswer(members, rollout).length === 0) return null;
   const choice =
     'autoRevert is off, so nothing is taken back by itself: abort takes every touched device back, ' +
     'resume goes on in spite of these failures';
-  return only(moved(rollout, 'fail_for_a_person', [...words, choice], now));
+  return only(moved(rollout, 'fail_for_a_person', [...reasons, choice], now));
 }
 
 const FAILURES_TOLD_MAX = 5;
 /** Why devices failed, a line each. */
-function failureWords(members: readonly MemberRow[]): string[] {
+function failureText(members: readonly MemberRow[]): string[] {
   const failed = members.filter((member) => member.failed);
-  const lines = failed.slice(0, FAILURES_TOLD_MAX).map((member) => `${member.name}: ${member.words}`);
-  return failed.length > lines.length ? [...lines, `and ${failed.length - lines.length} more failed`] : lines;
+  const lines = failed
+    .slice(0, FAILURES_TOLD_MAX)
+    .map((member) => `${member.name}: ${member.reasons}`);
+  return failed.length > lines.length
+    ? [...lines, `and ${failed.length - lines.length} more failed`]
+    : lines;
 }
 
 /** Orders for the wave's waiting devices; those that surely run the release already need none. */
 function assign(situation: Situation): Plan | null {
   const { rollout, members, facts, now } = situation;
-  const waiting = members.filter((member) => member.state === 'waiting' && member.wave <= rollout.wave);
+  const waiting = members.filter(
+    (member) => member.state === 'waiting' && member.wave <= rollout.wave,
+  );
   if (waiting.length === 0) return null;
   const assignments: AssignmentChange[] = [];
   const changed = waiting.map((member): MemberRow => {
     const report = facts.get(member.device);
     if (runsAlready(report, rollout, now)) {
-      return { ...member, state: 'confirmed', since: now, words: 'ran this release already' };
+      return { ...member, state: 'confirmed', since: now, reasons: 'ran this release already' };
     }
     const previous = replacedBy(rollout.release, report, situation.published);
     assignments.push(orderOf(rollout, member, rollout.release, false));
-    const words =
+    const reasons =
       previous === null
         ? `ordered to run ${rollout.release.version}; nothing to go back to is known`
         : `ordered to run ${rollout.release.version} in place of ${previous.version}`;
-    const mayRun = [report?.update?.running, report?.standing?.release].some((ref) => ref?.digest === rollout.release.digest);
-    return { ...member, state: 'assigned', since: now, previous, mayRun, words };
+    const mayRun = [report?.update?.running, report?.standing?.release].some(
+      (ref) => ref?.digest === rollout.release.digest,
+    );
+    return { ...member, state: 'assigned', since: now, previous, mayRun, reasons };
   });
   return { rollout, members: changed, assignments };
 }
 
-/** What the device would go back to: where it is being sent back to already, before what it said it runs on its way there. */
-function replacedBy(release: ReleaseRef, facts: DeviceFacts | undefined, published: ReadonlySet<string>): ReleaseRef | null {
+/**
+ * What the device would go back to: where it is being sent back to already, before what it said it
+ * runs on its way there.
+ */
+function replacedBy(
+  release: ReleaseRef,
+  facts: DeviceFacts | undefined,
+  published: ReadonlySet<string>,
+): ReleaseRef | null {
   const sentBack = facts?.standing?.rollback === true ? facts.standing.release : null;
   const candidates = [sentBack, facts?.update?.running, facts?.update?.previous];
-  return candidates.find((ref) => ref && ref.digest !== release.digest && published.has(ref.digest)) ?? null;
+  return (
+    candidates.find((ref) => ref && ref.digest !== release.digest && published.has(ref.digest)) ??
+    null
+  );
 }
 
-/** Its last report is only believed while it is fresh, and no other order waits for the device to obey it. */
-function runsAlready(facts: DeviceFacts | undefined, { release, policy }: RolloutRow, now: number): boolean {
+/**
+ * Its last report is only believed while it is fresh, and no other order waits for the device to
+ * obey it.
+ */
+function runsAlready(
+  facts: DeviceFacts | undefined,
+  { release, policy }: RolloutRow,
+  now: number,
+): boolean {
   const update = facts?.update;
   const spoke = facts?.lastSeenAt ?? null;
   if (spoke === null || now - spoke > policy.silentAfterSeconds * 1000) return false;
@@ -175,11 +235,16 @@ function runsAlready(facts: DeviceFacts | undefined, { release, policy }: Rollou
   return (
     update?.state === 'idle' &&
     update.running?.digest === release.digest &&
-    (update.wanted === null || update.wanted.digest === release.digest)
+    (update.updatingTo === null || update.updatingTo.digest === release.digest)
   );
 }
 
-function orderOf(rollout: RolloutRow, member: MemberRow, release: ReleaseRef | null, rollback: boolean): AssignmentChange {
+function orderOf(
+  rollout: RolloutRow,
+  member: MemberRow,
+  release: ReleaseRef | null,
+  rollback: boolean,
+): AssignmentChange {
   const {
     id,
     policy,
@@ -188,43 +253,66 @@ function orderOf(rollout: RolloutRow, member: MemberRow, release: ReleaseRef | n
   return { device: member.device, component, release, rollback, rollout: id, trial: policy.trial };
 }
 
-/** Past the wave, when it is proven, has soaked and is approved; or to a person, when nothing more can be learned in it. */
+/**
+ * Past the wave, when it is proven, has soaked and is approved; or to a person, when nothing more
+ * can be learned in it.
+ */
 function advance(situation: Situation): Plan | null {
   const { rollout, members, now } = situation;
-  const { verdict, words } = waveVerdict(members, rollout);
+  const { verdict, reasons } = waveVerdict(members, rollout);
   if (verdict === 'open') return null;
   if (verdict === 'inconclusive') {
     const choice =
       'resume accepts these failures and goes on to the next wave (it counts as the approval); ' +
       'abort takes every touched device back';
-    const lines = [haltTest(members, rollout.policy).words, words, ...failureWords(members), choice];
+    const lines = [
+      haltTest(members, rollout.policy).reasons,
+      reasons,
+      ...failureText(members),
+      choice,
+    ];
     return only(moved(rollout, 'inconclusive', lines, now));
   }
   if (waitsFor(rollout, situation).length > 0) return null;
   const wave = rollout.policy.waves[rollout.wave];
-  const lines = [words, ...(wave !== undefined && wave.soakSeconds > 0 ? [`stayed healthy for ${wave.soakSeconds} s`] : [])];
-  if (rollout.wave + 1 >= rollout.policy.waves.length) return only(moved(rollout, 'done', lines, now));
+  const lines = [
+    reasons,
+    ...(wave !== undefined && wave.soakSeconds > 0
+      ? [`stayed healthy for ${wave.soakSeconds} s`]
+      : []),
+  ];
+  if (rollout.wave + 1 >= rollout.policy.waves.length)
+    return only(moved(rollout, 'done', lines, now));
   return only(moved(rollout, 'pass', lines, now, { wave: rollout.wave + 1, answeredAt: now }));
 }
 
 /** What a healthy wave still waits for, in words: its soak, a person's approval. */
-export function waitsFor(rollout: RolloutRow, { now, hearingSince }: Moment): string[] {
+export function waitsFor(rollout: RolloutRow, { now, receptionSince }: Moment): string[] {
   const wave = rollout.policy.waves[rollout.wave];
   if (wave === undefined || rollout.healthySince === null) return [];
   // Time in which nobody listened proves nothing of the wave either.
-  const soaked = Math.floor((now - Math.max(rollout.healthySince, hearingSince)) / 1000);
+  const soaked = Math.floor((now - Math.max(rollout.healthySince, receptionSince)) / 1000);
   return [
-    ...(soaked < wave.soakSeconds ? [`wave ${wave.name} is healthy and soaks: ${soaked} of ${wave.soakSeconds} s`] : []),
-    ...(wave.approval && !rollout.approved ? [`wave ${wave.name} asks for a person's approval before the next step`] : []),
+    ...(soaked < wave.soakSeconds
+      ? [`wave ${wave.name} is healthy and soaks: ${soaked} of ${wave.soakSeconds} s`]
+      : []),
+    ...(wave.approval && !rollout.approved
+      ? [`wave ${wave.name} asks for a person's approval before the next step`]
+      : []),
   ];
 }
 
 const FORWARD: readonly MemberState[] = ['assigned', 'trial', 'confirmed', 'failed'];
 
-/** Every device that this rollout ordered gets back what it ran, also one that went back by itself: its order is then right. */
-function orderBack({ rollout, members, facts, now }: Situation): Plan | null {
+/**
+ * Every device that this rollout ordered gets back what it ran, also one that went back by itself:
+ * its order is then right.
+ */
+function assignBack({ rollout, members, facts, now }: Situation): Plan | null {
   const reachable = (member: MemberRow): boolean => !isRevoked(facts.get(member.device));
-  const touched = members.filter((member) => member.order !== null && FORWARD.includes(member.state) && reachable(member));
+  const touched = members.filter(
+    (member) => member.assignmentId !== null && FORWARD.includes(member.state) && reachable(member),
+  );
   if (touched.length === 0) return null;
   return {
     rollout,
@@ -232,17 +320,22 @@ function orderBack({ rollout, members, facts, now }: Situation): Plan | null {
       ...member,
       state: 'reverting' as const,
       since: now,
-      words: told(member, member.previous === null ? 'order withdrawn' : `ordered back to ${member.previous.version}`),
+      reasons: told(
+        member,
+        member.previous === null ? 'order withdrawn' : `ordered back to ${member.previous.version}`,
+      ),
     })),
-    assignments: touched.map((member) => orderOf(rollout, member, member.previous, member.previous !== null)),
+    assignments: touched.map((member) =>
+      orderOf(rollout, member, member.previous, member.previous !== null),
+    ),
   };
 }
 
 const BECAUSE = '; failed before: ';
 /** What is new of a member, and for ever why it failed. */
 function told(member: MemberRow, news: string): string {
-  const at = member.words.indexOf(BECAUSE);
-  const cause = at < 0 ? member.words : member.words.slice(at + BECAUSE.length);
+  const at = member.reasons.indexOf(BECAUSE);
+  const cause = at < 0 ? member.reasons : member.reasons.slice(at + BECAUSE.length);
   return clip(member.failed ? news + BECAUSE + cause : news);
 }
 
@@ -250,63 +343,90 @@ function watchBack(situation: Situation): Plan | null {
   const { rollout, members, facts, now } = situation;
   const changed = members.flatMap((member): MemberRow[] => {
     const report = facts.get(member.device);
-    const cutOff = member.order !== null && FORWARD.includes(member.state) && isRevoked(report);
-    if (cutOff) return [{ ...member, state: 'lost', since: now, words: told(member, LOST_REVOKED) }];
+    const cutOff =
+      member.assignmentId !== null && FORWARD.includes(member.state) && isRevoked(report);
+    if (cutOff)
+      return [{ ...member, state: 'lost', since: now, reasons: told(member, LOST_REVOKED) }];
     if (member.state !== 'reverting' && member.state !== 'lost') return [];
     if (isBack(member, report, rollout.release)) {
-      return [{ ...member, state: 'reverted', since: now, words: told(member, backWords(member, report)) }];
+      return [
+        {
+          ...member,
+          state: 'reverted',
+          since: now,
+          reasons: told(member, backText(member, report)),
+        },
+      ];
     }
-    const lost = member.state === 'reverting' ? lostWords(member, report, rollout, situation) : null;
-    return lost === null ? [] : [{ ...member, state: 'lost', since: now, words: told(member, lost) }];
+    const lost = member.state === 'reverting' ? lostText(member, report, rollout, situation) : null;
+    return lost === null
+      ? []
+      : [{ ...member, state: 'lost', since: now, reasons: told(member, lost) }];
   });
   return changed.length === 0 ? null : { rollout, members: changed, assignments: [] };
 }
 
 /**
- * Back: at rest on the previous release, and it has seen the order (so an order that it took just before cannot overtake). A
- * withdrawn order has no number to be seen; there, a word from the device since, at rest and no longer on the release.
+ * Back: at rest on the previous release, and it has seen the order (so an order that it took just
+ * before cannot overtake). A withdrawn order has no number to be seen; there, a word from the
+ * device since, at rest and no longer on the release.
  */
 function isBack(member: MemberRow, facts: DeviceFacts | undefined, release: ReleaseRef): boolean {
   const update = facts?.update;
   if (update === null || update === undefined) return false;
   if (member.previous !== null) {
-    return update.state === 'idle' && update.running?.digest === member.previous.digest && update.assignment === member.order;
+    return (
+      update.state === 'idle' &&
+      update.running?.digest === member.previous.digest &&
+      update.assignmentId === member.assignmentId
+    );
   }
   const spoke = (facts?.lastSeenAt ?? 0) > (member.assignedAt ?? Number.POSITIVE_INFINITY);
-  return spoke && (update.state === 'idle' || update.state === 'stranded') && update.running?.digest !== release.digest;
+  return (
+    spoke &&
+    (update.state === 'idle' || update.state === 'stranded') &&
+    update.running?.digest !== release.digest
+  );
 }
 
-function backWords(member: MemberRow, facts: DeviceFacts | undefined): string {
+function backText(member: MemberRow, facts: DeviceFacts | undefined): string {
   if (member.previous !== null) return `runs ${member.previous.version} again`;
   return `order withdrawn; runs ${facts?.update?.running?.version ?? 'nothing, as before'}`;
 }
 
 const LOST_REVOKED = 'lost: revoked, so no order reaches it';
 
-function lostWords(member: MemberRow, facts: DeviceFacts | undefined, { policy }: RolloutRow, moment: Moment): string | null {
+function lostText(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  { policy }: RolloutRow,
+  moment: Moment,
+): string | null {
   if (isRevoked(facts)) return LOST_REVOKED;
   const { silentAfterSeconds, deviceDeadlineSeconds } = policy;
   const stays = 'its order to go back stays, and it obeys when it returns';
   const silence = silentSeconds(member, facts, moment);
   if (silence > silentAfterSeconds) return `lost: silent for ${silence} s; ${stays}`;
   const age = orderSeconds(member, moment);
-  return age > deviceDeadlineSeconds ? `lost: not back within ${deviceDeadlineSeconds} s; ${stays}` : null;
+  return age > deviceDeadlineSeconds
+    ? `lost: not back within ${deviceDeadlineSeconds} s; ${stays}`
+    : null;
 }
 
 function settle({ rollout, members, facts, now }: Situation): Plan | null {
   if (members.some((member) => member.state === 'reverting')) return null;
-  const lost = members.filter((member) => member.state === 'lost' && member.order !== null);
+  const lost = members.filter((member) => member.state === 'lost' && member.assignmentId !== null);
   const revoked = lost.filter((member) => isRevoked(facts.get(member.device)));
   const awaited = lost.filter((member) => !revoked.includes(member));
   const back = members.filter((member) => member.state === 'reverted').length;
   const count = `${back} of ${back + lost.length} touched devices are back on what they ran before`;
   const named = (some: readonly MemberRow[], what: string): string[] =>
     some.length === 0 ? [] : [`${what}: ${some.map((member) => member.name).join(', ')}`];
-  const words = [
+  const reasons = [
     count,
     ...named(awaited, 'lost, with the order to go back waiting for them'),
     ...named(revoked, 'lost, because they were revoked'),
   ].join('; ');
   // What made it go back stays readable in its final state.
-  return only(moved(rollout, 'settled', [...rollout.words, words], now));
+  return only(moved(rollout, 'settled', [...rollout.reasons, reasons], now));
 }

@@ -1,4 +1,5 @@
-// A rollout as an operator sees it: why it is where it is, what it waits for, and which commands it takes now. Pure.
+// A rollout as an operator sees it: why it is where it is, what it waits for, and which commands it
+// takes now. Pure.
 import type { Member, RolloutCommand, RolloutView } from '../../shared/protocol/operator-api.js';
 import type { MemberRow, RolloutRow } from '../interfaces.js';
 import { haltTest, waveVerdict } from './verdict.js';
@@ -17,25 +18,34 @@ export function viewOf(situation: Situation, history: readonly HistoryRow[]): Ro
     release: rollout.release,
     state: rollout.state,
     wave: rollout.wave,
-    words: [...new Set([...rollout.words, ...live(situation, members)])].map(clip),
+    reasons: [...new Set([...rollout.reasons, ...live(situation, members)])].map(clip),
     next: options(rollout, members),
     policy: rollout.policy,
     members: members.map(memberView),
     createdAt: time(rollout.createdAt),
     createdBy: rollout.createdBy,
-    history: history.map(({ at, state, wave, words }) => ({ at: time(at), state, wave, words: [...words] })),
+    history: history.map(({ at, state, wave, reasons }) => ({
+      at: time(at),
+      state,
+      wave,
+      reasons: [...reasons],
+    })),
   };
 }
 
-function memberView({ device, name, group, wave, state, since, words }: MemberRow): Member {
-  return { device, name, group, wave, state, since: time(since), words };
+function memberView({ device, name, group, wave, state, since, reasons }: MemberRow): Member {
+  return { device, name, group, wave, state, since: time(since), reasons };
 }
 
 /** Where it stands at this moment; only states that still move have that. */
 function live(situation: Situation, members: readonly MemberRow[]): string[] {
   const { rollout } = situation;
   if (rollout.state === 'rolling' || rollout.state === 'held') {
-    return [haltTest(members, rollout.policy).words, waveVerdict(members, rollout).words, ...waitsFor(rollout, situation)];
+    return [
+      haltTest(members, rollout.policy).reasons,
+      waveVerdict(members, rollout).reasons,
+      ...waitsFor(rollout, situation),
+    ];
   }
   if (rollout.state === 'reverting') {
     const left = members.filter((member) => member.state === 'reverting').length;
@@ -61,8 +71,11 @@ function options(rollout: RolloutRow, members: readonly MemberRow[]): string[] {
 
 function resumeMeaning(rollout: RolloutRow, members: readonly MemberRow[]): string {
   if (haltTest(members, rollout.policy).halt) {
-    if (rollout.policy.autoRevert) return 'the halt test has fired: every touched device would be taken back at once';
+    if (rollout.policy.autoRevert)
+      return 'the halt test has fired: every touched device would be taken back at once';
     return 'go on in spite of these failures';
   }
-  return waveVerdict(members, rollout).verdict === 'inconclusive' ? 'accept the failures of this wave and go on' : 'go on';
+  return waveVerdict(members, rollout).verdict === 'inconclusive'
+    ? 'accept the failures of this wave and go on'
+    : 'go on';
 }

@@ -1,6 +1,7 @@
-// The rollout machine, as one table. The plan (plan.ts) chooses events from evidence, operators send theirs through the
-// conductor; nothing else moves a rollout. `boot` is where a server that has just started finds it: always where it was,
-// because every step is one transaction. How long a wave soaks and what counts as health is the plan's and health's.
+// The rollout machine, as one table. The plan (plan.ts) chooses events from evidence, operators
+// send theirs through the conductor; nothing else moves a rollout. `boot` is where a server that
+// has just started finds it: always where it was, because every step is one transaction. How long a
+// wave soaks and what counts as health is the plan's and health's.
 import { next, type Row, type Table } from '../../shared/base/state-machine.js';
 import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
 import type { RolloutState } from '../../shared/protocol/states.js';
@@ -37,7 +38,10 @@ export function after(state: RolloutState, event: RolloutEvent): RolloutState {
 
 const OPERATOR_EVENTS = ['start', 'pause', 'resume', 'abort', 'drop'] as const satisfies readonly RolloutEvent[];
 
-/** The commands that this state takes. `approve` is no transition: it notes a fact about the wave that rolls. */
+/**
+ * The commands that this state takes. `approve` is no transition: it notes a fact about the wave
+ * that rolls.
+ */
 export function commandsOf(state: RolloutState): RolloutCommand[] {
   const row: Row<RolloutState, RolloutEvent> = TABLE[state];
   const commands: RolloutCommand[] = OPERATOR_EVENTS.filter((event) => row.on[event] !== undefined);

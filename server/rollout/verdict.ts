@@ -1,17 +1,27 @@
-// The verdict on a rollout from its members: which devices failed, whether that halts the release, and whether the wave
-// may be left behind. Pure. A device's own word is believed only when it is bad news: health needs evidence that the server
-// judges again with the same function as the device. Silence is never health. What follows from a verdict is plan.ts's.
+// The verdict on a rollout from its members: which devices failed, whether that halts the release,
+// and whether the wave may be left behind. Pure. A device's own word is believed only when it is
+// bad news: health needs evidence that the server judges again with the same function as the
+// device. Silence is never health. What follows from a verdict is plan.ts's.
 //
-// The halt test. Each device that was ordered to take the release is one observation. The e-process (shared/evidence.ts) runs
-// along an order of the devices that was fixed before anything was known (wave, then the plan's hash order), devices
-// without an outcome count as good, and the largest value over all prefixes of that order decides. So the false alarm bound
-// holds for the whole rollout, at any time and any number of looks, even though failures are reported sooner than successes:
-// in the order of their reports, ten failures of an acceptable 500 would come first and halt it. Taking an undecided device
-// for a good one can only lower the value, and the process that it is lower than obeys Ville's bound.
-// Strata: the process over all devices has 4/5 of the weight when there are several kinds of hardware, and one process each
-// shares the rest; so one kind of eight devices in a large fleet halts on its own failures.
+// The halt test. Each device that was ordered to take the release is one observation. The e-process
+// (shared/evidence.ts) runs along an order of the devices that was fixed before anything was known
+// (wave, then the plan's hash order), devices without an outcome count as good, and the largest
+// value over all prefixes of that order decides. So the false alarm bound holds for the whole
+// rollout, at any time and any number of looks, even though failures are reported sooner than
+// successes: in the order of their reports, ten failures of an acceptable 500 would come first and
+// halt it. Taking an undecided device for a good one can only lower the value, and the process that
+// it is lower than obeys Ville's bound. Strata: the process over all devices has 4/5 of the weight
+// when there are several kinds of hardware, and one process each shares the rest; so one kind of
+// eight devices in a large fleet halts on its own failures.
 import assert from 'node:assert/strict';
-import { capped, chanceOfReaching, logMean, logRatio, percent, upperBound } from '../../shared/statistics/sequential-tests.js';
+import {
+  capped,
+  chanceOfReaching,
+  logMean,
+  logRatio,
+  percent,
+  upperBound,
+} from '../../shared/statistics/sequential-tests.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { ReleaseRef, TrialBody } from '../../shared/protocol/telemetry.js';
 import { judgeTrial, type TrialEvidence } from '../../shared/statistics/trial-verdict.js';
@@ -20,76 +30,121 @@ import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 /** When a judgement is made. */
 export interface Moment {
   readonly now: number;
-  /** Since when the server has heard devices without a break (hearing.ts): what it could not hear is no device's silence. */
-  readonly hearingSince: number;
+  /**
+   * Since when the server has heard devices without a break (hearing.ts): what it could not hear is
+   * no device's silence.
+   */
+  readonly receptionSince: number;
 }
 
 /** What is now true of a member that has an order to take the release. */
 export interface Observation {
   readonly state: 'assigned' | 'trial' | 'confirmed' | 'failed';
-  readonly words: string;
+  readonly reasons: string;
 }
 
 /** Weight of the process over all devices, where there are several strata. */
 const POOLED_WEIGHT = 0.8;
 
-/** `member` is assigned, trial or confirmed under an order of this rollout; only reports about that very order count. */
-export function observe(member: MemberRow, facts: DeviceFacts | undefined, rollout: RolloutRow, moment: Moment): Observation {
+/**
+ * `member` is assigned, trial or confirmed under an order of this rollout; only reports about that
+ * very order count.
+ */
+export function observe(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  rollout: RolloutRow,
+  moment: Moment,
+): Observation {
   const { policy, release } = rollout;
   const bad = badNews(member, facts, release);
-  if (bad !== null) return { state: 'failed', words: bad };
+  if (bad !== null) return { state: 'failed', reasons: bad };
 
   const reported = facts?.trial ?? null;
-  const trial = reported?.assignment === member.order && reported?.release.digest === release.digest ? reported : null;
+  const trial =
+    reported?.assignmentId === member.assignmentId && reported?.release.digest === release.digest
+      ? reported
+      : null;
   const verdict = trial === null ? null : judgeTrial(evidenceOf(member, trial), policy.trial);
   if (verdict?.verdict === 'fail') {
-    const claim = claimsHealth(member, facts, release) ? 'the device calls it healthy, its evidence does not: ' : '';
-    return { state: 'failed', words: `${verdict.code}: ${claim}${verdict.words.join('; ')}` };
+    const claim = claimsHealth(member, facts, release)
+      ? 'the device calls it healthy, its evidence does not: '
+      : '';
+    return { state: 'failed', reasons: `${verdict.code}: ${claim}${verdict.reasons.join('; ')}` };
   }
   const silence = silentSeconds(member, facts, moment);
   if (silence > policy.silentAfterSeconds) {
-    const words = `silent for ${silence} s; after ${policy.silentAfterSeconds} s silence counts as a failure`;
-    return { state: 'failed', words };
+    const reasons = `silent for ${silence} s; after ${policy.silentAfterSeconds} s silence counts as a failure`;
+    return { state: 'failed', reasons };
   }
-  if (member.state === 'confirmed') return { state: 'confirmed', words: member.words };
+  if (member.state === 'confirmed') return { state: 'confirmed', reasons: member.reasons };
   const claimed = claimsHealth(member, facts, release);
-  // An order for what runs already is answered at once, and no trial follows that could prove anything.
+  // An order for what runs already is answered at once, and no trial follows that could prove
+  // anything.
   if (claimed && trial === null && member.mayRun && member.state === 'assigned')
-    return { state: 'confirmed', words: 'ran this release already' };
-  if (claimed && verdict?.verdict === 'pass') return { state: 'confirmed', words: verdict.words.join('; ') };
+    return { state: 'confirmed', reasons: 'ran this release already' };
+  if (claimed && verdict?.verdict === 'pass')
+    return { state: 'confirmed', reasons: verdict.reasons.join('; ') };
 
   const age = orderSeconds(member, moment);
   if (age > policy.deviceDeadlineSeconds) {
-    const seen = verdict === null ? 'no trial was reported' : verdict.words.join('; ');
-    return { state: 'failed', words: `not proven healthy within ${policy.deviceDeadlineSeconds} s of its assignment: ${seen}` };
+    const seen = verdict === null ? 'no trial was reported' : verdict.reasons.join('; ');
+    return {
+      state: 'failed',
+      reasons: `not proven healthy within ${policy.deviceDeadlineSeconds} s of its assignment: ${seen}`,
+    };
   }
-  if (claimed) return { state: 'trial', words: 'the device calls it healthy; its evidence is not here or does not prove it yet' };
+  if (claimed)
+    return {
+      state: 'trial',
+      reasons: 'the device calls it healthy; its evidence is not here or does not prove it yet',
+    };
   const swapped = heard(member, facts) && facts?.update?.state === 'swapped';
   const started = member.state === 'trial' || verdict !== null || swapped;
-  return started ? { state: 'trial', words: 'on trial' } : { state: 'assigned', words: 'has its order' };
+  return started
+    ? { state: 'trial', reasons: 'on trial' }
+    : { state: 'assigned', reasons: 'has its order' };
 }
 
-/** What the server knows to be replaced is replaced, whatever the device says: no release passes uncompared as a first install. */
+/**
+ * What the server knows to be replaced is replaced, whatever the device says: no release passes
+ * uncompared as a first install.
+ */
 function evidenceOf(member: MemberRow, { evidence }: TrialBody): TrialEvidence {
-  return member.previous !== null && !evidence.replaces ? { ...evidence, replaces: true } : evidence;
+  return member.previous !== null && !evidence.replaces
+    ? { ...evidence, replaces: true }
+    : evidence;
 }
 
-/** A confirmed device whose wave was left behind: it need not be heard any more, but its bad news still counts. */
-export function observeLeft(member: MemberRow, facts: DeviceFacts | undefined, { release }: RolloutRow): Observation {
+/**
+ * A confirmed device whose wave was left behind: it need not be heard any more, but its bad news
+ * still counts.
+ */
+export function observeLeft(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  { release }: RolloutRow,
+): Observation {
   const bad = badNews(member, facts, release);
-  return bad === null ? { state: 'confirmed', words: member.words } : { state: 'failed', words: bad };
+  return bad === null
+    ? { state: 'confirmed', reasons: member.reasons }
+    : { state: 'failed', reasons: bad };
 }
 
 /** The device's last update report, where it is about the member's own order. */
 function heard(member: MemberRow, facts: DeviceFacts | undefined): boolean {
-  return facts?.update?.assignment === member.order;
+  return facts?.update?.assignmentId === member.assignmentId;
 }
 
-function badNews(member: MemberRow, facts: DeviceFacts | undefined, release: ReleaseRef): string | null {
+function badNews(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  release: ReleaseRef,
+): string | null {
   const update = heard(member, facts) ? facts?.update : null;
   if (update === null || update === undefined) return null;
   const { outcome } = update;
-  if (outcome?.assignment === member.order && outcome.result !== 'confirmed') {
+  if (outcome?.assignmentId === member.assignmentId && outcome.result !== 'confirmed') {
     return `${outcome.result} by the device${outcome.code === null ? '' : `, ${outcome.code}`}: ${outcome.detail}`;
   }
   if (update.state === 'stranded') return 'stranded: no release loads on it';
@@ -100,49 +155,69 @@ function badNews(member: MemberRow, facts: DeviceFacts | undefined, release: Rel
 }
 
 /**
- * The device finished its trial and kept the release. Its outcome may be gone already (it is dropped once acknowledged): at
- * rest on the release, under this order, says the same.
+ * The device finished its trial and kept the release. Its outcome may be gone already (it is
+ * dropped once acknowledged): at rest on the release, under this order, says the same.
  */
-function claimsHealth(member: MemberRow, facts: DeviceFacts | undefined, release: ReleaseRef): boolean {
+function claimsHealth(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  release: ReleaseRef,
+): boolean {
   const update = heard(member, facts) ? facts?.update : null;
   return update?.state === 'idle' && update.running?.digest === release.digest;
 }
 
-/** Whole seconds since the device last spoke, or since its order or since the server listens when that is later. */
-export function silentSeconds(member: MemberRow, facts: DeviceFacts | undefined, { now, hearingSince }: Moment): number {
-  return Math.floor((now - Math.max(facts?.lastSeenAt ?? 0, member.assignedAt ?? 0, hearingSince)) / 1000);
+/**
+ * Whole seconds since the device last spoke, or since its order or since the server listens when
+ * that is later.
+ */
+export function silentSeconds(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  { now, receptionSince }: Moment,
+): number {
+  return Math.floor(
+    (now - Math.max(facts?.lastSeenAt ?? 0, member.assignedAt ?? 0, receptionSince)) / 1000,
+  );
 }
 
 /** Whole seconds that the device's order stands and the server could hear what became of it. */
-export function orderSeconds({ assignedAt }: MemberRow, { now, hearingSince }: Moment): number {
-  return assignedAt === null ? 0 : Math.floor((now - Math.max(assignedAt, hearingSince)) / 1000);
+export function orderSeconds({ assignedAt }: MemberRow, { now, receptionSince }: Moment): number {
+  return assignedAt === null ? 0 : Math.floor((now - Math.max(assignedAt, receptionSince)) / 1000);
 }
 
-/** Cut off while the rollout ran: neither good nor bad can be learned of it. One that had failed by then stays a failure. */
+/**
+ * Cut off while the rollout ran: neither good nor bad can be learned of it. One that had failed by
+ * then stays a failure.
+ */
 const isOut = (member: MemberRow): boolean => member.state === 'lost' && !member.failed;
 
 export interface Health {
-  /** The halt test has fired: the release is worse than acceptable, with at most the policy's chance of error. */
+  /**
+   * The halt test has fired: the release is worse than acceptable, with at most the policy's chance
+   * of error.
+   */
   readonly halt: boolean;
   /** log of the largest value that the e-process reached. */
   readonly logE: number;
   /** The arithmetic, for an operator. */
-  readonly words: string;
+  readonly reasons: string;
 }
 
 /** The halt test over `members` in the plan's fixed order. */
 export function haltTest(members: readonly MemberRow[], policy: RolloutPolicy): Health {
-  const touched = members.filter((member) => member.order !== null && !isOut(member));
+  const touched = members.filter((member) => member.assignmentId !== null && !isOut(member));
   const failed = touched.filter((member) => member.failed).length;
   const best = largest(touched, new Set(members.map((member) => member.hardware)), policy);
   const goal = Math.log(1000 / policy.falseAlarmPermille);
   // A hair below the goal is the goal: 5 * 5 computed through logarithms must not miss 25.
   const halt = failed > 0 && best.logE >= goal - 1e-9;
-  const prefix = best.devices < touched.length && failed > 0 ? ` (after the first ${best.devices} of them)` : '';
+  const prefix =
+    best.devices < touched.length && failed > 0 ? ` (after the first ${best.devices} of them)` : '';
   return {
     halt,
     logE: best.logE,
-    words:
+    reasons:
       `${failed} of ${touched.length} ${audience(touched, policy)}failed; ` +
       `acceptable is ${percent(policy.acceptableFailurePermille / 1000)}; ` +
       `e-value ${number(best.logE)}${prefix} ${halt ? '>=' : '<'} ${number(goal)} = 1/alpha: ${halt ? 'halted' : 'not halted'}`,
@@ -150,8 +225,9 @@ export function haltTest(members: readonly MemberRow[], policy: RolloutPolicy): 
 }
 
 /**
- * The largest value of the e-process over all prefixes of `touched`, and how many devices that prefix has. `kinds`: every
- * kind of hardware of the rollout, touched or not, so that the weights never change on the way.
+ * The largest value of the e-process over all prefixes of `touched`, and how many devices that
+ * prefix has. `kinds`: every kind of hardware of the rollout, touched or not, so that the weights
+ * never change on the way.
  */
 function largest(
   touched: readonly MemberRow[],
@@ -174,7 +250,10 @@ function largest(
         ? logRatio(pooled, p0, p1)
         : logMean([
             { weight: POOLED_WEIGHT, log: logRatio(pooled, p0, p1) },
-            ...[...strata.values()].map((tally) => ({ weight: (1 - POOLED_WEIGHT) / kinds.size, log: logRatio(tally, p0, p1) })),
+            ...[...strata.values()].map((tally) => ({
+              weight: (1 - POOLED_WEIGHT) / kinds.size,
+              log: logRatio(tally, p0, p1),
+            })),
           ]);
     if (logE > best.logE) best = { logE, devices: index + 1 };
   });
@@ -194,15 +273,20 @@ function number(log: number): string {
 }
 
 export interface WaveVerdict {
-  /** `open`: not all of it is decided. `ok`: all of it may be left behind. `inconclusive`: decided, and a person must say. */
+  /**
+   * `open`: not all of it is decided. `ok`: all of it may be left behind. `inconclusive`: decided,
+   * and a person must say.
+   */
   readonly verdict: 'open' | 'ok' | 'inconclusive';
-  readonly words: string;
+  readonly reasons: string;
 }
 
 /**
- * The advance rule: every device of the waves so far is confirmed, or its failure is accepted. Accepted are: failures from
- * before the last wave was left, failures that a person has seen and resumed past, and all, when the upper confidence bound (Clopper-Pearson, at the
- * policy's false alarm level) of the failure rate so far is below the alarming rate; asked once a wave, when all is decided.
+ * The advance rule: every device of the waves so far is confirmed, or its failure is accepted.
+ * Accepted are: failures from before the last wave was left, failures that a person has seen and
+ * resumed past, and all, when the upper confidence bound (Clopper-Pearson, at the policy's false
+ * alarm level) of the failure rate so far is below the alarming rate; asked once a wave, when all
+ * is decided.
  */
 export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow): WaveVerdict {
   const { policy, wave } = rollout;
@@ -210,30 +294,42 @@ export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow):
   const current = members.filter((member) => member.wave <= wave && !isOut(member));
   const open = current.filter((member) => !member.failed && member.state !== 'confirmed');
   const done = `wave ${name}: ${current.length - open.length} of ${current.length} devices decided`;
-  if (open.length > 0) return { verdict: 'open', words: `${done}; waiting for ${listed(open)}` };
+  if (open.length > 0) return { verdict: 'open', reasons: `${done}; waiting for ${listed(open)}` };
   const failures = failuresToAnswer(members, rollout);
   if (isHollow(members, rollout))
-    return { verdict: 'inconclusive', words: `${done}; every device of this wave was revoked: nothing was proven` };
-  if (failures.length === 0) return { verdict: 'ok', words: done };
-  const tested = current.filter((member) => member.order !== null);
+    return {
+      verdict: 'inconclusive',
+      reasons: `${done}; every device of this wave was revoked: nothing was proven`,
+    };
+  if (failures.length === 0) return { verdict: 'ok', reasons: done };
+  const tested = current.filter((member) => member.assignmentId !== null);
   const tally = { hits: tested.filter((member) => member.failed).length, count: tested.length };
   const alarming = policy.alarmingFailurePermille / 1000;
   const bound = upperBound(tally, policy.falseAlarmPermille / 1000);
   const confidence = percent(1 - policy.falseAlarmPermille / 1000);
-  const words =
+  const reasons =
     `${done}; ${tally.hits} of ${tally.count} failed: with ${confidence} confidence fewer ` +
     `than ${percent(bound)} of devices fail, and ${percent(alarming)} is alarming`;
-  if (bound < alarming) return { verdict: 'ok', words };
-  return { verdict: 'inconclusive', words: `${words}: neither proven bad nor proven good; failed: ${listed(failures)}` };
+  if (bound < alarming) return { verdict: 'ok', reasons };
+  return {
+    verdict: 'inconclusive',
+    reasons: `${reasons}: neither proven bad nor proven good; failed: ${listed(failures)}`,
+  };
 }
 
 /** Failed devices that nobody has accepted yet, also of waves that were left before they failed. */
 export function failuresToAnswer(members: readonly MemberRow[], rollout: RolloutRow): MemberRow[] {
   const { wave, answeredAt } = rollout;
-  return members.filter((member) => member.failed && member.wave <= wave && (answeredAt === null || member.since > answeredAt));
+  return members.filter(
+    (member) =>
+      member.failed && member.wave <= wave && (answeredAt === null || member.since > answeredAt),
+  );
 }
 
-/** The wave had devices and all of them were revoked: it must not pass by their silence before a person has said so. */
+/**
+ * The wave had devices and all of them were revoked: it must not pass by their silence before a
+ * person has said so.
+ */
 export function isHollow(members: readonly MemberRow[], rollout: RolloutRow): boolean {
   const own = members.filter((member) => member.wave === rollout.wave);
   return own.length > 0 && own.every(isOut) && !rollout.approved;
@@ -249,8 +345,8 @@ function listed(members: readonly MemberRow[]): string {
 }
 
 /**
- * What the halt test promises for a rollout of `devices`, in words. With one kind of hardware the chance is exact (dynamic
- * programming); with several it is Ville's bound.
+ * What the halt test promises for a rollout of `devices`, in words. With one kind of hardware the
+ * chance is exact (dynamic programming); with several it is Ville's bound.
  */
 export function promise(devices: number, strata: number, policy: RolloutPolicy): string {
   const p0 = policy.acceptableFailurePermille / 1000;

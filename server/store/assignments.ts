@@ -1,5 +1,6 @@
-// What each device shall run, as the director reads it, and the signed documents that it made of it. The documents are
-// kept so that their version numbers never go back, also after a restart: a device refuses a lower one.
+// What each device shall run, as the director reads it, and the signed documents that it made of
+// it. The documents are kept so that their version numbers never go back, also after a restart: a
+// device refuses a lower one.
 import type { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { Assignment, AssignmentStore, DirectorDocuments } from '../interfaces.js';
 import type { Db } from './database.js';
@@ -8,10 +9,19 @@ export class SqlAssignmentStore implements AssignmentStore {
   constructor(private readonly db: Db) {}
 
   /** Both reads in one transaction, so that the generation belongs to the assignments. */
-  assignments(device: string): Promise<{ generation: number; assignments: Assignment[] }> {
+  assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }> {
     return this.db.transaction().execute(async (trx) => {
-      const row = await trx.selectFrom('devices').select('assignment_generation').where('id', '=', device).executeTakeFirst();
-      const rows = await trx.selectFrom('assignments').selectAll().where('device', '=', device).orderBy('component').execute();
+      const row = await trx
+        .selectFrom('devices')
+        .select('assignment_revision')
+        .where('id', '=', device)
+        .executeTakeFirst();
+      const rows = await trx
+        .selectFrom('assignments')
+        .selectAll()
+        .where('device', '=', device)
+        .orderBy('component')
+        .execute();
       const assignments = rows.flatMap((found): Assignment[] =>
         found.version === null || found.digest === null
           ? []
@@ -19,23 +29,31 @@ export class SqlAssignmentStore implements AssignmentStore {
               {
                 device,
                 component: found.component,
-                release: { component: found.component, version: found.version, digest: found.digest },
+                release: {
+                  component: found.component,
+                  version: found.version,
+                  digest: found.digest,
+                },
                 rollback: found.rollback === 1,
                 rollout: found.rollout,
                 trial: JSON.parse(found.trial_json) as TrialPolicy,
-                order: found.order,
+                assignmentId: found.assignment_id,
               },
             ],
       );
-      return { generation: row?.assignment_generation ?? 0, assignments };
+      return { revision: row?.assignment_revision ?? 0, assignments };
     });
   }
 
   async directorDocuments(device: string): Promise<DirectorDocuments | null> {
-    const row = await this.db.selectFrom('director_documents').selectAll().where('device', '=', device).executeTakeFirst();
+    const row = await this.db
+      .selectFrom('director_documents')
+      .selectAll()
+      .where('device', '=', device)
+      .executeTakeFirst();
     if (row === undefined) return null;
     return {
-      generation: row.generation,
+      revision: row.revision,
       targetsVersion: row.targets_version,
       snapshotVersion: row.snapshot_version,
       timestampVersion: row.timestamp_version,
@@ -48,7 +66,7 @@ export class SqlAssignmentStore implements AssignmentStore {
 
   async saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void> {
     const columns = {
-      generation: documents.generation,
+      revision: documents.revision,
       targets_version: documents.targetsVersion,
       snapshot_version: documents.snapshotVersion,
       timestamp_version: documents.timestampVersion,

@@ -1,6 +1,7 @@
-// The audit log: every operator action in the order in which it was asked for, as a chain of hashes. Each row's hash
-// covers the hash before it and the row itself, so a row that is changed, removed or put in between later is found. The
-// chain alone cannot show that its newest rows were cut off: note the head (GET /api/v1/audit/head) elsewhere for that.
+// The audit log: every operator action in the order in which it was asked for, as a chain of
+// hashes. Each row's hash covers the hash before it and the row itself, so a row that is changed,
+// removed or put in between later is found. The chain alone cannot show that its newest rows were
+// cut off: note the head (GET /api/v1/audit/head) elsewhere for that.
 import { canonicalBytes, hex } from '../../shared/trust/signer.js';
 import { createHash } from 'node:crypto';
 import type { Db } from './database.js';
@@ -31,7 +32,12 @@ export class AuditStore {
 
   append(action: AuditAction, now: number): Promise<void> {
     return this.db.transaction().execute(async (trx) => {
-      const last = await trx.selectFrom('audit').select(['seq', 'hash']).orderBy('seq', 'desc').limit(1).executeTakeFirst();
+      const last = await trx
+        .selectFrom('audit')
+        .select(['seq', 'hash'])
+        .orderBy('seq', 'desc')
+        .limit(1)
+        .executeTakeFirst();
       const row = {
         seq: (last?.seq ?? 0) + 1,
         at: now,
@@ -67,7 +73,8 @@ export class AuditStore {
         .limit(PAGE_ROWS)
         .execute();
       for (const { hash: written, ...row } of rows) {
-        if (row.seq !== entries + 1 || written !== link(hash, row)) return { entries, hash, brokenAt: entries + 1 };
+        if (row.seq !== entries + 1 || written !== link(hash, row))
+          return { entries, hash, brokenAt: entries + 1 };
         hash = written;
         entries = row.seq;
       }

@@ -1,12 +1,19 @@
-// Opens the fleet server's SQLite database. WAL with synchronous=FULL: a transaction that has returned is on the disk,
-// so an acknowledgement sent after it is never a lie. Foreign keys are on.
+// Opens the fleet server's SQLite database. WAL with synchronous=FULL: a transaction that has
+// returned is on the disk, so an acknowledgement sent after it is never a lie. Foreign keys are on.
 //
-// Transactions: Kysely holds the one connection from BEGIN to COMMIT and lets every other query wait, so code inside
-// `db.transaction().execute(...)` may await queries on its own `trx`, and nothing else: awaiting anything that needs
-// `db` itself would wait for ever, and awaiting the network would stop the whole server. The rest of the server never
-// writes BEGIN by hand.
+// Transactions: Kysely holds the one connection from BEGIN to COMMIT and lets every other query
+// wait, so code inside `db.transaction().execute(...)` may await queries on its own `trx`, and
+// nothing else: awaiting anything that needs `db` itself would wait for ever, and awaiting the
+// network would stop the whole server. The rest of the server never writes BEGIN by hand.
 import Database from 'better-sqlite3';
-import { Kysely, Migrator, SqliteDialect, SqliteDriver, type DatabaseConnection, type Transaction } from 'kysely';
+import {
+  Kysely,
+  Migrator,
+  SqliteDialect,
+  SqliteDriver,
+  type DatabaseConnection,
+  type Transaction,
+} from 'kysely';
 import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import { migrations } from './migrations.js';
 import type { Tables } from './tables.js';
@@ -15,25 +22,32 @@ export type Db = Kysely<Tables>;
 /** A transaction, or the database where a single statement is enough. */
 export type Queries = Db | Transaction<Tables>;
 
-/** How long SQLite waits for another process (a backup, an operator's sqlite3) that holds the file. */
+/**
+ * How long SQLite waits for another process (a backup, an operator's sqlite3) that holds the file.
+ */
 const BUSY_WAIT_MS = 5_000;
 
-/** Opens (and makes or migrates) the database in `file`; `:memory:` for one that is forgotten. Faults: disk_failed, disk_full. */
+/**
+ * Opens (and makes or migrates) the database in `file`; `:memory:` for one that is forgotten.
+ * Faults: disk_failed, disk_full.
+ */
 export async function openDatabase(file: string): Promise<Db> {
   const sqlite = openFile(file);
   const db = new Kysely<Tables>({ dialect: new Dialect(sqlite) });
   const { error, results } = await new Migrator({ db, provider: migrations }).migrateToLatest();
   if (error !== undefined) {
     await db.destroy();
-    const failed = results?.find((result) => result.status === 'Error')?.migrationName ?? 'before the first step';
+    const failed =
+      results?.find((result) => result.status === 'Error')?.migrationName ??
+      'before the first step';
     throw databaseFault(error, `migrating ${file} (${failed})`);
   }
   return db;
 }
 
 /**
- * SQLite itself rolls back a transaction that met a full or failing disk. Kysely's own ROLLBACK would then fail, and that
- * failure would be reported instead of the disk's.
+ * SQLite itself rolls back a transaction that met a full or failing disk. Kysely's own ROLLBACK
+ * would then fail, and that failure would be reported instead of the disk's.
  */
 class Driver extends SqliteDriver {
   constructor(private readonly sqlite: Database.Database) {
@@ -70,7 +84,8 @@ function openFile(file: string): Database.Database {
 /** SQLite's own errors as faults; anything else is rethrown as it is (a bug). */
 export function databaseFault(error: unknown, doing: string): unknown {
   const code = systemCode(error);
-  if (code === 'SQLITE_FULL') return new Fault('disk_full', `${doing}: ${reason(error)}`, { cause: error });
+  if (code === 'SQLITE_FULL')
+    return new Fault('disk_full', `${doing}: ${reason(error)}`, { cause: error });
   if (
     code?.startsWith('SQLITE_IOERR') === true ||
     code?.startsWith('SQLITE_CANTOPEN') === true ||
@@ -83,11 +98,15 @@ export function databaseFault(error: unknown, doing: string): unknown {
   return error;
 }
 
-/** SQLite takes at most 32766 parameters a statement; rows are written and ids looked up in portions. */
+/**
+ * SQLite takes at most 32766 parameters a statement; rows are written and ids looked up in
+ * portions.
+ */
 export const PORTION_ROWS = 500;
 
 export function portions<T>(items: readonly T[]): T[][] {
   const found: T[][] = [];
-  for (let start = 0; start < items.length; start += PORTION_ROWS) found.push(items.slice(start, start + PORTION_ROWS));
+  for (let start = 0; start < items.length; start += PORTION_ROWS)
+    found.push(items.slice(start, start + PORTION_ROWS));
   return found;
 }

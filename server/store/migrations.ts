@@ -1,5 +1,6 @@
-// The schema of the fleet server's database, as steps that only ever get appended: a migration that has shipped is never
-// changed. Kysely's Migrator runs each step once, in the order of its name, in a transaction of its own.
+// The schema of the fleet server's database, as steps that only ever get appended: a migration that
+// has shipped is never changed. Kysely's Migrator runs each step once, in the order of its name, in
+// a transaction of its own.
 import { sql, type Kysely, type Migration, type MigrationProvider } from 'kysely';
 
 /** Plain DDL: short, and the same text that an operator sees with `sqlite3 .schema`. */
@@ -7,7 +8,7 @@ const FIRST = [
   `create table devices (
     id text primary key, name text not null, hardware text not null, components_json text not null, public_key text not null,
     status text not null check (status in ('pending', 'enrolled', 'revoked')), group_name text not null, labels_json text not null,
-    first_seen_at integer not null, enrolled_at integer, last_seen_at integer, assignment_generation integer not null default 0
+    first_seen_at integer not null, enrolled_at integer, last_seen_at integer, assignment_revision integer not null default 0
   ) strict`,
   'create index devices_by_name on devices (name)',
   'create index devices_by_group on devices (group_name)',
@@ -22,26 +23,26 @@ const FIRST = [
   ) strict`,
   `create table rollouts (
     id text primary key, component text not null, version text not null, digest text not null, state text not null, wave integer not null,
-    words_json text not null, policy_json text not null, created_at integer not null, created_by text not null, since integer not null,
-    healthy_since integer, approved integer not null, answered_at integer, generation integer not null
+    reasons_json text not null, policy_json text not null, created_at integer not null, created_by text not null, since integer not null,
+    healthy_since integer, approved integer not null, answered_at integer, revision integer not null
   ) strict`,
   `create unique index rollouts_one_active on rollouts (component) where state in ('rolling', 'held', 'reverting')`,
   `create table members (
     rollout text not null references rollouts (id), device text not null references devices (id), name text not null, group_name text not null,
-    hardware text not null, wave integer not null, state text not null, since integer not null, words text not null, previous_json text,
-    may_run integer not null, "order" integer, assigned_at integer, failed integer not null, primary key (rollout, device)
+    hardware text not null, wave integer not null, state text not null, since integer not null, reasons text not null, previous_json text,
+    may_run integer not null, assignment_id integer, assigned_at integer, failed integer not null, primary key (rollout, device)
   ) strict`,
   `create table rollout_history (
     id integer primary key, rollout text not null references rollouts (id), at integer not null, state text not null, wave integer not null,
-    words_json text not null
+    reasons_json text not null
   ) strict`,
   'create index rollout_history_by_rollout on rollout_history (rollout, id)',
   `create table assignments (
-    device text not null references devices (id), component text not null, "order" integer not null, version text, digest text,
+    device text not null references devices (id), component text not null, assignment_id integer not null, version text, digest text,
     rollback integer not null, rollout text not null, trial_json text not null, primary key (device, component)
   ) strict`,
   `create table director_documents (
-    device text primary key references devices (id), generation integer not null, targets_version integer not null,
+    device text primary key references devices (id), revision integer not null, targets_version integer not null,
     snapshot_version integer not null, timestamp_version integer not null, expires_at integer not null,
     targets blob not null, snapshot blob not null, timestamp blob not null
   ) strict`,

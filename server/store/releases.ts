@@ -1,5 +1,5 @@
-// Published releases, as the operator API lists them. The image repository holds the signed truth; this table is its
-// index, so adding the same release again changes nothing.
+// Published releases, as the operator API lists them. The image repository holds the signed truth;
+// this table is its index, so adding the same release again changes nothing.
 import type { Selectable } from 'kysely';
 import type { Manifest, Release } from '../../shared/release/manifest.js';
 import type { Db } from './database.js';

@@ -1,19 +1,31 @@
-// Rollouts, their members and their history, and the assignments that follow from them. One change of a rollout is one
-// transaction, guarded by its generation: of two writers that read the same rollout, the second loses and reads again.
-// An assignment's `order` only ever rises, also across rollouts and withdrawals, so a device can tell old orders from new.
+// Rollouts, their members and their history, and the assignments that follow from them. One change
+// of a rollout is one transaction, guarded by its generation: of two writers that read the same
+// rollout, the second loses and reads again. An assignment's `order` only ever rises, also across
+// rollouts and withdrawals, so a device can tell old orders from new.
 import type { Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Manifest } from '../../shared/release/manifest.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
 import type { ReleaseRef, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
-import type { AssignmentChange, DeviceFacts, MemberRow, RolloutChange, RolloutRow } from '../interfaces.js';
-import type { EligibleDevice, HistoryRow, PublishedRelease, RolloutDesk } from '../rollout/rollout-store.js';
+import type {
+  AssignmentChange,
+  DeviceFacts,
+  MemberRow,
+  RolloutChange,
+  RolloutRow,
+} from '../interfaces.js';
+import type {
+  EligibleDevice,
+  HistoryRow,
+  PublishedRelease,
+  RolloutServiceStore,
+} from '../rollout/rollout-store.js';
 import { ACTIVE_STATES } from '../rollout/transitions.js';
 import { portions, type Db, type Queries } from './database.js';
 import type { MembersTable, RolloutsTable } from './tables.js';
 
-export class SqlRolloutStore implements RolloutDesk {
+export class SqlRolloutStore implements RolloutServiceStore {
   constructor(private readonly db: Db) {}
 
   async active(): Promise<RolloutRow[]> {
@@ -55,12 +67,17 @@ export class SqlRolloutStore implements RolloutDesk {
   }
 
   async history(rollout: string): Promise<HistoryRow[]> {
-    const rows = await this.db.selectFrom('rollout_history').selectAll().where('rollout', '=', rollout).orderBy('id').execute();
+    const rows = await this.db
+      .selectFrom('rollout_history')
+      .selectAll()
+      .where('rollout', '=', rollout)
+      .orderBy('id')
+      .execute();
     return rows.map((row) => ({
       at: row.at,
       state: row.state as RolloutState,
       wave: row.wave,
-      words: JSON.parse(row.words_json) as string[],
+      reasons: JSON.parse(row.reasons_json) as string[],
     }));
   }
 
@@ -70,12 +87,20 @@ export class SqlRolloutStore implements RolloutDesk {
       const rows = await this.db
         .selectFrom('devices')
         .leftJoin('facts as u', (join) =>
-          join.onRef('u.device', '=', 'devices.id').on('u.component', '=', component).on('u.kind', '=', 'update'),
+          join
+            .onRef('u.device', '=', 'devices.id')
+            .on('u.component', '=', component)
+            .on('u.kind', '=', 'update'),
         )
         .leftJoin('facts as t', (join) =>
-          join.onRef('t.device', '=', 'devices.id').on('t.component', '=', component).on('t.kind', '=', 'trial'),
+          join
+            .onRef('t.device', '=', 'devices.id')
+            .on('t.component', '=', component)
+            .on('t.kind', '=', 'trial'),
         )
-        .leftJoin('assignments as a', (join) => join.onRef('a.device', '=', 'devices.id').on('a.component', '=', component))
+        .leftJoin('assignments as a', (join) =>
+          join.onRef('a.device', '=', 'devices.id').on('a.component', '=', component),
+        )
         .select([
           'devices.id',
           'devices.name',
@@ -101,14 +126,21 @@ export class SqlRolloutStore implements RolloutDesk {
           lastSeenAt: row.last_seen_at,
           update: row.update_json === null ? null : (JSON.parse(row.update_json) as UpdateBody),
           trial: row.trial_json === null ? null : (JSON.parse(row.trial_json) as TrialBody),
-          standing: row.rollback === null ? null : { release: refOf(component, row), rollback: row.rollback === 1 },
+          standing:
+            row.rollback === null
+              ? null
+              : { release: refOf(component, row), rollback: row.rollback === 1 },
         });
       }
     }
     return found;
   }
 
-  async eligible(component: string, hardware: readonly string[], groups: readonly string[] | null): Promise<EligibleDevice[]> {
+  async eligible(
+    component: string,
+    hardware: readonly string[],
+    groups: readonly string[] | null,
+  ): Promise<EligibleDevice[]> {
     let query = this.db
       .selectFrom('devices')
       .select(['id', 'name', 'group_name as group', 'hardware', 'components_json'])
@@ -129,7 +161,10 @@ export class SqlRolloutStore implements RolloutDesk {
       .where('version', '=', version)
       .executeTakeFirst();
     if (row === undefined) return null;
-    return { ref: { component, version, digest: row.digest }, hardware: (JSON.parse(row.manifest_json) as Manifest).hardware };
+    return {
+      ref: { component, version, digest: row.digest },
+      hardware: (JSON.parse(row.manifest_json) as Manifest).hardware,
+    };
   }
 
   /** Faults: conflict when the id is taken. */
@@ -137,10 +172,11 @@ export class SqlRolloutStore implements RolloutDesk {
     return this.db.transaction().execute(async (trx) => {
       const inserted = await trx
         .insertInto('rollouts')
-        .values({ id: row.id, ...rolloutColumns(row), generation: row.generation })
+        .values({ id: row.id, ...rolloutColumns(row), revision: row.revision })
         .onConflict((oc) => oc.column('id').doNothing())
         .executeTakeFirst();
-      if (inserted.numInsertedOrUpdatedRows !== 1n) throw new Fault('conflict', `there already is a rollout ${row.id}`);
+      if (inserted.numInsertedOrUpdatedRows !== 1n)
+        throw new Fault('conflict', `there already is a rollout ${row.id}`);
       await writeMembers(trx, members);
       await addHistory(trx, row, row.createdAt);
     });
@@ -150,25 +186,25 @@ export class SqlRolloutStore implements RolloutDesk {
     return this.db.transaction().execute(async (trx) => {
       const { rollout } = change;
       const before = await findRollout(trx, rollout.id);
-      if (before === null || before.generation !== rollout.generation) return false;
+      if (before === null || before.revision !== rollout.revision) return false;
       if (ACTIVE_STATES.includes(rollout.state) && (await otherActive(trx, rollout))) return false;
       await trx
         .updateTable('rollouts')
-        .set({ ...rolloutColumns(rollout), generation: before.generation + 1 })
+        .set({ ...rolloutColumns(rollout), revision: before.revision + 1 })
         .where('id', '=', rollout.id)
         .execute();
-      const orders = await writeAssignments(trx, change.assignments);
+      const assignmentIds = await writeAssignments(trx, change.assignments);
       await writeMembers(
         trx,
-        change.members.map((member) => assigned(member, orders, now)),
+        change.members.map((member) => assigned(member, assignmentIds, now)),
       );
       // An assignment is known to its member even where the caller did not change the member's row.
       const written = new Set(change.members.map((member) => member.device));
-      for (const [device, order] of orders) {
+      for (const [device, assignmentId] of assignmentIds) {
         if (!written.has(device))
           await trx
             .updateTable('members')
-            .set({ order, assigned_at: now })
+            .set({ assignment_id: assignmentId, assigned_at: now })
             .where('rollout', '=', rollout.id)
             .where('device', '=', device)
             .execute();
@@ -176,18 +212,26 @@ export class SqlRolloutStore implements RolloutDesk {
       const changed =
         before.state !== rollout.state ||
         before.wave !== rollout.wave ||
-        JSON.stringify(before.words) !== JSON.stringify(rollout.words);
+        JSON.stringify(before.reasons) !== JSON.stringify(rollout.reasons);
       if (changed) await addHistory(trx, rollout, now);
       return true;
     });
   }
 }
 
-function refOf(component: string, row: { version: string | null; digest: string | null }): ReleaseRef | null {
-  return row.version === null || row.digest === null ? null : { component, version: row.version, digest: row.digest };
+function refOf(
+  component: string,
+  row: { version: string | null; digest: string | null },
+): ReleaseRef | null {
+  return row.version === null || row.digest === null
+    ? null
+    : { component, version: row.version, digest: row.digest };
 }
 
-/** One component has at most one active rollout; the index `rollouts_one_active` would refuse the second one as well. */
+/**
+ * One component has at most one active rollout; the index `rollouts_one_active` would refuse the
+ * second one as well.
+ */
 async function otherActive(queries: Queries, rollout: RolloutRow): Promise<boolean> {
   const other = await queries
     .selectFrom('rollouts')
@@ -199,14 +243,21 @@ async function otherActive(queries: Queries, rollout: RolloutRow): Promise<boole
   return other !== undefined;
 }
 
-function assigned(member: MemberRow, orders: ReadonlyMap<string, number>, now: number): MemberRow {
-  const order = orders.get(member.device);
-  return order === undefined ? member : { ...member, order, assignedAt: now };
+function assigned(
+  member: MemberRow,
+  assignmentIds: ReadonlyMap<string, number>,
+  now: number,
+): MemberRow {
+  const assignmentId = assignmentIds.get(member.device);
+  return assignmentId === undefined ? member : { ...member, assignmentId, assignedAt: now };
 }
 
 /** The new order of each device. */
-async function writeAssignments(queries: Queries, changes: readonly AssignmentChange[]): Promise<Map<string, number>> {
-  const orders = new Map<string, number>();
+async function writeAssignments(
+  queries: Queries,
+  changes: readonly AssignmentChange[],
+): Promise<Map<string, number>> {
+  const assignmentIds = new Map<string, number>();
   for (const change of changes) {
     const columns = {
       version: change.release?.version ?? null,
@@ -215,22 +266,25 @@ async function writeAssignments(queries: Queries, changes: readonly AssignmentCh
       rollout: change.rollout,
       trial_json: JSON.stringify(change.trial),
     };
-    const { order } = await queries
+    const { assignment_id: assignmentId } = await queries
       .insertInto('assignments')
-      .values({ device: change.device, component: change.component, order: 1, ...columns })
+      .values({ device: change.device, component: change.component, assignment_id: 1, ...columns })
       .onConflict((oc) =>
-        oc.columns(['device', 'component']).doUpdateSet((eb) => ({ ...columns, order: eb('assignments.order', '+', 1) })),
+        oc.columns(['device', 'component']).doUpdateSet((eb) => ({
+          ...columns,
+          assignment_id: eb('assignments.assignment_id', '+', 1),
+        })),
       )
-      .returning('order')
+      .returning('assignment_id')
       .executeTakeFirstOrThrow();
-    orders.set(change.device, order);
+    assignmentIds.set(change.device, assignmentId);
     await queries
       .updateTable('devices')
-      .set((eb) => ({ assignment_generation: eb('assignment_generation', '+', 1) }))
+      .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))
       .where('id', '=', change.device)
       .execute();
   }
-  return orders;
+  return assignmentIds;
 }
 
 async function writeMembers(queries: Queries, members: readonly MemberRow[]): Promise<void> {
@@ -246,10 +300,10 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
           wave: eb.ref('excluded.wave'),
           state: eb.ref('excluded.state'),
           since: eb.ref('excluded.since'),
-          words: eb.ref('excluded.words'),
+          reasons: eb.ref('excluded.reasons'),
           previous_json: eb.ref('excluded.previous_json'),
           may_run: eb.ref('excluded.may_run'),
-          order: eb.ref('excluded.order'),
+          assignment_id: eb.ref('excluded.assignment_id'),
           assigned_at: eb.ref('excluded.assigned_at'),
           failed: eb.ref('excluded.failed'),
         })),
@@ -261,23 +315,33 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
 async function addHistory(queries: Queries, rollout: RolloutRow, at: number): Promise<void> {
   await queries
     .insertInto('rollout_history')
-    .values({ rollout: rollout.id, at, state: rollout.state, wave: rollout.wave, words_json: JSON.stringify(rollout.words) })
+    .values({
+      rollout: rollout.id,
+      at,
+      state: rollout.state,
+      wave: rollout.wave,
+      reasons_json: JSON.stringify(rollout.reasons),
+    })
     .execute();
 }
 
 async function findRollout(queries: Queries, id: string): Promise<RolloutRow | null> {
-  const row = await queries.selectFrom('rollouts').selectAll().where('id', '=', id).executeTakeFirst();
+  const row = await queries
+    .selectFrom('rollouts')
+    .selectAll()
+    .where('id', '=', id)
+    .executeTakeFirst();
   return row === undefined ? null : rolloutOf(row);
 }
 
-function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'generation'> {
+function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'revision'> {
   return {
     component: rollout.release.component,
     version: rollout.release.version,
     digest: rollout.release.digest,
     state: rollout.state,
     wave: rollout.wave,
-    words_json: JSON.stringify(rollout.words),
+    reasons_json: JSON.stringify(rollout.reasons),
     policy_json: JSON.stringify(rollout.policy),
     created_at: rollout.createdAt,
     created_by: rollout.createdBy,
@@ -294,7 +358,7 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     release: { component: row.component, version: row.version, digest: row.digest },
     state: row.state as RolloutState,
     wave: row.wave,
-    words: JSON.parse(row.words_json) as string[],
+    reasons: JSON.parse(row.reasons_json) as string[],
     policy: JSON.parse(row.policy_json) as RolloutPolicy,
     createdAt: row.created_at,
     createdBy: row.created_by,
@@ -302,7 +366,7 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     healthySince: row.healthy_since,
     approved: row.approved === 1,
     answeredAt: row.answered_at,
-    generation: row.generation,
+    revision: row.revision,
   };
 }
 
@@ -316,10 +380,10 @@ function memberColumns(member: MemberRow): MembersTable {
     wave: member.wave,
     state: member.state,
     since: member.since,
-    words: member.words,
+    reasons: member.reasons,
     previous_json: member.previous === null ? null : JSON.stringify(member.previous),
     may_run: member.mayRun ? 1 : 0,
-    order: member.order,
+    assignment_id: member.assignmentId,
     assigned_at: member.assignedAt,
     failed: member.failed ? 1 : 0,
   };
@@ -335,10 +399,10 @@ function memberOf(row: Selectable<MembersTable>): MemberRow {
     wave: row.wave,
     state: row.state as MemberState,
     since: row.since,
-    words: row.words,
+    reasons: row.reasons,
     previous: row.previous_json === null ? null : (JSON.parse(row.previous_json) as ReleaseRef),
     mayRun: row.may_run === 1,
-    order: row.order,
+    assignmentId: row.assignment_id,
     assignedAt: row.assigned_at,
     failed: row.failed === 1,
   };

@@ -1,6 +1,6 @@
-// Security events: what devices report of attacks they refused, and what the server itself refused. Bounded per source,
-// so that one noisy (or hostile) device cannot push the others' events out.
-import { bounds } from '../../shared/base/limits.js';
+// Security events: what devices report of attacks they refused, and what the server itself refused.
+// Bounded per source, so that one noisy (or hostile) device cannot push the others' events out.
+import { limits } from '../../shared/base/limits.js';
 import type { Db, Queries } from './database.js';
 
 export interface SecurityRow {
@@ -29,7 +29,10 @@ export class SecurityStore {
   }
 }
 
-export async function addSecurityEvents(queries: Queries, events: readonly SecurityRow[]): Promise<void> {
+export async function addSecurityEvents(
+  queries: Queries,
+  events: readonly SecurityRow[],
+): Promise<void> {
   if (events.length === 0) return;
   await queries
     .insertInto('security_events')
@@ -41,10 +44,14 @@ export async function addSecurityEvents(queries: Queries, events: readonly Secur
       .select('id')
       .where('source', '=', source)
       .orderBy('id', 'desc')
-      .offset(bounds.securityEventsPerSourceMaxCount)
+      .offset(limits.securityEventsPerSourceMaxCount)
       .limit(1)
       .executeTakeFirst();
     if (row !== undefined)
-      await queries.deleteFrom('security_events').where('source', '=', source).where('id', '<=', row.id).execute();
+      await queries
+        .deleteFrom('security_events')
+        .where('source', '=', source)
+        .where('id', '<=', row.id)
+        .execute();
   }
 }

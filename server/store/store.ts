@@ -1,5 +1,6 @@
-// The fleet server's memory: one SQLite file behind stores that each know one concern. Everything durable of the server
-// is here or in the image repository's folder; a restart begins from these two and nothing else.
+// The fleet server's memory: one SQLite file behind stores that each know one concern. Everything
+// durable of the server is here or in the image repository's folder; a restart begins from these
+// two and nothing else.
 import { SqlAssignmentStore } from './assignments.js';
 import { AuditStore } from './audit.js';
 import { openDatabase, type Db } from './database.js';

@@ -1,6 +1,7 @@
-// The tables of the fleet server as TypeScript types; server/store/migrations.ts makes them. Times are integers, ms since
-// the epoch, by the server's clock. Columns whose name ends in `_json` hold JSON text that the server itself wrote from
-// decoded values, so reading them back only parses. Binary documents are BLOBs.
+// The tables of the fleet server as TypeScript types; server/store/migrations.ts makes them. Times
+// are integers, ms since the epoch, by the server's clock. Columns whose name ends in `_json` hold
+// JSON text that the server itself wrote from decoded values, so reading them back only parses.
+// Binary documents are BLOBs.
 import type { Generated } from 'kysely';
 
 export interface DevicesTable {
@@ -16,7 +17,7 @@ export interface DevicesTable {
   enrolled_at: number | null;
   last_seen_at: number | null;
   /** Rises with every change of any of the device's assignments. */
-  assignment_generation: number;
+  assignment_revision: number;
 }
 
 export interface ClaimsTable {
@@ -53,7 +54,7 @@ export interface RolloutsTable {
   digest: string;
   state: string;
   wave: number;
-  words_json: string;
+  reasons_json: string;
   policy_json: string;
   created_at: number;
   created_by: string;
@@ -61,7 +62,7 @@ export interface RolloutsTable {
   healthy_since: number | null;
   approved: number;
   answered_at: number | null;
-  generation: number;
+  revision: number;
 }
 
 export interface MembersTable {
@@ -73,10 +74,10 @@ export interface MembersTable {
   wave: number;
   state: string;
   since: number;
-  words: string;
+  reasons: string;
   previous_json: string | null;
   may_run: number;
-  order: number | null;
+  assignment_id: number | null;
   assigned_at: number | null;
   failed: number;
 }
@@ -87,13 +88,13 @@ export interface RolloutHistoryTable {
   at: number;
   state: string;
   wave: number;
-  words_json: string;
+  reasons_json: string;
 }
 
 export interface AssignmentsTable {
   device: string;
   component: string;
-  order: number;
+  assignment_id: number;
   /** Null when withdrawn; the row stays, because `order` only rises. */
   version: string | null;
   digest: string | null;
@@ -104,7 +105,7 @@ export interface AssignmentsTable {
 
 export interface DirectorDocumentsTable {
   device: string;
-  generation: number;
+  revision: number;
   targets_version: number;
   snapshot_version: number;
   timestamp_version: number;
@@ -158,7 +159,7 @@ export interface OutcomesTable {
   id: Generated<number>;
   device: string;
   component: string;
-  assignment: number;
+  assignment_id: number;
   result: string;
   at: number;
   outcome_json: string;

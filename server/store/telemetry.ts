@@ -1,9 +1,10 @@
-// What devices report. One batch is one transaction: its row, its records, the latest facts, the sums per release, the
-// outcomes, the security events and the device's last sign of life stand together or not at all, and the same batch
-// (or the same record in another batch) a second time changes nothing. Only the server's time of receipt is used to
-// judge silence; a device's own clock is kept as a report. What is kept is bounded per device; the oldest goes first.
+// What devices report. One batch is one transaction: its row, its records, the latest facts, the
+// sums per release, the outcomes, the security events and the device's last sign of life stand
+// together or not at all, and the same batch (or the same record in another batch) a second time
+// changes nothing. Only the server's time of receipt is used to judge silence; a device's own clock
+// is kept as a report. What is kept is bounded per device; the oldest goes first.
 import type { Selectable } from 'kysely';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import type {
   HealthBody,
   InferenceBody,
@@ -14,7 +15,7 @@ import type {
   TelemetryRecord,
   UpdateBody,
 } from '../../shared/protocol/telemetry.js';
-import { LogHistogram, type Sketch } from '../../shared/statistics/quantile-sketch.js';
+import { QuantileSketch, type Sketch } from '../../shared/statistics/quantile-sketch.js';
 import type { Answers } from '../../shared/statistics/trial-verdict.js';
 import type { Db, Queries } from './database.js';
 import { addSecurityEvents } from './security-events.js';
@@ -42,7 +43,10 @@ export interface StoredRecord {
 export class TelemetryStore {
   constructor(private readonly db: Db) {}
 
-  /** False when this batch was stored before. Throws when nothing was stored: the caller must not acknowledge then. */
+  /**
+   * False when this batch was stored before. Throws when nothing was stored: the caller must not
+   * acknowledge then.
+   */
   insertBatch(device: string, batch: TelemetryBatch, now: number): Promise<boolean> {
     return this.db.transaction().execute(async (trx) => {
       const added = await trx
@@ -57,16 +61,24 @@ export class TelemetryStore {
       await writeOutcomes(trx, device, fresh, now);
       await addSecurityEvents(
         trx,
-        fresh.flatMap((record) => (record.kind === 'security' ? [{ at: now, source: device, ...record.body }] : [])),
+        fresh.flatMap((record) =>
+          record.kind === 'security' ? [{ at: now, source: device, ...record.body }] : [],
+        ),
       );
-      await trx.updateTable('devices').set({ last_seen_at: now }).where('id', '=', device).execute();
+      await trx
+        .updateTable('devices')
+        .set({ last_seen_at: now })
+        .where('id', '=', device)
+        .execute();
       await trim(trx, device);
       return true;
     });
   }
 
   /** Latest update facts of each component and the latest health of each device. */
-  async latest(devices: readonly string[] | null): Promise<Map<string, { updates: UpdateBody[]; health: HealthBody | null }>> {
+  async latest(
+    devices: readonly string[] | null,
+  ): Promise<Map<string, { updates: UpdateBody[]; health: HealthBody | null }>> {
     let query = this.db.selectFrom('facts').selectAll().where('kind', 'in', ['update', 'health']);
     if (devices !== null) query = query.where('device', 'in', [...devices]);
     const found = new Map<string, { updates: UpdateBody[]; health: HealthBody | null }>();
@@ -102,7 +114,9 @@ export class TelemetryStore {
     return rows.map((row) => ({ at: row.at, outcome: JSON.parse(row.outcome_json) as Outcome }));
   }
 
-  /** Raw records of a device, the newest first; `before` pages on from the id of the last one seen. */
+  /**
+   * Raw records of a device, the newest first; `before` pages on from the id of the last one seen.
+   */
   async records(device: string, limit: number, before: number | null): Promise<StoredRecord[]> {
     let query = this.db.selectFrom('telemetry').selectAll().where('device', '=', device);
     if (before !== null) query = query.where('id', '<', before);
@@ -120,8 +134,9 @@ export class TelemetryStore {
 }
 
 /**
- * The records that were not there before. A record is known by (device, seq, device_at): a device that loses its spool
- * starts its numbers again, and must not have its new records taken for old ones.
+ * The records that were not there before. A record is known by (device, seq, device_at): a device
+ * that loses its spool starts its numbers again, and must not have its new records taken for old
+ * ones.
  */
 async function insertRecords(
   queries: Queries,
@@ -145,14 +160,30 @@ async function insertRecords(
     .execute();
   const isNew = new Set(added.map((row) => `${row.seq}/${row.device_at}`));
   // Deleting as we go also drops a record that stands twice in one batch.
-  return records.filter((record) => isNew.delete(`${record.seq}/${record.at}`)).sort((a, b) => a.seq - b.seq);
+  return records
+    .filter((record) => isNew.delete(`${record.seq}/${record.at}`))
+    .sort((a, b) => a.seq - b.seq);
 }
 
-async function writeFacts(queries: Queries, device: string, records: readonly TelemetryRecord[], now: number): Promise<void> {
-  const latest = new Map<string, { component: string; kind: 'update' | 'trial' | 'health'; body: unknown }>();
+async function writeFacts(
+  queries: Queries,
+  device: string,
+  records: readonly TelemetryRecord[],
+  now: number,
+): Promise<void> {
+  const latest = new Map<
+    string,
+    { component: string; kind: 'update' | 'trial' | 'health'; body: unknown }
+  >();
   for (const { kind, body } of records) {
-    if (kind === 'update') latest.set(`update/${body.component}`, { component: body.component, kind, body });
-    if (kind === 'trial') latest.set(`trial/${body.release.component}`, { component: body.release.component, kind, body });
+    if (kind === 'update')
+      latest.set(`update/${body.component}`, { component: body.component, kind, body });
+    if (kind === 'trial')
+      latest.set(`trial/${body.release.component}`, {
+        component: body.release.component,
+        kind,
+        body,
+      });
     if (kind === 'health') latest.set('health', { component: '', kind, body });
   }
   if (latest.size === 0) return;
@@ -161,7 +192,8 @@ async function writeFacts(queries: Queries, device: string, records: readonly Te
     .select('components_json')
     .where('id', '=', device)
     .executeTakeFirstOrThrow();
-  // What a device did not enrol with is nothing to the fleet; rows for whatever it names would have no bound.
+  // What a device did not enrol with is nothing to the fleet; rows for whatever it names would have
+  // no bound.
   const declared = new Set(['', ...(JSON.parse(components_json) as string[])]);
   for (const { component, kind, body } of latest.values()) {
     if (!declared.has(component)) continue;
@@ -174,7 +206,12 @@ async function writeFacts(queries: Queries, device: string, records: readonly Te
   }
 }
 
-async function writeInference(queries: Queries, device: string, records: readonly TelemetryRecord[], now: number): Promise<void> {
+async function writeInference(
+  queries: Queries,
+  device: string,
+  records: readonly TelemetryRecord[],
+  now: number,
+): Promise<void> {
   const byRelease = new Map<string, InferenceBody[]>();
   for (const { kind, body } of records) {
     if (kind !== 'inference') continue;
@@ -193,7 +230,14 @@ async function writeInference(queries: Queries, device: string, records: readonl
       .executeTakeFirst();
     const start: InferenceSums =
       known === undefined
-        ? { release, served: 0, failed: 0, refused: 0, latencyMs: { count: 0, bins: [] }, answers: null }
+        ? {
+            release,
+            served: 0,
+            failed: 0,
+            refused: 0,
+            latencyMs: { count: 0, bins: [] },
+            answers: null,
+          }
         : sumsOf(known);
     const sums = bodies.reduce(addUp, start);
     const columns = {
@@ -206,14 +250,22 @@ async function writeInference(queries: Queries, device: string, records: readonl
     };
     await queries
       .insertInto('inference')
-      .values({ device, component: release.component, version: release.version, digest: release.digest, ...columns })
-      .onConflict((oc) => oc.columns(['device', 'component', 'version', 'digest']).doUpdateSet(columns))
+      .values({
+        device,
+        component: release.component,
+        version: release.version,
+        digest: release.digest,
+        ...columns,
+      })
+      .onConflict((oc) =>
+        oc.columns(['device', 'component', 'version', 'digest']).doUpdateSet(columns),
+      )
       .execute();
   }
 }
 
 function addUp(sums: InferenceSums, body: InferenceBody): InferenceSums {
-  const latency = new LogHistogram();
+  const latency = new QuantileSketch();
   latency.merge(sums.latencyMs);
   latency.merge(body.latencyMs);
   return {
@@ -229,7 +281,10 @@ function addUp(sums: InferenceSums, body: InferenceBody): InferenceSums {
 function addAnswers(sum: Answers | null, more: Answers | null): Answers | null {
   if (sum === null || more === null) return sum ?? more;
   const add = (a: readonly number[], b: readonly number[]): number[] =>
-    Array.from({ length: Math.max(a.length, b.length) }, (_, index) => (a[index] ?? 0) + (b[index] ?? 0));
+    Array.from(
+      { length: Math.max(a.length, b.length) },
+      (_, index) => (a[index] ?? 0) + (b[index] ?? 0),
+    );
   return {
     classes: add(sum.classes, more.classes),
     confidence: add(sum.confidence, more.confidence),
@@ -237,15 +292,23 @@ function addAnswers(sum: Answers | null, more: Answers | null): Answers | null {
   };
 }
 
-/** An outcome is repeated with each heartbeat until the device is sure that the server has it; it is listed once. */
-async function writeOutcomes(queries: Queries, device: string, records: readonly TelemetryRecord[], now: number): Promise<void> {
+/**
+ * An outcome is repeated with each heartbeat until the device is sure that the server has it; it is
+ * listed once.
+ */
+async function writeOutcomes(
+  queries: Queries,
+  device: string,
+  records: readonly TelemetryRecord[],
+  now: number,
+): Promise<void> {
   const rows = records.flatMap(({ kind, body }) =>
     kind === 'update' && body.outcome !== null
       ? [
           {
             device,
             component: body.component,
-            assignment: body.outcome.assignment,
+            assignment_id: body.outcome.assignmentId,
             result: body.outcome.result,
             at: now,
             outcome_json: JSON.stringify(body.outcome),
@@ -261,47 +324,67 @@ async function writeOutcomes(queries: Queries, device: string, records: readonly
       .execute();
 }
 
-/** Keeps what is newest, within the bounds. Each deletes what is as old as the first row beyond its bound, or older. */
+/**
+ * Keeps what is newest, within the bounds. Each deletes what is as old as the first row beyond its
+ * bound, or older.
+ */
 async function trim(queries: Queries, device: string): Promise<void> {
   const record = await queries
     .selectFrom('telemetry')
     .select('id')
     .where('device', '=', device)
     .orderBy('id', 'desc')
-    .offset(bounds.telemetryRowsPerDeviceMaxCount)
+    .offset(limits.telemetryRowsPerDeviceMaxCount)
     .limit(1)
     .executeTakeFirst();
   if (record !== undefined)
-    await queries.deleteFrom('telemetry').where('device', '=', device).where('id', '<=', record.id).execute();
+    await queries
+      .deleteFrom('telemetry')
+      .where('device', '=', device)
+      .where('id', '<=', record.id)
+      .execute();
   const batch = await queries
     .selectFrom('batches')
     .select('at')
     .where('device', '=', device)
     .orderBy('at', 'desc')
-    .offset(bounds.batchesPerDeviceMaxCount)
+    .offset(limits.batchesPerDeviceMaxCount)
     .limit(1)
     .executeTakeFirst();
-  if (batch !== undefined) await queries.deleteFrom('batches').where('device', '=', device).where('at', '<=', batch.at).execute();
+  if (batch !== undefined)
+    await queries
+      .deleteFrom('batches')
+      .where('device', '=', device)
+      .where('at', '<=', batch.at)
+      .execute();
   const outcome = await queries
     .selectFrom('outcomes')
     .select('id')
     .where('device', '=', device)
     .orderBy('id', 'desc')
-    .offset(bounds.outcomesPerDeviceMaxCount)
+    .offset(limits.outcomesPerDeviceMaxCount)
     .limit(1)
     .executeTakeFirst();
   if (outcome !== undefined)
-    await queries.deleteFrom('outcomes').where('device', '=', device).where('id', '<=', outcome.id).execute();
+    await queries
+      .deleteFrom('outcomes')
+      .where('device', '=', device)
+      .where('id', '<=', outcome.id)
+      .execute();
   const sums = await queries
     .selectFrom('inference')
     .select('updated_at')
     .where('device', '=', device)
     .orderBy('updated_at', 'desc')
-    .offset(bounds.inferenceReleasesPerDeviceMaxCount)
+    .offset(limits.inferenceReleasesPerDeviceMaxCount)
     .limit(1)
     .executeTakeFirst();
   if (sums !== undefined)
-    await queries.deleteFrom('inference').where('device', '=', device).where('updated_at', '<=', sums.updated_at).execute();
+    await queries
+      .deleteFrom('inference')
+      .where('device', '=', device)
+      .where('updated_at', '<=', sums.updated_at)
+      .execute();
 }
 
 function sumsOf(row: Selectable<InferenceTable>): InferenceSums {

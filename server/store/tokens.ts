@@ -28,9 +28,21 @@ export class TokenStore {
     return row === undefined ? null : { hash: row.hash, name: row.name, role: row.role as Role };
   }
 
-  async list(): Promise<{ name: string; role: Role; createdAt: number; revokedAt: number | null }[]> {
-    const rows = await this.db.selectFrom('tokens').selectAll().orderBy('created_at').orderBy('name').execute();
-    return rows.map((row) => ({ name: row.name, role: row.role as Role, createdAt: row.created_at, revokedAt: row.revoked_at }));
+  async list(): Promise<
+    { name: string; role: Role; createdAt: number; revokedAt: number | null }[]
+  > {
+    const rows = await this.db
+      .selectFrom('tokens')
+      .selectAll()
+      .orderBy('created_at')
+      .orderBy('name')
+      .execute();
+    return rows.map((row) => ({
+      name: row.name,
+      role: row.role as Role,
+      createdAt: row.created_at,
+      revokedAt: row.revoked_at,
+    }));
   }
 
   /** How many tokens of that name were revoked: 0 when there was none. */

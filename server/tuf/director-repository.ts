@@ -1,6 +1,7 @@
-// The director: for each device, signed on demand, which genuine releases it shall run. It can only select: every target
-// is copied from the image repository's current targets, and a device checks that it was. Invariants: a document is saved
-// before it is served; version counters only rise, also over restarts; every document names its device.
+// The director: for each device, signed on demand, which genuine releases it shall run. It can only
+// select: every target is copied from the image repository's current targets, and a device checks
+// that it was. Invariants: a document is saved before it is served; version counters only rise,
+// also over restarts; every document names its device.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
@@ -43,7 +44,10 @@ export class Director {
     this.#options = options;
   }
 
-  /** A director whose keys were checked against the roots in the folder. Faults: not_found, metadata_*, key_invalid. */
+  /**
+   * A director whose keys were checked against the roots in the folder. Faults: not_found,
+   * metadata_*, key_invalid.
+   */
   static async open(options: DirectorOptions): Promise<Director> {
     const director = new Director(options);
     const first = await director.#root(1);
@@ -53,7 +57,11 @@ export class Director {
         `${options.folder} has no metadata/director/1.root.json: begin a repository with \`linnet repo init\``,
       );
     let set = startTrust('director', first, NO_DEVICE);
-    for (let next = await director.#root(2); next !== null; next = await director.#root(set.root.signed.version + 1))
+    for (
+      let next = await director.#root(2);
+      next !== null;
+      next = await director.#root(set.root.signed.version + 1)
+    )
       set = withRoot(set, next);
     for (const role of ['targets', 'snapshot', 'timestamp'] as const) {
       if (!set.root.signed.roles[role].keyids.includes(options.keys[role].keyId)) {
@@ -67,41 +75,51 @@ export class Director {
   }
 
   /**
-   * A metadata file of this device's director repository, by its name; null when there is none (also a version that has
-   * been replaced meanwhile: the device asks again from the timestamp). Faults: target_unknown, target_mismatch, hardware_unsupported
-   * when an assignment does not fit what is published: never sign what the device must refuse.
+   * A metadata file of this device's director repository, by its name; null when there is none
+   * (also a version that has been replaced meanwhile: the device asks again from the timestamp).
+   * Faults: target_unknown, target_mismatch, hardware_unsupported when an assignment does not fit
+   * what is published: never sign what the device must refuse.
    */
   async metadata(device: DirectorDevice, name: string): Promise<Uint8Array | null> {
     const match = NAME.exec(name);
     if (match === null) return null;
     const version = Number(match[1] ?? 0);
     if (match[2] === 'root') return this.#root(version);
-    // Only the timestamp brings news, so that a device that has it finds the snapshot and targets that go with it.
+    // Only the timestamp brings news, so that a device that has it finds the snapshot and targets
+    // that go with it.
     const documents =
       match[2] === undefined
         ? await this.#inTurn(device.id, () => this.#current(device))
         : await this.#options.store.directorDocuments(device.id);
     if (documents === null) return null;
     if (match[2] === undefined) return documents.timestamp;
-    if (match[2] === 'snapshot') return version === documents.snapshotVersion ? documents.snapshot : null;
+    if (match[2] === 'snapshot')
+      return version === documents.snapshotVersion ? documents.snapshot : null;
     return version === documents.targetsVersion ? documents.targets : null;
   }
 
   async #current(device: DirectorDevice): Promise<DirectorDocuments> {
     const { store, clock } = this.#options;
-    const { generation, assignments } = await store.assignments(device.id);
+    const { revision, assignments } = await store.assignments(device.id);
     const known = await store.directorDocuments(device.id);
-    if (known !== null && known.generation === generation && !renewalDue(clock.now(), known.expiresAt, validityMs.director))
+    if (
+      known !== null &&
+      known.revision === revision &&
+      !renewalDue(clock.now(), known.expiresAt, validityMs.director)
+    )
       return known;
-    const documents = this.#sign(device, generation, assignments, known);
+    const documents = this.#sign(device, revision, assignments, known);
     await store.saveDirectorDocuments(device.id, documents);
     return documents;
   }
 
-  /** All three together: their versions rise in step, and a device that sees new targets asks the image repository again, too. */
+  /**
+   * All three together: their versions rise in step, and a device that sees new targets asks the
+   * image repository again, too.
+   */
   #sign(
     device: DirectorDevice,
-    generation: number,
+    revision: number,
     assignments: readonly Assignment[],
     known: DirectorDocuments | null,
   ): DirectorDocuments {
@@ -112,10 +130,13 @@ export class Director {
     const targetsVersion = (known?.targetsVersion ?? 0) + 1;
     const snapshotVersion = (known?.snapshotVersion ?? 0) + 1;
     const timestampVersion = (known?.timestampVersion ?? 0) + 1;
-    const chosen = Object.fromEntries(assignments.map((assignment) => this.#target(device, assignment)));
-    const targets = signDocument({ ...heading('targets', targetsVersion, expires), ...ofDevice, targets: chosen }, [
-      keys.targets,
-    ]);
+    const chosen = Object.fromEntries(
+      assignments.map((assignment) => this.#target(device, assignment)),
+    );
+    const targets = signDocument(
+      { ...heading('targets', targetsVersion, expires), ...ofDevice, targets: chosen },
+      [keys.targets],
+    );
     const snapshot = signDocument(
       {
         ...heading('snapshot', snapshotVersion, expires),
@@ -134,7 +155,7 @@ export class Director {
       [keys.timestamp],
     );
     return {
-      generation,
+      revision,
       targetsVersion,
       snapshotVersion,
       timestampVersion,
@@ -147,22 +168,33 @@ export class Director {
 
   #target(device: DirectorDevice, assignment: Assignment): [string, TargetFile] {
     const { release } = assignment;
-    if (release === null) throw new Fault('internal', `a withdrawn assignment of ${device.id} came out of the store`);
+    if (release === null)
+      throw new Fault('internal', `a withdrawn assignment of ${device.id} came out of the store`);
     const path = targetPath(release.component, release.version);
     const images = this.#options.imageTargets();
     const image = Object.hasOwn(images.targets, path) ? images.targets[path] : undefined;
-    if (image === undefined) throw new Fault('target_unknown', `${device.id} is assigned ${path}, which is not published`);
+    if (image === undefined)
+      throw new Fault('target_unknown', `${device.id} is assigned ${path}, which is not published`);
     if (image.hashes['sha256'] !== release.digest)
-      throw new Fault('target_mismatch', `${device.id} is assigned ${path} with another digest than the published one`);
-    if (complaints(ImageCustom, image.custom).length > 0 || !(image.custom as ImageCustom).hardware.includes(device.hardware)) {
-      throw new Fault('hardware_unsupported', `${device.id} is ${device.hardware}, which ${path} does not list`);
+      throw new Fault(
+        'target_mismatch',
+        `${device.id} is assigned ${path} with another digest than the published one`,
+      );
+    if (
+      complaints(ImageCustom, image.custom).length > 0 ||
+      !(image.custom as ImageCustom).hardware.includes(device.hardware)
+    ) {
+      throw new Fault(
+        'hardware_unsupported',
+        `${device.id} is ${device.hardware}, which ${path} does not list`,
+      );
     }
     const custom: DirectorCustom = {
       component: release.component,
       version: release.version,
       hardware: device.hardware,
       rollout: assignment.rollout,
-      order: assignment.order,
+      assignmentId: assignment.assignmentId,
       rollback: assignment.rollback,
       trial: assignment.trial,
     };
@@ -171,7 +203,9 @@ export class Director {
 
   async #root(version: number): Promise<Uint8Array | null> {
     try {
-      return new Uint8Array(await readFile(join(this.#options.folder, 'metadata', 'director', `${version}.root.json`)));
+      return new Uint8Array(
+        await readFile(join(this.#options.folder, 'metadata', 'director', `${version}.root.json`)),
+      );
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return null;
       throw error;

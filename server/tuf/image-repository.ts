@@ -1,13 +1,15 @@
-// The image repository's tree: what people signed offline (roots, targets, releases), and the snapshot and timestamp that
-// the server signs over it with its online keys. Promises: nothing becomes current that a trusting client would refuse
-// (the same checks run here first); published releases never change; a crash at any point leaves the previous timestamp,
-// and so the previous snapshot and targets, valid; publishing the same thing again does nothing.
+// The image repository's tree: what people signed offline (roots, targets, releases), and the
+// snapshot and timestamp that the server signs over it with its online keys. Promises: nothing
+// becomes current that a trusting client would refuse (the same checks run here first); published
+// releases never change; a crash at any point leaves the previous timestamp, and so the previous
+// snapshot and targets, valid; publishing the same thing again does nothing.
 //
-// Layout of `folder`, as `linnet repo init` begins it: metadata/image/{N.root,N.targets,N.snapshot,timestamp}.json,
+// Layout of `folder`, as `linnet repo init` begins it:
+// metadata/image/{N.root,N.targets,N.snapshot,timestamp}.json,
 // targets/<component>/<version>/<sha256>.release.dsse.json, files/<sha256>.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { Component, openRelease, Version, type Release } from '../../shared/release/manifest.js';
 import { complaints } from '../../shared/base/decode.js';
@@ -68,7 +70,10 @@ export class ImageRepository {
     this.#root = root;
   }
 
-  /** Faults: metadata_* (the tree is damaged), key_invalid (the online keys are not those that root.json names), not_found. */
+  /**
+   * Faults: metadata_* (the tree is damaged), key_invalid (the online keys are not those that
+   * root.json names), not_found.
+   */
   static async open(options: ImageRepositoryOptions): Promise<ImageRepository> {
     const files = new RepositoryFiles(options.random);
     const root = await readRoots(files, join(options.folder, 'metadata', 'image'));
@@ -85,7 +90,10 @@ export class ImageRepository {
     return repository;
   }
 
-  /** A metadata file by its name in the tree; null when there is none, or none that is current or was. */
+  /**
+   * A metadata file by its name in the tree; null when there is none, or none that is current or
+   * was.
+   */
   async metadata(name: string): Promise<Uint8Array | null> {
     const match = METADATA_NAME.exec(name);
     if (match === null) return null;
@@ -99,8 +107,16 @@ export class ImageRepository {
   }
 
   /** A release's envelope; `fileName` is `<sha256>.release.dsse.json`. Null when there is none. */
-  async targetFile(component: string, version: string, fileName: string): Promise<Uint8Array | null> {
-    if (complaints(Component, component).length > 0 || complaints(Version, version).length > 0 || !ENVELOPE_NAME.test(fileName))
+  async targetFile(
+    component: string,
+    version: string,
+    fileName: string,
+  ): Promise<Uint8Array | null> {
+    if (
+      complaints(Component, component).length > 0 ||
+      complaints(Version, version).length > 0 ||
+      !ENVELOPE_NAME.test(fileName)
+    )
       return null;
     return this.#files.read(join(this.#options.folder, 'targets', component, version, fileName));
   }
@@ -114,13 +130,14 @@ export class ImageRepository {
   }
 
   /**
-   * Takes a release's file in, durable on return; one that is already here is kept, its stream is not read. Faults:
-   * file_length (more than `maxBytes`), file_digest, disk_full, disk_failed; errors of the stream pass as they are.
+   * Takes a release's file in, durable on return; one that is already here is kept, its stream is
+   * not read. Faults: file_length (more than `maxBytes`), file_digest, disk_full, disk_failed;
+   * errors of the stream pass as they are.
    */
   async putFile(
     digest: string,
     stream: AsyncIterable<Uint8Array>,
-    maxBytes: number = bounds.releaseFileMaxBytes,
+    maxBytes: number = limits.releaseFileMaxBytes,
   ): Promise<{ stored: boolean }> {
     if (complaints(Hex32, digest).length > 0)
       throw new Fault('message_undecodable', `${digest.slice(0, 80)} is no SHA-256 in hex`);
@@ -131,46 +148,81 @@ export class ImageRepository {
       let length = 0;
       for await (const chunk of stream) {
         length += chunk.length;
-        if (length > maxBytes) throw new Fault('file_length', `the upload of ${digest} is longer than ${maxBytes} bytes`);
+        if (length > maxBytes)
+          throw new Fault(
+            'file_length',
+            `the upload of ${digest} is longer than ${maxBytes} bytes`,
+          );
         hash.update(chunk);
         yield chunk;
       }
     };
     await this.#files.stream(join(this.#blobs, digest), counted(), () => {
       const found = hash.digest('hex');
-      if (found !== digest) throw new Fault('file_digest', `the upload has SHA-256 ${found}, it was announced as ${digest}`);
+      if (found !== digest)
+        throw new Fault(
+          'file_digest',
+          `the upload has SHA-256 ${found}, it was announced as ${digest}`,
+        );
     });
     return { stored: true };
   }
 
   /**
-   * Makes a release current: `envelope` and `targets` are the exact bytes that were signed offline. Faults: signature_invalid,
-   * manifest_undecodable, metadata_*, target_mismatch, conflict (versions, immutable releases, files not uploaded), file_length, file_digest.
+   * Makes a release current: `envelope` and `targets` are the exact bytes that were signed offline.
+   * Faults: signature_invalid, manifest_undecodable, metadata_*, target_mismatch, conflict
+   * (versions, immutable releases, files not uploaded), file_length, file_digest.
    */
   publish(envelope: Uint8Array, targets: Uint8Array): Promise<Release> {
     return this.#inTurn(async () => {
       const release = openRelease(envelope, releaseRing(this.#root.signed));
       const document = decodeDocument('targets', targets);
-      requireThreshold(document, roleRing(this.#root.signed, 'targets'), `image root ${this.#root.signed.version}`);
+      requireThreshold(
+        document,
+        roleRing(this.#root.signed, 'targets'),
+        `image root ${this.#root.signed.version}`,
+      );
       const now = this.#options.clock.now();
       const current = this.#now();
-      const verdict = admitPublication({ release, envelope, next: document, current: current.targets, nowMs: now });
+      const verdict = admitPublication({
+        release,
+        envelope,
+        next: document,
+        current: current.targets,
+        nowMs: now,
+      });
       await this.#requireFiles(release);
-      // Also of a release that is published already: what a power cut took from the disk, publishing again brings back.
+      // Also of a release that is published already: what a power cut took from the disk,
+      // publishing again brings back.
       const folder = join(this.#options.folder, 'targets', release.component, release.version);
       await this.#files.replace(join(folder, `${release.digest}.release.dsse.json`), envelope);
       if (verdict === 'already') return release;
-      await this.#files.replace(join(this.#metadata, `${document.signed.version}.targets.json`), targets);
-      await this.#sign(document, current.snapshot.signed.version + 1, current.timestamp.signed.version + 1);
+      await this.#files.replace(
+        join(this.#metadata, `${document.signed.version}.targets.json`),
+        targets,
+      );
+      await this.#sign(
+        document,
+        current.snapshot.signed.version + 1,
+        current.timestamp.signed.version + 1,
+      );
       this.#options.log.info(
-        { component: release.component, version: release.version, digest: release.digest, targets: document.signed.version },
+        {
+          component: release.component,
+          version: release.version,
+          digest: release.digest,
+          targets: document.signed.version,
+        },
         'release published',
       );
       return release;
     });
   }
 
-  /** Re-signs snapshot and timestamp from half of their lives on; cheap when nothing is due. Call it every hour or so, and after a long sleep. */
+  /**
+   * Re-signs snapshot and timestamp from half of their lives on; cheap when nothing is due. Call it
+   * every hour or so, and after a long sleep.
+   */
   renew(): Promise<void> {
     return this.#inTurn(async () => {
       const now = this.#options.clock.now();
@@ -182,9 +234,20 @@ export class ImageRepository {
           'the offline targets role expires soon: publish a release to renew it',
         );
       }
-      const snapshotDue = renewalDue(now, expiryMs(snapshot.signed.expires, 'snapshot.json'), validityMs.imageSnapshot);
-      if (snapshotDue) await this.#sign(targets, snapshot.signed.version + 1, timestamp.signed.version + 1);
-      else if (renewalDue(now, expiryMs(timestamp.signed.expires, 'timestamp.json'), validityMs.imageTimestamp)) {
+      const snapshotDue = renewalDue(
+        now,
+        expiryMs(snapshot.signed.expires, 'snapshot.json'),
+        validityMs.imageSnapshot,
+      );
+      if (snapshotDue)
+        await this.#sign(targets, snapshot.signed.version + 1, timestamp.signed.version + 1);
+      else if (
+        renewalDue(
+          now,
+          expiryMs(timestamp.signed.expires, 'timestamp.json'),
+          validityMs.imageTimestamp,
+        )
+      ) {
         await this.#stamp(targets, snapshot, timestamp.signed.version + 1);
       }
     });
@@ -193,8 +256,15 @@ export class ImageRepository {
   async view(): Promise<RepositoryView> {
     const { targets, snapshot } = this.#now();
     const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-    const files = (await this.#files.names(this.#blobs)).filter((name) => complaints(Hex32, name).length === 0).length;
-    return { root: base64(this.#root.bytes), targets: base64(targets.bytes), snapshotVersion: snapshot.signed.version, files };
+    const files = (await this.#files.names(this.#blobs)).filter(
+      (name) => complaints(Hex32, name).length === 0,
+    ).length;
+    return {
+      root: base64(this.#root.bytes),
+      targets: base64(targets.bytes),
+      snapshotVersion: snapshot.signed.version,
+      files,
+    };
   }
 
   /** The current image targets, for the director. */
@@ -213,7 +283,8 @@ export class ImageRepository {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#last.then(work, work);
-    this.#last = turn.catch(() => {}); // The caller of this turn sees its error; the next turn does not care.
+    // The caller of this turn sees its error; the next turn does not care.
+    this.#last = turn.catch(() => {});
     return turn;
   }
 
@@ -226,20 +297,32 @@ export class ImageRepository {
       return;
     }
     const timestamp = decodeDocument('timestamp', stamped);
-    const snapshot = await this.#document('snapshot', timestamp.signed.meta['snapshot.json'].version);
+    const snapshot = await this.#document(
+      'snapshot',
+      timestamp.signed.meta['snapshot.json'].version,
+    );
     const targetsVersion = snapshot.signed.meta['targets.json']?.version;
     if (targetsVersion === undefined)
-      throw new Fault('metadata_undecodable', `image snapshot ${snapshot.signed.version} does not list targets.json`);
+      throw new Fault(
+        'metadata_undecodable',
+        `image snapshot ${snapshot.signed.version} does not list targets.json`,
+      );
     const targets = await this.#document('targets', targetsVersion);
     this.#current = { targets, snapshot, timestamp };
     await this.renew();
   }
 
-  async #document<R extends 'targets' | 'snapshot'>(role: R, version: number): Promise<Document<R>> {
+  async #document<R extends 'targets' | 'snapshot'>(
+    role: R,
+    version: number,
+  ): Promise<Document<R>> {
     const path = join(this.#metadata, `${version}.${role}.json`);
     const bytes = await this.#files.read(path);
     if (bytes === null)
-      throw new Fault('not_found', `${path} is missing: begin a repository with \`linnet repo init\`, or restore it`);
+      throw new Fault(
+        'not_found',
+        `${path} is missing: begin a repository with \`linnet repo init\`, or restore it`,
+      );
     const document = decodeDocument(role, bytes);
     requireThreshold(
       document as unknown as Document<'targets'>,
@@ -250,10 +333,18 @@ export class ImageRepository {
   }
 
   /** A new snapshot over `targets`, then the timestamp over it. */
-  async #sign(targets: Document<'targets'>, snapshotVersion: number, timestampVersion: number): Promise<void> {
+  async #sign(
+    targets: Document<'targets'>,
+    snapshotVersion: number,
+    timestampVersion: number,
+  ): Promise<void> {
     const bytes = signDocument(
       {
-        ...heading('snapshot', snapshotVersion, this.#options.clock.now() + validityMs.imageSnapshot),
+        ...heading(
+          'snapshot',
+          snapshotVersion,
+          this.#options.clock.now() + validityMs.imageSnapshot,
+        ),
         meta: { 'targets.json': metaOf(targets.bytes, targets.signed.version) },
       },
       [this.#options.keys.snapshot],
@@ -263,7 +354,11 @@ export class ImageRepository {
   }
 
   /** The one replacement that makes everything before it current. */
-  async #stamp(targets: Document<'targets'>, snapshot: Document<'snapshot'>, version: number): Promise<void> {
+  async #stamp(
+    targets: Document<'targets'>,
+    snapshot: Document<'snapshot'>,
+    version: number,
+  ): Promise<void> {
     const now = this.#options.clock.now();
     const bytes = signDocument(
       {
@@ -281,11 +376,20 @@ export class ImageRepository {
     for (const file of release.manifest.files) {
       const found = await this.filePath(file.sha256);
       if (found === null)
-        throw new Fault('conflict', `${file.name} (${file.sha256}) was not uploaded: PUT /files/{sha256} first`);
+        throw new Fault(
+          'conflict',
+          `${file.name} (${file.sha256}) was not uploaded: PUT /files/{sha256} first`,
+        );
       if (found.length !== file.length)
-        throw new Fault('file_length', `${file.name} is ${found.length} bytes here, its manifest says ${file.length}`);
+        throw new Fault(
+          'file_length',
+          `${file.name} is ${found.length} bytes here, its manifest says ${file.length}`,
+        );
       if ((await this.#files.digest(found.path)) !== file.sha256)
-        throw new Fault('file_digest', `${file.name} is damaged on the server's disk: remove ${found.path} and upload it again`);
+        throw new Fault(
+          'file_digest',
+          `${file.name} is damaged on the server's disk: remove ${found.path} and upload it again`,
+        );
     }
   }
 }
@@ -294,7 +398,10 @@ export class ImageRepository {
 async function readRoots(files: RepositoryFiles, folder: string): Promise<Document<'root'>> {
   const first = await files.read(join(folder, '1.root.json'));
   if (first === null)
-    throw new Fault('not_found', `${join(folder, '1.root.json')} is missing: begin a repository with \`linnet repo init\``);
+    throw new Fault(
+      'not_found',
+      `${join(folder, '1.root.json')} is missing: begin a repository with \`linnet repo init\``,
+    );
   let set = startTrust('image', first);
   for (;;) {
     const next = await files.read(join(folder, `${set.root.signed.version + 1}.root.json`));

@@ -1,6 +1,7 @@
-// The server's online keys: read from the repository folder's `online/`, never from anywhere else. They sign with
-// node:crypto, which is an order of magnitude faster than tweetnacl and makes the same bytes (Ed25519 is deterministic,
-// RFC 8032). None of them can sign a release, a root or the image repository's targets.
+// The server's online keys: read from the repository folder's `online/`, never from anywhere else.
+// They sign with node:crypto, which is an order of magnitude faster than tweetnacl and makes the
+// same bytes (Ed25519 is deterministic, RFC 8032). None of them can sign a release, a root or the
+// image repository's targets.
 import { createPrivateKey, sign } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -31,13 +32,23 @@ export interface OnlineKeys {
 /** A signing key from its 32-byte seed, by node:crypto. */
 export function fastSigningKey(seed: Uint8Array): SigningKey {
   const { keyId, publicKey } = signingKey(seed);
-  const key = createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, seed]), format: 'der', type: 'pkcs8' });
+  const key = createPrivateKey({
+    key: Buffer.concat([PKCS8_ED25519, seed]),
+    format: 'der',
+    type: 'pkcs8',
+  });
   return { keyId, publicKey, sign: (message) => new Uint8Array(sign(null, message, key)) };
 }
 
-/** All online keys of a repository folder (`linnet repo init`). Fault key_invalid, naming the file. */
-export async function readOnlineKeys(folder: string, passphrase: string | null = null): Promise<OnlineKeys> {
-  const key = (name: string): Promise<SigningKey> => readKey(join(folder, 'online', `${name}.key.json`), passphrase);
+/**
+ * All online keys of a repository folder (`linnet repo init`). Fault key_invalid, naming the file.
+ */
+export async function readOnlineKeys(
+  folder: string,
+  passphrase: string | null = null,
+): Promise<OnlineKeys> {
+  const key = (name: string): Promise<SigningKey> =>
+    readKey(join(folder, 'online', `${name}.key.json`), passphrase);
   return {
     image: { snapshot: await key('snapshot'), timestamp: await key('timestamp') },
     director: {
@@ -63,8 +74,12 @@ async function readPrivate(path: string): Promise<Uint8Array> {
   try {
     const { mode, size } = await file.stat();
     if ((mode & 0o077) !== 0)
-      throw new Fault('key_invalid', `${path} can be read by others (mode ${(mode & 0o777).toString(8)}): chmod 600 it`);
-    if (size > KEY_FILE_MAX_BYTES) throw new Fault('key_invalid', `${path} is ${size} bytes, which is no key file`);
+      throw new Fault(
+        'key_invalid',
+        `${path} can be read by others (mode ${(mode & 0o777).toString(8)}): chmod 600 it`,
+      );
+    if (size > KEY_FILE_MAX_BYTES)
+      throw new Fault('key_invalid', `${path} is ${size} bytes, which is no key file`);
     return await file.readFile();
   } finally {
     await file.close();

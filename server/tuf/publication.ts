@@ -1,6 +1,7 @@
-// May this targets document follow the current one? Pure: it compares the two and the release that is being added. The
-// release desk makes the next targets.json from the current one, and only people's keys sign it; the server still says
-// no to anything that would change what devices were already told.
+// May this targets document follow the current one? Pure: it compares the two and the release that
+// is being added. The release desk makes the next targets.json from the current one, and only
+// people's keys sign it; the server still says no to anything that would change what devices were
+// already told.
 import { isDeepStrictEqual } from 'node:util';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { targetPath, type Release } from '../../shared/release/manifest.js';
@@ -19,15 +20,29 @@ export interface Publication {
 
 /** What the image repository says of a release. */
 export function imageTarget(release: Release, envelope: Uint8Array): TargetFile {
-  const custom: ImageCustom = { component: release.component, version: release.version, hardware: release.manifest.hardware };
+  const custom: ImageCustom = {
+    component: release.component,
+    version: release.version,
+    hardware: release.manifest.hardware,
+  };
   return { length: envelope.length, hashes: { sha256: release.digest }, custom };
 }
 
-/** `already` when this very document is current. Faults: metadata_rollback, metadata_expired, conflict, target_mismatch. */
-export function admitPublication({ release, envelope, next, current, nowMs }: Publication): 'new' | 'already' {
+/**
+ * `already` when this very document is current. Faults: metadata_rollback, metadata_expired,
+ * conflict, target_mismatch.
+ */
+export function admitPublication({
+  release,
+  envelope,
+  next,
+  current,
+  nowMs,
+}: Publication): 'new' | 'already' {
   const path = targetPath(release.component, release.version);
   const named = Object.hasOwn(next.signed.targets, path) ? next.signed.targets[path] : undefined;
-  if (named === undefined) throw new Fault('target_mismatch', `targets ${next.signed.version} do not list ${path}`);
+  if (named === undefined)
+    throw new Fault('target_mismatch', `targets ${next.signed.version} do not list ${path}`);
   if (!isDeepStrictEqual(named, imageTarget(release, envelope))) {
     throw new Fault(
       'target_mismatch',
@@ -50,12 +65,24 @@ export function admitPublication({ release, envelope, next, current, nowMs }: Pu
   if (nowMs >= expiryMs(next.signed.expires, 'targets.json'))
     throw new Fault('metadata_expired', `targets ${version} expired at ${next.signed.expires}`);
   for (const [earlier, target] of Object.entries(current.signed.targets)) {
-    const still = Object.hasOwn(next.signed.targets, earlier) ? next.signed.targets[earlier] : undefined;
-    if (still === undefined) throw new Fault('conflict', `targets ${version} drop ${earlier}: releases stay published`);
+    const still = Object.hasOwn(next.signed.targets, earlier)
+      ? next.signed.targets[earlier]
+      : undefined;
+    if (still === undefined)
+      throw new Fault('conflict', `targets ${version} drop ${earlier}: releases stay published`);
     if (!isDeepStrictEqual(still, target))
-      throw new Fault('conflict', `targets ${version} change ${earlier}: a published release never changes, raise its version`);
+      throw new Fault(
+        'conflict',
+        `targets ${version} change ${earlier}: a published release never changes, raise its version`,
+      );
   }
-  const added = Object.keys(next.signed.targets).filter((name) => !Object.hasOwn(current.signed.targets, name));
-  if (added.length > 1) throw new Fault('conflict', `targets ${version} add ${added.join(', ')}: publish one release at a time`);
+  const added = Object.keys(next.signed.targets).filter(
+    (name) => !Object.hasOwn(current.signed.targets, name),
+  );
+  if (added.length > 1)
+    throw new Fault(
+      'conflict',
+      `targets ${version} add ${added.join(', ')}: publish one release at a time`,
+    );
   return 'new';
 }

@@ -1,5 +1,6 @@
-// Durable files of the repository folder: each is written whole under a temporary name, fsynced, renamed, and its folder
-// fsynced, so that a reader or a restart sees the old one or the new one. Leftovers of a cut are removed at start.
+// Durable files of the repository folder: each is written whole under a temporary name, fsynced,
+// renamed, and its folder fsynced, so that a reader or a restart sees the old one or the new one.
+// Leftovers of a cut are removed at start.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
@@ -58,7 +59,8 @@ export class RepositoryFiles {
   }
 
   async removeLeftovers(folder: string): Promise<void> {
-    for (const name of await this.names(folder)) if (name.startsWith(TEMP)) await rm(join(folder, name), { force: true });
+    for (const name of await this.names(folder))
+      if (name.startsWith(TEMP)) await rm(join(folder, name), { force: true });
   }
 
   async digest(path: string): Promise<string> {
@@ -77,8 +79,15 @@ export class RepositoryFiles {
     await this.stream(path, [bytes], () => {});
   }
 
-  /** Writes `chunks`; `accept` is called after the last one and refuses by throwing, which leaves nothing behind. */
-  async stream(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, accept: () => void): Promise<void> {
+  /**
+   * Writes `chunks`; `accept` is called after the last one and refuses by throwing, which leaves
+   * nothing behind.
+   */
+  async stream(
+    path: string,
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    accept: () => void,
+  ): Promise<void> {
     const folder = dirname(path);
     const temp = join(folder, `${TEMP}${hex(this.random.bytes(8))}-${basename(path)}`);
     try {
@@ -112,10 +121,20 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Errors of the file system by their code; whatever else comes (a broken upload) passes as it is. */
+/**
+ * Errors of the file system by their code; whatever else comes (a broken upload) passes as it is.
+ */
 function disk(error: unknown, doing: string): unknown {
   const code = systemCode(error);
-  if (code === undefined || !/^E[A-Z]+$/.test(code) || !(error instanceof Error) || !('syscall' in error)) return error;
+  if (
+    code === undefined ||
+    !/^E[A-Z]+$/.test(code) ||
+    !(error instanceof Error) ||
+    !('syscall' in error)
+  )
+    return error;
   const full = code === 'ENOSPC' || code === 'EDQUOT';
-  return new Fault(full ? 'disk_full' : 'disk_failed', `cannot ${doing}: ${reason(error)}`, { cause: error });
+  return new Fault(full ? 'disk_full' : 'disk_failed', `cannot ${doing}: ${reason(error)}`, {
+    cause: error,
+  });
 }

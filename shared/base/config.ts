@@ -1,6 +1,7 @@
-// Configuration in three steps: fragments (a TOML file, environment variables) -> inputs (one plain object) -> settings
-// (decoded, frozen). A mistake is refused at start with every complaint at once. Secrets are never settings: they are
-// named by file or read from the environment by the room that needs them.
+// Configuration in three steps: fragments (a TOML file, environment variables) -> inputs (one plain
+// object) -> settings (decoded, frozen). A mistake is refused at start with every complaint at
+// once. Secrets are never settings: they are named by file or read from the environment by the room
+// that needs them.
 import { parse as parseToml } from 'smol-toml';
 import type { Static, TSchema } from 'typebox';
 import { Value } from 'typebox/value';
@@ -8,8 +9,9 @@ import { complaints } from './decode.js';
 import { Fault } from './fault-codes.js';
 
 /**
- * Settings of `schema` from the text of a TOML file and the environment. `LINNET_<SCOPE>__A__B=x` overrides key `a.b`
- * (lower-cased; `_` inside a name stays); values that parse as JSON are taken as such, others as text. Keys that are absent take the schema's defaults.
+ * Settings of `schema` from the text of a TOML file and the environment. `LINNET_<SCOPE>__A__B=x`
+ * overrides key `a.b` (lower-cased; `_` inside a name stays); values that parse as JSON are taken
+ * as such, others as text. Keys that are absent take the schema's defaults.
  */
 export function resolveSettings<T extends TSchema>(
   schema: T,
@@ -26,7 +28,10 @@ export function resolveSettings<T extends TSchema>(
   const filled = Value.Default(schema, inputs);
   const found = complaints(schema, filled);
   if (found.length > 0)
-    throw new Fault('config_invalid', `${found.length} mistake(s) in the ${scope} configuration:\n  ${found.join('\n  ')}`);
+    throw new Fault(
+      'config_invalid',
+      `${found.length} mistake(s) in the ${scope} configuration:\n  ${found.join('\n  ')}`,
+    );
   return freeze(filled) as Static<T>;
 }
 
@@ -34,13 +39,22 @@ function parseFile(toml: string): Record<string, unknown> {
   try {
     return parseToml(toml) as Record<string, unknown>;
   } catch (error) {
-    throw new Fault('config_invalid', `the file is not TOML: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
+    throw new Fault(
+      'config_invalid',
+      `the file is not TOML: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
-function override(inputs: Record<string, unknown>, path: readonly string[], value: unknown, name: string): void {
+function override(
+  inputs: Record<string, unknown>,
+  path: readonly string[],
+  value: unknown,
+  name: string,
+): void {
   let table = inputs;
   for (const key of path.slice(0, -1)) {
     const inner = (table[key] ??= {});

@@ -1,12 +1,16 @@
-// Decoding at the door: an unknown value becomes a typed one, or a Fault that lists every complaint at once. Schemas
-// are TypeBox, so that one declaration is the TypeScript type, the check, and the OpenAPI schema.
+// Decoding at the door: an unknown value becomes a typed one, or a Fault that lists every complaint
+// at once. Schemas are TypeBox, so that one declaration is the TypeScript type, the check, and the
+// OpenAPI schema.
 import type { Static, TSchema } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
 import { Settings } from 'typebox/system';
 import { Fault, type FaultCode } from './fault-codes.js';
 
 const COMPLAINTS_MAX = 20;
-/** TypeBox stops at 8 by default, and counts every wrong branch of a union. Still bounded: hostile input must stay cheap. */
+/**
+ * TypeBox stops at 8 by default, and counts every wrong branch of a union. Still bounded: hostile
+ * input must stay cheap.
+ */
 Settings.Set({ maxErrors: 100 });
 const compiled = new WeakMap<object, Validator>();
 
@@ -19,7 +23,9 @@ function validatorOf(schema: TSchema): Validator {
   return validator;
 }
 
-/** Every way in which `value` is not what `schema` says, as `path: complaint`; empty when it fits. */
+/**
+ * Every way in which `value` is not what `schema` says, as `path: complaint`; empty when it fits.
+ */
 export function complaints(schema: TSchema, value: unknown): string[] {
   const validator = validatorOf(schema);
   if (validator.Check(value)) return [];
@@ -35,7 +41,8 @@ export function complaints(schema: TSchema, value: unknown): string[] {
         return `${error.instancePath || '/'}: unknown key ${params.additionalProperties.join(', ')}`;
       if (params.requiredProperties !== undefined)
         return `${error.instancePath || '/'}: missing ${params.requiredProperties.join(', ')}`;
-      if (params.allowedValues !== undefined) return `${error.instancePath}: must be one of ${params.allowedValues.join(', ')}`;
+      if (params.allowedValues !== undefined)
+        return `${error.instancePath}: must be one of ${params.allowedValues.join(', ')}`;
       return `${error.instancePath || '/'}: ${error.message}`;
     })
     .filter((line) => !line.endsWith('schema is false'));
@@ -57,7 +64,10 @@ export function decode<T extends TSchema>(
   return value as Static<T>;
 }
 
-/** Bytes -> JSON -> the schema's type. Invalid UTF-8 and invalid JSON are refused with the same code. */
+/**
+ * Bytes -> JSON -> the schema's type. Invalid UTF-8 and invalid JSON are refused with the same
+ * code.
+ */
 export function decodeJson<T extends TSchema>(
   schema: T,
   bytes: Uint8Array | string,
@@ -67,9 +77,14 @@ export function decodeJson<T extends TSchema>(
   return decode(schema, parseJson(bytes, what, code), what, code);
 }
 
-export function parseJson(bytes: Uint8Array | string, what: string, code: FaultCode = 'message_undecodable'): unknown {
+export function parseJson(
+  bytes: Uint8Array | string,
+  what: string,
+  code: FaultCode = 'message_undecodable',
+): unknown {
   try {
-    const text = typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    const text =
+      typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     return JSON.parse(text) as unknown;
   } catch (error) {
     // Only the decoder's and the parser's own errors mean bad input.

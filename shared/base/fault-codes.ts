@@ -1,7 +1,8 @@
-// Every fault that Linnet can report, by code: whose fault it is and whether trying again can help (`refused`: the input
-// is wrong, do not retry; `flaked`: the world failed, retry within bounds; `spent`: the bounds were reached), what it
-// means, and what an operator should do. A bug is not a fault: it is an assertion. Codes are part of the API: they travel
-// in outcomes, HTTP errors and security events, so they are never renamed.
+// Every fault that Linnet can report, by code: whose fault it is and whether trying again can help
+// (`refused`: the input is wrong, do not retry; `flaked`: the world failed, retry within bounds;
+// `spent`: the bounds were reached), what it means, and what an operator should do. A bug is not a
+// fault: it is an assertion. Codes are part of the API: they travel in outcomes, HTTP errors and
+// security events, so they are never renamed.
 
 export type FaultKind = 'refused' | 'flaked' | 'spent';
 
@@ -15,18 +16,42 @@ interface Entry {
   readonly security?: true;
 }
 
-const refused = (http: number, meaning: string, todo: string): Entry => ({ kind: 'refused', http, meaning, todo });
-const attack = (meaning: string, todo: string): Entry => ({ kind: 'refused', http: 422, meaning, todo, security: true });
-const flaked = (http: number, meaning: string, todo: string): Entry => ({ kind: 'flaked', http, meaning, todo });
-const spent = (meaning: string, todo: string): Entry => ({ kind: 'spent', http: 500, meaning, todo });
+const refused = (http: number, meaning: string, todo: string): Entry => ({
+  kind: 'refused',
+  http,
+  meaning,
+  todo,
+});
+const attack = (meaning: string, todo: string): Entry => ({
+  kind: 'refused',
+  http: 422,
+  meaning,
+  todo,
+  security: true,
+});
+const flaked = (http: number, meaning: string, todo: string): Entry => ({
+  kind: 'flaked',
+  http,
+  meaning,
+  todo,
+});
+const spent = (meaning: string, todo: string): Entry => ({
+  kind: 'spent',
+  http: 500,
+  meaning,
+  todo,
+});
 
-export const FAULTS = {
+export const FAULT_CODES = {
   // TUF and Uptane metadata
   metadata_undecodable: attack(
     'signed metadata is not what its schema says',
     'Fetch it again; if it stays, the repository is damaged or tampered with.',
   ),
-  metadata_too_large: attack('metadata is longer than its bound (endless data attack)', 'Check the mirror that served it.'),
+  metadata_too_large: attack(
+    'metadata is longer than its bound (endless data attack)',
+    'Check the mirror that served it.',
+  ),
   metadata_signature: attack(
     "metadata is not signed by its role's threshold of keys (arbitrary installation attack)",
     'Sign it with the keys that root.json names.',
@@ -43,8 +68,14 @@ export const FAULTS = {
     'metadata is not the one that its parent names (mix-and-match attack)',
     'Check that the mirror serves one consistent snapshot.',
   ),
-  root_version: attack('a new root is not exactly one version above the trusted one', 'Publish every intermediate root.'),
-  director_delegates: attack('director targets carry delegations, which Uptane forbids', 'Check the fleet server.'),
+  root_version: attack(
+    'a new root is not exactly one version above the trusted one',
+    'Publish every intermediate root.',
+  ),
+  director_delegates: attack(
+    'director targets carry delegations, which Uptane forbids',
+    'Check the fleet server.',
+  ),
   director_other_device: attack(
     'director metadata was made for another device (replay)',
     'Check the fleet server and its broker rules.',
@@ -62,13 +93,22 @@ export const FAULTS = {
     'a signature does not match its document',
     'Rebuild and sign the release with a key that root.json lists as a release key.',
   ),
-  manifest_undecodable: attack('a release manifest is not what its schema says', 'Build the bundle with `linnet bundle build`.'),
+  manifest_undecodable: attack(
+    'a release manifest is not what its schema says',
+    'Build the bundle with `linnet bundle build`.',
+  ),
   manifest_mismatch: attack(
     'the signed manifest is for another component or version than the target that carries it',
     'Publish again with `linnet publish`.',
   ),
-  file_digest: attack('a file does not have the SHA-256 that its manifest names', 'Fetch or build it again.'),
-  file_length: attack('a file is longer or shorter than its manifest says', 'Fetch or build it again.'),
+  file_digest: attack(
+    'a file does not have the SHA-256 that its manifest names',
+    'Fetch or build it again.',
+  ),
+  file_length: attack(
+    'a file is longer or shorter than its manifest says',
+    'Fetch or build it again.',
+  ),
   bundle_undecodable: refused(
     400,
     'the file is not a Linnet bundle, or is damaged',
@@ -141,8 +181,16 @@ export const FAULTS = {
     "the new model's predicted classes or confidences moved away from the old one's",
     'Compare the two models on labelled data before trying again.',
   ),
-  trial_errors: refused(409, 'the new model failed on live requests beyond the limit', "Read the device's log; fix the model."),
-  trial_crashes: refused(409, "the new model's process crashed or hung repeatedly", "Read the device's log; fix the model."),
+  trial_errors: refused(
+    409,
+    'the new model failed on live requests beyond the limit',
+    "Read the device's log; fix the model.",
+  ),
+  trial_crashes: refused(
+    409,
+    "the new model's process crashed or hung repeatedly",
+    "Read the device's log; fix the model.",
+  ),
   trial_unproven: refused(
     409,
     'the trial ended without enough evidence of health',
@@ -154,7 +202,11 @@ export const FAULTS = {
     'See why the rollout stopped: `linnet rollout show`.',
   ),
   // Requests to the local inference API
-  request_undecodable: refused(400, 'the request is not Open Inference Protocol v2', "Compare it with the README's example."),
+  request_undecodable: refused(
+    400,
+    'the request is not Open Inference Protocol v2',
+    "Compare it with the README's example.",
+  ),
   request_tensor: refused(
     400,
     "a tensor's name, shape, datatype or size is not what the model takes",
@@ -165,19 +217,47 @@ export const FAULTS = {
     'a tensor holds NaN, infinity, or a value out of the declared range',
     'Check the sensor or the pre-processing.',
   ),
-  request_too_large: refused(413, 'the request is larger than the bound', 'Send fewer or smaller tensors.'),
-  model_unknown: refused(404, 'no such model or version is served here', 'GET /v2 and `linnet device show` tell what is served.'),
-  model_not_ready: flaked(503, 'no release of this model is loaded yet', "Wait for the first rollout, or read the agent's log."),
-  busy: flaked(503, 'the admission queue is full', 'Send fewer requests at once, or retry after a moment.'),
-  deadline: flaked(504, 'the request missed its deadline', 'Retry; if it stays, the model is too slow for its traffic.'),
-  host_start: flaked(503, 'a model process did not start', "Read the agent's log for the process's last words."),
+  request_too_large: refused(
+    413,
+    'the request is larger than the bound',
+    'Send fewer or smaller tensors.',
+  ),
+  model_unknown: refused(
+    404,
+    'no such model or version is served here',
+    'GET /v2 and `linnet device show` tell what is served.',
+  ),
+  model_not_ready: flaked(
+    503,
+    'no release of this model is loaded yet',
+    "Wait for the first rollout, or read the agent's log.",
+  ),
+  busy: flaked(
+    503,
+    'the admission queue is full',
+    'Send fewer requests at once, or retry after a moment.',
+  ),
+  deadline: flaked(
+    504,
+    'the request missed its deadline',
+    'Retry; if it stays, the model is too slow for its traffic.',
+  ),
+  host_start: flaked(
+    503,
+    'a model process did not start',
+    "Read the agent's log for the process's last words.",
+  ),
   host_died: flaked(
     503,
     'a model process died or hung during a request',
     'Retry; the agent restarts it and rolls back after repeated faults.',
   ),
   // The world
-  server_unreachable: flaked(503, 'the fleet server does not answer', 'Check the address, the network and the server.'),
+  server_unreachable: flaked(
+    503,
+    'the fleet server does not answer',
+    'Check the address, the network and the server.',
+  ),
   fetch_interrupted: flaked(503, 'a download was interrupted', 'It resumes by itself.'),
   disk_full: flaked(507, 'the disk is full', 'Free disk space; the device keeps what it runs.'),
   disk_failed: flaked(500, 'the disk refused a read or write', 'Check the storage medium.'),
@@ -190,26 +270,62 @@ export const FAULTS = {
     'Report this: the machine did not settle.',
   ),
   // Server, access, configuration
-  message_undecodable: refused(400, 'a message does not decode', 'Compare it with /openapi.json or shared/protocol.'),
-  auth_missing: refused(401, 'no valid credentials', 'Pass a bearer token (operators) or enrol (devices).'),
-  auth_denied: refused(403, 'these credentials do not allow this', 'Use a token with the role that the message names.'),
-  claim_invalid: refused(403, 'the claim token is unknown, used up or expired', 'Make a new one with `linnet device claim`.'),
+  message_undecodable: refused(
+    400,
+    'a message does not decode',
+    'Compare it with /openapi.json or shared/protocol.',
+  ),
+  auth_missing: refused(
+    401,
+    'no valid credentials',
+    'Pass a bearer token (operators) or enrol (devices).',
+  ),
+  auth_denied: refused(
+    403,
+    'these credentials do not allow this',
+    'Use a token with the role that the message names.',
+  ),
+  claim_invalid: refused(
+    403,
+    'the claim token is unknown, used up or expired',
+    'Make a new one with `linnet device claim`.',
+  ),
   not_found: refused(404, 'there is no such thing', 'List what there is.'),
-  conflict: refused(409, 'this does not fit the present state', 'The message says which state it is in.'),
-  config_invalid: refused(400, 'the configuration has mistakes', 'Mend every line that the message lists.'),
+  conflict: refused(
+    409,
+    'this does not fit the present state',
+    'The message says which state it is in.',
+  ),
+  config_invalid: refused(
+    400,
+    'the configuration has mistakes',
+    'Mend every line that the message lists.',
+  ),
   key_invalid: refused(
     400,
     'a key file cannot be used',
     'Make one with `linnet keys new`, or give its passphrase in LINNET_KEY_PASSPHRASE.',
   ),
-  port_in_use: refused(409, 'the address is already in use', 'Stop the other process or choose another port.'),
+  port_in_use: refused(
+    409,
+    'the address is already in use',
+    'Stop the other process or choose another port.',
+  ),
   usage: refused(400, 'the command line is not right', 'See --help.'),
-  internal: { kind: 'spent', http: 500, meaning: 'a bug in Linnet', todo: 'Report it with the log.' } as Entry,
+  internal: {
+    kind: 'spent',
+    http: 500,
+    meaning: 'a bug in Linnet',
+    todo: 'Report it with the log.',
+  } as Entry,
 } as const satisfies Record<string, Entry>;
 
-export type FaultCode = keyof typeof FAULTS;
+export type FaultCode = keyof typeof FAULT_CODES;
 
-/** The one error class for everything that is not a bug. `detail` names what is wrong, in words for a person. */
+/**
+ * The one error class for everything that is not a bug. `detail` names what is wrong, in words for
+ * a person.
+ */
 export class Fault extends Error {
   override readonly name = 'Fault';
   constructor(
@@ -221,11 +337,11 @@ export class Fault extends Error {
   }
 
   get kind(): FaultKind {
-    return FAULTS[this.code].kind;
+    return FAULT_CODES[this.code].kind;
   }
 
   get entry(): Entry {
-    return FAULTS[this.code];
+    return FAULT_CODES[this.code];
   }
 }
 
@@ -234,7 +350,7 @@ export function isFault(error: unknown, ...codes: FaultCode[]): error is Fault {
 }
 
 export function isFaultCode(text: string): text is FaultCode {
-  return Object.hasOwn(FAULTS, text);
+  return Object.hasOwn(FAULT_CODES, text);
 }
 
 /** Words of any thrown value, with its causes, on one line. */

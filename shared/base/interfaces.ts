@@ -1,5 +1,5 @@
-// What the rooms need of the world and may not take for themselves. The composition roots pass the real ones
-// (`realClock` and so on live beside them); simulators and tests pass their own.
+// What the rooms need of the world and may not take for themselves. The composition roots pass the
+// real ones (`realClock` and so on live beside them); simulators and tests pass their own.
 
 export type Cancel = () => void;
 
@@ -26,13 +26,22 @@ export interface Log {
   child(fields: object): Log;
 }
 
-export const silentLog: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silentLog };
+export const silentLog: Log = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  child: () => silentLog,
+};
 
 export function sleep(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => clock.after(ms, resolve));
 }
 
-/** Exponential backoff with jitter in [0.5, 1] of the step, so that a fleet does not retry in one breath. `tries` counts from 1. */
+/**
+ * Exponential backoff with jitter in [0.5, 1] of the step, so that a fleet does not retry in one
+ * breath. `tries` counts from 1.
+ */
 export function backoff(tries: number, firstMs: number, maxMs: number, random: Random): number {
   const step = Math.min(maxMs, firstMs * 2 ** Math.min(30, tries - 1));
   return Math.round(step * (0.5 + random.fraction() / 2));

@@ -1,13 +1,14 @@
-// Every limit of Linnet, in one place, with its unit as the last word of its name. Both ends of the wire obey the same
-// numbers. The relations that must hold between them are asserted at the end, so that a change that breaks one fails
-// at the first import instead of in the field.
+// Every limit of Linnet, in one place, with its unit as the last word of its name. Both ends of the
+// wire obey the same numbers. The relations that must hold between them are asserted at the end, so
+// that a change that breaks one fails at the first import instead of in the field.
 import assert from 'node:assert/strict';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-export const bounds = {
-  // TUF metadata (the limits that python-tuf and tuf-js use by default; spec section 5.3 asks for X, Y and Z bytes).
+export const limits = {
+  // TUF metadata (the limits that python-tuf and tuf-js use by default; spec section 5.3 asks for
+  // X, Y and Z bytes).
   rootMaxBytes: 512 * KIB,
   rootRotationsMaxCount: 256,
   timestampMaxBytes: 16 * KIB,
@@ -28,7 +29,10 @@ export const bounds = {
   /** Per second: a source that sends less is no source, however alive it looks. */
   fetchRateMinBytes: 1 * KIB,
   fetchDocumentMs: 5 * 60_000,
-  /** Paths of which is remembered which mirror gave them: those of one release and its metadata, and some more. */
+  /**
+   * Paths of which is remembered which mirror gave them: those of one release and its metadata, and
+   * some more.
+   */
   fetchGiversMaxCount: 256,
   /** Fetches of one release whose bytes do not prove, before the order is refused. */
   fetchTriesMaxCount: 3,
@@ -37,7 +41,10 @@ export const bounds = {
   stepTriesMaxCount: 5,
   stepBackoffFirstMs: 500,
   stepBackoffMaxMs: 60_000,
-  /** An order that must not fail for good (to go back, to heal) is taken again after resting this long, and twice as long each time. */
+  /**
+   * An order that must not fail for good (to go back, to heal) is taken again after resting this
+   * long, and twice as long each time.
+   */
   orderAgainFirstMs: 60_000,
   orderAgainMaxMs: 60 * 60_000,
   recordWritesMaxCount: 200,
@@ -60,13 +67,19 @@ export const bounds = {
   /** JSON is parsed on the loop that serves everybody; larger tensors come in binary form. */
   jsonRequestMaxBytes: 4 * MIB,
   requestDeadlineMs: 5_000,
-  /** For a request to come whole, and for its answer to be taken: who is slower gives its place to others. */
+  /**
+   * For a request to come whole, and for its answer to be taken: who is slower gives its place to
+   * others.
+   */
   requestTransferMs: 10_000,
   connectionCheckMs: 1_000,
   connectionsMaxCount: 256,
   admissionQueueMaxCount: 64,
   shadowQueueMaxCount: 4,
-  /** Comparisons wait for a moment without requests; where there never is one, this often one is made all the same. */
+  /**
+   * Comparisons wait for a moment without requests; where there never is one, this often one is
+   * made all the same.
+   */
   shadowWaitMaxMs: 250,
 
   // Telemetry.
@@ -92,7 +105,10 @@ export const bounds = {
   claimLifeDefaultMinutes: 60,
   operatorBodyMaxBytes: 8 * MIB,
   listPageMaxCount: 1000,
-  /** Rollouts come with their members and history, so a list of them is short unless more are asked for. */
+  /**
+   * Rollouts come with their members and history, so a list of them is short unless more are asked
+   * for.
+   */
   rolloutListDefaultCount: 100,
   /** How long a stopping server lets requests under way end. */
   serverDrainMs: 5_000,
@@ -105,7 +121,9 @@ export const bounds = {
   inferenceReleasesPerDeviceMaxCount: 50,
   outcomesPerDeviceMaxCount: 200,
   securityEventsPerSourceMaxCount: 5_000,
-  /** Messages that wait for the database; beyond it they are dropped, and devices send them again. */
+  /**
+   * Messages that wait for the database; beyond it they are dropped, and devices send them again.
+   */
   ingestQueueMaxCount: 20_000,
   ingestQueueMaxBytes: 64 * MIB,
   /** Of one device, besides what is being stored: it sends one batch and waits for the answer. */
@@ -114,20 +132,37 @@ export const bounds = {
 
   // Rollouts.
   conductorEveryMs: 500,
-  /** Looks of the conductor that are further apart were interrupted: nobody is judged by that time. */
+  /**
+   * Looks of the conductor that are further apart were interrupted: nobody is judged by that time.
+   */
   conductorGapMaxMs: 5_000,
   wavesMaxCount: 20,
   rolloutDevicesMaxCount: 10_000,
 } as const;
 
-assert(bounds.batchMaxBytes * 2 <= bounds.mqttPayloadMaxBytes, 'a telemetry batch must fit one MQTT message after JSON escaping');
-assert(bounds.ingestQueueMaxBytes >= bounds.mqttPayloadMaxBytes * 16, 'a few large messages must not fill the ingest queue');
-assert(bounds.recordBodyMaxBytes <= bounds.batchMaxBytes, 'one telemetry record must fit a batch');
-assert(bounds.requestMaxBytes <= bounds.hostFrameMaxBytes, 'an admitted request must fit a frame to its model process');
-assert(bounds.jsonRequestMaxBytes <= bounds.requestMaxBytes, 'a JSON request is a request');
-assert(bounds.requestDeadlineMs <= bounds.hostRunMs, 'a request gives up before its model process is declared stuck');
 assert(
-  bounds.conductorGapMaxMs >= bounds.conductorEveryMs * 4,
+  limits.batchMaxBytes * 2 <= limits.mqttPayloadMaxBytes,
+  'a telemetry batch must fit one MQTT message after JSON escaping',
+);
+assert(
+  limits.ingestQueueMaxBytes >= limits.mqttPayloadMaxBytes * 16,
+  'a few large messages must not fill the ingest queue',
+);
+assert(limits.recordBodyMaxBytes <= limits.batchMaxBytes, 'one telemetry record must fit a batch');
+assert(
+  limits.requestMaxBytes <= limits.hostFrameMaxBytes,
+  'an admitted request must fit a frame to its model process',
+);
+assert(limits.jsonRequestMaxBytes <= limits.requestMaxBytes, 'a JSON request is a request');
+assert(
+  limits.requestDeadlineMs <= limits.hostRunMs,
+  'a request gives up before its model process is declared stuck',
+);
+assert(
+  limits.conductorGapMaxMs >= limits.conductorEveryMs * 4,
   'a conductor that runs as it should is not taken for one that stood still',
 );
-assert(bounds.manifestMaxBytes >= bounds.releaseFilesMaxCount * KIB, 'a manifest must be able to name every file it may carry');
+assert(
+  limits.manifestMaxBytes >= limits.releaseFilesMaxCount * KIB,
+  'a manifest must be able to name every file it may carry',
+);

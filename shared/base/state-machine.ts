@@ -1,5 +1,6 @@
-// A state machine is one table that fits a screen: for each state, the events it takes and the state each leads to,
-// and where a device finds itself when it boots in that state. An event that the table does not list is a bug.
+// A state machine is one table that fits a screen: for each state, the events it takes and the
+// state each leads to, and where a device finds itself when it boots in that state. An event that
+// the table does not list is a bug.
 import assert from 'node:assert/strict';
 
 export interface Row<S extends string, E extends string> {
@@ -19,7 +20,11 @@ export class ImpossibleTransition extends Error {
 }
 
 /** The state that `event` leads to; throws ImpossibleTransition where the table has none. */
-export function next<S extends string, E extends string>(table: Table<S, E>, state: S, event: E): S {
+export function next<S extends string, E extends string>(
+  table: Table<S, E>,
+  state: S,
+  event: E,
+): S {
   const to = table[state].on[event];
   if (to === undefined) throw new ImpossibleTransition(state, event);
   return to;

@@ -1,4 +1,5 @@
-// The real Clock and Random, for composition roots and tests only (test/tidy checks who imports this file).
+// The real Clock and Random, for composition roots and tests only (test/tidy checks who imports
+// this file).
 import { randomBytes } from 'node:crypto';
 import type { Clock, Random } from '../base/interfaces.js';
 

@@ -1,6 +1,7 @@
-// HTTP between a device and the fleet server: enrolment, its own director metadata, and the image repository's tree.
-// A device proves itself with `Authorization: Linnet-Device <token>` (shared/signing.ts). Everything a device installs is
-// checked against signed metadata, so any mirror may serve the image repository.
+// HTTP between a device and the fleet server: enrolment, its own director metadata, and the image
+// repository's tree. A device proves itself with `Authorization: Linnet-Device <token>`
+// (shared/signing.ts). Everything a device installs is checked against signed metadata, so any
+// mirror may serve the image repository.
 import { Type, type Static } from 'typebox';
 import { Component, HardwareId, Version } from '../release/manifest.js';
 import { Hex64, PublicKey } from '../trust/signer.js';
@@ -14,7 +15,10 @@ export const DEVICE_SCHEME = 'Linnet-Device';
 export const routes = {
   enrol: '/device/v1/enrol',
   me: '/device/v1/me',
-  /** `1.root.json`, `timestamp.json`, `7.snapshot.json`, `7.targets.json` of this device's director repository. */
+  /**
+   * `1.root.json`, `timestamp.json`, `7.snapshot.json`, `7.targets.json` of this device's director
+   * repository.
+   */
   director: (name: string) => `/device/v1/director/${name}`,
   imageMetadata: (name: string) => `/repo/image/metadata/${name}`,
   /** Consistent snapshot naming (TUF spec 6.2): the file name is prefixed with its SHA-256. */
@@ -23,7 +27,10 @@ export const routes = {
   imageFile: (sha256: string) => `/repo/image/files/${sha256}`,
 } as const;
 
-/** `proof`: signature by the device's key over `enrolMessage`, so that nobody enrols a key they do not hold. */
+/**
+ * `proof`: signature by the device's key over `enrolMessage`, so that nobody enrols a key they do
+ * not hold.
+ */
 export const EnrolRequest = Type.Object(
   {
     publicKey: PublicKey,
@@ -43,12 +50,18 @@ export function enrolMessage(request: Omit<EnrolRequest, 'proof'>): Uint8Array {
   );
 }
 
-/** `pending`: wait for an operator's approval and ask again. Enrolling twice with the same key answers the same. */
+/**
+ * `pending`: wait for an operator's approval and ask again. Enrolling twice with the same key
+ * answers the same.
+ */
 export const EnrolAnswer = Type.Object(
   {
     device: DeviceId,
     status: Type.Enum(['pending', 'enrolled', 'revoked']),
-    /** Where this device's MQTT broker listens, as a URL; the server's own host is used when it names none. */
+    /**
+     * Where this device's MQTT broker listens, as a URL; the server's own host is used when it
+     * names none.
+     */
     mqttPort: Type.Integer({ minimum: 1, maximum: 65535 }),
   },
   strict,
@@ -73,9 +86,15 @@ export const DirectorCustom = Type.Object(
     version: Version,
     hardware: HardwareId,
     rollout: Type.String({ maxLength: 64 }),
-    /** Rises by one at each new order to this device and component; every report about it carries this number. */
-    order: Type.Integer({ minimum: 1, maximum: 2 ** 31 }),
-    /** A signed order to go back to this release although it is older; a device obeys only towards a release that it ran before. */
+    /**
+     * Rises by one at each new order to this device and component; every report about it carries
+     * this number.
+     */
+    assignmentId: Type.Integer({ minimum: 1, maximum: 2 ** 31 }),
+    /**
+     * A signed order to go back to this release although it is older; a device obeys only towards a
+     * release that it ran before.
+     */
     rollback: Type.Boolean(),
     trial: TrialPolicy,
   },

@@ -1,12 +1,20 @@
-// The operator API: HTTP under /api/v1, JSON, `Authorization: Bearer <token>`. These schemas are the TypeScript types of
-// both ends, Fastify's validation, and the OpenAPI document at /openapi.json.
+// The operator API: HTTP under /api/v1, JSON, `Authorization: Bearer <token>`. These schemas are
+// the TypeScript types of both ends, Fastify's validation, and the OpenAPI document at
+// /openapi.json.
 import { Type, type Static, type TSchema } from 'typebox';
-import { bounds } from '../base/limits.js';
+import { limits } from '../base/limits.js';
 import { Component, HardwareId, Manifest, Version } from '../release/manifest.js';
 import { Hex32 } from '../trust/signer.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { MEMBER_STATES, ROLLOUT_STATES } from './states.js';
-import { DeviceId, HealthBody, OutcomeSchema, ReleaseRef, SecurityBody, UpdateBody } from './telemetry.js';
+import {
+  DeviceId,
+  HealthBody,
+  OutcomeSchema,
+  ReleaseRef,
+  SecurityBody,
+  UpdateBody,
+} from './telemetry.js';
 
 const strict = { additionalProperties: false } as const;
 const Text = (max: number) => Type.String({ maxLength: max });
@@ -22,11 +30,17 @@ export const ROLES = ['viewer', 'publisher', 'operator', 'admin'] as const;
 export const Role = Type.Enum([...ROLES]);
 export type Role = (typeof ROLES)[number];
 
-export const ApiError = Type.Object({ error: Text(4000), code: Text(64), todo: Text(1000) }, strict);
+export const ApiError = Type.Object(
+  { error: Text(4000), code: Text(64), todo: Text(1000) },
+  strict,
+);
 export type ApiError = Static<typeof ApiError>;
 
 export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
-export const Labels = Type.Record(Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' }), Text(200));
+export const Labels = Type.Record(
+  Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' }),
+  Text(200),
+);
 
 export const Device = Type.Object(
   {
@@ -76,7 +90,10 @@ export type DeviceDetail = Static<typeof DeviceDetail>;
 export const Group = Type.Object({ name: GroupName, devices: Count }, strict);
 export type Group = Static<typeof Group>;
 
-export const DevicePatch = Type.Object({ group: Type.Optional(GroupName), labels: Type.Optional(Labels) }, strict);
+export const DevicePatch = Type.Object(
+  { group: Type.Optional(GroupName), labels: Type.Optional(Labels) },
+  strict,
+);
 export type DevicePatch = Static<typeof DevicePatch>;
 
 export const ClaimRequest = Type.Object(
@@ -88,14 +105,20 @@ export const ClaimRequest = Type.Object(
   strict,
 );
 export type ClaimRequest = Static<typeof ClaimRequest>;
-export const Claim = Type.Object({ claim: Text(200), group: GroupName, uses: Count, expiresAt: Time }, strict);
+export const Claim = Type.Object(
+  { claim: Text(200), group: GroupName, uses: Count, expiresAt: Time },
+  strict,
+);
 export type Claim = Static<typeof Claim>;
 
-/** `envelope` and `targets` as base64 of the exact bytes that were signed; the files were uploaded before, by PUT /files/{sha256}. */
+/**
+ * `envelope` and `targets` as base64 of the exact bytes that were signed; the files were uploaded
+ * before, by PUT /files/{sha256}.
+ */
 export const PublishRequest = Type.Object(
   {
-    envelope: Type.String({ maxLength: bounds.manifestMaxBytes * 2 }),
-    targets: Type.String({ maxLength: bounds.targetsMaxBytes * 2 }),
+    envelope: Type.String({ maxLength: limits.manifestMaxBytes * 2 }),
+    targets: Type.String({ maxLength: limits.targetsMaxBytes * 2 }),
   },
   strict,
 );
@@ -114,7 +137,10 @@ export const ReleaseView = Type.Object(
 );
 export type ReleaseView = Static<typeof ReleaseView>;
 
-/** What `linnet publish` needs to make the next targets.json: the exact bytes of the current one and of the trusted root, base64. */
+/**
+ * What `linnet publish` needs to make the next targets.json: the exact bytes of the current one and
+ * of the trusted root, base64.
+ */
 export const RepositoryView = Type.Object(
   { root: Type.String(), targets: Type.String(), snapshotVersion: Count, files: Count },
   strict,
@@ -124,7 +150,10 @@ export type RepositoryView = Static<typeof RepositoryView>;
 export const Wave = Type.Object(
   {
     name: Text(64),
-    /** A group, or a share of all devices of the rollout (cumulative, rounded up, earlier waves included). */
+    /**
+     * A group, or a share of all devices of the rollout (cumulative, rounded up, earlier waves
+     * included).
+     */
     group: Type.Optional(GroupName),
     percent: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
     soakSeconds: Type.Integer({ minimum: 0, maximum: 30 * 86_400 }),
@@ -136,12 +165,18 @@ export type Wave = Static<typeof Wave>;
 
 export const RolloutPolicy = Type.Object(
   {
-    waves: Type.Array(Wave, { minItems: 1, maxItems: bounds.wavesMaxCount }),
+    waves: Type.Array(Wave, { minItems: 1, maxItems: limits.wavesMaxCount }),
     trial: TrialPolicy,
-    /** Failure rate of devices that is acceptable, and the worse one that the halt test looks for, in thousandths. */
+    /**
+     * Failure rate of devices that is acceptable, and the worse one that the halt test looks for,
+     * in thousandths.
+     */
     acceptableFailurePermille: Type.Integer({ minimum: 1, maximum: 500 }),
     alarmingFailurePermille: Type.Integer({ minimum: 2, maximum: 1000 }),
-    /** Chance that a release within the acceptable rate is halted, over the whole rollout and any number of looks. */
+    /**
+     * Chance that a release within the acceptable rate is halted, over the whole rollout and any
+     * number of looks.
+     */
     falseAlarmPermille: Type.Integer({ minimum: 1, maximum: 500 }),
     /** A device that has not spoken for this long while it takes part counts as a failure. */
     silentAfterSeconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400 }),
@@ -159,7 +194,10 @@ export const RolloutRequest = Type.Object(
     component: Component,
     version: Version,
     policy: RolloutPolicy,
-    /** Only these devices take part (all enrolled devices that carry the component and the hardware, when left out). */
+    /**
+     * Only these devices take part (all enrolled devices that carry the component and the hardware,
+     * when left out).
+     */
     groups: Type.Optional(Type.Array(GroupName, { minItems: 1, maxItems: 100 })),
   },
   strict,
@@ -174,7 +212,7 @@ export const Member = Type.Object(
     wave: Count,
     state: Type.Enum([...MEMBER_STATES]),
     since: Time,
-    words: Text(2000),
+    reasons: Text(2000),
   },
   strict,
 );
@@ -187,7 +225,7 @@ export const RolloutView = Type.Object(
     state: Type.Enum([...ROLLOUT_STATES]),
     wave: Count,
     /** Why it is in this state, with the arithmetic, one sentence a line. */
-    words: Type.Array(Text(2000)),
+    reasons: Type.Array(Text(2000)),
     /** What an operator can do now. */
     next: Type.Array(Text(200)),
     policy: RolloutPolicy,
@@ -195,7 +233,15 @@ export const RolloutView = Type.Object(
     createdAt: Time,
     createdBy: Text(200),
     history: Type.Array(
-      Type.Object({ at: Time, state: Type.Enum([...ROLLOUT_STATES]), wave: Count, words: Type.Array(Text(2000)) }, strict),
+      Type.Object(
+        {
+          at: Time,
+          state: Type.Enum([...ROLLOUT_STATES]),
+          wave: Count,
+          reasons: Type.Array(Text(2000)),
+        },
+        strict,
+      ),
     ),
   },
   strict,
@@ -220,17 +266,29 @@ export const AuditEntry = Type.Object(
 );
 export type AuditEntry = Static<typeof AuditEntry>;
 
-export const SecurityEvent = Type.Object({ at: Time, source: Text(100), code: Text(64), detail: Text(2000) }, strict);
+export const SecurityEvent = Type.Object(
+  { at: Time, source: Text(100), code: Text(64), detail: Text(2000) },
+  strict,
+);
 export type SecurityEvent = Static<typeof SecurityEvent>;
 
-/** Of the audit chain: how many rows, the last row's hash (64 zeros before the first), the first row that does not fit. */
-export const AuditHead = Type.Object({ entries: Count, hash: Hex32, brokenAt: OrNull(Count) }, strict);
+/**
+ * Of the audit chain: how many rows, the last row's hash (64 zeros before the first), the first row
+ * that does not fit.
+ */
+export const AuditHead = Type.Object(
+  { entries: Count, hash: Hex32, brokenAt: OrNull(Count) },
+  strict,
+);
 export type AuditHead = Static<typeof AuditHead>;
 
 export const TokenName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$' });
 export const TokenRequest = Type.Object({ name: TokenName, role: Role }, strict);
 export type TokenRequest = Static<typeof TokenRequest>;
-export const TokenView = Type.Object({ name: TokenName, role: Role, createdAt: Time, revokedAt: OrNull(Time) }, strict);
+export const TokenView = Type.Object(
+  { name: TokenName, role: Role, createdAt: Time, revokedAt: OrNull(Time) },
+  strict,
+);
 export type TokenView = Static<typeof TokenView>;
 /** The token is shown this once. */
 export const NewToken = Type.Object({ name: TokenName, role: Role, token: Text(200) }, strict);

@@ -1,9 +1,10 @@
-// MQTT between a device and the fleet server. A device publishes batches of telemetry records and waits for the server's
-// own acknowledgement; the server publishes acknowledgements and hints. Hints and reports are never proof: what a device
-// installs is decided by signed metadata alone. Broker rule: a client `dev-x` may publish only to `linnet/v1/dev-x/up/#`
-// and subscribe only to `linnet/v1/dev-x/down/#`.
+// MQTT between a device and the fleet server. A device publishes batches of telemetry records and
+// waits for the server's own acknowledgement; the server publishes acknowledgements and hints.
+// Hints and reports are never proof: what a device installs is decided by signed metadata alone.
+// Broker rule: a client `dev-x` may publish only to `linnet/v1/dev-x/up/#` and subscribe only to
+// `linnet/v1/dev-x/down/#`.
 import { Type, type Static } from 'typebox';
-import { bounds } from '../base/limits.js';
+import { limits } from '../base/limits.js';
 import { Component, Version } from '../release/manifest.js';
 import { Hex32 } from '../trust/signer.js';
 import { Sketch } from '../statistics/quantile-sketch.js';
@@ -29,10 +30,16 @@ export function deviceOfTopic(topic: string): string | null {
   return /^linnet\/v1\/(dev-[0-9a-f]{20})\/up\/telemetry$/.exec(topic)?.[1] ?? null;
 }
 
-export const ReleaseRef = Type.Object({ component: Component, version: Version, digest: Hex32 }, strict);
+export const ReleaseRef = Type.Object(
+  { component: Component, version: Version, digest: Hex32 },
+  strict,
+);
 export type ReleaseRef = Static<typeof ReleaseRef>;
 
-/** Bodies by kind. Memory and disk in bytes, temperature in degrees Celsius, load and use as shares in [0, 1], times in ms. */
+/**
+ * Bodies by kind. Memory and disk in bytes, temperature in degrees Celsius, load and use as shares
+ * in [0, 1], times in ms.
+ */
 export const HealthBody = Type.Object(
   {
     cpuUse: MaybeNumber,
@@ -68,10 +75,10 @@ const Outcome = Type.Object(
   {
     result: Type.Enum(['confirmed', 'rolled_back', 'refused', 'spent', 'reverted']),
     code: Type.Union([Type.Null(), Type.String({ maxLength: 64 })]),
-    detail: Type.String({ maxLength: bounds.detailMaxChars }),
+    detail: Type.String({ maxLength: limits.detailMaxChars }),
     release: ReleaseRef,
     /** The `order` of the assignment that this outcome answers (DirectorCustom.order). */
-    assignment: Count,
+    assignmentId: Count,
   },
   strict,
 );
@@ -85,10 +92,13 @@ export const UpdateBody = Type.Object(
     state: Type.Enum([...UPDATE_STATES]),
     running: Type.Union([Type.Null(), ReleaseRef]),
     previous: Type.Union([Type.Null(), ReleaseRef]),
-    wanted: Type.Union([Type.Null(), ReleaseRef]),
+    updatingTo: Type.Union([Type.Null(), ReleaseRef]),
     /** The `order` of the last assignment seen; 0 before the first. */
-    assignment: Count,
-    progress: Type.Union([Type.Null(), Type.Object({ doneBytes: Count, totalBytes: Count }, strict)]),
+    assignmentId: Count,
+    progress: Type.Union([
+      Type.Null(),
+      Type.Object({ doneBytes: Count, totalBytes: Count }, strict),
+    ]),
     outcome: Type.Union([Type.Null(), Outcome]),
   },
   strict,
@@ -99,7 +109,7 @@ export const TrialBody = Type.Object(
   {
     release: ReleaseRef,
     previous: Type.Union([Type.Null(), ReleaseRef]),
-    assignment: Count,
+    assignmentId: Count,
     evidence: TrialEvidence,
   },
   strict,
@@ -109,7 +119,7 @@ export type TrialBody = Static<typeof TrialBody>;
 export const SecurityBody = Type.Object(
   {
     code: Type.String({ maxLength: 64 }),
-    detail: Type.String({ maxLength: bounds.detailMaxChars }),
+    detail: Type.String({ maxLength: limits.detailMaxChars }),
   },
   strict,
 );
@@ -125,8 +135,17 @@ export const BODIES = {
 export type Kind = keyof typeof BODIES;
 export type BodyOf<K extends Kind> = Static<(typeof BODIES)[K]>;
 
-/** When the spool is full, the oldest record of the least important kind goes first (lowest number = least important). */
-export const IMPORTANCE: Readonly<Record<Kind, number>> = { health: 0, inference: 1, trial: 2, update: 3, security: 4 };
+/**
+ * When the spool is full, the oldest record of the least important kind goes first (lowest number =
+ * least important).
+ */
+export const IMPORTANCE: Readonly<Record<Kind, number>> = {
+  health: 0,
+  inference: 1,
+  trial: 2,
+  update: 3,
+  security: 4,
+};
 
 const recordOf = <K extends Kind>(kind: K) =>
   Type.Object(
@@ -147,14 +166,19 @@ export const TelemetryRecord = Type.Union([
   recordOf('trial'),
   recordOf('security'),
 ]);
-export type TelemetryRecord = { [K in Kind]: { seq: number; at: number; kind: K; body: BodyOf<K> } }[Kind];
+export type TelemetryRecord = {
+  [K in Kind]: { seq: number; at: number; kind: K; body: BodyOf<K> };
+}[Kind];
 
-/** `batch` is chosen once by the device and never reused, so that the server can insert it twice as once. */
+/**
+ * `batch` is chosen once by the device and never reused, so that the server can insert it twice as
+ * once.
+ */
 export const TelemetryBatch = Type.Object(
   {
     format: Type.Literal('linnet.telemetry/1'),
     batch: Type.String({ pattern: '^[0-9a-f]{32}$' }),
-    records: Type.Array(TelemetryRecord, { minItems: 1, maxItems: bounds.batchMaxCount }),
+    records: Type.Array(TelemetryRecord, { minItems: 1, maxItems: limits.batchMaxCount }),
   },
   strict,
 );
@@ -164,12 +188,15 @@ export interface TelemetryBatch {
   records: TelemetryRecord[];
 }
 
-/** `refused`: the batch does not decode and never will; the device drops it, counts the loss and raises a security event. */
+/**
+ * `refused`: the batch does not decode and never will; the device drops it, counts the loss and
+ * raises a security event.
+ */
 export const TelemetryAck = Type.Object(
   {
     batch: Type.String({ pattern: '^[0-9a-f]{32}$' }),
     result: Type.Enum(['stored', 'refused']),
-    detail: Type.Optional(Type.String({ maxLength: bounds.detailMaxChars })),
+    detail: Type.Optional(Type.String({ maxLength: limits.detailMaxChars })),
   },
   strict,
 );

@@ -1,8 +1,9 @@
-// What a release is: the manifest that names every file by SHA-256 and length, what the model takes and gives, golden
-// probes with tolerances, the resources it may use, and where it came from. Signed as a DSSE envelope by a release key;
-// the envelope is the TUF target. The manifest holds no time and no machine name, so the same input makes the same bytes.
+// What a release is: the manifest that names every file by SHA-256 and length, what the model takes
+// and gives, golden probes with tolerances, the resources it may use, and where it came from.
+// Signed as a DSSE envelope by a release key; the envelope is the TUF target. The manifest holds no
+// time and no machine name, so the same input makes the same bytes.
 import { Type, type Static } from 'typebox';
-import { bounds } from '../base/limits.js';
+import { limits } from '../base/limits.js';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { Hex32, openEnvelope, sha256, type KeyRing } from '../trust/signer.js';
@@ -20,7 +21,17 @@ export const HardwareId = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' }
 export const FileName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$' });
 
 /** Datatypes of the Open Inference Protocol that a release may declare. */
-export const Datatype = Type.Enum(['BOOL', 'UINT8', 'INT8', 'UINT16', 'INT16', 'INT32', 'INT64', 'FP32', 'FP64']);
+export const Datatype = Type.Enum([
+  'BOOL',
+  'UINT8',
+  'INT8',
+  'UINT16',
+  'INT16',
+  'INT32',
+  'INT64',
+  'FP32',
+  'FP64',
+]);
 export type Datatype = Static<typeof Datatype>;
 
 /** Shape: sizes per dimension, -1 where the model takes any. */
@@ -31,7 +42,10 @@ export const TensorSpec = Type.Object(
     name: Type.String({ minLength: 1, maxLength: 200 }),
     datatype: Datatype,
     shape: Shape,
-    /** Values that the model was made for, inclusive; a request outside is refused. NaN and infinity always are. */
+    /**
+     * Values that the model was made for, inclusive; a request outside is refused. NaN and infinity
+     * always are.
+     */
     range: Type.Optional(Type.Object({ min: Type.Number(), max: Type.Number() }, strict)),
   },
   strict,
@@ -43,7 +57,7 @@ export const FileEntry = Type.Object(
     name: FileName,
     role: Type.Enum(['model', 'probes', 'labels', 'other']),
     sha256: Hex32,
-    length: Type.Integer({ minimum: 0, maximum: bounds.releaseFileMaxBytes }),
+    length: Type.Integer({ minimum: 0, maximum: limits.releaseFileMaxBytes }),
   },
   strict,
 );
@@ -53,7 +67,10 @@ export type FileEntry = Static<typeof FileEntry>;
 export const Classifier = Type.Object(
   {
     output: Type.String({ minLength: 1, maxLength: 200 }),
-    /** `logits` are softmaxed to get a confidence, `probabilities` are taken as they are. The last axis is the class axis. */
+    /**
+     * `logits` are softmaxed to get a confidence, `probabilities` are taken as they are. The last
+     * axis is the class axis.
+     */
     scale: Type.Enum(['logits', 'probabilities']),
     labels: Type.Array(Type.String({ maxLength: 100 }), { minItems: 2, maxItems: 1000 }),
   },
@@ -65,8 +82,14 @@ export const Lineage = Type.Object(
   {
     trainingDataSha256: Hex32,
     sourceCommit: Type.String({ pattern: '^([0-9a-f]{7,64}|unknown)$' }),
-    baseModel: Type.Union([Type.Null(), Type.Object({ name: Type.String({ maxLength: 200 }), sha256: Hex32 }, strict)]),
-    quantization: Type.Union([Type.Null(), Type.Record(Type.String({ maxLength: 100 }), Type.Unknown())]),
+    baseModel: Type.Union([
+      Type.Null(),
+      Type.Object({ name: Type.String({ maxLength: 200 }), sha256: Hex32 }, strict),
+    ]),
+    quantization: Type.Union([
+      Type.Null(),
+      Type.Record(Type.String({ maxLength: 100 }), Type.Unknown()),
+    ]),
   },
   strict,
 );
@@ -79,22 +102,25 @@ export const Manifest = Type.Object(
     version: Version,
     description: Type.String({ maxLength: 500 }),
     hardware: Type.Array(HardwareId, { minItems: 1, maxItems: 64 }),
-    files: Type.Array(FileEntry, { minItems: 1, maxItems: bounds.releaseFilesMaxCount }),
+    files: Type.Array(FileEntry, { minItems: 1, maxItems: limits.releaseFilesMaxCount }),
     inputs: Type.Array(TensorSpec, { minItems: 1, maxItems: 32 }),
     outputs: Type.Array(TensorSpec, { minItems: 1, maxItems: 32 }),
     classifier: Type.Union([Type.Null(), Classifier]),
     probes: Type.Object(
       {
-        count: Type.Integer({ minimum: 1, maximum: bounds.probesMaxCount }),
+        count: Type.Integer({ minimum: 1, maximum: limits.probesMaxCount }),
         /** |got - golden| <= absolute + relative * |golden|, element by element. */
-        tolerance: Type.Object({ absolute: Type.Number({ minimum: 0 }), relative: Type.Number({ minimum: 0 }) }, strict),
+        tolerance: Type.Object(
+          { absolute: Type.Number({ minimum: 0 }), relative: Type.Number({ minimum: 0 }) },
+          strict,
+        ),
       },
       strict,
     ),
     contract: Type.Object(
       {
         peakMemoryMiB: Type.Number({ exclusiveMinimum: 0, maximum: 1024 * 1024 }),
-        p99LatencyMs: Type.Number({ exclusiveMinimum: 0, maximum: bounds.hostRunMs }),
+        p99LatencyMs: Type.Number({ exclusiveMinimum: 0, maximum: limits.hostRunMs }),
       },
       strict,
     ),
@@ -104,7 +130,10 @@ export const Manifest = Type.Object(
 );
 export type Manifest = Static<typeof Manifest>;
 
-/** The file of role `probes`: inputs and recorded outputs, tensors as base64 of little-endian row-major bytes. */
+/**
+ * The file of role `probes`: inputs and recorded outputs, tensors as base64 of little-endian
+ * row-major bytes.
+ */
 export const ProbeTensor = Type.Object(
   { name: Type.String({ maxLength: 200 }), datatype: Datatype, shape: Shape, data: Type.String() },
   strict,
@@ -121,7 +150,7 @@ export const Probes = Type.Object(
         },
         strict,
       ),
-      { minItems: 1, maxItems: bounds.probesMaxCount },
+      { minItems: 1, maxItems: limits.probesMaxCount },
     ),
   },
   strict,
@@ -142,7 +171,10 @@ export const ELEMENT_BYTES: Readonly<Record<Datatype, number>> = {
   FP64: 8,
 };
 
-/** A release by name; `digest` is the SHA-256 of its envelope, which is what answers and reports carry. */
+/**
+ * A release by name; `digest` is the SHA-256 of its envelope, which is what answers and reports
+ * carry.
+ */
 export interface ReleaseId {
   readonly component: string;
   readonly version: string;
@@ -159,7 +191,10 @@ export function fileOf(manifest: Manifest, role: 'model' | 'probes'): FileEntry 
   const found = manifest.files.filter((file) => file.role === role);
   const [only] = found;
   if (only === undefined || found.length !== 1)
-    throw new Fault('manifest_undecodable', `manifest must name one file of role ${role}, names ${found.length}`);
+    throw new Fault(
+      'manifest_undecodable',
+      `manifest must name one file of role ${role}, names ${found.length}`,
+    );
   return only;
 }
 
@@ -167,21 +202,31 @@ export function totalLength(manifest: Manifest): number {
   return manifest.files.reduce((sum, file) => sum + file.length, 0);
 }
 
-/** Decodes manifest bytes and checks what the schema cannot say. Signature not included: see openRelease. */
+/**
+ * Decodes manifest bytes and checks what the schema cannot say. Signature not included: see
+ * openRelease.
+ */
 export function decodeManifest(bytes: Uint8Array): Manifest {
   const manifest = decodeJson(Manifest, bytes, 'release manifest', 'manifest_undecodable');
   fileOf(manifest, 'model');
   const probes = fileOf(manifest, 'probes');
-  if (probes.length > bounds.probesFileMaxBytes)
-    throw new Fault('manifest_undecodable', `probes file is ${probes.length} bytes, bound is ${bounds.probesFileMaxBytes}`);
-  const names = new Set(manifest.files.map((file) => file.name));
-  if (names.size !== manifest.files.length) throw new Fault('manifest_undecodable', 'two files have the same name');
-  if (totalLength(manifest) > bounds.releaseTotalMaxBytes)
+  if (probes.length > limits.probesFileMaxBytes)
     throw new Fault(
       'manifest_undecodable',
-      `files are ${totalLength(manifest)} bytes together, bound is ${bounds.releaseTotalMaxBytes}`,
+      `probes file is ${probes.length} bytes, bound is ${limits.probesFileMaxBytes}`,
     );
-  if (manifest.classifier !== null && !manifest.outputs.some((output) => output.name === manifest.classifier?.output)) {
+  const names = new Set(manifest.files.map((file) => file.name));
+  if (names.size !== manifest.files.length)
+    throw new Fault('manifest_undecodable', 'two files have the same name');
+  if (totalLength(manifest) > limits.releaseTotalMaxBytes)
+    throw new Fault(
+      'manifest_undecodable',
+      `files are ${totalLength(manifest)} bytes together, bound is ${limits.releaseTotalMaxBytes}`,
+    );
+  if (
+    manifest.classifier !== null &&
+    !manifest.outputs.some((output) => output.name === manifest.classifier?.output)
+  ) {
     throw new Fault(
       'manifest_undecodable',
       `classifier reads output ${manifest.classifier.output}, which the manifest does not declare`,
@@ -194,16 +239,28 @@ export interface Release extends ReleaseId {
   readonly manifest: Manifest;
 }
 
-/** A release from its envelope's bytes: signature first, then schema. The proof that every start repeats. */
+/**
+ * A release from its envelope's bytes: signature first, then schema. The proof that every start
+ * repeats.
+ */
 export function openRelease(envelope: Uint8Array, ring: KeyRing): Release {
-  if (envelope.length > bounds.manifestMaxBytes)
-    throw new Fault('manifest_undecodable', `envelope is ${envelope.length} bytes, bound is ${bounds.manifestMaxBytes}`);
+  if (envelope.length > limits.manifestMaxBytes)
+    throw new Fault(
+      'manifest_undecodable',
+      `envelope is ${envelope.length} bytes, bound is ${limits.manifestMaxBytes}`,
+    );
   const manifest = decodeManifest(openEnvelope(envelope, RELEASE_PAYLOAD_TYPE, ring));
-  return { component: manifest.component, version: manifest.version, digest: sha256(envelope), manifest };
+  return {
+    component: manifest.component,
+    version: manifest.version,
+    digest: sha256(envelope),
+    manifest,
+  };
 }
 
 export function manifestBytes(manifest: Manifest): Uint8Array {
-  // Canonical JSON has no floats in the OLPC form, so the manifest is written as JSON with sorted keys instead.
+  // Canonical JSON has no floats in the OLPC form, so the manifest is written as JSON with sorted
+  // keys instead.
   return new TextEncoder().encode(JSON.stringify(sorted(manifest), null, 2) + '\n');
 }
 

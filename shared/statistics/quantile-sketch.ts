@@ -1,12 +1,16 @@
-// Mergeable histograms. LogHistogram is the DDSketch mapping (Masson, Rim, Lee: "DDSketch: A fast and fully-mergeable
-// quantile sketch with relative-error guarantees", VLDB 2019) with GAMMA chosen for 2 % relative error: two sketches
-// merge by adding counts, so a fleet's quantiles come from its devices' sketches without their raw values.
+// Mergeable histograms. LogHistogram is the DDSketch mapping (Masson, Rim, Lee: "DDSketch: A fast
+// and fully-mergeable quantile sketch with relative-error guarantees", VLDB 2019) with GAMMA chosen
+// for 2 % relative error: two sketches merge by adding counts, so a fleet's quantiles come from its
+// devices' sketches without their raw values.
 import { Type, type Static } from 'typebox';
 
 const RELATIVE_ERROR = 0.02;
 const GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR);
 const LOG_GAMMA = Math.log(GAMMA);
-/** Bins cover about 1 ns .. 11 days when values are milliseconds; what lies outside is clamped to the ends. */
+/**
+ * Bins cover about 1 ns .. 11 days when values are milliseconds; what lies outside is clamped to
+ * the ends.
+ */
 const BIN_MIN = -350;
 const BIN_MAX = 520;
 
@@ -14,15 +18,21 @@ const BIN_MAX = 520;
 export const Sketch = Type.Object(
   {
     count: Type.Integer({ minimum: 0 }),
-    bins: Type.Array(Type.Tuple([Type.Integer({ minimum: BIN_MIN, maximum: BIN_MAX }), Type.Integer({ minimum: 1 })]), {
-      maxItems: BIN_MAX - BIN_MIN + 1,
-    }),
+    bins: Type.Array(
+      Type.Tuple([
+        Type.Integer({ minimum: BIN_MIN, maximum: BIN_MAX }),
+        Type.Integer({ minimum: 1 }),
+      ]),
+      {
+        maxItems: BIN_MAX - BIN_MIN + 1,
+      },
+    ),
   },
   { additionalProperties: false },
 );
 export type Sketch = Static<typeof Sketch>;
 
-export class LogHistogram {
+export class QuantileSketch {
   #bins = new Map<number, number>();
   #count = 0;
 
@@ -32,7 +42,10 @@ export class LogHistogram {
 
   /** Adds one value (any unit, the same for all); values <= 0 fall into the lowest bin. */
   add(value: number, times = 1): void {
-    const bin = value > 0 ? Math.min(BIN_MAX, Math.max(BIN_MIN, Math.ceil(Math.log(value) / LOG_GAMMA))) : BIN_MIN;
+    const bin =
+      value > 0
+        ? Math.min(BIN_MAX, Math.max(BIN_MIN, Math.ceil(Math.log(value) / LOG_GAMMA)))
+        : BIN_MIN;
     this.#bins.set(bin, (this.#bins.get(bin) ?? 0) + times);
     this.#count += times;
   }

@@ -1,11 +1,12 @@
-// The judgement of a trial: is the release that a device has just begun to serve as good as the one it replaced? A pure
-// function of evidence and policy, used by the device (to confirm or roll back, even offline) and by the server (which
-// judges the same evidence again instead of believing the device). Its words carry the arithmetic. The statistics are
-// evidence.ts's; gathering the evidence is the agent's. Inputs are taken as independent of each other.
+// The judgement of a trial: is the release that a device has just begun to serve as good as the one
+// it replaced? A pure function of evidence and policy, used by the device (to confirm or roll back,
+// even offline) and by the server (which judges the same evidence again instead of believing the
+// device). Its words carry the arithmetic. The statistics are evidence.ts's; gathering the evidence
+// is the agent's. Inputs are taken as independent of each other.
 import { Type, type Static } from 'typebox';
-import { bounds } from '../base/limits.js';
+import { limits } from '../base/limits.js';
 import {
-  chanceInWords,
+  chanceText,
   classShift,
   logEvidenceAbove,
   logEvidenceBelow,
@@ -19,14 +20,19 @@ const strict = { additionalProperties: false } as const;
 const Count = Type.Integer({ minimum: 0 });
 const Permille = Type.Integer({ minimum: 1, maximum: 1000 });
 
-/** Whole numbers only: the policy travels inside director metadata, whose canonical JSON has no fractions. */
+/**
+ * Whole numbers only: the policy travels inside director metadata, whose canonical JSON has no
+ * fractions.
+ */
 export const TrialPolicy = Type.Object(
   {
     /** A trial lasts at least this long ... */
     minSeconds: Type.Integer({ minimum: 0, maximum: 30 * 86_400 }),
     /** ... and ends as unproven after this long without a verdict. */
     maxSeconds: Type.Integer({ minimum: 1, maximum: 60 * 86_400 }),
-    /** Live inputs on which both models must have answered before a device can be called healthy. */
+    /**
+     * Live inputs on which both models must have answered before a device can be called healthy.
+     */
     minPairs: Type.Integer({ minimum: 0, maximum: 10_000_000 }),
     /** Share of live inputs on which the new model may name another class than the old one. */
     disagreementLimitPermille: Permille,
@@ -34,7 +40,10 @@ export const TrialPolicy = Type.Object(
     falseAlarmPermille: Permille,
     /** Live requests that the new model may fail, as a share. */
     errorLimitPermille: Permille,
-    /** Population stability index of predicted classes, old against new, in thousandths, above which (and above chance) it is drift. */
+    /**
+     * Population stability index of predicted classes, old against new, in thousandths, above which
+     * (and above chance) it is drift.
+     */
     classShiftLimitPermille: Type.Integer({ minimum: 1, maximum: 100_000 }),
     /** How far the mean confidence may fall below the old model's, in thousandths. */
     confidenceDropLimitPermille: Permille,
@@ -54,7 +63,9 @@ export const defaultTrialPolicy: TrialPolicy = {
   confidenceDropLimitPermille: 100,
 };
 
-/** Confidence histogram: CONFIDENCE_BINS equal bins over [0, 1]. Class histogram: one count a label. */
+/**
+ * Confidence histogram: CONFIDENCE_BINS equal bins over [0, 1]. Class histogram: one count a label.
+ */
 export const CONFIDENCE_BINS = 20;
 export const Answers = Type.Object(
   {
@@ -66,7 +77,10 @@ export const Answers = Type.Object(
 );
 export type Answers = Static<typeof Answers>;
 
-/** What a device knows of a trial so far. All counts are since the swap; `old` is null at a first install. */
+/**
+ * What a device knows of a trial so far. All counts are since the swap; `old` is null at a first
+ * install.
+ */
 export const TrialEvidence = Type.Object(
   {
     seconds: Type.Number({ minimum: 0 }),
@@ -76,12 +90,18 @@ export const TrialEvidence = Type.Object(
     modelFaults: Count,
     pairs: Count,
     disagreed: Count,
-    /** New and old model's answers on the same shadowed inputs (both null when the release declares no classifier or there is no old release). */
+    /**
+     * New and old model's answers on the same shadowed inputs (both null when the release declares
+     * no classifier or there is no old release).
+     */
     new: Type.Union([Type.Null(), Answers]),
     old: Type.Union([Type.Null(), Answers]),
     /** There is a release that this one replaces and that could serve again. */
     replaces: Type.Boolean(),
-    /** Both answer the same inputs with the same labels (or tensors), so that their answers can be compared. */
+    /**
+     * Both answer the same inputs with the same labels (or tensors), so that their answers can be
+     * compared.
+     */
     comparable: Type.Boolean(),
   },
   strict,
@@ -93,7 +113,7 @@ export interface TrialVerdict {
   /** With `fail`: why, as a fault code. */
   readonly code: FaultCode | null;
   /** The arithmetic, one sentence a line, for an operator. */
-  readonly words: string[];
+  readonly reasons: string[];
 }
 
 export const emptyAnswers = (classes: number): Answers => ({
@@ -102,7 +122,10 @@ export const emptyAnswers = (classes: number): Answers => ({
   confidenceSum: 0,
 });
 
-/** Counts one answer. An index outside the labels, or a confidence that is no number, is not an answer and is left out. */
+/**
+ * Counts one answer. An index outside the labels, or a confidence that is no number, is not an
+ * answer and is left out.
+ */
 export function addAnswer(answers: Answers, index: number, confidence: number): void {
   const before = answers.classes[index];
   if (before === undefined || !Number.isFinite(confidence)) return;
@@ -113,23 +136,28 @@ export function addAnswer(answers: Answers, index: number, confidence: number): 
   answers.confidenceSum += share;
 }
 
-/** Crashes are counted, not estimated; four tests can call a release bad, and share the policy's false alarm between them. */
+/**
+ * Crashes are counted, not estimated; four tests can call a release bad, and share the policy's
+ * false alarm between them.
+ */
 const TESTS = 4;
 /** Fewer answers than this make no histogram. */
 const HISTOGRAM_MIN = 30;
 
 interface Finding {
   readonly code: FaultCode;
-  readonly words: string;
+  readonly reasons: string;
 }
 
 /**
- * The verdict on a trial from its cumulative evidence; to be asked as often as one likes.
- * `fail` as soon as the evidence proves it, or at maxSeconds; `pass` when minSeconds and minPairs are reached, the share of
- * failed requests is not above its limit, and disagreement is proven to be below its limit. With `minPairs: 0` the policy
- * asks for no comparison: what is seen of it can still fail the release but is not waited for. A release that answers other
- * labels or tensors than the one it replaces cannot be compared: only `minPairs: 0` lets it pass. Where nothing is replaced (a
- * first install) minSeconds and one answered request are enough; nothing served until maxSeconds passes too, and is said.
+ * The verdict on a trial from its cumulative evidence; to be asked as often as one likes. `fail` as
+ * soon as the evidence proves it, or at maxSeconds; `pass` when minSeconds and minPairs are
+ * reached, the share of failed requests is not above its limit, and disagreement is proven to be
+ * below its limit. With `minPairs: 0` the policy asks for no comparison: what is seen of it can
+ * still fail the release but is not waited for. A release that answers other labels or tensors than
+ * the one it replaces cannot be compared: only `minPairs: 0` lets it pass. Where nothing is
+ * replaced (a first install) minSeconds and one answered request are enough; nothing served until
+ * maxSeconds passes too, and is said.
  */
 export function judgeTrial(evidence: TrialEvidence, policy: TrialPolicy): TrialVerdict {
   const bad =
@@ -138,23 +166,31 @@ export function judgeTrial(evidence: TrialEvidence, policy: TrialPolicy): TrialV
     disagreement(evidence, policy) ??
     shift(evidence, policy) ??
     confidenceDrop(evidence, policy);
-  if (bad !== null) return { verdict: 'fail', code: bad.code, words: [`${bad.words}: not accepted`] };
+  if (bad !== null)
+    return { verdict: 'fail', code: bad.code, reasons: [`${bad.reasons}: not accepted`] };
 
-  const { missing, words } = evidence.comparable ? comparedSoFar(evidence, policy) : aloneSoFar(evidence, policy);
-  if (missing.length === 0) return { verdict: 'pass', code: null, words: [...words, 'accepted'] };
+  const { missing, reasons } = evidence.comparable
+    ? comparedSoFar(evidence, policy)
+    : aloneSoFar(evidence, policy);
+  if (missing.length === 0)
+    return { verdict: 'pass', code: null, reasons: [...reasons, 'accepted'] };
   if (evidence.seconds >= policy.maxSeconds) {
     const end = `after ${seconds(evidence)} s of at most ${policy.maxSeconds} s still missing: ${missing.join('; ')}: not accepted`;
-    return { verdict: 'fail', code: 'trial_unproven', words: [...words, end] };
+    return { verdict: 'fail', code: 'trial_unproven', reasons: [...reasons, end] };
   }
-  return { verdict: 'measuring', code: null, words: [...words, `still missing: ${missing.join('; ')}`] };
+  return {
+    verdict: 'measuring',
+    code: null,
+    reasons: [...reasons, `still missing: ${missing.join('; ')}`],
+  };
 }
 
 function crashes({ modelFaults }: TrialEvidence): Finding | null {
-  const limit = bounds.hostFaultsBeforeRollbackCount;
+  const limit = limits.hostFaultsBeforeRollbackCount;
   if (modelFaults < limit) return null;
   return {
     code: 'trial_crashes',
-    words: `the new model's process crashed, hung or did not start ${modelFaults} times; the limit is ${limit}`,
+    reasons: `the new model's process crashed, hung or did not start ${modelFaults} times; the limit is ${limit}`,
   };
 }
 
@@ -163,8 +199,8 @@ function errors(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
   const limit = policy.errorLimitPermille / 1000;
   const logE = logEvidenceAbove(tally, limit);
   if (!reaches(logE, policy, TESTS)) return null;
-  const words = `the new model failed on ${share(tally, 'live requests')}; ${asBad(limit, logE)}`;
-  return { code: 'trial_errors', words };
+  const reasons = `the new model failed on ${share(tally, 'live requests')}; ${asBad(limit, logE)}`;
+  return { code: 'trial_errors', reasons };
 }
 
 function disagreement(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
@@ -175,13 +211,14 @@ function disagreement(evidence: TrialEvidence, policy: TrialPolicy): Finding | n
   if (!reaches(logE, policy, TESTS)) return null;
   return {
     code: 'trial_disagreement',
-    words: `old and new model disagree on ${share(tally, 'live inputs')}; ${asBad(limit, logE)}`,
+    reasons: `old and new model disagree on ${share(tally, 'live inputs')}; ${asBad(limit, logE)}`,
   };
 }
 
 /**
- * Looking again and again is paid for by an alarm chance that shrinks with each doubling of the count (1/2, 1/6, 1/12, ...
- * of the whole); within a doubling the statistic moves little. test/trial.test.ts checks the sum by simulation.
+ * Looking again and again is paid for by an alarm chance that shrinks with each doubling of the
+ * count (1/2, 1/6, 1/12, ... of the whole); within a doubling the statistic moves little.
+ * test/trial.test.ts checks the sum by simulation.
  */
 function shift(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
   if (!evidence.comparable || evidence.old === null || evidence.new === null) return null;
@@ -194,7 +231,7 @@ function shift(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
   if (found === null || found.psi <= Math.max(limit, found.chance)) return null;
   return {
     code: 'trial_drift',
-    words:
+    reasons:
       `predicted classes moved: population stability index ${found.psi.toFixed(2)} over ${count} live inputs; ` +
       `the limit is ${limit}, chance alone stays below ${found.chance.toFixed(2)}`,
   };
@@ -206,14 +243,19 @@ function confidenceDrop(evidence: TrialEvidence, policy: TrialPolicy): Finding |
   const now = confidenceOf(evidence.new);
   const count = Math.min(before.count, now.count);
   if (count < HISTOGRAM_MIN) return null;
-  // The sum of both deviations bounds that of the paired difference, whatever their correlation (Cauchy-Schwarz).
-  const margin = meanMargin(before.deviation + now.deviation, count, policy.falseAlarmPermille / 1000 / TESTS);
+  // The sum of both deviations bounds that of the paired difference, whatever their correlation
+  // (Cauchy-Schwarz).
+  const margin = meanMargin(
+    before.deviation + now.deviation,
+    count,
+    policy.falseAlarmPermille / 1000 / TESTS,
+  );
   const drop = before.mean - now.mean;
   const limit = policy.confidenceDropLimitPermille / 1000;
   if (drop - margin <= limit) return null;
   return {
     code: 'trial_drift',
-    words:
+    reasons:
       `mean confidence fell from ${before.mean.toFixed(2)} to ${now.mean.toFixed(2)} over ${count} live inputs: ` +
       `by at least ${(drop - margin).toFixed(2)}; the limit is ${limit}`,
   };
@@ -222,38 +264,51 @@ function confidenceDrop(evidence: TrialEvidence, policy: TrialPolicy): Finding |
 interface SoFar {
   /** What a pass still waits for. */
   readonly missing: string[];
-  readonly words: string[];
+  readonly reasons: string[];
 }
 
 function comparedSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
-  const { missing, words } = requests(evidence, policy);
+  const { missing, reasons } = requests(evidence, policy);
   const tally = pairsOf(evidence);
   const limit = policy.disagreementLimitPermille / 1000;
   const logE = logEvidenceBelow(tally, limit);
   const proven = reaches(logE, policy, 1);
   const odds =
-    proven && Number.isFinite(logE) ? `; a release at the limit would look this good with chance < ${chanceInWords(logE)}` : '';
-  words.push(`old and new model disagree on ${share(tally, 'live inputs')}; the limit is ${percent(limit)}${odds}`);
+    proven && Number.isFinite(logE)
+      ? `; a release at the limit would look this good with chance < ${chanceText(logE)}`
+      : '';
+  reasons.push(
+    `old and new model disagree on ${share(tally, 'live inputs')}; the limit is ${percent(limit)}${odds}`,
+  );
   if (tally.count < policy.minPairs) {
-    missing.push(`${policy.minPairs - tally.count} of ${policy.minPairs} live inputs answered by both models`);
-  } else if (policy.minPairs > 0 && !proven) missing.push(`proof that they disagree on less than ${percent(limit)}`);
-  return { missing, words };
+    missing.push(
+      `${policy.minPairs - tally.count} of ${policy.minPairs} live inputs answered by both models`,
+    );
+  } else if (policy.minPairs > 0 && !proven)
+    missing.push(`proof that they disagree on less than ${percent(limit)}`);
+  return { missing, reasons };
 }
 
 function aloneSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
-  const { missing, words } = requests(evidence, policy);
+  const { missing, reasons } = requests(evidence, policy);
   if (evidence.replaces && policy.minPairs > 0) {
     missing.push(
       'a comparison: it takes other inputs or names other labels than the release it replaces (minPairs 0 waits for none)',
     );
   }
-  const why = evidence.replaces ? 'the release it replaces cannot be compared with it' : 'there is no release to compare with';
-  words.push(`${why}: judged on crashes, failed requests and time alone`);
+  const why = evidence.replaces
+    ? 'the release it replaces cannot be compared with it'
+    : 'there is no release to compare with';
+  reasons.push(`${why}: judged on crashes, failed requests and time alone`);
   if (evidence.served === 0 && !evidence.replaces) {
-    if (evidence.seconds < policy.maxSeconds) missing.push(`an answered request (or ${policy.maxSeconds} s without any)`);
-    else words.push(`nothing was asked of it in ${seconds(evidence)} s; it is kept because there is nothing to go back to`);
+    if (evidence.seconds < policy.maxSeconds)
+      missing.push(`an answered request (or ${policy.maxSeconds} s without any)`);
+    else
+      reasons.push(
+        `nothing was asked of it in ${seconds(evidence)} s; it is kept because there is nothing to go back to`,
+      );
   }
-  return { missing, words };
+  return { missing, reasons };
 }
 
 function requests(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
@@ -263,8 +318,14 @@ function requests(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
   if (evidence.seconds < policy.minSeconds) {
     missing.push(`${policy.minSeconds - seconds(evidence)} of ${policy.minSeconds} s`);
   }
-  if (tally.hits > limit * tally.count) missing.push(`a share of failed requests that is not above ${percent(limit)}`);
-  return { missing, words: [`served ${evidence.served} live requests, failed ${evidence.failed} (limit ${percent(limit)})`] };
+  if (tally.hits > limit * tally.count)
+    missing.push(`a share of failed requests that is not above ${percent(limit)}`);
+  return {
+    missing,
+    reasons: [
+      `served ${evidence.served} live requests, failed ${evidence.failed} (limit ${percent(limit)})`,
+    ],
+  };
 }
 
 /** Evidence comes over a wire: more hits than observations count as all of them. */
@@ -276,23 +337,30 @@ function errorsOf({ served, failed }: TrialEvidence): Tally {
   return { hits: failed, count: served + failed };
 }
 
-/** Ville: at log(tests / alpha), each of `tests` tests errs with chance <= alpha / tests over any number of looks. */
+/**
+ * Ville: at log(tests / alpha), each of `tests` tests errs with chance <= alpha / tests over any
+ * number of looks.
+ */
 function reaches(logE: number, policy: TrialPolicy, tests: number): boolean {
   return logE >= Math.log((tests * 1000) / policy.falseAlarmPermille);
 }
 
-/** Mean, and standard deviation from the histogram's bin centres plus half a bin for what the bins hide. */
+/**
+ * Mean, and standard deviation from the histogram's bin centres plus half a bin for what the bins
+ * hide.
+ */
 function confidenceOf(answers: Answers): { count: number; mean: number; deviation: number } {
   const count = total(answers.confidence);
   if (count === 0) return { count, mean: 0, deviation: 0 };
   const width = 1 / CONFIDENCE_BINS;
-  const moment = (power: number) => total(answers.confidence.map((n, bin) => n * ((bin + 0.5) * width) ** power)) / count;
+  const moment = (power: number) =>
+    total(answers.confidence.map((n, bin) => n * ((bin + 0.5) * width) ** power)) / count;
   const variance = Math.max(0, moment(2) - moment(1) ** 2);
   return { count, mean: answers.confidenceSum / count, deviation: Math.sqrt(variance) + width / 2 };
 }
 
 function asBad(limit: number, logE: number): string {
-  return `the limit is ${percent(limit)}; a release at the limit would look this bad with chance < ${chanceInWords(logE)}`;
+  return `the limit is ${percent(limit)}; a release at the limit would look this bad with chance < ${chanceText(logE)}`;
 }
 
 function share({ hits, count }: Tally, of: string): string {

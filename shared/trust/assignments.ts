@@ -1,5 +1,6 @@
-// Uptane 2.1.0, full verification, step 10: what the director orders is believed only as far as the image repository,
-// which people sign offline, says the same. All or nothing: one order that does not match refuses the whole document.
+// Uptane 2.1.0, full verification, step 10: what the director orders is believed only as far as the
+// image repository, which people sign offline, says the same. All or nothing: one order that does
+// not match refuses the whole document.
 import { isDeepStrictEqual } from 'node:util';
 import { decode } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
@@ -8,7 +9,10 @@ import { DirectorCustom, ImageCustom } from '../protocol/device-api.js';
 import type { TrialPolicy } from '../statistics/trial-verdict.js';
 import type { TargetFile, Targets } from './documents.js';
 
-/** An order that both repositories agree on. `length` and `sha256` are those of the release's envelope. */
+/**
+ * An order that both repositories agree on. `length` and `sha256` are those of the release's
+ * envelope.
+ */
 export interface TrustedAssignment {
   readonly component: string;
   readonly version: string;
@@ -16,14 +20,14 @@ export interface TrustedAssignment {
   readonly length: number;
   readonly sha256: string;
   readonly rollout: string;
-  readonly order: number;
+  readonly assignmentId: number;
   readonly rollback: boolean;
   readonly trial: TrialPolicy;
 }
 
 /**
- * The orders of a device, sorted by component. Faults: metadata_undecodable (custom part), target_unknown,
- * target_mismatch, hardware_unsupported.
+ * The orders of a device, sorted by component. Faults: metadata_undecodable (custom part),
+ * target_unknown, target_mismatch, hardware_unsupported.
  */
 export function matchAssignments(
   director: Targets,
@@ -35,42 +39,81 @@ export function matchAssignments(
     const assignment = matchOne(path, target, image, device.hardware);
     // Uptane: no two images for one unit.
     if (byComponent.has(assignment.component)) {
-      throw new Fault('target_mismatch', `the director orders two releases of ${assignment.component} for ${device.id}`);
+      throw new Fault(
+        'target_mismatch',
+        `the director orders two releases of ${assignment.component} for ${device.id}`,
+      );
     }
     byComponent.set(assignment.component, assignment);
   }
   return [...byComponent.values()].sort((a, b) => (a.component < b.component ? -1 : 1));
 }
 
-function matchOne(path: string, ordered: TargetFile, image: Targets, hardware: string): TrustedAssignment {
-  const wanted = decode(DirectorCustom, ordered.custom, `director target ${path}`, 'metadata_undecodable');
+function matchOne(
+  path: string,
+  target: TargetFile,
+  image: Targets,
+  hardware: string,
+): TrustedAssignment {
+  const selected = decode(
+    DirectorCustom,
+    target.custom,
+    `director target ${path}`,
+    'metadata_undecodable',
+  );
   const genuine = Object.hasOwn(image.targets, path) ? image.targets[path] : undefined;
   if (genuine === undefined)
-    throw new Fault('target_unknown', `the director orders ${path}, which image targets ${image.version} do not list`);
+    throw new Fault(
+      'target_unknown',
+      `the director orders ${path}, which image targets ${image.version} do not list`,
+    );
   const known = decode(ImageCustom, genuine.custom, `image target ${path}`, 'metadata_undecodable');
-  if (ordered.length !== genuine.length) {
+  if (target.length !== genuine.length) {
     throw new Fault(
       'target_mismatch',
-      `${path}: the director says ${ordered.length} bytes, the image repository ${genuine.length}`,
+      `${path}: the director says ${target.length} bytes, the image repository ${genuine.length}`,
     );
   }
   // Every hash that either names: a weaker set on one side would be a way around the other.
-  if (!isDeepStrictEqual(ordered.hashes, genuine.hashes))
-    throw new Fault('target_mismatch', `${path}: director and image repository name different hashes`);
-  const sha256 = genuine.hashes['sha256'];
-  if (sha256 === undefined || sha256.length !== 64) throw new Fault('target_mismatch', `${path}: no SHA-256 is named`);
-  if (wanted.component !== known.component || wanted.version !== known.version) {
+  if (!isDeepStrictEqual(target.hashes, genuine.hashes))
     throw new Fault(
       'target_mismatch',
-      `${path}: the director calls it ${wanted.component} ${wanted.version}, the image repository ${known.component} ${known.version}`,
+      `${path}: director and image repository name different hashes`,
+    );
+  const sha256 = genuine.hashes['sha256'];
+  if (sha256 === undefined || sha256.length !== 64)
+    throw new Fault('target_mismatch', `${path}: no SHA-256 is named`);
+  if (selected.component !== known.component || selected.version !== known.version) {
+    throw new Fault(
+      'target_mismatch',
+      `${path}: the director calls it ${selected.component} ${selected.version}, the image repository ${known.component} ${known.version}`,
     );
   }
   if (path !== targetPath(known.component, known.version))
-    throw new Fault('target_mismatch', `${path} is not where ${known.component} ${known.version} belongs`);
-  if (wanted.hardware !== hardware)
-    throw new Fault('hardware_unsupported', `${path}: the director orders it for ${wanted.hardware}, this device is ${hardware}`);
+    throw new Fault(
+      'target_mismatch',
+      `${path} is not where ${known.component} ${known.version} belongs`,
+    );
+  if (selected.hardware !== hardware)
+    throw new Fault(
+      'hardware_unsupported',
+      `${path}: the director orders it for ${selected.hardware}, this device is ${hardware}`,
+    );
   if (!known.hardware.includes(hardware))
-    throw new Fault('hardware_unsupported', `${path} is for ${known.hardware.join(', ')}; this device is ${hardware}`);
-  const { component, version, rollout, order, rollback, trial } = wanted;
-  return { component, version, path, length: genuine.length, sha256, rollout, order, rollback, trial };
+    throw new Fault(
+      'hardware_unsupported',
+      `${path} is for ${known.hardware.join(', ')}; this device is ${hardware}`,
+    );
+  const { component, version, rollout, assignmentId, rollback, trial } = selected;
+  return {
+    component,
+    version,
+    path,
+    length: genuine.length,
+    sha256,
+    rollout,
+    assignmentId,
+    rollback,
+    trial,
+  };
 }

@@ -1,17 +1,28 @@
-// The signed documents of TUF 1.0 (https://theupdateframework.github.io/specification/, section 4) as Linnet writes and
-// reads them: bytes in, a typed document or a Fault out. Unrecognised fields are allowed, as section 4 asks, and are
-// covered by the signatures; what Linnet uses is decoded strictly. The only signature scheme is ed25519. Nothing here
-// says whether a document is to be trusted: trusted-set.ts does.
+// The signed documents of TUF 1.0 (https://theupdateframework.github.io/specification/, section 4)
+// as Linnet writes and reads them: bytes in, a typed document or a Fault out. Unrecognised fields
+// are allowed, as section 4 asks, and are covered by the signatures; what Linnet uses is decoded
+// strictly. The only signature scheme is ed25519. Nothing here says whether a document is to be
+// trusted: trusted-set.ts does.
 //
 // Linnet's own fields, which other TUF clients skip:
 //   root       x-linnet-release  the release keys, which sign manifests (DSSE); their keys stand in `keys`
 //   timestamp  x-linnet-time     when it was signed: a lower bound for the present that a device without a clock can trust
 //   director   x-linnet-device   the one device that timestamp, snapshot and targets of its director repository are for
 import { Type, type Static } from 'typebox';
-import { bounds } from '../base/limits.js';
+import { limits } from '../base/limits.js';
 import { complaints, decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
-import { canonicalBytes, hex, Hex32, keyIdOf, PublicKey, sha256, verify, type KeyRing, type SigningKey } from './signer.js';
+import {
+  canonicalBytes,
+  hex,
+  Hex32,
+  keyIdOf,
+  PublicKey,
+  sha256,
+  verify,
+  type KeyRing,
+  type SigningKey,
+} from './signer.js';
 
 export const SPEC_VERSION = '1.0.31';
 
@@ -20,7 +31,10 @@ const Version = Type.Integer({ minimum: 1, maximum: 2 ** 52 });
 const Length = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 /** Spec 4.1: ISO 8601, UTC, whole seconds. */
 const Time = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}Z$' });
-/** TypeBox's pattern for any key stops at a line break; what it does not match is refused, so that no entry escapes its schema. */
+/**
+ * TypeBox's pattern for any key stops at a line break; what it does not match is refused, so that
+ * no entry escapes its schema.
+ */
 const strict = { additionalProperties: false };
 const Hashes = Type.Record(Type.String(), Type.String({ pattern: '^[0-9a-f]{32,128}$' }), strict);
 
@@ -29,7 +43,11 @@ const RoleKeys = Type.Object({
   threshold: Type.Integer({ minimum: 1, maximum: 64 }),
 });
 
-const common = { spec_version: Type.String({ pattern: '^1\\.\\d+(\\.\\d+)?$' }), version: Version, expires: Time };
+const common = {
+  spec_version: Type.String({ pattern: '^1\\.\\d+(\\.\\d+)?$' }),
+  version: Version,
+  expires: Time,
+};
 const ofDevice = { 'x-linnet-device': Type.Optional(Type.String({ maxLength: 128 })) };
 
 export const Root = Type.Object({
@@ -37,15 +55,30 @@ export const Root = Type.Object({
   ...common,
   /** Linnet's repositories name files by version and digest (spec 6.2); others are refused. */
   consistent_snapshot: Type.Literal(true),
-  /** Keys of schemes that this client does not know are skipped (spec 4.2), so they are not decoded here. */
+  /**
+   * Keys of schemes that this client does not know are skipped (spec 4.2), so they are not decoded
+   * here.
+   */
   keys: Type.Record(Type.String(), Type.Unknown(), strict),
-  roles: Type.Object({ root: RoleKeys, timestamp: RoleKeys, snapshot: RoleKeys, targets: RoleKeys }),
+  roles: Type.Object({
+    root: RoleKeys,
+    timestamp: RoleKeys,
+    snapshot: RoleKeys,
+    targets: RoleKeys,
+  }),
   'x-linnet-release': Type.Optional(RoleKeys),
 });
 export type Root = Static<typeof Root>;
 
-/** What a parent says of a child; length and hashes are optional in the spec and checked where present. */
-export const MetaFile = Type.Object({ version: Version, length: Type.Optional(Length), hashes: Type.Optional(Hashes) });
+/**
+ * What a parent says of a child; length and hashes are optional in the spec and checked where
+ * present.
+ */
+export const MetaFile = Type.Object({
+  version: Version,
+  length: Type.Optional(Length),
+  hashes: Type.Optional(Hashes),
+});
 export type MetaFile = Static<typeof MetaFile>;
 
 export const Timestamp = Type.Object({
@@ -65,7 +98,11 @@ export const Snapshot = Type.Object({
 });
 export type Snapshot = Static<typeof Snapshot>;
 
-export const TargetFile = Type.Object({ length: Length, hashes: Hashes, custom: Type.Optional(Type.Unknown()) });
+export const TargetFile = Type.Object({
+  length: Length,
+  hashes: Hashes,
+  custom: Type.Optional(Type.Unknown()),
+});
 export type TargetFile = Static<typeof TargetFile>;
 
 export const Targets = Type.Object({
@@ -82,16 +119,19 @@ export type Role = keyof typeof SCHEMAS;
 export type SignedOf<R extends Role> = Static<(typeof SCHEMAS)[R]>;
 
 export const MAX_BYTES: Readonly<Record<Role, number>> = {
-  root: bounds.rootMaxBytes,
-  timestamp: bounds.timestampMaxBytes,
-  snapshot: bounds.snapshotMaxBytes,
-  targets: bounds.targetsMaxBytes,
+  root: limits.rootMaxBytes,
+  timestamp: limits.timestampMaxBytes,
+  snapshot: limits.snapshotMaxBytes,
+  targets: limits.targetsMaxBytes,
 };
 
 const Wrapping = Type.Object({
-  signatures: Type.Array(Type.Object({ keyid: Type.String({ maxLength: 200 }), sig: Type.String({ maxLength: 2000 }) }), {
-    maxItems: SIGNATURES_MAX_COUNT,
-  }),
+  signatures: Type.Array(
+    Type.Object({ keyid: Type.String({ maxLength: 200 }), sig: Type.String({ maxLength: 2000 }) }),
+    {
+      maxItems: SIGNATURES_MAX_COUNT,
+    },
+  ),
   signed: Type.Object({}),
 });
 
@@ -109,15 +149,38 @@ export interface Document<R extends Role> {
 export function decodeDocument<R extends Role>(role: R, bytes: Uint8Array): Document<R> {
   const what = `${role}.json`;
   if (bytes.length > MAX_BYTES[role])
-    throw new Fault('metadata_too_large', `${what} is ${bytes.length} bytes, bound is ${MAX_BYTES[role]}`);
-  const wrapping = decode(Wrapping, parseJson(bytes, what, 'metadata_undecodable'), what, 'metadata_undecodable');
-  const signed = decode(SCHEMAS[role], wrapping.signed, what, 'metadata_undecodable') as SignedOf<R>;
+    throw new Fault(
+      'metadata_too_large',
+      `${what} is ${bytes.length} bytes, bound is ${MAX_BYTES[role]}`,
+    );
+  const wrapping = decode(
+    Wrapping,
+    parseJson(bytes, what, 'metadata_undecodable'),
+    what,
+    'metadata_undecodable',
+  );
+  const signed = decode(
+    SCHEMAS[role],
+    wrapping.signed,
+    what,
+    'metadata_undecodable',
+  ) as SignedOf<R>;
   expiryMs(signed.expires, what);
-  if ('x-linnet-time' in signed && signed['x-linnet-time'] !== undefined) expiryMs(signed['x-linnet-time'], what);
-  return { role, bytes, signed, signatures: wrapping.signatures, message: messageOf(wrapping.signed, what) };
+  if ('x-linnet-time' in signed && signed['x-linnet-time'] !== undefined)
+    expiryMs(signed['x-linnet-time'], what);
+  return {
+    role,
+    bytes,
+    signed,
+    signatures: wrapping.signatures,
+    message: messageOf(wrapping.signed, what),
+  };
 }
 
-/** Canonical JSON knows no fractions and no bottomless nesting; a document that has them was signed by nobody. */
+/**
+ * Canonical JSON knows no fractions and no bottomless nesting; a document that has them was signed
+ * by nobody.
+ */
 function messageOf(signed: unknown, what: string): Uint8Array {
   try {
     return canonicalBytes(signed);
@@ -128,7 +191,10 @@ function messageOf(signed: unknown, what: string): Uint8Array {
   }
 }
 
-/** Milliseconds since the epoch. A date that is none (month 13) would never compare as expired, so it is refused. */
+/**
+ * Milliseconds since the epoch. A date that is none (month 13) would never compare as expired, so
+ * it is refused.
+ */
 export function expiryMs(time: string, what: string): number {
   const ms = Date.parse(time);
   if (Number.isNaN(ms)) throw new Fault('metadata_undecodable', `${what}: ${time} is not a date`);
@@ -140,11 +206,15 @@ export function timeText(ms: number): string {
   return `${new Date(Math.floor(ms / 1000) * 1000).toISOString().slice(0, 19)}Z`;
 }
 
-/** The keys that root.json lists and this client can use: scheme ed25519, id = hash of the key (spec 4.2). */
+/**
+ * The keys that root.json lists and this client can use: scheme ed25519, id = hash of the key (spec
+ * 4.2).
+ */
 export function keysOf(root: Root): Record<string, PublicKey> {
   const keys: Record<string, PublicKey> = {};
   for (const [keyid, key] of Object.entries(root.keys)) {
-    if (complaints(PublicKey, key).length === 0 && keyIdOf(key as PublicKey) === keyid) keys[keyid] = key as PublicKey;
+    if (complaints(PublicKey, key).length === 0 && keyIdOf(key as PublicKey) === keyid)
+      keys[keyid] = key as PublicKey;
   }
   return keys;
 }
@@ -153,11 +223,17 @@ export function roleRing(root: Root, role: Role): KeyRing {
   return { keys: keysOf(root), ...root.roles[role] };
 }
 
-/** The keys that may sign release manifests, by this root. Fault metadata_undecodable when it names too few for its own threshold. */
+/**
+ * The keys that may sign release manifests, by this root. Fault metadata_undecodable when it names
+ * too few for its own threshold.
+ */
 export function releaseRing(root: Root): KeyRing {
   const release = root['x-linnet-release'];
   if (release === undefined)
-    throw new Fault('metadata_undecodable', `root ${root.version} names no release keys (x-linnet-release)`);
+    throw new Fault(
+      'metadata_undecodable',
+      `root ${root.version} names no release keys (x-linnet-release)`,
+    );
   const keys = keysOf(root);
   const usable = new Set(release.keyids.flatMap((keyid) => keys[keyid]?.keyval.public ?? []));
   if (usable.size < release.threshold) {
@@ -170,8 +246,9 @@ export function releaseRing(root: Root): KeyRing {
 }
 
 /**
- * Spec 4.2.2 and 5.x.y "check for an arbitrary software attack": a threshold of distinct keys of the ring have signed.
- * A key counts once, however many signatures or key ids it comes with. Fault metadata_signature.
+ * Spec 4.2.2 and 5.x.y "check for an arbitrary software attack": a threshold of distinct keys of
+ * the ring have signed. A key counts once, however many signatures or key ids it comes with. Fault
+ * metadata_signature.
  */
 export function requireThreshold(document: Document<Role>, ring: KeyRing, whose: string): void {
   const good = new Set<string>();
@@ -187,10 +264,16 @@ export function requireThreshold(document: Document<Role>, ring: KeyRing, whose:
   );
 }
 
-/** Hashes and length of `bytes`, as a parent lists them. Fault metadata_mismatch when they are not those in `meta`. */
+/**
+ * Hashes and length of `bytes`, as a parent lists them. Fault metadata_mismatch when they are not
+ * those in `meta`.
+ */
 export function requireMeta(bytes: Uint8Array, meta: MetaFile, what: string): void {
   if (meta.length !== undefined && meta.length !== bytes.length) {
-    throw new Fault('metadata_mismatch', `${what} is ${bytes.length} bytes, its parent names ${meta.length}`);
+    throw new Fault(
+      'metadata_mismatch',
+      `${what} is ${bytes.length} bytes, its parent names ${meta.length}`,
+    );
   }
   const named = meta.hashes?.['sha256'];
   if (named !== undefined && named !== sha256(bytes))
@@ -199,7 +282,10 @@ export function requireMeta(bytes: Uint8Array, meta: MetaFile, what: string): vo
 
 // --- writing ---
 
-/** Bytes of a signed document; `sign` is deterministic, so the same content and keys make the same bytes. */
+/**
+ * Bytes of a signed document; `sign` is deterministic, so the same content and keys make the same
+ * bytes.
+ */
 export function signDocument(signed: SignedOf<Role>, keys: readonly SigningKey[]): Uint8Array {
   const message = canonicalBytes(signed);
   const signatures = keys.map((key) => ({ keyid: key.keyId, sig: hex(key.sign(message)) }));

@@ -1,12 +1,22 @@
-// Key files: one Ed25519 signing key as JSON, its seed plain or sealed under a passphrase (scrypt, RFC 7914, then
-// tweetnacl secretbox). A pure codec: salt and nonce come in as arguments; reading, writing and file modes are left to
-// firmware-tools/keys and server/repository. Cost bounds are checked before any memory is spent on them.
+// Key files: one Ed25519 signing key as JSON, its seed plain or sealed under a passphrase (scrypt,
+// RFC 7914, then tweetnacl secretbox). A pure codec: salt and nonce come in as arguments; reading,
+// writing and file modes are left to firmware-tools/keys and server/repository. Cost bounds are
+// checked before any memory is spent on them.
 import { scryptSync } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { Type, type Static } from 'typebox';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
-import { fromHex, hex, Hex32, keyIdOf, PublicKey, signingKey, utf8, type SigningKey } from './signer.js';
+import {
+  fromHex,
+  hex,
+  Hex32,
+  keyIdOf,
+  PublicKey,
+  signingKey,
+  utf8,
+  type SigningKey,
+} from './signer.js';
 
 const strict = { additionalProperties: false } as const;
 
@@ -50,7 +60,11 @@ export interface Sealing {
 }
 
 /** Bytes of a key file for a 32-byte seed; sealed when `sealing` is given. */
-export function encodeKeyFile(seed: Uint8Array, role: string | undefined, sealing: Sealing | null): Uint8Array {
+export function encodeKeyFile(
+  seed: Uint8Array,
+  role: string | undefined,
+  sealing: Sealing | null,
+): Uint8Array {
   const { keyId, publicKey } = signingKey(seed);
   const file: KeyFile = {
     format: 'linnet.key/1',
@@ -65,7 +79,13 @@ export function encodeKeyFile(seed: Uint8Array, role: string | undefined, sealin
             salt: hex(sealing.salt),
             ...SCRYPT_COST,
             nonce: hex(sealing.nonce),
-            box: hex(nacl.secretbox(seed, sealing.nonce, stretched(sealing.passphrase, sealing.salt, SCRYPT_COST))),
+            box: hex(
+              nacl.secretbox(
+                seed,
+                sealing.nonce,
+                stretched(sealing.passphrase, sealing.salt, SCRYPT_COST),
+              ),
+            ),
           },
   };
   return utf8(`${JSON.stringify(file, null, 2)}\n`);
@@ -75,18 +95,30 @@ export function encodeKeyFile(seed: Uint8Array, role: string | undefined, sealin
 export function decodeKeyFile(bytes: Uint8Array, what: string): KeyFile {
   const file = decodeJson(KeyFile, bytes, what, 'key_invalid');
   const key: PublicKey = { keytype: 'ed25519', scheme: 'ed25519', keyval: { public: file.public } };
-  if (keyIdOf(key) !== file.keyId) throw new Fault('key_invalid', `${what}: its key id is not that of its public key`);
+  if (keyIdOf(key) !== file.keyId)
+    throw new Fault('key_invalid', `${what}: its key id is not that of its public key`);
   return file;
 }
 
-/** The seed. Fault key_invalid: sealed and no passphrase, wrong passphrase, or a seed of another key. */
+/**
+ * The seed. Fault key_invalid: sealed and no passphrase, wrong passphrase, or a seed of another
+ * key.
+ */
 export function openSeed(file: KeyFile, passphrase: string | null, what: string): Uint8Array {
-  const seed = file.secret.kind === 'plain' ? fromHex(file.secret.seed) : unseal(file.secret, passphrase, what);
-  if (signingKey(seed).keyId !== file.keyId) throw new Fault('key_invalid', `${what}: its secret belongs to another public key`);
+  const seed =
+    file.secret.kind === 'plain'
+      ? fromHex(file.secret.seed)
+      : unseal(file.secret, passphrase, what);
+  if (signingKey(seed).keyId !== file.keyId)
+    throw new Fault('key_invalid', `${what}: its secret belongs to another public key`);
   return seed;
 }
 
-export function openKeyFile(bytes: Uint8Array, passphrase: string | null, what: string): SigningKey {
+export function openKeyFile(
+  bytes: Uint8Array,
+  passphrase: string | null,
+  what: string,
+): SigningKey {
   return signingKey(openSeed(decodeKeyFile(bytes, what), passphrase, what));
 }
 
@@ -95,9 +127,16 @@ function unseal(
   passphrase: string | null,
   what: string,
 ): Uint8Array {
-  if (passphrase === null) throw new Fault('key_invalid', `${what} is sealed: give its passphrase in LINNET_KEY_PASSPHRASE`);
+  if (passphrase === null)
+    throw new Fault(
+      'key_invalid',
+      `${what} is sealed: give its passphrase in LINNET_KEY_PASSPHRASE`,
+    );
   if (128 * secret.N * secret.r > SCRYPT_MEMORY_MAX_BYTES || (secret.N & (secret.N - 1)) !== 0) {
-    throw new Fault('key_invalid', `${what}: scrypt cost N=${secret.N}, r=${secret.r} is not a sensible one`);
+    throw new Fault(
+      'key_invalid',
+      `${what}: scrypt cost N=${secret.N}, r=${secret.r} is not a sensible one`,
+    );
   }
   const seed = nacl.secretbox.open(
     fromHex(secret.box),
@@ -105,13 +144,25 @@ function unseal(
     stretched(passphrase, fromHex(secret.salt), secret),
   );
   if (seed === null)
-    throw new Fault('key_invalid', `${what}: the passphrase in LINNET_KEY_PASSPHRASE is not the one that it was sealed with`);
+    throw new Fault(
+      'key_invalid',
+      `${what}: the passphrase in LINNET_KEY_PASSPHRASE is not the one that it was sealed with`,
+    );
   return seed;
 }
 
-function stretched(passphrase: string, salt: Uint8Array, cost: { N: number; r: number; p: number }): Uint8Array {
+function stretched(
+  passphrase: string,
+  salt: Uint8Array,
+  cost: { N: number; r: number; p: number },
+): Uint8Array {
   const { N, r, p } = cost;
   return new Uint8Array(
-    scryptSync(passphrase, salt, nacl.secretbox.keyLength, { N, r, p, maxmem: 128 * N * r + 128 * r * p + 1024 * 1024 }),
+    scryptSync(passphrase, salt, nacl.secretbox.keyLength, {
+      N,
+      r,
+      p,
+      maxmem: 128 * N * r + 128 * r * p + 1024 * 1024,
+    }),
   );
 }

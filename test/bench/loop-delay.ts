@@ -1,7 +1,7 @@
-// Does the supervisor stay awake while a model computes? Event-loop delay of the agent's runtime parts (engine and API, one
-// process) while a text detector of about 100 ms a run answers one request after another behind them, and at rest; and the
-// memory of that supervisor process without and with a model process. Each in a process of its own, so that nothing of the
-// bench is measured.
+// Does the supervisor stay awake while a model computes? Event-loop delay of the agent's runtime
+// parts (engine and API, one process) while a text detector of about 100 ms a run answers one
+// request after another behind them, and at rest; and the memory of that supervisor process without
+// and with a model process. Each in a process of its own, so that nothing of the bench is measured.
 import { fork } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Installed } from '../../agent/interfaces.js';
-import { Door } from '../../agent/inference/api/inference-server.js';
+import { InferenceServer } from '../../agent/inference/api/inference-server.js';
 import { Engine } from '../../agent/inference/engine/engine.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
@@ -39,12 +39,22 @@ interface Report {
   readonly modelIdleBytes: number;
 }
 
-/** Unique + shared pages by share: what the process really costs beside others that map the same files. */
+/**
+ * Unique + shared pages by share: what the process really costs beside others that map the same
+ * files.
+ */
 function proportionalBytes(pid: number | 'self'): number {
-  return Number(/^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0) * 1024;
+  return (
+    Number(
+      /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0,
+    ) * 1024
+  );
 }
 
-/** The supervisor: reports once it listens, measures while the parent sends requests, reports again when told. */
+/**
+ * The supervisor: reports once it listens, measures while the parent sends requests, reports again
+ * when told.
+ */
 async function supervisor(root: string, installed: Installed): Promise<void> {
   const component = installed.release.component;
   const engine = new Engine({
@@ -56,8 +66,14 @@ async function supervisor(root: string, installed: Installed): Promise<void> {
     log: silentLog,
   });
   const unix = join(root, `${component}.sock`);
-  const door = new Door({ engines: new Map([[component, engine]]), clock: realClock, log: silentLog, version: '0', unix });
-  await door.listen();
+  const inferenceServer = new InferenceServer({
+    engines: new Map([[component, engine]]),
+    clock: realClock,
+    log: silentLog,
+    version: '0',
+    unix,
+  });
+  await inferenceServer.listen();
   await pause(500);
   const idleBytes = proportionalBytes('self');
   await engine.serve(installed, null);
@@ -71,7 +87,8 @@ async function supervisor(root: string, installed: Installed): Promise<void> {
       return;
     }
     delay.disable();
-    // The histogram holds the whole interval between two ticks of its timer; the delay is what exceeds the timer's own.
+    // The histogram holds the whole interval between two ticks of its timer; the delay is what
+    // exceeds the timer's own.
     const over = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS);
     process.send?.({
       delayP50Ms: over(delay.percentile(50)),
@@ -92,7 +109,11 @@ async function measure(
   load: boolean,
 ): Promise<{ report: Report; runMs: number }> {
   const installed = await installSubject(root, subject);
-  const child = fork(fileURLToPath(import.meta.url), ['supervisor', root, JSON.stringify(installed)]);
+  const child = fork(fileURLToPath(import.meta.url), [
+    'supervisor',
+    root,
+    JSON.stringify(installed),
+  ]);
   const next = () =>
     new Promise<unknown>((resolve, reject) => {
       child.once('message', resolve);
@@ -124,18 +145,42 @@ export async function run(): Promise<BenchResult> {
     const rest = await measure(root, await digits(root), 5, false);
     const busy = await measure(root, detector(640), 10, true);
     const rows: BenchRow[] = [
-      { what: 'one run of the text detector at 640x640 through the API: p50', value: busy.runMs, unit: 'ms' },
-      { what: "supervisor's event-loop delay at rest: p99", value: rest.report.delayP99Ms, unit: 'ms' },
-      { what: "supervisor's event-loop delay while that model runs: p50", value: busy.report.delayP50Ms, unit: 'ms' },
+      {
+        what: 'one run of the text detector at 640x640 through the API: p50',
+        value: busy.runMs,
+        unit: 'ms',
+      },
+      {
+        what: "supervisor's event-loop delay at rest: p99",
+        value: rest.report.delayP99Ms,
+        unit: 'ms',
+      },
+      {
+        what: "supervisor's event-loop delay while that model runs: p50",
+        value: busy.report.delayP50Ms,
+        unit: 'ms',
+      },
       {
         what: "supervisor's event-loop delay while that model runs: p99",
         value: busy.report.delayP99Ms,
         unit: 'ms',
         aim: '<= 5 ms',
       },
-      { what: "supervisor's event-loop delay while that model runs: max", value: busy.report.delayMaxMs, unit: 'ms' },
-      { what: 'idle memory (PSS) of engine and API, no model process', value: rest.report.idleBytes / MIB, unit: 'MiB' },
-      { what: "idle memory (PSS) of the digit model's process", value: rest.report.modelIdleBytes / MIB, unit: 'MiB' },
+      {
+        what: "supervisor's event-loop delay while that model runs: max",
+        value: busy.report.delayMaxMs,
+        unit: 'ms',
+      },
+      {
+        what: 'idle memory (PSS) of engine and API, no model process',
+        value: rest.report.idleBytes / MIB,
+        unit: 'MiB',
+      },
+      {
+        what: "idle memory (PSS) of the digit model's process",
+        value: rest.report.modelIdleBytes / MIB,
+        unit: 'MiB',
+      },
     ];
     return { name: 'The supervisor while a model runs', rows };
   } finally {

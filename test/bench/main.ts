@@ -1,5 +1,6 @@
-// `npm run bench`: every benchmark, one after another, with the machine it ran on. Figures are ratios against a baseline taken
-// in the same run wherever there is one; nothing here passes or fails.
+// `npm run bench`: every benchmark, one after another, with the machine it ran on. Figures are
+// ratios against a baseline taken in the same run wherever there is one; nothing here passes or
+// fails.
 import { cpus, totalmem } from 'node:os';
 import { run as agentMemory } from './agent-memory.js';
 import { print, run as inference } from './inference.js';

@@ -1,15 +1,39 @@
-// Bundles as an enemy or a bad cable would leave them: every single byte changed, cut at every kind of place, made longer,
-// signed by the wrong key, and repacked with consistent lies.
+// Bundles as an enemy or a bad cable would leave them: every single byte changed, cut at every kind
+// of place, made longer, signed by the wrong key, and repacked with consistent lies.
 import { createHash } from 'node:crypto';
-import { openSync, closeSync, readFileSync, truncateSync, writeFileSync, writeSync, copyFileSync, appendFileSync } from 'node:fs';
+import {
+  openSync,
+  closeSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+  copyFileSync,
+  appendFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readBundle, bundleFile } from '../../firmware-tools/release/bundle/read.js';
-import { headerBytes, indexBytes, indexOf, paddingBytes } from '../../firmware-tools/release/bundle/layout.js';
+import {
+  headerBytes,
+  indexBytes,
+  indexOf,
+  paddingBytes,
+} from '../../firmware-tools/release/bundle/layout.js';
 import type { Built } from '../../firmware-tools/release/bundle/build.js';
 import { isFault, type FaultCode } from '../../shared/base/fault-codes.js';
-import { manifestBytes, RELEASE_PAYLOAD_TYPE, type Manifest } from '../../shared/release/manifest.js';
-import { sha256, signEnvelope, utf8, type Envelope, type KeyRing } from '../../shared/trust/signer.js';
+import {
+  manifestBytes,
+  RELEASE_PAYLOAD_TYPE,
+  type Manifest,
+} from '../../shared/release/manifest.js';
+import {
+  sha256,
+  signEnvelope,
+  utf8,
+  type Envelope,
+  type KeyRing,
+} from '../../shared/trust/signer.js';
 import { tempFolder, refused } from '../support/metadata-device.js';
 import { build, otherKey, releaseKey, ringOf, writeDesk } from '../support/release-builder.js';
 
@@ -38,44 +62,71 @@ async function codeOf(file: string, keys: KeyRing | null = ring): Promise<string
 
 test('an untouched bundle is proven, byte by byte', async () => {
   const view = await readBundle(bundle, ring);
-  expect(view).toMatchObject({ proven: true, bytes: whole.length, sha256: createHash('sha256').update(whole).digest('hex') });
+  expect(view).toMatchObject({
+    proven: true,
+    bytes: whole.length,
+    sha256: createHash('sha256').update(whole).digest('hex'),
+  });
   expect(view.release.digest).toBe(built.release.digest);
-  expect(view.files.map(({ entry }) => entry.name)).toEqual(['labels.txt', 'probes.json', 'small.onnx']);
+  expect(view.files.map(({ entry }) => entry.name)).toEqual([
+    'labels.txt',
+    'probes.json',
+    'small.onnx',
+  ]);
 });
 
-test('tampered_byte: every byte of the file, one at a time, is refused', { timeout: 300_000 }, async () => {
-  const copy = join(folder, 'tampered.bundle');
-  copyFileSync(bundle, copy);
-  const codes = new Map<string, number>();
-  const endOfEnvelope = (await readBundle(copy, ring)).files[0]?.offset ?? 0;
-  const file = openSync(copy, 'r+');
-  try {
-    for (let at = 0; at < whole.length; at++) {
-      const byte = whole[at] ?? 0;
-      writeSync(file, Buffer.from([byte ^ (1 << (at % 8))]), 0, 1, at);
-      // Behind the envelope the signature check passes as before and is slow in pure JavaScript: made for every 67th byte only.
-      const code = await codeOf(copy, at < endOfEnvelope || at % 67 === 0 ? ring : null);
-      expect(code, `byte ${at}`).not.toBe('accepted');
-      codes.set(code, (codes.get(code) ?? 0) + 1);
-      writeSync(file, Buffer.from([byte]), 0, 1, at);
+test(
+  'tampered_byte: every byte of the file, one at a time, is refused',
+  { timeout: 300_000 },
+  async () => {
+    const copy = join(folder, 'tampered.bundle');
+    copyFileSync(bundle, copy);
+    const codes = new Map<string, number>();
+    const endOfEnvelope = (await readBundle(copy, ring)).files[0]?.offset ?? 0;
+    const file = openSync(copy, 'r+');
+    try {
+      for (let at = 0; at < whole.length; at++) {
+        const byte = whole[at] ?? 0;
+        writeSync(file, Buffer.from([byte ^ (1 << (at % 8))]), 0, 1, at);
+        // Behind the envelope the signature check passes as before and is slow in pure JavaScript:
+        // made for every 67th byte only.
+        const code = await codeOf(copy, at < endOfEnvelope || at % 67 === 0 ? ring : null);
+        expect(code, `byte ${at}`).not.toBe('accepted');
+        codes.set(code, (codes.get(code) ?? 0) + 1);
+        writeSync(file, Buffer.from([byte]), 0, 1, at);
+      }
+    } finally {
+      closeSync(file);
     }
-  } finally {
-    closeSync(file);
-  }
-  expect(await codeOf(copy)).toBe('accepted');
-  expect([...codes.keys()].sort()).toEqual(['bundle_undecodable', 'file_digest']);
-});
+    expect(await codeOf(copy)).toBe('accepted');
+    expect([...codes.keys()].sort()).toEqual(['bundle_undecodable', 'file_digest']);
+  },
+);
 
-test('truncated: at every kind of length the bundle is refused as cut short', { timeout: 120_000 }, async () => {
-  const copy = join(folder, 'short.bundle');
-  const lengths = new Set([0, 1, 511, 512, 513, whole.length - 1, whole.length - 512, whole.length - 1024, whole.length - 1025]);
-  for (let length = 0; length < whole.length; length += 97) lengths.add(length);
-  for (const length of [...lengths].sort((a, b) => b - a)) {
-    writeFileSync(copy, whole);
-    truncateSync(copy, length);
-    expect(await codeOf(copy), `cut to ${length} bytes`).toBe('bundle_truncated');
-  }
-});
+test(
+  'truncated: at every kind of length the bundle is refused as cut short',
+  { timeout: 120_000 },
+  async () => {
+    const copy = join(folder, 'short.bundle');
+    const lengths = new Set([
+      0,
+      1,
+      511,
+      512,
+      513,
+      whole.length - 1,
+      whole.length - 512,
+      whole.length - 1024,
+      whole.length - 1025,
+    ]);
+    for (let length = 0; length < whole.length; length += 97) lengths.add(length);
+    for (const length of [...lengths].sort((a, b) => b - a)) {
+      writeFileSync(copy, whole);
+      truncateSync(copy, length);
+      expect(await codeOf(copy), `cut to ${length} bytes`).toBe('bundle_truncated');
+    }
+  },
+);
 
 test('longer: bytes after the end are refused', async () => {
   const copy = join(folder, 'long.bundle');
@@ -86,7 +137,11 @@ test('longer: bytes after the end are refused', async () => {
 
 test('not a bundle at all', async () => {
   const other = join(folder, 'other');
-  for (const bytes of [Buffer.alloc(10_240), Buffer.from('GIF89a'.repeat(1000)), readFileSync(join(folder, 'small.onnx'))]) {
+  for (const bytes of [
+    Buffer.alloc(10_240),
+    Buffer.from('GIF89a'.repeat(1000)),
+    readFileSync(join(folder, 'small.onnx')),
+  ]) {
     writeFileSync(other, bytes);
     expect(await codeOf(other)).toMatch(/^bundle_(undecodable|truncated)$/);
   }
@@ -94,7 +149,9 @@ test('not a bundle at all', async () => {
 });
 
 describe('repacked with consistent digests', () => {
-  /** A bundle file around any envelope and files: what an attacker without the release key can make. */
+  /**
+   * A bundle file around any envelope and files: what an attacker without the release key can make.
+   */
   async function repack(
     name: string,
     envelope: Uint8Array,
@@ -104,7 +161,11 @@ describe('repacked with consistent digests', () => {
     const index = indexOf(manifest, { length: envelope.length, sha256: sha256(envelope) });
     const parts: Uint8Array[] = [];
     const put = async (entry: string, bytes: Uint8Array): Promise<void> => {
-      parts.push(await headerBytes(entry, bytes.length), bytes, new Uint8Array(paddingBytes(bytes.length)));
+      parts.push(
+        await headerBytes(entry, bytes.length),
+        bytes,
+        new Uint8Array(paddingBytes(bytes.length)),
+      );
     };
     await put('bundle.json', indexBytes(index));
     await put('release.dsse.json', envelope);
@@ -127,26 +188,45 @@ describe('repacked with consistent digests', () => {
   }
 
   const signed = (manifest: Manifest, key = releaseKey): Uint8Array =>
-    utf8(`${JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [key]), null, 2)}\n`);
-  const check = async (file: string, code: FaultCode): Promise<unknown> => refused(readBundle(file, ring), code);
+    utf8(
+      `${JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [key]), null, 2)}\n`,
+    );
+  const check = async (file: string, code: FaultCode): Promise<unknown> =>
+    refused(readBundle(file, ring), code);
 
   test('the repacking itself makes the genuine file', async () => {
     const view = await readBundle(bundle, ring);
-    const file = await repack('same.bundle', view.envelope, view.release.manifest, await contentsOf());
+    const file = await repack(
+      'same.bundle',
+      view.envelope,
+      view.release.manifest,
+      await contentsOf(),
+    );
     expect(readFileSync(file).equals(whole)).toBe(true);
   });
 
   test('wrong_key: a whole release signed by somebody else', async () => {
     const { manifest } = (await readBundle(bundle, ring)).release;
-    await check(await repack('wrong-key.bundle', signed(manifest, otherKey), manifest, await contentsOf()), 'signature_invalid');
+    await check(
+      await repack('wrong-key.bundle', signed(manifest, otherKey), manifest, await contentsOf()),
+      'signature_invalid',
+    );
   });
 
   test('tampered_manifest: other words under the old signature', async () => {
     const view = await readBundle(bundle, ring);
     const envelope = JSON.parse(Buffer.from(view.envelope).toString()) as Envelope;
     const manifest = { ...view.release.manifest, hardware: ['anything'] };
-    const forged = utf8(JSON.stringify({ ...envelope, payload: Buffer.from(manifestBytes(manifest)).toString('base64') }));
-    await check(await repack('manifest.bundle', forged, manifest, await contentsOf()), 'signature_invalid');
+    const forged = utf8(
+      JSON.stringify({
+        ...envelope,
+        payload: Buffer.from(manifestBytes(manifest)).toString('base64'),
+      }),
+    );
+    await check(
+      await repack('manifest.bundle', forged, manifest, await contentsOf()),
+      'signature_invalid',
+    );
   });
 
   test('tampered_signature', async () => {
@@ -156,20 +236,35 @@ describe('repacked with consistent digests', () => {
     if (first === undefined) throw new Error('a signature');
     const sig = Buffer.from(first.sig, 'base64');
     sig[5] = (sig[5] ?? 0) ^ 1;
-    const forged = utf8(JSON.stringify({ ...envelope, signatures: [{ ...first, sig: sig.toString('base64') }] }));
-    await check(await repack('signature.bundle', forged, view.release.manifest, await contentsOf()), 'signature_invalid');
+    const forged = utf8(
+      JSON.stringify({ ...envelope, signatures: [{ ...first, sig: sig.toString('base64') }] }),
+    );
+    await check(
+      await repack('signature.bundle', forged, view.release.manifest, await contentsOf()),
+      'signature_invalid',
+    );
   });
 
   test('another_payload_type under a good signature is no release', async () => {
     const { manifest } = (await readBundle(bundle, ring)).release;
-    const envelope = utf8(JSON.stringify(signEnvelope('application/vnd.other+json', manifestBytes(manifest), [releaseKey])));
-    await check(await repack('type.bundle', envelope, manifest, await contentsOf()), 'signature_invalid');
+    const envelope = utf8(
+      JSON.stringify(
+        signEnvelope('application/vnd.other+json', manifestBytes(manifest), [releaseKey]),
+      ),
+    );
+    await check(
+      await repack('type.bundle', envelope, manifest, await contentsOf()),
+      'signature_invalid',
+    );
   });
 
   test('manifest_undecodable: signed, but not what its schema says', async () => {
     const { manifest } = (await readBundle(bundle, ring)).release;
     const broken = { ...manifest, contract: { peakMemoryMiB: -1, p99LatencyMs: 50 } };
-    await check(await repack('schema.bundle', signed(broken), broken, await contentsOf()), 'manifest_undecodable');
+    await check(
+      await repack('schema.bundle', signed(broken), broken, await contentsOf()),
+      'manifest_undecodable',
+    );
   });
 
   test('swapped_model: the manifest and its signature stay, the model is another', async () => {
@@ -178,19 +273,30 @@ describe('repacked with consistent digests', () => {
     const model = Buffer.from(contents.get('small.onnx') ?? []);
     model[model.length - 30] = (model[model.length - 30] ?? 0) ^ 0xff;
     contents.set('small.onnx', model);
-    await check(await repack('model.bundle', view.envelope, view.release.manifest, contents), 'file_digest');
+    await check(
+      await repack('model.bundle', view.envelope, view.release.manifest, contents),
+      'file_digest',
+    );
   });
 
   test('mix_and_match: the index of one release around the manifest of another', async () => {
     const second = tempFolder();
     await build(
       second,
-      writeDesk(second, readFileSync(join(folder, 'release.toml'), 'utf8').replace('1.0.0', '1.0.1')),
+      writeDesk(
+        second,
+        readFileSync(join(folder, 'release.toml'), 'utf8').replace('1.0.0', '1.0.1'),
+      ),
       'other.bundle',
     );
     const other = await readBundle(join(second, 'other.bundle'), ring);
     const mine = await readBundle(bundle, ring);
-    const lie = await repack('mix.bundle', other.envelope, { ...mine.release.manifest }, await contentsOf());
+    const lie = await repack(
+      'mix.bundle',
+      other.envelope,
+      { ...mine.release.manifest },
+      await contentsOf(),
+    );
     await check(lie, 'bundle_undecodable');
   });
 
@@ -204,7 +310,8 @@ describe('repacked with consistent digests', () => {
     closeSync(file);
     await refused(
       (async () => {
-        for await (const chunk of bundleFile(view, 'small.onnx')) expect(chunk.length).toBeGreaterThan(0);
+        for await (const chunk of bundleFile(view, 'small.onnx'))
+          expect(chunk.length).toBeGreaterThan(0);
       })(),
       'file_digest',
     );

@@ -1,11 +1,18 @@
-// One attack a test, on the whole metadata client with a real disk: repositories that really sign, and then misbehave. Each
-// attack begins from a device that works, so that what refuses it is the check under test; most end by showing that the
-// device goes on working when the attack ends. Names: TUF 1.0 "attacks", Uptane 2.1.0 threats, notes/ota.md section 1.
+// One attack a test, on the whole metadata client with a real disk: repositories that really sign,
+// and then misbehave. Each attack begins from a device that works, so that what refuses it is the
+// check under test; most end by showing that the device goes on working when the attack ends.
+// Names: TUF 1.0 "attacks", Uptane 2.1.0 threats, notes/ota.md section 1.
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { bounds } from '../../shared/base/limits.js';
+import { limits } from '../../shared/base/limits.js';
 import { keyIdOf, publicKeyOf, sha256 } from '../../shared/trust/signer.js';
-import { decodeDocument, signDocument, type Root, type Snapshot, type Timestamp } from '../../shared/trust/documents.js';
+import {
+  decodeDocument,
+  signDocument,
+  type Root,
+  type Snapshot,
+  type Timestamp,
+} from '../../shared/trust/documents.js';
 import { refused, SimDevice } from '../support/metadata-device.js';
 import { newKey, OTHER_DEVICE, RepositorySimulator, SimWorld } from '../sim/tuf-repositories.js';
 
@@ -110,7 +117,7 @@ describe('TUF 5.3: the root', () => {
 
   test('endless_data_root', async () => {
     const { world, device } = await working();
-    world.image.served.set('2.root.json', new Uint8Array(bounds.rootMaxBytes + 1).fill(0x20));
+    world.image.served.set('2.root.json', new Uint8Array(limits.rootMaxBytes + 1).fill(0x20));
     world.director.publish();
     await refused(device.versions(), 'metadata_too_large');
   });
@@ -118,11 +125,12 @@ describe('TUF 5.3: the root', () => {
   test('endless_root_chain', async () => {
     const world = new SimWorld();
     world.ship('digits', '1.0.0');
-    for (let i = 0; i < bounds.rootRotationsMaxCount + 1; i++) world.director.signRoot();
+    for (let i = 0; i < limits.rootRotationsMaxCount + 1; i++) world.director.signRoot();
     const device = await SimDevice.provision(world);
     await refused(device.versions(), 'metadata_too_large');
-    expect(world.requests.length).toBeLessThan(bounds.rootRotationsMaxCount + 5);
-    // A long but genuine absence is overcome: what was walked is kept, the next call goes on from there.
+    expect(world.requests.length).toBeLessThan(limits.rootRotationsMaxCount + 5);
+    // A long but genuine absence is overcome: what was walked is kept, the next call goes on from
+    // there.
     expect(await device.versions()).toEqual(['digits 1.0.0']);
   });
 
@@ -133,7 +141,7 @@ describe('TUF 5.3: the root', () => {
     world.director.publish();
     expect(await device.versions()).toEqual(['digits 1.0.0']);
     world.director.versions.timestamp = honest;
-    world.order('digits', '1.0.0');
+    world.assign('digits', '1.0.0');
     await refused(device.versions(), 'metadata_rollback');
     world.director.rotate('timestamp', 'snapshot');
     expect(await device.versions()).toEqual(['digits 1.0.0']);
@@ -218,7 +226,8 @@ describe('TUF 5.4: the timestamp', () => {
     world.director.publish();
     world.image.publish();
     await device.versions();
-    // The attacker keeps serving yesterday's image timestamp (newer versions withheld) after a power cut set the clock to 1970.
+    // The attacker keeps serving yesterday's image timestamp (newer versions withheld) after a
+    // power cut set the clock to 1970.
     world.clock.pass(20 * HOUR_MS);
     world.director.publish();
     await device.versions();
@@ -228,7 +237,8 @@ describe('TUF 5.4: the timestamp', () => {
     world.clock.ms = frozen + 5 * HOUR_MS;
     world.director.publish();
     world.clock.ms = 0;
-    // The director's signed time now lies beyond the frozen image timestamp's expiry, whatever the local clock says.
+    // The director's signed time now lies beyond the frozen image timestamp's expiry, whatever the
+    // local clock says.
     await refused(
       device.versions().then(() => device.versions()),
       'metadata_expired',
@@ -237,7 +247,10 @@ describe('TUF 5.4: the timestamp', () => {
 
   test('endless_data_timestamp', async () => {
     const { world, device } = await working();
-    world.director.served.set('timestamp.json', new Uint8Array(bounds.timestampMaxBytes + 1).fill(0x20));
+    world.director.served.set(
+      'timestamp.json',
+      new Uint8Array(limits.timestampMaxBytes + 1).fill(0x20),
+    );
     await refused(device.versions(), 'metadata_too_large');
   });
 
@@ -253,7 +266,10 @@ describe('TUF 5.4: the timestamp', () => {
     const { world, device } = await working();
     world.director.served.set('timestamp.json', Buffer.from('{"signed":'));
     await refused(device.versions(), 'metadata_undecodable');
-    world.director.served.set('timestamp.json', world.director.get(world.director.latest('snapshot')));
+    world.director.served.set(
+      'timestamp.json',
+      world.director.get(world.director.latest('snapshot')),
+    );
     await refused(device.versions(), 'metadata_undecodable');
   });
 });
@@ -396,7 +412,9 @@ describe('TUF 5.6: the targets', () => {
     world.director.signTimestamp(undefined, [{ ...attacker, keyId: honest.keyId }]);
     const device = await SimDevice.provision(world);
     await refused(device.versions(), 'metadata_signature');
-    expect(keyIdOf(publicKeyOf(Buffer.from(attacker.publicKey.keyval.public, 'hex')))).toBe(attacker.keyId);
+    expect(keyIdOf(publicKeyOf(Buffer.from(attacker.publicKey.keyval.public, 'hex')))).toBe(
+      attacker.keyId,
+    );
   });
 
   test('mix_and_match_targets', async () => {
@@ -453,7 +471,10 @@ describe('TUF 5.6: the targets', () => {
     });
     world.image.signTimestamp();
     world.director.publish();
-    world.image.served.set(world.image.latest('targets'), new Uint8Array(bounds.targetsMaxBytes + 1).fill(0x20));
+    world.image.served.set(
+      world.image.latest('targets'),
+      new Uint8Array(limits.targetsMaxBytes + 1).fill(0x20),
+    );
     await refused(device.versions(), 'metadata_too_large');
   });
 });
@@ -471,7 +492,8 @@ describe('a stolen timestamp key that lies about time', () => {
         world.director.signTargets();
         world.director.signSnapshot();
       }
-      world.director.signTimestamp(name === 'director' ? lie : undefined); // News, so that both repositories are read.
+      // News, so that both repositories are read.
+      world.director.signTimestamp(name === 'director' ? lie : undefined);
       expect(await device.versions()).toEqual(['digits 1.0.0']);
       await refused(device.versions(), 'metadata_expired');
       await device.reboot();
@@ -503,13 +525,13 @@ describe('Uptane: the director', () => {
 
   test('director_names_release_unknown_to_image_repo', async () => {
     const { world, device } = await working();
-    world.order('digits', '6.6.6');
+    world.assign('digits', '6.6.6');
     await refused(device.versions(), 'target_unknown');
   });
 
   test('director_changes_hash', async () => {
     const { world, device } = await working();
-    world.order('digits', '1.0.0', (target) => {
+    world.assign('digits', '1.0.0', (target) => {
       target.hashes = { sha256: sha256('evil') };
     });
     await refused(device.versions(), 'target_mismatch');
@@ -520,9 +542,12 @@ describe('Uptane: the director', () => {
     const path = Object.keys(world.image.targets)[0] ?? '';
     const target = world.image.targets[path];
     if (target === undefined) throw new Error('a target');
-    world.image.targets[path] = { ...target, hashes: { ...target.hashes, sha512: 'ab'.repeat(64) } };
+    world.image.targets[path] = {
+      ...target,
+      hashes: { ...target.hashes, sha512: 'ab'.repeat(64) },
+    };
     world.image.publish();
-    world.order('digits', '1.0.0', (ordered) => {
+    world.assign('digits', '1.0.0', (ordered) => {
       ordered.hashes = { sha256: target.hashes['sha256'] ?? '' };
     });
     await refused(device.versions(), 'target_mismatch');
@@ -530,7 +555,7 @@ describe('Uptane: the director', () => {
 
   test('director_changes_length', async () => {
     const { world, device } = await working();
-    world.order('digits', '1.0.0', (target) => {
+    world.assign('digits', '1.0.0', (target) => {
       target.length += 1;
     });
     await refused(device.versions(), 'target_mismatch');
@@ -538,11 +563,11 @@ describe('Uptane: the director', () => {
 
   test('director_renames_release: version and component must be those of the image repository', async () => {
     const { world, device } = await working();
-    world.order('digits', '1.0.0', (_target, custom) => {
+    world.assign('digits', '1.0.0', (_target, custom) => {
       custom.version = '9.9.9';
     });
     await refused(device.versions(), 'target_mismatch');
-    world.order('digits', '1.0.0', (_target, custom) => {
+    world.assign('digits', '1.0.0', (_target, custom) => {
       custom.component = 'faces';
     });
     await refused(device.versions(), 'target_mismatch');
@@ -554,7 +579,9 @@ describe('Uptane: the director', () => {
     if (path === undefined || target === undefined) throw new Error('a target');
     world.image.targets['faces/1.0.0/release.dsse.json'] = target;
     world.image.publish();
-    world.director.targets = { 'faces/1.0.0/release.dsse.json': world.director.targets[path] ?? target };
+    world.director.targets = {
+      'faces/1.0.0/release.dsse.json': world.director.targets[path] ?? target,
+    };
     world.director.publish();
     await refused(device.versions(), 'target_mismatch');
   });
@@ -575,7 +602,8 @@ describe('Uptane: the director', () => {
     Object.assign(other.versions, { timestamp: 500, snapshot: 500, targets: 500 });
     other.publish();
     const own = new Map(world.director.served);
-    for (const [name, bytes] of other.served) if (!name.endsWith('root.json')) world.director.served.set(name, bytes);
+    for (const [name, bytes] of other.served)
+      if (!name.endsWith('root.json')) world.director.served.set(name, bytes);
     await refused(device.versions(), 'director_other_device');
     // The replay is over: the device's own, lower versions are still good.
     for (const [name, bytes] of own) world.director.served.set(name, bytes);
@@ -621,7 +649,7 @@ describe('Uptane: the director', () => {
 
   test('hardware_of_another_kind: the director orders for hardware that this device is not', async () => {
     const { world, device } = await working();
-    world.order('digits', '1.0.0', (_target, custom) => {
+    world.assign('digits', '1.0.0', (_target, custom) => {
       custom.hardware = 'jetson-nano';
     });
     await refused(device.versions(), 'hardware_unsupported');
@@ -629,7 +657,7 @@ describe('Uptane: the director', () => {
 
   test('custom_part_missing', async () => {
     const { world, device } = await working();
-    world.order('digits', '1.0.0', (target) => {
+    world.assign('digits', '1.0.0', (target) => {
       delete target.custom;
     });
     await refused(device.versions(), 'metadata_undecodable');

@@ -1,6 +1,7 @@
-// Bad releases on real parts, each the way a person or an attacker would cause it: a real server, real agents that serve
-// digits 1.0.0 under traffic, genuine signatures. Each time the device refuses with the code that says why, the server
-// hears of it, and the device goes on answering with what it had.
+// Bad releases on real parts, each the way a person or an attacker would cause it: a real server,
+// real agents that serve digits 1.0.0 under traffic, genuine signatures. Each time the device
+// refuses with the code that says why, the server hears of it, and the device goes on answering
+// with what it had.
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -54,7 +55,10 @@ const digits = loadDigits().test;
 const forAPerson = quickPolicy(everybody, { autoRevert: false });
 
 let fleet: TestFleet;
-/** `main`: most attacks, under traffic all the time; `rebuilt`: its disk is tampered with; `moved`: its board is swapped; `small`: its disk fills. */
+/**
+ * `main`: most attacks, under traffic all the time; `rebuilt`: its disk is tampered with; `moved`:
+ * its board is swapped; `small`: its disk fills.
+ */
 let main: AgentProcess;
 let rebuilt: AgentProcess;
 let moved: AgentProcess;
@@ -69,7 +73,10 @@ beforeAll(async () => {
   smallDisk = mountSmallDisk();
   const ports = await freePorts(4);
   const make = (name: string, at: number, dataDir?: string): Promise<AgentProcess> =>
-    AgentProcess.make(fleet, name, ports[at] ?? 0, { group: name, ...(dataDir === undefined ? {} : { dataDir }) });
+    AgentProcess.make(fleet, name, ports[at] ?? 0, {
+      group: name,
+      ...(dataDir === undefined ? {} : { dataDir }),
+    });
   main = await make('main', 0);
   rebuilt = await make('rebuilt', 1);
   moved = await make('moved', 2);
@@ -78,9 +85,13 @@ beforeAll(async () => {
   for (const device of devices) device.start();
   await until(
     'all devices are enrolled',
-    async () => (await fleet.store.devices.list()).filter(({ status }) => status === 'enrolled').length === devices.length,
+    async () =>
+      (await fleet.store.devices.list()).filter(({ status }) => status === 'enrolled').length ===
+      devices.length,
   );
-  expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe('completed');
+  expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
+    'completed',
+  );
   traffic = new Traffic(main.port, digits, 0);
   traffic.start(TRAFFIC_PER_SECOND);
 }, 120_000);
@@ -101,7 +112,9 @@ const agents = (): AgentProcess[] => [main, rebuilt, moved, ...(small === null ?
 function mountSmallDisk(): string | null {
   const folder = mkdtempSync(join(tmpdir(), 'linnet-small-disk-'));
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SMALL_DISK_MIB}m`, 'tmpfs', folder], { stdio: 'pipe' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SMALL_DISK_MIB}m`, 'tmpfs', folder], {
+      stdio: 'pipe',
+    });
     return folder;
   } catch (error) {
     rmSync(folder, { recursive: true });
@@ -122,7 +135,9 @@ const componentFolder = (device: AgentProcess): string =>
   join(fleet.folder, 'devices', device.name, 'data', 'components', 'digits');
 
 function recordOf(device: AgentProcess): UpdateRecord {
-  const record = decodeRecord(new Uint8Array(readFileSync(join(componentFolder(device), 'record.json'))));
+  const record = decodeRecord(
+    new Uint8Array(readFileSync(join(componentFolder(device), 'record.json'))),
+  );
   if ('unreadable' in record) throw new Error(record.unreadable);
   return record;
 }
@@ -135,13 +150,17 @@ function flipByte(path: string): void {
   writeFileSync(path, bytes);
 }
 
-const serverFile = (digest: string): string => join(fleet.folder, 'repo', 'server', 'files', digest);
+const serverFile = (digest: string): string =>
+  join(fleet.folder, 'repo', 'server', 'files', digest);
 
 async function manifestOf(version: string): Promise<Manifest> {
   return (await fleet.admin.request('GET', `/releases/digits/${version}`, ReleaseView)).manifest;
 }
 
-/** Release 1.0.0 with other bytes in the files of some roles, and whatever else `change` makes of its manifest. */
+/**
+ * Release 1.0.0 with other bytes in the files of some roles, and whatever else `change` makes of
+ * its manifest.
+ */
 async function forged(
   version: string,
   bytesOf: Partial<Record<FileEntry['role'], Uint8Array>>,
@@ -155,11 +174,23 @@ async function forged(
   return { manifest: { ...base, version, files, ...change }, files: Object.values(bytesOf) };
 }
 
-/** Signs with the real keys and publishes over the API what `bundle build` would refuse to build. */
-async function publishByHand({ manifest, files }: { manifest: Manifest; files: readonly Uint8Array[] }): Promise<void> {
+/**
+ * Signs with the real keys and publishes over the API what `bundle build` would refuse to build.
+ */
+async function publishByHand({
+  manifest,
+  files,
+}: {
+  manifest: Manifest;
+  files: readonly Uint8Array[];
+}): Promise<void> {
   const key = (name: string): Promise<SigningKey> =>
     readSigningKey(join(fleet.folder, 'repo', 'offline', `${name}.key.json`), {});
-  const envelope = utf8(JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [await key('release')])));
+  const envelope = utf8(
+    JSON.stringify(
+      signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [await key('release')]),
+    ),
+  );
   for (const bytes of files) {
     const path = join(fleet.folder, 'work', sha256(bytes));
     writeFileSync(path, bytes);
@@ -174,7 +205,11 @@ async function publishByHand({ manifest, files }: { manifest: Manifest; files: r
     custom: { component, version, hardware },
   };
   const targets = signDocument(
-    { ...signed, version: signed.version + 1, targets: { ...signed.targets, [targetPath(component, version)]: target } },
+    {
+      ...signed,
+      version: signed.version + 1,
+      targets: { ...signed.targets, [targetPath(component, version)]: target },
+    },
     [await key('image-targets')],
   );
   await fleet.admin.request('POST', '/releases', ReleaseView, {
@@ -183,7 +218,11 @@ async function publishByHand({ manifest, files }: { manifest: Manifest; files: r
   });
 }
 
-async function order(version: string, device: AgentProcess, policy: RolloutPolicy = forAPerson): Promise<string> {
+async function assignment(
+  version: string,
+  device: AgentProcess,
+  policy: RolloutPolicy = forAPerson,
+): Promise<string> {
   const body = { component: 'digits', version, policy, groups: [device.name] };
   const { id } = await fleet.admin.request('POST', '/rollouts', RolloutView, body);
   await fleet.admin.request('POST', `/rollouts/${id}/start`, RolloutView, {});
@@ -199,20 +238,31 @@ const outcomeOn = (device: AgentProcess, version: string): Promise<Outcome> =>
 async function requireAnswers(device: AgentProcess, version: string): Promise<void> {
   const one = new Traffic(device.port, digits, 0);
   const image = digits.images[0] as Float32Array;
-  expect(await one.classify(image)).toEqual({ release: `digits@${version}`, digit: digits.labels[0] });
+  expect(await one.classify(image)).toEqual({
+    release: `digits@${version}`,
+    digit: digits.labels[0],
+  });
   await one.stop();
 }
 
-/** Orders a release, sees it refused with `code` while `still` goes on serving, and takes the order back. */
-async function refused(device: AgentProcess, version: string, code: string, still = '1.0.0'): Promise<void> {
-  const id = await order(version, device);
+/**
+ * Orders a release, sees it refused with `code` while `still` goes on serving, and takes the order
+ * back.
+ */
+async function refused(
+  device: AgentProcess,
+  version: string,
+  code: string,
+  still = '1.0.0',
+): Promise<void> {
+  const id = await assignment(version, device);
   expect(await outcomeOn(device, version)).toMatchObject({ result: 'refused', code });
   await requireAnswers(device, still);
   const [update] = (await detailOf(device)).device.updates;
-  expect(update).toMatchObject({ state: 'idle', wanted: null, running: { version: still } });
+  expect(update).toMatchObject({ state: 'idle', updatingTo: null, running: { version: still } });
   const view = await settled(fleet, id);
   expect(view.state).toBe('held');
-  expect(view.members[0]?.words).toContain(code);
+  expect(view.members[0]?.reasons).toContain(code);
   await takenBack(id);
 }
 
@@ -225,38 +275,47 @@ async function takenBack(id: string): Promise<void> {
 async function confirmedUnderTraffic(version: string, device: AgentProcess): Promise<void> {
   const own = device === main ? null : new Traffic(device.port, digits, 500);
   await own?.startWhenReady(TRAFFIC_PER_SECOND);
-  const view = await settled(fleet, await order(version, device));
+  const view = await settled(fleet, await assignment(version, device));
   await own?.stop();
-  expect(view.state, view.words.join(' ')).toBe('completed');
+  expect(view.state, view.reasons.join(' ')).toBe('completed');
   expect(own?.counts.lost ?? 0).toBe(0);
   await requireAnswers(device, version);
 }
 
 describe('a genuinely signed release that is bad', () => {
   it('holds_no_onnx_model_and_is_found_out_by_the_probe', async () => {
-    await publishByHand(await forged('2.0.1', { model: utf8('GIF89a, not a model at all. '.repeat(500)) }));
+    await publishByHand(
+      await forged('2.0.1', { model: utf8('GIF89a, not a model at all. '.repeat(500)) }),
+    );
     await refused(main, '2.0.1', 'model_not_onnx');
   });
 
   it('declares_other_tensors_than_its_model_has', async () => {
     const base = await manifestOf('1.0.0');
-    const probes = JSON.parse(readFileSync(serverFile(fileOf(base, 'probes').sha256), 'utf8')) as Probes;
+    const probes = JSON.parse(
+      readFileSync(serverFile(fileOf(base, 'probes').sha256), 'utf8'),
+    ) as Probes;
     for (const { inputs } of probes.probes) {
       for (const input of inputs) {
         const singles = new Uint8Array(Buffer.from(input.data, 'base64'));
         input.datatype = 'FP64';
-        input.data = Buffer.from(Float64Array.from(new Float32Array(singles.buffer)).buffer).toString('base64');
+        input.data = Buffer.from(
+          Float64Array.from(new Float32Array(singles.buffer)).buffer,
+        ).toString('base64');
       }
     }
     const inputs = base.inputs.map((input) => ({ ...input, datatype: 'FP64' as const }));
-    await publishByHand(await forged('2.0.2', { probes: utf8(JSON.stringify(probes)) }, { inputs }));
+    await publishByHand(
+      await forged('2.0.2', { probes: utf8(JSON.stringify(probes)) }, { inputs }),
+    );
     await refused(main, '2.0.2', 'model_tensors_differ');
   });
 
   it('answers_its_golden_probes_otherwise_on_this_device', async () => {
     await publishByHand(await forged('2.0.3', { model: await otherModel() }));
     await refused(main, '2.0.3', 'probe_differs');
-    // It was genuine, but it never ran: it is nothing to fall back on, and nothing to be ordered back to.
+    // It was genuine, but it never ran: it is nothing to fall back on, and nothing to be ordered
+    // back to.
     expect((await detailOf(main)).device.updates[0]?.previous).toBeNull();
   });
 
@@ -286,15 +345,23 @@ describe('a genuinely signed release that is bad', () => {
 
 /** The model of 1.1.0 under the goldens of 1.0.0. */
 async function otherModel(): Promise<Uint8Array> {
-  return new Uint8Array(readFileSync(serverFile(fileOf(await manifestOf('1.1.0'), 'model').sha256)));
+  return new Uint8Array(
+    readFileSync(serverFile(fileOf(await manifestOf('1.1.0'), 'model').sha256)),
+  );
 }
 
 describe('the wrong hardware', () => {
   it('a_rollout_that_no_device_can_take_is_refused_in_words', async () => {
     await publishByHand(await forged('3.0.0', {}, { hardware: ['other-board'] }));
-    const env = { ...process.env, LINNET_SERVER: fleet.server.address, LINNET_TOKEN: fleet.adminToken };
+    const env = {
+      ...process.env,
+      LINNET_SERVER: fleet.server.address,
+      LINNET_TOKEN: fleet.adminToken,
+    };
     const line = [LINNET, 'rollout', 'create', 'digits@3.0.0', '--canary', 'main'];
-    const failure = (await run(process.execPath, line, { env }).catch((error: unknown) => error)) as {
+    const failure = (await run(process.execPath, line, { env }).catch(
+      (error: unknown) => error,
+    )) as {
       code: number;
       stderr: string;
     };
@@ -311,13 +378,16 @@ describe('the wrong hardware', () => {
     await moved.stop();
     moved.start(CRASHING_AGENT, ['assigned', 'after']);
     await until('it serves again', async () => (await moved.serving()) === '1.0.0');
-    const id = await order('1.1.0', moved);
+    const id = await assignment('1.1.0', moved);
     expect(await moved.died(), moved.stderr).toBe('SIGKILL');
-    expect(recordOf(moved)).toMatchObject({ state: 'assigned', work: { version: '1.1.0' } });
+    expect(recordOf(moved)).toMatchObject({ state: 'assigned', assignment: { version: '1.1.0' } });
     const before = readFileSync(moved.config, 'utf8');
     writeFileSync(moved.config, before.replace('hardware = "sim"', 'hardware = "other-board"'));
     moved.start();
-    expect(await outcomeOn(moved, '1.1.0')).toMatchObject({ result: 'refused', code: 'hardware_unsupported' });
+    expect(await outcomeOn(moved, '1.1.0')).toMatchObject({
+      result: 'refused',
+      code: 'hardware_unsupported',
+    });
     await requireAnswers(moved, '1.0.0');
     expect((await settled(fleet, id)).state).toBe('held');
 
@@ -358,7 +428,11 @@ describe('a model whose bytes changed on the device while its agent was stopped'
     await until('the server hears of it', async () => {
       const { device, security } = await detailOf(main);
       const heard = security.filter(({ body }) => body.code === 'file_digest').length > events;
-      return heard && device.updates[0]?.outcome?.code === 'file_digest' && device.updates[0].running?.version === '1.0.0';
+      return (
+        heard &&
+        device.updates[0]?.outcome?.code === 'file_digest' &&
+        device.updates[0].running?.version === '1.0.0'
+      );
     });
     traffic = new Traffic(main.port, digits, 0);
     traffic.start(TRAFFIC_PER_SECOND);
@@ -367,12 +441,17 @@ describe('a model whose bytes changed on the device while its agent was stopped'
 
   it('is_not_replaced_by_a_release_that_failed_its_probes_and_an_order_brings_the_device_back', async () => {
     await publishByHand(await forged('2.0.4', { model: await otherModel() }));
-    const id = await order('2.0.4', rebuilt);
+    const id = await assignment('2.0.4', rebuilt);
     expect(await outcomeOn(rebuilt, '2.0.4')).toMatchObject({ code: 'probe_differs' });
     expect((await settled(fleet, id)).state).toBe('held');
     await tamperedWithAndRestarted(rebuilt);
-    await until('the server hears of it', async () => (await securityCodes(rebuilt)).includes('file_digest'));
-    await until('it says that nothing serves', async () => (await detailOf(rebuilt)).device.updates[0]?.running === null);
+    await until('the server hears of it', async () =>
+      (await securityCodes(rebuilt)).includes('file_digest'),
+    );
+    await until(
+      'it says that nothing serves',
+      async () => (await detailOf(rebuilt)).device.updates[0]?.running === null,
+    );
     expect(await rebuilt.serving()).toBeNull();
     await fleet.admin.request('POST', `/rollouts/${id}/abort`, RolloutView, {});
     expect(await servedUntil(rebuilt, '1.0.0')).toEqual(new Set(['1.0.0']));
@@ -382,14 +461,22 @@ describe('a model whose bytes changed on the device while its agent was stopped'
 });
 
 describe('a disk that is full', () => {
-  const extra = (version: string, bytes: number): Promise<{ manifest: Manifest; files: Uint8Array[] }> => {
+  const extra = (
+    version: string,
+    bytes: number,
+  ): Promise<{ manifest: Manifest; files: Uint8Array[] }> => {
     const content = realRandom.bytes(bytes);
     return forged(version, {}).then(({ manifest }) => ({
       manifest: {
         ...manifest,
         files: [
           ...manifest.files,
-          { name: 'extra.bin', role: 'other' as const, sha256: sha256(content), length: content.length },
+          {
+            name: 'extra.bin',
+            role: 'other' as const,
+            sha256: sha256(content),
+            length: content.length,
+          },
         ],
       },
       files: [content],
@@ -411,10 +498,12 @@ describe('a disk that is full', () => {
     const missing = serverFile(sha256(release.files[0] as Uint8Array));
     const bytes = readFileSync(missing);
     rmSync(missing);
-    const id = await order('4.0.2', small);
+    const id = await assignment('4.0.2', small);
     const incoming = join(smallDisk, 'components', 'digits', 'incoming');
     await until('the device fetches in vain', () =>
-      readdirSync(incoming, { recursive: true }).some((name) => String(name).endsWith('release.dsse.json')),
+      readdirSync(incoming, { recursive: true }).some((name) =>
+        String(name).endsWith('release.dsse.json'),
+      ),
     );
 
     // Held still meanwhile, so that it meets the disk full to the last page, not nearly full.
@@ -440,12 +529,15 @@ describe('a disk that is full', () => {
     const view = await settled(fleet, id);
     await own.stop();
     expect(own.counts.lost).toBe(0);
-    expect(view.state, view.words.join(' ')).toBe('completed');
+    expect(view.state, view.reasons.join(' ')).toBe('completed');
     await requireAnswers(small, '4.0.2');
   });
 });
 
-/** Writes until the file system takes no more, down to its last page; says with which error it ended. */
+/**
+ * Writes until the file system takes no more, down to its last page; says with which error it
+ * ended.
+ */
 function fill(path: string): string | undefined {
   let size = 1024 * 1024;
   for (;;) {

@@ -1,6 +1,7 @@
-// A real agent whose plug is pulled: `node crashing-agent.js CONFIG STATE before|after` runs the agent as `linnet agent` would,
-// on a disk that kills the process (SIGKILL) just before or just after the update record says STATE for an order under way
-// (or, for `idle`, says the outcome of order 2).
+// A real agent whose plug is pulled: `node crashing-agent.js CONFIG STATE before|after` runs the
+// agent as `linnet agent` would, on a disk that kills the process (SIGKILL) just before or just
+// after the update record says STATE for an order under way (or, for `idle`, says the outcome of
+// order 2).
 import { readFileSync } from 'node:fs';
 import { agentSettings } from '../../agent/config.js';
 import { startAgent } from '../../agent/main.js';
@@ -9,7 +10,7 @@ import { decodeRecord } from '../../agent/update/record.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 
-const ORDER = 2;
+const ASSIGNMENT = 2;
 const [config = '', state = '', when = ''] = process.argv.slice(2);
 
 class DyingDisk extends NodeDisk {
@@ -18,7 +19,7 @@ class DyingDisk extends NodeDisk {
     const dies =
       record !== null &&
       !('unreadable' in record) &&
-      record.order === ORDER &&
+      record.assignmentId === ASSIGNMENT &&
       record.state === state &&
       (state !== 'idle' || record.outcome !== null);
     if (dies && when === 'before') process.kill(process.pid, 'SIGKILL');

@@ -1,5 +1,5 @@
-// `npm start -- --once` as CI runs it: the whole story on real processes, in a folder of its own. Every claim that it prints
-// was counted by it; this test only insists that all were true.
+// `npm start -- --once` as CI runs it: the whole story on real processes, in a folder of its own.
+// Every claim that it prints was counted by it; this test only insists that all were true.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,9 @@ describe('the story of npm start', () => {
   it('a_better_release_reaches_everyone_and_a_quietly_wrong_one_is_stopped_at_the_canaries', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'linnet-story-'));
     try {
-      const child = spawn(process.execPath, [STORY, '--once', '--dir', folder], { stdio: ['ignore', 'pipe', 'pipe'] });
+      const child = spawn(process.execPath, [STORY, '--once', '--dir', folder], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
       let output = '';
       for (const stream of [child.stdout, child.stderr])
         stream.setEncoding('utf8').on('data', (text: string) => {

@@ -1,5 +1,5 @@
-// kill -9 of a real agent in every state of an update, on real parts: each device comes back serving the old or the new
-// release, finishes the update, and leaves no model process behind.
+// kill -9 of a real agent in every state of an update, on real parts: each device comes back
+// serving the old or the new release, finishes the update, and leaves no model process behind.
 import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
@@ -39,7 +39,9 @@ beforeAll(async () => {
   await publishDigits(fleet, '1.0.0');
   await publishDigits(fleet, '1.1.0');
   const ports = await freePorts(KILLS.length);
-  devices = await Promise.all(KILLS.map(([state, when], at) => AgentProcess.make(fleet, `${state}-${when}`, ports[at] ?? 0)));
+  devices = await Promise.all(
+    KILLS.map(([state, when], at) => AgentProcess.make(fleet, `${state}-${when}`, ports[at] ?? 0)),
+  );
 }, 120_000);
 
 afterAll(async () => {
@@ -68,15 +70,20 @@ describe('a real agent, killed with -9', () => {
     for (const device of devices) device.start();
     await until(
       'all devices are enrolled',
-      async () => (await fleet.store.devices.list()).filter(({ status }) => status === 'enrolled').length === devices.length,
+      async () =>
+        (await fleet.store.devices.list()).filter(({ status }) => status === 'enrolled').length ===
+        devices.length,
     );
-    expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe('completed');
+    expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
+      'completed',
+    );
     await Promise.all(devices.map((device) => device.stop()));
 
     devices.forEach((device, at) => device.start(CRASHING_AGENT, [...(KILLS[at] ?? [])]));
     const { images, labels } = loadDigits().test;
     traffic = devices.map(({ port }, at) => new Traffic(port, { images, labels }, at * 100));
-    for (const device of devices) await until(`${device.name} serves 1.0.0`, async () => (await device.serving()) === '1.0.0');
+    for (const device of devices)
+      await until(`${device.name} serves 1.0.0`, async () => (await device.serving()) === '1.0.0');
     for (const one of traffic) one.start(10);
     const id = await startRollout(fleet, '1.1.0', quickPolicy(everybody));
 
@@ -91,7 +98,8 @@ describe('a real agent, killed with -9', () => {
     }
     const view = await settled(fleet, id, 180_000);
     expect(
-      view.words.join(' ') + view.members.map(({ name, state, words }) => `\n${name} ${state} ${words}`).join(''),
+      view.reasons.join(' ') +
+        view.members.map(({ name, state, reasons }) => `\n${name} ${state} ${reasons}`).join(''),
       'rollout',
     ).toBeTruthy();
     expect(view.state, JSON.stringify(view.members, null, 1)).toBe('completed');

@@ -1,6 +1,7 @@
-// Telemetry over everything that goes wrong at once, on real parts: the server and its broker are away, the agent is killed
-// with -9 under traffic, and in the end the server has every record that the device ever numbered, once. Also here, because
-// it needs a whole agent at work: ONNX Runtime writes nothing of its own, wherever it may look for a home.
+// Telemetry over everything that goes wrong at once, on real parts: the server and its broker are
+// away, the agent is killed with -9 under traffic, and in the end the server has every record that
+// the device ever numbered, once. Also here, because it needs a whole agent at work: ONNX Runtime
+// writes nothing of its own, wherever it may look for a home.
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,17 +59,26 @@ afterAll(async () => {
 }, 30_000);
 
 function startAgent(): void {
-  agent.start(LINNET, [], { HOME: home, XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '', XDG_DATA_HOME: '' });
+  agent.start(LINNET, [], {
+    HOME: home,
+    XDG_CACHE_HOME: '',
+    XDG_CONFIG_HOME: '',
+    XDG_DATA_HOME: '',
+  });
 }
 
 async function startServerAgain(): Promise<void> {
   const { settings } = fleet;
   const port = Number(new URL(fleet.server.address).port);
-  const again = { http: { ...settings.http, port }, mqtt: { ...settings.mqtt, port: fleet.server.mqttPort } };
+  const again = {
+    http: { ...settings.http, port },
+    mqtt: { ...settings.mqtt, port: fleet.server.mqttPort },
+  };
   server = await startServer({ ...settings, ...again }, { log: silentLog });
 }
 
-const detail = (): Promise<DeviceDetail> => fleet.admin.request('GET', '/devices/gate', DeviceDetail);
+const detail = (): Promise<DeviceDetail> =>
+  fleet.admin.request('GET', '/devices/gate', DeviceDetail);
 
 /** Every record of the device that the server has, the oldest first. */
 async function recordsOnServer(): Promise<TelemetryRow[]> {
@@ -76,17 +86,28 @@ async function recordsOnServer(): Promise<TelemetryRow[]> {
   for (;;) {
     const last = rows.at(-1);
     const before = last === undefined ? '' : `&before=${last.id}`;
-    const page = await fleet.admin.request('GET', `/telemetry?device=gate&limit=${PAGE}${before}`, Type.Array(TelemetryRow));
+    const page = await fleet.admin.request(
+      'GET',
+      `/telemetry?device=gate&limit=${PAGE}${before}`,
+      Type.Array(TelemetryRow),
+    );
     rows.push(...page);
     if (page.length < PAGE) return rows.sort((a, b) => a.seq - b.seq);
   }
 }
 
-/** What the agent left behind in its spool: the highest number that it ever gave, and the records that it still holds. Not while it runs. */
+/**
+ * What the agent left behind in its spool: the highest number that it ever gave, and the records
+ * that it still holds. Not while it runs.
+ */
 function spoolLeft(): { last: number; left: number[]; lost: number } {
-  const db = new Database(join(fleet.folder, 'devices', 'gate', 'data', 'spool.sqlite'), { readonly: true });
+  const db = new Database(join(fleet.folder, 'devices', 'gate', 'data', 'spool.sqlite'), {
+    readonly: true,
+  });
   try {
-    const last = db.prepare<[], { seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'record'").get()?.seq ?? 0;
+    const last =
+      db.prepare<[], { seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'record'").get()
+        ?.seq ?? 0;
     const left = db.prepare<[], { seq: number }>('SELECT seq FROM record ORDER BY seq').all();
     return {
       last,
@@ -100,9 +121,14 @@ function spoolLeft(): { last: number; left: number[]; lost: number } {
 
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, at) => at + 1);
 const served = (rows: readonly TelemetryRow[]): number =>
-  rows.reduce((sum, { kind, body }) => sum + (kind === 'inference' ? (body as InferenceBody).served : 0), 0);
+  rows.reduce(
+    (sum, { kind, body }) => sum + (kind === 'inference' ? (body as InferenceBody).served : 0),
+    0,
+  );
 const answered = (...all: Traffic[]): number =>
-  all.flatMap(({ counts }) => [...counts.byRelease.values()]).reduce((sum, tally) => sum + tally.served, 0);
+  all
+    .flatMap(({ counts }) => [...counts.byRelease.values()])
+    .reduce((sum, tally) => sum + tally.served, 0);
 
 function traffic(first: number): Traffic {
   const one = new Traffic(agent.port, digits, first);
@@ -113,14 +139,25 @@ function traffic(first: number): Traffic {
 describe('telemetry', () => {
   it('broker_and_server_stop_for_a_while_the_agent_is_killed_and_every_record_arrives_exactly_once', async () => {
     startAgent();
-    await until('it is enrolled', async () => (await fleet.store.devices.list())[0]?.status === 'enrolled');
-    expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe('completed');
+    await until(
+      'it is enrolled',
+      async () => (await fleet.store.devices.list())[0]?.status === 'enrolled',
+    );
+    expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
+      'completed',
+    );
     const before = traffic(0);
-    await until('the server counts answers', async () => served(await recordsOnServer()) > 2 * PER_SECOND);
+    await until(
+      'the server counts answers',
+      async () => served(await recordsOnServer()) > 2 * PER_SECOND,
+    );
 
     await server.close();
     const whenClosed = answered(before);
-    await until('the agent answers without a server', () => answered(before) > whenClosed + 4 * PER_SECOND);
+    await until(
+      'the agent answers without a server',
+      () => answered(before) > whenClosed + 4 * PER_SECOND,
+    );
     await agent.stop('SIGKILL');
     await before.stop();
     const killed = spoolLeft();
@@ -128,7 +165,10 @@ describe('telemetry', () => {
     expect(killed.left.at(-1)).toBe(killed.last);
 
     startAgent();
-    await until('it serves again, still without a server', async () => (await agent.serving()) === '1.0.0');
+    await until(
+      'it serves again, still without a server',
+      async () => (await agent.serving()) === '1.0.0',
+    );
     const after = traffic(1000);
     await until('it answers', () => answered(after) > 3 * PER_SECOND);
     await startServerAgain();
@@ -141,7 +181,8 @@ describe('telemetry', () => {
     await agent.stop();
     expect(agent.child?.exitCode, agent.stderr).toBe(0);
 
-    // Stopped in the middle: what the server lacks is in the spool, and only that (or a batch whose acknowledgement was lost).
+    // Stopped in the middle: what the server lacks is in the spool, and only that (or a batch whose
+    // acknowledgement was lost).
     const { last, left, lost } = spoolLeft();
     const stored = (await recordsOnServer()).map(({ seq }) => seq);
     expect(lost).toBe(0);
@@ -155,14 +196,16 @@ describe('telemetry', () => {
     });
     expect(rows.map(({ seq }) => seq)).toEqual(upTo(rows.at(-1)?.seq ?? 0));
     await until('its spool is empty', async () => {
-      const health = (await recordsOnServer()).filter(({ kind }) => kind === 'health').at(-1)?.body as HealthBody;
+      const health = (await recordsOnServer()).filter(({ kind }) => kind === 'health').at(-1)
+        ?.body as HealthBody;
       return health.spool.records <= 1 && health.spool.lost === 0;
     });
 
     const sum = served(await recordsOnServer());
     const { inference, security } = await detail();
     expect(inference.map((one) => one.served)).toEqual([sum]);
-    // A kill takes what was counted since the last report along, and nothing else; nothing is counted that was not asked.
+    // A kill takes what was counted since the last report along, and nothing else; nothing is
+    // counted that was not asked.
     expect(sum).toBeLessThanOrEqual(before.counts.sent + after.counts.sent);
     expect(sum).toBeGreaterThanOrEqual(answered(after));
     expect(inference[0]).toMatchObject({ failed: 0, refused: 0 });
@@ -176,7 +219,9 @@ describe('telemetry', () => {
     await one.stop();
     await agent.stop();
     expect(readdirSync(home)).toEqual([]);
-    expect(readdirSync(join(fleet.folder, 'devices', 'gate', 'data', 'hosts', 'digits'))).toEqual([]);
+    expect(readdirSync(join(fleet.folder, 'devices', 'gate', 'data', 'hosts', 'digits'))).toEqual(
+      [],
+    );
     expect(microsoftCache()).toEqual(cacheBefore);
   });
 });

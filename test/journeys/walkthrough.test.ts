@@ -1,5 +1,6 @@
-// The README's walk-through, line by line, as a person would run it: what stands between the two marks, in one shell, from
-// the project's folder, stopping at the first command that fails. Then what it claims is looked up.
+// The README's walk-through, line by line, as a person would run it: what stands between the two
+// marks, in one shell, from the project's folder, stopping at the first command that fails. Then
+// what it claims is looked up.
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,13 +23,19 @@ function run(script: string): Promise<{ code: number | null; output: string }> {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, 'walkthrough.sh');
   writeFileSync(file, `set -euo pipefail\n${script}`);
-  // A process group of its own, so that also what a failing line leaves in the background can be ended.
-  const child = spawn('bash', [file], { cwd: PROJECT, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  // A process group of its own, so that also what a failing line leaves in the background can be
+  // ended.
+  const child = spawn('bash', [file], {
+    cwd: PROJECT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
   const endGroup = (): void => {
     try {
       process.kill(-(child.pid ?? 0), 'SIGKILL');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // Nothing of it is left: as it should be.
+      // Nothing of it is left: as it should be.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
     }
   };
   let output = '';

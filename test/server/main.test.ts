@@ -1,4 +1,5 @@
-// Starting and stopping: configuration mistakes, ports that are taken, keys and repositories that are not there.
+// Starting and stopping: configuration mistakes, ports that are taken, keys and repositories that
+// are not there.
 import { createConnection, createServer, type AddressInfo } from 'node:net';
 import { Aedes } from 'aedes';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -48,7 +49,10 @@ it('every_mistake_of_the_configuration_is_listed_at_once', () => {
 
 it('defaults_fill_what_is_left_out_and_the_environment_wins', () => {
   expect(
-    serverSettings('data_dir = "d"\nrepository = "r"', { LINNET_SERVER__HTTP__HOST: '0.0.0.0', LINNET_AGENT__X: '1' }),
+    serverSettings('data_dir = "d"\nrepository = "r"', {
+      LINNET_SERVER__HTTP__HOST: '0.0.0.0',
+      LINNET_AGENT__X: '1',
+    }),
   ).toEqual({
     data_dir: 'd',
     repository: 'r',
@@ -60,7 +64,10 @@ it('defaults_fill_what_is_left_out_and_the_environment_wins', () => {
 });
 
 it('http_and_mqtt_on_one_port_is_refused_before_anything_opens', async () => {
-  const settings = serverSettings('data_dir = "/nowhere"\nrepository = "/nowhere"\n[http]\nport = 4000\n[mqtt]\nport = 4000', {});
+  const settings = serverSettings(
+    'data_dir = "/nowhere"\nrepository = "/nowhere"\n[http]\nport = 4000\n[mqtt]\nport = 4000',
+    {},
+  );
   expect((await faultOf(startServer(settings, { log: silentLog }))).code).toBe('config_invalid');
 });
 
@@ -71,12 +78,17 @@ it('a_port_in_use_is_named_and_nothing_stays_open', async () => {
   const { port } = squatter.address() as AddressInfo;
   const { settings } = fleet;
   for (const part of ['http', 'mqtt'] as const) {
-    const fault = await faultOf(startServer({ ...settings, [part]: { host: '127.0.0.1', port } }, { log: silentLog }));
+    const fault = await faultOf(
+      startServer({ ...settings, [part]: { host: '127.0.0.1', port } }, { log: silentLog }),
+    );
     expect([fault.code, fault.detail.includes(`127.0.0.1:${port}`)]).toEqual(['port_in_use', true]);
   }
   await new Promise((resolve) => squatter.close(resolve));
   // Nothing of the failed starts holds on to the port.
-  const free = await startServer({ ...settings, http: { host: '127.0.0.1', port } }, { log: silentLog });
+  const free = await startServer(
+    { ...settings, http: { host: '127.0.0.1', port } },
+    { log: silentLog },
+  );
   expect((await fetch(`${free.address}/healthz`)).status).toBe(200);
   await free.close();
   await fleet.close();
@@ -94,7 +106,9 @@ it('a_client_that_stalls_in_the_middle_of_a_request_does_not_hold_up_the_stop', 
     ),
   );
   const cut = new Promise<void>((resolve) => stalled.once('close', () => resolve()));
-  await expect.poll(async () => (await fleet.store.audit.list(1, null))[0]?.action, { timeout: 20_000 }).toBe('file.put');
+  await expect
+    .poll(async () => (await fleet.store.audit.list(1, null))[0]?.action, { timeout: 20_000 })
+    .toBe('file.put');
   await fleet.close();
   await cut;
 });
@@ -108,7 +122,9 @@ it('the_first_admin_token_is_made_once', async () => {
 it('a_first_token_that_could_not_be_kept_does_not_exist', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'linnet-init-'));
   const settings = serverSettings(`data_dir = "${folder}/data"\nrepository = "${folder}/repo"`, {});
-  await expect(initServer(settings, () => Promise.reject(new Error('the disk is full')))).rejects.toThrow('the disk is full');
+  await expect(
+    initServer(settings, () => Promise.reject(new Error('the disk is full'))),
+  ).rejects.toThrow('the disk is full');
   const kept: string[] = [];
   const token = await initServer(settings, async (made) => void kept.push(made));
   expect(kept).toEqual([token]);
@@ -135,11 +151,22 @@ it('work_that_ends_after_the_stop_is_not_planned_again', async () => {
 
 it('without_a_repository_or_with_an_unreachable_broker_it_does_not_start', async () => {
   const fleet = await startFleet();
-  expect((await faultOf(startServer({ ...fleet.settings, repository: `${fleet.folder}/none` }, { log: silentLog }))).code).toBe(
-    'key_invalid',
-  );
   expect(
-    (await faultOf(startServer({ ...fleet.settings, broker: { url: 'mqtt://127.0.0.1:1' } }, { log: silentLog }))).code,
+    (
+      await faultOf(
+        startServer({ ...fleet.settings, repository: `${fleet.folder}/none` }, { log: silentLog }),
+      )
+    ).code,
+  ).toBe('key_invalid');
+  expect(
+    (
+      await faultOf(
+        startServer(
+          { ...fleet.settings, broker: { url: 'mqtt://127.0.0.1:1' } },
+          { log: silentLog },
+        ),
+      )
+    ).code,
   ).toBe('server_unreachable');
   await fleet.close();
 });
@@ -148,24 +175,38 @@ it('an_external_broker_carries_telemetry_and_acknowledgements', async () => {
   const fleet = await startFleet();
   const broker = await Aedes.createBroker();
   broker.authenticate = (client, username, password, done) =>
-    done(null, client.id.startsWith('dev-') || (username === 'fleet' && password?.toString() === 'secret'));
+    done(
+      null,
+      client.id.startsWith('dev-') || (username === 'fleet' && password?.toString() === 'secret'),
+    );
   const listener = createServer((socket) => {
     broker.handle(socket);
   });
   await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
   const { port } = listener.address() as AddressInfo;
   const file = join(fleet.folder, 'broker.password');
-  const settings = { ...fleet.settings, broker: { url: `mqtt://127.0.0.1:${port}`, username: 'fleet', password_file: file } };
+  const settings = {
+    ...fleet.settings,
+    broker: { url: `mqtt://127.0.0.1:${port}`, username: 'fleet', password_file: file },
+  };
   await writeFile(file, 'wrong\n');
-  expect((await faultOf(startServer(settings, { log: silentLog }))).code).toBe('server_unreachable');
+  expect((await faultOf(startServer(settings, { log: silentLog }))).code).toBe(
+    'server_unreachable',
+  );
   await writeFile(file, 'secret\n');
   const server = await startServer(settings, { log: silentLog });
   expect(server.mqttPort).toBe(port);
   const outside = { ...fleet, server };
   const device = await enrolled(fleet, 'outside');
   const link = await mqttOf(outside, device);
-  await link.send(JSON.stringify(batchOf([{ seq: 1, at: 1, kind: 'security', body: { code: 'x', detail: 'y' } }])));
-  await expect.poll(() => link.acks.map((ack) => ack.result), { timeout: 20_000 }).toEqual(['stored']);
+  await link.send(
+    JSON.stringify(
+      batchOf([{ seq: 1, at: 1, kind: 'security', body: { code: 'x', detail: 'y' } }]),
+    ),
+  );
+  await expect
+    .poll(() => link.acks.map((ack) => ack.result), { timeout: 20_000 })
+    .toEqual(['stored']);
   await link.client.endAsync(true);
   await server.close();
   await new Promise<void>((resolve) => broker.close(() => listener.close(() => resolve())));

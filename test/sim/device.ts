@@ -1,12 +1,19 @@
-// One simulated device around the real update machine: a disk that loses power, a fetcher that serves real releases, and
-// a runtime that refuses to serve anything whose bytes are not exactly those of a signed manifest.
+// One simulated device around the real update machine: a disk that loses power, a fetcher that
+// serves real releases, and a runtime that refuses to serve anything whose bytes are not exactly
+// those of a signed manifest.
 import { Fault } from '../../shared/base/fault-codes.js';
 import { silentLog, type Clock } from '../../shared/base/interfaces.js';
 import type { BodyOf, Kind } from '../../shared/protocol/telemetry.js';
 import { emptyAnswers } from '../../shared/statistics/trial-verdict.js';
-import type { Fetcher, Installed, Measured, ModelRuntime, ProbeReport } from '../../agent/interfaces.js';
-import { Updater } from '../../agent/update/driver.js';
-import type { Order } from '../../agent/update/record.js';
+import type {
+  Fetcher,
+  Installed,
+  Measured,
+  ModelRuntime,
+  ProbeReport,
+} from '../../agent/interfaces.js';
+import { UpdateDriver } from '../../agent/update/driver.js';
+import type { Assignment } from '../../agent/update/record.js';
 import { ring, type SimRelease } from './release.js';
 import { SimDisk } from './disk.js';
 
@@ -41,7 +48,9 @@ export class SimFetcher implements Fetcher {
     if (this.down) throw new Fault('server_unreachable', 'the network is away');
     this.opened.push(`${path}@${offset}`);
     const digest = path.split('/').at(-1) ?? '';
-    const found = this.releases.map((release) => release.files.get(digest)).find((bytes) => bytes !== undefined);
+    const found = this.releases
+      .map((release) => release.files.get(digest))
+      .find((bytes) => bytes !== undefined);
     if (found === undefined || this.missing) throw new Fault('not_found', path);
     const bytes = (this.tamper?.(found) ?? found).subarray(offset);
     return (async function* chunks() {
@@ -64,7 +73,7 @@ export class SimRuntime implements ModelRuntime {
     return {
       passed: true,
       code: null,
-      words: 'simulated',
+      reasons: 'simulated',
       p99LatencyMs: 1,
       peakMemoryMiB: 1,
       worstDifference: 0,
@@ -106,13 +115,14 @@ export class SimRuntime implements ModelRuntime {
   async #onlyVerified({ release, folder }: Installed): Promise<void> {
     for (const file of release.manifest.files) {
       const found = await this.disk.sha256(`${folder}/${file.name}`);
-      if (found?.sha256 !== file.sha256) throw new Error(`UNVERIFIED BYTES reached the runtime: ${release.version} ${file.name}`);
+      if (found?.sha256 !== file.sha256)
+        throw new Error(`UNVERIFIED BYTES reached the runtime: ${release.version} ${file.name}`);
     }
   }
 }
 
 export interface SimDevice {
-  readonly updater: Updater;
+  readonly driver: UpdateDriver;
   readonly runtime: SimRuntime;
   readonly fetcher: SimFetcher;
   readonly clock: SimClock;
@@ -130,7 +140,7 @@ export async function bootDevice(
   const fetcher = new SimFetcher(releases);
   const reports: SimDevice['reports'] = [];
   const clock = new SimClock();
-  const updater = new Updater('digits', options.hardware ?? 'sim', '/data/components/digits', {
+  const driver = new UpdateDriver('digits', options.hardware ?? 'sim', '/data/components/digits', {
     disk,
     fetcher,
     runtime,
@@ -144,22 +154,33 @@ export async function bootDevice(
         reports.push({ kind, body });
       },
     },
-    fetchEnvelope: (order) => {
-      const release = releases.find((one) => one.digest === order.sha256);
-      if (fetcher.down || release === undefined) throw new Fault('server_unreachable', 'the network is away');
+    fetchEnvelope: (assignment) => {
+      const release = releases.find((one) => one.digest === assignment.sha256);
+      if (fetcher.down || release === undefined)
+        throw new Fault('server_unreachable', 'the network is away');
       return Promise.resolve(release.envelope);
     },
   });
-  await updater.start();
-  return { updater, runtime, fetcher, clock, reports };
+  await driver.start();
+  return { driver, runtime, fetcher, clock, reports };
 }
 
 /** Ticks until the order has an outcome (or `ticks` are over); waiting costs no time. */
-export async function settle(device: SimDevice, order: Order | null, ticks = 60): Promise<void> {
-  device.updater.want(order);
+export async function settle(
+  device: SimDevice,
+  assignment: Assignment | null,
+  ticks = 60,
+): Promise<void> {
+  device.driver.assign(assignment);
   for (let tick = 0; tick < ticks; tick += 1) {
-    await device.updater.tick();
-    const { state, outcome, order: taken } = device.updater.record;
-    if (order !== null && state === 'idle' && taken === order.order && outcome?.assignment === order.order) return;
+    await device.driver.tick();
+    const { state, outcome, assignmentId: taken } = device.driver.record;
+    if (
+      assignment !== null &&
+      state === 'idle' &&
+      taken === assignment.assignmentId &&
+      outcome?.assignmentId === assignment.assignmentId
+    )
+      return;
   }
 }

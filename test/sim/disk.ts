@@ -1,6 +1,7 @@
-// A disk that loses power. It keeps what a real one would: `replace` is whole or not at all, appended bytes and links are
-// only safe after their fsync, and at a cut each unsafe change survives or not by the seed's coin (appends may be torn).
-// `cutAt` counts operations; the operation with that number does not return: PowerCut is thrown and the disk freezes.
+// A disk that loses power. It keeps what a real one would: `replace` is whole or not at all,
+// appended bytes and links are only safe after their fsync, and at a cut each unsafe change
+// survives or not by the seed's coin (appends may be torn). `cutAt` counts operations; the
+// operation with that number does not return: PowerCut is thrown and the disk freezes.
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -45,7 +46,8 @@ export class SimDisk implements Disk {
     for (const [path, entry] of [...this.files]) {
       if (entry.safe) continue;
       if (this.coin() < 0.5) entry.safe = true;
-      else if (entry.before !== null && this.coin() < 0.5) this.files.set(path, { data: entry.before, safe: true, before: null });
+      else if (entry.before !== null && this.coin() < 0.5)
+        this.files.set(path, { data: entry.before, safe: true, before: null });
       else if (entry.data.length > 0 && this.coin() < 0.5)
         this.files.set(path, {
           data: entry.data.subarray(0, Math.floor(this.coin() * entry.data.length)),
@@ -63,7 +65,8 @@ export class SimDisk implements Disk {
     this.#alive();
     this.#readable(path);
     const entry = this.files.get(path);
-    if (entry !== undefined && entry.data.length > maxBytes) throw new Fault('disk_failed', `${path} is too long`);
+    if (entry !== undefined && entry.data.length > maxBytes)
+      throw new Fault('disk_failed', `${path} is too long`);
     return entry === undefined ? null : new Uint8Array(entry.data);
   }
 
@@ -90,7 +93,8 @@ export class SimDisk implements Disk {
 
   async remove(path: string): Promise<void> {
     const cut = this.#step(`remove ${path}`);
-    for (const folder of [...this.folders]) if (folder === path || folder.startsWith(`${path}/`)) this.folders.delete(folder);
+    for (const folder of [...this.folders])
+      if (folder === path || folder.startsWith(`${path}/`)) this.folders.delete(folder);
     for (const name of [...this.files.keys()]) {
       if (name !== path && !name.startsWith(`${path}/`)) continue;
       if (cut && this.coin() < 0.5) continue;
@@ -130,7 +134,8 @@ export class SimDisk implements Disk {
     if (before.length < offset) throw new Fault('disk_failed', `${path} is shorter than ${offset}`);
     let data = before.subarray(0, offset);
     for await (const chunk of chunks) {
-      if (data.length + chunk.length > this.freeBytesLeft) throw new Fault('disk_full', 'no space left');
+      if (data.length + chunk.length > this.freeBytesLeft)
+        throw new Fault('disk_full', 'no space left');
       data = Buffer.concat([data, chunk]);
       this.files.set(path, { data, safe: false, before: before.length > 0 ? before : null });
       if (cut && this.coin() < 0.5) throw this.#freeze();
@@ -144,7 +149,9 @@ export class SimDisk implements Disk {
     this.#alive();
     this.#readable(path);
     const data = this.files.get(path)?.data;
-    return data === undefined ? null : { sha256: createHash('sha256').update(data).digest('hex'), length: data.length };
+    return data === undefined
+      ? null
+      : { sha256: createHash('sha256').update(data).digest('hex'), length: data.length };
   }
 
   #readable(path: string): void {
@@ -165,7 +172,8 @@ export class SimDisk implements Disk {
   }
 
   #within(path: string): void {
-    if (!this.folders.has(dirname(path))) throw new Fault('disk_failed', `no such folder: ${dirname(path)}`);
+    if (!this.folders.has(dirname(path)))
+      throw new Fault('disk_failed', `no such folder: ${dirname(path)}`);
   }
 
   #step(what: string): boolean {

@@ -1,16 +1,37 @@
-// A fleet in memory for the rollout room: a store that keeps its promises (generations, one active rollout a component,
-// one transaction a commit) and can be told to break down, and devices that obey orders the way the agent does, some of
-// them badly. Time is virtual: one step of the world is one second.
+// A fleet in memory for the rollout room: a store that keeps its promises (generations, one active
+// rollout a component, one transaction a commit) and can be told to break down, and devices that
+// obey orders the way the agent does, some of them badly. Time is virtual: one step of the world is
+// one second.
 import assert from 'node:assert/strict';
 import { silentLog, type Clock, type Random } from '../../shared/base/interfaces.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
-import type { Outcome, ReleaseRef, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
-import { defaultTrialPolicy, judgeTrial, type TrialEvidence } from '../../shared/statistics/trial-verdict.js';
+import type {
+  Outcome,
+  ReleaseRef,
+  TrialBody,
+  UpdateBody,
+} from '../../shared/protocol/telemetry.js';
+import {
+  defaultTrialPolicy,
+  judgeTrial,
+  type TrialEvidence,
+} from '../../shared/statistics/trial-verdict.js';
 import { Conductor } from '../../server/rollout/conductor.js';
 import { plan } from '../../server/rollout/plan.js';
-import type { EligibleDevice, HistoryRow, PublishedRelease, RolloutDesk } from '../../server/rollout/rollout-store.js';
+import type {
+  EligibleDevice,
+  HistoryRow,
+  PublishedRelease,
+  RolloutServiceStore,
+} from '../../server/rollout/rollout-store.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
-import type { Assignment, DeviceFacts, MemberRow, RolloutChange, RolloutRow } from '../../server/interfaces.js';
+import type {
+  Assignment,
+  DeviceFacts,
+  MemberRow,
+  RolloutChange,
+  RolloutRow,
+} from '../../server/interfaces.js';
 
 export const COMPONENT = 'digits';
 export const releaseOf = (version: string): ReleaseRef => ({
@@ -54,17 +75,20 @@ export class VirtualClock implements Clock {
   }
 }
 
-export class MemoryDesk implements RolloutDesk {
+export class MemoryDesk implements RolloutServiceStore {
   rows = new Map<string, RolloutRow>();
   memberRows = new Map<string, Map<string, MemberRow>>();
   histories = new Map<string, HistoryRow[]>();
-  orders = new Map<string, Assignment>();
+  assignments = new Map<string, Assignment>();
   devices = new Map<string, EligibleDevice>();
   reports = new Map<string, DeviceFacts>();
   revoked = new Set<string>();
   releases = new Map<string, PublishedRelease>();
   commits = 0;
-  /** Called before (`wrote` false) and after each commit; may throw: a store that broke down, its answer lost or not. */
+  /**
+   * Called before (`wrote` false) and after each commit; may throw: a store that broke down, its
+   * answer lost or not.
+   */
   trouble: (wrote: boolean) => void = () => {};
 
   async active(): Promise<RolloutRow[]> {
@@ -80,11 +104,19 @@ export class MemoryDesk implements RolloutDesk {
     return new Map(
       devices.flatMap((device) => {
         const facts = this.reports.get(device);
-        const order = this.orders.get(device);
-        const standing = order === undefined ? null : { release: order.release, rollback: order.rollback };
+        const assignment = this.assignments.get(device);
+        const standing =
+          assignment === undefined
+            ? null
+            : { release: assignment.release, rollback: assignment.rollback };
         return facts === undefined
           ? []
-          : [[device, { ...facts, standing, status: this.revoked.has(device) ? 'revoked' : 'enrolled' }] as const];
+          : [
+              [
+                device,
+                { ...facts, standing, status: this.revoked.has(device) ? 'revoked' : 'enrolled' },
+              ] as const,
+            ];
       }),
     );
   }
@@ -97,9 +129,12 @@ export class MemoryDesk implements RolloutDesk {
   #write({ rollout, members, assignments }: RolloutChange, now: number): boolean {
     const before = this.rows.get(rollout.id);
     assert(before !== undefined);
-    if (before.generation !== rollout.generation) return false;
+    if (before.revision !== rollout.revision) return false;
     const rival = [...this.rows.values()].some(
-      (row) => row.id !== rollout.id && ACTIVE_STATES.includes(row.state) && row.release.component === rollout.release.component,
+      (row) =>
+        row.id !== rollout.id &&
+        ACTIVE_STATES.includes(row.state) &&
+        row.release.component === rollout.release.component,
     );
     if (rival && ACTIVE_STATES.includes(rollout.state)) return false;
     const rows = this.memberRows.get(rollout.id);
@@ -109,26 +144,29 @@ export class MemoryDesk implements RolloutDesk {
         rows?.set(member.device, member);
         continue;
       }
-      const order = (this.orders.get(member.device)?.order ?? 0) + 1;
-      this.orders.set(member.device, { ...assignment, order });
-      rows?.set(member.device, { ...member, order, assignedAt: now });
+      const assignmentId = (this.assignments.get(member.device)?.assignmentId ?? 0) + 1;
+      this.assignments.set(member.device, { ...assignment, assignmentId });
+      rows?.set(member.device, { ...member, assignmentId, assignedAt: now });
     }
     const owned = new Set(members.map((member) => member.device));
     assert(
       assignments.every((assignment) => owned.has(assignment.device)),
       'an order has its member',
     );
-    const { state, wave, words } = rollout;
-    const changed = before.state !== state || before.wave !== wave || before.words.join() !== words.join();
-    if (changed) this.histories.get(rollout.id)?.push({ at: now, state, wave, words });
-    this.rows.set(rollout.id, { ...rollout, generation: rollout.generation + 1 });
+    const { state, wave, reasons } = rollout;
+    const changed =
+      before.state !== state || before.wave !== wave || before.reasons.join() !== reasons.join();
+    if (changed) this.histories.get(rollout.id)?.push({ at: now, state, wave, reasons });
+    this.rows.set(rollout.id, { ...rollout, revision: rollout.revision + 1 });
     this.commits++;
     return true;
   }
   async insertRollout(row: RolloutRow, members: readonly MemberRow[]): Promise<void> {
     this.rows.set(row.id, row);
     this.memberRows.set(row.id, new Map(members.map((member) => [member.device, member])));
-    this.histories.set(row.id, [{ at: row.createdAt, state: row.state, wave: row.wave, words: row.words }]);
+    this.histories.set(row.id, [
+      { at: row.createdAt, state: row.state, wave: row.wave, reasons: row.reasons },
+    ]);
   }
   async list(limit: number): Promise<RolloutRow[]> {
     return [...this.rows.values()].sort((a, b) => b.createdAt - a.createdAt).slice(0, limit);
@@ -136,24 +174,32 @@ export class MemoryDesk implements RolloutDesk {
   async history(id: string): Promise<HistoryRow[]> {
     return this.histories.get(id) ?? [];
   }
-  async eligible(_component: string, hardware: readonly string[], groups: readonly string[] | null): Promise<EligibleDevice[]> {
-    const wanted = ({ hardware: kind, group }: EligibleDevice) => hardware.includes(kind) && (groups?.includes(group) ?? true);
-    return [...this.devices.values()].filter(wanted);
+  async eligible(
+    _component: string,
+    hardware: readonly string[],
+    groups: readonly string[] | null,
+  ): Promise<EligibleDevice[]> {
+    const updatingTo = ({ hardware: kind, group }: EligibleDevice) =>
+      hardware.includes(kind) && (groups?.includes(group) ?? true);
+    return [...this.devices.values()].filter(updatingTo);
   }
   async release(_component: string, version: string): Promise<PublishedRelease | null> {
     return this.releases.get(version) ?? null;
   }
 }
 
-/** What a device makes of a release: `liar` confirms whatever it measured; `dead` never speaks again once it has the order. */
+/**
+ * What a device makes of a release: `liar` confirms whatever it measured; `dead` never speaks again
+ * once it has the order.
+ */
 export type Nature = 'good' | 'bad' | 'crashing' | 'liar' | 'dead';
 
 export class SimDevice {
   #seconds = 0;
-  #orderSeen = 0;
+  #assignmentSeen = 0;
   running: ReleaseRef | null;
   previous: ReleaseRef | null = null;
-  wanted: ReleaseRef | null = null;
+  updatingTo: ReleaseRef | null = null;
   state: UpdateBody['state'] = 'idle';
   outcome: Outcome | null = null;
   trial: TrialBody | null = null;
@@ -172,10 +218,11 @@ export class SimDevice {
   /** One second: look at the order, take one step, report. */
   tick(now: number): void {
     if (this.silent) return;
-    const order = this.desk.orders.get(this.id);
-    if (order !== undefined && order.order !== this.#orderSeen) this.#take(order);
+    const assignment = this.desk.assignments.get(this.id);
+    if (assignment !== undefined && assignment.assignmentId !== this.#assignmentSeen)
+      this.#take(assignment);
     else if (this.state === 'assigned') this.#swap();
-    else if (this.state === 'swapped' && order !== undefined) this.#measure(order);
+    else if (this.state === 'swapped' && assignment !== undefined) this.#measure(assignment);
     if (!this.silent) this.report(now);
   }
 
@@ -185,8 +232,8 @@ export class SimDevice {
       state: this.state,
       running: this.running,
       previous: this.previous,
-      wanted: this.state === 'idle' ? null : this.wanted,
-      assignment: this.#orderSeen,
+      updatingTo: this.state === 'idle' ? null : this.updatingTo,
+      assignmentId: this.#assignmentSeen,
       progress: null,
       outcome: this.outcome,
     };
@@ -200,29 +247,35 @@ export class SimDevice {
     });
   }
 
-  #take(order: Assignment): void {
+  #take(assignment: Assignment): void {
     // A withdrawn order is not in the director's documents: its number is never seen.
-    if (order.release !== null) this.#orderSeen = order.order;
-    this.wanted = order.release; // What is under way: nothing, once it rests.
+    if (assignment.release !== null) this.#assignmentSeen = assignment.assignmentId;
+    this.updatingTo = assignment.release; // What is under way: nothing, once it rests.
     if (this.state === 'swapped') [this.running, this.previous] = [this.previous, null];
     this.state = 'idle';
     this.outcome = null;
-    if (order.release === null) [this.running, this.previous] = [null, null]; // Withdrawn: serving stops.
-    if (order.release === null || order.release.digest === this.running?.digest) return;
-    if (order.rollback) {
-      this.running = order.release;
+    // Withdrawn: serving stops.
+    if (assignment.release === null) [this.running, this.previous] = [null, null];
+    if (assignment.release === null || assignment.release.digest === this.running?.digest) return;
+    if (assignment.rollback) {
+      this.running = assignment.release;
       return;
     }
     this.state = 'assigned';
-    this.silent = this.nature(order.release) === 'dead';
+    this.silent = this.nature(assignment.release) === 'dead';
   }
 
   #swap(): void {
-    [this.previous, this.running, this.state, this.#seconds] = [this.running, this.wanted, 'swapped', 0];
+    [this.previous, this.running, this.state, this.#seconds] = [
+      this.running,
+      this.updatingTo,
+      'swapped',
+      0,
+    ];
   }
 
-  #measure(order: Assignment): void {
-    const release = order.release;
+  #measure(assignment: Assignment): void {
+    const release = assignment.release;
     assert(release !== null);
     this.#seconds++;
     const nature = this.nature(release);
@@ -240,11 +293,22 @@ export class SimDevice {
       replaces: this.previous !== null,
       comparable: this.previous !== null,
     };
-    this.trial = { release, previous: this.previous, assignment: order.order, evidence };
-    const verdict = judgeTrial(evidence, order.trial);
+    this.trial = {
+      release,
+      previous: this.previous,
+      assignmentId: assignment.assignmentId,
+      evidence,
+    };
+    const verdict = judgeTrial(evidence, assignment.trial);
     const done = (result: Outcome['result'], code: string | null): void => {
       this.state = 'idle';
-      this.outcome = { result, code, detail: verdict.words.join('; '), release, assignment: order.order };
+      this.outcome = {
+        result,
+        code,
+        detail: verdict.reasons.join('; '),
+        release,
+        assignmentId: assignment.assignmentId,
+      };
     };
     if (nature === 'liar' ? this.#seconds > 2 : verdict.verdict === 'pass') done('confirmed', null);
     else if (nature !== 'liar' && verdict.verdict === 'fail') {
@@ -278,34 +342,63 @@ export interface WorldOptions {
   readonly hardware?: (device: number) => string;
 }
 
-/** Devices 0 .. canaries-1 are the group `canary`, the rest `fleet`; releases 1.0.0, 1.1.0 and 1.2.0 are published. */
+/**
+ * Devices 0 .. canaries-1 are the group `canary`, the rest `fleet`; releases 1.0.0, 1.1.0 and 1.2.0
+ * are published.
+ */
 export class World {
   readonly clock = new VirtualClock();
   readonly desk = new MemoryDesk();
   readonly devices: SimDevice[];
   readonly hints: string[] = [];
   readonly conductor: Conductor;
-  /** Every plan is made twice and every commit tried twice, unless a test brings its own trouble. */
+  /**
+   * Every plan is made twice and every commit tried twice, unless a test brings its own trouble.
+   */
   constructor(options: WorldOptions = {}) {
-    const { canaries = 2, fleet = 4, running = '1.0.0', nature = () => 'good', hardware = () => 'pi4' } = options;
+    const {
+      canaries = 2,
+      fleet = 4,
+      running = '1.0.0',
+      nature = () => 'good',
+      hardware = () => 'pi4',
+    } = options;
     for (const version of ['1.0.0', '1.1.0', '1.2.0']) {
       this.desk.releases.set(version, { ref: releaseOf(version), hardware: ['pi4', 'jetson'] });
     }
     this.devices = Array.from({ length: canaries + fleet }, (_, n) => {
-      const spot = { id: deviceId(n), name: `d${n}`, group: n < canaries ? 'canary' : 'fleet', hardware: hardware(n) };
+      const spot = {
+        id: deviceId(n),
+        name: `d${n}`,
+        group: n < canaries ? 'canary' : 'fleet',
+        hardware: hardware(n),
+      };
       this.desk.devices.set(spot.id, spot);
       const before = running === null ? null : releaseOf(running);
-      const device = new SimDevice(spot.id, spot, before, this.desk, (release) => nature(n, release));
+      const device = new SimDevice(spot.id, spot, before, this.desk, (release) =>
+        nature(n, release),
+      );
       device.report(this.clock.now());
       return device;
     });
     this.conductor = this.newConductor();
   }
 
-  newConductor(store: RolloutDesk = new TwiceDesk(this.desk, () => this.conductor)): Conductor {
+  newConductor(
+    store: RolloutServiceStore = new TwiceDesk(this.desk, () => this.conductor),
+  ): Conductor {
     let count = 0;
-    const random: Random = { bytes: (length) => new Uint8Array(length).fill(++count), fraction: () => 0.5 };
-    return new Conductor({ store, clock: this.clock, random, log: silentLog, hint: (device) => this.hints.push(device) });
+    const random: Random = {
+      bytes: (length) => new Uint8Array(length).fill(++count),
+      fraction: () => 0.5,
+    };
+    return new Conductor({
+      store,
+      clock: this.clock,
+      random,
+      log: silentLog,
+      hint: (device) => this.hints.push(device),
+    });
   }
 
   async begin(version: string, policy = policyOf()): Promise<string> {
@@ -315,14 +408,18 @@ export class World {
   }
 
   /** Steps of one second until `fact`, or a failure after `seconds`. */
-  async until(fact: () => boolean, conductors: readonly Conductor[] = [this.conductor], seconds = 1000): Promise<void> {
+  async until(
+    fact: () => boolean,
+    conductors: readonly Conductor[] = [this.conductor],
+    seconds = 1000,
+  ): Promise<void> {
     for (let second = 0; second < seconds; second++) {
       for (const conductor of conductors) await conductor.pass();
       if (fact()) return;
       this.clock.advance(1000);
       for (const device of this.devices) device.tick(this.clock.now());
     }
-    const rows = [...this.desk.rows.values()].map((row) => [row.state, row.wave, row.words]);
+    const rows = [...this.desk.rows.values()].map((row) => [row.state, row.wave, row.reasons]);
     assert.fail(`it did not come true in ${seconds} s: ${JSON.stringify(rows)}`);
   }
 
@@ -358,8 +455,11 @@ export class World {
   }
 }
 
-/** The same store, but every step runs twice: planned again it is the same plan, committed again it is refused. */
-class TwiceDesk implements RolloutDesk {
+/**
+ * The same store, but every step runs twice: planned again it is the same plan, committed again it
+ * is refused.
+ */
+class TwiceDesk implements RolloutServiceStore {
   constructor(
     private readonly desk: MemoryDesk,
     private readonly conductor: () => Conductor,
@@ -368,10 +468,12 @@ class TwiceDesk implements RolloutDesk {
   rollout = (id: string) => this.desk.rollout(id);
   members = (id: string) => this.desk.members(id);
   facts = (component: string, devices: readonly string[]) => this.desk.facts(component, devices);
-  insertRollout = (row: RolloutRow, members: readonly MemberRow[]) => this.desk.insertRollout(row, members);
+  insertRollout = (row: RolloutRow, members: readonly MemberRow[]) =>
+    this.desk.insertRollout(row, members);
   list = (limit: number) => this.desk.list(limit);
   history = (id: string) => this.desk.history(id);
-  eligible: RolloutDesk['eligible'] = (component, hardware, groups) => this.desk.eligible(component, hardware, groups);
+  eligible: RolloutServiceStore['eligible'] = (component, hardware, groups) =>
+    this.desk.eligible(component, hardware, groups);
   release = (component: string, version: string) => this.desk.release(component, version);
 
   async commit(change: RolloutChange, now: number): Promise<boolean> {
@@ -382,16 +484,30 @@ class TwiceDesk implements RolloutDesk {
       rollout.release.component,
       members.map((member) => member.device),
     );
-    const published = new Set([...this.desk.releases.values()].map((release) => release.ref.digest));
-    // A conductor's step (not an operator's command) planned again from the same facts is the same step.
-    if (row !== undefined && row.generation === rollout.generation) {
-      const again = plan({ rollout: row, members, facts, published, hearingSince: this.conductor().hearing.since(), now });
+    const published = new Set(
+      [...this.desk.releases.values()].map((release) => release.ref.digest),
+    );
+    // A conductor's step (not an operator's command) planned again from the same facts is the same
+    // step.
+    if (row !== undefined && row.revision === rollout.revision) {
+      const again = plan({
+        rollout: row,
+        members,
+        facts,
+        published,
+        receptionSince: this.conductor().reception.since(),
+        now,
+      });
       if (change.members.length > 0) assert.deepEqual(change, again);
     }
     const first = await this.desk.commit(change, now);
-    const frozen = JSON.stringify([...this.desk.orders]);
-    assert.equal(await this.desk.commit(change, now), false, 'a step committed twice is committed once');
-    assert.equal(JSON.stringify([...this.desk.orders]), frozen);
+    const frozen = JSON.stringify([...this.desk.assignments]);
+    assert.equal(
+      await this.desk.commit(change, now),
+      false,
+      'a step committed twice is committed once',
+    );
+    assert.equal(JSON.stringify([...this.desk.assignments]), frozen);
     return first;
   }
 }

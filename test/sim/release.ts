@@ -1,11 +1,28 @@
-// Small genuine releases for tests of everything but the model itself: signed by a real key, files of a few bytes.
-import { manifestBytes, targetPath, RELEASE_PAYLOAD_TYPE, type Manifest } from '../../shared/release/manifest.js';
-import { sha256, signEnvelope, signingKey, utf8, type KeyRing, type SigningKey } from '../../shared/trust/signer.js';
+// Small genuine releases for tests of everything but the model itself: signed by a real key, files
+// of a few bytes.
+import {
+  manifestBytes,
+  targetPath,
+  RELEASE_PAYLOAD_TYPE,
+  type Manifest,
+} from '../../shared/release/manifest.js';
+import {
+  sha256,
+  signEnvelope,
+  signingKey,
+  utf8,
+  type KeyRing,
+  type SigningKey,
+} from '../../shared/trust/signer.js';
 import { defaultTrialPolicy, type TrialPolicy } from '../../shared/statistics/trial-verdict.js';
-import type { Order } from '../../agent/update/record.js';
+import type { Assignment } from '../../agent/update/record.js';
 
 export const releaseKey: SigningKey = signingKey(new Uint8Array(32).fill(7));
-export const ring: KeyRing = { keys: { [releaseKey.keyId]: releaseKey.publicKey }, keyids: [releaseKey.keyId], threshold: 1 };
+export const ring: KeyRing = {
+  keys: { [releaseKey.keyId]: releaseKey.publicKey },
+  keyids: [releaseKey.keyId],
+  threshold: 1,
+};
 
 export interface SimRelease {
   readonly manifest: Manifest;
@@ -37,20 +54,31 @@ export function simRelease(
     ],
     inputs: [{ name: 'image', datatype: 'FP32', shape: [-1, 1, 28, 28] }],
     outputs: [{ name: 'logits', datatype: 'FP32', shape: [-1, 10] }],
-    classifier: { output: 'logits', scale: 'logits', labels: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'] },
+    classifier: {
+      output: 'logits',
+      scale: 'logits',
+      labels: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
+    },
     probes: { count: 1, tolerance: { absolute: 0.001, relative: 0 } },
     contract: { peakMemoryMiB: 100, p99LatencyMs: 50 },
-    lineage: { trainingDataSha256: sha256('data'), sourceCommit: 'unknown', baseModel: null, quantization: null },
+    lineage: {
+      trainingDataSha256: sha256('data'),
+      sourceCommit: 'unknown',
+      baseModel: null,
+      quantization: null,
+    },
   };
-  const envelope = utf8(JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [releaseKey])));
+  const envelope = utf8(
+    JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [releaseKey])),
+  );
   return { manifest, envelope, digest: sha256(envelope), files };
 }
 
-export function orderFor(
+export function assignmentFor(
   release: SimRelease,
-  order: number,
+  assignmentId: number,
   options: { rollback?: boolean; trial?: Partial<TrialPolicy> } = {},
-): Order {
+): Assignment {
   const { component, version } = release.manifest;
   return {
     component,
@@ -58,8 +86,8 @@ export function orderFor(
     path: targetPath(component, version),
     length: release.envelope.length,
     sha256: release.digest,
-    rollout: `rollout-${order}`,
-    order,
+    rollout: `rollout-${assignmentId}`,
+    assignmentId,
     rollback: options.rollback ?? false,
     trial: { ...defaultTrialPolicy, ...options.trial },
   };

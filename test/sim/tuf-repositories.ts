@@ -1,6 +1,7 @@
-// Two TUF repositories (image and director) in memory that really sign, for tests of everyone who trusts metadata: they
-// keep what they serve as bytes, so a test can make them misbehave by serving something else, by signing with other keys,
-// or by changing a document before it is signed. Keys come from a counter, so every run signs the same bytes.
+// Two TUF repositories (image and director) in memory that really sign, for tests of everyone who
+// trusts metadata: they keep what they serve as bytes, so a test can make them misbehave by serving
+// something else, by signing with other keys, or by changing a document before it is signed. Keys
+// come from a counter, so every run signs the same bytes.
 import type { Fetcher } from '../../agent/interfaces.js';
 import { fastSigningKey } from '../../server/tuf/online-keys.js';
 import type { Clock } from '../../shared/base/interfaces.js';
@@ -62,7 +63,12 @@ export class RepositorySimulator {
   readonly release = newKey();
   readonly thresholds: Record<Role, number> = { root: 1, timestamp: 1, snapshot: 1, targets: 1 };
   readonly versions: Record<Role, number> = { root: 0, timestamp: 0, snapshot: 0, targets: 0 };
-  readonly lifeMs: Record<Role, number> = { root: 365 * DAY_MS, timestamp: DAY_MS, snapshot: 7 * DAY_MS, targets: 90 * DAY_MS };
+  readonly lifeMs: Record<Role, number> = {
+    root: 365 * DAY_MS,
+    timestamp: DAY_MS,
+    snapshot: 7 * DAY_MS,
+    targets: 90 * DAY_MS,
+  };
   /** By file name; what a client gets. */
   readonly served = new Map<string, Uint8Array>();
   targets: Record<string, TargetFile> = {};
@@ -90,8 +96,17 @@ export class RepositorySimulator {
     return this.clock.now() + this.lifeMs[role];
   }
 
-  /** The next root with the present keys, signed by them and by those of the one before, unless told otherwise. */
-  signRoot(options: { change?: Change<Root>; signers?: readonly SigningKey[]; before?: readonly SigningKey[] } = {}): Uint8Array {
+  /**
+   * The next root with the present keys, signed by them and by those of the one before, unless told
+   * otherwise.
+   */
+  signRoot(
+    options: {
+      change?: Change<Root>;
+      signers?: readonly SigningKey[];
+      before?: readonly SigningKey[];
+    } = {},
+  ): Uint8Array {
     this.versions.root += 1;
     const everyone = [...Object.values(this.keys).flat(), this.release];
     const role = (name: Role): { keyids: string[]; threshold: number } => ({
@@ -102,16 +117,26 @@ export class RepositorySimulator {
       ...heading('root', this.versions.root, this.expires('root')),
       consistent_snapshot: true,
       keys: Object.fromEntries(everyone.map((key) => [key.keyId, key.publicKey])),
-      roles: { root: role('root'), timestamp: role('timestamp'), snapshot: role('snapshot'), targets: role('targets') },
+      roles: {
+        root: role('root'),
+        timestamp: role('timestamp'),
+        snapshot: role('snapshot'),
+        targets: role('targets'),
+      },
       'x-linnet-release': { keyids: [this.release.keyId], threshold: 1 },
     };
     options.change?.(root);
-    const bytes = signDocument(root, options.signers ?? [...(options.before ?? []), ...this.keys.root]);
+    const bytes = signDocument(
+      root,
+      options.signers ?? [...(options.before ?? []), ...this.keys.root],
+    );
     this.served.set(`${root.version}.root.json`, bytes);
     return bytes;
   }
 
-  /** Replaces a role's keys by new ones and publishes the root that says so, then everything anew. */
+  /**
+   * Replaces a role's keys by new ones and publishes the root that says so, then everything anew.
+   */
   rotate(...roles: Role[]): void {
     const before = this.keys.root;
     for (const role of roles) this.keys[role] = [newKey()];
@@ -119,7 +144,13 @@ export class RepositorySimulator {
     this.publish();
   }
 
-  publish(change: { targets?: Change<Targets>; snapshot?: Change<Snapshot>; timestamp?: Change<Timestamp> } = {}): void {
+  publish(
+    change: {
+      targets?: Change<Targets>;
+      snapshot?: Change<Snapshot>;
+      timestamp?: Change<Timestamp>;
+    } = {},
+  ): void {
     this.signTargets(change.targets);
     this.signSnapshot(change.snapshot);
     this.signTimestamp(change.timestamp);
@@ -136,7 +167,10 @@ export class RepositorySimulator {
     this.served.set(`${this.versions.targets}.targets.json`, signDocument(targets, signers));
   }
 
-  signSnapshot(change?: Change<Snapshot>, signers: readonly SigningKey[] = this.keys.snapshot): void {
+  signSnapshot(
+    change?: Change<Snapshot>,
+    signers: readonly SigningKey[] = this.keys.snapshot,
+  ): void {
     this.versions.snapshot += 1;
     const snapshot: Snapshot = {
       ...heading('snapshot', this.versions.snapshot, this.expires('snapshot')),
@@ -147,7 +181,10 @@ export class RepositorySimulator {
     this.served.set(`${this.versions.snapshot}.snapshot.json`, signDocument(snapshot, signers));
   }
 
-  signTimestamp(change?: Change<Timestamp>, signers: readonly SigningKey[] = this.keys.timestamp): void {
+  signTimestamp(
+    change?: Change<Timestamp>,
+    signers: readonly SigningKey[] = this.keys.timestamp,
+  ): void {
     this.versions.timestamp += 1;
     const timestamp: Timestamp = {
       ...heading('timestamp', this.versions.timestamp, this.expires('timestamp')),
@@ -172,13 +209,17 @@ export class SimWorld implements Fetcher {
   readonly envelopes = new Map<string, Uint8Array>();
   /** Every path asked for, in order. */
   readonly requests: string[] = [];
-  #order = 0;
+  #assignmentId = 0;
 
   readonly imageRoot = this.image.get('1.root.json');
   readonly directorRoot = this.director.get('1.root.json');
 
   /** Publishes a release (its envelope is opaque here) and orders it for the device. */
-  ship(component: string, version: string, hardware: readonly string[] = [DEVICE.hardware]): string {
+  ship(
+    component: string,
+    version: string,
+    hardware: readonly string[] = [DEVICE.hardware],
+  ): string {
     const envelope = utf8(`envelope of ${component} ${version}`);
     const digest = sha256(envelope);
     const path = targetPath(component, version);
@@ -186,12 +227,16 @@ export class SimWorld implements Fetcher {
     this.image.targets[path] = { length: envelope.length, hashes: { sha256: digest }, custom };
     this.envelopes.set(routes.imageTarget(component, version, digest), envelope);
     this.image.publish();
-    this.order(component, version);
+    this.assign(component, version);
     return path;
   }
 
   /** Orders a release that the image repository has (or, in an attack, not). */
-  order(component: string, version: string, change: (target: TargetFile, custom: DirectorCustom) => void = () => {}): void {
+  assign(
+    component: string,
+    version: string,
+    change: (target: TargetFile, custom: DirectorCustom) => void = () => {},
+  ): void {
     const path = targetPath(component, version);
     const genuine = this.image.targets[path] ?? { length: 7, hashes: { sha256: sha256(path) } };
     const custom: DirectorCustom = {
@@ -199,7 +244,7 @@ export class SimWorld implements Fetcher {
       version,
       hardware: DEVICE.hardware,
       rollout: 'r1',
-      order: ++this.#order,
+      assignmentId: ++this.#assignmentId,
       rollback: false,
       trial: defaultTrialPolicy,
     };
@@ -214,7 +259,12 @@ export class SimWorld implements Fetcher {
     const envelope = this.envelopes.get(path);
     if (envelope !== undefined) return Promise.resolve(envelope);
     const name = path.slice(path.lastIndexOf('/') + 1);
-    const repository = path === routes.director(name) ? this.director : path === routes.imageMetadata(name) ? this.image : null;
+    const repository =
+      path === routes.director(name)
+        ? this.director
+        : path === routes.imageMetadata(name)
+          ? this.image
+          : null;
     return Promise.resolve(repository?.served.get(name) ?? null);
   }
 

@@ -1,5 +1,6 @@
-// A real fleet server for tests: its own folder, a repository made by `linnet repo init`'s own code, real SQLite, a real
-// broker and HTTP on free ports. `store` is a second connection to the same database, to see what is really on disk.
+// A real fleet server for tests: its own folder, a repository made by `linnet repo init`'s own
+// code, real SQLite, a real broker and HTTP on free ports. `store` is a second connection to the
+// same database, to see what is really on disk.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,8 +14,19 @@ import { Store } from '../../server/store/store.js';
 import { manifestBytes, RELEASE_PAYLOAD_TYPE, targetPath } from '../../shared/release/manifest.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { DEVICE_SCHEME, EnrolAnswer, enrolMessage } from '../../shared/protocol/device-api.js';
-import { Claim, NewToken, ReleaseView, RepositoryView, type Role } from '../../shared/protocol/operator-api.js';
-import { topics, type TelemetryAck, type TelemetryBatch, type TelemetryRecord } from '../../shared/protocol/telemetry.js';
+import {
+  Claim,
+  NewToken,
+  ReleaseView,
+  RepositoryView,
+  type Role,
+} from '../../shared/protocol/operator-api.js';
+import {
+  topics,
+  type TelemetryAck,
+  type TelemetryBatch,
+  type TelemetryRecord,
+} from '../../shared/protocol/telemetry.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import {
   deviceIdOf,
@@ -43,7 +55,12 @@ export interface TestFleet {
 
 export async function startFleet(extra = ''): Promise<TestFleet> {
   const folder = await mkdtemp(join(tmpdir(), 'linnet-server-'));
-  await initRepository({ out: join(folder, 'repo'), passphrase: null, clock: realClock, random: realRandom });
+  await initRepository({
+    out: join(folder, 'repo'),
+    passphrase: null,
+    clock: realClock,
+    random: realRandom,
+  });
   const settings = serverSettings(
     `data_dir = "${folder}/data"\nrepository = "${folder}/repo/server"\n${extra}\n[http]\nport = 0\n[mqtt]\nport = 0\n`,
     {},
@@ -51,7 +68,11 @@ export async function startFleet(extra = ''): Promise<TestFleet> {
   return openFleet(folder, settings, await initServer(settings));
 }
 
-async function openFleet(folder: string, settings: ServerSettings, adminToken: string): Promise<TestFleet> {
+async function openFleet(
+  folder: string,
+  settings: ServerSettings,
+  adminToken: string,
+): Promise<TestFleet> {
   const server = await startServer(settings, { log: silentLog });
   const store = await Store.open(join(folder, 'data', 'fleet.sqlite'));
   const stop = async (): Promise<void> => {
@@ -77,7 +98,10 @@ async function openFleet(folder: string, settings: ServerSettings, adminToken: s
 }
 
 export async function clientAs(fleet: TestFleet, role: Role): Promise<FleetClient> {
-  const { token } = await fleet.admin.request('POST', '/tokens', NewToken, { name: `a-${role}`, role });
+  const { token } = await fleet.admin.request('POST', '/tokens', NewToken, {
+    name: `a-${role}`,
+    role,
+  });
   return new FleetClient({ server: fleet.server.address, token });
 }
 
@@ -91,7 +115,9 @@ export interface TestDevice {
 let seeds = 0;
 export function newDevice(name: string): TestDevice {
   seeds += 1;
-  const key = signingKey(new Uint8Array(32).fill(3).map((byte, index) => (index === 0 ? seeds : byte)));
+  const key = signingKey(
+    new Uint8Array(32).fill(3).map((byte, index) => (index === 0 ? seeds : byte)),
+  );
   const id = deviceIdOf(key.publicKey);
   return { id, name, key, token: () => makeDeviceToken(id, key, Date.now(), realRandom.bytes(32)) };
 }
@@ -128,16 +154,26 @@ export async function makeClaim(fleet: TestFleet, group = 'canary', uses = 1): P
   return (await fleet.admin.request('POST', '/claims', Claim, { group, uses, minutes: 10 })).claim;
 }
 
-export async function enrolled(fleet: TestFleet, name: string, group = 'canary'): Promise<TestDevice> {
+export async function enrolled(
+  fleet: TestFleet,
+  name: string,
+  group = 'canary',
+): Promise<TestDevice> {
   const device = newDevice(name);
-  const { status, body } = await post(fleet, '/device/v1/enrol', enrolBody(device, { claim: await makeClaim(fleet, group) }));
+  const { status, body } = await post(
+    fleet,
+    '/device/v1/enrol',
+    enrolBody(device, { claim: await makeClaim(fleet, group) }),
+  );
   if (status !== 200 || (body as unknown as EnrolAnswer).status !== 'enrolled')
     throw new Error(`enrolment failed: ${JSON.stringify(body)}`);
   return device;
 }
 
 export function deviceGet(fleet: TestFleet, device: TestDevice, path: string): Promise<Response> {
-  return fetch(`${fleet.server.address}${path}`, { headers: { authorization: `${DEVICE_SCHEME} ${device.token()}` } });
+  return fetch(`${fleet.server.address}${path}`, {
+    headers: { authorization: `${DEVICE_SCHEME} ${device.token()}` },
+  });
 }
 
 export interface MqttSession {
@@ -189,7 +225,9 @@ export async function publish(fleet: TestFleet, version: string): Promise<SimRel
   const key = (name: string): Promise<SigningKey> =>
     readSigningKey(join(fleet.folder, 'repo', 'offline', `${name}.key.json`), {});
   const envelope = utf8(
-    JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(release.manifest), [await key('release')])),
+    JSON.stringify(
+      signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(release.manifest), [await key('release')]),
+    ),
   );
   for (const [digest, bytes] of release.files) {
     const file = join(fleet.folder, digest);

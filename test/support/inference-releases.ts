@@ -1,5 +1,6 @@
-// Releases for the runtime's tests, on real files: tiny ONNX models made here, their probes recorded by hand-made arithmetic,
-// manifests as the release desk writes them. No signature: proving a release is the update room's; the runtime gets proven ones.
+// Releases for the runtime's tests, on real files: tiny ONNX models made here, their probes
+// recorded by hand-made arithmetic, manifests as the release desk writes them. No signature:
+// proving a release is the update room's; the runtime gets proven ones.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import onnxProto from 'onnx-proto';
@@ -49,7 +50,11 @@ export function install(root: string, recipe: Recipe): Installed {
   const probes = Buffer.from(
     JSON.stringify({
       format: 'linnet.probes/1',
-      probes: recipe.probes.map((probe, i) => ({ id: `p${i}`, inputs: base64(probe.inputs), outputs: base64(probe.outputs) })),
+      probes: recipe.probes.map((probe, i) => ({
+        id: `p${i}`,
+        inputs: base64(probe.inputs),
+        outputs: base64(probe.outputs),
+      })),
     }),
   );
   const manifest: Manifest = {
@@ -59,21 +64,37 @@ export function install(root: string, recipe: Recipe): Installed {
     description: '',
     hardware: ['sim'],
     files: [
-      { name: 'model.onnx', role: 'model', sha256: sha256(recipe.model), length: recipe.model.length },
+      {
+        name: 'model.onnx',
+        role: 'model',
+        sha256: sha256(recipe.model),
+        length: recipe.model.length,
+      },
       { name: 'probes.json', role: 'probes', sha256: sha256(probes), length: probes.length },
     ],
     inputs: recipe.inputs,
     outputs: recipe.outputs,
     classifier: recipe.classifier ?? null,
-    probes: { count: recipe.probes.length, tolerance: recipe.tolerance ?? { absolute: 1e-4, relative: 1e-4 } },
+    probes: {
+      count: recipe.probes.length,
+      tolerance: recipe.tolerance ?? { absolute: 1e-4, relative: 1e-4 },
+    },
     contract: { peakMemoryMiB: 2000, p99LatencyMs: 5000, ...contract },
-    lineage: { trainingDataSha256: '0'.repeat(64), sourceCommit: 'unknown', baseModel: null, quantization: null },
+    lineage: {
+      trainingDataSha256: '0'.repeat(64),
+      sourceCommit: 'unknown',
+      baseModel: null,
+      quantization: null,
+    },
   };
   const folder = join(root, `${component}-${version}`);
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'model.onnx'), recipe.model);
   writeFileSync(join(folder, 'probes.json'), probes);
-  return { folder, release: { component, version, digest: sha256(manifestBytes(manifest)), manifest } };
+  return {
+    folder,
+    release: { component, version, digest: sha256(manifestBytes(manifest)), manifest },
+  };
 }
 
 export function fp32(name: string, shape: number[], values: ArrayLike<number>): Tensor {
@@ -105,7 +126,11 @@ export function modelOf(
 export const LABELS = ['a', 'b', 'c', 'd'];
 
 /** logits = x + bias, FP32[-1,4]: the bias tells which release answered. */
-export function adder(version: string, bias: readonly number[], more: Partial<Recipe> = {}): Recipe {
+export function adder(
+  version: string,
+  bias: readonly number[],
+  more: Partial<Recipe> = {},
+): Recipe {
   const model = modelOf(
     [makeNode('Add', 'add', ['x', 'bias'], ['logits'])],
     [['x', ElementType.float32, ['N', 4]]],
@@ -134,16 +159,26 @@ export function adder(version: string, bias: readonly number[], more: Partial<Re
   };
 }
 
-/** y = x multiplied by itself eight times, FP32[-1,-1]: quick for 2x2, a second or so for 1500x1500. */
+/**
+ * y = x multiplied by itself eight times, FP32[-1,-1]: quick for 2x2, a second or so for 1500x1500.
+ */
 export function slow(version = '1.0.0', more: Partial<Recipe> = {}): Recipe {
   const names = Array.from({ length: 9 }, (_, i) => (i === 0 ? 'x' : i === 8 ? 'y' : `m${i}`));
-  const nodes = names.slice(1).map((name, i) => makeNode('MatMul', name, [names[i] as string, 'x'], [name]));
+  const nodes = names
+    .slice(1)
+    .map((name, i) => makeNode('MatMul', name, [names[i] as string, 'x'], [name]));
   return {
     version,
-    model: modelOf(nodes, [['x', ElementType.float32, ['N', 'M']]], [['y', ElementType.float32, ['N', 'M']]]),
+    model: modelOf(
+      nodes,
+      [['x', ElementType.float32, ['N', 'M']]],
+      [['y', ElementType.float32, ['N', 'M']]],
+    ),
     inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, -1] }],
     outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, -1] }],
-    probes: [{ inputs: [fp32('x', [2, 2], [1, 0, 0, 1])], outputs: [fp32('y', [2, 2], [1, 0, 0, 1])] }],
+    probes: [
+      { inputs: [fp32('x', [2, 2], [1, 0, 0, 1])], outputs: [fp32('y', [2, 2], [1, 0, 0, 1])] },
+    ],
     ...more,
   };
 }
@@ -152,7 +187,11 @@ export function slow(version = '1.0.0', more: Partial<Recipe> = {}): Recipe {
 export function logarithm(version = '1.0.0'): Recipe {
   return {
     version,
-    model: modelOf([makeNode('Log', 'log', ['x'], ['y'])], [['x', ElementType.float32, [2]]], [['y', ElementType.float32, [2]]]),
+    model: modelOf(
+      [makeNode('Log', 'log', ['x'], ['y'])],
+      [['x', ElementType.float32, [2]]],
+      [['y', ElementType.float32, [2]]],
+    ),
     inputs: [{ name: 'x', datatype: 'FP32', shape: [2] }],
     outputs: [{ name: 'y', datatype: 'FP32', shape: [2] }],
     probes: [{ inputs: [fp32('x', [2], [1, 1])], outputs: [fp32('y', [2], [0, 0])] }],
@@ -175,11 +214,18 @@ export function everyType(version = '1.0.0'): Recipe {
   const specs = (side: string): TensorSpec[] =>
     types.map(([datatype]) => ({ name: `${side}_${datatype}`, datatype, shape: [2] }));
   const zeros = (side: string): Tensor[] =>
-    specs(side).map(({ name, datatype }) => ({ name, datatype, shape: [2], data: new Uint8Array(2 * SIZES[datatype]) }));
+    specs(side).map(({ name, datatype }) => ({
+      name,
+      datatype,
+      shape: [2],
+      data: new Uint8Array(2 * SIZES[datatype]),
+    }));
   return {
     version,
     model: modelOf(
-      types.map(([datatype]) => makeNode('Identity', `id_${datatype}`, [`in_${datatype}`], [`out_${datatype}`])),
+      types.map(([datatype]) =>
+        makeNode('Identity', `id_${datatype}`, [`in_${datatype}`], [`out_${datatype}`]),
+      ),
       types.map(([datatype, code]) => [`in_${datatype}`, code, [2]]),
       types.map(([datatype, code]) => [`out_${datatype}`, code, [2]]),
     ),

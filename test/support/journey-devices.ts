@@ -1,12 +1,18 @@
-// Real devices for journeys: agents as processes of their own, with folder, configuration and local inference API, beside a
-// real fleet server of this process; and the digit releases, quantized, built, signed and published by the desk's own code.
+// Real devices for journeys: agents as processes of their own, with folder, configuration and local
+// inference API, beside a real fleet server of this process; and the digit releases, quantized,
+// built, signed and published by the desk's own code.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildBundle } from '../../firmware-tools/release/bundle/build.js';
 import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
-import { digitModelPath, exampleData, loadDigits, type DigitVersion } from '../../firmware-tools/demo/digits/data.js';
+import {
+  digitModelPath,
+  exampleData,
+  loadDigits,
+  type DigitVersion,
+} from '../../firmware-tools/demo/digits/data.js';
 import { quantize } from '../../firmware-tools/model/quantize/quantize.js';
 import { publishBundle } from '../../firmware-tools/release/publish.js';
 import { RolloutView, type RolloutPolicy } from '../../shared/protocol/operator-api.js';
@@ -47,15 +53,23 @@ export async function publishDigits(
   mkdirSync(work, { recursive: true });
   exampleData(work);
   const { images } = loadDigits().train;
-  const feeds = images.slice(0, CALIBRATION_IMAGES).map((data) => ({ image: { data, dims: [1, 1, 28, 28] } }));
+  const feeds = images
+    .slice(0, CALIBRATION_IMAGES)
+    .map((data) => ({ image: { data, dims: [1, 1, 28, 28] } }));
   const { bytes } = await quantize(new Uint8Array(readFileSync(digitModelPath(version))), feeds);
   writeFileSync(join(work, `int8-${version}.onnx`), bytes);
-  if (options.extraBytes !== undefined) writeFileSync(join(work, 'extra.bin'), realRandom.bytes(options.extraBytes));
+  if (options.extraBytes !== undefined)
+    writeFileSync(join(work, 'extra.bin'), realRandom.bytes(options.extraBytes));
   const spec = join(work, `${version}.toml`);
   writeFileSync(spec, specOf(version, options.hardware ?? 'sim', options.extraBytes !== undefined));
   const offline = join(fleet.folder, 'repo', 'offline');
   const bundle = join(work, `${version}.bundle`);
-  await buildBundle(spec, await readSigningKey(join(offline, 'release.key.json'), {}), bundle, realRandom);
+  await buildBundle(
+    spec,
+    await readSigningKey(join(offline, 'release.key.json'), {}),
+    bundle,
+    realRandom,
+  );
   await publishBundle({
     bundle,
     root: new Uint8Array(readFileSync(join(fleet.folder, 'repo', 'trust', 'image-root.json'))),
@@ -91,7 +105,10 @@ source_commit = "unknown"
 `;
 }
 
-export const quickPolicy = (waves: RolloutPolicy['waves'], more: Partial<RolloutPolicy> = {}): RolloutPolicy => ({
+export const quickPolicy = (
+  waves: RolloutPolicy['waves'],
+  more: Partial<RolloutPolicy> = {},
+): RolloutPolicy => ({
   waves,
   trial: { ...defaultTrialPolicy, minSeconds: 1, maxSeconds: 120, minPairs: 50 },
   acceptableFailurePermille: 20,
@@ -103,13 +120,25 @@ export const quickPolicy = (waves: RolloutPolicy['waves'], more: Partial<Rollout
   ...more,
 });
 
-export const everybody: RolloutPolicy['waves'] = [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }];
+export const everybody: RolloutPolicy['waves'] = [
+  { name: 'all', percent: 100, soakSeconds: 0, approval: false },
+];
 
 /** Nobody sends requests yet: the trial of a first install may end with nothing served. */
-export const firstInstall = quickPolicy(everybody, { trial: { ...defaultTrialPolicy, minSeconds: 1, maxSeconds: 2 } });
+export const firstInstall = quickPolicy(everybody, {
+  trial: { ...defaultTrialPolicy, minSeconds: 1, maxSeconds: 2 },
+});
 
-export async function startRollout(fleet: TestFleet, version: string, policy: RolloutPolicy): Promise<string> {
-  const { id } = await fleet.admin.request('POST', '/rollouts', RolloutView, { component: 'digits', version, policy });
+export async function startRollout(
+  fleet: TestFleet,
+  version: string,
+  policy: RolloutPolicy,
+): Promise<string> {
+  const { id } = await fleet.admin.request('POST', '/rollouts', RolloutView, {
+    component: 'digits',
+    version,
+    policy,
+  });
   await fleet.admin.request('POST', `/rollouts/${id}/start`, RolloutView, {});
   return id;
 }
@@ -203,7 +232,9 @@ export class AgentProcess {
   async serving(): Promise<string | null> {
     try {
       const answer = await fetch(`http://127.0.0.1:${this.port}/v2/models/digits`);
-      return answer.ok ? (((await answer.json()) as { versions?: string[] }).versions?.[0] ?? null) : null;
+      return answer.ok
+        ? (((await answer.json()) as { versions?: string[] }).versions?.[0] ?? null)
+        : null;
     } catch (error) {
       if (error instanceof TypeError) return null; // Connection refused: the agent is not up.
       throw error;

@@ -1,4 +1,5 @@
-// A MetadataClient on a real disk (a temporary folder) against a simulated world, and the usual questions to it.
+// A MetadataClient on a real disk (a temporary folder) against a simulated world, and the usual
+// questions to it.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,7 +32,10 @@ export class SimDevice {
     this.client = this.#start();
   }
 
-  static async provision(world: SimWorld = new SimWorld(), fetcher: Fetcher = world): Promise<SimDevice> {
+  static async provision(
+    world: SimWorld = new SimWorld(),
+    fetcher: Fetcher = world,
+  ): Promise<SimDevice> {
     const device = new SimDevice(world, fetcher);
     await device.client.load();
     return device;
@@ -72,7 +76,9 @@ export async function refused(promise: Promise<unknown>, code: FaultCode): Promi
     (error: unknown) => ({ error }),
   );
   if (!('error' in outcome))
-    return expect.fail(`was accepted, should have been refused with ${code}: ${JSON.stringify(outcome.value)}`);
+    return expect.fail(
+      `was accepted, should have been refused with ${code}: ${JSON.stringify(outcome.value)}`,
+    );
   if (!(outcome.error instanceof Fault)) throw outcome.error;
   expect(outcome.error.code, outcome.error.detail).toBe(code);
   return outcome.error;

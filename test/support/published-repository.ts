@@ -1,5 +1,6 @@
-// A real repository folder with a real image repository over it, served by a small HTTP server with the paths of the fleet
-// server, and a release desk that publishes into it. For tests of both ends; the fleet server's own routes are not here.
+// A real repository folder with a real image repository over it, served by a small HTTP server with
+// the paths of the fleet server, and a release desk that publishes into it. For tests of both ends;
+// the fleet server's own routes are not here.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createReadStream, readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
@@ -24,7 +25,11 @@ export class PublishingWorld {
   /** Method and path of every request. */
   readonly requests: string[] = [];
   /** Replaces what the server shows the release desk. */
-  view: ((honest: Awaited<ReturnType<ImageRepository['view']>>) => Awaited<ReturnType<ImageRepository['view']>>) | null = null;
+  view:
+    | ((
+        honest: Awaited<ReturnType<ImageRepository['view']>>,
+      ) => Awaited<ReturnType<ImageRepository['view']>>)
+    | null = null;
   made!: InitResult;
   keys!: OnlineKeys;
   images!: ImageRepository;
@@ -78,13 +83,20 @@ export class PublishingWorld {
   }
 
   /** Builds a small release; returns the bundle's path. */
-  async bundle(version: string, model?: Uint8Array, key: SigningKey = this.releaseKey): Promise<string> {
+  async bundle(
+    version: string,
+    model?: Uint8Array,
+    key: SigningKey = this.releaseKey,
+  ): Promise<string> {
     const folder = tempFolder();
     await build(folder, writeDesk(folder, smallSpec(version), model), 'release.bundle', key);
     return join(folder, 'release.bundle');
   }
 
-  publish(bundle: string, more: Partial<Parameters<typeof publishBundle>[0]> = {}): Promise<Published> {
+  publish(
+    bundle: string,
+    more: Partial<Parameters<typeof publishBundle>[0]> = {},
+  ): Promise<Published> {
     return publishBundle({
       bundle,
       root: this.root,
@@ -105,7 +117,9 @@ export class PublishingWorld {
     } catch (error) {
       const fault = error instanceof Fault ? error : new Fault('internal', String(error));
       request.resume();
-      response.writeHead(fault.entry.http).end(JSON.stringify({ error: fault.detail, code: fault.code, todo: fault.entry.todo }));
+      response
+        .writeHead(fault.entry.http)
+        .end(JSON.stringify({ error: fault.detail, code: fault.code, todo: fault.entry.todo }));
     }
   }
 
@@ -113,12 +127,16 @@ export class PublishingWorld {
     const [a, b, c, d, e, f] = parts;
     const route = `${request.method} ${[a, b, c].join('/')}`;
     const bytes = (found: Uint8Array | null): void =>
-      void (found === null ? response.writeHead(404).end('{}') : response.writeHead(200).end(found));
+      void (found === null
+        ? response.writeHead(404).end('{}')
+        : response.writeHead(200).end(found));
     if (route === 'GET repo/image/metadata') return bytes(await this.images.metadata(d ?? ''));
-    if (route === 'GET repo/image/targets') return bytes(await this.images.targetFile(d ?? '', e ?? '', f ?? ''));
+    if (route === 'GET repo/image/targets')
+      return bytes(await this.images.targetFile(d ?? '', e ?? '', f ?? ''));
     if (route.endsWith(' repo/image/files')) {
       const found = await this.images.filePath(d ?? '');
-      if (found === null || request.method === 'HEAD') return void response.writeHead(found === null ? 404 : 200).end();
+      if (found === null || request.method === 'HEAD')
+        return void response.writeHead(found === null ? 404 : 200).end();
       return void createReadStream(found.path).pipe(response.writeHead(200));
     }
     if (route === 'GET api/v1/repository') {
@@ -132,13 +150,25 @@ export class PublishingWorld {
     if (route === 'POST api/v1/releases') {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk as Buffer);
-      const body = JSON.parse(Buffer.concat(chunks).toString()) as { envelope: string; targets: string };
+      const body = JSON.parse(Buffer.concat(chunks).toString()) as {
+        envelope: string;
+        targets: string;
+      };
       const { component, version, digest, manifest } = await this.images.publish(
         Buffer.from(body.envelope, 'base64'),
         Buffer.from(body.targets, 'base64'),
       );
       return bytes(
-        Buffer.from(JSON.stringify({ component, version, digest, manifest, publishedAt: '2026-11-23T00:00:00Z', bytes: 0 })),
+        Buffer.from(
+          JSON.stringify({
+            component,
+            version,
+            digest,
+            manifest,
+            publishedAt: '2026-11-23T00:00:00Z',
+            bytes: 0,
+          }),
+        ),
       );
     }
     response.writeHead(404).end('{}');

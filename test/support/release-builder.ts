@@ -1,9 +1,16 @@
-// A release desk in a temporary folder: a very small but real ONNX model, a spec, probe inputs, and keys.
+// A release desk in a temporary folder: a very small but real ONNX model, a spec, probe inputs, and
+// keys.
 import { writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildBundle, type Built } from '../../firmware-tools/release/bundle/build.js';
 import { encodeNpy } from '../../firmware-tools/model/input-data/npy.js';
-import { ElementType, encodeModel, makeNode, makeTensor, makeValue } from '../../firmware-tools/model/onnx.js';
+import {
+  ElementType,
+  encodeModel,
+  makeNode,
+  makeTensor,
+  makeValue,
+} from '../../firmware-tools/model/onnx.js';
 import { realRandom } from '../../shared/platform/clock.js';
 import { sha256, signingKey, type KeyRing, type SigningKey } from '../../shared/trust/signer.js';
 
@@ -76,6 +83,11 @@ export function writeDesk(
   return file;
 }
 
-export function build(folder: string, spec: string, out: string, key: SigningKey = releaseKey): Promise<Built> {
+export function build(
+  folder: string,
+  spec: string,
+  out: string,
+  key: SigningKey = releaseKey,
+): Promise<Built> {
   return buildBundle(spec, key, join(folder, out), realRandom);
 }

@@ -1,11 +1,18 @@
-// What the telemetry tests share: a health record that carries a number, a real aedes broker on a port, and a fleet server
-// of the one property that matters here: it stores each (device, batch) once, in SQLite, before it acknowledges.
+// What the telemetry tests share: a health record that carries a number, a real aedes broker on a
+// port, and a fleet server of the one property that matters here: it stores each (device, batch)
+// once, in SQLite, before it acknowledges.
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { Aedes } from 'aedes';
 import Database from 'better-sqlite3';
 import { connectAsync } from 'mqtt';
 import { decodeJson } from '../../shared/base/decode.js';
-import { deviceOfTopic, TelemetryBatch, topics, type HealthBody, type TelemetryAck } from '../../shared/protocol/telemetry.js';
+import {
+  deviceOfTopic,
+  TelemetryBatch,
+  topics,
+  type HealthBody,
+  type TelemetryAck,
+} from '../../shared/protocol/telemetry.js';
 
 export const health = (n: number, padding = 0): HealthBody => ({
   cpuUse: null,
@@ -27,7 +34,9 @@ export interface Broker {
 export async function startBroker(port = 0): Promise<Broker> {
   const aedes = await Aedes.createBroker();
   const server = createServer(aedes.handle as (socket: Socket) => void);
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve, reject) =>
+    server.once('error', reject).listen(port, '127.0.0.1', resolve),
+  );
   let stopped = false;
   return {
     port: (server.address() as AddressInfo).port,
@@ -45,16 +54,25 @@ export class Store {
   readonly #db: Database.Database;
   constructor(file: string) {
     this.#db = new Database(file);
-    this.#db.exec(`CREATE TABLE IF NOT EXISTS batch (device TEXT, id TEXT, PRIMARY KEY (device, id));
+    this.#db
+      .exec(`CREATE TABLE IF NOT EXISTS batch (device TEXT, id TEXT, PRIMARY KEY (device, id));
       CREATE TABLE IF NOT EXISTS record (device TEXT, seq INTEGER, kind TEXT, body TEXT, PRIMARY KEY (device, seq));`);
   }
 
-  /** False when this batch was stored before. A record that comes in two batches breaks the key, and with it the test. */
+  /**
+   * False when this batch was stored before. A record that comes in two batches breaks the key, and
+   * with it the test.
+   */
   insert(device: string, { batch, records }: TelemetryBatch): boolean {
     return this.#db.transaction(() => {
-      if (this.#db.prepare('INSERT OR IGNORE INTO batch VALUES (?, ?)').run(device, batch).changes === 0) return false;
+      if (
+        this.#db.prepare('INSERT OR IGNORE INTO batch VALUES (?, ?)').run(device, batch).changes ===
+        0
+      )
+        return false;
       const insert = this.#db.prepare('INSERT INTO record VALUES (?, ?, ?, ?)');
-      for (const { seq, kind, body } of records) insert.run(device, seq, kind, JSON.stringify(body));
+      for (const { seq, kind, body } of records)
+        insert.run(device, seq, kind, JSON.stringify(body));
       return true;
     })();
   }
@@ -87,7 +105,10 @@ export async function startServer(
   store: Store,
   judge: (n: number, batch: TelemetryBatch) => Verdict = () => 'stored',
 ): Promise<Server> {
-  const client = await connectAsync(`mqtt://127.0.0.1:${port}`, { clientId: 'server', reconnectPeriod: 0 });
+  const client = await connectAsync(`mqtt://127.0.0.1:${port}`, {
+    clientId: 'server',
+    reconnectPeriod: 0,
+  });
   const batches: TelemetryBatch[] = [];
   let repeats = 0;
   client.on('error', () => {});

@@ -1,9 +1,10 @@
-// The local inference API: Open Inference Protocol v2 over HTTP, on loopback TCP and/or a unix socket, on bare node:http
-// because latency and memory are budgeted here. Promises: bodies are bounded while they stream, one by one and all together,
-// and so is the time that a client may take to send one or to take its answer; every refusal is {"error", "code"} with the
-// status of the fault registry; every answer names the release that made it, in `Linnet-Release: component@version#digest`
-// and in the body; closing loses no request that was received. What a request means is open-inference.ts, what becomes of it
-// is engine.ts.
+// The local inference API: Open Inference Protocol v2 over HTTP, on loopback TCP and/or a unix
+// socket, on bare node:http because latency and memory are budgeted here. Promises: bodies are
+// bounded while they stream, one by one and all together, and so is the time that a client may take
+// to send one or to take its answer; every refusal is {"error", "code"} with the status of the
+// fault registry; every answer names the release that made it, in `Linnet-Release:
+// component@version#digest` and in the body; closing loses no request that was received. What a
+// request means is open-inference.ts, what becomes of it is engine.ts.
 import assert from 'node:assert/strict';
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -13,10 +14,15 @@ import type { Clock, Log } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
 import { Body } from './request-body.js';
 import type { Engine } from '../engine/engine.js';
-import { limitsWith, type Limits } from '../inference-limits.js';
-import { AnswerWriter, modelMetadata, RequestReader, type EncodedAnswer } from './open-inference.js';
+import { limitsWith, type InferenceLimits } from '../inference-limits.js';
+import {
+  AnswerWriter,
+  modelMetadata,
+  RequestReader,
+  type EncodedAnswer,
+} from './open-inference.js';
 
-export interface DoorOptions {
+export interface InferenceServerOptions {
   /** By component, which is the model's name in the protocol. */
   readonly engines: ReadonlyMap<string, Engine>;
   readonly clock: Clock;
@@ -27,10 +33,10 @@ export interface DoorOptions {
   readonly tcp?: { readonly host: string; readonly port: number };
   /** Path of a unix socket; made accessible to its owner and group only. */
   readonly unix?: string;
-  readonly limits?: Partial<Limits>;
+  readonly limits?: Partial<InferenceLimits>;
 }
 
-export interface DoorAddress {
+export interface InferenceServerAddress {
   readonly tcp: { readonly host: string; readonly port: number } | null;
   readonly unix: string | null;
 }
@@ -46,7 +52,7 @@ interface Model {
 interface BodyBound {
   readonly bytes: number;
   /** What a refused client can do instead. */
-  readonly words: string;
+  readonly reasons: string;
 }
 
 const HEADER_LENGTH = 'inference-header-content-length';
@@ -58,9 +64,9 @@ const BODIES_AT_ONCE = 2;
 const IDLE_MS = 60_000;
 const MODEL_PATH = /^\/v2\/models\/([^/?]+)(?:\/versions\/([^/?]+))?(?:\/(ready|infer))?$/;
 
-export class Door {
-  readonly #options: DoorOptions;
-  readonly #limits: Limits;
+export class InferenceServer {
+  readonly #options: InferenceServerOptions;
+  readonly #limits: InferenceLimits;
   readonly #models = new Map<string, Model>();
   /** The usual requests, found without parsing their path. */
   readonly #inferPaths = new Map<string, Model>();
@@ -70,15 +76,15 @@ export class Door {
   #bufferedBytes = 0;
   #closing = false;
 
-  constructor(options: DoorOptions) {
+  constructor(options: InferenceServerOptions) {
     assert(options.tcp !== undefined || options.unix !== undefined, 'a door listens somewhere');
     this.#options = options;
     this.#limits = limitsWith(options.limits);
     const { requestMaxBytes, jsonRequestMaxBytes } = this.#limits;
-    this.#binaryBound = { bytes: requestMaxBytes, words: '' };
+    this.#binaryBound = { bytes: requestMaxBytes, reasons: '' };
     this.#jsonBound = {
       bytes: Math.min(jsonRequestMaxBytes, requestMaxBytes),
-      words: ` of JSON; binary tensors (${HEADER_LENGTH_OUT}) may have ${requestMaxBytes}`,
+      reasons: ` of JSON; binary tensors (${HEADER_LENGTH_OUT}) may have ${requestMaxBytes}`,
     };
     for (const [name, engine] of options.engines) {
       const model: Model = {
@@ -92,11 +98,17 @@ export class Door {
     }
   }
 
-  /** Faults: `port_in_use` names the address; `config_invalid` for one that cannot be listened on. Nothing listens then. */
-  async listen(): Promise<DoorAddress> {
+  /**
+   * Faults: `port_in_use` names the address; `config_invalid` for one that cannot be listened on.
+   * Nothing listens then.
+   */
+  async listen(): Promise<InferenceServerAddress> {
     const { tcp, unix } = this.#options;
     try {
-      const bound = tcp === undefined ? null : { host: tcp.host, port: await this.#listenTcp(tcp.host, tcp.port) };
+      const bound =
+        tcp === undefined
+          ? null
+          : { host: tcp.host, port: await this.#listenTcp(tcp.host, tcp.port) };
       if (unix !== undefined) await this.#listenUnix(unix);
       this.#options.log.info({ tcp: bound, unix: unix ?? null }, 'inference API listens');
       return { tcp: bound, unix: unix ?? null };
@@ -114,9 +126,16 @@ export class Door {
 
   async #listenUnix(path: string): Promise<void> {
     if (Buffer.byteLength(path) > UNIX_PATH_MAX_BYTES)
-      throw new Fault('config_invalid', `unix socket path ${path} is longer than ${UNIX_PATH_MAX_BYTES} bytes`);
+      throw new Fault(
+        'config_invalid',
+        `unix socket path ${path} is longer than ${UNIX_PATH_MAX_BYTES} bytes`,
+      );
     // A socket file outlives a killed process; it is in use only when somebody answers.
-    if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true && (await nobodyListens(path))) rmSync(path);
+    if (
+      lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true &&
+      (await nobodyListens(path))
+    )
+      rmSync(path);
     const server = this.#server();
     await listening(server, () => server.listen({ path }), path);
     chmodSync(path, 0o660);
@@ -130,8 +149,9 @@ export class Door {
       connectionsCheckingInterval: connectionCheckMs,
       keepAliveTimeout: IDLE_MS,
     };
-    const server = createServer({ noDelay: true, keepAlive: true, ...patience }, (request, response) =>
-      this.#handle(request, response),
+    const server = createServer(
+      { noDelay: true, keepAlive: true, ...patience },
+      (request, response) => this.#handle(request, response),
     );
     server.maxConnections = connectionsMaxCount;
     this.#servers.push(server);
@@ -139,8 +159,8 @@ export class Door {
   }
 
   /**
-   * Stops listening; requests that were received are answered, idle connections end. A client that stays in the middle of its
-   * request longer than any answer may take is cut off.
+   * Stops listening; requests that were received are answered, idle connections end. A client that
+   * stays in the middle of its request longer than any answer may take is cut off.
    */
   async close(): Promise<void> {
     this.#closing = true;
@@ -185,10 +205,14 @@ export class Door {
       const [, name = '', version, verb] = match;
       const model = this.#models.get(decodeName(name));
       if (model === undefined)
-        throw new Fault('model_unknown', `no model ${name} here; there is ${[...this.#models.keys()].join(', ') || 'none'}`);
+        throw new Fault(
+          'model_unknown',
+          `no model ${name} here; there is ${[...this.#models.keys()].join(', ') || 'none'}`,
+        );
       const wanted = version === undefined ? undefined : decodeName(version);
       if (verb === 'infer') {
-        if (request.method !== 'POST') throw new Fault('not_found', `${request.method} ${path}: inference is a POST`);
+        if (request.method !== 'POST')
+          throw new Fault('not_found', `${request.method} ${path}: inference is a POST`);
         this.#receive(request, response, model, wanted);
         return;
       }
@@ -199,10 +223,18 @@ export class Door {
     }
     this.#get(request, path);
     if (path === '/v2')
-      this.#json(response, 200, { name: 'linnet', version: this.#options.version, extensions: ['binary_tensor_data'] });
+      this.#json(response, 200, {
+        name: 'linnet',
+        version: this.#options.version,
+        extensions: ['binary_tensor_data'],
+      });
     else if (path === '/v2/health/live') this.#json(response, 200, { live: true });
     else if (path === '/v2/health/ready') this.#ready(response);
-    else throw new Fault('not_found', `no ${path} here; the API is the Open Inference Protocol v2 under /v2`);
+    else
+      throw new Fault(
+        'not_found',
+        `no ${path} here; the API is the Open Inference Protocol v2 under /v2`,
+      );
   }
 
   #get(request: IncomingMessage, path: string): void {
@@ -215,15 +247,29 @@ export class Door {
     this.#json(response, ready ? 200 : 503, { ready });
   }
 
-  #modelReady(response: ServerResponse, name: string, { engine }: Model, version: string | undefined): void {
-    const ready = engine.ready && (version === undefined || engine.serving?.release.version === version);
+  #modelReady(
+    response: ServerResponse,
+    name: string,
+    { engine }: Model,
+    version: string | undefined,
+  ): void {
+    const ready =
+      engine.ready && (version === undefined || engine.serving?.release.version === version);
     this.#json(response, ready ? 200 : 503, { name, ready });
   }
 
-  #modelMetadata(response: ServerResponse, name: string, model: Model, version: string | undefined): void {
+  #modelMetadata(
+    response: ServerResponse,
+    name: string,
+    model: Model,
+    version: string | undefined,
+  ): void {
     const serving = servingOf(name, model);
     if (version !== undefined && version !== serving.release.version) {
-      throw new Fault('model_unknown', `${name} version ${version} is not served here; ${serving.release.version} is`);
+      throw new Fault(
+        'model_unknown',
+        `${name} version ${version} is not served here; ${serving.release.version} is`,
+      );
     }
     response.setHeader('Linnet-Release', label(model, serving.release));
     this.#json(response, 200, modelMetadata(name, serving.release, serving.manifest));
@@ -232,9 +278,15 @@ export class Door {
   // --- inference ---
 
   /** Gathers the body within its bounds, then infers. */
-  #receive(request: IncomingMessage, response: ServerResponse, model: Model, version: string | undefined): void {
+  #receive(
+    request: IncomingMessage,
+    response: ServerResponse,
+    model: Model,
+    version: string | undefined,
+  ): void {
     const { requestMaxBytes } = this.#limits;
-    const bound = request.headers[HEADER_LENGTH] === undefined ? this.#jsonBound : this.#binaryBound;
+    const bound =
+      request.headers[HEADER_LENGTH] === undefined ? this.#jsonBound : this.#binaryBound;
     const announced = request.headers['content-length'];
     const size = announced === undefined ? -1 : Number(announced);
     if (size > bound.bytes) {
@@ -258,7 +310,10 @@ export class Door {
         release();
         this.#fail(
           response,
-          new Fault('busy', `more than ${BODIES_AT_ONCE * requestMaxBytes} bytes of requests are in memory`),
+          new Fault(
+            'busy',
+            `more than ${BODIES_AT_ONCE * requestMaxBytes} bytes of requests are in memory`,
+          ),
           true,
         );
         return;
@@ -287,9 +342,17 @@ export class Door {
       const encoding = headers['content-encoding'];
       if (encoding !== undefined && encoding !== 'identity')
         throw new Fault('request_undecodable', `content encoding ${encoding} is not served`);
-      const { release, headerBytes, pieces } = await this.#run(model, version, headers[HEADER_LENGTH], body);
+      const { release, headerBytes, pieces } = await this.#run(
+        model,
+        version,
+        headers[HEADER_LENGTH],
+        body,
+      );
       response.setHeader('Linnet-Release', release);
-      response.setHeader('Content-Type', headerBytes === null ? 'application/json' : 'application/octet-stream');
+      response.setHeader(
+        'Content-Type',
+        headerBytes === null ? 'application/json' : 'application/octet-stream',
+      );
       response.setHeader('Content-Length', lengthOf(pieces));
       if (headerBytes !== null) response.setHeader(HEADER_LENGTH_OUT, headerBytes);
       if (this.#closing) response.setHeader('Connection', 'close');
@@ -304,10 +367,15 @@ export class Door {
     }
   }
 
-  /** A client that does not take its answer is cut off. The usual answer, which the kernel takes whole, costs no timer. */
+  /**
+   * A client that does not take its answer is cut off. The usual answer, which the kernel takes
+   * whole, costs no timer.
+   */
   #untilTaken(response: ServerResponse): void {
     if (response.writableLength === 0) return;
-    const cancel = this.#options.clock.after(this.#limits.requestTransferMs, () => response.destroy());
+    const cancel = this.#options.clock.after(this.#limits.requestTransferMs, () =>
+      response.destroy(),
+    );
     response.once('close', cancel);
   }
 
@@ -321,15 +389,21 @@ export class Door {
     const call = model.reader.read(body, headerLength(header), manifest.inputs);
     const { outputs } = call.form;
     const plain = version === undefined && outputs === undefined;
-    const answer = await model.engine.infer(plain ? call : { inputs: call.inputs, version, outputs });
+    const answer = await model.engine.infer(
+      plain ? call : { inputs: call.inputs, version, outputs },
+    );
     const { headerBytes, pieces } = model.writer.write(answer.release, answer.outputs, call.form);
     return { release: label(model, answer.release), headerBytes, pieces };
   }
 
   // --- refusals ---
 
-  #tooLarge(response: ServerResponse, given: string, { bytes, words }: BodyBound): void {
-    this.#fail(response, new Fault('request_too_large', `${given}, the bound is ${bytes} bytes${words}`), true);
+  #tooLarge(response: ServerResponse, given: string, { bytes, reasons }: BodyBound): void {
+    this.#fail(
+      response,
+      new Fault('request_too_large', `${given}, the bound is ${bytes} bytes${reasons}`),
+      true,
+    );
   }
 
   /** `cut`: the rest of the request is not read, so the connection cannot be used again. */
@@ -393,7 +467,9 @@ function decodeName(text: string): string {
     return decodeURIComponent(text);
   } catch (error) {
     if (error instanceof URIError)
-      throw new Fault('request_undecodable', 'the path is not percent-encoded UTF-8', { cause: error });
+      throw new Fault('request_undecodable', 'the path is not percent-encoded UTF-8', {
+        cause: error,
+      });
     throw error;
   }
 }
@@ -406,7 +482,9 @@ function listening(server: Server, start: () => void, where: string): Promise<vo
       reject(
         code === 'EADDRINUSE'
           ? new Fault('port_in_use', `${where} is already in use`, { cause: error })
-          : new Fault('config_invalid', `cannot listen on ${where}: ${reason(error)}`, { cause: error }),
+          : new Fault('config_invalid', `cannot listen on ${where}: ${reason(error)}`, {
+              cause: error,
+            }),
       );
     });
     start();

@@ -1,14 +1,23 @@
-// The Open Inference Protocol, version 2, as bytes: an infer request out of a body (JSON, JSON header plus binary tensors, or a
-// raw binary tensor) and an answer into one. Sources: kserve/open-inference-protocol specification/protocol/inference_rest.md;
-// triton-inference-server/server docs/protocol/extension_binary_data.md. Knows no sockets and no engine. Clients repeat the
-// same header and get answers of the same shape again and again, so both are remembered once per model (RequestReader,
-// AnswerWriter) instead of being parsed and written anew.
+// The Open Inference Protocol, version 2, as bytes: an infer request out of a body (JSON, JSON
+// header plus binary tensors, or a raw binary tensor) and an answer into one. Sources:
+// kserve/open-inference-protocol specification/protocol/inference_rest.md;
+// triton-inference-server/server docs/protocol/extension_binary_data.md. Knows no sockets and no
+// engine. Clients repeat the same header and get answers of the same shape again and again, so both
+// are remembered once per model (RequestReader, AnswerWriter) instead of being parsed and written
+// anew.
 import { Type, type Static } from 'typebox';
 import { decodeJson } from '../../../shared/base/decode.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Datatype, Manifest, TensorSpec } from '../../../shared/release/manifest.js';
 import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
-import { elementBytes, elementCount, fromJson, isDatatype, toJsonText, type Tensor } from '../model/tensor.js';
+import {
+  elementBytes,
+  elementCount,
+  fromJson,
+  isDatatype,
+  toJsonText,
+  type Tensor,
+} from '../model/tensor.js';
 
 const Parameters = Type.Optional(Type.Record(Type.String(), Type.Unknown()));
 const InferHeader = Type.Object({
@@ -25,7 +34,9 @@ const InferHeader = Type.Object({
     { minItems: 1, maxItems: 64 },
   ),
   outputs: Type.Optional(
-    Type.Array(Type.Object({ name: Type.String({ maxLength: 200 }), parameters: Parameters }), { maxItems: 64 }),
+    Type.Array(Type.Object({ name: Type.String({ maxLength: 200 }), parameters: Parameters }), {
+      maxItems: 64,
+    }),
   ),
 });
 type InferHeader = Static<typeof InferHeader>;
@@ -47,7 +58,10 @@ export interface InferCall {
 
 const RAW_FORM: AnswerForm = { id: undefined, binary: true, outputs: undefined };
 
-/** `headerBytes`: the number in `Inference-Header-Content-Length`, null without it. Faults `request_undecodable`, `request_tensor`. */
+/**
+ * `headerBytes`: the number in `Inference-Header-Content-Length`, null without it. Faults
+ * `request_undecodable`, `request_tensor`.
+ */
 export class RequestReader {
   #lastBytes: Buffer | null = null;
   #last: InferHeader | null = null;
@@ -56,7 +70,8 @@ export class RequestReader {
   constructor(private readonly headerMaxBytes: number) {}
 
   read(body: Buffer, headerBytes: number | null, inputs: readonly TensorSpec[]): InferCall {
-    if (headerBytes === null) return withJson(decodeJson(InferHeader, body, 'inference request', 'request_undecodable'));
+    if (headerBytes === null)
+      return withJson(decodeJson(InferHeader, body, 'inference request', 'request_undecodable'));
     if (headerBytes === 0) return { inputs: [rawTensor(body, inputs)], form: RAW_FORM };
     if (headerBytes > body.length || headerBytes > this.headerMaxBytes) {
       throw new Fault(
@@ -66,7 +81,12 @@ export class RequestReader {
     }
     const bytes = body.subarray(0, headerBytes);
     if (this.#last === null || this.#lastBytes === null || !this.#lastBytes.equals(bytes)) {
-      this.#last = decodeJson(InferHeader, bytes, 'inference request header', 'request_undecodable');
+      this.#last = decodeJson(
+        InferHeader,
+        bytes,
+        'inference request header',
+        'request_undecodable',
+      );
       this.#lastForm = formOf(this.#last);
       // A header with data in it is rarely the same again, and large.
       this.#lastBytes = headerBytes <= 4096 ? Buffer.from(bytes) : null;
@@ -85,7 +105,10 @@ function withBinary(header: InferHeader, body: Buffer, headerBytes: number): Ten
     const size = input.parameters?.['binary_data_size'];
     if (size === undefined) return jsonTensor(input);
     if (typeof size !== 'number' || !Number.isInteger(size) || size < 0)
-      throw new Fault('request_undecodable', `tensor ${input.name}: binary_data_size is not a size`);
+      throw new Fault(
+        'request_undecodable',
+        `tensor ${input.name}: binary_data_size is not a size`,
+      );
     if (at + size > body.length)
       throw new Fault(
         'request_tensor',
@@ -95,7 +118,8 @@ function withBinary(header: InferHeader, body: Buffer, headerBytes: number): Ten
     at += size;
     return { name: input.name, datatype: datatypeOf(input), shape: input.shape, data };
   });
-  if (at !== body.length) throw new Fault('request_tensor', `${body.length - at} bytes of the body belong to no tensor`);
+  if (at !== body.length)
+    throw new Fault('request_tensor', `${body.length - at} bytes of the body belong to no tensor`);
   return tensors;
 }
 
@@ -110,7 +134,10 @@ function datatypeOf(input: HeaderInput): Datatype {
 function jsonTensor(input: HeaderInput): Tensor {
   const datatype = datatypeOf(input);
   if (input.shape.some((size) => size < 1))
-    throw new Fault('request_tensor', `tensor ${input.name} has shape [${input.shape.join(',')}]: every size is at least 1`);
+    throw new Fault(
+      'request_tensor',
+      `tensor ${input.name} has shape [${input.shape.join(',')}]: every size is at least 1`,
+    );
   return fromJson(input.name, datatype, input.shape, input.data);
 }
 
@@ -124,7 +151,8 @@ function rawTensor(body: Buffer, inputs: readonly TensorSpec[]): Tensor {
       `a raw binary request needs a model with one input of which at most one size is open; this one takes ${inputs.length}, ${open} open`,
     );
   }
-  const unit = elementCount(spec.shape.map((size) => (size === -1 ? 1 : size))) * elementBytes(spec.datatype);
+  const unit =
+    elementCount(spec.shape.map((size) => (size === -1 ? 1 : size))) * elementBytes(spec.datatype);
   const count = body.length / unit;
   if (!Number.isInteger(count) || count < 1 || (open === 0 && count !== 1)) {
     throw new Fault(
@@ -132,7 +160,12 @@ function rawTensor(body: Buffer, inputs: readonly TensorSpec[]): Tensor {
       `tensor ${spec.name}: ${body.length} bytes do not fill ${spec.datatype}[${spec.shape.join(',')}]`,
     );
   }
-  return { name: spec.name, datatype: spec.datatype, shape: spec.shape.map((size) => (size === -1 ? count : size)), data: body };
+  return {
+    name: spec.name,
+    datatype: spec.datatype,
+    shape: spec.shape.map((size) => (size === -1 ? count : size)),
+    data: body,
+  };
 }
 
 function formOf(header: InferHeader): AnswerForm {
@@ -141,7 +174,11 @@ function formOf(header: InferHeader): AnswerForm {
     const own = output.parameters?.['binary_data'];
     return { name: output.name, binary: own === undefined ? binary : own === true };
   });
-  return { id: header.id, binary, outputs: outputs === undefined || outputs.length === 0 ? undefined : outputs };
+  return {
+    id: header.id,
+    binary,
+    outputs: outputs === undefined || outputs.length === 0 ? undefined : outputs,
+  };
 }
 
 export interface EncodedAnswer {
@@ -162,7 +199,10 @@ export class AnswerWriter {
     const chosen =
       form.outputs === undefined
         ? outputs.map((tensor) => ({ tensor, binary: form.binary }))
-        : form.outputs.map(({ name, binary }) => ({ tensor: outputs.find((output) => output.name === name) as Tensor, binary }));
+        : form.outputs.map(({ name, binary }) => ({
+            tensor: outputs.find((output) => output.name === name) as Tensor,
+            binary,
+          }));
     const binaries: Tensor[] = [];
     for (const { tensor, binary } of chosen) if (binary) binaries.push(tensor);
     if (binaries.length < chosen.length || form.id !== undefined) {
@@ -182,7 +222,8 @@ export class AnswerWriter {
 function join(head: Buffer, binaries: readonly Tensor[]): EncodedAnswer {
   let total = head.length;
   for (const { data } of binaries) total += data.byteLength;
-  if (total > JOINED_MAX_BYTES) return { headerBytes: head.length, pieces: [head, ...binaries.map(({ data }) => data)] };
+  if (total > JOINED_MAX_BYTES)
+    return { headerBytes: head.length, pieces: [head, ...binaries.map(({ data }) => data)] };
   const whole = Buffer.allocUnsafe(total);
   whole.set(head, 0);
   let at = head.length;
@@ -193,11 +234,17 @@ function join(head: Buffer, binaries: readonly Tensor[]): EncodedAnswer {
   return { headerBytes: head.length, pieces: [whole] };
 }
 
-function headText(release: ReleaseRef, chosen: readonly { tensor: Tensor; binary: boolean }[], id: string | undefined): string {
+function headText(
+  release: ReleaseRef,
+  chosen: readonly { tensor: Tensor; binary: boolean }[],
+  id: string | undefined,
+): string {
   const outputs = chosen.map(({ tensor, binary }) => {
     const { name, datatype, shape, data } = tensor;
     const meta = `{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${shape.join(',')}],`;
-    return binary ? `${meta}"parameters":{"binary_data_size":${data.byteLength}}}` : `${meta}"data":${toJsonText(tensor)}}`;
+    return binary
+      ? `${meta}"parameters":{"binary_data_size":${data.byteLength}}}`
+      : `${meta}"data":${toJsonText(tensor)}}`;
   });
   return (
     `{"model_name":${JSON.stringify(release.component)},"model_version":${JSON.stringify(release.version)},` +
@@ -206,7 +253,8 @@ function headText(release: ReleaseRef, chosen: readonly { tensor: Tensor; binary
 }
 
 export function modelMetadata(component: string, release: ReleaseRef, manifest: Manifest): object {
-  const bare = (specs: readonly TensorSpec[]) => specs.map(({ name, datatype, shape }) => ({ name, datatype, shape }));
+  const bare = (specs: readonly TensorSpec[]) =>
+    specs.map(({ name, datatype, shape }) => ({ name, datatype, shape }));
   return {
     name: component,
     versions: [release.version],

@@ -1,11 +1,13 @@
-// Serves one component's model: admits requests or refuses them at once, gives each its deadline, runs them one after another in
-// the serving release's process, flips to another release between two requests, and measures the trial. Promises: an admitted
-// request is answered exactly once, by one release alone, or with a Fault by its deadline; a swap loses none; one whose process
-// dies is run once more on the restarted one (inference is idempotent) and then given up; going back to a release whose process
-// still runs as shadow takes no start. Which release serves is the update machine's word (serve); nothing here decides it.
-// What counts as failed, for the trial: a request that the serving release should have answered and did not (process died or
-// hung, non-finite answer, deadline missed, the model itself refused guarded tensors). Refusals by the guard and by a full
-// queue, and a turn that did not come in time while others had theirs, are the traffic's.
+// Serves one component's model: admits requests or refuses them at once, gives each its deadline,
+// runs them one after another in the serving release's process, flips to another release between
+// two requests, and measures the trial. Promises: an admitted request is answered exactly once, by
+// one release alone, or with a Fault by its deadline; a swap loses none; one whose process dies is
+// run once more on the restarted one (inference is idempotent) and then given up; going back to a
+// release whose process still runs as shadow takes no start. Which release serves is the update
+// machine's word (serve); nothing here decides it. What counts as failed, for the trial: a request
+// that the serving release should have answered and did not (process died or hung, non-finite
+// answer, deadline missed, the model itself refused guarded tensors). Refusals by the guard and by
+// a full queue, and a turn that did not come in time while others had theirs, are the traffic's.
 import assert from 'node:assert/strict';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
 import type { Manifest } from '../../../shared/release/manifest.js';
@@ -13,15 +15,18 @@ import type { Cancel, Clock, Log, Random } from '../../../shared/base/interfaces
 import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
 import type { Installed, Measured, ModelRuntime, ProbeReport } from '../../interfaces.js';
 import { classify, type Classified } from '../model/classify.js';
-import { Generation } from '../model-process/replica.js';
+import { Replica } from '../model-process/replica.js';
 import { checkOutputs, firstNonFinite, guard } from '../model/guard.js';
 import type { HostMemory, HostOptions } from '../model-process/host.js';
-import { limitsWith, type Limits } from '../inference-limits.js';
+import { limitsWith, type InferenceLimits } from '../inference-limits.js';
 import { probeRelease } from '../model/probe.js';
 import { Trial } from './shadow-comparison.js';
 import type { Tensor } from '../model/tensor.js';
 
-/** One request as it ended, for telemetry. `classes`: one entry a row; null without a classifier or an answer. */
+/**
+ * One request as it ended, for telemetry. `classes`: one entry a row; null without a classifier or
+ * an answer.
+ */
 export interface Observation {
   readonly release: ReleaseRef;
   readonly latencyMs: number;
@@ -44,7 +49,7 @@ export interface EngineOptions {
   readonly threads?: number;
   /** Share of live requests that are compared during a trial; 1 by default. */
   readonly shadowSample?: number;
-  readonly limits?: Partial<Limits>;
+  readonly limits?: Partial<InferenceLimits>;
   /** Must not throw. */
   readonly onAnswer?: (observation: Observation) => void;
 }
@@ -53,7 +58,9 @@ export interface InferRequest {
   readonly inputs: readonly Tensor[];
   /** Only this version may answer; Fault `model_unknown` otherwise. */
   readonly version?: string | undefined;
-  /** Outputs that the answer must have; Fault `request_tensor` when the model does not give them. */
+  /**
+   * Outputs that the answer must have; Fault `request_tensor` when the model does not give them.
+   */
   readonly outputs?: readonly { readonly name: string }[] | undefined;
 }
 
@@ -66,9 +73,12 @@ interface Job {
   inputs: readonly Tensor[];
   readonly wanted: InferRequest;
   /** The generation whose manifest the inputs were checked against. */
-  guardedFor: Generation;
-  /** The generation that ran it last: what becomes of the request is that one's, whatever serves by then. */
-  ranOn: Generation | null;
+  guardedFor: Replica;
+  /**
+   * The generation that ran it last: what becomes of the request is that one's, whatever serves by
+   * then.
+   */
+  ranOn: Replica | null;
   readonly admittedAt: number;
   readonly deadlineAt: number;
   attempts: number;
@@ -81,12 +91,15 @@ const TRIES = 2;
 
 export class Engine implements ModelRuntime {
   readonly #options: EngineOptions;
-  readonly #limits: Limits;
+  readonly #limits: InferenceLimits;
   readonly #hosts: HostOptions;
-  #serving: Generation | null = null;
-  #shadow: Generation | null = null;
+  #serving: Replica | null = null;
+  #shadow: Replica | null = null;
   #trial: Trial | null = null;
-  /** Waiting, in order of admission; `#running` is the one inside the serving process (or inside the old one, draining). */
+  /**
+   * Waiting, in order of admission; `#running` is the one inside the serving process (or inside the
+   * old one, draining).
+   */
   #queue: Job[] = [];
   #running = new Set<Job>();
   #alarm: { cancel: Cancel; at: number } | null = null;
@@ -102,7 +115,14 @@ export class Engine implements ModelRuntime {
     this.#options = options;
     this.#limits = limitsWith(options.limits);
     const { childPath, home, clock, log, threads = 1 } = options;
-    this.#hosts = { childPath, home, clock, threads, limits: this.#limits, log: log.child({ component: options.component }) };
+    this.#hosts = {
+      childPath,
+      home,
+      clock,
+      threads,
+      limits: this.#limits,
+      log: log.child({ component: options.component }),
+    };
   }
 
   get component(): string {
@@ -111,7 +131,9 @@ export class Engine implements ModelRuntime {
 
   /** What answers requests now; null before the first release and after stop. */
   get serving(): { readonly release: ReleaseRef; readonly manifest: Manifest } | null {
-    return this.#serving === null ? null : { release: this.#serving.ref, manifest: this.#serving.installed.release.manifest };
+    return this.#serving === null
+      ? null
+      : { release: this.#serving.ref, manifest: this.#serving.installed.release.manifest };
   }
 
   /** True while the serving release's process is up. */
@@ -127,30 +149,42 @@ export class Engine implements ModelRuntime {
   // --- requests ---
 
   /**
-   * Faults: `model_not_ready`, `model_unknown` (version), `busy`, those of guard(), `deadline`, `host_died`, and `request_tensor`
-   * when the model itself refuses the tensors.
+   * Faults: `model_not_ready`, `model_unknown` (version), `busy`, those of guard(), `deadline`,
+   * `host_died`, and `request_tensor` when the model itself refuses the tensors.
    */
-  infer(request: InferRequest, deadlineMs: number = this.#limits.requestDeadlineMs): Promise<InferAnswer> {
-    const generation = this.#serving;
+  infer(
+    request: InferRequest,
+    deadlineMs: number = this.#limits.requestDeadlineMs,
+  ): Promise<InferAnswer> {
+    const replica = this.#serving;
     const now = this.#options.clock.monotonic();
-    if (generation === null || this.#whenIdle !== null)
-      return Promise.reject(new Fault('model_not_ready', `no release of ${this.component} is loaded yet`));
+    if (replica === null || this.#whenIdle !== null)
+      return Promise.reject(
+        new Fault('model_not_ready', `no release of ${this.component} is loaded yet`),
+      );
     let inputs: readonly Tensor[];
     try {
-      this.#checkWanted(generation, request);
+      this.#checkWanted(replica, request);
       if (this.#queue.length >= this.#limits.admissionQueueMaxCount) {
-        throw new Fault('busy', `${this.#queue.length} requests of ${this.component} are waiting, which is the bound`);
+        throw new Fault(
+          'busy',
+          `${this.#queue.length} requests of ${this.component} are waiting, which is the bound`,
+        );
       }
-      inputs = guard(generation.installed.release.manifest.inputs, request.inputs, this.#limits.requestMaxBytes);
+      inputs = guard(
+        replica.installed.release.manifest.inputs,
+        request.inputs,
+        this.#limits.requestMaxBytes,
+      );
     } catch (error) {
-      if (isFault(error)) this.#observe(generation, now, 'refused', null);
+      if (isFault(error)) this.#observe(replica, now, 'refused', null);
       return Promise.reject(error as Error);
     }
     return new Promise((resolve, reject) => {
       const job: Job = {
         inputs,
         wanted: request,
-        guardedFor: generation,
+        guardedFor: replica,
         ranOn: null,
         admittedAt: now,
         deadlineAt: now + Math.min(deadlineMs, this.#limits.requestDeadlineMs),
@@ -165,76 +199,88 @@ export class Engine implements ModelRuntime {
     });
   }
 
-  #checkWanted(generation: Generation, { version, outputs }: InferRequest): void {
-    if (version !== undefined && version !== generation.ref.version)
-      throw new Fault('model_unknown', `${this.component} version ${version} is not served here; ${generation.ref.version} is`);
-    if (outputs !== undefined) checkOutputs(generation.installed.release.manifest.outputs, outputs);
+  #checkWanted(replica: Replica, { version, outputs }: InferRequest): void {
+    if (version !== undefined && version !== replica.ref.version)
+      throw new Fault(
+        'model_unknown',
+        `${this.component} version ${version} is not served here; ${replica.ref.version} is`,
+      );
+    if (outputs !== undefined) checkOutputs(replica.installed.release.manifest.outputs, outputs);
   }
 
   /** Hands the next request to the serving process, if that is free. */
   #pump(): void {
-    const generation = this.#serving;
-    while (generation !== null && generation.free) {
+    const replica = this.#serving;
+    while (replica !== null && replica.free) {
       const job = this.#queue.shift();
       if (job === undefined) return;
-      if (this.#fits(job, generation)) void this.#execute(job, generation);
+      if (this.#fits(job, replica)) void this.#execute(job, replica);
     }
   }
 
-  /** A request that was admitted under another release is checked again by the one that will answer it. */
-  #fits(job: Job, generation: Generation): boolean {
-    if (job.guardedFor === generation) return true;
+  /**
+   * A request that was admitted under another release is checked again by the one that will answer
+   * it.
+   */
+  #fits(job: Job, replica: Replica): boolean {
+    if (job.guardedFor === replica) return true;
     try {
-      this.#checkWanted(generation, job.wanted);
-      job.inputs = guard(generation.installed.release.manifest.inputs, job.inputs, this.#limits.requestMaxBytes);
-      job.guardedFor = generation;
+      this.#checkWanted(replica, job.wanted);
+      job.inputs = guard(
+        replica.installed.release.manifest.inputs,
+        job.inputs,
+        this.#limits.requestMaxBytes,
+      );
+      job.guardedFor = replica;
       return true;
     } catch (error) {
       if (!isFault(error)) throw error;
-      this.#refuse(job, generation, error, 'refused');
+      this.#refuse(job, replica, error, 'refused');
       return false;
     }
   }
 
-  async #execute(job: Job, generation: Generation): Promise<void> {
+  async #execute(job: Job, replica: Replica): Promise<void> {
     this.#running.add(job);
     job.attempts += 1;
-    job.ranOn = generation;
+    job.ranOn = replica;
     let outputs: Tensor[];
     try {
-      outputs = await generation.run(job.inputs);
+      outputs = await replica.run(job.inputs);
     } catch (error) {
       this.#running.delete(job);
-      this.#runFailed(job, generation, error);
+      this.#runFailed(job, replica, error);
       this.#ran();
       return;
     }
     this.#running.delete(job);
-    this.#heardFrom(generation);
-    this.#answer(job, generation, outputs);
+    this.#heardFrom(replica);
+    this.#answer(job, replica, outputs);
     this.#ran();
   }
 
   #ran(): void {
     this.#pump();
     this.#checkIdle();
-    // After the microtasks in which the door writes the answer, so that the comparison never comes first.
+    // After the microtasks in which the door writes the answer, so that the comparison never comes
+    // first.
     process.nextTick(() => this.#trial?.pump());
   }
 
-  #runFailed(job: Job, generation: Generation, error: unknown): void {
+  #runFailed(job: Job, replica: Replica, error: unknown): void {
     if (!isFault(error)) throw error;
-    if (error.code !== 'host_died') this.#heardFrom(generation);
+    if (error.code !== 'host_died') this.#heardFrom(replica);
     if (job.done) return;
-    if (error.code === 'host_died' && job.attempts < TRIES && this.#serving !== null) this.#queue.unshift(job);
-    else this.#refuse(job, generation, error, 'failed');
+    if (error.code === 'host_died' && job.attempts < TRIES && this.#serving !== null)
+      this.#queue.unshift(job);
+    else this.#refuse(job, replica, error, 'failed');
   }
 
-  #heardFrom(generation: Generation): void {
-    if (generation === this.#serving) this.#answeredAt = this.#options.clock.monotonic();
+  #heardFrom(replica: Replica): void {
+    if (replica === this.#serving) this.#answeredAt = this.#options.clock.monotonic();
   }
 
-  #answer(job: Job, generation: Generation, outputs: readonly Tensor[]): void {
+  #answer(job: Job, replica: Replica, outputs: readonly Tensor[]): void {
     if (job.done) return; // Its deadline passed meanwhile, and the client was told.
     for (const output of outputs) {
       const bad = firstNonFinite(output);
@@ -243,36 +289,48 @@ export class Engine implements ModelRuntime {
           'host_died',
           `the model answered NaN or infinity (output ${output.name}, element ${bad}); the answer is withheld`,
         );
-        this.#refuse(job, generation, fault, 'failed');
+        this.#refuse(job, replica, fault, 'failed');
         return;
       }
     }
-    const { classifier } = generation.installed.release.manifest;
+    const { classifier } = replica.installed.release.manifest;
     const classes = classifier === null ? null : classify(classifier, outputs);
     job.done = true;
-    job.resolve({ outputs, release: generation.ref });
-    this.#observe(generation, job.admittedAt, 'served', classes);
-    if (generation !== this.#serving) return;
+    job.resolve({ outputs, release: replica.ref });
+    this.#observe(replica, job.admittedAt, 'served', classes);
+    if (replica !== this.#serving) return;
     this.#trial?.countServed();
     this.#trial?.offer(job.inputs, outputs);
   }
 
-  #refuse(job: Job, generation: Generation, fault: Fault, outcome: 'failed' | 'refused'): void {
+  #refuse(job: Job, replica: Replica, fault: Fault, outcome: 'failed' | 'refused'): void {
     assert(!job.done, 'a request is answered once');
     job.done = true;
     job.reject(fault);
-    this.#observe(generation, job.admittedAt, outcome, null);
-    if (outcome === 'failed' && generation === this.#serving) this.#trial?.countFailed();
+    this.#observe(replica, job.admittedAt, outcome, null);
+    if (outcome === 'failed' && replica === this.#serving) this.#trial?.countFailed();
     this.#checkIdle();
   }
 
-  #observe(generation: Generation, since: number, outcome: Observation['outcome'], classes: readonly Classified[] | null): void {
+  #observe(
+    replica: Replica,
+    since: number,
+    outcome: Observation['outcome'],
+    classes: readonly Classified[] | null,
+  ): void {
     const { onAnswer, clock } = this.#options;
-    const labels = generation.installed.release.manifest.classifier?.labels.length ?? 0;
-    onAnswer?.({ release: generation.ref, latencyMs: clock.monotonic() - since, outcome, classes, labels });
+    const labels = replica.installed.release.manifest.classifier?.labels.length ?? 0;
+    onAnswer?.({
+      release: replica.ref,
+      latencyMs: clock.monotonic() - since,
+      outcome,
+      classes,
+      labels,
+    });
   }
 
-  // --- deadlines: one alarm for the earliest, looked at again when it rings, instead of a timer a request ---
+  // --- deadlines: one alarm for the earliest, looked at again when it rings, instead of a timer a
+  // request ---
 
   #arm(at: number): void {
     if (this.#alarm !== null) {
@@ -302,17 +360,30 @@ export class Engine implements ModelRuntime {
     const waited = `${Math.round(this.#options.clock.monotonic() - job.admittedAt)} ms`;
     const running = this.#running.has(job);
     if (job.ranOn === null) {
-      const generation = this.#serving ?? job.guardedFor;
-      // It never had its turn. With a process that answers others meanwhile, that is too much traffic and no fault of the release.
+      const replica = this.#serving ?? job.guardedFor;
+      // It never had its turn. With a process that answers others meanwhile, that is too much
+      // traffic and no fault of the release.
       if (this.#answeredAt > job.admittedAt) {
-        const crowd = new Fault('busy', `waited ${waited} behind other requests of ${this.component} without having its turn`);
-        this.#refuse(job, generation, crowd, 'refused');
-      } else this.#refuse(job, generation, new Fault('deadline', `not answered within ${waited}`), 'failed');
+        const crowd = new Fault(
+          'busy',
+          `waited ${waited} behind other requests of ${this.component} without having its turn`,
+        );
+        this.#refuse(job, replica, crowd, 'refused');
+      } else
+        this.#refuse(
+          job,
+          replica,
+          new Fault('deadline', `not answered within ${waited}`),
+          'failed',
+        );
       return;
     }
     const fault = running
       ? new Fault('deadline', `not answered within ${waited}: the model is still computing`)
-      : new Fault('host_died', `the model process died during this request and was not back within ${waited}`);
+      : new Fault(
+          'host_died',
+          `the model process died during this request and was not back within ${waited}`,
+        );
     this.#refuse(job, job.ranOn, fault, 'failed');
   }
 
@@ -331,27 +402,33 @@ export class Engine implements ModelRuntime {
       const spare = this.#shadow === next ? null : this.#shadow;
       this.#shadow = null;
       const keep =
-        [old, spare].find((generation) => generation !== null && generation.ref.digest === shadow?.release.digest) ?? null;
-      for (const generation of [old, spare]) if (generation !== null && generation !== keep) this.#retire(generation);
+        [old, spare].find(
+          (replica) => replica !== null && replica.ref.digest === shadow?.release.digest,
+        ) ?? null;
+      for (const replica of [old, spare])
+        if (replica !== null && replica !== keep) this.#retire(replica);
       this.#shadow = keep;
     }
     this.#follow(shadow);
   }
 
   /** A process for `current`: the shadow's, when it runs that very release; else a new one. */
-  async #raise(current: Installed): Promise<Generation> {
+  async #raise(current: Installed): Promise<Replica> {
     if (this.#shadow?.ref.digest === current.release.digest && this.#shadow.up) return this.#shadow;
-    const next = this.#generation(current);
+    const next = this.#replica(current);
     try {
       await next.start();
     } catch (error) {
-      this.#hosts.log.error({ release: next.ref, why: reason(error) }, 'release does not load; what served goes on serving');
+      this.#hosts.log.error(
+        { release: next.ref, why: reason(error) },
+        'release does not load; what served goes on serving',
+      );
       throw error;
     }
     return next;
   }
 
-  #flip(next: Generation): void {
+  #flip(next: Replica): void {
     this.#trial?.attach(null);
     this.#serving = next;
     this.#answeredAt = this.#options.clock.monotonic();
@@ -375,27 +452,27 @@ export class Engine implements ModelRuntime {
     }
     if (shadow === null || shadow.release.digest === this.#serving?.ref.digest) return;
     if (this.#shadow === null) {
-      this.#shadow = this.#generation(shadow);
+      this.#shadow = this.#replica(shadow);
       this.#shadow.startEventually();
     }
     this.#trial?.attach(this.#shadow);
   }
 
-  #generation(installed: Installed): Generation {
-    return new Generation(installed, this.#hosts, this.#options.random, {
-      onFree: (generation) => {
-        if (generation === this.#serving) this.#pump();
-        else if (generation === this.#shadow) this.#trial?.pump();
+  #replica(installed: Installed): Replica {
+    return new Replica(installed, this.#hosts, this.#options.random, {
+      onFree: (replica) => {
+        if (replica === this.#serving) this.#pump();
+        else if (replica === this.#shadow) this.#trial?.pump();
       },
-      onFault: (generation) => {
-        if (generation === this.#serving) this.#trial?.countFault();
+      onFault: (replica) => {
+        if (replica === this.#serving) this.#trial?.countFault();
       },
     });
   }
 
   /** Drains and ends a process in the background; stop() waits for it. */
-  #retire(generation: Generation): void {
-    const done: Promise<void> = generation.stop().then(() => {
+  #retire(replica: Replica): void {
+    const done: Promise<void> = replica.stop().then(() => {
       this.#retiring.delete(done);
     });
     this.#retiring.add(done);
@@ -407,7 +484,8 @@ export class Engine implements ModelRuntime {
 
   async #stop(): Promise<void> {
     const serving = this.#serving;
-    // Admitted requests finish; one for which no process is up any more ends at its deadline at the latest.
+    // Admitted requests finish; one for which no process is up any more ends at its deadline at the
+    // latest.
     if (serving !== null) {
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve;
@@ -437,9 +515,14 @@ export class Engine implements ModelRuntime {
   }
 
   /** The processes that run now, for the agent's own health report and for measurements. */
-  get processes(): { role: 'serving' | 'shadow'; release: ReleaseRef; pid: number | undefined; up: boolean }[] {
-    const of = (role: 'serving' | 'shadow', generation: Generation | null) =>
-      generation === null ? [] : [{ role, release: generation.ref, pid: generation.pid, up: generation.up }];
+  get processes(): {
+    role: 'serving' | 'shadow';
+    release: ReleaseRef;
+    pid: number | undefined;
+    up: boolean;
+  }[] {
+    const of = (role: 'serving' | 'shadow', replica: Replica | null) =>
+      replica === null ? [] : [{ role, release: replica.ref, pid: replica.pid, up: replica.up }];
     return [...of('serving', this.#serving), ...of('shadow', this.#shadow)];
   }
 
@@ -454,7 +537,8 @@ export class Engine implements ModelRuntime {
 
   #inTurn(work: () => Promise<void>): Promise<void> {
     const result = this.#turn.then(work);
-    this.#turn = result.catch(() => {}); // The caller has the error; the next in turn does not care.
+    // The caller has the error; the next in turn does not care.
+    this.#turn = result.catch(() => {});
     return result;
   }
 }

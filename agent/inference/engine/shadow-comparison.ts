@@ -1,8 +1,10 @@
-// The trial's measuring: what the release that serves answered, and, on a sample of the same live inputs, what the release it
-// replaced would have answered. A pair is offered after its answer went out, waits in a queue bounded by count
-// and bytes for a moment without requests, and is dropped when that is full; so no answer waits for it, except that on a device
-// that is never idle one comparison is made each shadowWaitMaxMs, because a trial without evidence could not end well. Every row of a batch counts. Judging is shared/trial.ts.
-// Without a classifier two answers agree when every element is within the release's own probe tolerance.
+// The trial's measuring: what the release that serves answered, and, on a sample of the same live
+// inputs, what the release it replaced would have answered. A pair is offered after its answer went
+// out, waits in a queue bounded by count and bytes for a moment without requests, and is dropped
+// when that is full; so no answer waits for it, except that on a device that is never idle one
+// comparison is made each shadowWaitMaxMs, because a trial without evidence could not end well.
+// Every row of a batch counts. Judging is shared/trial.ts. Without a classifier two answers agree
+// when every element is within the release's own probe tolerance.
 import type { Clock, Random } from '../../../shared/base/interfaces.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import { addAnswer, emptyAnswers, type Answers } from '../../../shared/statistics/trial-verdict.js';
@@ -10,9 +12,9 @@ import { isFault } from '../../../shared/base/fault-codes.js';
 import type { Measured } from '../../interfaces.js';
 import { classify, type Classified } from '../model/classify.js';
 import { worstOf } from '../model/compare.js';
-import type { Generation } from '../model-process/replica.js';
+import type { Replica } from '../model-process/replica.js';
 import { guard } from '../model/guard.js';
-import type { Limits } from '../inference-limits.js';
+import type { InferenceLimits } from '../inference-limits.js';
 import type { Tensor } from '../model/tensor.js';
 
 interface Pair {
@@ -24,7 +26,7 @@ interface Pair {
 export interface TrialOptions {
   readonly clock: Clock;
   readonly random: Random;
-  readonly limits: Limits;
+  readonly limits: InferenceLimits;
   /** Share of live requests that are compared. */
   readonly shadowSample: number;
   /** True while no request waits or runs. */
@@ -37,7 +39,7 @@ export class Trial {
   readonly #current: Release;
   readonly #options: TrialOptions;
   readonly #since: number;
-  #shadow: Generation | null = null;
+  #shadow: Replica | null = null;
   /** Old label index -> new label index, where both classify into the same labels. */
   #labelOf: readonly number[] | null = null;
   #comparable = false;
@@ -60,14 +62,15 @@ export class Trial {
   }
 
   /** The process of the old release; null once it is no longer wanted. What was measured stays. */
-  attach(shadow: Generation | null): void {
+  attach(shadow: Replica | null): void {
     if (shadow === this.#shadow) return;
     this.#shadow = shadow;
     this.#queue = [];
     this.#queueBytes = 0;
     if (shadow === null) return;
     this.#labelOf = sharedLabels(this.#current, shadow.installed.release);
-    this.#comparable = this.#labelOf !== null || bothUnclassified(this.#current, shadow.installed.release);
+    this.#comparable =
+      this.#labelOf !== null || bothUnclassified(this.#current, shadow.installed.release);
     if (this.#labelOf !== null) {
       this.#new ??= emptyAnswers(this.#labelOf.length);
       this.#old ??= emptyAnswers(this.#labelOf.length);
@@ -94,12 +97,19 @@ export class Trial {
     let bytes = 0;
     for (const { data } of inputs) bytes += data.byteLength;
     for (const { data } of outputs) bytes += data.byteLength;
-    if (this.#queue.length >= limits.shadowQueueMaxCount || this.#queueBytes + bytes > limits.requestMaxBytes) return;
+    if (
+      this.#queue.length >= limits.shadowQueueMaxCount ||
+      this.#queueBytes + bytes > limits.requestMaxBytes
+    )
+      return;
     this.#queue.push({ inputs, outputs, bytes });
     this.#queueBytes += bytes;
   }
 
-  /** Runs what waits, as far as the shadow is free. Called after answers went out and when the shadow becomes free. */
+  /**
+   * Runs what waits, as far as the shadow is free. Called after answers went out and when the
+   * shadow becomes free.
+   */
   pump(): void {
     const shadow = this.#shadow;
     if (shadow === null || !shadow.free) return;
@@ -116,10 +126,14 @@ export class Trial {
     });
   }
 
-  async #compare(shadow: Generation, pair: Pair): Promise<void> {
+  async #compare(shadow: Replica, pair: Pair): Promise<void> {
     const { release } = shadow.installed;
     try {
-      const inputs = guard(release.manifest.inputs, pair.inputs, this.#options.limits.requestMaxBytes);
+      const inputs = guard(
+        release.manifest.inputs,
+        pair.inputs,
+        this.#options.limits.requestMaxBytes,
+      );
       const outputs = await shadow.run(inputs);
       if (this.#shadow === shadow) this.#count(pair.outputs, outputs, release);
     } catch (error) {
@@ -139,7 +153,8 @@ export class Trial {
     }
     const newRows = classify(classifier, fresh);
     const oldRows = classify(release.manifest.classifier, old);
-    if (newRows === null || oldRows === null) return; // Non-finite answers of the new model are counted as failed, not here.
+    // Non-finite answers of the new model are counted as failed, not here.
+    if (newRows === null || oldRows === null) return;
     this.#pairs += newRows.length;
     if (newRows.length !== oldRows.length) {
       this.#disagreed += newRows.length;
@@ -171,13 +186,15 @@ export class Trial {
 
 function sharedLabels(current: Release, old: Release): number[] | null {
   const [a, b] = [current.manifest.classifier, old.manifest.classifier];
-  if (a === null || b === null || a.labels.length !== b.labels.length || !sameInputs(current, old)) return null;
+  if (a === null || b === null || a.labels.length !== b.labels.length || !sameInputs(current, old))
+    return null;
   const indexes = b.labels.map((label) => a.labels.indexOf(label));
   return indexes.includes(-1) || new Set(indexes).size !== indexes.length ? null : indexes;
 }
 
 function bothUnclassified(current: Release, old: Release): boolean {
-  const outputs = ({ manifest }: Release) => manifest.outputs.map(({ name, datatype }) => `${name} ${datatype}`).join();
+  const outputs = ({ manifest }: Release) =>
+    manifest.outputs.map(({ name, datatype }) => `${name} ${datatype}`).join();
   return (
     current.manifest.classifier === null &&
     old.manifest.classifier === null &&

@@ -1,11 +1,21 @@
-// One model in one process: the only importer of onnxruntime-node on a device. It reads the model file into memory, hashes
-// THOSE VERY BYTES against the digest and length that it was told, and only then lets the ONNX parser see them; so what was
-// verified is what is parsed, whatever happens to the file meanwhile. Requests come one after another as frames on fd 3, read
-// and written by blocking calls (session.run blocks this thread anyway). It ends when fd 3 ends, which is when its supervisor
-// ends in whatever way (and see host.ts on a run that never returns).
-// The working folder and HOME are private and empty: a model that names external data files finds none.
+// One model in one process: the only importer of onnxruntime-node on a device. It reads the model
+// file into memory, hashes THOSE VERY BYTES against the digest and length that it was told, and
+// only then lets the ONNX parser see them; so what was verified is what is parsed, whatever happens
+// to the file meanwhile. Requests come one after another as frames on fd 3, read and written by
+// blocking calls (session.run blocks this thread anyway). It ends when fd 3 ends, which is when its
+// supervisor ends in whatever way (and see host.ts on a run that never returns). The working folder
+// and HOME are private and empty: a model that names external data files finds none.
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, readSync, writeFileSync, writeSync, writevSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+  writevSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-node';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
@@ -21,7 +31,7 @@ import {
   kindOf,
   type Frame,
 } from './ipc-frames.js';
-import type { Control, HostReport, LoadOrder } from './host-protocol.js';
+import type { Control, HostReport, LoadRequest } from './host-protocol.js';
 import { describe, elementsOf, tensorOf, type Tensor, type TypedData } from '../model/tensor.js';
 
 const FRAMES_FD = 3;
@@ -38,61 +48,81 @@ const ORT_TYPE: Readonly<Record<Datatype, Ort.Tensor.Type>> = {
   FP32: 'float32',
   FP64: 'float64',
 };
-const DATATYPE = Object.fromEntries(Object.entries(ORT_TYPE).map(([datatype, type]) => [type, datatype])) as Record<
-  string,
-  Datatype
->;
+const DATATYPE = Object.fromEntries(
+  Object.entries(ORT_TYPE).map(([datatype, type]) => [type, datatype]),
+) as Record<string, Datatype>;
 
 function loadRuntime(): typeof Ort {
-  // ONNX Runtime >= 1.29 writes and may send telemetry of its own unless this stands before the library loads.
+  // ONNX Runtime >= 1.29 writes and may send telemetry of its own unless this stands before the
+  // library loads.
   process.env['ORT_DISABLE_TELEMETRY'] = '1';
   return createRequire(import.meta.url)('onnxruntime-node') as typeof Ort;
 }
 
 /** The file's bytes, exactly those that were hashed. Faults `file_length`, `file_digest`. */
-function readVerified(order: LoadOrder): Buffer {
-  const fd = openSync(order.path, 'r');
+function readVerified(request: LoadRequest): Buffer {
+  const fd = openSync(request.path, 'r');
   try {
     const { size } = fstatSync(fd);
-    if (size !== order.length)
-      throw new Fault('file_length', `${order.path} has ${size} bytes, the manifest says ${order.length}`);
-    const bytes = Buffer.allocUnsafeSlow(order.length);
+    if (size !== request.length)
+      throw new Fault(
+        'file_length',
+        `${request.path} has ${size} bytes, the manifest says ${request.length}`,
+      );
+    const bytes = Buffer.allocUnsafeSlow(request.length);
     let filled = 0;
     for (let got = -1; got !== 0 && filled < bytes.length; filled += got)
       got = readSync(fd, bytes, filled, bytes.length - filled, null);
-    if (filled !== order.length)
-      throw new Fault('file_length', `${order.path} ended after ${filled} bytes, the manifest says ${order.length}`);
+    if (filled !== request.length)
+      throw new Fault(
+        'file_length',
+        `${request.path} ended after ${filled} bytes, the manifest says ${request.length}`,
+      );
     const sha256 = createHash('sha256').update(bytes).digest('hex');
-    if (sha256 !== order.sha256)
-      throw new Fault('file_digest', `${order.path} has SHA-256 ${sha256}, the manifest says ${order.sha256}`);
+    if (sha256 !== request.sha256)
+      throw new Fault(
+        'file_digest',
+        `${request.path} has SHA-256 ${sha256}, the manifest says ${request.sha256}`,
+      );
     return bytes;
   } finally {
     closeSync(fd);
   }
 }
 
-async function open(ort: typeof Ort, order: LoadOrder): Promise<Ort.InferenceSession> {
-  const bytes = readVerified(order);
+async function open(ort: typeof Ort, request: LoadRequest): Promise<Ort.InferenceSession> {
+  const bytes = readVerified(request);
   let session: Ort.InferenceSession;
   try {
     session = await ort.InferenceSession.create(bytes, {
       executionProviders: ['cpu'],
-      intraOpNumThreads: order.threads,
+      intraOpNumThreads: request.threads,
       interOpNumThreads: 1,
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
       extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
     });
   } catch (error) {
-    throw new Fault('model_not_onnx', `ONNX Runtime cannot load the model: ${reason(error)}`.slice(0, 1000), { cause: error });
+    throw new Fault(
+      'model_not_onnx',
+      `ONNX Runtime cannot load the model: ${reason(error)}`.slice(0, 1000),
+      { cause: error },
+    );
   }
-  checkTensors('input', session.inputMetadata, order.inputs);
-  checkTensors('output', session.outputMetadata, order.outputs);
+  checkTensors('input', session.inputMetadata, request.inputs);
+  checkTensors('output', session.outputMetadata, request.outputs);
   return session;
 }
 
-/** Names, datatypes and shapes must be the manifest's; a symbolic size is the manifest's -1. Fault `model_tensors_differ`. */
-function checkTensors(side: string, model: readonly Ort.InferenceSession.ValueMetadata[], manifest: LoadOrder['inputs']): void {
+/**
+ * Names, datatypes and shapes must be the manifest's; a symbolic size is the manifest's -1. Fault
+ * `model_tensors_differ`.
+ */
+function checkTensors(
+  side: string,
+  model: readonly Ort.InferenceSession.ValueMetadata[],
+  manifest: LoadRequest['inputs'],
+): void {
   const found = model
     .map((meta) => {
       if (!meta.isTensor) return `${meta.name} (not a tensor)`;
@@ -109,7 +139,10 @@ function checkTensors(side: string, model: readonly Ort.InferenceSession.ValueMe
   }
 }
 
-/** VmHWM, not getrusage: ru_maxrss survives exec, so it would carry the supervisor's own size over. KiB. */
+/**
+ * VmHWM, not getrusage: ru_maxrss survives exec, so it would carry the supervisor's own size over.
+ * KiB.
+ */
 function memory(): Extract<HostReport, { rssBytes: number }> {
   const status = readFileSync('/proc/self/status', 'latin1');
   const peak = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
@@ -143,7 +176,10 @@ function send(pieces: Uint8Array[]): void {
 }
 
 function sendFault(error: unknown, id: number | null): void {
-  const fault = error instanceof Fault ? error : new Fault('host_start', `the model process failed: ${reason(error)}`);
+  const fault =
+    error instanceof Fault
+      ? error
+      : new Fault('host_start', `the model process failed: ${reason(error)}`);
   const message: HostReport = { report: 'fault', id, code: fault.code, detail: fault.detail };
   send([encodeControl(message)]);
 }
@@ -154,14 +190,14 @@ class Model {
   constructor(
     private readonly ort: typeof Ort,
     private readonly session: Ort.InferenceSession,
-    private readonly order: LoadOrder,
+    private readonly request: LoadRequest,
   ) {}
 
   /** Answers one run frame. A model that refuses the inputs answers a fault and lives on. */
   async run(frame: Frame): Promise<void> {
     const id = idOf(frame);
     try {
-      for (const input of decodeTensors(frame, this.order.inputs)) {
+      for (const input of decodeTensors(frame, this.request.inputs)) {
         this.#feeds[input.name] = new this.ort.Tensor(
           ORT_TYPE[input.datatype] as 'float32',
           elementsOf(input) as Float32Array,
@@ -173,13 +209,20 @@ class Model {
         encodeTensors(
           FrameKind.answer,
           id,
-          this.order.outputs.map((spec) => outputOf(spec.name, answers)),
-          this.order.frameMaxBytes,
+          this.request.outputs.map((spec) => outputOf(spec.name, answers)),
+          this.request.frameMaxBytes,
         ),
       );
     } catch (error) {
-      if ((error as { code?: unknown }).code === 'EPIPE') process.exit(0); // the supervisor is gone: nobody waits for this
-      sendFault(new Fault('request_tensor', `the model does not run on these tensors: ${reason(error)}`.slice(0, 1000)), id);
+      // the supervisor is gone: nobody waits for this
+      if ((error as { code?: unknown }).code === 'EPIPE') process.exit(0);
+      sendFault(
+        new Fault(
+          'request_tensor',
+          `the model does not run on these tensors: ${reason(error)}`.slice(0, 1000),
+        ),
+        id,
+      );
     }
   }
 }
@@ -187,7 +230,8 @@ class Model {
 function outputOf(name: string, answers: Ort.InferenceSession.OnnxValueMapType): Tensor {
   const value = answers[name] as Ort.Tensor | undefined;
   const datatype = value === undefined ? undefined : DATATYPE[value.type];
-  if (value === undefined || datatype === undefined) throw new Error(`output ${name} is ${value?.type ?? 'missing'}`);
+  if (value === undefined || datatype === undefined)
+    throw new Error(`output ${name} is ${value?.type ?? 'missing'}`);
   return tensorOf(name, datatype, value.dims, value.data as TypedData);
 }
 
@@ -196,7 +240,7 @@ async function main(): Promise<void> {
   const frames = new BlockingFrames(FRAMES_FD, Number(process.argv[2]));
   const first = frames.next();
   if (first === null) return;
-  const order = decodeControl(first) as LoadOrder;
+  const request = decodeControl(first) as LoadRequest;
   try {
     writeFileSync('/proc/self/oom_score_adj', OOM_SCORE);
   } catch {
@@ -205,7 +249,7 @@ async function main(): Promise<void> {
   let model: Model | null = null;
   try {
     const ort = loadRuntime();
-    model = new Model(ort, await open(ort, order), order);
+    model = new Model(ort, await open(ort, request), request);
     send([encodeControl({ ...memory(), report: 'ready' } satisfies HostReport)]);
   } catch (error) {
     sendFault(error, null);
@@ -213,7 +257,10 @@ async function main(): Promise<void> {
   await serve(frames, model);
 }
 
-/** Until the supervisor closes its end. After a failed load only that end is awaited, so that the fault is surely read. */
+/**
+ * Until the supervisor closes its end. After a failed load only that end is awaited, so that the
+ * fault is surely read.
+ */
 async function serve(frames: BlockingFrames, model: Model | null): Promise<void> {
   for (let frame = frames.next(); frame !== null; frame = frames.next()) {
     if (kindOf(frame) === FrameKind.run) await model?.run(frame);

@@ -1,7 +1,9 @@
-// One model process, from the supervisor's side: started, spoken to, watched, ended. One request runs at a time (the caller
-// queues). Promises: start and every run end within their bounds, because a process that is stuck is killed; a request in
-// flight when the process goes gets Fault `host_died`; nothing of the supervisor's environment reaches the process, whose HOME
-// is a private empty folder; it cannot outlive the supervisor (its sockets end). Restarting is the caller's (generation.ts).
+// One model process, from the supervisor's side: started, spoken to, watched, ended. One request
+// runs at a time (the caller queues). Promises: start and every run end within their bounds,
+// because a process that is stuck is killed; a request in flight when the process goes gets Fault
+// `host_died`; nothing of the supervisor's environment reaches the process, whose HOME is a private
+// empty folder; it cannot outlive the supervisor (its sockets end). Restarting is the caller's
+// (generation.ts).
 import assert from 'node:assert/strict';
 import { spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
@@ -24,8 +26,8 @@ import {
   kindOf,
   type Frame,
 } from './ipc-frames.js';
-import type { Control, HostReport, LoadOrder } from './host-protocol.js';
-import type { Limits } from '../inference-limits.js';
+import type { Control, HostReport, LoadRequest } from './host-protocol.js';
+import type { InferenceLimits } from '../inference-limits.js';
 import type { Tensor } from '../model/tensor.js';
 
 /** Beside this file once compiled; who runs from the TypeScript sources names the one in dist/. */
@@ -38,11 +40,14 @@ const TERM_GRACE_MS = 1000;
 export interface HostOptions {
   /** Path of the compiled host-child.js. */
   readonly childPath: string;
-  /** HOME, cache and working folder of model processes: private to them, made if missing, and it stays empty. */
+  /**
+   * HOME, cache and working folder of model processes: private to them, made if missing, and it
+   * stays empty.
+   */
   readonly home: string;
   readonly clock: Clock;
   readonly log: Log;
-  readonly limits: Limits;
+  readonly limits: InferenceLimits;
   /** Threads of one run (intra-op). */
   readonly threads: number;
 }
@@ -56,13 +61,16 @@ export interface HostMemory {
 let deathSignalPrefix: readonly string[] | null = null;
 
 /**
- * A model process ends by itself when its socket does, except inside a run that never returns. Where util-linux is there, the
- * kernel kills it in that case too (prctl PR_SET_PDEATHSIG; a watching thread in each process would cost 11 MB). Tried once.
+ * A model process ends by itself when its socket does, except inside a run that never returns.
+ * Where util-linux is there, the kernel kills it in that case too (prctl PR_SET_PDEATHSIG; a
+ * watching thread in each process would cost 11 MB). Tried once.
  */
 function deathSignal(): readonly string[] {
   const prefix = ['setpriv', '--pdeathsig', 'KILL'];
   deathSignalPrefix ??=
-    spawnSync(prefix[0] as string, [...prefix.slice(1), 'true'], { stdio: 'ignore' }).status === 0 ? prefix : [];
+    spawnSync(prefix[0] as string, [...prefix.slice(1), 'true'], { stdio: 'ignore' }).status === 0
+      ? prefix
+      : [];
   return deathSignalPrefix;
 }
 
@@ -80,7 +88,10 @@ export class ModelHost {
   #socket: Socket | null = null;
   #pending: Pending | null = null;
   #id = 0;
-  /** Runs are watched by one lazy alarm instead of a timer each: it is armed once and looks again when it rings. */
+  /**
+   * Runs are watched by one lazy alarm instead of a timer each: it is armed once and looks again
+   * when it rings.
+   */
   #boundAt = 0;
   #alarm: Cancel | null = null;
   #phase: 'new' | 'starting' | 'ready' | 'stopping' | 'gone' = 'new';
@@ -106,22 +117,30 @@ export class ModelHost {
   }
 
   /**
-   * Starts the process, has it verify and load the model, and warms it with one run on `warmup` (inputs in manifest order).
-   * Faults: `host_start`, `file_digest`, `file_length`, `model_not_onnx`, `model_tensors_differ`; the process is then gone.
+   * Starts the process, has it verify and load the model, and warms it with one run on `warmup`
+   * (inputs in manifest order). Faults: `host_start`, `file_digest`, `file_length`,
+   * `model_not_onnx`, `model_tensors_differ`; the process is then gone.
    */
   async start(warmup: readonly Tensor[]): Promise<HostMemory> {
     assert(this.#phase === 'new', 'a host starts once');
     this.#phase = 'starting';
     const cancel = this.#options.clock.after(this.#options.limits.hostStartMs, () => {
       this.#kill(
-        new Fault('host_start', `the model process of ${this.#name} was not ready within ${this.#options.limits.hostStartMs} ms`),
+        new Fault(
+          'host_start',
+          `the model process of ${this.#name} was not ready within ${this.#options.limits.hostStartMs} ms`,
+        ),
       );
     });
     try {
       this.#spawn();
-      const memory = (await this.#ask(encodeControl(this.#order()))) as HostMemory;
+      const memory = (await this.#ask(encodeControl(this.#loadRequest()))) as HostMemory;
       await this.#warm(warmup);
-      if (this.#stopping()) throw new Fault('host_start', `the model process of ${this.#name} was stopped while it started`);
+      if (this.#stopping())
+        throw new Fault(
+          'host_start',
+          `the model process of ${this.#name} was stopped while it started`,
+        );
       this.#phase = 'ready';
       return memory;
     } catch (error) {
@@ -140,27 +159,47 @@ export class ModelHost {
 
   async #warm(warmup: readonly Tensor[]): Promise<void> {
     try {
-      await this.#ask(...encodeTensors(FrameKind.run, this.#nextId(), warmup, this.#options.limits.hostFrameMaxBytes));
+      await this.#ask(
+        ...encodeTensors(
+          FrameKind.run,
+          this.#nextId(),
+          warmup,
+          this.#options.limits.hostFrameMaxBytes,
+        ),
+      );
     } catch (error) {
       if (error instanceof Fault && error.code === 'request_tensor') {
-        throw new Fault('model_tensors_differ', `${this.#name} does not run on its own first probe: ${error.detail}`, {
-          cause: error,
-        });
+        throw new Fault(
+          'model_tensors_differ',
+          `${this.#name} does not run on its own first probe: ${error.detail}`,
+          {
+            cause: error,
+          },
+        );
       }
       throw error;
     }
   }
 
   /**
-   * One inference: inputs in manifest order, already guarded; outputs in manifest order. Faults: `host_died` (the process died
-   * or hung and was killed), `request_tensor` (the model refused these tensors; the process lives).
+   * One inference: inputs in manifest order, already guarded; outputs in manifest order. Faults:
+   * `host_died` (the process died or hung and was killed), `request_tensor` (the model refused
+   * these tensors; the process lives).
    */
   run(inputs: readonly Tensor[]): Promise<Tensor[]> {
-    assert(this.#phase === 'ready' || this.#phase === 'stopping', `run on a host that is ${this.#phase}`);
+    assert(
+      this.#phase === 'ready' || this.#phase === 'stopping',
+      `run on a host that is ${this.#phase}`,
+    );
     this.#watch();
-    return this.#ask(...encodeTensors(FrameKind.run, this.#nextId(), inputs, this.#options.limits.hostFrameMaxBytes)) as Promise<
-      Tensor[]
-    >;
+    return this.#ask(
+      ...encodeTensors(
+        FrameKind.run,
+        this.#nextId(),
+        inputs,
+        this.#options.limits.hostFrameMaxBytes,
+      ),
+    ) as Promise<Tensor[]>;
   }
 
   /** Asks the process itself; not while a run is under way. */
@@ -169,7 +208,10 @@ export class ModelHost {
     return this.#ask(encodeControl({ ask: 'memory' } satisfies Control)) as Promise<HostMemory>;
   }
 
-  /** Lets a run under way finish, then ends the process: end of its input, SIGTERM, SIGKILL, each within its bound. */
+  /**
+   * Lets a run under way finish, then ends the process: end of its input, SIGTERM, SIGKILL, each
+   * within its bound.
+   */
   async stop(): Promise<void> {
     if (this.#child === null || this.#phase === 'gone') {
       this.#phase = 'gone';
@@ -187,10 +229,11 @@ export class ModelHost {
     for (const cancel of cancels) cancel();
   }
 
-  #order(): LoadOrder {
+  #loadRequest(): LoadRequest {
     const { manifest } = this.#installed.release;
     const model = fileOf(manifest, 'model');
-    const bare = (specs: LoadOrder['inputs']) => specs.map(({ name, datatype, shape }) => ({ name, datatype, shape }));
+    const bare = (specs: LoadRequest['inputs']) =>
+      specs.map(({ name, datatype, shape }) => ({ name, datatype, shape }));
     return {
       ask: 'load',
       path: join(this.#installed.folder, model.name),
@@ -218,7 +261,8 @@ export class ModelHost {
     ];
     const child = this.#try(command, args, {
       cwd: home,
-      // Freed memory goes back to the system at once instead of staying in the allocator's arenas (measured: -25 MB).
+      // Freed memory goes back to the system at once instead of staying in the allocator's arenas
+      // (measured: -25 MB).
       env: {
         PATH: process.env['PATH'] ?? '/usr/bin:/bin',
         HOME: home,
@@ -245,30 +289,48 @@ export class ModelHost {
       });
       child.once('error', (error) => {
         if (child.pid !== undefined) return;
-        this.#gone(new Fault('host_start', `cannot start a model process: ${reason(error)}`, { cause: error }));
+        this.#gone(
+          new Fault('host_start', `cannot start a model process: ${reason(error)}`, {
+            cause: error,
+          }),
+        );
         resolve();
       });
     });
-    // Without file descriptors for its pipes there is no stdio at all, whatever its type says (node: lib/internal/child_process.js).
+    // Without file descriptors for its pipes there is no stdio at all, whatever its type says
+    // (node: lib/internal/child_process.js).
     const [, , stderr, socket] = (child.stdio as ChildProcess['stdio'] | undefined) ?? [];
-    if (socket === undefined) throw new Fault('host_start', 'cannot open the pipes of a model process: too many open files');
+    if (socket === undefined)
+      throw new Fault(
+        'host_start',
+        'cannot open the pipes of a model process: too many open files',
+      );
     (stderr as Readable).setEncoding('utf8').on('data', (text: string) => this.#hear(text));
     this.#socket = socket as Socket;
     const decoder = new FrameDecoder(limits.hostFrameMaxBytes, (frame) => this.#receive(frame));
     this.#socket.on('data', (chunk: Buffer) => this.#decode(decoder, chunk));
-    // What ends the socket ends the process: `exit` tells the rest. A process that closed its end by itself is of no use.
+    // What ends the socket ends the process: `exit` tells the rest. A process that closed its end
+    // by itself is of no use.
     this.#socket.on('error', (error) =>
-      this.#options.log.debug({ model: this.#name, why: reason(error) }, 'socket to a model process failed'),
+      this.#options.log.debug(
+        { model: this.#name, why: reason(error) },
+        'socket to a model process failed',
+      ),
     );
     this.#socket.on('close', () => this.#kill(null));
   }
 
-  /** What the system refuses at once (no memory, no more processes) is as much a failed start as what it refuses later. */
+  /**
+   * What the system refuses at once (no memory, no more processes) is as much a failed start as
+   * what it refuses later.
+   */
   #try(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
     try {
       return spawn(command, args, options);
     } catch (error) {
-      throw new Fault('host_start', `cannot start a model process: ${reason(error)}`, { cause: error });
+      throw new Fault('host_start', `cannot start a model process: ${reason(error)}`, {
+        cause: error,
+      });
     }
   }
 
@@ -277,9 +339,13 @@ export class ModelHost {
       decoder.push(chunk);
     } catch (error) {
       this.#kill(
-        new Fault('host_died', `the model process of ${this.#name} does not speak our frames: ${reason(error)}`, {
-          cause: error,
-        }),
+        new Fault(
+          'host_died',
+          `the model process of ${this.#name} does not speak our frames: ${reason(error)}`,
+          {
+            cause: error,
+          },
+        ),
       );
     }
   }
@@ -289,7 +355,8 @@ export class ModelHost {
     if (pending === null) return;
     if (kindOf(frame) === FrameKind.answer) {
       if (idOf(frame) !== pending.id) return;
-      // Decoded while the request still counts as pending: bytes that do not decode end the process, and the request with it.
+      // Decoded while the request still counts as pending: bytes that do not decode end the
+      // process, and the request with it.
       const outputs = decodeTensors(frame, this.#installed.release.manifest.outputs);
       this.#settle();
       pending.resolve(outputs);
@@ -318,7 +385,9 @@ export class ModelHost {
     });
     const socket = this.#socket;
     if (socket === null || socket.destroyed) {
-      this.#kill(new Fault('host_died', `the model process of ${this.#name} is gone${this.#lastWords()}`));
+      this.#kill(
+        new Fault('host_died', `the model process of ${this.#name} is gone${this.#lastWords()}`),
+      );
       return answer;
     }
     if (pieces.length === 1) socket.write(pieces[0] as Uint8Array);
@@ -344,7 +413,10 @@ export class ModelHost {
     if (left > 0) this.#alarm = clock.after(Math.ceil(left), () => this.#ring());
     else
       this.#kill(
-        new Fault('host_died', `the model process of ${this.#name} did not answer within ${limits.hostRunMs} ms and was killed`),
+        new Fault(
+          'host_died',
+          `the model process of ${this.#name} did not answer within ${limits.hostRunMs} ms and was killed`,
+        ),
       );
   }
 
@@ -357,7 +429,8 @@ export class ModelHost {
 
   #gone(fault: Fault): void {
     if (this.#phase === 'gone') return;
-    const unasked = this.#phase === 'ready' || (this.#phase === 'stopping' && this.#pending !== null);
+    const unasked =
+      this.#phase === 'ready' || (this.#phase === 'stopping' && this.#pending !== null);
     if (this.#phase === 'starting') this.#startFault = this.#asStartFault(fault);
     this.#phase = 'gone';
     this.#alarm?.();
@@ -369,7 +442,9 @@ export class ModelHost {
   }
 
   #asStartFault(fault: Fault): Fault {
-    return fault.code === 'host_died' ? new Fault('host_start', fault.detail, { cause: fault }) : fault;
+    return fault.code === 'host_died'
+      ? new Fault('host_start', fault.detail, { cause: fault })
+      : fault;
   }
 
   #hear(text: string): void {
@@ -387,7 +462,7 @@ export class ModelHost {
   }
 
   #lastWords(): string {
-    const words = this.#stderrTail.trim();
-    return words === '' ? '' : `; its last words: ${words.slice(-300)}`;
+    const reasons = this.#stderrTail.trim();
+    return reasons === '' ? '' : `; its last words: ${reasons.slice(-300)}`;
   }
 }

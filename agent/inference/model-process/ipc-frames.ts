@@ -1,9 +1,11 @@
-// Frames between the supervisor and a model process, over a stream socket: u32 header length, u32 body length (little-endian),
-// header, body. Header byte 0 is the kind. `control` headers carry JSON. `run` and `answer` headers are compact: count, id, and
-// for each tensor its datatype, byte length and dimensions; names are left out, because position i is the manifest's input (or
-// output) i. Bodies are the tensors' little-endian bytes, each at a multiple of 8 (as is the body's own start), so that the
-// receiver lays typed arrays over them without a copy. Every length is bounded before anything is allocated. A frame that
-// breaks these rules is a bug of the other end: FrameError, and the process behind it is given up.
+// Frames between the supervisor and a model process, over a stream socket: u32 header length, u32
+// body length (little-endian), header, body. Header byte 0 is the kind. `control` headers carry
+// JSON. `run` and `answer` headers are compact: count, id, and for each tensor its datatype, byte
+// length and dimensions; names are left out, because position i is the manifest's input (or output)
+// i. Bodies are the tensors' little-endian bytes, each at a multiple of 8 (as is the body's own
+// start), so that the receiver lays typed arrays over them without a copy. Every length is bounded
+// before anything is allocated. A frame that breaks these rules is a bug of the other end:
+// FrameError, and the process behind it is given up.
 import { readSync } from 'node:fs';
 import type { Datatype } from '../../../shared/release/manifest.js';
 import type { Tensor } from '../model/tensor.js';
@@ -26,14 +28,35 @@ const ENTRY_BYTES = 8;
 const HEADER_MAX_BYTES = 1024 * 1024;
 /** Up to here one copy into one buffer is cheaper than a vector of pieces. */
 const JOINED_MAX_BYTES = 64 * 1024;
-const CODES: readonly Datatype[] = ['BOOL', 'UINT8', 'INT8', 'UINT16', 'INT16', 'INT32', 'INT64', 'FP32', 'FP64'];
-const CODE_OF = Object.fromEntries(CODES.map((datatype, code) => [datatype, code])) as Record<Datatype, number>;
+const CODES: readonly Datatype[] = [
+  'BOOL',
+  'UINT8',
+  'INT8',
+  'UINT16',
+  'INT16',
+  'INT32',
+  'INT64',
+  'FP32',
+  'FP64',
+];
+const CODE_OF = Object.fromEntries(CODES.map((datatype, code) => [datatype, code])) as Record<
+  Datatype,
+  number
+>;
 const NOTHING = Buffer.alloc(0);
 
 const padded = (bytes: number): number => (bytes + 7) & ~7;
 
-/** The pieces of a `run` or `answer` frame, to be written in order; tensor bytes are not copied when they are large. */
-export function encodeTensors(kind: FrameKind, id: number, tensors: readonly Tensor[], maxBytes: number): Uint8Array[] {
+/**
+ * The pieces of a `run` or `answer` frame, to be written in order; tensor bytes are not copied when
+ * they are large.
+ */
+export function encodeTensors(
+  kind: FrameKind,
+  id: number,
+  tensors: readonly Tensor[],
+  maxBytes: number,
+): Uint8Array[] {
   let headerBytes = TABLE_BYTES;
   let bodyBytes = 0;
   for (const tensor of tensors) {
@@ -42,7 +65,8 @@ export function encodeTensors(kind: FrameKind, id: number, tensors: readonly Ten
   }
   headerBytes = padded(headerBytes);
   const total = PREFIX_BYTES + headerBytes + bodyBytes;
-  if (total > maxBytes) throw new FrameError(`a frame of ${total} bytes is beyond the bound of ${maxBytes}`);
+  if (total > maxBytes)
+    throw new FrameError(`a frame of ${total} bytes is beyond the bound of ${maxBytes}`);
   const joined = total <= JOINED_MAX_BYTES;
   const head = Buffer.allocUnsafe(joined ? total : PREFIX_BYTES + headerBytes);
   writeTable(head, kind, id, tensors, headerBytes, bodyBytes);
@@ -57,7 +81,8 @@ export function encodeTensors(kind: FrameKind, id: number, tensors: readonly Ten
   const pieces: Uint8Array[] = [head];
   for (const { data } of tensors) {
     pieces.push(data);
-    if (data.byteLength % 8 !== 0) pieces.push(Buffer.alloc(padded(data.byteLength) - data.byteLength));
+    if (data.byteLength % 8 !== 0)
+      pieces.push(Buffer.alloc(padded(data.byteLength) - data.byteLength));
   }
   return pieces;
 }
@@ -110,16 +135,21 @@ export function decodeControl(frame: Frame): unknown {
   return JSON.parse(frame.header.toString('utf8', 1)) as unknown;
 }
 
-/** The tensors of a `run` or `answer` frame, named by position; their data are views of the frame's body. */
+/**
+ * The tensors of a `run` or `answer` frame, named by position; their data are views of the frame's
+ * body.
+ */
 export function decodeTensors(frame: Frame, names: readonly { readonly name: string }[]): Tensor[] {
   const { header, body } = frame;
   const count = header[1] ?? 0;
-  if (count !== names.length) throw new FrameError(`a frame carries ${count} tensors, expected ${names.length}`);
+  if (count !== names.length)
+    throw new FrameError(`a frame carries ${count} tensors, expected ${names.length}`);
   const tensors: Tensor[] = [];
   let at = TABLE_BYTES;
   let start = 0;
   for (let i = 0; i < count; i += 1) {
-    if (at + ENTRY_BYTES > header.length) throw new FrameError("a frame's tensor table is cut short");
+    if (at + ENTRY_BYTES > header.length)
+      throw new FrameError("a frame's tensor table is cut short");
     const datatype = CODES[header[at] as number];
     const rank = header[at + 1] as number;
     const bytes = header.readUInt32LE(at + 4);
@@ -128,7 +158,12 @@ export function decodeTensors(frame: Frame, names: readonly { readonly name: str
       throw new FrameError("a frame's tensor table does not fit its body");
     const shape: number[] = [];
     for (let axis = 0; axis < rank; axis += 1, at += 4) shape.push(header.readUInt32LE(at));
-    tensors.push({ name: (names[i] as { name: string }).name, datatype, shape, data: body.subarray(start, start + bytes) });
+    tensors.push({
+      name: (names[i] as { name: string }).name,
+      datatype,
+      shape,
+      data: body.subarray(start, start + bytes),
+    });
     start += padded(bytes);
   }
   return tensors;
@@ -143,7 +178,10 @@ function lengths(prefix: Buffer, at: number, maxBytes: number): { header: number
   return { header, body };
 }
 
-/** Frames out of chunks that may be split anywhere. `onFrame` may keep what it gets: nothing is reused. */
+/**
+ * Frames out of chunks that may be split anywhere. `onFrame` may keep what it gets: nothing is
+ * reused.
+ */
 export class FrameDecoder {
   #held: Buffer = NOTHING;
   #header: Buffer = NOTHING;
@@ -186,7 +224,12 @@ export class FrameDecoder {
 
   /** Bytes taken from `chunk`. */
   #fill(body: Buffer, chunk: Buffer): number {
-    const taken = chunk.copy(body, this.#filled, 0, Math.min(chunk.length, body.length - this.#filled));
+    const taken = chunk.copy(
+      body,
+      this.#filled,
+      0,
+      Math.min(chunk.length, body.length - this.#filled),
+    );
     this.#filled += taken;
     if (this.#filled === body.length) {
       this.#body = null;
@@ -197,8 +240,9 @@ export class FrameDecoder {
 }
 
 /**
- * Frames by blocking reads, for the model process, which has nothing else to do: no event loop turn between a request's bytes
- * and its run. A frame is valid until the next call, which reuses its memory.
+ * Frames by blocking reads, for the model process, which has nothing else to do: no event loop turn
+ * between a request's bytes and its run. A frame is valid until the next call, which reuses its
+ * memory.
  */
 export class BlockingFrames {
   #memory = Buffer.allocUnsafeSlow(JOINED_MAX_BYTES);
@@ -225,7 +269,10 @@ export class BlockingFrames {
     };
   }
 
-  /** Reads until `count` bytes stand from #start on, moved to the front (and so aligned) when they do not fit behind. */
+  /**
+   * Reads until `count` bytes stand from #start on, moved to the front (and so aligned) when they
+   * do not fit behind.
+   */
   #have(count: number): boolean {
     if (this.#end - this.#start >= count) return true;
     if (this.#start > 0) {

@@ -1,6 +1,6 @@
-// One release kept running: a model process, and after an unasked death the next one, with backoff, until stopped. It runs one
-// request at a time and says when it is free. It decides nothing about requests: who runs what, and what to do with a request
-// whose process died, is the engine's.
+// One release kept running: a model process, and after an unasked death the next one, with backoff,
+// until stopped. It runs one request at a time and says when it is free. It decides nothing about
+// requests: who runs what, and what to do with a request whose process died, is the engine's.
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import { backoff, type Random } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
@@ -9,14 +9,14 @@ import { ModelHost, type HostMemory, type HostOptions } from './host.js';
 import { readProbes } from '../model/probes-file.js';
 import type { Tensor } from '../model/tensor.js';
 
-export interface GenerationListener {
+export interface ReplicaListener {
   /** The process is up and idle: after a (re)start and after each run. */
-  onFree(generation: Generation): void;
+  onFree(replica: Replica): void;
   /** A crash, a hang, or a failed restart. */
-  onFault(generation: Generation, fault: Fault): void;
+  onFault(replica: Replica, fault: Fault): void;
 }
 
-export class Generation {
+export class Replica {
   readonly installed: Installed;
   readonly ref: ReleaseRef;
   #host: ModelHost | null = null;
@@ -31,7 +31,7 @@ export class Generation {
     installed: Installed,
     private readonly options: HostOptions,
     private readonly random: Random,
-    private readonly listener: GenerationListener,
+    private readonly listener: ReplicaListener,
   ) {
     this.installed = installed;
     const { component, version, digest } = installed.release;
@@ -52,7 +52,8 @@ export class Generation {
 
   /** The first start: one try. Faults as ModelHost.start and readProbes. */
   async start(): Promise<void> {
-    this.#warmup ??= (await readProbes(this.installed, this.options.limits.probesFileMaxBytes))[0]?.inputs ?? [];
+    this.#warmup ??=
+      (await readProbes(this.installed, this.options.limits.probesFileMaxBytes))[0]?.inputs ?? [];
     const host = new ModelHost(this.options, this.installed);
     this.#host = host;
     await host.start(this.#warmup);
@@ -61,7 +62,10 @@ export class Generation {
     else this.listener.onFree(this);
   }
 
-  /** Starts in the background, again and again with backoff, until it is up or stopped. Each failure is told to the listener. */
+  /**
+   * Starts in the background, again and again with backoff, until it is up or stopped. Each failure
+   * is told to the listener.
+   */
   startEventually(): void {
     this.#restarting = this.#keepStarting(false);
   }
@@ -122,17 +126,31 @@ export class Generation {
     for (let pause = wait; !this.#stopped; pause = true) {
       if (pause) {
         this.#tries += 1;
-        await this.#pause(backoff(this.#tries, limits.hostRestartBackoffFirstMs, limits.hostRestartBackoffMaxMs, this.random));
+        await this.#pause(
+          backoff(
+            this.#tries,
+            limits.hostRestartBackoffFirstMs,
+            limits.hostRestartBackoffMaxMs,
+            this.random,
+          ),
+        );
         if (this.#stopped) return;
       }
       try {
         await this.start();
-        if (!this.#stopped) log.info({ release: this.ref, pid: this.pid, tries: this.#tries }, 'model process started');
+        if (!this.#stopped)
+          log.info(
+            { release: this.ref, pid: this.pid, tries: this.#tries },
+            'model process started',
+          );
         return;
       } catch (error) {
         if (!(error instanceof Fault)) throw error;
         this.#host = null;
-        log.error({ release: this.ref, why: reason(error), tries: this.#tries }, 'model process did not start');
+        log.error(
+          { release: this.ref, why: reason(error), tries: this.#tries },
+          'model process did not start',
+        );
         if (!this.#stopped) this.listener.onFault(this, error);
       }
     }

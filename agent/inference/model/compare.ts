@@ -1,5 +1,6 @@
-// How far two answers lie apart, element by element, under a tolerance: |got - golden| <= absolute + relative * |golden|. Pure.
-// A non-finite element, another shape or another datatype is never within any tolerance.
+// How far two answers lie apart, element by element, under a tolerance: |got - golden| <= absolute
+// + relative * |golden|. Pure. A non-finite element, another shape or another datatype is never
+// within any tolerance.
 import { describe, elementsOf, type Tensor } from './tensor.js';
 
 export interface Difference {
@@ -7,10 +8,10 @@ export interface Difference {
   /** Largest |got - golden|; infinity where they cannot be compared. */
   readonly worst: number;
   /** Names the first element outside, or what cannot be compared; empty when within. */
-  readonly words: string;
+  readonly reasons: string;
 }
 
-const EQUAL: Difference = { within: true, worst: 0, words: '' };
+const EQUAL: Difference = { within: true, worst: 0, reasons: '' };
 
 export function worstOf(
   got: readonly Tensor[],
@@ -18,20 +19,37 @@ export function worstOf(
   tolerance: { absolute: number; relative: number },
 ): Difference {
   if (got.length !== golden.length)
-    return { within: false, worst: Infinity, words: `${got.length} outputs, expected ${golden.length}` };
+    return {
+      within: false,
+      worst: Infinity,
+      reasons: `${got.length} outputs, expected ${golden.length}`,
+    };
   let result = EQUAL;
   for (const expected of golden) {
     const found = got.find((tensor) => tensor.name === expected.name);
-    if (found === undefined) return { within: false, worst: Infinity, words: `no output ${expected.name}` };
+    if (found === undefined)
+      return { within: false, worst: Infinity, reasons: `no output ${expected.name}` };
     const one = compare(found, expected, tolerance);
-    result = { within: result.within && one.within, worst: Math.max(result.worst, one.worst), words: result.words || one.words };
+    result = {
+      within: result.within && one.within,
+      worst: Math.max(result.worst, one.worst),
+      reasons: result.reasons || one.reasons,
+    };
   }
   return result;
 }
 
-function compare(got: Tensor, golden: Tensor, { absolute, relative }: { absolute: number; relative: number }): Difference {
+function compare(
+  got: Tensor,
+  golden: Tensor,
+  { absolute, relative }: { absolute: number; relative: number },
+): Difference {
   if (describe(got) !== describe(golden)) {
-    return { within: false, worst: Infinity, words: `output ${got.name} is ${describe(got)}, expected ${describe(golden)}` };
+    return {
+      within: false,
+      worst: Infinity,
+      reasons: `output ${got.name} is ${describe(got)}, expected ${describe(golden)}`,
+    };
   }
   const a = elementsOf(got) as ArrayLike<number | bigint>;
   const b = elementsOf(golden) as ArrayLike<number | bigint>;
@@ -43,6 +61,10 @@ function compare(got: Tensor, golden: Tensor, { absolute, relative }: { absolute
     if (!(difference <= absolute + relative * Math.abs(expected)) && outside < 0) outside = i;
     if (!(difference <= worst)) worst = Number.isNaN(difference) ? Infinity : difference;
   }
-  if (outside < 0) return { within: true, worst, words: '' };
-  return { within: false, worst, words: `output ${got.name} element ${outside} is ${a[outside]}, golden ${b[outside]}` };
+  if (outside < 0) return { within: true, worst, reasons: '' };
+  return {
+    within: false,
+    worst,
+    reasons: `output ${got.name} element ${outside} is ${a[outside]}, golden ${b[outside]}`,
+  };
 }

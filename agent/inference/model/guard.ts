@@ -1,22 +1,31 @@
-// Decides whether a request's tensors are what a release's manifest says its model takes: names, datatypes, shapes, byte
-// sizes, finite values, declared range. Pure. ONNX Runtime itself would answer NaN inputs with finite numbers, so this is the
-// only place where a broken sensor is noticed. A refusal names the tensor, what was given and what is expected.
+// Decides whether a request's tensors are what a release's manifest says its model takes: names,
+// datatypes, shapes, byte sizes, finite values, declared range. Pure. ONNX Runtime itself would
+// answer NaN inputs with finite numbers, so this is the only place where a broken sensor is
+// noticed. A refusal names the tensor, what was given and what is expected.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type { TensorSpec } from '../../../shared/release/manifest.js';
 import { byteLengthOf, describe, elementsOf, type Tensor } from './tensor.js';
 
 /**
- * The tensors in the manifest's order. Faults: `request_tensor` (names, datatype, shape, size), `request_too_large`,
- * `request_value` (NaN, infinity, out of range).
+ * The tensors in the manifest's order. Faults: `request_tensor` (names, datatype, shape, size),
+ * `request_too_large`, `request_value` (NaN, infinity, out of range).
  */
-export function guard(specs: readonly TensorSpec[], tensors: readonly Tensor[], maxBytes: number): readonly Tensor[] {
+export function guard(
+  specs: readonly TensorSpec[],
+  tensors: readonly Tensor[],
+  maxBytes: number,
+): readonly Tensor[] {
   const ordered = inOrder(specs, tensors);
   let total = 0;
   for (let i = 0; i < specs.length; i += 1) {
     const spec = specs[i] as TensorSpec;
     const tensor = ordered[i] as Tensor;
     total += checkLayout(spec, tensor, maxBytes);
-    if (total > maxBytes) throw new Fault('request_too_large', `the request's tensors are more than ${maxBytes} bytes together`);
+    if (total > maxBytes)
+      throw new Fault(
+        'request_too_large',
+        `the request's tensors are more than ${maxBytes} bytes together`,
+      );
     checkValues(spec, tensor);
   }
   return ordered;
@@ -24,12 +33,16 @@ export function guard(specs: readonly TensorSpec[], tensors: readonly Tensor[], 
 
 function inOrder(specs: readonly TensorSpec[], tensors: readonly Tensor[]): readonly Tensor[] {
   // The usual case costs no allocation: the client sends exactly the inputs, in order.
-  if (specs.length === tensors.length && specs.every((spec, i) => tensors[i]?.name === spec.name)) return tensors;
+  if (specs.length === tensors.length && specs.every((spec, i) => tensors[i]?.name === spec.name))
+    return tensors;
   const takes = specs.map((spec) => spec.name).join(', ');
   const byName = new Map<string, Tensor>();
   for (const tensor of tensors) {
     if (byName.has(tensor.name))
-      throw new Fault('request_tensor', `tensor ${tensor.name} is given twice; the model takes ${takes}`);
+      throw new Fault(
+        'request_tensor',
+        `tensor ${tensor.name} is given twice; the model takes ${takes}`,
+      );
     byName.set(tensor.name, tensor);
   }
   for (const name of byName.keys()) {
@@ -49,7 +62,10 @@ function inOrder(specs: readonly TensorSpec[], tensors: readonly Tensor[]): read
 
 function checkLayout(spec: TensorSpec, tensor: Tensor, maxBytes: number): number {
   if (tensor.datatype !== spec.datatype) {
-    throw new Fault('request_tensor', `tensor ${spec.name} is ${describe(tensor)}, the model takes ${describe(spec)}`);
+    throw new Fault(
+      'request_tensor',
+      `tensor ${spec.name} is ${describe(tensor)}, the model takes ${describe(spec)}`,
+    );
   }
   const { shape } = tensor;
   let fits = shape.length === spec.shape.length;
@@ -64,7 +80,10 @@ function checkLayout(spec: TensorSpec, tensor: Tensor, maxBytes: number): number
     );
   const bytes = byteLengthOf(spec.datatype, shape);
   if (bytes > maxBytes)
-    throw new Fault('request_too_large', `tensor ${spec.name} ${describe(tensor)} means ${bytes} bytes, bound is ${maxBytes}`);
+    throw new Fault(
+      'request_too_large',
+      `tensor ${spec.name} ${describe(tensor)} means ${bytes} bytes, bound is ${maxBytes}`,
+    );
   if (tensor.data.byteLength !== bytes) {
     throw new Fault(
       'request_tensor',
@@ -78,7 +97,11 @@ function checkValues(spec: TensorSpec, tensor: Tensor): void {
   const { datatype, range } = spec;
   if (datatype === 'BOOL') {
     const bad = tensor.data.findIndex((value) => value > 1);
-    if (bad >= 0) throw new Fault('request_value', `tensor ${spec.name}: element ${bad} is ${tensor.data[bad]}, BOOL is 0 or 1`);
+    if (bad >= 0)
+      throw new Fault(
+        'request_value',
+        `tensor ${spec.name}: element ${bad} is ${tensor.data[bad]}, BOOL is 0 or 1`,
+      );
     return;
   }
   if (datatype !== 'FP32' && datatype !== 'FP64') {
@@ -86,10 +109,18 @@ function checkValues(spec: TensorSpec, tensor: Tensor): void {
     return;
   }
   const elements = elementsOf(tensor) as Float32Array | Float64Array;
-  const bad = firstOutside(elements, range?.min ?? -Number.MAX_VALUE, range?.max ?? Number.MAX_VALUE);
+  const bad = firstOutside(
+    elements,
+    range?.min ?? -Number.MAX_VALUE,
+    range?.max ?? Number.MAX_VALUE,
+  );
   if (bad < 0) return;
-  const expected = range === undefined ? 'a finite number' : `a number from ${range.min} to ${range.max}`;
-  throw new Fault('request_value', `tensor ${spec.name}: element ${bad} is ${elements[bad]}, expected ${expected}`);
+  const expected =
+    range === undefined ? 'a finite number' : `a number from ${range.min} to ${range.max}`;
+  throw new Fault(
+    'request_value',
+    `tensor ${spec.name}: element ${bad} is ${elements[bad]}, expected ${expected}`,
+  );
 }
 
 /** NaN fails both comparisons, infinity one of them: a single predictable branch per element. */
@@ -106,18 +137,28 @@ function checkIntegers(spec: TensorSpec, tensor: Tensor, min: number, max: numbe
   for (let i = 0; i < elements.length; i += 1) {
     const value = elements[i] as number | bigint;
     if (value < min || value > max)
-      throw new Fault('request_value', `tensor ${spec.name}: element ${i} is ${value}, expected ${min} to ${max}`);
+      throw new Fault(
+        'request_value',
+        `tensor ${spec.name}: element ${i} is ${value}, expected ${min} to ${max}`,
+      );
   }
 }
 
 /** Index of the first NaN or infinity of a floating tensor, or -1. For what a model answers. */
 export function firstNonFinite(tensor: Tensor): number {
   if (tensor.datatype !== 'FP32' && tensor.datatype !== 'FP64') return -1;
-  return firstOutside(elementsOf(tensor) as Float32Array | Float64Array, -Number.MAX_VALUE, Number.MAX_VALUE);
+  return firstOutside(
+    elementsOf(tensor) as Float32Array | Float64Array,
+    -Number.MAX_VALUE,
+    Number.MAX_VALUE,
+  );
 }
 
 /** Refuses outputs that the model does not give, before anything runs. Fault `request_tensor`. */
-export function checkOutputs(specs: readonly TensorSpec[], wanted: readonly { readonly name: string }[]): void {
+export function checkOutputs(
+  specs: readonly TensorSpec[],
+  wanted: readonly { readonly name: string }[],
+): void {
   for (const { name } of wanted) {
     if (!specs.some((output) => output.name === name))
       throw new Fault(

@@ -1,15 +1,20 @@
-// Tries a candidate before it may serve: a process of its own, every golden input once, then more runs for the latency, then
-// the process's peak memory; it never touches what serves. The measures of a release's resource contract are: latency, the
-// time from handing inputs to the process until its outputs are back, at the 99th percentile (nearest rank) of at least 50
-// runs unless 3 s pass before; memory, the peak resident size of the whole model process, runtime and libraries included,
-// because that is what a device must have free for it. A candidate that fails is a report, not an error.
+// Tries a candidate before it may serve: a process of its own, every golden input once, then more
+// runs for the latency, then the process's peak memory; it never touches what serves. The measures
+// of a release's resource contract are: latency, the time from handing inputs to the process until
+// its outputs are back, at the 99th percentile (nearest rank) of at least 50 runs unless 3 s pass
+// before; memory, the peak resident size of the whole model process, runtime and libraries
+// included, because that is what a device must have free for it. A candidate that fails is a
+// report, not an error.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Installed, ProbeReport } from '../../interfaces.js';
 import { worstOf } from './compare.js';
 import { ModelHost, type HostOptions } from '../model-process/host.js';
 import { readProbes, type GoldenProbe } from './probes-file.js';
 
-/** So many that the nearest-rank p99 leaves out the two slowest: one hiccup of the device is not the model's. */
+/**
+ * So many that the nearest-rank p99 leaves out the two slowest: one hiccup of the device is not the
+ * model's.
+ */
 const RUNS = 200;
 const RUNS_MIN = 50;
 const RUNS_MS = 3000;
@@ -21,8 +26,14 @@ interface Measured {
   readonly latencies: number[];
 }
 
-/** Throws only Faults that trying again may cure (`host_start`, `disk_failed`); all else is in the report. */
-export async function probeRelease(candidate: Installed, options: HostOptions): Promise<ProbeReport> {
+/**
+ * Throws only Faults that trying again may cure (`host_start`, `disk_failed`); all else is in the
+ * report.
+ */
+export async function probeRelease(
+  candidate: Installed,
+  options: HostOptions,
+): Promise<ProbeReport> {
   const host = new ModelHost(options, candidate);
   try {
     const probes = await readProbes(candidate, options.limits.probesFileMaxBytes);
@@ -31,8 +42,16 @@ export async function probeRelease(candidate: Installed, options: HostOptions): 
     const { peakBytes } = await host.memory();
     return judge(candidate, probes.length, measured, peakBytes / MIB);
   } catch (error) {
-    if (!(error instanceof Fault) || error.code === 'host_start' || error.code === 'disk_failed') throw error;
-    return { passed: false, code: error.code, words: error.detail, p99LatencyMs: 0, peakMemoryMiB: 0, worstDifference: 0 };
+    if (!(error instanceof Fault) || error.code === 'host_start' || error.code === 'disk_failed')
+      throw error;
+    return {
+      passed: false,
+      code: error.code,
+      reasons: error.detail,
+      p99LatencyMs: 0,
+      peakMemoryMiB: 0,
+      worstDifference: 0,
+    };
   } finally {
     await host.stop();
   }
@@ -54,7 +73,7 @@ async function measure(
     latencies.push(clock.monotonic() - from);
     const difference = worstOf(outputs, probe.outputs, tolerance);
     worst = Math.max(worst, difference.worst);
-    if (!difference.within && differs === '') differs = `probe ${probe.id}: ${difference.words}`;
+    if (!difference.within && differs === '') differs = `probe ${probe.id}: ${difference.reasons}`;
   }
   const until = clock.monotonic() + RUNS_MS;
   while (differs === '' && latencies.length < RUNS && clock.monotonic() < until) {
@@ -72,15 +91,28 @@ export function p99(values: readonly number[]): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * 0.99) - 1)] ?? 0;
 }
 
-function judge(candidate: Installed, count: number, { worst, differs, latencies }: Measured, peakMemoryMiB: number): ProbeReport {
+function judge(
+  candidate: Installed,
+  count: number,
+  { worst, differs, latencies }: Measured,
+  peakMemoryMiB: number,
+): ProbeReport {
   const { contract, probes } = candidate.release.manifest;
   const p99LatencyMs = p99(latencies);
   const numbers = { p99LatencyMs, peakMemoryMiB, worstDifference: worst };
   const { absolute, relative } = probes.tolerance;
-  const report = (code: ProbeReport['code'], words: string): ProbeReport => ({ passed: code === null, code, words, ...numbers });
-  if (differs !== '') return report('probe_differs', `${differs} (tolerance ${absolute} + ${relative} * |golden|)`);
+  const report = (code: ProbeReport['code'], reasons: string): ProbeReport => ({
+    passed: code === null,
+    code,
+    reasons,
+    ...numbers,
+  });
+  if (differs !== '')
+    return report('probe_differs', `${differs} (tolerance ${absolute} + ${relative} * |golden|)`);
   const sample =
-    latencies.length < RUNS_MIN ? `${latencies.length} runs, all that ${RUNS_MS} ms allowed` : `${latencies.length} runs`;
+    latencies.length < RUNS_MIN
+      ? `${latencies.length} runs, all that ${RUNS_MS} ms allowed`
+      : `${latencies.length} runs`;
   if (p99LatencyMs > contract.p99LatencyMs) {
     return report(
       'probe_slow',

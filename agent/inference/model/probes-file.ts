@@ -1,4 +1,5 @@
-// Reads a release's golden probes from its folder: the verified file's bytes, hashed once more and decoded all the same.
+// Reads a release's golden probes from its folder: the verified file's bytes, hashed once more and
+// decoded all the same.
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeJson } from '../../../shared/base/decode.js';
@@ -16,16 +17,28 @@ export interface GoldenProbe {
   readonly outputs: readonly Tensor[];
 }
 
-/** Faults: `file_length`, `file_digest`, `manifest_undecodable` (the file is not probes of this model), `disk_failed`. */
+/**
+ * Faults: `file_length`, `file_digest`, `manifest_undecodable` (the file is not probes of this
+ * model), `disk_failed`.
+ */
 export async function readProbes(installed: Installed, maxBytes: number): Promise<GoldenProbe[]> {
   const { manifest } = installed.release;
   const entry = fileOf(manifest, 'probes');
   const path = join(installed.folder, entry.name);
   const bytes = await readWhole(path, Math.min(entry.length, maxBytes));
   if (bytes.length !== entry.length)
-    throw new Fault('file_length', `${path} has not the ${entry.length} bytes that the manifest says`);
-  if (sha256(bytes) !== entry.sha256) throw new Fault('file_digest', `${path} does not have the SHA-256 that the manifest says`);
-  const file = decodeJson(Probes, bytes, `probes file of ${manifest.component}@${manifest.version}`, 'manifest_undecodable');
+    throw new Fault(
+      'file_length',
+      `${path} has not the ${entry.length} bytes that the manifest says`,
+    );
+  if (sha256(bytes) !== entry.sha256)
+    throw new Fault('file_digest', `${path} does not have the SHA-256 that the manifest says`);
+  const file = decodeJson(
+    Probes,
+    bytes,
+    `probes file of ${manifest.component}@${manifest.version}`,
+    'manifest_undecodable',
+  );
   if (file.probes.length !== manifest.probes.count) {
     throw new Fault(
       'manifest_undecodable',
@@ -47,9 +60,13 @@ export async function readProbes(installed: Installed, maxBytes: number): Promis
       };
     } catch (error) {
       if (isFault(error, 'request_tensor', 'request_value', 'request_too_large')) {
-        throw new Fault('manifest_undecodable', `${what} is not what the manifest's model takes: ${error.detail}`, {
-          cause: error,
-        });
+        throw new Fault(
+          'manifest_undecodable',
+          `${what} is not what the manifest's model takes: ${error.detail}`,
+          {
+            cause: error,
+          },
+        );
       }
       throw error;
     }

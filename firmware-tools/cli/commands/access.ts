@@ -1,7 +1,13 @@
 // `linnet token` and `linnet audit`: who may do what, and who did what.
 import { Option, type Command } from 'commander';
 import { Type } from 'typebox';
-import { AuditEntry, AuditHead, NewToken, ROLES, TokenView } from '../../../shared/protocol/operator-api.js';
+import {
+  AuditEntry,
+  AuditHead,
+  NewToken,
+  ROLES,
+  TokenView,
+} from '../../../shared/protocol/operator-api.js';
 import { EXIT, table, type Output } from '../output.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
 import { wholeNumber } from './devices.js';
@@ -10,21 +16,35 @@ export function registerAccessCommands(program: Command, out: Output): void {
   const token = program
     .command('token')
     .description('operator tokens')
-    .addHelpText('after', '\nExample:\n  $ linnet token create build-server --role publisher > publisher.token\n');
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet token create build-server --role publisher > publisher.token\n',
+    );
   connectionOptions(token.command('create'))
     .description('a new token; it is shown this once')
     .argument('<name>')
-    .addOption(new Option('--role <role>', 'each may do what the ones before it may').choices([...ROLES]).makeOptionMandatory())
-    .addHelpText('after', '\nExample:\n  $ linnet token create build-server --role publisher > publisher.token\n')
+    .addOption(
+      new Option('--role <role>', 'each may do what the ones before it may')
+        .choices([...ROLES])
+        .makeOptionMandatory(),
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet token create build-server --role publisher > publisher.token\n',
+    )
     .action(async (name: string, options: { role: string }, command: Command) => {
-      const made = await (await connect(command)).request('POST', '/tokens', NewToken, { name, role: options.role });
+      const made = await (
+        await connect(command)
+      ).request('POST', '/tokens', NewToken, { name, role: options.role });
       out.result(made, () => made.token);
     });
   connectionOptions(token.command('list'))
     .description('tokens by name (never the tokens themselves)')
     .addHelpText('after', '\nExample:\n  $ linnet token list\n')
     .action(async (_options: unknown, command: Command) => {
-      const tokens = await (await connect(command)).request('GET', '/tokens', Type.Array(TokenView));
+      const tokens = await (
+        await connect(command)
+      ).request('GET', '/tokens', Type.Array(TokenView));
       out.result(tokens, () =>
         table([
           ['NAME', 'ROLE', 'MADE', 'REVOKED'],
@@ -39,7 +59,12 @@ export function registerAccessCommands(program: Command, out: Output): void {
     .action(async (name: string, _options: unknown, command: Command) => {
       const done = await (
         await connect(command)
-      ).request('POST', `/tokens/${encodeURIComponent(name)}/revoke`, Type.Object({ revoked: Type.Integer() }), {});
+      ).request(
+        'POST',
+        `/tokens/${encodeURIComponent(name)}/revoke`,
+        Type.Object({ revoked: Type.Integer() }),
+        {},
+      );
       out.result(done, () => `${done.revoked} token(s) revoked`);
     });
   registerAudit(program, out);
@@ -55,11 +80,20 @@ function registerAudit(program: Command, out: Output): void {
     .option('--limit <count>', 'how many', wholeNumber, 50)
     .addHelpText('after', '\nExample:\n  $ linnet audit list --limit 10\n')
     .action(async (options: { limit: number }, command: Command) => {
-      const entries = await (await connect(command)).request('GET', `/audit?limit=${options.limit}`, Type.Array(AuditEntry));
+      const entries = await (
+        await connect(command)
+      ).request('GET', `/audit?limit=${options.limit}`, Type.Array(AuditEntry));
       out.result(entries, () =>
         table([
           ['SEQ', 'AT', 'WHO', 'ACTION', 'SUBJECT', 'DETAIL'],
-          ...entries.map((row) => [String(row.seq), row.at, row.actor, row.action, row.subject, row.detail]),
+          ...entries.map((row) => [
+            String(row.seq),
+            row.at,
+            row.actor,
+            row.action,
+            row.subject,
+            row.detail,
+          ]),
         ]),
       );
     });

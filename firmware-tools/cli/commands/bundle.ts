@@ -1,7 +1,7 @@
 // `linnet bundle build|inspect|verify`: releases as files.
 import type { Command } from 'commander';
 import { readFile } from 'node:fs/promises';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import type { Manifest, TensorSpec } from '../../../shared/release/manifest.js';
 import { realRandom } from '../../../shared/platform/clock.js';
@@ -34,7 +34,10 @@ The first fault is reported and the exit code is 3.
 Example:
   linnet bundle verify digits-1.1.0.bundle --root fleet/trust/image-root.json`;
 
-/** The release keys of a root file that the caller trusts. Faults: metadata_*, usage (cannot be read). */
+/**
+ * The release keys of a root file that the caller trusts. Faults: metadata_*, usage (cannot be
+ * read).
+ */
 export async function ringOfRoot(file: string): Promise<KeyRing> {
   return releaseRing(startTrust('image', await readRoot(file)).root.signed);
 }
@@ -42,7 +45,7 @@ export async function ringOfRoot(file: string): Promise<KeyRing> {
 export async function readRoot(file: string): Promise<Uint8Array> {
   try {
     const bytes = await readFile(file);
-    return new Uint8Array(bytes.subarray(0, bounds.rootMaxBytes + 1));
+    return new Uint8Array(bytes.subarray(0, limits.rootMaxBytes + 1));
   } catch (error) {
     throw new Fault('usage', `cannot read the root ${file}: ${reason(error)}`, { cause: error });
   }
@@ -69,7 +72,16 @@ export function registerBundleCommands(program: Command, out: Output): void {
       const { release, bytes, sha256 } = await buildBundle(spec, key, options.output, realRandom);
       const { component, version, digest, manifest } = release;
       out.result(
-        { file: options.output, component, version, release: digest, bytes, sha256, signedBy: key.keyId, manifest },
+        {
+          file: options.output,
+          component,
+          version,
+          release: digest,
+          bytes,
+          sha256,
+          signedBy: key.keyId,
+          manifest,
+        },
         () =>
           `${options.output}  ${bytes} bytes\n${describe(release.manifest)}\n  release     ${digest}\n  bundle      ${sha256}\n  signed by   ${key.keyId}`,
       );
@@ -86,7 +98,9 @@ export function registerBundleCommands(program: Command, out: Output): void {
     .argument('<file>', 'bundle')
     .requiredOption('--root <file>', 'trusted image-root.json, which names the release keys')
     .addHelpText('after', VERIFY_HELP)
-    .action(async (file: string, options: { root: string }) => show(await readBundle(file, await ringOfRoot(options.root)), out));
+    .action(async (file: string, options: { root: string }) =>
+      show(await readBundle(file, await ringOfRoot(options.root)), out),
+    );
 }
 
 function show(view: BundleView, out: Output): void {
@@ -101,7 +115,12 @@ function show(view: BundleView, out: Output): void {
       '',
       table([
         ['file', 'role', 'bytes', 'sha256'],
-        ...manifest.files.map((entry) => [entry.name, entry.role, String(entry.length), entry.sha256]),
+        ...manifest.files.map((entry) => [
+          entry.name,
+          entry.role,
+          String(entry.length),
+          entry.sha256,
+        ]),
       ]),
     ].join('\n'),
   );

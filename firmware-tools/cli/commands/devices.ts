@@ -1,12 +1,12 @@
 // `linnet device` and `linnet group`: who is in the fleet, and where.
 import { Option, type Command } from 'commander';
 import { Type } from 'typebox';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Claim, Device, DeviceDetail, Group } from '../../../shared/protocol/operator-api.js';
 import { table, type Output } from '../output.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
-import { ago, refWords, runningWords, statusWords } from '../fleet-text.js';
+import { ago, refText, runningText, statusText } from '../fleet-text.js';
 
 const at = (id: string): string => `/devices/${encodeURIComponent(id)}`;
 
@@ -28,7 +28,9 @@ function listAndShow(device: Command, out: Output): void {
   connectionOptions(device.command('list'))
     .description('devices by group, with what they run')
     .option('--group <group>', 'only this group')
-    .addOption(new Option('--status <status>', 'only these').choices(['pending', 'enrolled', 'revoked']))
+    .addOption(
+      new Option('--status <status>', 'only these').choices(['pending', 'enrolled', 'revoked']),
+    )
     .addHelpText('after', '\nExample:\n  $ linnet device list --group canary\n')
     .action(async (options: { group?: string; status?: string }, command: Command) => {
       const client = await connect(command);
@@ -40,9 +42,13 @@ function listAndShow(device: Command, out: Output): void {
       const devices: Device[] = [];
       for (;;) {
         query.set('offset', String(devices.length));
-        const page = await client.request('GET', `/devices?${query.toString()}`, Type.Array(Device));
+        const page = await client.request(
+          'GET',
+          `/devices?${query.toString()}`,
+          Type.Array(Device),
+        );
         devices.push(...page);
-        if (page.length < bounds.listPageMaxCount) break;
+        if (page.length < limits.listPageMaxCount) break;
       }
       out.result(devices, () =>
         devices.length === 0
@@ -52,8 +58,8 @@ function listAndShow(device: Command, out: Output): void {
               ...devices.map((row) => [
                 row.name,
                 row.group,
-                statusWords(row),
-                runningWords(row),
+                statusText(row),
+                runningText(row),
                 row.hardware,
                 ago(row.lastSeenAt, Date.now()),
                 row.id,
@@ -80,7 +86,8 @@ function approveAndRevoke(device: Command, out: Output): void {
     .action(async (id: string, options: { group?: string }, command: Command) => {
       const client = await connect(command);
       let row = await client.request('POST', `${at(id)}/approve`, Device, {});
-      if (options.group !== undefined) row = await client.request('PATCH', at(row.id), Device, { group: options.group });
+      if (options.group !== undefined)
+        row = await client.request('PATCH', at(row.id), Device, { group: options.group });
       out.result(row, () => `${row.name} (${row.id}) is ${row.status}, in group ${row.group}`);
     });
   connectionOptions(device.command('revoke'))
@@ -98,13 +105,27 @@ function claim(device: Command, out: Output): void {
     .description('a pass that enrols devices without approval; it is shown this once')
     .requiredOption('--group <group>', 'the group that its devices join')
     .option('--uses <count>', 'how many devices it admits', wholeNumber, 1)
-    .option('--minutes <count>', 'how long it is good for', wholeNumber, bounds.claimLifeDefaultMinutes)
-    .addHelpText('after', '\nExample:\n  $ linnet device claim --group canary --uses 2 > claim.token\n')
+    .option(
+      '--minutes <count>',
+      'how long it is good for',
+      wholeNumber,
+      limits.claimLifeDefaultMinutes,
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet device claim --group canary --uses 2 > claim.token\n',
+    )
     .action(async (options: { group: string; uses: number; minutes: number }, command: Command) => {
       const made = await (
         await connect(command)
-      ).request('POST', '/claims', Claim, { group: options.group, uses: options.uses, minutes: options.minutes });
-      out.progress(`good for ${made.uses} device(s) of group ${made.group} until ${made.expiresAt}`);
+      ).request('POST', '/claims', Claim, {
+        group: options.group,
+        uses: options.uses,
+        minutes: options.minutes,
+      });
+      out.progress(
+        `good for ${made.uses} device(s) of group ${made.group} until ${made.expiresAt}`,
+      );
       out.result(made, () => made.claim);
     });
 }
@@ -113,7 +134,10 @@ function registerGroup(program: Command, out: Output): void {
   const group = program
     .command('group')
     .description('groups of devices')
-    .addHelpText('after', '\nExample:\n  $ linnet group set canary cam-1 cam-2\n  $ linnet group list\n');
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet group set canary cam-1 cam-2\n  $ linnet group list\n',
+    );
   connectionOptions(group.command('list'))
     .description('groups with the number of their devices')
     .addHelpText('after', '\nExample:\n  $ linnet group list\n')
@@ -133,8 +157,11 @@ function registerGroup(program: Command, out: Output): void {
     .action(async (name: string, devices: string[], _options: unknown, command: Command) => {
       const client = await connect(command);
       const moved: Device[] = [];
-      for (const id of devices) moved.push(await client.request('PATCH', at(id), Device, { group: name }));
-      out.result(moved, () => moved.map((row) => `${row.name} (${row.id}) is in group ${row.group}`).join('\n'));
+      for (const id of devices)
+        moved.push(await client.request('PATCH', at(id), Device, { group: name }));
+      out.result(moved, () =>
+        moved.map((row) => `${row.name} (${row.id}) is in group ${row.group}`).join('\n'),
+      );
     });
 }
 
@@ -149,7 +176,7 @@ function deviceScreen({ device, inference, security, outcomes }: DeviceDetail): 
     table([
       ['name', device.name],
       ['id', device.id],
-      ['status', statusWords(device)],
+      ['status', statusText(device)],
       ['group', device.group],
       ['hardware', device.hardware],
       ['components', device.components.join(', ')],
@@ -160,14 +187,15 @@ function deviceScreen({ device, inference, security, outcomes }: DeviceDetail): 
           .join(' ') || '-',
       ],
       ['last seen', ago(device.lastSeenAt, now)],
-      ['runs', runningWords(device)],
+      ['runs', runningText(device)],
     ]),
   ];
   if (device.health !== null) {
     const { health } = device;
     const mib = (bytes: number): string => `${Math.round(bytes / 1048576)} MiB`;
     const cpu = health.cpuUse === null ? '-' : `${Math.round(health.cpuUse * 100)} %`;
-    const heat = health.temperatureC === null ? '' : `${Math.round(health.temperatureC)} degrees C, `;
+    const heat =
+      health.temperatureC === null ? '' : `${Math.round(health.temperatureC)} degrees C, `;
     blocks.push(
       `health: cpu ${cpu}, memory free ${mib(health.memoryAvailableBytes)} of ${mib(health.memoryTotalBytes)}, ${heat}` +
         `agent ${mib(health.agentRssBytes)}, spool ${health.spool.records} record(s), lost ${health.spool.lost}`,
@@ -179,7 +207,7 @@ function deviceScreen({ device, inference, security, outcomes }: DeviceDetail): 
       table([
         ['RELEASE', 'SERVED', 'FAILED', 'REFUSED', 'P50', 'P99', 'CONFIDENCE'],
         ...inference.map((row) => [
-          refWords(row.release),
+          refText(row.release),
           String(row.served),
           String(row.failed),
           String(row.refused),
@@ -192,7 +220,7 @@ function deviceScreen({ device, inference, security, outcomes }: DeviceDetail): 
   }
   const ended = outcomes.map(({ at: time, outcome }) => [
     outcome.result,
-    refWords(outcome.release),
+    refText(outcome.release),
     ago(time, now),
     outcome.detail,
   ]);

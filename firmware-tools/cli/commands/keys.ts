@@ -6,7 +6,13 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
 import { publicKeyOf, fromHex } from '../../../shared/trust/signer.js';
 import type { Output } from '../output.js';
-import { asFault, createKeyFile, KEY_SUFFIX, passphraseOf, readKeyFile } from '../../release/keys/key-files.js';
+import {
+  asFault,
+  createKeyFile,
+  KEY_SUFFIX,
+  passphraseOf,
+  readKeyFile,
+} from '../../release/keys/key-files.js';
 
 const NEW_HELP = `
 The file is NAME${KEY_SUFFIX}, mode 0600. It is sealed (scrypt + secretbox) when LINNET_KEY_PASSPHRASE is set;
@@ -61,7 +67,13 @@ export function registerKeyCommands(program: Command, out: Output): void {
     .action(async (file: string) => {
       const key = await readKeyFile(file);
       const sealed = key.secret.kind !== 'plain';
-      const shown = { file, keyId: key.keyId, role: key.role ?? null, sealed, key: publicKeyOf(fromHex(key.public)) };
+      const shown = {
+        file,
+        keyId: key.keyId,
+        role: key.role ?? null,
+        sealed,
+        key: publicKeyOf(fromHex(key.public)),
+      };
       out.result(
         shown,
         () =>

@@ -1,5 +1,6 @@
-// `linnet model inspect` and `linnet model quantize`: reads files, calls the release desk's functions, prints what they say.
-// Nothing is decided here. Outputs are written whole or not at all (temporary name, then rename).
+// `linnet model inspect` and `linnet model quantize`: reads files, calls the release desk's
+// functions, prints what they say. Nothing is decided here. Outputs are written whole or not at all
+// (temporary name, then rename).
 import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { InvalidArgumentError } from 'commander';
@@ -62,19 +63,31 @@ function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyAr
     const name = known ? named[1] : only;
     if (name === undefined) {
       const names = inputs.map((m) => m.name).join(', ');
-      throw new Fault('usage', `'${text}' names no input: write NAME=FILE.npy with one of ${names}`);
+      throw new Fault(
+        'usage',
+        `'${text}' names no input: write NAME=FILE.npy with one of ${names}`,
+      );
     }
     if (Object.hasOwn(arrays, name)) {
       const names = inputs.map((m) => m.name).join(', ');
-      throw new Fault('usage', `'${text}': a file for input '${name}' was given before; give one for each of ${names}`);
+      throw new Fault(
+        'usage',
+        `'${text}': a file for input '${name}' was given before; give one for each of ${names}`,
+      );
     }
     arrays[name] = readNpy(known ? named[2]! : text);
   }
   return arrays;
 }
 
-/** What calibration has seen says nothing of what it has not: an accuracy measured there is no accuracy. */
-function requireHeldOut(calibration: Record<string, NpyArray>, evaluation: Record<string, NpyArray>): void {
+/**
+ * What calibration has seen says nothing of what it has not: an accuracy measured there is no
+ * accuracy.
+ */
+function requireHeldOut(
+  calibration: Record<string, NpyArray>,
+  evaluation: Record<string, NpyArray>,
+): void {
   const seen = new Set(sampleDigests(calibration));
   const digests = sampleDigests(evaluation);
   const shared = digests.flatMap((digest, at) => (seen.has(digest) ? [at] : []));
@@ -104,12 +117,15 @@ export function inspectionText(path: string, i: Inspection): string {
 
 const percent = (share: number): string => `${(share * 100).toFixed(2)} %`;
 
-const latencyText = (l: Latency): string => `p50 ${l.p50Us.toFixed(0)} us p99 ${l.p99Us.toFixed(0)} us`;
+const latencyText = (l: Latency): string =>
+  `p50 ${l.p50Us.toFixed(0)} us p99 ${l.p99Us.toFixed(0)} us`;
 
 function comparisonLines(c: Comparison): string[] {
   const scored =
     c.fp32Accuracy !== null && c.int8Accuracy !== null
-      ? [`  accuracy    fp32 ${percent(c.fp32Accuracy)}, int8 ${percent(c.int8Accuracy)} on ${c.samples} held-out samples`]
+      ? [
+          `  accuracy    fp32 ${percent(c.fp32Accuracy)}, int8 ${percent(c.int8Accuracy)} on ${c.samples} held-out samples`,
+        ]
       : [];
   const { fp32, int8 } = c.latency;
   return [
@@ -127,21 +143,32 @@ export function quantizeText(result: QuantizeResult): string {
     `  size        ${report.fp32Bytes} -> ${report.int8Bytes} bytes (${percent(report.int8Bytes / report.fp32Bytes)})`,
     `  int8 nodes  ${report.quantizedNodes.length}, and ${report.foldedNodes} Relu/Clip folded away`,
     ...report.floatNodes.map((f) => `  left float  '${f.node}' (${f.op}): ${f.why}`),
-    ...report.unfusedNodes.map((f) => `  not fused   '${f.node}' (${f.op}): ONNX Runtime still computes it in float`),
-    ...(comparison ? comparisonLines(comparison) : ['  no --evaluate data was given: what quantization cost is not known']),
+    ...report.unfusedNodes.map(
+      (f) => `  not fused   '${f.node}' (${f.op}): ONNX Runtime still computes it in float`,
+    ),
+    ...(comparison
+      ? comparisonLines(comparison)
+      : ['  no --evaluate data was given: what quantization cost is not known']),
   ].join('\n');
 }
 
 /** The body of `linnet model quantize`. */
-export async function runQuantize(path: string, flags: QuantizeFlags, out: Output): Promise<QuantizeResult> {
+export async function runQuantize(
+  path: string,
+  flags: QuantizeFlags,
+  out: Output,
+): Promise<QuantizeResult> {
   const fp32 = readModel(path);
-  if (flags.labels !== undefined && flags.evaluate === undefined) throw new Fault('usage', '--labels needs --evaluate');
-  decodeModel(fp32, path); // First, because it says more of a file that is no model of its own than ONNX Runtime does.
+  if (flags.labels !== undefined && flags.evaluate === undefined)
+    throw new Fault('usage', '--labels needs --evaluate');
+  // First, because it says more of a file that is no model of its own than ONNX Runtime does.
+  decodeModel(fp32, path);
   const session = await openModel(fp32, { what: path });
   await session.release();
   const shown = readInputs(flags.calibration, session.inputs);
   const calibration = feedsOf(session.inputs, shown);
-  const hidden = flags.evaluate === undefined ? undefined : readInputs(flags.evaluate, session.inputs);
+  const hidden =
+    flags.evaluate === undefined ? undefined : readInputs(flags.evaluate, session.inputs);
   const held = hidden && feedsOf(session.inputs, hidden);
   if (hidden) requireHeldOut(shown, hidden);
   const labels = flags.labels === undefined ? undefined : readNpy(flags.labels).data;
@@ -155,27 +182,46 @@ export async function runQuantize(path: string, flags: QuantizeFlags, out: Outpu
   });
   if (held) out.progress(`comparing on ${held.length} held-out inputs`);
   const comparison = held
-    ? await compare(fp32, bytes, held, { now: () => performance.now(), ...(labels === undefined ? {} : { labels }) })
+    ? await compare(fp32, bytes, held, {
+        now: () => performance.now(),
+        ...(labels === undefined ? {} : { labels }),
+      })
     : null;
-  const result: QuantizeResult = { model: path, output: flags.output, sha256: sha256(bytes), settings, report, comparison };
+  const result: QuantizeResult = {
+    model: path,
+    output: flags.output,
+    sha256: sha256(bytes),
+    settings,
+    report,
+    comparison,
+  };
   const whole = { random: realRandom, overwrite: true };
   await writeWhole(flags.output, bytes, whole);
-  if (flags.report !== undefined) await writeWhole(flags.report, utf8(`${JSON.stringify(result, null, 2)}\n`), whole);
+  if (flags.report !== undefined)
+    await writeWhole(flags.report, utf8(`${JSON.stringify(result, null, 2)}\n`), whole);
   return result;
 }
 
-const gather = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+const gather = (value: string, before: string[] | undefined): string[] => [
+  ...(before ?? []),
+  value,
+];
 
 function joinedList(value: string): string {
   const known: readonly string[] = JOINED_OPS;
-  const unknown = value.split(',').filter((op) => op !== '' && op !== 'none' && !known.includes(op));
-  if (unknown.length > 0) throw new InvalidArgumentError(`${unknown.join(', ')}: only ${known.join(', ')} or none.`);
+  const unknown = value
+    .split(',')
+    .filter((op) => op !== '' && op !== 'none' && !known.includes(op));
+  if (unknown.length > 0)
+    throw new InvalidArgumentError(`${unknown.join(', ')}: only ${known.join(', ')} or none.`);
   return value;
 }
 
 /** Adds `model inspect` and `model quantize` below `program`. */
 export function registerModelCommands(program: Command, out: Output): void {
-  const model = program.command('model').description('Look into ONNX models and quantize them to int8.');
+  const model = program
+    .command('model')
+    .description('Look into ONNX models and quantize them to int8.');
 
   model
     .command('inspect')
@@ -190,16 +236,33 @@ export function registerModelCommands(program: Command, out: Output): void {
   model
     .command('quantize')
     .argument('<file>', 'a float32 ONNX model, operator set 9 to 22')
-    .description('Static int8 quantization, calibrated on real inputs; says what it cost on held-out ones.')
-    .requiredOption('--calibration <[name=]npy>', 'real inputs, .npy [samples, ...] of f4, u1, i4 or i8; for each input', gather)
+    .description(
+      'Static int8 quantization, calibrated on real inputs; says what it cost on held-out ones.',
+    )
+    .requiredOption(
+      '--calibration <[name=]npy>',
+      'real inputs, .npy [samples, ...] of f4, u1, i4 or i8; for each input',
+      gather,
+    )
     .option('--evaluate <[name=]npy>', 'held-out inputs, not used for calibration', gather)
     .option('--labels <npy>', 'the right class of each held-out input')
     .requiredOption('-o, --output <file>', 'where the int8 model goes')
-    .option('--report <json>', "write the whole report there, with the settings for the release's lineage")
-    .option('--full-range', '8-bit weights instead of 7: only where every device has VNNI or is arm64 (others saturate)')
+    .option(
+      '--report <json>',
+      "write the whole report there, with the settings for the release's lineage",
+    )
+    .option(
+      '--full-range',
+      '8-bit weights instead of 7: only where every device has VNNI or is arm64 (others saturate)',
+    )
     .option('--per-tensor', 'one weight scale for each tensor instead of each channel')
     .option('--exclude <node>', 'leave this node float; may be given again', gather, [])
-    .option('--joined <ops>', 'operators between int8 values that become int8 too, or none', joinedList, JOINED_OPS.join(','))
+    .option(
+      '--joined <ops>',
+      'operators between int8 values that become int8 too, or none',
+      joinedList,
+      JOINED_OPS.join(','),
+    )
     .addHelpText(
       'after',
       `

@@ -29,14 +29,20 @@ export function registerRepoCommands(program: Command, out: Output): void {
     .addHelpText('after', INIT_HELP)
     .action(async (options: { out: string }) => {
       const passphrase = passphraseOf(process.env);
-      const made = await initRepository({ out: options.out, passphrase, clock: realClock, random: realRandom });
+      const made = await initRepository({
+        out: options.out,
+        passphrase,
+        clock: realClock,
+        random: realRandom,
+      });
       out.result({ ...made, sealed: passphrase !== null }, () =>
         [
           `${made.offline}  keys of people${passphrase === null ? ' (plain: set LINNET_KEY_PASSPHRASE to seal them)' : ' (sealed)'}; keep them away from the server`,
           `${made.server}  repository folder of the fleet server`,
           `${made.trust}  roots that every device is provisioned with`,
           '',
-          'Next: linnet bundle build SPEC.toml --key ' + `${made.offline}/release.key.json -o release.bundle`,
+          'Next: linnet bundle build SPEC.toml --key ' +
+            `${made.offline}/release.key.json -o release.bundle`,
         ].join('\n'),
       );
     });

@@ -5,14 +5,25 @@ import { Type } from 'typebox';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
 import { sleep } from '../../../shared/base/interfaces.js';
 import { realClock } from '../../../shared/platform/clock.js';
-import { ROLLOUT_COMMANDS, RolloutView, type RolloutCommand, type RolloutPolicy } from '../../../shared/protocol/operator-api.js';
+import {
+  ROLLOUT_COMMANDS,
+  RolloutView,
+  type RolloutCommand,
+  type RolloutPolicy,
+} from '../../../shared/protocol/operator-api.js';
 import type { RolloutState } from '../../../shared/protocol/states.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
 import { EXIT, table, type Output } from '../output.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
 import { wholeNumber } from './devices.js';
-import { defaults, policyOf, policyOfToml, shares, type PolicyOptions } from '../../fleet/rollout-spec.js';
-import { ago, refWords, rolloutScreen } from '../fleet-text.js';
+import {
+  defaults,
+  policyOf,
+  policyOfToml,
+  shares,
+  type PolicyOptions,
+} from '../../fleet/rollout-spec.js';
+import { ago, refText, rolloutScreen } from '../fleet-text.js';
 
 const at = (id: string): string => `/rollouts/${encodeURIComponent(id)}`;
 const WATCH_EVERY_MS = 1000;
@@ -47,7 +58,12 @@ export function registerRolloutCommands(program: Command, out: Output): void {
       .action(async (id: string, options: { reason?: string }, command: Command) => {
         const view = await (
           await connect(command)
-        ).request('POST', `${at(id)}/${name}`, RolloutView, options.reason === undefined ? {} : { reason: options.reason });
+        ).request(
+          'POST',
+          `${at(id)}/${name}`,
+          RolloutView,
+          options.reason === undefined ? {} : { reason: options.reason },
+        );
         out.result(view, () => rolloutScreen(view));
       });
   }
@@ -68,35 +84,89 @@ function registerCreate(rollout: Command, out: Output): void {
     )
     .option('--groups <groups...>', 'only devices of these groups take part')
     .option('--canary <group>', 'the first wave is this group')
-    .option('--then <shares>', 'then waves of these shares of all devices, in percent, earlier waves included', shares, [
-      ...defaults.then,
-    ])
-    .option('--soak <seconds>', 'a wave stays healthy this long before the next begins', wholeNumber, defaults.soakSeconds)
+    .option(
+      '--then <shares>',
+      'then waves of these shares of all devices, in percent, earlier waves included',
+      shares,
+      [...defaults.then],
+    )
+    .option(
+      '--soak <seconds>',
+      'a wave stays healthy this long before the next begins',
+      wholeNumber,
+      defaults.soakSeconds,
+    )
     .option('--approval', 'a person approves each step beyond a wave', false)
-    .option('--silent-after <seconds>', 'a device silent for this long has failed', wholeNumber, defaults.silentAfterSeconds)
-    .option('--deadline <seconds>', 'a device not done after this long has failed', wholeNumber, defaults.deviceDeadlineSeconds)
-    .option('--acceptable <permille>', 'failure rate of devices that is fine', wholeNumber, defaults.acceptableFailurePermille)
-    .option('--alarming <permille>', 'failure rate that the halt test looks for', wholeNumber, defaults.alarmingFailurePermille)
-    .option('--false-alarm <permille>', 'chance that an acceptable release is halted', wholeNumber, defaults.falseAlarmPermille)
+    .option(
+      '--silent-after <seconds>',
+      'a device silent for this long has failed',
+      wholeNumber,
+      defaults.silentAfterSeconds,
+    )
+    .option(
+      '--deadline <seconds>',
+      'a device not done after this long has failed',
+      wholeNumber,
+      defaults.deviceDeadlineSeconds,
+    )
+    .option(
+      '--acceptable <permille>',
+      'failure rate of devices that is fine',
+      wholeNumber,
+      defaults.acceptableFailurePermille,
+    )
+    .option(
+      '--alarming <permille>',
+      'failure rate that the halt test looks for',
+      wholeNumber,
+      defaults.alarmingFailurePermille,
+    )
+    .option(
+      '--false-alarm <permille>',
+      'chance that an acceptable release is halted',
+      wholeNumber,
+      defaults.falseAlarmPermille,
+    )
     .option('--no-revert', 'on a halt, hold for a person instead of taking devices back')
-    .option('--trial-min <seconds>', "each device's trial lasts at least this long", wholeNumber, defaultTrialPolicy.minSeconds)
-    .option('--trial-max <seconds>', '... and ends as unproven after this long', wholeNumber, defaultTrialPolicy.maxSeconds)
+    .option(
+      '--trial-min <seconds>',
+      "each device's trial lasts at least this long",
+      wholeNumber,
+      defaultTrialPolicy.minSeconds,
+    )
+    .option(
+      '--trial-max <seconds>',
+      '... and ends as unproven after this long',
+      wholeNumber,
+      defaultTrialPolicy.maxSeconds,
+    )
     .option(
       '--trial-pairs <count>',
       'live inputs on which old and new model are compared first',
       wholeNumber,
       defaultTrialPolicy.minPairs,
     )
-    .addHelpText('after', '\nExample:\n  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n',
+    )
     .action(async (what: string, options: CreateOptions, command: Command) => {
       const [component, version, ...more] = what.split('@');
       if (component === undefined || version === undefined || version === '' || more.length > 0)
         throw new Fault('usage', `${what}: name the release as component@version`);
-      const policy = options.policy === undefined ? policyOf(options) : await policyFile(options.policy, command);
-      const body = { component, version, policy, ...(options.groups === undefined ? {} : { groups: options.groups }) };
+      const policy =
+        options.policy === undefined
+          ? policyOf(options)
+          : await policyFile(options.policy, command);
+      const body = {
+        component,
+        version,
+        policy,
+        ...(options.groups === undefined ? {} : { groups: options.groups }),
+      };
       const view = await (await connect(command)).request('POST', '/rollouts', RolloutView, body);
       out.progress(
-        `drafted: ${refWords(view.release)} to ${view.members.length} device(s) in ${view.policy.waves.length} wave(s); begin with: linnet rollout start ${view.id}`,
+        `drafted: ${refText(view.release)} to ${view.members.length} device(s) in ${view.policy.waves.length} wave(s); begin with: linnet rollout start ${view.id}`,
       );
       out.result(view, () => view.id);
     });
@@ -126,7 +196,9 @@ function registerLooks(rollout: Command, out: Output): void {
     .description('rollouts, the newest first')
     .addHelpText('after', '\nExample:\n  $ linnet rollout list\n')
     .action(async (_options: unknown, command: Command) => {
-      const views = await (await connect(command)).request('GET', '/rollouts', Type.Array(RolloutView));
+      const views = await (
+        await connect(command)
+      ).request('GET', '/rollouts', Type.Array(RolloutView));
       out.result(views, () =>
         views.length === 0
           ? 'no rollouts'
@@ -134,7 +206,7 @@ function registerLooks(rollout: Command, out: Output): void {
               ['ID', 'RELEASE', 'STATE', 'WAVE', 'DEVICES', 'MADE', 'BY'],
               ...views.map((view) => [
                 view.id,
-                refWords(view.release),
+                refText(view.release),
                 view.state,
                 `${view.wave + 1}/${view.policy.waves.length}`,
                 String(view.members.length),
@@ -153,7 +225,9 @@ function registerLooks(rollout: Command, out: Output): void {
       out.result(view, () => rolloutScreen(view));
     });
   connectionOptions(rollout.command('watch'))
-    .description('progress until it settles; exit code 0 when completed, 6 when reverted, held or dropped')
+    .description(
+      'progress until it settles; exit code 0 when completed, 6 when reverted, held or dropped',
+    )
     .argument('<rollout>', 'id')
     .addHelpText('after', '\nExample:\n  $ linnet rollout watch ro-0123456789abcdef\n')
     .action(async (id: string, _options: unknown, command: Command) => {
@@ -164,7 +238,10 @@ function registerLooks(rollout: Command, out: Output): void {
 
 const SETTLED: readonly RolloutState[] = ['completed', 'reverted', 'dropped', 'held'];
 
-/** Shows each change until the rollout settles. A server that is away for a moment (a restart) does not end the watch. */
+/**
+ * Shows each change until the rollout settles. A server that is away for a moment (a restart) does
+ * not end the watch.
+ */
 async function watch(client: FleetClient, id: string, out: Output): Promise<RolloutView> {
   let shown = '';
   let tries = 0;

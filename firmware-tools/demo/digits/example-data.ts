@@ -1,4 +1,5 @@
-// `npm run example:digits -- OUTDIR`: writes the example data of the walk-through (digits.ts says which files) into OUTDIR.
+// `npm run example:digits -- OUTDIR`: writes the example data of the walk-through (digits.ts says
+// which files) into OUTDIR.
 import { exampleData } from './data.js';
 
 const outDir = process.argv[2];

@@ -1,7 +1,8 @@
-// NumPy .npy version 1 files, the door for calibration data, evaluation inputs and labels on the command line.
-// Promises: only little-endian f4, u1, i4 and i8 in C order come in, the byte count fits the shape exactly, and a refusal
-// says which file and what is wrong. Format: numpy/lib/format.py (magic \x93NUMPY, version, u16 header length, a Python
-// dict literal padded to 64 bytes, then raw data).
+// NumPy .npy version 1 files, the door for calibration data, evaluation inputs and labels on the
+// command line. Promises: only little-endian f4, u1, i4 and i8 in C order come in, the byte count
+// fits the shape exactly, and a refusal says which file and what is wrong. Format:
+// numpy/lib/format.py (magic \x93NUMPY, version, u16 header length, a Python dict literal padded to
+// 64 bytes, then raw data).
 import { readFileSync } from 'node:fs';
 import { Fault } from '../../../shared/base/fault-codes.js';
 
@@ -45,8 +46,10 @@ function parseHeader(header: string, what: string): { dtype: NpyDtype; shape: nu
   }
   const dtype = /^(?:<(f4|i4|i8)|[|<](u1))$/.exec(descr);
   const known = dtype?.[1] ?? dtype?.[2];
-  if (known === undefined) throw bad(what, `its type is '${descr}'; '<f4', '|u1', '<i4' and '<i8' can be read`);
-  if (order === 'True') throw bad(what, 'it is in Fortran order; save it with numpy.ascontiguousarray');
+  if (known === undefined)
+    throw bad(what, `its type is '${descr}'; '<f4', '|u1', '<i4' and '<i8' can be read`);
+  if (order === 'True')
+    throw bad(what, 'it is in Fortran order; save it with numpy.ascontiguousarray');
   const shape = dims
     .split(',')
     .map((d) => d.trim())
@@ -58,16 +61,21 @@ function parseHeader(header: string, what: string): { dtype: NpyDtype; shape: nu
 /** Decodes .npy bytes. `what` names the file in refusals (Fault data_undecodable). */
 export function decodeNpy(bytes: Uint8Array, what: string): NpyArray {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (view.length < 10 || !view.subarray(0, 6).equals(MAGIC)) throw bad(what, 'it is not a .npy file');
+  if (view.length < 10 || !view.subarray(0, 6).equals(MAGIC))
+    throw bad(what, 'it is not a .npy file');
   if (view[6] !== 1) throw bad(what, `it is .npy version ${view[6]}; version 1 can be read`);
   const start = 10 + view.readUInt16LE(8);
-  if (view.length < start) throw bad(what, `it is cut short inside its header (${view.length} of ${start} bytes)`);
+  if (view.length < start)
+    throw bad(what, `it is cut short inside its header (${view.length} of ${start} bytes)`);
   const { dtype, shape } = parseHeader(view.subarray(10, start).toString('latin1'), what);
   const needed = shape.reduce((a, b) => a * b, 1) * BYTES[dtype];
   const present = view.length - start;
   if (present !== needed) {
     const verdict = present < needed ? 'it is cut short' : 'it has bytes after its data';
-    throw bad(what, `${verdict}: shape [${shape.join(', ')}] of ${dtype} needs ${needed} bytes of data, ${present} are there`);
+    throw bad(
+      what,
+      `${verdict}: shape [${shape.join(', ')}] of ${dtype} needs ${needed} bytes of data, ${present} are there`,
+    );
   }
   return { dtype, shape, data: typed(dtype, view.subarray(start)) };
 }
@@ -95,5 +103,7 @@ export function encodeNpy(array: NpyArray): Uint8Array {
   head.writeUInt16LE(length, 8);
   const { buffer, byteOffset, byteLength } = array.data;
   const body = Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
-  return new Uint8Array(Buffer.concat([head, Buffer.from(`${dict.padEnd(length - 1)}\n`, 'latin1'), body]));
+  return new Uint8Array(
+    Buffer.concat([head, Buffer.from(`${dict.padEnd(length - 1)}\n`, 'latin1'), body]),
+  );
 }

@@ -1,7 +1,7 @@
-// The numbers of int8 quantization, and nothing else: ranges to scale and zero point, rounding, weights, biases.
-// Promises bit parity with onnxruntime's Python tools (quant_utils.py compute_scale_zp and quantize_nparray,
-// base_quantizer.py quantize_bias_static): ranges are float32, scales are computed in float64 and kept as float32,
-// rounding is half to even.
+// The numbers of int8 quantization, and nothing else: ranges to scale and zero point, rounding,
+// weights, biases. Promises bit parity with onnxruntime's Python tools (quant_utils.py
+// compute_scale_zp and quantize_nparray, base_quantizer.py quantize_bias_static): ranges are
+// float32, scales are computed in float64 and kept as float32, rounding is half to even.
 
 export interface IntegerRange {
   min: number;
@@ -36,8 +36,16 @@ function clamp(x: number, { min, max }: IntegerRange): number {
   return x < min ? min : x > max ? max : x;
 }
 
-/** compute_scale_zp: the affine code r = scale * (q - zeroPoint) of a float32 range, widened to hold zero. */
-export function scaleAndZero(rmin: number, rmax: number, q: IntegerRange, symmetric: boolean): ScaleZero {
+/**
+ * compute_scale_zp: the affine code r = scale * (q - zeroPoint) of a float32 range, widened to hold
+ * zero.
+ */
+export function scaleAndZero(
+  rmin: number,
+  rmax: number,
+  q: IntegerRange,
+  symmetric: boolean,
+): ScaleZero {
   let low = Math.fround(Math.min(rmin, 0));
   let high = Math.fround(Math.max(rmax, 0));
   if (symmetric) {
@@ -67,7 +75,10 @@ export function quantizeConstant(data: Float32Array): { values: Uint8Array; code
   return { values: Uint8Array.from(data, (x) => quantizeValue(x, code, U8)), code };
 }
 
-/** How a weight array [outer, channels, inner] is walked: channel c owns (o * channels + c) * inner + i. */
+/**
+ * How a weight array [outer, channels, inner] is walked: channel c owns (o * channels + c) * inner
+ * + i.
+ */
 export interface ChannelLayout {
   outer: number;
   channels: number;
@@ -78,12 +89,17 @@ export interface ChannelLayout {
 export function channelLayout(dims: number[], axis: number | undefined): ChannelLayout {
   const product = (part: number[]): number => part.reduce((a, b) => a * b, 1);
   if (axis === undefined) return { outer: 1, channels: 1, inner: product(dims) };
-  return { outer: product(dims.slice(0, axis)), channels: dims[axis]!, inner: product(dims.slice(axis + 1)) };
+  return {
+    outer: product(dims.slice(0, axis)),
+    channels: dims[axis]!,
+    inner: product(dims.slice(axis + 1)),
+  };
 }
 
 /**
- * Symmetric int8 weights with one scale a channel. When `bias` and `inputScale` are given and a channel's weights are so small
- * that its int32 bias would overflow, that channel's scale is raised until it fits (as onnxruntime does).
+ * Symmetric int8 weights with one scale a channel. When `bias` and `inputScale` are given and a
+ * channel's weights are so small that its int32 bias would overflow, that channel's scale is raised
+ * until it fits (as onnxruntime does).
  */
 export function quantizeWeights(
   data: Float32Array,
@@ -116,7 +132,10 @@ export function quantizeWeights(
   return { values, scales };
 }
 
-/** int32 bias, zero point 0, scale = input scale * weight scale of its channel (float32); the quotient in float64. */
+/**
+ * int32 bias, zero point 0, scale = input scale * weight scale of its channel (float32); the
+ * quotient in float64.
+ */
 export function quantizeBias(
   bias: Float32Array,
   inputScale: number,
@@ -125,5 +144,8 @@ export function quantizeBias(
   const scales = Float32Array.from(weightScales, (s) => Math.fround(inputScale * s));
   const scaleOf = (i: number): number => scales[scales.length === 1 ? 0 : i]!;
   const range = { min: -INT32_MAX - 1, max: INT32_MAX };
-  return { values: Int32Array.from(bias, (b, i) => clamp(roundHalfEven(b / scaleOf(i)), range)), scales };
+  return {
+    values: Int32Array.from(bias, (b, i) => clamp(roundHalfEven(b / scaleOf(i)), range)),
+    scales,
+  };
 }

@@ -1,6 +1,7 @@
-// Brings a graph of operator set 9..12 to 13, the first that can quantize per channel: operators whose attributes became
-// inputs, and those whose meaning changed, subgraphs included. Every other standard operator means the same in 13.
-// Source: ONNX Changelog.md, operator sets 10 to 13. The caller checks outputs against the original model's.
+// Brings a graph of operator set 9..12 to 13, the first that can quantize per channel: operators
+// whose attributes became inputs, and those whose meaning changed, subgraphs included. Every other
+// standard operator means the same in 13. Source: ONNX Changelog.md, operator sets 10 to 13. The
+// caller checks outputs against the original model's.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import {
   attributeOf,
@@ -124,7 +125,8 @@ class Bump {
     this.drop(node, 'pads', 'value');
   }
 
-  // Upsample and Resize of 10 place pixels as Resize of 11 does with 'asymmetric' coordinates, rounding down.
+  // Upsample and Resize of 10 place pixels as Resize of 11 does with 'asymmetric' coordinates,
+  // rounding down.
   private upsample(node: NodeProto, input: string[]): void {
     const floats = attributeOf(node, 'scales')?.floats;
     const scales = floats ? this.constant(Float32Array.from(floats), [floats.length]) : input[1]!;
@@ -141,8 +143,9 @@ class Bump {
     ];
   }
 
-  // Before 13 these flattened everything from `axis` on into one row; 13 works along one axis only. The detour through Flatten
-  // and Reshape is right for every rank, which the file does not always tell.
+  // Before 13 these flattened everything from `axis` on into one row; 13 works along one axis only.
+  // The detour through Flatten and Reshape is right for every rank, which the file does not always
+  // tell.
   private softmax(node: NodeProto): NodeProto[] {
     const axis = intAttribute(node, 'axis', 1);
     this.drop(node, 'axis');
@@ -162,7 +165,10 @@ class Bump {
   }
 }
 
-/** Changes `model` in place; returns the operator set it had. Fault model_unquantizable for one that it cannot bring to 13. */
+/**
+ * Changes `model` in place; returns the operator set it had. Fault model_unquantizable for one that
+ * it cannot bring to 13.
+ */
 export function bringToOpset13(model: ModelProto & { graph: GraphProto }, what: string): number {
   const from = opsetOf(model);
   if (from < OPSET_MIN || from > OPSET_MAX) {
@@ -173,6 +179,7 @@ export function bringToOpset13(model: ModelProto & { graph: GraphProto }, what: 
   const bump = new Bump(from);
   bump.graph(model.graph);
   model.graph.initializer = [...(model.graph.initializer ?? []), ...bump.constants];
-  for (const set of model.opsetImport ?? []) if ((set.domain ?? '') === '' || set.domain === 'ai.onnx') set.version = OPSET_QDQ;
+  for (const set of model.opsetImport ?? [])
+    if ((set.domain ?? '') === '' || set.domain === 'ai.onnx') set.version = OPSET_QDQ;
   return from;
 }

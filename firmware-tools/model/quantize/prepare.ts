@@ -1,7 +1,8 @@
-// Makes a graph ready for quantization: operator set 13, initializers that nobody can override, batch normalisations folded
-// and constants computed by ONNX Runtime's own 'basic' optimisation, every node named, constants in one fixed order.
-// Promises that the outputs stay what they were (the caller compares them on a calibration input) and that the same file
-// gives the same graph. A model that is quantized already is refused.
+// Makes a graph ready for quantization: operator set 13, initializers that nobody can override,
+// batch normalisations folded and constants computed by ONNX Runtime's own 'basic' optimisation,
+// every node named, constants in one fixed order. Promises that the outputs stay what they were
+// (the caller compares them on a calibration input) and that the same file gives the same graph. A
+// model that is quantized already is refused.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +28,11 @@ function scratchFolder(): string {
 }
 
 /** The graph that ONNX Runtime runs for `bytes` at an optimisation level, decoded. */
-export async function optimizedGraph(bytes: Uint8Array, optimization: 'basic' | 'extended', what: string): Promise<Model> {
+export async function optimizedGraph(
+  bytes: Uint8Array,
+  optimization: 'basic' | 'extended',
+  what: string,
+): Promise<Model> {
   const folder = scratchFolder();
   try {
     const file = join(folder, 'optimized.onnx');
@@ -53,7 +58,10 @@ function nameNodes(graph: GraphProto): void {
   }
 }
 
-/** Keeps constants that a node still reads, sorted by name (ONNX Runtime writes them in no promised order). */
+/**
+ * Keeps constants that a node still reads, sorted by name (ONNX Runtime writes them in no promised
+ * order).
+ */
 export function settleInitializers(graph: GraphProto): void {
   const read = new Set((graph.output ?? []).map((o) => o.name));
   for (const node of allNodes(graph)) for (const name of node.input ?? []) read.add(name);
@@ -62,20 +70,34 @@ export function settleInitializers(graph: GraphProto): void {
     .sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1));
 }
 
-/** Drops operator sets that no node uses: ONNX Runtime imports all it knows into every graph that it writes. */
+/**
+ * Drops operator sets that no node uses: ONNX Runtime imports all it knows into every graph that it
+ * writes.
+ */
 function settleOpsets(model: Model): void {
-  const used = new Set(['', ...[...allNodes(model.graph)].map((n) => (n.domain === 'ai.onnx' ? '' : (n.domain ?? '')))]);
-  model.opsetImport = (model.opsetImport ?? []).filter((o) => used.has(o.domain === 'ai.onnx' ? '' : (o.domain ?? '')));
+  const used = new Set([
+    '',
+    ...[...allNodes(model.graph)].map((n) => (n.domain === 'ai.onnx' ? '' : (n.domain ?? ''))),
+  ]);
+  model.opsetImport = (model.opsetImport ?? []).filter((o) =>
+    used.has(o.domain === 'ai.onnx' ? '' : (o.domain ?? '')),
+  );
 }
 
 /** `model.graph` is ready to be planned; `opset` is the operator set that the file came with. */
-export async function prepare(fp32: Uint8Array, what: string): Promise<{ model: Model; opset: number }> {
+export async function prepare(
+  fp32: Uint8Array,
+  what: string,
+): Promise<{ model: Model; opset: number }> {
   const model = decodeModel(fp32, what);
   for (const node of allNodes(model.graph)) {
     if (isQuantizedOp(node.opType)) {
       const name = node.name || node.output?.[0] || '';
       const which = `node '${name}' (${node.opType})`;
-      throw new Fault('model_unquantizable', `${what}: it is quantized already: ${which}; start from the fp32 model`);
+      throw new Fault(
+        'model_unquantizable',
+        `${what}: it is quantized already: ${which}; start from the fp32 model`,
+      );
     }
   }
   const constants = new Set((model.graph.initializer ?? []).map((t) => t.name));

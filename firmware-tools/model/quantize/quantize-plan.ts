@@ -1,12 +1,14 @@
-// Chooses what becomes int8, before any number is known: which nodes, which values carry a scale, which share one, which
-// Relu/Clip vanish into their producer. Pure: a graph in, a plan out. Three kinds of node are chosen:
+// Chooses what becomes int8, before any number is known: which nodes, which values carry a scale,
+// which share one, which Relu/Clip vanish into their producer. Pure: a graph in, a plan out. Three
+// kinds of node are chosen:
 //   weighted  Conv, Gemm, MatMul with constant float32 weights: the reason for the exercise
 //   joined    operators with an int8 kernel of their own (Add, Mul, Concat, pools): only between values that are int8 anyway
 //   direct    operators that only move values (MaxPool, Reshape, ...): their result shares its source's scale
-// A joined or direct node is chosen only when an int8 node reads its result, so a float tail stays float; so does the result of
-// a last Gemm or MatMul. Everything else stays float, and the plan says why for each Conv, Gemm and MatMul.
-// Source: onnxruntime quantize_static (qdq_quantizer.py); it differs where said: quantize_static also quantizes values that no
-// int8 node makes or reads, and graph outputs.
+// A joined or direct node is chosen only when an int8 node reads its result, so a float tail stays
+// float; so does the result of a last Gemm or MatMul. Everything else stays float, and the plan
+// says why for each Conv, Gemm and MatMul. Source: onnxruntime quantize_static (qdq_quantizer.py);
+// it differs where said: quantize_static also quantizes values that no int8 node makes or reads,
+// and graph outputs.
 import {
   ElementType,
   Wiring,
@@ -53,13 +55,19 @@ export interface WeightedNode {
 
 export type ChosenNode = WeightedNode | { kind: 'joined' | 'direct'; node: NodeProto };
 
-/** A value with a scale. `madeInt8`: an int8 node writes it; otherwise it is float and only its int8 readers see codes. */
+/**
+ * A value with a scale. `madeInt8`: an int8 node writes it; otherwise it is float and only its int8
+ * readers see codes.
+ */
 export interface ScaledValue {
   name: string;
   madeInt8: boolean;
   /** The value whose scale this one shares; itself when it has its own. */
   scaleOf: string;
-  /** Bounds of the Clip that vanished into its producer, for a value that calibration never saw move. */
+  /**
+   * Bounds of the Clip that vanished into its producer, for a value that calibration never saw
+   * move.
+   */
   clip?: { min: number; max: number };
 }
 
@@ -90,7 +98,10 @@ function isFloat(tensor: TensorProto | undefined): tensor is TensorProto {
   return tensor?.dataType === ElementType.float32 && tensorData(tensor) !== undefined;
 }
 
-/** Axis of the outputs in the weights, whether or not each output gets a scale of its own; undefined for a MatMul of another rank than 2. */
+/**
+ * Axis of the outputs in the weights, whether or not each output gets a scale of its own; undefined
+ * for a MatMul of another rank than 2.
+ */
 function outputAxis(node: NodeProto, weight: TensorProto): number | undefined {
   if (node.opType === 'Conv') return 0;
   if (node.opType === 'Gemm') return intAttribute(node, 'transB', 0) !== 0 ? 0 : 1;
@@ -102,12 +113,16 @@ export function outputsOf(node: NodeProto, weight: TensorProto): number {
   return dimsOf(weight).at(outputAxis(node, weight) ?? -1) ?? 1;
 }
 
-/** A Gemm's bias of any shape that broadcasts to [M, N] is legal; an int8 Gemm adds one value for each output only. */
+/**
+ * A Gemm's bias of any shape that broadcasts to [M, N] is legal; an int8 Gemm adds one value for
+ * each output only.
+ */
 function gemmBiasProblem(bias: TensorProto, outputs: number): string | undefined {
   const dims = dimsOf(bias);
   const leading = dims.slice(0, -1);
   const last = dims.at(-1) ?? 1;
-  if (dims.length <= 2 && leading.every((size) => size === 1) && (last === 1 || last === outputs)) return undefined;
+  if (dims.length <= 2 && leading.every((size) => size === 1) && (last === 1 || last === outputs))
+    return undefined;
   return `its bias is [${dims.join(', ')}], not one value for each of ${outputs} outputs`;
 }
 
@@ -134,7 +149,8 @@ class Planner {
   private weighted(node: NodeProto): WeightedNode | string {
     const [input = '', weightName = '', biasName = ''] = node.input ?? [];
     const op = node.opType;
-    if (op === 'MatMul' && this.wiring.initializers.has(input)) return `its weights '${input}' are on the left, not on the right`;
+    if (op === 'MatMul' && this.wiring.initializers.has(input))
+      return `its weights '${input}' are on the left, not on the right`;
     const problem = this.weightProblem(weightName, 'weight');
     if (problem) return problem;
     if (this.wiring.initializers.has(input)) return 'its input is constant';
@@ -153,7 +169,10 @@ class Planner {
     return { kind: 'weighted', node, input, weight, axis, bias };
   }
 
-  /** Bounds of a Relu or of a Clip that an unsigned code can stand for (zero inside its bounds); undefined otherwise. */
+  /**
+   * Bounds of a Relu or of a Clip that an unsigned code can stand for (zero inside its bounds);
+   * undefined otherwise.
+   */
   private foldableBounds(node: NodeProto): { min: number; max: number } | undefined {
     if (node.opType === 'Relu') return { min: 0, max: Infinity };
     if (node.opType !== 'Clip') return undefined;
@@ -164,7 +183,9 @@ class Planner {
     };
     const min = bound(node.input?.[1], -Infinity);
     const max = bound(node.input?.[2], Infinity);
-    return min !== undefined && max !== undefined && min <= 0 && max >= 0 ? { min, max } : undefined;
+    return min !== undefined && max !== undefined && min <= 0 && max >= 0
+      ? { min, max }
+      : undefined;
   }
 
   /** Marks what an int8 node writes; a Relu or Clip that alone reads it vanishes. */
@@ -188,12 +209,19 @@ class Planner {
         for (const deep of allNodes(inner)) {
           if (!(WEIGHTED_OPS as readonly string[]).includes(deep.opType ?? '')) continue;
           const why = `it is inside a branch of '${node.name}' (${node.opType})`;
-          this.plan.floats.push({ node: deep.name || deep.output?.[0] || '', op: deep.opType!, why });
+          this.plan.floats.push({
+            node: deep.name || deep.output?.[0] || '',
+            op: deep.opType!,
+            why,
+          });
         }
       }
       if (!(WEIGHTED_OPS as readonly string[]).includes(node.opType ?? '')) continue;
-      const found = this.options.exclude.includes(node.name!) ? 'it is excluded by name' : this.weighted(node);
-      if (typeof found === 'string') this.plan.floats.push({ node: node.name!, op: node.opType!, why: found });
+      const found = this.options.exclude.includes(node.name!)
+        ? 'it is excluded by name'
+        : this.weighted(node);
+      if (typeof found === 'string')
+        this.plan.floats.push({ node: node.name!, op: node.opType!, why: found });
       else this.plan.chosen.set(node, found);
     }
     for (const choice of this.plan.chosen.values()) {
@@ -202,12 +230,20 @@ class Planner {
     }
     for (const choice of this.plan.chosen.values()) {
       if (choice.kind !== 'weighted' || this.plan.values.has(choice.input)) continue;
-      this.plan.values.set(choice.input, { name: choice.input, madeInt8: false, scaleOf: choice.input });
+      this.plan.values.set(choice.input, {
+        name: choice.input,
+        madeInt8: false,
+        scaleOf: choice.input,
+      });
     }
   }
 
   private canJoin(node: NodeProto): boolean {
-    if (!this.options.joined.includes(node.opType ?? '') || this.options.exclude.includes(node.name!)) return false;
+    if (
+      !this.options.joined.includes(node.opType ?? '') ||
+      this.options.exclude.includes(node.name!)
+    )
+      return false;
     const inputs = node.input ?? [];
     const constants = inputs.filter((name) => this.wiring.initializers.has(name));
     const others = inputs.filter((name) => !this.wiring.initializers.has(name));
@@ -220,13 +256,20 @@ class Planner {
   }
 
   private canPass(node: NodeProto): boolean {
-    if (!(DIRECT_OPS as readonly string[]).includes(node.opType ?? '') || this.options.exclude.includes(node.name!)) return false;
-    if (node.opType === 'Resize' && stringAttribute(node, 'mode', 'nearest') !== 'nearest') return false;
+    if (
+      !(DIRECT_OPS as readonly string[]).includes(node.opType ?? '') ||
+      this.options.exclude.includes(node.name!)
+    )
+      return false;
+    if (node.opType === 'Resize' && stringAttribute(node, 'mode', 'nearest') !== 'nearest')
+      return false;
     if (node.opType === 'MaxPool' && (node.output ?? []).length > 1) return false;
     return this.plan.values.has(node.input?.[0] ?? '');
   }
 
-  /** In graph order, so that a chain of joined and direct nodes is followed from its int8 source. */
+  /**
+   * In graph order, so that a chain of joined and direct nodes is followed from its int8 source.
+   */
   private spread(): void {
     for (const node of this.graph.node ?? []) {
       if (this.plan.folded.has(node) || this.plan.chosen.has(node)) continue;
@@ -236,7 +279,8 @@ class Planner {
       } else if (this.canPass(node)) {
         this.plan.chosen.set(node, { kind: 'direct', node });
         const { scaleOf } = this.plan.values.get(node.input![0]!)!;
-        for (const name of node.output ?? []) this.plan.values.set(name, { name, madeInt8: true, scaleOf });
+        for (const name of node.output ?? [])
+          this.plan.values.set(name, { name, madeInt8: true, scaleOf });
       }
     }
   }
@@ -255,7 +299,9 @@ class Planner {
     );
   }
 
-  /** From the end back: an int8 result that no int8 node reads goes back to float; a Conv's cannot. */
+  /**
+   * From the end back: an int8 result that no int8 node reads goes back to float; a Conv's cannot.
+   */
   private freeTail(): void {
     for (const node of [...(this.graph.node ?? [])].reverse()) {
       const choice = this.plan.chosen.get(node);
@@ -263,12 +309,16 @@ class Planner {
       const outputs = this.effectiveOutputs(node);
       if (this.hasInt8Reader(outputs)) continue;
       for (const name of outputs) this.plan.values.delete(name);
-      for (const [fold, producer] of this.plan.folded) if (producer === node) this.plan.folded.delete(fold);
+      for (const [fold, producer] of this.plan.folded)
+        if (producer === node) this.plan.folded.delete(fold);
       if (choice.kind !== 'weighted') this.plan.chosen.delete(node);
     }
   }
 
-  /** A value whose int8 writer went back to float, but which an int8 node still reads, and sources that are gone. */
+  /**
+   * A value whose int8 writer went back to float, but which an int8 node still reads, and sources
+   * that are gone.
+   */
   private settleValues(): void {
     for (const [name, value] of this.plan.values) {
       const producer = this.wiring.producer.get(name);
@@ -287,7 +337,10 @@ class Planner {
   }
 }
 
-/** The graph must be prepared (prepare.ts): operator set >= 13, unique node names, nodes in topological order. */
+/**
+ * The graph must be prepared (prepare.ts): operator set >= 13, unique node names, nodes in
+ * topological order.
+ */
 export function planQuantization(graph: GraphProto, options: PlanOptions): Plan {
   return new Planner(graph, options).make();
 }

@@ -1,9 +1,11 @@
-// Static int8 quantization of an ONNX model: QDQ, per-channel symmetric int8 weights, asymmetric uint8 activations, int32
-// biases, MinMax calibration on real inputs. Promises: the same model and inputs give the same bytes; operators that are not
-// chosen stay float and exact; the prepared graph was compared with the original on a calibration input; and ONNX Runtime's own
-// optimised graph was read back, so that a Conv, Gemm or MatMul that did not become an int8 kernel is named in the report. A
-// model in which nothing can be quantized is Fault model_unquantizable with every candidate node and why.
-// Algorithm: onnxruntime/python/tools/quantization (quantize_static); the parts are in quantizer/.
+// Static int8 quantization of an ONNX model: QDQ, per-channel symmetric int8 weights, asymmetric
+// uint8 activations, int32 biases, MinMax calibration on real inputs. Promises: the same model and
+// inputs give the same bytes; operators that are not chosen stay float and exact; the prepared
+// graph was compared with the original on a calibration input; and ONNX Runtime's own optimised
+// graph was read back, so that a Conv, Gemm or MatMul that did not become an int8 kernel is named
+// in the report. A model in which nothing can be quantized is Fault model_unquantizable with every
+// candidate node and why. Algorithm: onnxruntime/python/tools/quantization (quantize_static); the
+// parts are in quantizer/.
 import { createHash } from 'node:crypto';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { Wiring, decodeModel, encodeModel } from '../onnx.js';
@@ -20,15 +22,19 @@ import type { Answers, Feeds, TensorData } from '../session.js';
 export interface QuantizeOptions {
   /** Names the model in messages. */
   what?: string;
-  /** Operator types between int8 values that become int8 too (default: Add, Mul, Concat, AveragePool, GlobalAveragePool). */
+  /**
+   * Operator types between int8 values that become int8 too (default: Add, Mul, Concat,
+   * AveragePool, GlobalAveragePool).
+   */
   joined?: readonly string[];
   /** Names of nodes to leave float. */
   exclude?: readonly string[];
   /** One weight scale per output channel (default) or per tensor. */
   perChannel?: boolean;
   /**
-   * 7-bit weights (default): x86 without VNNI adds pairs of u8 x s8 products in 16 bits, which saturate with 8-bit weights, so
-   * that one model would answer differently on different devices of a fleet. Turn off where every device has VNNI or is arm64.
+   * 7-bit weights (default): x86 without VNNI adds pairs of u8 x s8 products in 16 bits, which
+   * saturate with 8-bit weights, so that one model would answer differently on different devices of
+   * a fleet. Turn off where every device has VNNI or is arm64.
    */
   reduceRange?: boolean;
 }
@@ -60,7 +66,10 @@ export interface QuantizeReport {
   floatNodes: FloatNode[];
   /** Relu and Clip nodes that vanished into their producer's range. */
   foldedNodes: number;
-  /** Conv, Gemm and MatMul that were quantized but that ONNX Runtime still computes in float: slower, not wrong. */
+  /**
+   * Conv, Gemm and MatMul that were quantized but that ONNX Runtime still computes in float:
+   * slower, not wrong.
+   */
   unfusedNodes: { node: string; op: string }[];
   /** Operators that ONNX Runtime runs after its own fusion, by count. */
   fusedOps: Record<string, number>;
@@ -91,14 +100,20 @@ export function digestOfFeeds(feeds: Feeds[]): string {
   return hash.digest('hex');
 }
 
-function largestDifference(a: TensorData, b: TensorData): { difference: number; magnitude: number } {
+function largestDifference(
+  a: TensorData,
+  b: TensorData,
+): { difference: number; magnitude: number } {
   let difference = 0,
     magnitude = 0;
   for (let i = 0; i < a.length; i++) {
     const x = Number(a[i]),
       y = Number(b[i]);
     if (Number.isNaN(x) && Number.isNaN(y)) continue;
-    difference = Math.max(difference, Number.isNaN(x - y) && x !== y ? Infinity : x === y ? 0 : Math.abs(x - y));
+    difference = Math.max(
+      difference,
+      Number.isNaN(x - y) && x !== y ? Infinity : x === y ? 0 : Math.abs(x - y),
+    );
     magnitude = Math.max(magnitude, Math.abs(x));
   }
   return { difference, magnitude };
@@ -116,12 +131,20 @@ async function answersOf(bytes: Uint8Array, feed: Feeds, what: string): Promise<
 }
 
 /** The operator-set bump is ours; a mistake in it must not become a wrong model. */
-async function checkPrepared(fp32: Uint8Array, prepared: Model, feed: Feeds, what: string): Promise<void> {
+async function checkPrepared(
+  fp32: Uint8Array,
+  prepared: Model,
+  feed: Feeds,
+  what: string,
+): Promise<void> {
   const before = await answersOf(fp32, feed, what);
   const after = await answersOf(encodeModel(prepared), feed, `${what} (prepared)`);
   for (const [name, { data }] of Object.entries(before)) {
     const { difference, magnitude } = largestDifference(data, after[name]!.data);
-    if (data.length !== after[name]!.data.length || !(difference <= PREPARED_RELATIVE_TOLERANCE * Math.max(1, magnitude))) {
+    if (
+      data.length !== after[name]!.data.length ||
+      !(difference <= PREPARED_RELATIVE_TOLERANCE * Math.max(1, magnitude))
+    ) {
       throw new Fault(
         'model_unquantizable',
         `${what}: bringing it to operator set 13 changes output '${name}' by ${difference}; export it with set 13 or later`,
@@ -130,27 +153,44 @@ async function checkPrepared(fp32: Uint8Array, prepared: Model, feed: Feeds, wha
   }
 }
 
-/** ONNX Runtime loads a model whose shapes do not fit each other and stops at its first run: that must happen here, not on a device. */
+/**
+ * ONNX Runtime loads a model whose shapes do not fit each other and stops at its first run: that
+ * must happen here, not on a device.
+ */
 async function checkRuns(int8: Uint8Array, feed: Feeds, what: string): Promise<void> {
   try {
     await answersOf(int8, feed, `${what} (int8)`);
   } catch (cause) {
     if (!isFault(cause, 'model_tensors_differ', 'model_not_onnx')) throw cause;
     const todo = 'leave nodes float with --exclude until it does';
-    throw new Fault('model_unquantizable', `the int8 model does not run (${cause.detail}); ${todo}`, { cause });
+    throw new Fault(
+      'model_unquantizable',
+      `the int8 model does not run (${cause.detail}); ${todo}`,
+      { cause },
+    );
   }
 }
 
 const CANDIDATES_TOLD_MAX = 30;
 
-/** A name that fits no node would leave nothing float and say so nowhere. The names are those of the prepared graph. */
+/**
+ * A name that fits no node would leave nothing float and say so nowhere. The names are those of the
+ * prepared graph.
+ */
 function requireNodes(graph: GraphProto, exclude: readonly string[]): void {
   const names = (graph.node ?? []).map((node) => node.name ?? '');
   const unknown = exclude.filter((name) => !names.includes(name));
   if (unknown.length === 0) return;
-  const known = (graph.node ?? []).filter((node) => isCandidate(node.opType ?? '')).map((node) => node.name ?? '');
-  const told = known.slice(0, CANDIDATES_TOLD_MAX).join(', ') + (known.length > CANDIDATES_TOLD_MAX ? ', ...' : '');
-  throw new Fault('usage', `--exclude ${unknown.join(', ')}: the model has no such node; it has ${told || 'none to exclude'}`);
+  const known = (graph.node ?? [])
+    .filter((node) => isCandidate(node.opType ?? ''))
+    .map((node) => node.name ?? '');
+  const told =
+    known.slice(0, CANDIDATES_TOLD_MAX).join(', ') +
+    (known.length > CANDIDATES_TOLD_MAX ? ', ...' : '');
+  throw new Fault(
+    'usage',
+    `--exclude ${unknown.join(', ')}: the model has no such node; it has ${told || 'none to exclude'}`,
+  );
 }
 
 function refuseEmpty(plan: Plan, what: string): void {
@@ -162,8 +202,14 @@ function refuseEmpty(plan: Plan, what: string): void {
   throw new Fault('model_unquantizable', `${what}: nothing in it can be quantized: ${why}`);
 }
 
-/** Reads back what ONNX Runtime makes of the model: a weighted node whose weights still pass a DequantizeLinear was not fused. */
-async function fusion(bytes: Uint8Array, what: string): Promise<Pick<QuantizeReport, 'unfusedNodes' | 'fusedOps'>> {
+/**
+ * Reads back what ONNX Runtime makes of the model: a weighted node whose weights still pass a
+ * DequantizeLinear was not fused.
+ */
+async function fusion(
+  bytes: Uint8Array,
+  what: string,
+): Promise<Pick<QuantizeReport, 'unfusedNodes' | 'fusedOps'>> {
   const { graph } = await optimizedGraph(bytes, 'extended', `${what} (int8)`);
   const wiring = new Wiring(graph);
   const unfusedNodes: QuantizeReport['unfusedNodes'] = [];
@@ -173,15 +219,20 @@ async function fusion(bytes: Uint8Array, what: string): Promise<Pick<QuantizeRep
     fusedOps[op] = (fusedOps[op] ?? 0) + 1;
     const weights = wiring.producer.get(node.input?.[1] ?? '');
     const computes = /^(Fused)?(Conv|Gemm|MatMul)$/.test(op);
-    if (computes && weights?.opType === 'DequantizeLinear') unfusedNodes.push({ node: node.name ?? '', op });
+    if (computes && weights?.opType === 'DequantizeLinear')
+      unfusedNodes.push({ node: node.name ?? '', op });
   }
-  return { unfusedNodes, fusedOps: Object.fromEntries(Object.entries(fusedOps).sort(([a], [b]) => (a < b ? -1 : 1))) };
+  return {
+    unfusedNodes,
+    fusedOps: Object.fromEntries(Object.entries(fusedOps).sort(([a], [b]) => (a < b ? -1 : 1))),
+  };
 }
 
 /**
- * Quantizes `fp32` (the bytes of an ONNX model, operator set 9 to 22). `calibration`: real inputs as the model takes them;
- * a few hundred are enough, what they do not show is clipped. Faults: model_not_onnx, model_unquantizable,
- * model_tensors_differ (inputs that the model does not take), data_undecodable (no inputs, NaN).
+ * Quantizes `fp32` (the bytes of an ONNX model, operator set 9 to 22). `calibration`: real inputs
+ * as the model takes them; a few hundred are enough, what they do not show is clipped. Faults:
+ * model_not_onnx, model_unquantizable, model_tensors_differ (inputs that the model does not take),
+ * data_undecodable (no inputs, NaN).
  */
 export async function quantize(
   fp32: Uint8Array,
@@ -197,7 +248,8 @@ export async function quantize(
   const reduceRange = options.reduceRange ?? true;
   const feeds: Feeds[] = [];
   for await (const feed of calibration) feeds.push(feed);
-  if (feeds.length === 0) throw new Fault('data_undecodable', `${what}: no calibration inputs were given`);
+  if (feeds.length === 0)
+    throw new Fault('data_undecodable', `${what}: no calibration inputs were given`);
 
   decodeModel(fp32, what);
   await (await openModel(fp32, { what })).release();
@@ -234,7 +286,10 @@ export async function quantize(
     report: {
       opsetBefore: opset,
       opsetAfter: Number(String(opsetAfter)),
-      quantizedNodes: [...plan.chosen.keys()].map((node) => ({ node: node.name ?? '', op: node.opType ?? '' })),
+      quantizedNodes: [...plan.chosen.keys()].map((node) => ({
+        node: node.name ?? '',
+        op: node.opType ?? '',
+      })),
       floatNodes: plan.floats,
       foldedNodes: plan.folded.size,
       ...(await fusion(bytes, what)),

@@ -1,10 +1,11 @@
-// Builds a release: spec and model in, signed bundle out. Same input, same bytes: nothing of the time, the machine or the
-// folder goes in (golden answers are those of the processor that built it, within the declared tolerance of any other).
-// The bundle is written whole: until the last byte is on disk there is no file of its name.
+// Builds a release: spec and model in, signed bundle out. Same input, same bytes: nothing of the
+// time, the machine or the folder goes in (golden answers are those of the processor that built it,
+// within the declared tolerance of any other). The bundle is written whole: until the last byte is
+// on disk there is no file of its name.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { decode, parseJson } from '../../../shared/base/decode.js';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import {
@@ -22,12 +23,22 @@ import { asFault, discard, settle, tempBeside } from '../keys/key-files.js';
 import { decodeModel } from '../../model/onnx.js';
 import { openModel } from '../../model/session.js';
 import { readProbeInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
-import { headerBytes, indexBytes, indexOf, INDEX_NAME, paddingBytes, TRAILER_BYTES } from './layout.js';
+import {
+  headerBytes,
+  indexBytes,
+  indexOf,
+  INDEX_NAME,
+  paddingBytes,
+  TRAILER_BYTES,
+} from './layout.js';
 import { DEFAULT_TOLERANCE, loadSpec, nameOf, type LoadedSpec } from './bundle-spec.js';
 
 const PROBES_NAME = 'probes.json';
 
-/** Where a file's bytes come from: memory, or a path that is read twice (to name it, to write it) and must not change between. */
+/**
+ * Where a file's bytes come from: memory, or a path that is read twice (to name it, to write it)
+ * and must not change between.
+ */
 interface Source {
   readonly entry: FileEntry;
   readonly from: string | Uint8Array;
@@ -41,32 +52,57 @@ export interface Built {
 }
 
 /**
- * Replaces `outFile` when it exists. Faults: config_invalid (spec), data_undecodable (probes), not_found (a file that it names), model_not_onnx, model_tensors_differ,
- * manifest_undecodable (what the spec asks for makes no valid manifest), disk_full, disk_failed.
+ * Replaces `outFile` when it exists. Faults: config_invalid (spec), data_undecodable (probes),
+ * not_found (a file that it names), model_not_onnx, model_tensors_differ, manifest_undecodable
+ * (what the spec asks for makes no valid manifest), disk_full, disk_failed.
  */
-export async function buildBundle(specFile: string, key: SigningKey, outFile: string, random: Random): Promise<Built> {
+export async function buildBundle(
+  specFile: string,
+  key: SigningKey,
+  outFile: string,
+  random: Random,
+): Promise<Built> {
   const loaded = await loadSpec(specFile);
   const { manifest, sources } = await describe(loaded);
-  const payload = manifestBytes(decode(Manifest, manifest, `release spec ${specFile}`, 'manifest_undecodable'));
+  const payload = manifestBytes(
+    decode(Manifest, manifest, `release spec ${specFile}`, 'manifest_undecodable'),
+  );
   decodeManifest(payload);
-  const envelope = utf8(`${JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, payload, [key]), null, 2)}\n`);
-  if (envelope.length > bounds.manifestMaxBytes) {
+  const envelope = utf8(
+    `${JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, payload, [key]), null, 2)}\n`,
+  );
+  if (envelope.length > limits.manifestMaxBytes) {
     throw new Fault(
       'manifest_undecodable',
-      `the signed manifest is ${envelope.length} bytes, bound is ${bounds.manifestMaxBytes}`,
+      `the signed manifest is ${envelope.length} bytes, bound is ${limits.manifestMaxBytes}`,
     );
   }
   const digest = sha256(envelope);
-  const written = await writeBundle(outFile, manifest, { bytes: envelope, sha256: digest }, sources, random);
-  return { release: { component: manifest.component, version: manifest.version, digest, manifest }, ...written };
+  const written = await writeBundle(
+    outFile,
+    manifest,
+    { bytes: envelope, sha256: digest },
+    sources,
+    random,
+  );
+  return {
+    release: { component: manifest.component, version: manifest.version, digest, manifest },
+    ...written,
+  };
 }
 
-async function describe({ spec, at }: LoadedSpec): Promise<{ manifest: Manifest; sources: Source[] }> {
+async function describe({
+  spec,
+  at,
+}: LoadedSpec): Promise<{ manifest: Manifest; sources: Source[] }> {
   const model = await readBytes(at(spec.model));
-  decodeModel(model, at(spec.model)); // Refuses weights outside the file, which ONNX Runtime would go and read.
+  // Refuses weights outside the file, which ONNX Runtime would go and read.
+  decodeModel(model, at(spec.model));
   const session = await openModel(model, { what: at(spec.model) });
   try {
-    const unknown = Object.keys(spec.ranges ?? {}).filter((name) => !session.inputs.some((input) => input.name === name));
+    const unknown = Object.keys(spec.ranges ?? {}).filter(
+      (name) => !session.inputs.some((input) => input.name === name),
+    );
     if (unknown.length > 0)
       throw new Fault(
         'config_invalid',
@@ -87,7 +123,10 @@ async function describe({ spec, at }: LoadedSpec): Promise<{ manifest: Manifest;
       outputs: session.outputs.map((meta) => tensorSpec(meta, undefined, spec.model)),
       classifier: spec.classifier ?? null,
       probes: { count: probes.probes.length, tolerance: { absolute, relative } },
-      contract: { peakMemoryMiB: spec.contract.peak_memory_mib, p99LatencyMs: spec.contract.p99_latency_ms },
+      contract: {
+        peakMemoryMiB: spec.contract.peak_memory_mib,
+        p99LatencyMs: spec.contract.p99_latency_ms,
+      },
       lineage: await lineageOf({ spec, at }, sha256(model)),
     };
     return { manifest, sources };
@@ -96,7 +135,11 @@ async function describe({ spec, at }: LoadedSpec): Promise<{ manifest: Manifest;
   }
 }
 
-async function gather({ spec, at }: LoadedSpec, model: Uint8Array, probes: Uint8Array): Promise<Source[]> {
+async function gather(
+  { spec, at }: LoadedSpec,
+  model: Uint8Array,
+  probes: Uint8Array,
+): Promise<Source[]> {
   const held = (name: string, role: FileEntry['role'], bytes: Uint8Array): Source => ({
     entry: { name, role, sha256: sha256(bytes), length: bytes.length },
     from: bytes,
@@ -105,7 +148,10 @@ async function gather({ spec, at }: LoadedSpec, model: Uint8Array, probes: Uint8
   for (const file of spec.files ?? []) {
     const path = at(file.path);
     const found = await digestOf(path);
-    sources.push({ entry: { name: file.name ?? nameOf(file.path), role: file.role ?? 'other', ...found }, from: path });
+    sources.push({
+      entry: { name: file.name ?? nameOf(file.path), role: file.role ?? 'other', ...found },
+      from: path,
+    });
   }
   return sources.sort((a, b) => (a.entry.name < b.entry.name ? -1 : 1));
 }
@@ -116,7 +162,10 @@ async function lineageOf({ spec, at }: LoadedSpec, modelSha256: string): Promise
   const baseModel =
     base === undefined
       ? null
-      : { name: base.name, sha256: 'file' in base ? (await digestOf(at(base.file))).sha256 : base.sha256 };
+      : {
+          name: base.name,
+          sha256: 'file' in base ? (await digestOf(at(base.file))).sha256 : base.sha256,
+        };
   const quantization =
     lineage.quantization === undefined
       ? null
@@ -130,7 +179,11 @@ async function lineageOf({ spec, at }: LoadedSpec, modelSha256: string): Promise
 }
 
 /** The settings out of a quantizer's report, which must be about this very model. */
-async function quantizationOf(file: string, modelSha256: string, baseSha256: string | null): Promise<Record<string, unknown>> {
+async function quantizationOf(
+  file: string,
+  modelSha256: string,
+  baseSha256: string | null,
+): Promise<Record<string, unknown>> {
   const report = parseJson(await readBytes(file), `quantization report ${file}`, 'config_invalid');
   if (typeof report !== 'object' || report === null || Array.isArray(report))
     throw new Fault('config_invalid', `quantization report ${file} is no JSON object`);
@@ -141,8 +194,15 @@ async function quantizationOf(file: string, modelSha256: string, baseSha256: str
       `quantization report ${file} is about the model ${String(ofModel)}, the spec's model is ${modelSha256}`,
     );
   }
-  const taken = (typeof settings === 'object' && settings !== null ? settings : report) as Record<string, unknown>;
-  if (baseSha256 !== null && taken['fp32Sha256'] !== undefined && taken['fp32Sha256'] !== baseSha256) {
+  const taken = (typeof settings === 'object' && settings !== null ? settings : report) as Record<
+    string,
+    unknown
+  >;
+  if (
+    baseSha256 !== null &&
+    taken['fp32Sha256'] !== undefined &&
+    taken['fp32Sha256'] !== baseSha256
+  ) {
     throw new Fault(
       'config_invalid',
       `quantization report ${file} began from ${String(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
@@ -182,7 +242,8 @@ async function writeBundle(
       };
       await entry(INDEX_NAME, bytesOfIndex.length, [bytesOfIndex]);
       await entry('release.dsse.json', envelope.bytes.length, [envelope.bytes]);
-      for (const source of sources) await entry(`files/${source.entry.name}`, source.entry.length, unchanged(source));
+      for (const source of sources)
+        await entry(`files/${source.entry.name}`, source.entry.length, unchanged(source));
       await put(new Uint8Array(TRAILER_BYTES));
       await file.sync();
     } finally {

@@ -1,13 +1,20 @@
-// The release spec: the TOML file that says what goes into a release. Decoded whole, every complaint at once; paths are
-// relative to the spec's own folder. What can be read from the model itself (tensors) or measured (goldens) is not here.
+// The release spec: the TOML file that says what goes into a release. Decoded whole, every
+// complaint at once; paths are relative to the spec's own folder. What can be read from the model
+// itself (tensors) or measured (goldens) is not here.
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { Type, type Static } from 'typebox';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { decode } from '../../../shared/base/decode.js';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
-import { Classifier, Component, FileName, HardwareId, Version } from '../../../shared/release/manifest.js';
+import {
+  Classifier,
+  Component,
+  FileName,
+  HardwareId,
+  Version,
+} from '../../../shared/release/manifest.js';
 import { Hex32 } from '../../../shared/trust/signer.js';
 
 const strict = { additionalProperties: false } as const;
@@ -31,12 +38,14 @@ export const Spec = Type.Object(
           },
           strict,
         ),
-        { maxItems: bounds.releaseFilesMaxCount - 2 },
+        { maxItems: limits.releaseFilesMaxCount - 2 },
       ),
     ),
     classifier: Type.Optional(Classifier),
     /** Values that each input was made for, by the input's name. */
-    ranges: Type.Optional(Type.Record(Name, Type.Object({ min: Type.Number(), max: Type.Number() }, strict))),
+    ranges: Type.Optional(
+      Type.Record(Name, Type.Object({ min: Type.Number(), max: Type.Number() }, strict)),
+    ),
     probes: Type.Object(
       {
         inputs: Type.Union([Path, Type.Record(Name, Path)]),
@@ -48,7 +57,7 @@ export const Spec = Type.Object(
     contract: Type.Object(
       {
         peak_memory_mib: Type.Number({ exclusiveMinimum: 0, maximum: 1024 * 1024 }),
-        p99_latency_ms: Type.Number({ exclusiveMinimum: 0, maximum: bounds.hostRunMs }),
+        p99_latency_ms: Type.Number({ exclusiveMinimum: 0, maximum: limits.hostRunMs }),
       },
       strict,
     ),
@@ -57,7 +66,10 @@ export const Spec = Type.Object(
         training_data_sha256: Hex32,
         source_commit: Type.Optional(Type.String({ pattern: '^([0-9a-f]{7,64}|unknown)$' })),
         base_model: Type.Optional(
-          Type.Union([Type.Object({ name: Name, file: Path }, strict), Type.Object({ name: Name, sha256: Hex32 }, strict)]),
+          Type.Union([
+            Type.Object({ name: Name, file: Path }, strict),
+            Type.Object({ name: Name, sha256: Hex32 }, strict),
+          ]),
         ),
         quantization: Type.Optional(Path),
       },

@@ -1,9 +1,16 @@
-// Golden probes: the model is opened and run here, at the release desk, on the spec's inputs, and its answers are recorded
-// with them. A device runs the same probes before it serves the release, so a model that computes something else there
-// (another instruction set, another runtime) is found before a request is. Also: what the model itself says of its tensors.
-import { bounds } from '../../../shared/base/limits.js';
+// Golden probes: the model is opened and run here, at the release desk, on the spec's inputs, and
+// its answers are recorded with them. A device runs the same probes before it serves the release,
+// so a model that computes something else there (another instruction set, another runtime) is found
+// before a request is. Also: what the model itself says of its tensors.
+import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import type { Classifier, Datatype, Probes, ProbeTensor, TensorSpec } from '../../../shared/release/manifest.js';
+import type {
+  Classifier,
+  Datatype,
+  Probes,
+  ProbeTensor,
+  TensorSpec,
+} from '../../../shared/release/manifest.js';
 import { readNpy, type NpyArray, type NpyDtype } from '../../model/input-data/npy.js';
 import type { Session, TensorData, TensorMeta, TensorValue } from '../../model/session.js';
 
@@ -26,8 +33,15 @@ const FEEDS: Readonly<Record<NpyDtype, readonly Datatype[]>> = {
   i8: ['INT64'],
 };
 
-/** A tensor of the model as a release declares it; symbolic sizes are -1. Fault model_tensors_differ for types that no release may have. */
-export function tensorSpec(meta: TensorMeta, range: { min: number; max: number } | undefined, model: string): TensorSpec {
+/**
+ * A tensor of the model as a release declares it; symbolic sizes are -1. Fault model_tensors_differ
+ * for types that no release may have.
+ */
+export function tensorSpec(
+  meta: TensorMeta,
+  range: { min: number; max: number } | undefined,
+  model: string,
+): TensorSpec {
   const datatype = DATATYPES[meta.type];
   if (datatype === undefined)
     throw new Fault(
@@ -38,7 +52,10 @@ export function tensorSpec(meta: TensorMeta, range: { min: number; max: number }
   return { name: meta.name, datatype, shape, ...(range === undefined ? {} : { range }) };
 }
 
-/** The probes' inputs by input name; `paths` is one path for a model of one input, or a path by name. Faults: config_invalid, data_undecodable. */
+/**
+ * The probes' inputs by input name; `paths` is one path for a model of one input, or a path by
+ * name. Faults: config_invalid, data_undecodable.
+ */
 export function readProbeInputs(
   session: Session,
   paths: string | Readonly<Record<string, string>>,
@@ -48,7 +65,10 @@ export function readProbeInputs(
   if (typeof paths === 'string') {
     const [only] = names;
     if (only === undefined || names.length !== 1) {
-      throw new Fault('config_invalid', `the model takes ${names.join(', ')}: [probes] inputs must name a .npy file for each`);
+      throw new Fault(
+        'config_invalid',
+        `the model takes ${names.join(', ')}: [probes] inputs must name a .npy file for each`,
+      );
     }
     return { [only]: readNpy(at(paths)) };
   }
@@ -58,21 +78,38 @@ export function readProbeInputs(
     ...names.filter((name) => !given.includes(name)).map((name) => `nothing for '${name}'`),
   ];
   if (wrong.length > 0)
-    throw new Fault('config_invalid', `[probes] inputs: ${wrong.join('; ')} (the model takes ${names.join(', ')})`);
+    throw new Fault(
+      'config_invalid',
+      `[probes] inputs: ${wrong.join('; ')} (the model takes ${names.join(', ')})`,
+    );
   return Object.fromEntries(Object.entries(paths).map(([name, path]) => [name, readNpy(at(path))]));
 }
 
-/** Runs every probe alone and records its answers. Faults: data_undecodable (inputs), model_tensors_differ (the model cannot take them or answers NaN). */
-export async function recordGoldens(session: Session, inputs: Readonly<Record<string, NpyArray>>): Promise<Probes> {
+/**
+ * Runs every probe alone and records its answers. Faults: data_undecodable (inputs),
+ * model_tensors_differ (the model cannot take them or answers NaN).
+ */
+export async function recordGoldens(
+  session: Session,
+  inputs: Readonly<Record<string, NpyArray>>,
+): Promise<Probes> {
   const counts = new Set(Object.values(inputs).map((array) => array.shape[0] ?? 0));
   const [count] = counts;
   if (count === undefined || counts.size !== 1)
-    throw new Fault('data_undecodable', 'the probe files differ in their first axis, which counts the probes');
-  if (count < 1 || count > bounds.probesMaxCount)
-    throw new Fault('data_undecodable', `${count} probes are given; a release has 1 to ${bounds.probesMaxCount}`);
+    throw new Fault(
+      'data_undecodable',
+      'the probe files differ in their first axis, which counts the probes',
+    );
+  if (count < 1 || count > limits.probesMaxCount)
+    throw new Fault(
+      'data_undecodable',
+      `${count} probes are given; a release has 1 to ${limits.probesMaxCount}`,
+    );
   const probes: Probes['probes'] = [];
   for (let index = 0; index < count; index++) {
-    const feeds = Object.fromEntries(session.inputs.map((meta) => [meta.name, probeInput(meta, inputs[meta.name], index)]));
+    const feeds = Object.fromEntries(
+      session.inputs.map((meta) => [meta.name, probeInput(meta, inputs[meta.name], index)]),
+    );
     const answers = await session.run(feeds);
     probes.push({
       id: `probe-${String(index).padStart(2, '0')}`,
@@ -89,10 +126,14 @@ export async function recordGoldens(session: Session, inputs: Readonly<Record<st
 
 /** Slice `index` of the array's first axis, with a batch axis of 1 where the model has one. */
 function probeInput(meta: TensorMeta, array: NpyArray | undefined, index: number): TensorValue {
-  if (array === undefined) throw new Fault('data_undecodable', `nothing is given for input '${meta.name}'`);
+  if (array === undefined)
+    throw new Fault('data_undecodable', `nothing is given for input '${meta.name}'`);
   const datatype = DATATYPES[meta.type];
   if (datatype === undefined || !FEEDS[array.dtype].includes(datatype)) {
-    throw new Fault('data_undecodable', `input '${meta.name}' takes ${meta.type}, its .npy file holds ${array.dtype}`);
+    throw new Fault(
+      'data_undecodable',
+      `input '${meta.name}' takes ${meta.type}, its .npy file holds ${array.dtype}`,
+    );
   }
   const rest = array.shape.slice(1);
   const dims = meta.shape.length === array.shape.length ? [1, ...rest] : rest;
@@ -123,17 +164,29 @@ function probeTensor(name: string, type: string, value: TensorValue | undefined)
 }
 
 /**
- * The classifier's output has a class for each label along its last axis, by the model's word where it fixes the size and by its
- * answers anyway. A device that counts classes would file them under wrong names. Fault config_invalid.
+ * The classifier's output has a class for each label along its last axis, by the model's word where
+ * it fixes the size and by its answers anyway. A device that counts classes would file them under
+ * wrong names. Fault config_invalid.
  */
-export function requireLabelEach(classifier: Classifier | undefined, session: Session, { probes }: Probes): void {
+export function requireLabelEach(
+  classifier: Classifier | undefined,
+  session: Session,
+  { probes }: Probes,
+): void {
   if (classifier === undefined) return;
   const { output, labels } = classifier;
   const declared = session.outputs.find((meta) => meta.name === output)?.shape.at(-1);
-  const answered = probes.map((probe) => probe.outputs.find((tensor) => tensor.name === output)?.shape.at(-1));
-  const wrong = [declared, ...answered].find((size) => typeof size === 'number' && size >= 0 && size !== labels.length);
+  const answered = probes.map((probe) =>
+    probe.outputs.find((tensor) => tensor.name === output)?.shape.at(-1),
+  );
+  const wrong = [declared, ...answered].find(
+    (size) => typeof size === 'number' && size >= 0 && size !== labels.length,
+  );
   if (wrong === undefined) return;
-  throw new Fault('config_invalid', `[classifier] has ${labels.length} labels, the model's output '${output}' ${wrong} classes`);
+  throw new Fault(
+    'config_invalid',
+    `[classifier] has ${labels.length} labels, the model's output '${output}' ${wrong} classes`,
+  );
 }
 
 /** NaN never equals itself: such a golden could not be met by any device. */

@@ -1,5 +1,6 @@
-// The .bundle file: an ordinary tar (POSIX ustar) whose every byte follows from its contents, so that the same release
-// makes the same file and a reader can hold each byte, padding and headers included, to what must stand there.
+// The .bundle file: an ordinary tar (POSIX ustar) whose every byte follows from its contents, so
+// that the same release makes the same file and a reader can hold each byte, padding and headers
+// included, to what must stand there.
 //
 //   bundle.json         the index: the release's digest, and every following entry with length and SHA-256
 //   release.dsse.json   the signed manifest
@@ -8,7 +9,7 @@
 import { once } from 'node:events';
 import tar from 'tar-stream';
 import { Type, type Static } from 'typebox';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { Component, Version, type Manifest } from '../../../shared/release/manifest.js';
 import { Hex32, utf8 } from '../../../shared/trust/signer.js';
 
@@ -30,12 +31,12 @@ export const BundleIndex = Type.Object(
       Type.Object(
         {
           name: Type.String({ maxLength: 200 }),
-          length: Type.Integer({ minimum: 0, maximum: bounds.releaseFileMaxBytes }),
+          length: Type.Integer({ minimum: 0, maximum: limits.releaseFileMaxBytes }),
           sha256: Hex32,
         },
         strict,
       ),
-      { minItems: 2, maxItems: bounds.releaseFilesMaxCount + 1 },
+      { minItems: 2, maxItems: limits.releaseFilesMaxCount + 1 },
     ),
   },
   strict,
@@ -43,7 +44,10 @@ export const BundleIndex = Type.Object(
 export type BundleIndex = Static<typeof BundleIndex>;
 
 /** The only index that a release may have. */
-export function indexOf(manifest: Manifest, envelope: { readonly length: number; readonly sha256: string }): BundleIndex {
+export function indexOf(
+  manifest: Manifest,
+  envelope: { readonly length: number; readonly sha256: string },
+): BundleIndex {
   const files = [...manifest.files].sort((a, b) => (a.name < b.name ? -1 : 1));
   return {
     format: 'linnet.bundle/1',
@@ -52,7 +56,11 @@ export function indexOf(manifest: Manifest, envelope: { readonly length: number;
     release: envelope.sha256,
     entries: [
       { name: ENVELOPE_NAME, length: envelope.length, sha256: envelope.sha256 },
-      ...files.map(({ name, length, sha256 }) => ({ name: `${FILES_FOLDER}${name}`, length, sha256 })),
+      ...files.map(({ name, length, sha256 }) => ({
+        name: `${FILES_FOLDER}${name}`,
+        length,
+        sha256,
+      })),
     ],
   };
 }
@@ -64,14 +72,26 @@ export function indexBytes(index: BundleIndex): Uint8Array {
   );
 }
 
-/** The bytes that stand before an entry's content: no owner, no time, mode 0644. More than one block for a long name. */
+/**
+ * The bytes that stand before an entry's content: no owner, no time, mode 0644. More than one block
+ * for a long name.
+ */
 export async function headerBytes(name: string, length: number): Promise<Uint8Array> {
   const pack = tar.pack();
-  // Nothing is ever written into the entry: only its header is wanted, which tar-stream pushes at once when it opens it.
-  pack.entry({ name, size: length, mode: 0o644, mtime: new Date(0), uid: 0, gid: 0, type: 'file' }, () => {});
+  // Nothing is ever written into the entry: only its header is wanted, which tar-stream pushes at
+  // once when it opens it.
+  pack.entry(
+    { name, size: length, mode: 0o644, mtime: new Date(0), uid: 0, gid: 0, type: 'file' },
+    () => {},
+  );
   await once(pack, 'readable');
   const blocks: Buffer[] = [];
-  for (let block = pack.read() as Buffer | null; block !== null; block = pack.read() as Buffer | null) blocks.push(block);
+  for (
+    let block = pack.read() as Buffer | null;
+    block !== null;
+    block = pack.read() as Buffer | null
+  )
+    blocks.push(block);
   pack.on('error', () => {}); // Destroying an unfinished pack is no error here.
   pack.destroy();
   return new Uint8Array(Buffer.concat(blocks));

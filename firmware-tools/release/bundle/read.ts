@@ -1,9 +1,10 @@
-// Reads a bundle as if it came from an enemy: front to back, bounded, and every byte accounted for. The layout is
-// deterministic, so headers, padding and the end must be exactly what the writer would have put there; contents are held
-// to their digests; the manifest to its signature. Nothing is unpacked: files are located, and copied out on demand.
+// Reads a bundle as if it came from an enemy: front to back, bounded, and every byte accounted for.
+// The layout is deterministic, so headers, padding and the end must be exactly what the writer
+// would have put there; contents are held to their digests; the manifest to its signature. Nothing
+// is unpacked: files are located, and copied out on demand.
 import { createHash, type Hash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { decode, decodeJson, parseJson } from '../../../shared/base/decode.js';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
 import {
@@ -46,8 +47,9 @@ export interface BundleView {
 }
 
 /**
- * With `ring`, proof; with null, only a look (for `inspect`). Faults: bundle_truncated, bundle_undecodable, file_digest,
- * signature_invalid, manifest_undecodable; not_found or disk_failed when the file cannot be read.
+ * With `ring`, proof; with null, only a look (for `inspect`). Faults: bundle_truncated,
+ * bundle_undecodable, file_digest, signature_invalid, manifest_undecodable; not_found or
+ * disk_failed when the file cannot be read.
  */
 export async function readBundle(file: string, ring: KeyRing | null): Promise<BundleView> {
   const handle = await openBundle(file);
@@ -55,34 +57,57 @@ export async function readBundle(file: string, ring: KeyRing | null): Promise<Bu
     const reader = new Reader(handle, file);
     const index = await readIndex(reader);
     const [first, ...rest] = index.entries;
-    if (first?.name !== ENVELOPE_NAME) throw reader.bad(`its first entry is ${first?.name ?? 'missing'}, not ${ENVELOPE_NAME}`);
-    if (first.length > bounds.manifestMaxBytes)
-      throw reader.bad(`${ENVELOPE_NAME} is ${first.length} bytes, bound is ${bounds.manifestMaxBytes}`);
+    if (first?.name !== ENVELOPE_NAME)
+      throw reader.bad(`its first entry is ${first?.name ?? 'missing'}, not ${ENVELOPE_NAME}`);
+    if (first.length > limits.manifestMaxBytes)
+      throw reader.bad(
+        `${ENVELOPE_NAME} is ${first.length} bytes, bound is ${limits.manifestMaxBytes}`,
+      );
     await reader.expect(await headerBytes(first.name, first.length), `the header of ${first.name}`);
     const envelope = await reader.take(first.length);
     if (sha256(envelope) !== first.sha256)
-      throw new Fault('file_digest', `${file}: ${first.name} does not have the SHA-256 that the index names`);
+      throw new Fault(
+        'file_digest',
+        `${file}: ${first.name} does not have the SHA-256 that the index names`,
+      );
     await reader.expectZeros(paddingBytes(first.length), `the padding of ${first.name}`);
     const release = ring === null ? unprovenRelease(envelope) : openRelease(envelope, ring);
-    const due = indexBytes(indexOf(release.manifest, { length: envelope.length, sha256: release.digest }));
-    if (!Buffer.from(indexBytes(index)).equals(due)) throw reader.bad('its index is not that of the manifest that it carries');
+    const due = indexBytes(
+      indexOf(release.manifest, { length: envelope.length, sha256: release.digest }),
+    );
+    if (!Buffer.from(indexBytes(index)).equals(due))
+      throw reader.bad('its index is not that of the manifest that it carries');
     const files = [];
     for (const { name, length, sha256: digest } of rest) {
       await reader.expect(await headerBytes(name, length), `the header of ${name}`);
       files.push({ entry: entryOf(release, name), offset: reader.offset });
       if ((await reader.digest(length)) !== digest)
-        throw new Fault('file_digest', `${file}: ${name} does not have the SHA-256 that its manifest names`);
+        throw new Fault(
+          'file_digest',
+          `${file}: ${name} does not have the SHA-256 that its manifest names`,
+        );
       await reader.expectZeros(paddingBytes(length), `the padding of ${name}`);
     }
     await reader.expectZeros(TRAILER_BYTES, 'the end');
     await reader.expectEnd();
-    return { file, bytes: reader.offset, sha256: reader.whole.digest('hex'), release, envelope, proven: ring !== null, files };
+    return {
+      file,
+      bytes: reader.offset,
+      sha256: reader.whole.digest('hex'),
+      release,
+      envelope,
+      proven: ring !== null,
+      files,
+    };
   } finally {
     await handle.close();
   }
 }
 
-/** The bytes of one file of a bundle that was read before, held to its digest again. Faults: file_digest, bundle_truncated. */
+/**
+ * The bytes of one file of a bundle that was read before, held to its digest again. Faults:
+ * file_digest, bundle_truncated.
+ */
 export async function* bundleFile(view: BundleView, name: string): AsyncIterable<Uint8Array> {
   const found = view.files.find(({ entry }) => entry.name === name);
   if (found === undefined) throw new Fault('not_found', `${view.file} has no file ${name}`);
@@ -111,15 +136,27 @@ async function openBundle(file: string): Promise<FileHandle> {
 
 async function readIndex(reader: Reader): Promise<BundleIndex> {
   const header = await reader.take(BLOCK_BYTES);
-  const size = /^([0-7]{11}) $/.exec(Buffer.from(header.subarray(124, 136)).toString('latin1'))?.[1];
+  const size = /^([0-7]{11}) $/.exec(
+    Buffer.from(header.subarray(124, 136)).toString('latin1'),
+  )?.[1];
   const length = size === undefined ? 0 : Number.parseInt(size, 8);
-  if (length === 0 || length > INDEX_MAX_BYTES || !Buffer.from(header).equals(await headerBytes(INDEX_NAME, length))) {
+  if (
+    length === 0 ||
+    length > INDEX_MAX_BYTES ||
+    !Buffer.from(header).equals(await headerBytes(INDEX_NAME, length))
+  ) {
     throw reader.bad(`it does not begin with ${INDEX_NAME}`);
   }
   const bytes = await reader.take(length);
   const what = `${INDEX_NAME} of ${reader.file}`;
-  const index = decode(BundleIndex, parseJson(bytes, what, 'bundle_undecodable'), what, 'bundle_undecodable');
-  if (!Buffer.from(bytes).equals(indexBytes(index))) throw reader.bad(`${INDEX_NAME} is not written as a bundle's index is`);
+  const index = decode(
+    BundleIndex,
+    parseJson(bytes, what, 'bundle_undecodable'),
+    what,
+    'bundle_undecodable',
+  );
+  if (!Buffer.from(bytes).equals(indexBytes(index)))
+    throw reader.bad(`${INDEX_NAME} is not written as a bundle's index is`);
   await reader.expectZeros(paddingBytes(length), `the padding of ${INDEX_NAME}`);
   return index;
 }
@@ -129,12 +166,19 @@ function unprovenRelease(bytes: Uint8Array): Release {
   if (envelope.payloadType !== RELEASE_PAYLOAD_TYPE)
     throw new Fault('manifest_undecodable', `${ENVELOPE_NAME} carries ${envelope.payloadType}`);
   const manifest = decodeManifest(new Uint8Array(Buffer.from(envelope.payload, 'base64')));
-  return { component: manifest.component, version: manifest.version, digest: sha256(bytes), manifest };
+  return {
+    component: manifest.component,
+    version: manifest.version,
+    digest: sha256(bytes),
+    manifest,
+  };
 }
 
 function entryOf(release: Release, name: string): FileEntry {
   const found = release.manifest.files.find((file) => `${FILES_FOLDER}${file.name}` === name);
-  if (found === undefined) throw new Fault('bundle_undecodable', `${name} is not a file of the manifest`); // The index was compared: a bug would be needed.
+  if (found === undefined)
+    // The index was compared: a bug would be needed.
+    throw new Fault('bundle_undecodable', `${name} is not a file of the manifest`);
   return found;
 }
 
@@ -157,7 +201,10 @@ class Reader {
       const buffer = Buffer.allocUnsafe(Math.min(left, CHUNK_BYTES));
       const { bytesRead } = await this.#read(buffer);
       if (bytesRead === 0)
-        throw new Fault('bundle_truncated', `${this.file} ends at byte ${this.offset}, where ${left} more were due`);
+        throw new Fault(
+          'bundle_truncated',
+          `${this.file} ends at byte ${this.offset}, where ${left} more were due`,
+        );
       const chunk = buffer.subarray(0, bytesRead);
       this.whole.update(chunk);
       this.offset += bytesRead;
@@ -179,7 +226,8 @@ class Reader {
   }
 
   async expect(bytes: Uint8Array, what: string): Promise<void> {
-    if (!Buffer.from(await this.take(bytes.length)).equals(bytes)) throw this.bad(`${what} is not what a bundle has there`);
+    if (!Buffer.from(await this.take(bytes.length)).equals(bytes))
+      throw this.bad(`${what} is not what a bundle has there`);
   }
 
   expectZeros(length: number, what: string): Promise<void> {
@@ -187,7 +235,8 @@ class Reader {
   }
 
   async expectEnd(): Promise<void> {
-    if ((await this.#read(Buffer.alloc(1))).bytesRead > 0) throw this.bad('it has bytes after its end');
+    if ((await this.#read(Buffer.alloc(1))).bytesRead > 0)
+      throw this.bad('it has bytes after its end');
   }
 
   async #read(buffer: Buffer): Promise<{ bytesRead: number }> {
@@ -195,7 +244,9 @@ class Reader {
       return await this.handle.read(buffer, 0, buffer.length, this.offset);
     } catch (error) {
       if (isFault(error)) throw error;
-      throw new Fault('disk_failed', `cannot read ${this.file}: ${reason(error)}`, { cause: error });
+      throw new Fault('disk_failed', `cannot read ${this.file}: ${reason(error)}`, {
+        cause: error,
+      });
     }
   }
 }

@@ -1,10 +1,16 @@
-// Key files on the release desk's disk: written whole with mode 0600 and never over an existing one, read only when
-// nobody else can. Passphrases come from the environment alone (LINNET_KEY_PASSPHRASE), so that none ends up in a shell's
-// history or a process list. The format is shared/keyfile.ts.
+// Key files on the release desk's disk: written whole with mode 0600 and never over an existing
+// one, read only when nobody else can. Passphrases come from the environment alone
+// (LINNET_KEY_PASSPHRASE), so that none ends up in a shell's history or a process list. The format
+// is shared/keyfile.ts.
 import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Fault, reason, systemCode } from '../../../shared/base/fault-codes.js';
-import { decodeKeyFile, encodeKeyFile, openSeed, type KeyFile } from '../../../shared/trust/keyfile.js';
+import {
+  decodeKeyFile,
+  encodeKeyFile,
+  openSeed,
+  type KeyFile,
+} from '../../../shared/trust/keyfile.js';
 import type { Random } from '../../../shared/base/interfaces.js';
 import { hex, signingKey, type SigningKey } from '../../../shared/trust/signer.js';
 
@@ -28,8 +34,16 @@ export async function createKeyFile(
   const sealing =
     options.passphrase === null
       ? null
-      : { passphrase: options.passphrase, salt: options.random.bytes(16), nonce: options.random.bytes(24) };
-  await writeWhole(file, encodeKeyFile(seed, options.role, sealing), { mode: 0o600, random: options.random, overwrite: false });
+      : {
+          passphrase: options.passphrase,
+          salt: options.random.bytes(16),
+          nonce: options.random.bytes(24),
+        };
+  await writeWhole(file, encodeKeyFile(seed, options.role, sealing), {
+    mode: 0o600,
+    random: options.random,
+    overwrite: false,
+  });
   return signingKey(seed);
 }
 
@@ -39,7 +53,10 @@ export async function readKeyFile(file: string): Promise<KeyFile> {
 }
 
 /** Fault key_invalid: missing, readable by others, undecodable, or the wrong passphrase. */
-export async function readSigningKey(file: string, env: Environment = process.env): Promise<SigningKey> {
+export async function readSigningKey(
+  file: string,
+  env: Environment = process.env,
+): Promise<SigningKey> {
   return signingKey(openSeed(await readKeyFile(file), passphraseOf(env), file));
 }
 
@@ -47,15 +64,23 @@ async function readPrivate(file: string): Promise<Uint8Array> {
   try {
     const { mode } = await stat(file);
     if ((mode & 0o077) !== 0)
-      throw new Fault('key_invalid', `${file} can be read by others (mode ${(mode & 0o777).toString(8)}): run chmod 600 ${file}`);
+      throw new Fault(
+        'key_invalid',
+        `${file} can be read by others (mode ${(mode & 0o777).toString(8)}): run chmod 600 ${file}`,
+      );
     return await readFile(file);
   } catch (error) {
     if (error instanceof Fault) throw error;
-    throw new Fault('key_invalid', `cannot read the key file ${file}: ${reason(error)}`, { cause: error });
+    throw new Fault('key_invalid', `cannot read the key file ${file}: ${reason(error)}`, {
+      cause: error,
+    });
   }
 }
 
-/** Temp file beside it, fsync, rename (or link, which refuses to replace), fsync of the folder. Faults: conflict, disk_full, disk_failed. */
+/**
+ * Temp file beside it, fsync, rename (or link, which refuses to replace), fsync of the folder.
+ * Faults: conflict, disk_full, disk_failed.
+ */
 export async function writeWhole(
   file: string,
   bytes: Uint8Array,
@@ -81,7 +106,10 @@ export function tempBeside(file: string, random: Random): string {
   return join(dirname(file), `.${basename(file)}.${hex(random.bytes(6))}.tmp`);
 }
 
-/** Removes what a failed write left. Where even that fails (the folder is a file, a read-only disk) the write's own error is told. */
+/**
+ * Removes what a failed write left. Where even that fails (the folder is a file, a read-only disk)
+ * the write's own error is told.
+ */
 export async function discard(temp: string): Promise<void> {
   await rm(temp, { force: true }).catch(() => {});
 }
@@ -101,20 +129,30 @@ export async function settle(temp: string, file: string, overwrite: boolean): Pr
   }
 }
 
-/** What a failed write of `file` is: Faults conflict, disk_full, disk_failed; anything else (a bug, a Fault) as it came. */
+/**
+ * What a failed write of `file` is: Faults conflict, disk_full, disk_failed; anything else (a bug,
+ * a Fault) as it came.
+ */
 export function asFault(error: unknown, file: string): unknown {
   switch (systemCode(error)) {
     case 'EEXIST':
-      return new Fault('conflict', `${file} already exists; it is not overwritten`, { cause: error });
+      return new Fault('conflict', `${file} already exists; it is not overwritten`, {
+        cause: error,
+      });
     case 'ENOSPC':
     case 'EDQUOT':
       return new Fault('disk_full', `cannot write ${file}: ${reason(error)}`, { cause: error });
     default:
-      return isSystemError(error) ? new Fault('disk_failed', `cannot write ${file}: ${reason(error)}`, { cause: error }) : error;
+      return isSystemError(error)
+        ? new Fault('disk_failed', `cannot write ${file}: ${reason(error)}`, { cause: error })
+        : error;
   }
 }
 
-/** Whether the operating system said it (ENOENT, EISDIR, EROFS, ENOTEMPTY, ...): a fact of the world, never a bug of ours. */
+/**
+ * Whether the operating system said it (ENOENT, EISDIR, EROFS, ENOTEMPTY, ...): a fact of the
+ * world, never a bug of ours.
+ */
 function isSystemError(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && 'errno' in error;
 }

@@ -1,6 +1,7 @@
-// Operator routes about who did what: the audit log and its chain, security events, raw telemetry, and operator tokens.
+// Operator routes about who did what: the audit log and its chain, security events, raw telemetry,
+// and operator tokens.
 import { Type } from 'typebox';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import {
   ApiError,
@@ -15,21 +16,23 @@ import {
 } from '../../../shared/protocol/operator-api.js';
 import { sha256 } from '../../../shared/trust/signer.js';
 import { newOperatorToken } from '../../access/tokens.js';
-import type { AppNeeds, Door } from '../app.js';
+import type { AppOptions, FleetApp } from '../app.js';
 import { auditView, iso, securityView } from './views.js';
 
 const errors = { '4xx': ApiError, '5xx': ApiError } as const;
-const Limit = Type.Integer({ minimum: 1, maximum: bounds.listPageMaxCount, default: 100 });
-const Before = Type.Optional(Type.Integer({ minimum: 1, description: 'page on from here: the last seq or id seen' }));
+const Limit = Type.Integer({ minimum: 1, maximum: limits.listPageMaxCount, default: 100 });
+const Before = Type.Optional(
+  Type.Integer({ minimum: 1, description: 'page on from here: the last seq or id seen' }),
+);
 
-export function accessRoutes(door: Door, needs: AppNeeds): void {
-  auditRoutes(door, needs);
-  tokenRoutes(door, needs);
+export function accessRoutes(app: FleetApp, options: AppOptions): void {
+  auditRoutes(app, options);
+  tokenRoutes(app, options);
 }
 
-function auditRoutes(door: Door, { store }: AppNeeds): void {
+function auditRoutes(app: FleetApp, { store }: AppOptions): void {
   const tags = ['audit'];
-  door.get(
+  app.get(
     '/audit',
     {
       config: { role: 'operator' },
@@ -40,19 +43,24 @@ function auditRoutes(door: Door, { store }: AppNeeds): void {
         response: { 200: Type.Array(AuditEntry), ...errors },
       },
     },
-    async (request) => (await store.audit.list(request.query.limit, request.query.before ?? null)).map(auditView),
+    async (request) =>
+      (await store.audit.list(request.query.limit, request.query.before ?? null)).map(auditView),
   );
 
-  door.get(
+  app.get(
     '/audit/head',
     {
       config: { role: 'operator' },
-      schema: { summary: 'Verify the whole audit chain', tags, response: { 200: AuditHead, ...errors } },
+      schema: {
+        summary: 'Verify the whole audit chain',
+        tags,
+        response: { 200: AuditHead, ...errors },
+      },
     },
     () => store.audit.verify(),
   );
 
-  door.get(
+  app.get(
     '/security-events',
     {
       config: { role: 'viewer' },
@@ -62,14 +70,17 @@ function auditRoutes(door: Door, { store }: AppNeeds): void {
         response: { 200: Type.Array(SecurityEvent), ...errors },
         querystring: Type.Object({
           limit: Limit,
-          source: Type.Optional(Type.String({ maxLength: 100, description: 'device id, `server` or `operator`' })),
+          source: Type.Optional(
+            Type.String({ maxLength: 100, description: 'device id, `server` or `operator`' }),
+          ),
         }),
       },
     },
-    async (request) => (await store.security.list(request.query.limit, request.query.source)).map(securityView),
+    async (request) =>
+      (await store.security.list(request.query.limit, request.query.source)).map(securityView),
   );
 
-  door.get(
+  app.get(
     '/telemetry',
     {
       config: { role: 'viewer' },
@@ -86,8 +97,16 @@ function auditRoutes(door: Door, { store }: AppNeeds): void {
     },
     async (request) => {
       const device = await store.devices.named(request.query.device);
-      const rows = await store.telemetry.records(device.id, request.query.limit, request.query.before ?? null);
-      return rows.map((row) => ({ ...row, deviceAt: iso(Math.min(row.deviceAt, LAST_DATE_MS)), at: iso(row.at) }));
+      const rows = await store.telemetry.records(
+        device.id,
+        request.query.limit,
+        request.query.before ?? null,
+      );
+      return rows.map((row) => ({
+        ...row,
+        deviceAt: iso(Math.min(row.deviceAt, LAST_DATE_MS)),
+        at: iso(row.at),
+      }));
     },
   );
 }
@@ -95,13 +114,17 @@ function auditRoutes(door: Door, { store }: AppNeeds): void {
 /** ECMAScript dates end here; a device's clock may say anything. */
 const LAST_DATE_MS = 8_640_000_000_000_000;
 
-function tokenRoutes(door: Door, { store, clock, random }: AppNeeds): void {
+function tokenRoutes(app: FleetApp, { store, clock, random }: AppOptions): void {
   const tags = ['access'];
-  door.get(
+  app.get(
     '/tokens',
     {
       config: { role: 'admin' },
-      schema: { summary: 'Operator tokens by name', tags, response: { 200: Type.Array(TokenView), ...errors } },
+      schema: {
+        summary: 'Operator tokens by name',
+        tags,
+        response: { 200: Type.Array(TokenView), ...errors },
+      },
     },
     async () =>
       (await store.tokens.list()).map(({ name, role, createdAt, revokedAt }) => ({
@@ -112,11 +135,16 @@ function tokenRoutes(door: Door, { store, clock, random }: AppNeeds): void {
       })),
   );
 
-  door.post(
+  app.post(
     '/tokens',
     {
       config: { role: 'admin', action: 'token.create' },
-      schema: { summary: 'A new operator token; shown once', tags, body: TokenRequest, response: { 200: NewToken, ...errors } },
+      schema: {
+        summary: 'A new operator token; shown once',
+        tags,
+        body: TokenRequest,
+        response: { 200: NewToken, ...errors },
+      },
     },
     async (request) => {
       const { name, role } = request.body;
@@ -126,7 +154,7 @@ function tokenRoutes(door: Door, { store, clock, random }: AppNeeds): void {
     },
   );
 
-  door.post(
+  app.post(
     '/tokens/:name/revoke',
     {
       config: { role: 'admin', action: 'token.revoke' },
@@ -140,7 +168,8 @@ function tokenRoutes(door: Door, { store, clock, random }: AppNeeds): void {
     },
     async (request) => {
       const revoked = await store.tokens.revoke(request.params.name, clock.now());
-      if (revoked === 0) throw new Fault('not_found', `no valid token is named ${request.params.name}`);
+      if (revoked === 0)
+        throw new Fault('not_found', `no valid token is named ${request.params.name}`);
       return { revoked };
     },
   );

@@ -1,6 +1,6 @@
 // Operator routes about devices, groups and claims. A device is named by its id or its name.
 import { Type } from 'typebox';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import {
   Claim,
   ClaimRequest,
@@ -13,30 +13,37 @@ import {
 } from '../../../shared/protocol/operator-api.js';
 import { sha256 } from '../../../shared/trust/signer.js';
 import { newClaimToken } from '../../access/tokens.js';
-import type { AppNeeds, Door } from '../app.js';
+import type { AppOptions, FleetApp } from '../app.js';
 import type { DeviceRow } from '../../store/devices.js';
 import { caller } from './operator-api.js';
 import { deviceView, inferenceView, iso } from './views.js';
 
 const errors = { '4xx': ApiError, '5xx': ApiError } as const;
-const Named = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64, description: 'device id or name' }) });
+const Named = Type.Object({
+  id: Type.String({ minLength: 1, maxLength: 64, description: 'device id or name' }),
+});
 const Nothing = Type.Object({}, { additionalProperties: false });
 const RECENT = 50;
 
-export function fleetRoutes(door: Door, needs: AppNeeds): void {
-  lookRoutes(door, needs);
-  changeRoutes(door, needs);
-  groupRoutes(door, needs);
+export function fleetRoutes(app: FleetApp, options: AppOptions): void {
+  lookRoutes(app, options);
+  changeRoutes(app, options);
+  groupRoutes(app, options);
 }
 
-async function show(row: DeviceRow, { store, clock, silentAfterMs }: AppNeeds): Promise<Device> {
-  return deviceView(row, (await store.telemetry.latest([row.id])).get(row.id), clock.now(), silentAfterMs);
+async function show(row: DeviceRow, { store, clock, silentAfterMs }: AppOptions): Promise<Device> {
+  return deviceView(
+    row,
+    (await store.telemetry.latest([row.id])).get(row.id),
+    clock.now(),
+    silentAfterMs,
+  );
 }
 
-function lookRoutes(door: Door, needs: AppNeeds): void {
-  const { store, clock } = needs;
+function lookRoutes(app: FleetApp, options: AppOptions): void {
+  const { store, clock } = options;
   const tags = ['fleet'];
-  door.get(
+  app.get(
     '/devices',
     {
       config: { role: 'viewer' },
@@ -48,25 +55,42 @@ function lookRoutes(door: Door, needs: AppNeeds): void {
           group: Type.Optional(GroupName),
           status: Type.Optional(Type.Enum(['pending', 'enrolled', 'revoked'])),
           offset: Type.Integer({ minimum: 0, default: 0 }),
-          limit: Type.Integer({ minimum: 1, maximum: bounds.listPageMaxCount, default: bounds.listPageMaxCount }),
+          limit: Type.Integer({
+            minimum: 1,
+            maximum: limits.listPageMaxCount,
+            default: limits.listPageMaxCount,
+          }),
         }),
       },
     },
     async (request) => {
       const { group, status, offset, limit } = request.query;
       const rows = (await store.devices.list())
-        .filter((row) => (group === undefined || row.group === group) && (status === undefined || row.status === status))
+        .filter(
+          (row) =>
+            (group === undefined || row.group === group) &&
+            (status === undefined || row.status === status),
+        )
         .slice(offset, offset + limit);
-      const latest = await store.telemetry.latest(rows.length < 100 ? rows.map((row) => row.id) : null);
-      return rows.map((row) => deviceView(row, latest.get(row.id), clock.now(), needs.silentAfterMs));
+      const latest = await store.telemetry.latest(
+        rows.length < 100 ? rows.map((row) => row.id) : null,
+      );
+      return rows.map((row) =>
+        deviceView(row, latest.get(row.id), clock.now(), options.silentAfterMs),
+      );
     },
   );
 
-  door.get(
+  app.get(
     '/devices/:id',
     {
       config: { role: 'viewer' },
-      schema: { summary: 'One device with what it reported', tags, params: Named, response: { 200: DeviceDetail, ...errors } },
+      schema: {
+        summary: 'One device with what it reported',
+        tags,
+        params: Named,
+        response: { 200: DeviceDetail, ...errors },
+      },
     },
     async (request) => {
       const row = await store.devices.named(request.params.id);
@@ -76,7 +100,7 @@ function lookRoutes(door: Door, needs: AppNeeds): void {
         store.telemetry.outcomes(row.id, RECENT),
       ]);
       return {
-        device: await show(row, needs),
+        device: await show(row, options),
         inference: inference.map(inferenceView),
         security: security.map(({ at, code, detail }) => ({ at: iso(at), body: { code, detail } })),
         outcomes: outcomes.map(({ at, outcome }) => ({ at: iso(at), outcome })),
@@ -85,33 +109,49 @@ function lookRoutes(door: Door, needs: AppNeeds): void {
   );
 }
 
-function changeRoutes(door: Door, needs: AppNeeds): void {
-  const { store, clock } = needs;
+function changeRoutes(app: FleetApp, options: AppOptions): void {
+  const { store, clock } = options;
   const tags = ['fleet'];
-  door.post(
+  app.post(
     '/devices/:id/approve',
     {
       config: { role: 'operator', action: 'device.approve' },
-      schema: { summary: 'Let a pending device in', tags, params: Named, body: Nothing, response: { 200: Device, ...errors } },
+      schema: {
+        summary: 'Let a pending device in',
+        tags,
+        params: Named,
+        body: Nothing,
+        response: { 200: Device, ...errors },
+      },
     },
-    async (request) => show(await store.devices.approve((await store.devices.named(request.params.id)).id, clock.now()), needs),
+    async (request) =>
+      show(
+        await store.devices.approve((await store.devices.named(request.params.id)).id, clock.now()),
+        options,
+      ),
   );
 
-  door.post(
+  app.post(
     '/devices/:id/revoke',
     {
       config: { role: 'operator', action: 'device.revoke' },
-      schema: { summary: 'Shut a device out for good', tags, params: Named, body: Nothing, response: { 200: Device, ...errors } },
+      schema: {
+        summary: 'Shut a device out for good',
+        tags,
+        params: Named,
+        body: Nothing,
+        response: { 200: Device, ...errors },
+      },
     },
     async (request) => {
       const row = await store.devices.named(request.params.id);
       await store.devices.revoke(row.id);
-      needs.kick(row.id);
-      return show({ ...row, status: 'revoked' }, needs);
+      options.kick(row.id);
+      return show({ ...row, status: 'revoked' }, options);
     },
   );
 
-  door.patch(
+  app.patch(
     '/devices/:id',
     {
       config: { role: 'operator', action: 'device.change' },
@@ -126,15 +166,15 @@ function changeRoutes(door: Door, needs: AppNeeds): void {
     async (request) => {
       const row = await store.devices.named(request.params.id);
       await store.devices.change(row.id, request.body.group, request.body.labels);
-      return show(await store.devices.named(row.id), needs);
+      return show(await store.devices.named(row.id), options);
     },
   );
 }
 
-function groupRoutes(door: Door, needs: AppNeeds): void {
-  const { store, clock } = needs;
+function groupRoutes(app: FleetApp, options: AppOptions): void {
+  const { store, clock } = options;
   const tags = ['fleet'];
-  door.get(
+  app.get(
     '/groups',
     {
       config: { role: 'viewer' },
@@ -147,7 +187,7 @@ function groupRoutes(door: Door, needs: AppNeeds): void {
     () => store.devices.groups(),
   );
 
-  door.post(
+  app.post(
     '/claims',
     {
       config: { role: 'operator', action: 'claim.create' },
@@ -160,10 +200,17 @@ function groupRoutes(door: Door, needs: AppNeeds): void {
     },
     async (request) => {
       const { group, uses, minutes } = request.body;
-      const claim = newClaimToken(needs.random);
+      const claim = newClaimToken(options.random);
       const now = clock.now();
       const expiresAt = now + minutes * 60_000;
-      await store.devices.addClaim(sha256(claim), group, uses, expiresAt, caller(request).name, now);
+      await store.devices.addClaim(
+        sha256(claim),
+        group,
+        uses,
+        expiresAt,
+        caller(request).name,
+        now,
+      );
       return { claim, group, uses, expiresAt: iso(expiresAt) };
     },
   );

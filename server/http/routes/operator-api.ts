@@ -1,17 +1,18 @@
-// The operator side of the HTTP door. Each route names the role that it needs, and each route that changes something
-// names its action: the hooks below refuse a caller without the role, and write the action to the audit log before it
-// takes effect, so that nothing is ever done that the log does not show. A refused action gets a second entry.
+// The operator side of the HTTP door. Each route names the role that it needs, and each route that
+// changes something names its action: the hooks below refuse a caller without the role, and write
+// the action to the audit log before it takes effect, so that nothing is ever done that the log
+// does not show. A refused action gets a second entry.
 import assert from 'node:assert/strict';
 import type { FastifyError, FastifyRequest } from 'fastify';
 import { Fault, type FaultCode } from '../../../shared/base/fault-codes.js';
 import { API, type Role } from '../../../shared/protocol/operator-api.js';
 import { mayActAs, operatorOf, type Operator } from '../../access/tokens.js';
-import { asFault, sendFault, type AppNeeds, type Door } from '../app.js';
+import { asFault, sendFault, type AppOptions, type FleetApp } from '../app.js';
 import { accessRoutes } from './access.js';
 import { fleetRoutes } from './fleet.js';
 import { releaseRoutes } from './releases.js';
 import { rolloutRoutes } from './rollouts.js';
-import { bodyWords } from './views.js';
+import { bodyText } from './views.js';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -34,22 +35,26 @@ export function caller(request: FastifyRequest): Operator {
   return operator;
 }
 
-export async function operatorRoutes(door: Door, needs: AppNeeds): Promise<void> {
-  door.addHook('onRoute', (route) => {
+export async function operatorRoutes(app: FleetApp, options: AppOptions): Promise<void> {
+  app.addHook('onRoute', (route) => {
     const changes = !['GET', 'HEAD', 'OPTIONS'].includes(String(route.method));
     assert(route.config?.role !== undefined, `${String(route.method)} ${route.url} names no role`);
     assert(
       !changes || route.config.action !== undefined,
       `${String(route.method)} ${route.url} changes something and names no action`,
     );
-    route.schema = { ...route.schema, security: [{ operator: [] }], description: `Needs the role ${route.config.role}.` };
+    route.schema = {
+      ...route.schema,
+      security: [{ operator: [] }],
+      description: `Needs the role ${route.config.role}.`,
+    };
   });
-  door.addHook('onRequest', async (request) => {
-    const operator = await admitted(request, needs);
+  app.addHook('onRequest', async (request) => {
+    const operator = await admitted(request, options);
     const { role } = request.routeOptions.config;
     if (role !== undefined && !mayActAs(operator, role)) {
       await write(
-        needs,
+        options,
         request,
         operator,
         'auth_denied',
@@ -59,27 +64,28 @@ export async function operatorRoutes(door: Door, needs: AppNeeds): Promise<void>
     }
     operators.set(request, operator);
   });
-  door.addHook('preValidation', (request, _reply, done) => {
+  app.addHook('preValidation', (request, _reply, done) => {
     // A POST without a body means the empty object.
-    if (request.method === 'POST' && (request.body === undefined || request.body === null)) request.body = {};
+    if (request.method === 'POST' && (request.body === undefined || request.body === null))
+      request.body = {};
     done();
   });
-  door.addHook('preHandler', async (request) => {
+  app.addHook('preHandler', async (request) => {
     if (request.routeOptions.config.action === undefined) return;
     await write(
-      needs,
+      options,
       request,
       caller(request),
       actionOf(request),
-      request.routeOptions.config.bodyNotLogged === true ? '' : bodyWords(request.body),
+      request.routeOptions.config.bodyNotLogged === true ? '' : bodyText(request.body),
     );
     audited.add(request);
   });
-  door.setErrorHandler(async (error: FastifyError, request, reply) => {
+  app.setErrorHandler(async (error: FastifyError, request, reply) => {
     const fault = asFault(error);
     if (audited.has(request))
       await write(
-        needs,
+        options,
         request,
         caller(request),
         `${actionOf(request)}.refused`,
@@ -88,25 +94,25 @@ export async function operatorRoutes(door: Door, needs: AppNeeds): Promise<void>
     if (fault.code === 'internal') throw error; // The server's own handler logs bugs.
     return sendFault(reply, fault);
   });
-  await door.register(
+  await app.register(
     async (inner) => {
-      const routes = inner as unknown as Door;
-      fleetRoutes(routes, needs);
-      releaseRoutes(routes, needs);
-      rolloutRoutes(routes, needs);
-      accessRoutes(routes, needs);
+      const routes = inner as unknown as FleetApp;
+      fleetRoutes(routes, options);
+      releaseRoutes(routes, options);
+      rolloutRoutes(routes, options);
+      accessRoutes(routes, options);
     },
     { prefix: API },
   );
 }
 
-async function admitted(request: FastifyRequest, needs: AppNeeds): Promise<Operator> {
+async function admitted(request: FastifyRequest, options: AppOptions): Promise<Operator> {
   try {
-    return await operatorOf(request.headers.authorization, needs.store.tokens);
+    return await operatorOf(request.headers.authorization, options.store.tokens);
   } catch (error) {
     if (error instanceof Fault && request.headers.authorization !== undefined) {
-      await needs.store.security.add({
-        at: needs.clock.now(),
+      await options.store.security.add({
+        at: options.clock.now(),
         source: 'operator',
         code: error.code,
         detail: `${request.method} ${request.url.slice(0, 300)} from ${request.ip}: ${error.detail}`,
@@ -121,10 +127,16 @@ function actionOf(request: FastifyRequest): string {
   return (request.routeOptions.config.action as string).replace(':command', command ?? '');
 }
 
-function write(needs: AppNeeds, request: FastifyRequest, operator: Operator, action: string, detail: string): Promise<void> {
+function write(
+  options: AppOptions,
+  request: FastifyRequest,
+  operator: Operator,
+  action: string,
+  detail: string,
+): Promise<void> {
   const { command: _command, ...names } = (request.params ?? {}) as Record<string, string>;
-  return needs.store.audit.append(
+  return options.store.audit.append(
     { actor: operator.name, action, subject: Object.values(names).join('@'), detail },
-    needs.clock.now(),
+    options.clock.now(),
   );
 }

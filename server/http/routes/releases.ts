@@ -1,32 +1,40 @@
-// Operator routes about releases: files go up first by digest, then the signed envelope with the new signed targets makes
-// a release of them. The server checks signatures and cannot make any: its publisher role is a mailbox, not a key.
+// Operator routes about releases: files go up first by digest, then the signed envelope with the
+// new signed targets makes a release of them. The server checks signatures and cannot make any: its
+// publisher role is a mailbox, not a key.
 import type { Readable } from 'node:stream';
 import { Type } from 'typebox';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Component, Version } from '../../../shared/release/manifest.js';
-import { ApiError, PublishRequest, ReleaseView, RepositoryView } from '../../../shared/protocol/operator-api.js';
+import {
+  ApiError,
+  PublishRequest,
+  ReleaseView,
+  RepositoryView,
+} from '../../../shared/protocol/operator-api.js';
 import { Hex32 } from '../../../shared/trust/signer.js';
-import type { AppNeeds, Door } from '../app.js';
+import type { AppOptions, FleetApp } from '../app.js';
 import { caller } from './operator-api.js';
 import { releaseView } from './views.js';
 
 const errors = { '4xx': ApiError, '5xx': ApiError } as const;
 const Stored = Type.Object({ sha256: Hex32 }, { additionalProperties: false });
-const PUBLISH_BODY_MAX_BYTES = 2 * (bounds.manifestMaxBytes + bounds.targetsMaxBytes) + 4096;
+const PUBLISH_BODY_MAX_BYTES = 2 * (limits.manifestMaxBytes + limits.targetsMaxBytes) + 4096;
 
 const tags = ['releases'];
 
-export function releaseRoutes(door: Door, needs: AppNeeds): void {
-  publishing(door, needs);
-  reading(door, needs);
+export function releaseRoutes(app: FleetApp, options: AppOptions): void {
+  publishing(app, options);
+  reading(app, options);
 }
 
-function publishing(door: Door, { store, clock, images }: AppNeeds): void {
+function publishing(app: FleetApp, { store, clock, images }: AppOptions): void {
   // The body of an upload stays a stream: it goes to disk as it comes.
-  door.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
+  app.addContentTypeParser('application/octet-stream', (_request, payload, done) =>
+    done(null, payload),
+  );
 
-  door.put(
+  app.put(
     '/files/:sha256',
     {
       config: { role: 'publisher', action: 'file.put', bodyNotLogged: true },
@@ -41,20 +49,32 @@ function publishing(door: Door, { store, clock, images }: AppNeeds): void {
     async (request) => {
       if (request.headers['content-type'] !== 'application/octet-stream')
         throw new Fault('message_undecodable', 'send the file as application/octet-stream');
-      await images.putFile(request.params.sha256, request.body as Readable, bounds.releaseFileMaxBytes);
+      await images.putFile(
+        request.params.sha256,
+        request.body as Readable,
+        limits.releaseFileMaxBytes,
+      );
       return { sha256: request.params.sha256 };
     },
   );
 
-  door.post(
+  app.post(
     '/releases',
     {
       bodyLimit: PUBLISH_BODY_MAX_BYTES,
       config: { role: 'publisher', action: 'release.publish', bodyNotLogged: true },
-      schema: { summary: 'Publish a signed release', tags, body: PublishRequest, response: { 200: ReleaseView, ...errors } },
+      schema: {
+        summary: 'Publish a signed release',
+        tags,
+        body: PublishRequest,
+        response: { 200: ReleaseView, ...errors },
+      },
     },
     async (request) => {
-      const release = await images.publish(base64(request.body.envelope, 'envelope'), base64(request.body.targets, 'targets'));
+      const release = await images.publish(
+        base64(request.body.envelope, 'envelope'),
+        base64(request.body.targets, 'targets'),
+      );
       await store.releases.add(release, clock.now());
       await store.audit.append(
         {
@@ -71,17 +91,21 @@ function publishing(door: Door, { store, clock, images }: AppNeeds): void {
   );
 }
 
-function reading(door: Door, { store, images }: AppNeeds): void {
-  door.get(
+function reading(app: FleetApp, { store, images }: AppOptions): void {
+  app.get(
     '/releases',
     {
       config: { role: 'viewer' },
-      schema: { summary: 'Releases, the newest first', tags, response: { 200: Type.Array(ReleaseView), ...errors } },
+      schema: {
+        summary: 'Releases, the newest first',
+        tags,
+        response: { 200: Type.Array(ReleaseView), ...errors },
+      },
     },
-    async () => (await store.releases.list(bounds.listPageMaxCount)).map(releaseView),
+    async () => (await store.releases.list(limits.listPageMaxCount)).map(releaseView),
   );
 
-  door.get(
+  app.get(
     '/releases/:component/:version',
     {
       config: { role: 'viewer' },
@@ -100,7 +124,7 @@ function reading(door: Door, { store, images }: AppNeeds): void {
     },
   );
 
-  door.get(
+  app.get(
     '/repository',
     {
       config: { role: 'viewer' },
@@ -115,6 +139,7 @@ function reading(door: Door, { store, images }: AppNeeds): void {
 }
 
 function base64(text: string, what: string): Uint8Array {
-  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text)) throw new Fault('message_undecodable', `${what} is not base64`);
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text))
+    throw new Fault('message_undecodable', `${what} is not base64`);
   return new Uint8Array(Buffer.from(text, 'base64'));
 }

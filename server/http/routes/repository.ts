@@ -1,24 +1,29 @@
-// The image repository over HTTP, for anybody: what it serves is signed, and a device checks it byte by byte, so any mirror
-// of these paths will do. Release files can be resumed: `Range: bytes=N-`.
+// The image repository over HTTP, for anybody: what it serves is signed, and a device checks it
+// byte by byte, so any mirror of these paths will do. Release files can be resumed: `Range:
+// bytes=N-`.
 import { createReadStream } from 'node:fs';
 import { Type } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Component, Version } from '../../../shared/release/manifest.js';
 import { ApiError } from '../../../shared/protocol/operator-api.js';
 import { Hex32 } from '../../../shared/trust/signer.js';
-import type { AppNeeds, Door } from '../app.js';
+import type { AppOptions, FleetApp } from '../app.js';
 
 /** One path segment that cannot leave its folder. */
 const SegmentName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$' });
 const Bytes = Type.Unknown({ description: 'the exact bytes' });
 const errors = { '4xx': ApiError, '5xx': ApiError } as const;
 
-/** TUF file names carry their version or digest, except these; only those that never change may be cached. */
-const cacheControl = (name: string): string => (name === 'timestamp.json' ? 'no-cache' : 'public, max-age=86400, immutable');
+/**
+ * TUF file names carry their version or digest, except these; only those that never change may be
+ * cached.
+ */
+const cacheControl = (name: string): string =>
+  name === 'timestamp.json' ? 'no-cache' : 'public, max-age=86400, immutable';
 
-export async function repositoryRoutes(door: Door, needs: AppNeeds): Promise<void> {
+export async function repositoryRoutes(app: FleetApp, options: AppOptions): Promise<void> {
   const tags = ['repository'];
-  door.get(
+  app.get(
     '/repo/image/metadata/:name',
     {
       schema: {
@@ -29,13 +34,17 @@ export async function repositoryRoutes(door: Door, needs: AppNeeds): Promise<voi
       },
     },
     async (request, reply) => {
-      const bytes = await needs.images.metadata(request.params.name);
-      if (bytes === null) throw new Fault('not_found', `the image repository has no metadata ${request.params.name}`);
-      return reply.type('application/json').header('cache-control', cacheControl(request.params.name)).send(Buffer.from(bytes));
+      const bytes = await options.images.metadata(request.params.name);
+      if (bytes === null)
+        throw new Fault('not_found', `the image repository has no metadata ${request.params.name}`);
+      return reply
+        .type('application/json')
+        .header('cache-control', cacheControl(request.params.name))
+        .send(Buffer.from(bytes));
     },
   );
 
-  door.get(
+  app.get(
     '/repo/image/targets/:component/:version/:file',
     {
       schema: {
@@ -47,13 +56,20 @@ export async function repositoryRoutes(door: Door, needs: AppNeeds): Promise<voi
     },
     async (request, reply) => {
       const { component, version, file } = request.params;
-      const bytes = await needs.images.targetFile(component, version, file);
-      if (bytes === null) throw new Fault('not_found', `the image repository has no target ${component}/${version}/${file}`);
-      return reply.type('application/json').header('cache-control', cacheControl(file)).send(Buffer.from(bytes));
+      const bytes = await options.images.targetFile(component, version, file);
+      if (bytes === null)
+        throw new Fault(
+          'not_found',
+          `the image repository has no target ${component}/${version}/${file}`,
+        );
+      return reply
+        .type('application/json')
+        .header('cache-control', cacheControl(file))
+        .send(Buffer.from(bytes));
     },
   );
 
-  door.get(
+  app.get(
     '/repo/image/files/:sha256',
     {
       schema: {
@@ -65,16 +81,19 @@ export async function repositoryRoutes(door: Door, needs: AppNeeds): Promise<voi
     },
     async (request, reply) => {
       const { sha256 } = request.params;
-      const found = await needs.images.filePath(sha256);
-      if (found === null) throw new Fault('not_found', `the image repository has no file ${sha256}`);
+      const found = await options.images.filePath(sha256);
+      if (found === null)
+        throw new Fault('not_found', `the image repository has no file ${sha256}`);
       const start = rangeStart(request.headers.range);
       void reply
         .type('application/octet-stream')
         .header('accept-ranges', 'bytes')
         .header('etag', `"${sha256}"`)
         .header('cache-control', cacheControl(sha256));
-      if (start === null) return reply.header('content-length', found.length).send(createReadStream(found.path));
-      if (start >= found.length) return reply.code(416).header('content-range', `bytes */${found.length}`).send();
+      if (start === null)
+        return reply.header('content-length', found.length).send(createReadStream(found.path));
+      if (start >= found.length)
+        return reply.code(416).header('content-range', `bytes */${found.length}`).send();
       return reply
         .code(206)
         .header('content-range', `bytes ${start}-${found.length - 1}/${found.length}`)
@@ -84,7 +103,10 @@ export async function repositoryRoutes(door: Door, needs: AppNeeds): Promise<voi
   );
 }
 
-/** Where a single open range starts; null for no range, and for every other form, which a server may ignore (RFC 9110, 14.2). */
+/**
+ * Where a single open range starts; null for no range, and for every other form, which a server may
+ * ignore (RFC 9110, 14.2).
+ */
 function rangeStart(header: string | undefined): number | null {
   const digits = /^bytes=(\d{1,15})-$/.exec(header ?? '')?.[1];
   return digits === undefined ? null : Number(digits);

@@ -1,6 +1,7 @@
-// Operator routes about rollouts. The conductor decides; these only carry what a person wants to it.
+// Operator routes about rollouts. The conductor decides; these only carry what a person wants to
+// it.
 import { Type } from 'typebox';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import {
   ApiError,
@@ -9,52 +10,66 @@ import {
   RolloutRequest,
   RolloutView,
 } from '../../../shared/protocol/operator-api.js';
-import type { AppNeeds, Door } from '../app.js';
+import type { AppOptions, FleetApp } from '../app.js';
 import { caller } from './operator-api.js';
 
 const errors = { '4xx': ApiError, '5xx': ApiError } as const;
 const ROLLOUTS = Type.Array(RolloutView);
 const ListQuery = Type.Object({
-  limit: Type.Integer({ minimum: 1, maximum: bounds.listPageMaxCount, default: bounds.rolloutListDefaultCount }),
+  limit: Type.Integer({
+    minimum: 1,
+    maximum: limits.listPageMaxCount,
+    default: limits.rolloutListDefaultCount,
+  }),
 });
 const RolloutId = Type.String({ minLength: 1, maxLength: 64 });
 
-export function rolloutRoutes(door: Door, needs: AppNeeds): void {
-  const { conductor } = needs;
+export function rolloutRoutes(app: FleetApp, options: AppOptions): void {
+  const { conductor } = options;
   const tags = ['rollouts'];
 
-  door.post(
+  app.post(
     '/rollouts',
     {
       config: { role: 'operator', action: 'rollout.create' },
-      schema: { summary: 'Draft a rollout', tags, body: RolloutRequest, response: { 200: RolloutView, ...errors } },
+      schema: {
+        summary: 'Draft a rollout',
+        tags,
+        body: RolloutRequest,
+        response: { 200: RolloutView, ...errors },
+      },
     },
     async (request) => {
       const { name } = caller(request);
       const view = await conductor.create(request.body, name);
-      await needs.store.audit.append(
+      await options.store.audit.append(
         {
           actor: name,
           action: 'rollout.created',
           subject: view.id,
           detail: `${view.release.component}@${view.release.version} ${view.release.digest}`,
         },
-        needs.clock.now(),
+        options.clock.now(),
       );
       return view;
     },
   );
 
-  door.get(
+  app.get(
     '/rollouts',
     {
       config: { role: 'viewer' },
-      schema: { summary: 'Rollouts, the newest first', tags, querystring: ListQuery, response: { 200: ROLLOUTS, ...errors } },
+      schema: {
+        summary: 'Rollouts, the newest first',
+        tags,
+        querystring: ListQuery,
+        response: { 200: ROLLOUTS, ...errors },
+      },
     },
     (request) => conductor.list(request.query.limit),
   );
 
-  door.get(
+  app.get(
     '/rollouts/:id',
     {
       config: { role: 'viewer' },
@@ -72,7 +87,7 @@ export function rolloutRoutes(door: Door, needs: AppNeeds): void {
     },
   );
 
-  door.post(
+  app.post(
     '/rollouts/:id/:command',
     {
       config: { role: 'operator', action: 'rollout.:command' },
@@ -84,6 +99,12 @@ export function rolloutRoutes(door: Door, needs: AppNeeds): void {
         response: { 200: RolloutView, ...errors },
       },
     },
-    (request) => conductor.command(request.params.id, request.params.command, caller(request).name, request.body.reason),
+    (request) =>
+      conductor.command(
+        request.params.id,
+        request.params.command,
+        caller(request).name,
+        request.body.reason,
+      ),
   );
 }

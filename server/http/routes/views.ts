@@ -1,9 +1,16 @@
-// Rows as the operator API shows them: times as ISO 8601, silence judged by the server's clock, quantiles read from sketches.
+// Rows as the operator API shows them: times as ISO 8601, silence judged by the server's clock,
+// quantiles read from sketches.
 import { reason } from '../../../shared/base/fault-codes.js';
-import type { AuditEntry, Device, DeviceDetail, ReleaseView, SecurityEvent } from '../../../shared/protocol/operator-api.js';
+import type {
+  AuditEntry,
+  Device,
+  DeviceDetail,
+  ReleaseView,
+  SecurityEvent,
+} from '../../../shared/protocol/operator-api.js';
 import type { HealthBody, UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { totalLength } from '../../../shared/release/manifest.js';
-import { LogHistogram } from '../../../shared/statistics/quantile-sketch.js';
+import { QuantileSketch } from '../../../shared/statistics/quantile-sketch.js';
 import type { DeviceRow } from '../../store/devices.js';
 import type { ReleaseRow } from '../../store/releases.js';
 import type { SecurityRow } from '../../store/security-events.js';
@@ -18,7 +25,12 @@ export interface Latest {
   readonly health: HealthBody | null;
 }
 
-export function deviceView(row: DeviceRow, latest: Latest | undefined, now: number, silentAfterMs: number): Device {
+export function deviceView(
+  row: DeviceRow,
+  latest: Latest | undefined,
+  now: number,
+  silentAfterMs: number,
+): Device {
   const spoke = row.lastSeenAt ?? row.enrolledAt;
   return {
     id: row.id,
@@ -37,7 +49,7 @@ export function deviceView(row: DeviceRow, latest: Latest | undefined, now: numb
 }
 
 export function inferenceView(sums: InferenceSums): DeviceDetail['inference'][number] {
-  const latency = new LogHistogram();
+  const latency = new QuantileSketch();
   latency.merge(sums.latencyMs);
   const judged = sums.answers?.confidence.reduce((sum, count) => sum + count, 0) ?? 0;
   return {
@@ -48,7 +60,8 @@ export function inferenceView(sums: InferenceSums): DeviceDetail['inference'][nu
     p50Ms: latency.quantile(0.5),
     p99Ms: latency.quantile(0.99),
     classes: sums.answers === null ? null : [...sums.answers.classes],
-    meanConfidence: sums.answers === null || judged === 0 ? null : sums.answers.confidenceSum / judged,
+    meanConfidence:
+      sums.answers === null || judged === 0 ? null : sums.answers.confidenceSum / judged,
   };
 }
 
@@ -72,7 +85,7 @@ export const securityView = (row: SecurityRow): SecurityEvent => ({
 });
 
 /** A body as one line for the audit log. */
-export function bodyWords(body: unknown): string {
+export function bodyText(body: unknown): string {
   if (body === undefined || body === null) return '';
   try {
     return JSON.stringify(body);

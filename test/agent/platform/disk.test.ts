@@ -2,7 +2,16 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
-import { existsSync, linkSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -36,11 +45,16 @@ async function* pieces(bytes: Uint8Array, size: number, end?: Error): AsyncGener
 
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-/** A file system of `sizeKiB` that really is full soon, or null where this machine does not let us mount one. */
+/**
+ * A file system of `sizeKiB` that really is full soon, or null where this machine does not let us
+ * mount one.
+ */
 function smallDisk(sizeKiB: number): string | null {
   const made = folder();
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeKiB}k`, 'tmpfs', made], { stdio: 'pipe' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeKiB}k`, 'tmpfs', made], {
+      stdio: 'pipe',
+    });
   } catch (error) {
     console.log(`no small tmpfs here, the full disk is skipped: ${String(error)}`);
     return null;
@@ -55,10 +69,13 @@ describe('replace', () => {
     const child = join(import.meta.dirname, '../../../dist/test/agent/platform/replacing-child.js');
     let last = 0;
     for (let round = 0; round < 12; round += 1) {
-      const process_ = spawn(process.execPath, [child, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const process_ = spawn(process.execPath, [child, path], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
       const gone = new Promise((resolve) => process_.once('exit', resolve));
       await new Promise((resolve) => process_.stdout.once('data', resolve));
-      await new Promise((resolve) => setTimeout(resolve, (round * 7) % 25)); // Another moment in each round.
+      // Another moment in each round.
+      await new Promise((resolve) => setTimeout(resolve, (round * 7) % 25));
       process_.kill('SIGKILL');
       await gone;
       const text = readFileSync(path, 'utf8');
@@ -82,14 +99,18 @@ describe('replace', () => {
 
   it('replacements_asked_for_at_once_happen_in_order', async () => {
     const path = join(folder(), 'a');
-    await Promise.all(Array.from({ length: 20 }, (_, n) => disk.replace(path, Buffer.from(String(n)))));
+    await Promise.all(
+      Array.from({ length: 20 }, (_, n) => disk.replace(path, Buffer.from(String(n)))),
+    );
     expect(readFileSync(path, 'utf8')).toBe('19');
     expect(existsSync(path + TEMP_SUFFIX)).toBe(false);
   });
 
   it('failed_replacement_keeps_the_old_file_and_the_next_one_works', async () => {
     const base = folder();
-    expect(await codeOf(disk.replace(join(base, 'none', 'a'), Buffer.from('x')))).toBe('disk_failed');
+    expect(await codeOf(disk.replace(join(base, 'none', 'a'), Buffer.from('x')))).toBe(
+      'disk_failed',
+    );
     await disk.makeFolder(join(base, 'none'));
     await disk.replace(join(base, 'none', 'a'), Buffer.from('x'));
     expect(await disk.list(join(base, 'none'))).toEqual(['a']);
@@ -105,7 +126,9 @@ describe('a full disk', () => {
     expect(await codeOf(disk.replace(path, randomBytes(2_000_000)))).toBe('disk_full');
     expect(readFileSync(path, 'utf8')).toBe('old');
     expect(readdirSync(small)).toEqual(['a']);
-    expect(await codeOf(disk.append(join(small, 'part'), 0, pieces(randomBytes(2_000_000), 65_536)))).toBe('disk_full');
+    expect(
+      await codeOf(disk.append(join(small, 'part'), 0, pieces(randomBytes(2_000_000), 65_536))),
+    ).toBe('disk_full');
     expect(await disk.freeBytes(small)).toBeLessThan(1024 * 1024);
     await disk.remove(join(small, 'part'));
     await disk.replace(path, Buffer.from('new'));
@@ -114,7 +137,9 @@ describe('a full disk', () => {
 
   it('device_that_is_always_full_says_disk_full', async () => {
     // /dev/full answers ENOSPC to every write: the same code path, without root.
-    expect(await codeOf(disk.append('/dev/full', 0, pieces(Buffer.from('x'), 1)))).toBe('disk_full');
+    expect(await codeOf(disk.append('/dev/full', 0, pieces(Buffer.from('x'), 1)))).toBe(
+      'disk_full',
+    );
   });
 });
 
@@ -123,9 +148,13 @@ describe('append', () => {
     const path = join(folder(), 'part');
     const bytes = randomBytes(2_500_000);
     const cut = new Fault('fetch_interrupted', 'cut');
-    await expect(disk.append(path, 0, pieces(bytes.subarray(0, 1_300_000), 70_001, cut))).rejects.toBe(cut);
+    await expect(
+      disk.append(path, 0, pieces(bytes.subarray(0, 1_300_000), 70_001, cut)),
+    ).rejects.toBe(cut);
     expect(await disk.size(path)).toBe(1_300_000);
-    expect(await disk.append(path, 1_300_000, pieces(bytes.subarray(1_300_000), 70_001))).toBe(1_200_000);
+    expect(await disk.append(path, 1_300_000, pieces(bytes.subarray(1_300_000), 70_001))).toBe(
+      1_200_000,
+    );
     expect(await disk.sha256(path)).toEqual({ sha256: digest(bytes), length: bytes.length });
   });
 
@@ -136,16 +165,21 @@ describe('append', () => {
     expect(readFileSync(path, 'utf8')).toBe('0123abc');
     expect(await codeOf(disk.append(path, 8, pieces(Buffer.from('x'), 1)))).toBe('disk_failed');
     expect(readFileSync(path, 'utf8')).toBe('0123abc');
-    expect(await codeOf(disk.append(`${path}.none`, 1, pieces(Buffer.from('x'), 1)))).toBe('disk_failed');
+    expect(await codeOf(disk.append(`${path}.none`, 1, pieces(Buffer.from('x'), 1)))).toBe(
+      'disk_failed',
+    );
     expect(existsSync(`${path}.none`)).toBe(false);
   });
 
-  it.each([1, 4096, 1_048_575, 1_048_576, 1_048_577, 3_000_000])('chunks_of_%d_bytes_arrive_in_order', async (size) => {
-    const path = join(folder(), 'part');
-    const bytes = randomBytes(size === 1 ? 3000 : 2_999_999);
-    expect(await disk.append(path, 0, pieces(bytes, size))).toBe(bytes.length);
-    expect(await disk.sha256(path)).toEqual({ sha256: digest(bytes), length: bytes.length });
-  });
+  it.each([1, 4096, 1_048_575, 1_048_576, 1_048_577, 3_000_000])(
+    'chunks_of_%d_bytes_arrive_in_order',
+    async (size) => {
+      const path = join(folder(), 'part');
+      const bytes = randomBytes(size === 1 ? 3000 : 2_999_999);
+      expect(await disk.append(path, 0, pieces(bytes, size))).toBe(bytes.length);
+      expect(await disk.sha256(path)).toEqual({ sha256: digest(bytes), length: bytes.length });
+    },
+  );
 });
 
 describe('links, folders, missing files', () => {

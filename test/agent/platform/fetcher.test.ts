@@ -45,7 +45,11 @@ async function site(handler: http.RequestListener): Promise<Site> {
 }
 
 function fetcher(options: Partial<HttpFetcherOptions> & { server: string }): HttpFetcher {
-  const made = new HttpFetcher({ authorization: () => 'Linnet-Device t0ken', clock: realClock, ...options });
+  const made = new HttpFetcher({
+    authorization: () => 'Linnet-Device t0ken',
+    clock: realClock,
+    ...options,
+  });
   cleanups.push(() => made.close());
   return made;
 }
@@ -68,7 +72,9 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
     (error: unknown) => (isFault(error) ? error.code : String(error)),
   );
 
-/** Serves `bytes` with ranges; the first `cuts` answers end in the middle by a broken connection. */
+/**
+ * Serves `bytes` with ranges; the first `cuts` answers end in the middle by a broken connection.
+ */
 function cutting(bytes: Buffer, cuts: number): http.RequestListener {
   let left = cuts;
   return (request, response) => {
@@ -80,7 +86,9 @@ function cutting(bytes: Buffer, cuts: number): http.RequestListener {
     });
     if (left === 0) return response.end(rest);
     left -= 1;
-    response.write(rest.subarray(0, Math.ceil(rest.length / 2)), () => setTimeout(() => response.destroy(), 20));
+    response.write(rest.subarray(0, Math.ceil(rest.length / 2)), () =>
+      setTimeout(() => response.destroy(), 20),
+    );
   };
 }
 
@@ -93,21 +101,31 @@ describe('a download', () => {
     const path = join(folder(), 'file.part');
     let faults = 0;
     for (let offset = 0; offset < bytes.length; offset = (await disk.size(path)) ?? 0) {
-      const code = await codeOf(disk.append(path, offset, await source.open('/repo/image/files/x', offset)));
+      const code = await codeOf(
+        disk.append(path, offset, await source.open('/repo/image/files/x', offset)),
+      );
       if (code !== 'no fault') {
         expect(code).toBe('fetch_interrupted');
         faults += 1;
       }
     }
     expect(faults).toBe(3);
-    expect(requests.slice(1).every((request) => /^bytes=[1-9]\d*-$/.test(request.headers.range ?? ''))).toBe(true);
-    expect((await disk.sha256(path))?.sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
+    expect(
+      requests.slice(1).every((request) => /^bytes=[1-9]\d*-$/.test(request.headers.range ?? '')),
+    ).toBe(true);
+    expect((await disk.sha256(path))?.sha256).toBe(
+      createHash('sha256').update(bytes).digest('hex'),
+    );
   });
 
   it('server_that_ignores_range_is_skipped_through', async () => {
     const bytes = randomBytes(500_000);
     const { url } = await site((_request, response) => response.end(bytes));
-    expect((await whole(await fetcher({ server: url }).open('/f', 123_456))).equals(bytes.subarray(123_456))).toBe(true);
+    expect(
+      (await whole(await fetcher({ server: url }).open('/f', 123_456))).equals(
+        bytes.subarray(123_456),
+      ),
+    ).toBe(true);
   });
 
   it('range_other_than_asked_is_refused', async () => {
@@ -118,7 +136,9 @@ describe('a download', () => {
   });
 
   it('complete_file_has_nothing_after_its_end', async () => {
-    const { url } = await site((_request, response) => response.writeHead(416, { 'content-range': 'bytes */10' }).end());
+    const { url } = await site((_request, response) =>
+      response.writeHead(416, { 'content-range': 'bytes */10' }).end(),
+    );
     expect((await whole(await fetcher({ server: url }).open('/f', 10))).length).toBe(0);
     expect(await codeOf(fetcher({ server: url }).open('/f', 11))).toBe('fetch_interrupted');
   });
@@ -189,7 +209,9 @@ describe('a small document', () => {
       response.on('drain', more);
       more();
     });
-    expect(await codeOf(fetcher({ server: url }).get('/repo/image/metadata/timestamp.json', 16_384))).toBe('metadata_too_large');
+    expect(
+      await codeOf(fetcher({ server: url }).get('/repo/image/metadata/timestamp.json', 16_384)),
+    ).toBe('metadata_too_large');
     expect(sent).toBeLessThan(20_000_000);
   });
 
@@ -219,7 +241,10 @@ describe('an error answer', () => {
 
   async function answering(): Promise<HttpFetcher> {
     const { url } = await site((request, response) => {
-      const [status, body] = answers[request.url ?? ''] ?? [404, '{"error":"nothing here","code":"not_found"}'];
+      const [status, body] = answers[request.url ?? ''] ?? [
+        404,
+        '{"error":"nothing here","code":"not_found"}',
+      ];
       response.writeHead(status, status === 302 ? { location: '/401' } : {}).end(body);
     });
     return fetcher({ server: url });
@@ -249,7 +274,9 @@ describe('an error answer', () => {
   });
 
   it('server_words_are_kept', async () => {
-    await expect((await answering()).get('/claim', 1000)).rejects.toThrow(/403 claim used up \(claim_invalid\)/);
+    await expect((await answering()).get('/claim', 1000)).rejects.toThrow(
+      /403 claim used up \(claim_invalid\)/,
+    );
     await expect((await answering()).get('/500', 1000)).rejects.toThrow(/500 oh \(internal\)/);
   });
 
@@ -257,7 +284,9 @@ describe('an error answer', () => {
     const { url } = await site(() => {});
     const dead = new URL(url);
     for (const cleanup of cleanups.splice(0)) await cleanup();
-    expect(await codeOf(fetcher({ server: `http://127.0.0.1:${dead.port}` }).get('/x', 10))).toBe('server_unreachable');
+    expect(await codeOf(fetcher({ server: `http://127.0.0.1:${dead.port}` }).get('/x', 10))).toBe(
+      'server_unreachable',
+    );
   });
 });
 
@@ -270,12 +299,16 @@ describe('posting', () => {
         .on('data', (piece: string) => (text += piece))
         .on('end', () => response.end(`{"got":${text}}`));
     });
-    expect(await fetcher({ server: url }).post('/device/v1/enrol', { a: 1 }, 1000)).toEqual({ got: { a: 1 } });
+    expect(await fetcher({ server: url }).post('/device/v1/enrol', { a: 1 }, 1000)).toEqual({
+      got: { a: 1 },
+    });
     expect(requests[0]?.headers.authorization).toBe('Linnet-Device t0ken');
   });
 
   it('answer_that_is_not_json_is_refused', async () => {
-    const { url } = await site((request, response) => request.resume().on('end', () => response.end('<html>')));
+    const { url } = await site((request, response) =>
+      request.resume().on('end', () => response.end('<html>')),
+    );
     expect(await codeOf(fetcher({ server: url }).post('/p', {}, 1000))).toBe('message_undecodable');
   });
 
@@ -285,7 +318,9 @@ describe('posting', () => {
     );
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     cleanups.push(() => server.close());
-    const source = fetcher({ server: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    const source = fetcher({
+      server: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    });
     expect(await source.post('/p', {}, 10)).toBe(1);
     server.closeAllConnections();
     expect(await source.post('/p', {}, 10)).toBe(1);
@@ -299,10 +334,16 @@ describe('mirrors', () => {
     writeFileSync(join(root, 'repo/image/files/abc'), 'from the folder');
     const { url, requests } = await site((_request, response) => response.end('from the server'));
     const source = fetcher({ server: url, mirrors: [pathToFileURL(root).href] });
-    expect((await whole(await source.open('/repo/image/files/abc', 5))).toString()).toBe('the folder');
+    expect((await whole(await source.open('/repo/image/files/abc', 5))).toString()).toBe(
+      'the folder',
+    );
     expect(requests.length).toBe(0);
-    expect(Buffer.from((await source.get('/repo/image/files/other', 100)) ?? []).toString()).toBe('from the server');
-    expect(Buffer.from((await source.get('/device/v1/me', 100)) ?? []).toString()).toBe('from the server');
+    expect(Buffer.from((await source.get('/repo/image/files/other', 100)) ?? []).toString()).toBe(
+      'from the server',
+    );
+    expect(Buffer.from((await source.get('/device/v1/me', 100)) ?? []).toString()).toBe(
+      'from the server',
+    );
     expect(await codeOf(source.get('/repo/image/../../etc/passwd', 100))).toBe('no fault');
     expect(requests.length).toBe(3);
   });
@@ -311,7 +352,9 @@ describe('mirrors', () => {
     const mirror = await site((_request, response) => response.writeHead(500).end());
     const server = await site((_request, response) => response.end('good'));
     const source = fetcher({ server: server.url, mirrors: [mirror.url, 'http://127.0.0.1:1'] });
-    expect(Buffer.from((await source.get('/repo/image/metadata/root.json', 100)) ?? []).toString()).toBe('good');
+    expect(
+      Buffer.from((await source.get('/repo/image/metadata/root.json', 100)) ?? []).toString(),
+    ).toBe('good');
     expect(mirror.requests.length).toBe(1);
     expect(mirror.requests[0]?.headers.authorization).toBeUndefined();
     expect(server.requests[0]?.headers.authorization).toBe('Linnet-Device t0ken');
@@ -325,11 +368,15 @@ describe('mirrors', () => {
     const source = fetcher({ server: server.url, mirrors: [broken.url, good.url] });
     const path = join(folder(), 'p');
     const disk = new NodeDisk();
-    expect(await codeOf(disk.append(path, 0, await source.open('/repo/image/files/x', 0)))).toBe('fetch_interrupted');
+    expect(await codeOf(disk.append(path, 0, await source.open('/repo/image/files/x', 0)))).toBe(
+      'fetch_interrupted',
+    );
     const had = (await disk.size(path)) ?? 0;
     expect(had).toBeGreaterThan(0);
     await disk.append(path, had, await source.open('/repo/image/files/x', had));
-    expect((await disk.sha256(path))?.sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
+    expect((await disk.sha256(path))?.sha256).toBe(
+      createHash('sha256').update(bytes).digest('hex'),
+    );
     expect(good.requests.length).toBe(1);
   });
 
@@ -349,7 +396,9 @@ describe('mirrors', () => {
     const frozen = await site((_request, response) => response.end('old'));
     const server = await site((_request, response) => response.end('new'));
     const source = fetcher({ server: server.url, mirrors: [frozen.url] });
-    expect(Buffer.from((await source.get('/repo/image/metadata/timestamp.json', 100)) ?? []).toString()).toBe('new');
+    expect(
+      Buffer.from((await source.get('/repo/image/metadata/timestamp.json', 100)) ?? []).toString(),
+    ).toBe('new');
     expect(frozen.requests.length).toBe(0);
   });
 
@@ -361,8 +410,12 @@ describe('mirrors', () => {
     });
     const server = await site((_request, response) => response.end('good'));
     const source = fetcher({ server: server.url, mirrors: [trickling.url], idleMs: 300 });
-    expect(Buffer.from((await source.get('/repo/image/metadata/2.root.json', 100_000)) ?? []).toString()).toBe('good');
-    expect(await codeOf(whole(await source.open('/repo/image/files/x', 0)))).toBe('fetch_interrupted');
+    expect(
+      Buffer.from((await source.get('/repo/image/metadata/2.root.json', 100_000)) ?? []).toString(),
+    ).toBe('good');
+    expect(await codeOf(whole(await source.open('/repo/image/files/x', 0)))).toBe(
+      'fetch_interrupted',
+    );
   });
 
   it('endless_error_answer_is_not_read_to_its_end', async () => {
@@ -376,8 +429,12 @@ describe('mirrors', () => {
     });
     const server = await site((_request, response) => response.end('good'));
     const source = fetcher({ server: server.url, mirrors: [endless.url] });
-    expect(Buffer.from((await source.get('/repo/image/metadata/2.root.json', 100)) ?? []).toString()).toBe('good');
-    await expect.poll(() => endless.requests[0]?.destroyed, { timeout: 50_000, interval: 5 }).toBe(true);
+    expect(
+      Buffer.from((await source.get('/repo/image/metadata/2.root.json', 100)) ?? []).toString(),
+    ).toBe('good');
+    await expect
+      .poll(() => endless.requests[0]?.destroyed, { timeout: 50_000, interval: 5 })
+      .toBe(true);
   });
 
   it('only_the_server_may_say_that_something_does_not_exist', async () => {
@@ -385,6 +442,8 @@ describe('mirrors', () => {
     const source = fetcher({ server: server.url, mirrors: [pathToFileURL(folder()).href] });
     expect(await source.get('/repo/image/metadata/2.root.json', 100)).toBeNull();
     const down = fetcher({ server: 'http://127.0.0.1:1', mirrors: [pathToFileURL(folder()).href] });
-    expect(await codeOf(down.get('/repo/image/metadata/2.root.json', 100))).toBe('server_unreachable');
+    expect(await codeOf(down.get('/repo/image/metadata/2.root.json', 100))).toBe(
+      'server_unreachable',
+    );
   });
 });

@@ -7,7 +7,12 @@ import { isFault } from '../../../shared/base/fault-codes.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { topics } from '../../../shared/protocol/telemetry.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
-import { makeDeviceToken, openDeviceToken, deviceIdOf, signingKey } from '../../../shared/trust/signer.js';
+import {
+  makeDeviceToken,
+  openDeviceToken,
+  deviceIdOf,
+  signingKey,
+} from '../../../shared/trust/signer.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -31,13 +36,17 @@ async function broker(port = 0, publishAllowed = true): Promise<Broker> {
     const token = password?.toString() ?? '';
     openDeviceToken(token, Date.now(), () => Promise.resolve(key.publicKey))
       .then((owner) => {
-        if (owner !== username || passwords.includes(token)) throw new Error('replayed or foreign token');
+        if (owner !== username || passwords.includes(token))
+          throw new Error('replayed or foreign token');
         passwords.push(token);
         done(null, true);
       })
-      .catch(() => done(Object.assign(new Error('no'), { returnCode: 4 }) as AuthenticateError, false));
+      .catch(() =>
+        done(Object.assign(new Error('no'), { returnCode: 4 }) as AuthenticateError, false),
+      );
   };
-  aedes.authorizePublish = (_client, _packet, done) => done(publishAllowed ? null : new Error('not allowed'));
+  aedes.authorizePublish = (_client, _packet, done) =>
+    done(publishAllowed ? null : new Error('not allowed'));
   const server: Server = createServer(aedes.handle as (socket: Socket) => void);
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   let stopped = false;
@@ -77,7 +86,10 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
   );
 
 function tell(aedes: Aedes, topic: string, text: string): void {
-  aedes.publish({ cmd: 'publish', topic, payload: Buffer.from(text), qos: 1, retain: false, dup: false }, () => {});
+  aedes.publish(
+    { cmd: 'publish', topic, payload: Buffer.from(text), qos: 1, retain: false, dup: false },
+    () => {},
+  );
 }
 
 it('broker_restart_gets_a_fresh_token_and_a_new_subscription', async () => {
@@ -92,7 +104,9 @@ it('broker_restart_gets_a_fresh_token_and_a_new_subscription', async () => {
   await until(() => heard.length === 1);
   await first.stop();
   await until(() => !link.connected);
-  expect(await codeOf(link.publish(topics.telemetry(device), Buffer.from('x')))).toBe('server_unreachable');
+  expect(await codeOf(link.publish(topics.telemetry(device), Buffer.from('x')))).toBe(
+    'server_unreachable',
+  );
 
   const second = await broker(first.port);
   await until(() => link.connected);
@@ -115,7 +129,9 @@ it('publish_that_the_broker_does_not_take_rejects_when_the_connection_ends', asy
   const strict = await broker(0, false);
   const link = linkTo(strict.port);
   await until(() => link.connected);
-  expect(await codeOf(link.publish('linnet/v1/other/up/telemetry', Buffer.from('x')))).toBe('server_unreachable');
+  expect(await codeOf(link.publish('linnet/v1/other/up/telemetry', Buffer.from('x')))).toBe(
+    'server_unreachable',
+  );
 });
 
 it('broker_that_comes_late_is_found_and_closing_ends_the_attempts', async () => {

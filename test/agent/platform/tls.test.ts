@@ -65,14 +65,18 @@ it('link_trusts_the_given_authority_only', async ({ skip }) => {
   const server = tls.createServer({ cert, key }, aedes.handle as (socket: tls.TLSSocket) => void);
   server.on('tlsClientError', () => {});
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  cleanups.push(() => new Promise<void>((resolve) => aedes.close(() => server.close(() => resolve()))));
+  cleanups.push(
+    () => new Promise<void>((resolve) => aedes.close(() => server.close(() => resolve()))),
+  );
   const why: string[] = [];
   const log: Log = { ...silentLog, info: (fields) => why.push(JSON.stringify(fields)) };
   const url = `mqtts://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const world = { url, device, token: () => 'x', clock: realClock, random: realRandom };
   const stranger = new MqttLink({ ...world, log });
   cleanups.push(() => stranger.close());
-  await expect.poll(() => why.some((line) => line.includes('self-signed')), { timeout: 20_000 }).toBe(true);
+  await expect
+    .poll(() => why.some((line) => line.includes('self-signed')), { timeout: 20_000 })
+    .toBe(true);
   expect(stranger.connected).toBe(false);
   const friend = new MqttLink({ ...world, ca: cert, log: silentLog });
   cleanups.push(() => friend.close());

@@ -1,19 +1,21 @@
-// The telemetry side of an agent as a process of its own: appends a health record every few milliseconds, names it once it
-// is durable, and reports to the broker. Killed by its test. Usage: reporting-child FOLDER PORT DEVICE FIRST COUNT.
+// The telemetry side of an agent as a process of its own: appends a health record every few
+// milliseconds, names it once it is durable, and reports to the broker. Killed by its test. Usage:
+// reporting-child FOLDER PORT DEVICE FIRST COUNT.
 import { join } from 'node:path';
 import { MqttLink } from '../../../agent/platform/mqtt-link.js';
-import { TelemetryReporter } from '../../../agent/telemetry/uploader.js';
+import { TelemetryUploader } from '../../../agent/telemetry/uploader.js';
 import { Spool } from '../../../agent/telemetry/spool.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { health } from '../../support/telemetry-broker.js';
 
 const [, , folder, port, device, first, count] = process.argv;
-if (folder === undefined || device === undefined) throw new Error('usage: reporting-child FOLDER PORT DEVICE FIRST COUNT');
+if (folder === undefined || device === undefined)
+  throw new Error('usage: reporting-child FOLDER PORT DEVICE FIRST COUNT');
 const world = { clock: realClock, random: realRandom, log: silentLog };
 const spool = new Spool(join(folder, 'spool.db'), { maxBytes: 8 << 20, ...world });
 const link = new MqttLink({ url: `mqtt://127.0.0.1:${port}`, device, token: () => 'x', ...world });
-const reporter = new TelemetryReporter({ device, spool, link, ...world });
+const reporter = new TelemetryUploader({ device, spool, link, ...world });
 reporter.start();
 const end = Number(first) + Number(count);
 function next(n: number): void {

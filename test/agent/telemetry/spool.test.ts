@@ -1,12 +1,19 @@
 // The telemetry spool on real files: kills, full disks, damage, its byte bound.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Spool, type SpoolStats } from '../../../agent/telemetry/spool.js';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { health } from '../../support/telemetry-broker.js';
 
@@ -28,7 +35,10 @@ function open(file: string, maxBytes: number = SPOOL_BYTES): Spool {
   return spool;
 }
 
-const security = (detail: string): { code: string; detail: string } => ({ code: 'file_digest', detail });
+const security = (detail: string): { code: string; detail: string } => ({
+  code: 'file_digest',
+  detail,
+});
 const child = join(import.meta.dirname, '../../../dist/test/agent/telemetry/spooling-child.js');
 
 /** Everything in the spool, batch by batch; empties it. */
@@ -50,7 +60,7 @@ describe('leases', () => {
     const first = open(file);
     for (let n = 0; n < 300; n += 1) first.append('health', health(n));
     const lease = first.lease();
-    expect(lease?.records.length).toBe(bounds.batchMaxCount);
+    expect(lease?.records.length).toBe(limits.batchMaxCount);
     first.append('security', security('later'));
     expect(first.lease()).toEqual(lease);
     first.close();
@@ -72,8 +82,8 @@ describe('leases', () => {
     const detail = 'x'.repeat(2000);
     for (let n = 0; n < 199; n += 1) spool.append('security', security(detail));
     const lease = spool.lease();
-    expect(JSON.stringify(lease).length).toBeLessThanOrEqual(bounds.batchMaxBytes);
-    expect(JSON.stringify(lease).length).toBeGreaterThan(bounds.batchMaxBytes * 0.9);
+    expect(JSON.stringify(lease).length).toBeLessThanOrEqual(limits.batchMaxBytes);
+    expect(JSON.stringify(lease).length).toBeGreaterThan(limits.batchMaxBytes * 0.9);
   });
 
   it('sequence_numbers_are_never_used_again', () => {
@@ -111,15 +121,15 @@ describe('leases', () => {
   it('batch_of_nothing_but_damage_makes_way_for_the_next', () => {
     const file = join(folder(), 'spool.db');
     const first = open(file);
-    for (let n = 0; n < bounds.batchMaxCount + 1; n += 1) first.append('health', health(n));
+    for (let n = 0; n < limits.batchMaxCount + 1; n += 1) first.append('health', health(n));
     first.lease();
     first.close();
     const db = new Database(file);
     db.prepare("UPDATE record SET body = 'x' WHERE batch IS NOT NULL").run();
     db.close();
     const second = open(file);
-    expect(numbers(drain(second))).toEqual([bounds.batchMaxCount]);
-    expect(second.stats()).toEqual({ records: 0, bytes: 0, lost: bounds.batchMaxCount });
+    expect(numbers(drain(second))).toEqual([limits.batchMaxCount]);
+    expect(second.stats()).toEqual({ records: 0, bytes: 0, lost: limits.batchMaxCount });
   });
 
   it('refused_batch_is_dropped_and_counted_for_ever', () => {
@@ -153,17 +163,15 @@ describe('the byte bound', () => {
     const again = open(file, 4000);
     expect(again.stats()).toEqual({ lost, records, bytes });
     const all = drain(again);
-    expect(all.filter(({ kind }) => kind === 'security').map(({ body }) => (body as { detail: string }).detail)).toEqual([
-      's0',
-      's1',
-      's2',
-      's3',
-      's4',
-      's5',
-      's6',
-    ]);
+    expect(
+      all
+        .filter(({ kind }) => kind === 'security')
+        .map(({ body }) => (body as { detail: string }).detail),
+    ).toEqual(['s0', 's1', 's2', 's3', 's4', 's5', 's6']);
     const healths = numbers(all.filter(({ kind }) => kind === 'health'));
-    expect(healths).toEqual(Array.from({ length: healths.length }, (_, i) => n - healths.length + i)); // The newest ones.
+    expect(healths).toEqual(
+      Array.from({ length: healths.length }, (_, i) => n - healths.length + i),
+    ); // The newest ones.
     expect(healths.length).toBeLessThan(kept);
   });
 
@@ -191,7 +199,7 @@ describe('the byte bound', () => {
   it('record_that_the_server_would_refuse_never_poisons_a_batch', () => {
     const spool = open(join(folder(), 'spool.db'));
     spool.append('health', { ...health(1), agentRssBytes: Number.NaN });
-    spool.append('security', { code: 'x', detail: 'x'.repeat(bounds.recordBodyMaxBytes) });
+    spool.append('security', { code: 'x', detail: 'x'.repeat(limits.recordBodyMaxBytes) });
     spool.append('health', health(2));
     expect(spool.stats()).toMatchObject({ records: 1, lost: 2 });
     expect(numbers(drain(spool))).toEqual([2]);
@@ -209,7 +217,9 @@ describe('kill -9', () => {
       let text = '';
       process_.stdout.on('data', (piece: Buffer) => (text += piece.toString()));
       const gone = new Promise((resolve) => process_.once('close', resolve));
-      await expect.poll(() => text.split('\n').length, { timeout: 30_000, interval: 3 }).toBeGreaterThan(20 + round * 7);
+      await expect
+        .poll(() => text.split('\n').length, { timeout: 30_000, interval: 3 })
+        .toBeGreaterThan(20 + round * 7);
       process_.kill('SIGKILL');
       await gone;
       named.push(...text.split('\n').slice(0, -1).map(Number));
@@ -220,7 +230,8 @@ describe('kill -9', () => {
     expect(new Set(kept).size).toBe(kept.length);
     const missing = named.filter((n) => !kept.includes(n));
     expect(missing).toEqual([]);
-    expect(kept.length - named.length).toBeLessThanOrEqual(6); // One a kill may be durable without having been named.
+    // One a kill may be durable without having been named.
+    expect(kept.length - named.length).toBeLessThanOrEqual(6);
   });
 
   it('second_process_on_the_same_spool_is_refused', () => {
@@ -252,7 +263,7 @@ describe('a damaged file', () => {
     first.close();
     damage(file);
     const highest: number[] = [50];
-    for (let generation = 1; generation <= 3; generation += 1) {
+    for (let revision = 1; revision <= 3; revision += 1) {
       const spool = open(file);
       spool.append('health', health(999));
       const all = drain(spool);
@@ -262,9 +273,9 @@ describe('a damaged file', () => {
       highest.push(all[1]?.seq ?? 0);
       expect(Number.isSafeInteger(all[1]?.seq)).toBe(true);
       spool.close();
-      expect(readdirSync(base).filter((name) => name.includes('.damaged-') && !name.endsWith('-wal'))).toEqual([
-        `spool.db.damaged-${generation}`,
-      ]);
+      expect(
+        readdirSync(base).filter((name) => name.includes('.damaged-') && !name.endsWith('-wal')),
+      ).toEqual([`spool.db.damaged-${revision}`]);
       writeFileSync(file, 'damaged again'.repeat(500));
     }
   });
@@ -285,14 +296,20 @@ describe('a damaged file', () => {
 });
 
 describe('a full disk', () => {
-  const statsOf = (text: string): SpoolStats => JSON.parse(/stats (.*)/.exec(text)?.[1] ?? 'null') as SpoolStats;
+  const statsOf = (text: string): SpoolStats =>
+    JSON.parse(/stats (.*)/.exec(text)?.[1] ?? 'null') as SpoolStats;
 
   it('file_size_limit_counts_losses_and_never_throws', () => {
     const file = join(folder(), 'spool.db');
-    // EFBIG at every write past 64 KiB (Node ignores SIGXFSZ): what a disk that takes no more does, without root.
-    const run = spawnSync('bash', ['-c', `ulimit -f 64; exec "${process.execPath}" "${child}" "${file}" 0 1000`], {
-      encoding: 'utf8',
-    });
+    // EFBIG at every write past 64 KiB (Node ignores SIGXFSZ): what a disk that takes no more does,
+    // without root.
+    const run = spawnSync(
+      'bash',
+      ['-c', `ulimit -f 64; exec "${process.execPath}" "${child}" "${file}" 0 1000`],
+      {
+        encoding: 'utf8',
+      },
+    );
     expect(run.stderr).toBe('');
     expect(run.status).toBe(0);
     const stats = statsOf(run.stdout);
@@ -320,7 +337,8 @@ describe('a full disk', () => {
     expect(full.records).toBeGreaterThan(500);
     expect(full.records + full.lost).toBe(n);
     const lease = spool.lease();
-    if (lease !== null) spool.ack(lease.batch); // On a disk this full even a mark or a deletion may find no room, but it never throws.
+    // On a disk this full even a mark or a deletion may find no room, but it never throws.
+    if (lease !== null) spool.ack(lease.batch);
     spool.close();
     execFileSync('mount', ['-o', 'remount,size=4m', base]);
     const again = open(file);

@@ -1,5 +1,6 @@
-// Appends health records for ever and names each one, by its uptimeSeconds, once it is durable. Killed by its test at any
-// moment, or run where the disk is full. Usage: spooling-child FILE FIRST COUNT (0: for ever).
+// Appends health records for ever and names each one, by its uptimeSeconds, once it is durable.
+// Killed by its test at any moment, or run where the disk is full. Usage: spooling-child FILE FIRST
+// COUNT (0: for ever).
 import { Spool } from '../../../agent/telemetry/spool.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { health } from '../../support/telemetry-broker.js';

@@ -1,4 +1,5 @@
-// Telemetry from report to the server's database, over a real broker, through outages and kills; and the collectors.
+// Telemetry from report to the server's database, over a real broker, through outages and kills;
+// and the collectors.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,14 +14,27 @@ import {
   realSensors,
   type Sensors,
 } from '../../../agent/telemetry/collect.js';
-import { TelemetryReporter } from '../../../agent/telemetry/uploader.js';
+import { TelemetryUploader } from '../../../agent/telemetry/uploader.js';
 import { Spool } from '../../../agent/telemetry/spool.js';
 import { complaints } from '../../../shared/base/decode.js';
 import { silentLog, type Clock } from '../../../shared/base/interfaces.js';
-import { HealthBody, InferenceBody, topics, type Hint, type ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import {
+  HealthBody,
+  InferenceBody,
+  topics,
+  type Hint,
+  type ReleaseRef,
+} from '../../../shared/protocol/telemetry.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
-import { LogHistogram } from '../../../shared/statistics/quantile-sketch.js';
-import { health, startBroker, startServer, Store, type Broker, type Server } from '../../support/telemetry-broker.js';
+import { QuantileSketch } from '../../../shared/statistics/quantile-sketch.js';
+import {
+  health,
+  startBroker,
+  startServer,
+  Store,
+  type Broker,
+  type Server,
+} from '../../support/telemetry-broker.js';
 
 const device = 'dev-00112233445566778899';
 const cleanups: (() => unknown)[] = [];
@@ -55,17 +69,28 @@ function store(): Store {
 interface Agent {
   spool: Spool;
   link: MqttLink;
-  reporter: TelemetryReporter;
+  reporter: TelemetryUploader;
 }
 
-/** Time that runs `speed` times as fast, so that seconds of waiting for an acknowledgement cost the test milliseconds. */
-const fast = (speed: number): Clock => ({ ...realClock, after: (ms, fn) => realClock.after(ms / speed, fn) });
+/**
+ * Time that runs `speed` times as fast, so that seconds of waiting for an acknowledgement cost the
+ * test milliseconds.
+ */
+const fast = (speed: number): Clock => ({
+  ...realClock,
+  after: (ms, fn) => realClock.after(ms / speed, fn),
+});
 
 function agent(port: number, clock: Clock = realClock): Agent {
   const world = { clock, random: realRandom, log: silentLog };
   const spool = new Spool(join(folder(), 'spool.db'), { maxBytes: 8 << 20, ...world });
-  const link = new MqttLink({ url: `mqtt://127.0.0.1:${port}`, device, token: () => 'x', ...world });
-  const reporter = new TelemetryReporter({ device, spool, link, ...world });
+  const link = new MqttLink({
+    url: `mqtt://127.0.0.1:${port}`,
+    device,
+    token: () => 'x',
+    ...world,
+  });
+  const reporter = new TelemetryUploader({ device, spool, link, ...world });
   reporter.start();
   cleanups.push(async () => {
     await reporter.stop();
@@ -87,9 +112,13 @@ interface Child {
 
 function reporting(where: string, port: number, first: number, count: number): Child {
   const script = join(import.meta.dirname, '../../../dist/test/agent/telemetry/reporting-child.js');
-  const process_ = spawn(process.execPath, [script, where, String(port), device, String(first), String(count)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const process_ = spawn(
+    process.execPath,
+    [script, where, String(port), device, String(first), String(count)],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   let text = '';
   process_.stdout.on('data', (piece: Buffer) => (text += piece.toString()));
   const gone = new Promise((resolve) => process_.once('close', resolve));
@@ -101,50 +130,59 @@ function reporting(where: string, port: number, first: number, count: number): C
 }
 
 describe('exactly once', () => {
-  it('broker_and_server_stop_for_a_while_agent_killed_every_record_arrives_exactly_once', { timeout: 180_000 }, async () => {
-    const where = folder();
-    const kept = store();
-    const firstBroker = await broker();
-    const { port } = firstBroker;
-    // One batch in each life of the server is stored, but its acknowledgement never leaves: the agent must send it again.
-    const judge = (n: number) => (n === 3 ? ('stored without a word' as const) : ('stored' as const));
-    const firstServer = await server(port, kept, judge);
-    const named: number[] = [];
-    const kill = async (child: Child): Promise<void> => {
-      child.process.kill('SIGKILL');
-      await child.gone;
-      named.push(...child.named());
-    };
+  it(
+    'broker_and_server_stop_for_a_while_agent_killed_every_record_arrives_exactly_once',
+    { timeout: 180_000 },
+    async () => {
+      const where = folder();
+      const kept = store();
+      const firstBroker = await broker();
+      const { port } = firstBroker;
+      // One batch in each life of the server is stored, but its acknowledgement never leaves: the
+      // agent must send it again.
+      const judge = (n: number) =>
+        n === 3 ? ('stored without a word' as const) : ('stored' as const);
+      const firstServer = await server(port, kept, judge);
+      const named: number[] = [];
+      const kill = async (child: Child): Promise<void> => {
+        child.process.kill('SIGKILL');
+        await child.gone;
+        named.push(...child.named());
+      };
 
-    const one = reporting(where, port, 0, 100_000);
-    await until(() => kept.numbers().length > 50);
-    await firstServer.stop(); // The broker still takes what nobody stores.
-    const sofar = one.named().length;
-    await until(() => one.named().length > sofar + 50);
-    await firstBroker.stop();
-    const without = one.named().length;
-    await until(() => one.named().length > without + 50);
-    await kill(one);
+      const one = reporting(where, port, 0, 100_000);
+      await until(() => kept.numbers().length > 50);
+      await firstServer.stop(); // The broker still takes what nobody stores.
+      const sofar = one.named().length;
+      await until(() => one.named().length > sofar + 50);
+      await firstBroker.stop();
+      const without = one.named().length;
+      await until(() => one.named().length > without + 50);
+      await kill(one);
 
-    const two = reporting(where, port, 100_000, 100_000); // Starts with nobody there.
-    await until(() => two.named().length > 50);
-    await broker(port);
-    const secondServer = await server(port, kept, judge);
-    const before = kept.numbers().length;
-    await until(() => kept.numbers().length > before + 50);
-    await kill(two); // Most likely with a batch in flight.
+      const two = reporting(where, port, 100_000, 100_000); // Starts with nobody there.
+      await until(() => two.named().length > 50);
+      await broker(port);
+      const secondServer = await server(port, kept, judge);
+      const before = kept.numbers().length;
+      await until(() => kept.numbers().length > before + 50);
+      await kill(two); // Most likely with a batch in flight.
 
-    const three = reporting(where, port, 200_000, 100);
-    await until(() => kept.numbers().at(-1) === 200_099);
-    named.push(...three.named());
-    const arrived = kept.numbers();
-    expect(new Set(arrived).size).toBe(arrived.length);
-    const there = new Set(arrived);
-    expect(named.filter((n) => !there.has(n))).toEqual([]);
-    expect(arrived.length - named.length).toBeLessThanOrEqual(2); // One a kill may be durable without having been named.
-    expect(arrived).toEqual([...arrived].sort((a, b) => a - b)); // In the order in which they were appended.
-    expect(firstServer.repeats() + secondServer.repeats()).toBeGreaterThan(0); // The silence did make it send again.
-  });
+      const three = reporting(where, port, 200_000, 100);
+      await until(() => kept.numbers().at(-1) === 200_099);
+      named.push(...three.named());
+      const arrived = kept.numbers();
+      expect(new Set(arrived).size).toBe(arrived.length);
+      const there = new Set(arrived);
+      expect(named.filter((n) => !there.has(n))).toEqual([]);
+      // One a kill may be durable without having been named.
+      expect(arrived.length - named.length).toBeLessThanOrEqual(2);
+      // In the order in which they were appended.
+      expect(arrived).toEqual([...arrived].sort((a, b) => a - b));
+      // The silence did make it send again.
+      expect(firstServer.repeats() + secondServer.repeats()).toBeGreaterThan(0);
+    },
+  );
 
   it('puback_without_the_servers_own_ack_deletes_nothing', async () => {
     const kept = store();
@@ -173,7 +211,9 @@ describe('exactly once', () => {
     const ours = await server(probe.port, kept);
     await until(() => spool.stats().records === 0);
     expect(kept.numbers()).toEqual(Array.from({ length: 450 }, (_, n) => n));
-    expect(ours.batches.map(({ records }) => records.length).reduce((a, b) => a + b)).toBeGreaterThanOrEqual(450);
+    expect(
+      ours.batches.map(({ records }) => records.length).reduce((a, b) => a + b),
+    ).toBeGreaterThanOrEqual(450);
   });
 });
 
@@ -185,7 +225,8 @@ describe('answers of the server', () => {
     await server(port, kept, () => (refusing-- > 0 ? 'refused' : 'stored'));
     const { spool, reporter } = agent(port, fast(20));
     reporter.report('health', health(0));
-    await until(() => spool.stats().lost >= 2); // The record, and the security event about it: no third one follows.
+    // The record, and the security event about it: no third one follows.
+    await until(() => spool.stats().lost >= 2);
     reporter.report('health', health(1));
     await until(() => spool.stats().lost === 3);
     reporter.report('health', health(2));
@@ -201,9 +242,9 @@ describe('answers of the server', () => {
     const { spool, reporter } = agent(port, fast(20));
     reporter.report('health', health(0));
     await until(() => ours.batches.length === 2 && spool.stats().records === 0);
-    expect(ours.batches[1]?.records.map(({ kind, body }) => [kind, (body as { code?: string }).code])).toEqual([
-      ['security', 'message_undecodable'],
-    ]);
+    expect(
+      ours.batches[1]?.records.map(({ kind, body }) => [kind, (body as { code?: string }).code]),
+    ).toEqual([['security', 'message_undecodable']]);
   });
 
   it('rubbish_and_foreign_acks_change_nothing_and_hints_are_handed_on', async () => {
@@ -239,7 +280,11 @@ describe('answers of the server', () => {
   });
 
   it('late_ack_after_the_wait_still_counts', async () => {
-    const spool = new Spool(join(folder(), 'spool.db'), { maxBytes: 8 << 20, clock: realClock, random: realRandom });
+    const spool = new Spool(join(folder(), 'spool.db'), {
+      maxBytes: 8 << 20,
+      clock: realClock,
+      random: realRandom,
+    });
     cleanups.push(() => spool.close());
     const sent: string[] = [];
     let say: (topic: string, payload: Uint8Array) => void = () => {};
@@ -254,13 +299,24 @@ describe('answers of the server', () => {
       },
     };
     const timers: (() => void)[] = []; // No time passes unless the test says so.
-    const clock: Clock = { ...realClock, after: (_ms, fn) => (timers.push(fn), () => timers.splice(timers.indexOf(fn), 1)) };
-    const reporter = new TelemetryReporter({ device, spool, link, clock, random: realRandom, log: silentLog });
+    const clock: Clock = {
+      ...realClock,
+      after: (_ms, fn) => (timers.push(fn), () => timers.splice(timers.indexOf(fn), 1)),
+    };
+    const reporter = new TelemetryUploader({
+      device,
+      spool,
+      link,
+      clock,
+      random: realRandom,
+      log: silentLog,
+    });
     reporter.start();
     cleanups.push(() => reporter.stop());
     reporter.report('health', health(0));
     await until(() => timers.length === 1);
-    timers.shift()?.(); // The wait for the acknowledgement ends; the pause before the next try begins.
+    // The wait for the acknowledgement ends; the pause before the next try begins.
+    timers.shift()?.();
     await until(() => timers.length === 1);
     expect(sent.length).toBe(1);
     reporter.report('health', health(1));
@@ -279,10 +335,18 @@ class Recorder implements Reporter {
 }
 
 describe('health', () => {
-  const options = { spoolStats: () => ({ records: 1, bytes: 2, lost: 3 }), clock: realClock, log: silentLog };
+  const options = {
+    spoolStats: () => ({ records: 1, bytes: 2, lost: 3 }),
+    clock: realClock,
+    log: silentLog,
+  };
 
   it('real_sensors_give_a_body_that_the_server_takes', async () => {
-    const collector = new HealthCollector({ ...options, reporter: new Recorder(), folder: folder() });
+    const collector = new HealthCollector({
+      ...options,
+      reporter: new Recorder(),
+      folder: folder(),
+    });
     const body = await collector.sample();
     expect(complaints(HealthBody, body)).toEqual([]);
     expect(body.memoryTotalBytes).toBeGreaterThan(body.memoryAvailableBytes);
@@ -302,13 +366,23 @@ describe('health', () => {
       disk: () => Promise.reject(new Error('gone')),
     };
     const recorder = new Recorder();
-    const collector = new HealthCollector({ ...options, reporter: recorder, folder: '/none', sensors: broken });
+    const collector = new HealthCollector({
+      ...options,
+      reporter: recorder,
+      folder: '/none',
+      sensors: broken,
+    });
     collector.start();
     await until(() => recorder.told.length === 1);
     collector.stop();
     const body = recorder.told[0]?.body as HealthBody;
     expect(complaints(HealthBody, body)).toEqual([]);
-    expect(body).toMatchObject({ cpuUse: null, temperatureC: null, diskTotalBytes: null, diskFreeBytes: null });
+    expect(body).toMatchObject({
+      cpuUse: null,
+      temperatureC: null,
+      diskTotalBytes: null,
+      diskFreeBytes: null,
+    });
     expect(body.memoryTotalBytes).toBeGreaterThan(0);
   });
 
@@ -339,7 +413,13 @@ describe('inference', () => {
     stats.flush();
     expect(recorder.told).toEqual([]);
     for (let n = 1; n <= 100; n += 1) {
-      stats.take({ release, latencyMs: n, outcome: 'served', labels: 3, classes: [{ index: n % 3, confidence: n / 100 }] });
+      stats.take({
+        release,
+        latencyMs: n,
+        outcome: 'served',
+        labels: 3,
+        classes: [{ index: n % 3, confidence: n / 100 }],
+      });
     }
     stats.take({ release, latencyMs: 5000, outcome: 'failed', labels: 3, classes: null });
     stats.take({ release: other, latencyMs: 0, outcome: 'refused', labels: 0, classes: null });
@@ -357,15 +437,27 @@ describe('inference', () => {
     stats.flush();
     expect(recorder.told.map(({ body }) => complaints(InferenceBody, body))).toEqual([[], []]);
     const [first, second] = recorder.told.map(({ body }) => body as InferenceBody);
-    expect(first).toMatchObject({ release, served: 100, failed: 1, refused: 0, answers: { classes: [33, 34, 33] } });
+    expect(first).toMatchObject({
+      release,
+      served: 100,
+      failed: 1,
+      refused: 0,
+      answers: { classes: [33, 34, 33] },
+    });
     expect(first?.answers?.confidence.reduce((a, b) => a + b)).toBe(100);
     expect(first?.answers?.confidence.at(-1)).toBe(6); // 0.95 ... 1.00
     expect(first?.answers?.confidenceSum).toBeCloseTo(50.5);
-    const latency = new LogHistogram();
+    const latency = new QuantileSketch();
     latency.merge(first?.latencyMs ?? { count: 0, bins: [] });
     expect(latency.count).toBe(100);
     expect(Math.abs((latency.quantile(0.5) ?? 0) - 51)).toBeLessThan(2.1);
-    expect(second).toMatchObject({ release: other, served: 1, failed: 0, refused: 1, answers: { classes: [0, 0, 0] } });
+    expect(second).toMatchObject({
+      release: other,
+      served: 1,
+      failed: 0,
+      refused: 1,
+      answers: { classes: [0, 0, 0] },
+    });
     stats.take({ release, latencyMs: 1, outcome: 'served', labels: 0, classes: null });
     stats.stop();
     expect(recorder.told.at(-1)?.body).toMatchObject({ release, served: 1, answers: null });

@@ -1,14 +1,14 @@
 // The update machine on a simulated device: each situation by name.
 import { beforeEach, describe, expect, it } from 'vitest';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { ImpossibleTransition, next, type Table } from '../../../shared/base/state-machine.js';
 import { UPDATE_STATES, type UpdateState } from '../../../shared/protocol/states.js';
-import { updateTable, type UpdateEvent } from '../../../agent/update/transitions.js';
+import { updateTransitions, type UpdateEvent } from '../../../agent/update/transitions.js';
 import { decodeRecord, encodeRecord, freshRecord } from '../../../agent/update/record.js';
 import { SimDisk, seeded } from '../../sim/disk.js';
 import { bootDevice, settle, type SimDevice } from '../../sim/device.js';
-import { orderFor, simRelease } from '../../sim/release.js';
+import { assignmentFor, simRelease } from '../../sim/release.js';
 import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../../shared/release/manifest.js';
 import { sha256, signEnvelope, signingKey, utf8 } from '../../../shared/trust/signer.js';
 
@@ -25,14 +25,16 @@ let device: SimDevice;
 beforeEach(async () => {
   disk = new SimDisk(seeded(1));
   device = await bootDevice(disk, releases);
-  await settle(device, orderFor(v1, 1));
+  await settle(device, assignmentFor(v1, 1));
 });
 
-const outcome = () => device.updater.record.outcome;
+const outcome = () => device.driver.record.outcome;
 const securityCodes = () =>
-  device.reports.filter(({ kind }) => kind === 'security').map(({ body }) => (body as { code: string }).code);
+  device.reports
+    .filter(({ kind }) => kind === 'security')
+    .map(({ body }) => (body as { code: string }).code);
 
-const table: Table<UpdateState, UpdateEvent> = updateTable;
+const table: Table<UpdateState, UpdateEvent> = updateTransitions;
 
 describe('the table', () => {
   it('unlisted_event_is_a_bug', () => {
@@ -41,8 +43,8 @@ describe('the table', () => {
 
   it('every_event_leads_to_a_state_of_the_table_and_every_state_boots', () => {
     for (const state of UPDATE_STATES) {
-      expect(UPDATE_STATES).toContain(updateTable[state].boot);
-      for (const event of Object.keys(updateTable[state].on) as UpdateEvent[])
+      expect(UPDATE_STATES).toContain(updateTransitions[state].boot);
+      for (const event of Object.keys(updateTransitions[state].on) as UpdateEvent[])
         expect(UPDATE_STATES).toContain(next(table, state, event));
     }
   });
@@ -51,77 +53,84 @@ describe('the table', () => {
 describe('an update', () => {
   it('first_install_is_confirmed_without_anything_to_compare', () => {
     expect(device.runtime.serving).toBe('1.0.0');
-    expect(outcome()).toMatchObject({ result: 'confirmed', assignment: 1 });
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 1 });
   });
 
   it('better_release_goes_through_a_trial_with_the_old_one_in_its_shadow', async () => {
     device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
-    await settle(device, orderFor(v2, 2), 20);
-    expect(device.updater.record.state).toBe('swapped');
+    await settle(device, assignmentFor(v2, 2), 20);
+    expect(device.driver.record.state).toBe('swapped');
     expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: '1.0.0' });
     device.runtime.evidenceNow = {};
-    await settle(device, orderFor(v2, 2));
-    expect(outcome()).toMatchObject({ result: 'confirmed', assignment: 2 });
+    await settle(device, assignmentFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
     expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: null });
   });
 
   it('order_taken_once_is_not_taken_again', async () => {
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     const writes = disk.operations;
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(disk.operations).toBe(writes);
   });
 
   it('silently_wrong_release_is_rolled_back_and_says_why', async () => {
     device.runtime.evidenceNow = { pairs: 200, disagreed: 80 };
-    await settle(device, orderFor(v3, 2));
+    await settle(device, assignmentFor(v3, 2));
     expect(device.runtime.serving).toBe('1.0.0');
     expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'trial_disagreement' });
     expect(outcome()?.detail).toMatch(/80 of 200/);
   });
 
   it('release_that_crashes_its_process_three_times_is_rolled_back', async () => {
-    device.runtime.failServe = (version) => (version === '1.2.0' ? new Fault('host_start', 'the model process died') : null);
-    await settle(device, orderFor(v3, 2));
+    device.runtime.failServe = (version) =>
+      version === '1.2.0' ? new Fault('host_start', 'the model process died') : null;
+    await settle(device, assignmentFor(v3, 2));
     expect(device.runtime.serving).toBe('1.0.0');
     expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'trial_crashes' });
   });
 
   it('failed_probe_never_serves', async () => {
-    device.runtime.probeReport = { passed: false, code: 'probe_differs', words: 'probe 3 differs by 0.4, tolerance 0.001' };
-    await settle(device, orderFor(v2, 2));
+    device.runtime.probeReport = {
+      passed: false,
+      code: 'probe_differs',
+      reasons: 'probe 3 differs by 0.4, tolerance 0.001',
+    };
+    await settle(device, assignmentFor(v2, 2));
     expect(device.runtime.history).toEqual(['1.0.0']);
     expect(outcome()).toMatchObject({ result: 'refused', code: 'probe_differs' });
   });
 
   it('withdrawn_during_trial_goes_back_and_answers_both_orders', async () => {
     device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
-    await settle(device, orderFor(v2, 2), 20);
-    await settle(device, orderFor(v1, 3, { rollback: true }));
+    await settle(device, assignmentFor(v2, 2), 20);
+    await settle(device, assignmentFor(v1, 3, { rollback: true }));
     expect(device.runtime.serving).toBe('1.0.0');
-    expect(outcome()).toMatchObject({ result: 'reverted', assignment: 3 });
+    expect(outcome()).toMatchObject({ result: 'reverted', assignmentId: 3 });
     const outcomes = device.reports.flatMap(({ kind, body }) =>
-      kind === 'update' ? [(body as { outcome: { code: string | null } | null }).outcome?.code] : [],
+      kind === 'update'
+        ? [(body as { outcome: { code: string | null } | null }).outcome?.code]
+        : [],
     );
     expect(outcomes).toContain('trial_withdrawn');
   });
 
   it('confirmed_release_is_taken_back_by_a_signed_order_without_the_network', async () => {
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     device.fetcher.down = true;
-    await settle(device, orderFor(v1, 3, { rollback: true }));
+    await settle(device, assignmentFor(v1, 3, { rollback: true }));
     expect(device.runtime.serving).toBe('1.0.0');
-    expect(outcome()).toMatchObject({ result: 'reverted', assignment: 3 });
+    expect(outcome()).toMatchObject({ result: 'reverted', assignmentId: 3 });
   });
 
   it('assignment_taken_away_stops_serving', async () => {
     await settle(device, null, 3);
     expect(device.runtime.serving).toBeNull();
-    expect(device.updater.record.active).toBeNull();
+    expect(device.driver.record.active).toBeNull();
   });
 
   it('assignment_taken_away_from_a_device_with_a_past_changes_nothing', async () => {
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     await settle(device, null, 3);
     expect(device.runtime.serving).toBe('1.1.0');
   });
@@ -134,30 +143,30 @@ describe('an update', () => {
   });
 
   it('order_back_that_failed_is_taken_again_after_a_rest_and_an_order_forward_is_not', async () => {
-    await settle(device, orderFor(v2, 2));
-    device.runtime.probeReport = { passed: false, code: 'probe_differs', words: 'for a moment' };
-    await settle(device, orderFor(v1, 3, { rollback: true }));
+    await settle(device, assignmentFor(v2, 2));
+    device.runtime.probeReport = { passed: false, code: 'probe_differs', reasons: 'for a moment' };
+    await settle(device, assignmentFor(v1, 3, { rollback: true }));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'probe_differs' });
     device.runtime.probeReport = {};
-    await settle(device, orderFor(v1, 3, { rollback: true }), 10);
+    await settle(device, assignmentFor(v1, 3, { rollback: true }), 10);
     expect(device.runtime.serving).toBe('1.1.0');
-    device.clock.at += 2 * bounds.orderAgainFirstMs;
-    await device.updater.tick();
-    await settle(device, orderFor(v1, 3, { rollback: true }));
+    device.clock.at += 2 * limits.orderAgainFirstMs;
+    await device.driver.tick();
+    await settle(device, assignmentFor(v1, 3, { rollback: true }));
     expect(device.runtime.serving).toBe('1.0.0');
 
-    device.runtime.probeReport = { passed: false, code: 'probe_differs', words: 'for good' };
-    await settle(device, orderFor(v3, 4));
-    device.clock.at += 2 * bounds.orderAgainMaxMs;
-    await device.updater.tick();
-    expect(device.updater.record.state).toBe('idle');
+    device.runtime.probeReport = { passed: false, code: 'probe_differs', reasons: 'for good' };
+    await settle(device, assignmentFor(v3, 4));
+    device.clock.at += 2 * limits.orderAgainMaxMs;
+    await device.driver.tick();
+    expect(device.driver.record.state).toBe('idle');
   });
 
   it('order_back_is_obeyed_by_a_device_that_is_slow_and_short_of_memory_today', async () => {
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     device = await bootDevice(disk, releases, { memory: 1e6 });
-    device.runtime.probeReport = { passed: false, code: 'probe_slow', words: 'slow today' };
-    await settle(device, orderFor(v1, 3, { rollback: true }));
+    device.runtime.probeReport = { passed: false, code: 'probe_slow', reasons: 'slow today' };
+    await settle(device, assignmentFor(v1, 3, { rollback: true }));
     expect(device.runtime.serving).toBe('1.0.0');
   });
 
@@ -168,40 +177,40 @@ describe('an update', () => {
       if (torn++ === 0) copy[5] = (copy[5] ?? 0) ^ 1;
       return copy;
     };
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(outcome()).toMatchObject({ result: 'confirmed' });
     expect(securityCodes()).toContain('file_digest');
   });
 
   it('network_away_waits_without_spending_tries', async () => {
     device.fetcher.down = true;
-    await settle(device, orderFor(v2, 2), 30);
-    expect(device.updater.record.state).toBe('assigned');
+    await settle(device, assignmentFor(v2, 2), 30);
+    expect(device.driver.record.state).toBe('assigned');
     device.fetcher.down = false;
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(outcome()).toMatchObject({ result: 'confirmed' });
   });
 
   it('newer_order_supersedes_one_under_way', async () => {
     device.fetcher.down = true;
-    await settle(device, orderFor(v2, 2), 5);
+    await settle(device, assignmentFor(v2, 2), 5);
     device.fetcher.down = false;
-    await settle(device, orderFor(v3, 3));
+    await settle(device, assignmentFor(v3, 3));
     expect(device.runtime.history).toEqual(['1.0.0', '1.2.0']);
   });
 });
 
 describe('what is refused, with nothing lost', () => {
   it('older_version_is_refused', async () => {
-    await settle(device, orderFor(v2, 2));
-    await settle(device, orderFor(v1, 3));
+    await settle(device, assignmentFor(v2, 2));
+    await settle(device, assignmentFor(v1, 3));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'version_floor' });
     expect(device.runtime.serving).toBe('1.1.0');
   });
 
   it('order_back_to_a_release_that_never_ran_here_is_refused', async () => {
-    await settle(device, orderFor(v3, 2));
-    await settle(device, orderFor(v2, 3, { rollback: true }));
+    await settle(device, assignmentFor(v3, 2));
+    await settle(device, assignmentFor(v2, 3, { rollback: true }));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'version_floor' });
     expect(device.runtime.serving).toBe('1.2.0');
   });
@@ -209,7 +218,7 @@ describe('what is refused, with nothing lost', () => {
   it('wrong_hardware_is_refused_before_its_files_are_fetched', async () => {
     const other = simRelease('2.0.0', { hardware: ['other-board'] });
     device = await bootDevice(disk, [...releases, other]);
-    await settle(device, orderFor(other, 2));
+    await settle(device, assignmentFor(other, 2));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'hardware_unsupported' });
     expect(device.fetcher.opened).toEqual([]);
   });
@@ -220,7 +229,7 @@ describe('what is refused, with nothing lost', () => {
       copy[5] = (copy[5] ?? 0) ^ 1;
       return copy;
     };
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'file_digest' });
     expect(device.runtime.history).toEqual(['1.0.0']);
     expect(securityCodes()).toContain('file_digest');
@@ -229,10 +238,12 @@ describe('what is refused, with nothing lost', () => {
   it('release_signed_by_a_key_that_is_no_release_key_is_refused', async () => {
     const stranger = signingKey(new Uint8Array(32).fill(9));
     const { manifest, files } = simRelease('1.3.0');
-    const envelope = utf8(JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [stranger])));
+    const envelope = utf8(
+      JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [stranger])),
+    );
     const forged = { manifest, envelope, digest: sha256(envelope), files };
     device = await bootDevice(disk, [...releases, forged]);
-    await settle(device, orderFor(forged, 2));
+    await settle(device, assignmentFor(forged, 2));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'signature_invalid' });
     expect(device.fetcher.opened).toEqual([]);
     expect(securityCodes()).toContain('signature_invalid');
@@ -240,36 +251,36 @@ describe('what is refused, with nothing lost', () => {
 
   it('source_without_the_file_is_waited_for_and_never_ends_the_order', async () => {
     device.fetcher.missing = true;
-    await settle(device, orderFor(v2, 2), 30);
-    expect(device.updater.record.state).toBe('assigned');
+    await settle(device, assignmentFor(v2, 2), 30);
+    expect(device.driver.record.state).toBe('assigned');
     device.fetcher.missing = false;
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(outcome()).toMatchObject({ result: 'confirmed' });
   });
 
   it('endless_file_is_cut_off', async () => {
     device.fetcher.tamper = (bytes) => Uint8Array.from([...bytes, ...bytes]);
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'file_length' });
   });
 
   it('full_disk_is_refused_before_the_download', async () => {
     disk.freeBytesLeft = 100;
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'contract_disk' });
     expect(device.runtime.serving).toBe('1.0.0');
   });
 
   it('too_little_memory_is_refused', async () => {
     device = await bootDevice(disk, releases, { memory: 1e6 });
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'contract_memory' });
   });
 });
 
 describe('starting', () => {
   it('damaged_active_slot_is_never_loaded_and_the_previous_release_serves', async () => {
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     disk.damage('/data/components/digits/slots/b/model.onnx');
     device = await bootDevice(disk, releases);
     expect(device.runtime.history).toEqual(['1.0.0']);
@@ -277,7 +288,7 @@ describe('starting', () => {
   });
 
   it('sector_that_does_not_read_falls_back_to_the_slot_that_does', async () => {
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     disk.unreadable.add('/data/components/digits/slots/b/model.onnx');
     device = await bootDevice(disk, releases);
     expect(device.runtime.history).toEqual(['1.0.0']);
@@ -288,7 +299,7 @@ describe('starting', () => {
   });
 
   it('signature_changed_on_disk_is_never_loaded', async () => {
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     const path = '/data/components/digits/slots/b/release.dsse.json';
     disk.damage(path, (disk.files.get(path)?.data.indexOf('"sig":"') ?? 0) + 10);
     device = await bootDevice(disk, releases);
@@ -298,9 +309,9 @@ describe('starting', () => {
   it('no_slot_proves_is_stranded_and_any_order_heals_it', async () => {
     disk.damage(SLOT_A_MODEL);
     device = await bootDevice(disk, releases);
-    expect(device.updater.record.state).toBe('stranded');
+    expect(device.driver.record.state).toBe('stranded');
     expect(device.runtime.serving).toBeNull();
-    await settle(device, orderFor(v1, 1));
+    await settle(device, assignmentFor(v1, 1));
     expect(device.runtime.serving).toBe('1.0.0');
   });
 
@@ -309,53 +320,56 @@ describe('starting', () => {
       failServe: (version) => (version === '1.0.0' ? new Fault('host_start', 'not yet') : null),
     });
     expect(device.runtime.serving).toBeNull();
-    await settle(device, orderFor(v1, 1), 3);
+    await settle(device, assignmentFor(v1, 1), 3);
     expect(device.runtime.serving).toBeNull();
     device.runtime.failServe = null;
-    device.clock.at += bounds.stepBackoffMaxMs;
-    await device.updater.tick();
+    device.clock.at += limits.stepBackoffMaxMs;
+    await device.driver.tick();
     expect(device.runtime.serving).toBe('1.0.0');
     device = await bootDevice(disk, releases, {
       failServe: (version) => (version === '1.0.0' ? new Fault('host_start', 'never') : null),
     });
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(device.runtime.serving).toBe('1.1.0');
   });
 
   it('release_refused_at_boot_gives_way_to_the_previous_one', async () => {
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     device = await bootDevice(disk, releases, {
-      failServe: (version) => (version === '1.1.0' ? new Fault('model_tensors_differ', 'no longer loads here') : null),
+      failServe: (version) =>
+        version === '1.1.0' ? new Fault('model_tensors_differ', 'no longer loads here') : null,
     });
     expect(device.runtime.serving).toBe('1.0.0');
     expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'model_tensors_differ' });
   });
 
   it('torn_record_falls_to_the_older_proven_release_and_the_standing_order_brings_the_newer', async () => {
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     disk.damage(RECORD, 40);
     device = await bootDevice(disk, releases);
     expect(device.runtime.serving).toBe('1.0.0');
-    await settle(device, orderFor(v2, 2));
+    await settle(device, assignmentFor(v2, 2));
     expect(device.runtime.serving).toBe('1.1.0');
-    await settle(device, orderFor(v3, 3));
+    await settle(device, assignmentFor(v3, 3));
     expect(device.runtime.serving).toBe('1.2.0');
   });
 
   it('torn_record_never_brings_back_a_release_that_was_taken_back', async () => {
     device.runtime.evidenceNow = { pairs: 200, disagreed: 80 };
-    await settle(device, orderFor(v3, 2));
+    await settle(device, assignmentFor(v3, 2));
     expect(outcome()).toMatchObject({ result: 'rolled_back' });
     disk.damage(RECORD, 40);
     device = await bootDevice(disk, releases);
     expect(device.runtime.history).toEqual(['1.0.0']);
-    expect(device.updater.record.slots.b).toBeNull();
+    expect(device.driver.record.slots.b).toBeNull();
   });
 
   it('record_with_a_wrong_checksum_is_unreadable', () => {
     const bytes = Buffer.from(encodeRecord(freshRecord('digits', 'sim')))
       .toString('utf8')
       .replace('"order": 0', '"order": 9');
-    expect(decodeRecord(Buffer.from(bytes))).toMatchObject({ unreadable: expect.stringMatching(/checksum/) });
+    expect(decodeRecord(Buffer.from(bytes))).toMatchObject({
+      unreadable: expect.stringMatching(/checksum/),
+    });
   });
 });

@@ -1,4 +1,5 @@
-// The metadata client in good weather, and on a disk that lost power: what is stored, what is fetched again, what heals.
+// The metadata client in good weather, and on a disk that lost power: what is stored, what is
+// fetched again, what heals.
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -29,7 +30,7 @@ describe('a refresh', () => {
       version: '1.1.0',
       path: 'digits/1.1.0/release.dsse.json',
       rollout: 'r1',
-      order: 2,
+      assignmentId: 2,
       rollback: false,
     });
     const { director, image } = world;
@@ -49,7 +50,10 @@ describe('a refresh', () => {
     const { world, device } = await working();
     world.requests.length = 0;
     await device.versions();
-    expect(world.requests).toEqual(['/device/v1/director/2.root.json', '/device/v1/director/timestamp.json']);
+    expect(world.requests).toEqual([
+      '/device/v1/director/2.root.json',
+      '/device/v1/director/timestamp.json',
+    ]);
   });
 
   test('without news asks the image repository again once what it said has expired', async () => {
@@ -83,13 +87,21 @@ describe('a refresh', () => {
           .map((role) => `${role}.json`)
           .sort(),
       );
-      expect(readFileSync(device.path(name, 'targets')).equals(world[name].get(world[name].latest('targets')))).toBe(true);
+      expect(
+        readFileSync(device.path(name, 'targets')).equals(
+          world[name].get(world[name].latest('targets')),
+        ),
+      ).toBe(true);
     }
   });
 
   test('walks a chain of root rotations and takes the release keys from the last', async () => {
     const { world, device } = await working();
-    for (const roles of [['root'], ['targets'], ['root', 'timestamp', 'snapshot', 'targets']] as const) {
+    for (const roles of [
+      ['root'],
+      ['targets'],
+      ['root', 'timestamp', 'snapshot', 'targets'],
+    ] as const) {
       world.image.rotate(...roles);
       world.director.rotate(...roles);
     }
@@ -112,7 +124,10 @@ describe('a refresh', () => {
     const { world, device } = await working();
     world.clock.pass(20 * 365 * 24 * 3600_000);
     await device.reboot();
-    expect(device.client.releaseRing()).toMatchObject({ keyids: [world.image.release.keyId], threshold: 1 });
+    expect(device.client.releaseRing()).toMatchObject({
+      keyids: [world.image.release.keyId],
+      threshold: 1,
+    });
   });
 });
 
@@ -121,7 +136,7 @@ describe('after a power cut', () => {
     const { world, device } = await working();
     world.director.rotate('root', 'timestamp', 'snapshot', 'targets');
     world.image.rotate('root', 'timestamp', 'snapshot', 'targets');
-    world.order('digits', '1.0.0');
+    world.assign('digits', '1.0.0');
     await device.versions();
     const path = device.path('director', 'root');
     const whole = readFileSync(path);
@@ -145,23 +160,26 @@ describe('after a power cut', () => {
     await refused(device.versions(), 'metadata_rollback');
   });
 
-  test.each(['timestamp', 'snapshot', 'targets'])('a torn or missing %s is fetched again', async (role) => {
-    const { device } = await working();
-    for (const name of ['director', 'image'] as const) {
-      const path = device.path(name, role);
-      const whole = readFileSync(path);
-      for (const length of [0, Math.floor(whole.length / 2)]) {
-        truncateSync(path, 0);
-        writeFileSync(path, whole.subarray(0, length));
+  test.each(['timestamp', 'snapshot', 'targets'])(
+    'a torn or missing %s is fetched again',
+    async (role) => {
+      const { device } = await working();
+      for (const name of ['director', 'image'] as const) {
+        const path = device.path(name, role);
+        const whole = readFileSync(path);
+        for (const length of [0, Math.floor(whole.length / 2)]) {
+          truncateSync(path, 0);
+          writeFileSync(path, whole.subarray(0, length));
+          await device.reboot();
+          expect(await device.versions()).toEqual(['digits 1.0.0']);
+          expect(readFileSync(path).equals(whole)).toBe(true);
+        }
+        rmSync(path);
         await device.reboot();
         expect(await device.versions()).toEqual(['digits 1.0.0']);
-        expect(readFileSync(path).equals(whole)).toBe(true);
       }
-      rmSync(path);
-      await device.reboot();
-      expect(await device.versions()).toEqual(['digits 1.0.0']);
-    }
-  });
+    },
+  );
 
   test('garbage longer than any document is as good as missing', async () => {
     const { device } = await working();
@@ -176,7 +194,8 @@ describe('after a power cut', () => {
       world.ship('digits', '1.0.0');
       let left = Infinity;
       const cut: Fetcher = {
-        get: (path) => (left-- > 0 ? world.get(path) : Promise.reject(new Fault('server_unreachable', 'cut'))),
+        get: (path) =>
+          left-- > 0 ? world.get(path) : Promise.reject(new Fault('server_unreachable', 'cut')),
         open: () => world.open(),
         post: () => world.post(),
       };
@@ -207,7 +226,8 @@ describe('after a power cut', () => {
     const honest = director.versions.timestamp;
     let left = Infinity;
     const cut: Fetcher = {
-      get: (path) => (left-- > 0 ? world.get(path) : Promise.reject(new Fault('server_unreachable', 'cut'))),
+      get: (path) =>
+        left-- > 0 ? world.get(path) : Promise.reject(new Fault('server_unreachable', 'cut')),
       open: () => world.open(),
       post: () => world.post(),
     };
@@ -215,7 +235,8 @@ describe('after a power cut', () => {
     director.versions.timestamp = 1_000_000;
     director.signTimestamp();
     await device.versions();
-    // One of the two keys goes; the other one's signature on the pushed-up timestamp would still count.
+    // One of the two keys goes; the other one's signature on the pushed-up timestamp would still
+    // count.
     director.keys.timestamp = [kept, newKey()];
     director.signRoot();
     director.versions.timestamp = honest;
@@ -248,7 +269,9 @@ test('a document with unrecognised fields is accepted, and stored with them', as
     },
   });
   expect(await device.versions()).toEqual(['digits 1.0.0']);
-  expect(decodeDocument('targets', readFileSync(device.path('director', 'targets'))).signed).toMatchObject({
+  expect(
+    decodeDocument('targets', readFileSync(device.path('director', 'targets'))).signed,
+  ).toMatchObject({
     'x-future': { deep: [1, 'two', null, true] },
     'x-linnet-device': DEVICE.id,
   });

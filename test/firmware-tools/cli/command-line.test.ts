@@ -1,4 +1,5 @@
-// The `linnet` command line itself: what a wrong one ends with, for a person and for a machine, and where help is found.
+// The `linnet` command line itself: what a wrong one ends with, for a person and for a machine, and
+// where help is found.
 import { beforeEach, expect, it } from 'vitest';
 import { EXIT } from '../../../firmware-tools/cli/output.js';
 import { linnet } from '../../../firmware-tools/cli/main.js';
@@ -15,7 +16,10 @@ beforeEach(() => {
 
 async function run(...args: string[]): Promise<Ran> {
   const ran: Ran = { code: -1, out: '', err: '' };
-  ran.code = await linnet(args, { out: (text) => (ran.out += text), err: (text) => (ran.err += text) });
+  ran.code = await linnet(args, {
+    out: (text) => (ran.out += text),
+    err: (text) => (ran.err += text),
+  });
   return ran;
 }
 
@@ -34,13 +38,13 @@ it.each(WRONG)('a_command_line_with_%s_is_a_usage_error', async (_name, args) =>
   expect(err).not.toBe('');
 });
 
-it.each(WRONG)('with_json_%s_is_one_line_on_stdout', async (_name, args, words) => {
+it.each(WRONG)('with_json_%s_is_one_line_on_stdout', async (_name, args, reasons) => {
   const { code, out, err } = await run(...args, '--json');
   expect({ code, err }).toEqual({ code: EXIT.usage, err: '' });
   expect(out.trimEnd().split('\n')).toHaveLength(1);
   const body = JSON.parse(out) as { error: string; code: string };
   expect(body.code).toBe('usage');
-  expect(body.error).toMatch(words);
+  expect(body.error).toMatch(reasons);
 });
 
 it('help_is_the_same_wherever_it_is_asked_for', async () => {

@@ -56,7 +56,10 @@ interface Ran {
   exit: number | string | null | undefined;
 }
 
-async function run(args: string[], options: { json?: boolean; plain?: boolean } = {}): Promise<Ran> {
+async function run(
+  args: string[],
+  options: { json?: boolean; plain?: boolean } = {},
+): Promise<Ran> {
   const ran: Ran = { out: '', err: '', code: null, exit: undefined };
   const streams = {
     out: (text: string) => {
@@ -66,7 +69,9 @@ async function run(args: string[], options: { json?: boolean; plain?: boolean } 
       ran.err += text;
     },
   };
-  const program = new Command('linnet').exitOverride().configureOutput({ writeOut: streams.out, writeErr: streams.err });
+  const program = new Command('linnet')
+    .exitOverride()
+    .configureOutput({ writeOut: streams.out, writeErr: streams.err });
   registerFleetCommands(program, makeOutput(options.json ?? false, streams));
   registerServerCommands(program, makeOutput(options.json ?? false, streams));
   const inherit = (command: Command): void =>
@@ -77,11 +82,15 @@ async function run(args: string[], options: { json?: boolean; plain?: boolean } 
   inherit(program);
   try {
     await program.parseAsync(
-      options.plain === true ? args : [...args, '--server', fleet.server.address, '--token-file', tokenFile],
+      options.plain === true
+        ? args
+        : [...args, '--server', fleet.server.address, '--token-file', tokenFile],
       { from: 'user' },
     );
   } catch (error) {
-    ran.code = isFault(error) ? `${error.code}: ${error.detail}` : String((error as { code?: string }).code ?? error);
+    ran.code = isFault(error)
+      ? `${error.code}: ${error.detail}`
+      : String((error as { code?: string }).code ?? error);
   }
   ran.exit = process.exitCode;
   process.exitCode = undefined;
@@ -93,10 +102,14 @@ describe('devices and groups', () => {
     const list = await run(['device', 'list']);
     expect(list.out).toMatch(/^NAME +GROUP +STATUS/);
     expect(list.out).toMatch(/cam-1 +canary +enrolled/);
-    const json = JSON.parse((await run(['device', 'list', '--group', 'fleet'], { json: true })).out) as Device[];
+    const json = JSON.parse(
+      (await run(['device', 'list', '--group', 'fleet'], { json: true })).out,
+    ) as Device[];
     expect(json.map((device) => device.name)).toEqual(['cam-2', 'cam-3']);
     expect((await run(['device', 'show', 'cam-1'])).out).toContain((devices[0] as TestDevice).id);
-    expect((await run(['device', 'show', 'nobody'])).code).toBe('not_found: no device has the id or name nobody');
+    expect((await run(['device', 'show', 'nobody'])).code).toBe(
+      'not_found: no device has the id or name nobody',
+    );
   });
 
   it('claim_approve_revoke_and_group_set_do_what_they_say', async () => {
@@ -104,11 +117,16 @@ describe('devices and groups', () => {
     expect(claim).toMatch(/^lnc_/);
     await post(fleet, '/device/v1/enrol', enrolBody(newDevice('late-1'), { claim }));
     await post(fleet, '/device/v1/enrol', enrolBody(newDevice('late-2')));
-    expect((await run(['device', 'approve', 'late-2', '--group', 'late'])).out).toMatch(/late-2 .* is enrolled, in group late/);
+    expect((await run(['device', 'approve', 'late-2', '--group', 'late'])).out).toMatch(
+      /late-2 .* is enrolled, in group late/,
+    );
     expect((await run(['group', 'list'])).out).toMatch(/late +2/);
-    expect((await run(['group', 'set', 'later', 'late-1', 'late-2'])).out.trim().split('\n').length).toBe(2);
+    expect(
+      (await run(['group', 'set', 'later', 'late-1', 'late-2'])).out.trim().split('\n').length,
+    ).toBe(2);
     expect((await run(['group', 'list'])).out).toMatch(/later +2/);
-    for (const name of ['late-1', 'late-2']) expect((await run(['device', 'revoke', name])).out).toMatch(/is revoked/);
+    for (const name of ['late-1', 'late-2'])
+      expect((await run(['device', 'revoke', name])).out).toMatch(/is revoked/);
   });
 });
 
@@ -130,12 +148,16 @@ describe('rollouts', () => {
     ]);
     expect(made.out).toMatch(/^ro-[0-9a-f]{16}\n$/);
     const id = made.out.trim();
-    const view = JSON.parse((await run(['rollout', 'show', id], { json: true })).out) as RolloutView;
-    expect(view.policy.waves.map((wave) => [wave.group ?? wave.percent, wave.soakSeconds])).toEqual([
-      ['canary', 5],
-      [50, 5],
-      [100, 0],
-    ]);
+    const view = JSON.parse(
+      (await run(['rollout', 'show', id], { json: true })).out,
+    ) as RolloutView;
+    expect(view.policy.waves.map((wave) => [wave.group ?? wave.percent, wave.soakSeconds])).toEqual(
+      [
+        ['canary', 5],
+        [50, 5],
+        [100, 0],
+      ],
+    );
     expect((await run(['rollout', 'start', id])).out).toContain('rolling');
     expect((await run(['rollout', 'pause', id, '--reason', 'lunch'])).out).toContain('held');
     const watched = await run(['rollout', 'watch', id]);
@@ -143,18 +165,25 @@ describe('rollouts', () => {
     expect(watched.out).toContain('lunch');
     expect((await run(['rollout', 'drop', id])).code).toMatch(/^conflict: /);
     expect((await run(['rollout', 'resume', id])).out).toContain('rolling');
-    expect((await run(['rollout', 'list'])).out).toMatch(new RegExp(`${id} +digits@1.0.0 +rolling +1/3 +3`));
+    expect((await run(['rollout', 'list'])).out).toMatch(
+      new RegExp(`${id} +digits@1.0.0 +rolling +1/3 +3`),
+    );
     const aborting = await run(['rollout', 'abort', id]);
     expect(aborting.code).toBeNull();
-    expect((await run(['audit', 'list'])).out).toMatch(/first-admin +rollout\.pause +ro-[0-9a-f]+ +\{"reason":"lunch"\}/);
-    // End it for the next test: the touched device says that it runs nothing and follows the withdrawal.
+    expect((await run(['audit', 'list'])).out).toMatch(
+      /first-admin +rollout\.pause +ro-[0-9a-f]+ +\{"reason":"lunch"\}/,
+    );
+    // End it for the next test: the touched device says that it runs nothing and follows the
+    // withdrawal.
     const canary = devices[0] as TestDevice;
     const link = await mqttOf(fleet, canary);
     let seq = 0;
     await expect
       .poll(
         async () => {
-          const order = (await fleet.store.rollouts.members(id)).find((member) => member.device === canary.id)?.order ?? 0;
+          const assignment =
+            (await fleet.store.rollouts.members(id)).find((member) => member.device === canary.id)
+              ?.assignmentId ?? 0;
           seq += 1;
           await link.send(
             JSON.stringify(
@@ -168,8 +197,8 @@ describe('rollouts', () => {
                     state: 'idle',
                     running: null,
                     previous: null,
-                    wanted: null,
-                    assignment: order,
+                    updatingTo: null,
+                    assignmentId: assignment,
                     progress: null,
                     outcome: null,
                   },
@@ -186,7 +215,9 @@ describe('rollouts', () => {
   });
 
   it('watch_ends_with_0_when_completed_and_tells_each_change_as_ndjson', async () => {
-    const id = (await run(['rollout', 'create', 'digits@1.0.0', '--groups', 'fleet', '--then', '100'])).out.trim();
+    const id = (
+      await run(['rollout', 'create', 'digits@1.0.0', '--groups', 'fleet', '--then', '100'])
+    ).out.trim();
     await run(['rollout', 'start', id]);
     const watching = run(['rollout', 'watch', id], { json: true });
     const ref = (await fleet.store.rollouts.rollout(id))?.release ?? null;
@@ -197,10 +228,17 @@ describe('rollouts', () => {
         async () => {
           const members = await fleet.store.rollouts.members(id);
           for (const [index, device] of devices.slice(1).entries()) {
-            const order = members.find((member) => member.device === device.id)?.order ?? null;
-            if (order === null || ref === null) continue;
+            const assignment =
+              members.find((member) => member.device === device.id)?.assignmentId ?? null;
+            if (assignment === null || ref === null) continue;
             seq += 1;
-            const outcome = { result: 'confirmed' as const, code: null, detail: 'well', release: ref, assignment: order };
+            const outcome = {
+              result: 'confirmed' as const,
+              code: null,
+              detail: 'well',
+              release: ref,
+              assignmentId: assignment,
+            };
             const evidence = {
               seconds: 60,
               served: 500,
@@ -216,7 +254,12 @@ describe('rollouts', () => {
             await links[index]?.send(
               JSON.stringify(
                 batchOf([
-                  { seq: 2 * seq, at: seq, kind: 'trial', body: { release: ref, previous: null, assignment: order, evidence } },
+                  {
+                    seq: 2 * seq,
+                    at: seq,
+                    kind: 'trial',
+                    body: { release: ref, previous: null, assignmentId: assignment, evidence },
+                  },
                   {
                     seq: 2 * seq + 1,
                     at: seq,
@@ -226,8 +269,8 @@ describe('rollouts', () => {
                       state: 'idle',
                       running: ref,
                       previous: null,
-                      wanted: ref,
-                      assignment: order,
+                      updatingTo: ref,
+                      assignmentId: assignment,
                       progress: null,
                       outcome,
                     },
@@ -253,7 +296,10 @@ describe('rollouts', () => {
 
   it('policy_file_gives_the_whole_policy_and_refuses_options_beside_it', async () => {
     const file = join(folder, 'policy.toml');
-    await writeFile(file, 'autoRevert = false\n[[waves]]\nname = "everyone"\npercent = 100\n[trial]\nminPairs = 7\n');
+    await writeFile(
+      file,
+      'autoRevert = false\n[[waves]]\nname = "everyone"\npercent = 100\n[trial]\nminPairs = 7\n',
+    );
     const id = (await run(['rollout', 'create', 'digits@1.0.0', '--policy', file])).out.trim();
     const view = await fleet.admin.request('GET', `/rollouts/${id}`, RolloutView);
     expect(view.policy).toMatchObject({
@@ -261,7 +307,9 @@ describe('rollouts', () => {
       waves: [{ name: 'everyone', percent: 100, soakSeconds: 60, approval: false }],
       trial: { minPairs: 7, maxSeconds: 3600 },
     });
-    expect((await run(['rollout', 'create', 'digits@1.0.0', '--policy', file, '--soak', '3'])).code).toMatch(/^usage: .*--soak/);
+    expect(
+      (await run(['rollout', 'create', 'digits@1.0.0', '--policy', file, '--soak', '3'])).code,
+    ).toMatch(/^usage: .*--soak/);
     await writeFile(file, 'colour = 1\n[[waves]]\nname = 3\n');
     const wrong = (await run(['rollout', 'create', 'digits@1.0.0', '--policy', file])).code;
     expect(wrong).toMatch(/^usage: .*colour/);
@@ -270,8 +318,12 @@ describe('rollouts', () => {
   });
 
   it('mistakes_are_usage_faults_or_the_servers_own', async () => {
-    expect((await run(['rollout', 'create', 'digits'])).code).toMatch(/^usage: digits: name the release/);
-    expect((await run(['rollout', 'create', 'digits@1.0.0', '--then', '100,50'])).code).toMatch(/^usage: /);
+    expect((await run(['rollout', 'create', 'digits'])).code).toMatch(
+      /^usage: digits: name the release/,
+    );
+    expect((await run(['rollout', 'create', 'digits@1.0.0', '--then', '100,50'])).code).toMatch(
+      /^usage: /,
+    );
     expect((await run(['rollout', 'create', 'digits@9.0.0'])).code).toMatch(/^not_found: /);
     expect((await run(['rollout', 'start', 'ro-none'])).code).toMatch(/^not_found: /);
   });
@@ -280,24 +332,43 @@ describe('rollouts', () => {
 describe('the client', () => {
   it('unreachable_servers_and_missing_tokens_are_faults', async () => {
     expect(
-      (await run(['device', 'list', '--server', 'http://127.0.0.1:1', '--token-file', tokenFile], { plain: true })).code,
+      (
+        await run(['device', 'list', '--server', 'http://127.0.0.1:1', '--token-file', tokenFile], {
+          plain: true,
+        })
+      ).code,
     ).toMatch(/^server_unreachable: /);
-    expect((await run(['device', 'list', '--server', 'ftp://x', '--token-file', tokenFile], { plain: true })).code).toMatch(
-      /^usage: /,
-    );
     expect(
-      (await run(['device', 'list', '--server', fleet.server.address, '--token-file', '/nowhere'], { plain: true })).code,
+      (
+        await run(['device', 'list', '--server', 'ftp://x', '--token-file', tokenFile], {
+          plain: true,
+        })
+      ).code,
+    ).toMatch(/^usage: /);
+    expect(
+      (
+        await run(
+          ['device', 'list', '--server', fleet.server.address, '--token-file', '/nowhere'],
+          { plain: true },
+        )
+      ).code,
     ).toMatch(/^usage: /);
     const lost = new FleetClient({ server: 'http://127.0.0.1:1', token: fleet.adminToken });
-    await expect(lost.putFile('ab'.repeat(32), tokenFile, 10)).rejects.toSatisfy((error) => isFault(error, 'server_unreachable'));
-    await expect(fleet.admin.putFile('ab'.repeat(32), '/nowhere', 10)).rejects.toSatisfy((error) => isFault(error, 'not_found'));
+    await expect(lost.putFile('ab'.repeat(32), tokenFile, 10)).rejects.toSatisfy((error) =>
+      isFault(error, 'server_unreachable'),
+    );
+    await expect(fleet.admin.putFile('ab'.repeat(32), '/nowhere', 10)).rejects.toSatisfy((error) =>
+      isFault(error, 'not_found'),
+    );
   });
 
   it('a_refused_upload_tells_the_servers_reason', async () => {
     const viewer = await clientAs(fleet, 'viewer');
     const file = join(folder, 'big');
     await writeFile(file, Buffer.alloc(3_000_000));
-    await expect(viewer.putFile('ab'.repeat(32), file, 3_000_000)).rejects.toSatisfy((error) => isFault(error, 'auth_denied'));
+    await expect(viewer.putFile('ab'.repeat(32), file, 3_000_000)).rejects.toSatisfy((error) =>
+      isFault(error, 'auth_denied'),
+    );
   });
 
   it('every_command_helps_with_an_example', async () => {
@@ -314,7 +385,10 @@ describe('the client', () => {
     expect(names.length).toBeGreaterThan(25);
     for (const name of names) {
       const help = await run([...name, '--help'], { plain: true });
-      expect([name.join(' '), /Example:\n {2}\$ .*linnet /.test(help.out)]).toEqual([name.join(' '), true]);
+      expect([name.join(' '), /Example:\n {2}\$ .*linnet /.test(help.out)]).toEqual([
+        name.join(' '),
+        true,
+      ]);
     }
   });
 });
@@ -324,27 +398,36 @@ describe('the server command', () => {
     const config = join(folder, 'fleet.toml');
     const out = join(folder, 'fresh.token');
     await writeFile(config, `data_dir = "${folder}/data"\nrepository = "${folder}/repo"\n`);
-    expect((await run(['server', 'init', '--config', config, '--token-out', out], { plain: true })).code).toBeNull();
+    expect(
+      (await run(['server', 'init', '--config', config, '--token-out', out], { plain: true })).code,
+    ).toBeNull();
     const { readFile, stat } = await import('node:fs/promises');
     expect(await readFile(out, 'utf8')).toMatch(/^lnt_[A-Za-z0-9_-]{43}\n$/);
     expect((await stat(out)).mode & 0o777).toBe(0o600);
-    expect((await run(['server', 'init', '--config', config, '--token-out', out], { plain: true })).code).toMatch(
-      /^conflict: .*there already/,
-    );
-    expect((await run(['server', 'init', '--config', config, '--token-out', `${out}2`], { plain: true })).code).toMatch(
-      /^conflict: .*already has an admin token/,
-    );
+    expect(
+      (await run(['server', 'init', '--config', config, '--token-out', out], { plain: true })).code,
+    ).toMatch(/^conflict: .*there already/);
+    expect(
+      (await run(['server', 'init', '--config', config, '--token-out', `${out}2`], { plain: true }))
+        .code,
+    ).toMatch(/^conflict: .*already has an admin token/);
     expect(
       await stat(`${out}2`).then(
         () => true,
         () => false,
       ),
     ).toBe(false);
-    expect(JSON.parse((await run(['server', '--config', config, '--print-config'], { plain: true })).out)).toMatchObject({
+    expect(
+      JSON.parse(
+        (await run(['server', '--config', config, '--print-config'], { plain: true })).out,
+      ),
+    ).toMatchObject({
       http: { port: 7300 },
       mqtt: { port: 7301 },
     });
     await writeFile(config, 'data_dir = 1\n');
-    expect((await run(['server', '--config', config], { plain: true })).code).toMatch(/^config_invalid: 2 mistake/);
+    expect((await run(['server', '--config', config], { plain: true })).code).toMatch(
+      /^config_invalid: 2 mistake/,
+    );
   });
 });

@@ -26,7 +26,10 @@ it('a_folder_of_somebody_else_is_refused_and_keeps_its_files', () => {
 
 it('a_folder_of_a_story_that_is_over_or_was_killed_is_emptied', () => {
   const noProcess = 2 ** 22 + 1; // Linux gives no id above 2^22.
-  for (const end of [() => leaveFolder(root), () => writeFileSync(join(root, MARKER), `${noProcess}\n`)]) {
+  for (const end of [
+    () => leaveFolder(root),
+    () => writeFileSync(join(root, MARKER), `${noProcess}\n`),
+  ]) {
     takeFolder(root);
     writeFileSync(join(root, 'server.log'), 'old');
     end();

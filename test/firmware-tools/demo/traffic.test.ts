@@ -1,4 +1,5 @@
-// The story's traffic against a device that is a small HTTP server: every request that is sent ends as served or as lost.
+// The story's traffic against a device that is a small HTTP server: every request that is sent ends
+// as served or as lost.
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, it } from 'vitest';

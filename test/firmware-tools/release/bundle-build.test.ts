@@ -1,12 +1,18 @@
-// Building releases from real ONNX models: the same bytes each time, goldens that are the model's own answers, and every
-// mistake in a spec named.
+// Building releases from real ONNX models: the same bytes each time, goldens that are the model's
+// own answers, and every mistake in a spec named.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bundleFile, readBundle } from '../../../firmware-tools/release/bundle/read.js';
 import { encodeNpy } from '../../../firmware-tools/model/input-data/npy.js';
-import { ElementType, decodeModel, encodeModel, makeNode, makeValue } from '../../../firmware-tools/model/onnx.js';
+import {
+  ElementType,
+  decodeModel,
+  encodeModel,
+  makeNode,
+  makeValue,
+} from '../../../firmware-tools/model/onnx.js';
 import { decodeJson } from '../../../shared/base/decode.js';
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import { Probes } from '../../../shared/release/manifest.js';
@@ -30,7 +36,9 @@ test('reproducible: the same input makes the same bytes, in another folder at an
   for (const name of readdirSync(two)) utimesSync(join(two, name), 1, 1);
   const second = await build(two, spec, 'b.bundle');
   expect(second).toEqual(first);
-  expect(readFileSync(join(one, 'a.bundle')).equals(readFileSync(join(two, 'b.bundle')))).toBe(true);
+  expect(readFileSync(join(one, 'a.bundle')).equals(readFileSync(join(two, 'b.bundle')))).toBe(
+    true,
+  );
   expect(sha256(readFileSync(join(one, 'a.bundle')))).toBe(first.sha256);
   expect((await build(two, spec, 'b.bundle', otherKey)).sha256).not.toBe(first.sha256);
 });
@@ -46,7 +54,9 @@ test("the goldens are the model's answers to the given inputs", async () => {
     const bytes = Buffer.from(data ?? '', 'base64');
     return Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(i * 4));
   };
-  expect(probes.map((probe) => [floats(probe.inputs[0]?.data), floats(probe.outputs[0]?.data)])).toEqual([
+  expect(
+    probes.map((probe) => [floats(probe.inputs[0]?.data), floats(probe.outputs[0]?.data)]),
+  ).toEqual([
     [
       [0, 1],
       [0.5, 0.5],
@@ -72,25 +82,44 @@ test("the goldens are the model's answers to the given inputs", async () => {
 test('a bundle is an ordinary tar file', async () => {
   const folder = tempFolder();
   const long = `${'long-name-'.repeat(12)}x`;
-  await build(folder, writeDesk(folder, smallSpec('1.0.0', `${labelsFile}\nname = "${long}"`)), 'small.bundle');
+  await build(
+    folder,
+    writeDesk(folder, smallSpec('1.0.0', `${labelsFile}\nname = "${long}"`)),
+    'small.bundle',
+  );
   const listed = execFileSync('tar', ['-tf', join(folder, 'small.bundle')], { encoding: 'utf8' })
     .trim()
     .split('\n');
-  expect(listed).toEqual(['bundle.json', 'release.dsse.json', `files/${long}`, 'files/probes.json', 'files/small.onnx']);
-  expect(execFileSync('tar', ['-xOf', join(folder, 'small.bundle'), `files/${long}`], { encoding: 'utf8' })).toBe('no\nyes\n');
+  expect(listed).toEqual([
+    'bundle.json',
+    'release.dsse.json',
+    `files/${long}`,
+    'files/probes.json',
+    'files/small.onnx',
+  ]);
+  expect(
+    execFileSync('tar', ['-xOf', join(folder, 'small.bundle'), `files/${long}`], {
+      encoding: 'utf8',
+    }),
+  ).toBe('no\nyes\n');
   expect((await readBundle(join(folder, 'small.bundle'), ringOf(releaseKey))).proven).toBe(true);
 });
 
 test('lineage: base model by file, quantization settings out of a report about this very model', async () => {
   const folder = tempFolder();
   const base = smallModel([1, 1]);
-  const lineage = 'base_model = { name = "fp32", file = "base.onnx" }\nquantization = "report.json"\n';
+  const lineage =
+    'base_model = { name = "fp32", file = "base.onnx" }\nquantization = "report.json"\n';
   const spec = writeDesk(folder, smallSpec('1.0.0') + lineage);
   writeFileSync(join(folder, 'base.onnx'), base);
   const report = (sha: string, fp32: string): void => {
     writeFileSync(
       join(folder, 'report.json'),
-      JSON.stringify({ sha256: sha, settings: { format: 'QDQ', fp32Sha256: fp32 }, latencyMs: 1.5 }),
+      JSON.stringify({
+        sha256: sha,
+        settings: { format: 'QDQ', fp32Sha256: fp32 },
+        latencyMs: 1.5,
+      }),
     );
   };
   report(sha256(smallModel()), sha256(base));
@@ -109,7 +138,10 @@ function externalModel(): Uint8Array {
   const model = decodeModel(smallModel(), 'small');
   const [bias] = model.graph.initializer ?? [];
   delete bias?.rawData;
-  Object.assign(bias ?? {}, { dataLocation: 1, externalData: [{ key: 'location', value: 'bias.bin' }] });
+  Object.assign(bias ?? {}, {
+    dataLocation: 1,
+    externalData: [{ key: 'location', value: 'bias.bin' }],
+  });
   return encodeModel(model);
 }
 
@@ -128,13 +160,18 @@ function unsizedModel(): Uint8Array {
 }
 
 describe('refused, and no file is left', () => {
-  const npy = (shape: number[], length: number): Uint8Array => encodeNpy({ dtype: 'f4', shape, data: new Float32Array(length) });
+  const npy = (shape: number[], length: number): Uint8Array =>
+    encodeNpy({ dtype: 'f4', shape, data: new Float32Array(length) });
   const mistakes: [string, FaultCode, (folder: string) => string][] = [
     ['not TOML', 'config_invalid', () => 'component = '],
     ['an unknown key', 'config_invalid', () => smallSpec('1.0.0', 'colour = "red"')],
     ['a version that is none', 'config_invalid', () => smallSpec('1.0')],
     ['a missing model', 'not_found', () => smallSpec().replace('small.onnx', 'none.onnx')],
-    ['a model that is not ONNX', 'model_not_onnx', () => smallSpec().replace('small.onnx', 'labels.txt')],
+    [
+      'a model that is not ONNX',
+      'model_not_onnx',
+      () => smallSpec().replace('small.onnx', 'labels.txt'),
+    ],
     [
       'a model whose weights lie outside the file',
       'model_not_onnx',
@@ -163,9 +200,21 @@ describe('refused, and no file is left', () => {
         return smallSpec();
       },
     ],
-    ['a range of an input that is not there', 'config_invalid', () => smallSpec().replace('[ranges.x]', '[ranges.y]')],
-    ['two files of one name', 'manifest_undecodable', () => smallSpec('1.0.0', `${labelsFile}\n[[files]]\npath = "labels.txt"`)],
-    ['a file that climbs out of its name', 'config_invalid', () => smallSpec('1.0.0', `${labelsFile}\nname = "../labels.txt"`)],
+    [
+      'a range of an input that is not there',
+      'config_invalid',
+      () => smallSpec().replace('[ranges.x]', '[ranges.y]'),
+    ],
+    [
+      'two files of one name',
+      'manifest_undecodable',
+      () => smallSpec('1.0.0', `${labelsFile}\n[[files]]\npath = "labels.txt"`),
+    ],
+    [
+      'a file that climbs out of its name',
+      'config_invalid',
+      () => smallSpec('1.0.0', `${labelsFile}\nname = "../labels.txt"`),
+    ],
     [
       'probes of another shape',
       'data_undecodable',
@@ -212,9 +261,12 @@ describe('refused, and no file is left', () => {
     const folder = tempFolder();
     const spec = writeDesk(
       folder,
-      smallSpec('one').replace('"small"', '"Small!"').replace('peak_memory_mib = 100', 'peak_memory_mib = 0'),
+      smallSpec('one')
+        .replace('"small"', '"Small!"')
+        .replace('peak_memory_mib = 100', 'peak_memory_mib = 0'),
     );
     const { detail } = await refused(build(folder, spec, 'x.bundle'), 'config_invalid');
-    for (const path of ['/component', '/version', '/contract/peak_memory_mib']) expect(detail).toContain(path);
+    for (const path of ['/component', '/version', '/contract/peak_memory_mib'])
+      expect(detail).toContain(path);
   });
 });

@@ -1,4 +1,5 @@
-// Who gets in and what they may do: enrolment, roles, tokens, the audit chain; and the shape of the API.
+// Who gets in and what they may do: enrolment, roles, tokens, the audit chain; and the shape of the
+// API.
 import Database from 'better-sqlite3';
 import { readdir, readFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
@@ -8,7 +9,12 @@ import { Type } from 'typebox';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FleetClient } from '../../../firmware-tools/fleet/fleet-client.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
-import { AuditEntry, AuditHead, Device, SecurityEvent } from '../../../shared/protocol/operator-api.js';
+import {
+  AuditEntry,
+  AuditHead,
+  Device,
+  SecurityEvent,
+} from '../../../shared/protocol/operator-api.js';
 import {
   clientAs,
   deviceGet,
@@ -41,30 +47,47 @@ describe('enrolment', () => {
     const device = newDevice('with-claim');
     const body = enrolBody(device, { claim: await makeClaim(fleet, 'canary') });
     const first = await post(fleet, '/device/v1/enrol', body);
-    expect(first).toEqual({ status: 200, body: { device: device.id, status: 'enrolled', mqttPort: fleet.server.mqttPort } });
+    expect(first).toEqual({
+      status: 200,
+      body: { device: device.id, status: 'enrolled', mqttPort: fleet.server.mqttPort },
+    });
     expect(await post(fleet, '/device/v1/enrol', body)).toEqual(first);
     expect((await fleet.store.devices.get(device.id))?.group).toBe('canary');
   });
 
   it('claim_admits_exactly_as_many_devices_as_it_has_uses', async () => {
     const claim = await makeClaim(fleet, 'fleet', 2);
-    const knocks = [1, 2, 3, 4].map((n) => post(fleet, '/device/v1/enrol', enrolBody(newDevice(`racer-${n}`), { claim })));
-    const statuses = (await Promise.all(knocks)).map(({ status, body }) => (status === 200 ? body['status'] : body['code']));
+    const knocks = [1, 2, 3, 4].map((n) =>
+      post(fleet, '/device/v1/enrol', enrolBody(newDevice(`racer-${n}`), { claim })),
+    );
+    const statuses = (await Promise.all(knocks)).map(({ status, body }) =>
+      status === 200 ? body['status'] : body['code'],
+    );
     expect(statuses.sort()).toEqual(['claim_invalid', 'claim_invalid', 'enrolled', 'enrolled']);
   });
 
   it('without_claim_it_waits_for_approval', async () => {
     const device = newDevice('pending-one');
-    expect((await post(fleet, '/device/v1/enrol', enrolBody(device))).body['status']).toBe('pending');
+    expect((await post(fleet, '/device/v1/enrol', enrolBody(device))).body['status']).toBe(
+      'pending',
+    );
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(403);
-    expect((await fleet.admin.request('POST', '/devices/pending-one/approve', Device)).status).toBe('enrolled');
-    expect(await (await deviceGet(fleet, device, '/device/v1/me')).json()).toMatchObject({ status: 'enrolled' });
+    expect((await fleet.admin.request('POST', '/devices/pending-one/approve', Device)).status).toBe(
+      'enrolled',
+    );
+    expect(await (await deviceGet(fleet, device, '/device/v1/me')).json()).toMatchObject({
+      status: 'enrolled',
+    });
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(200);
   });
 
   it('forged_proof_is_refused_and_recorded', async () => {
     const device = newDevice('forged');
-    const answer = await post(fleet, '/device/v1/enrol', enrolBody(device, { signer: newDevice('thief').key }));
+    const answer = await post(
+      fleet,
+      '/device/v1/enrol',
+      enrolBody(device, { signer: newDevice('thief').key }),
+    );
     expect([answer.status, answer.body['code']]).toEqual([401, 'auth_missing']);
     expect(await fleet.store.devices.get(device.id)).toBeNull();
     const events = await fleet.admin.request('GET', '/security-events', Type.Array(SecurityEvent));
@@ -73,12 +96,17 @@ describe('enrolment', () => {
 
   it('revoked_device_stays_out_and_cannot_be_approved', async () => {
     const device = await enrolled(fleet, 'to-revoke');
-    expect((await fleet.admin.request('POST', '/devices/to-revoke/revoke', Device)).status).toBe('revoked');
-    expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(403);
-    expect((await post(fleet, '/device/v1/enrol', enrolBody(device, { claim: await makeClaim(fleet) }))).body['status']).toBe(
+    expect((await fleet.admin.request('POST', '/devices/to-revoke/revoke', Device)).status).toBe(
       'revoked',
     );
-    expect(await codeOf(fleet.admin.request('POST', '/devices/to-revoke/approve', Device))).toBe('conflict');
+    expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(403);
+    expect(
+      (await post(fleet, '/device/v1/enrol', enrolBody(device, { claim: await makeClaim(fleet) })))
+        .body['status'],
+    ).toBe('revoked');
+    expect(await codeOf(fleet.admin.request('POST', '/devices/to-revoke/approve', Device))).toBe(
+      'conflict',
+    );
   });
 
   it('operators_token_is_no_device_and_devices_token_no_operator', async () => {
@@ -102,26 +130,29 @@ describe('roles', () => {
     const change = (client: FleetClient): Promise<string> =>
       codeOf(client.request('PATCH', `/devices/${device.id}`, Device, { group: 'moved' }));
     const publishing = (client: FleetClient): Promise<string> =>
-      codeOf(client.request('POST', '/releases', Type.Unknown(), { envelope: 'e30=', targets: 'e30=' }));
+      codeOf(
+        client.request('POST', '/releases', Type.Unknown(), { envelope: 'e30=', targets: 'e30=' }),
+      );
     expect(await codeOf(viewer.request('GET', '/devices', Type.Array(Device)))).toBe('no fault');
     expect([await publishing(viewer), await change(viewer), await change(publisher)]).toEqual([
       'auth_denied',
       'auth_denied',
       'auth_denied',
     ]);
-    expect(await codeOf(operator.request('POST', '/tokens', Type.Unknown(), { name: 'x', role: 'admin' }))).toBe('auth_denied');
+    expect(
+      await codeOf(
+        operator.request('POST', '/tokens', Type.Unknown(), { name: 'x', role: 'admin' }),
+      ),
+    ).toBe('auth_denied');
     expect(await publishing(publisher)).toBe('manifest_undecodable');
     expect(await change(operator)).toBe('no fault');
     const audit = await fleet.admin.request('GET', '/audit?limit=1000', Type.Array(AuditEntry));
-    expect(audit.filter((entry) => entry.actor === 'a-viewer').map((entry) => entry.action)).toEqual([
-      'auth_denied',
-      'auth_denied',
-    ]);
-    expect(audit.filter((entry) => entry.actor === 'a-publisher').map((entry) => entry.action)).toEqual([
-      'release.publish.refused',
-      'release.publish',
-      'auth_denied',
-    ]);
+    expect(
+      audit.filter((entry) => entry.actor === 'a-viewer').map((entry) => entry.action),
+    ).toEqual(['auth_denied', 'auth_denied']);
+    expect(
+      audit.filter((entry) => entry.actor === 'a-publisher').map((entry) => entry.action),
+    ).toEqual(['release.publish.refused', 'release.publish', 'auth_denied']);
   });
 
   it('revoked_token_is_refused_and_unknown_ones_too', async () => {
@@ -144,7 +175,11 @@ describe('roles', () => {
     const data = join(fleet.folder, 'data');
     for (const name of await readdir(data)) {
       const bytes = await readFile(join(data, name));
-      expect([name, bytes.includes(fleet.adminToken), bytes.includes(claim)]).toEqual([name, false, false]);
+      expect([name, bytes.includes(fleet.adminToken), bytes.includes(claim)]).toEqual([
+        name,
+        false,
+        false,
+      ]);
     }
   });
 });
@@ -155,13 +190,21 @@ describe('releases over http', () => {
     const [digest, bytes] = [...release.files][0] as [string, Uint8Array];
     const url = `${fleet.server.address}/repo/image/files/${digest}`;
     const whole = await fetch(url);
-    expect([whole.status, Buffer.from(await whole.arrayBuffer()).equals(bytes)]).toEqual([200, true]);
+    expect([whole.status, Buffer.from(await whole.arrayBuffer()).equals(bytes)]).toEqual([
+      200,
+      true,
+    ]);
     const rest = await fetch(url, { headers: { range: 'bytes=100-' } });
-    expect([rest.status, rest.headers.get('content-range')]).toEqual([206, `bytes 100-${bytes.length - 1}/${bytes.length}`]);
+    expect([rest.status, rest.headers.get('content-range')]).toEqual([
+      206,
+      `bytes 100-${bytes.length - 1}/${bytes.length}`,
+    ]);
     expect(Buffer.from(await rest.arrayBuffer()).equals(bytes.subarray(100))).toBe(true);
     expect((await fetch(url, { headers: { range: `bytes=${bytes.length}-` } })).status).toBe(416);
     const target = `${fleet.server.address}/repo/image/targets/digits/1.0.0/${release.digest}.release.dsse.json`;
-    expect(Buffer.from(await (await fetch(target)).arrayBuffer()).equals(release.envelope)).toBe(true);
+    expect(Buffer.from(await (await fetch(target)).arrayBuffer()).equals(release.envelope)).toBe(
+      true,
+    );
   });
 
   it('a_file_that_is_not_its_digest_is_refused', async () => {
@@ -171,7 +214,8 @@ describe('releases over http', () => {
         fleet.admin.putFile(
           digest,
           join(fleet.folder, 'repo', 'server', 'metadata', 'image', '1.root.json'),
-          (await readFile(join(fleet.folder, 'repo', 'server', 'metadata', 'image', '1.root.json'))).length,
+          (await readFile(join(fleet.folder, 'repo', 'server', 'metadata', 'image', '1.root.json')))
+            .length,
         ),
       ),
     ).toBe('file_digest');
@@ -187,30 +231,49 @@ describe('the api', () => {
         string,
         Record<
           string,
-          { summary?: string; responses: Record<string, { content?: unknown }>; requestBody?: unknown; security?: unknown[] }
+          {
+            summary?: string;
+            responses: Record<string, { content?: unknown }>;
+            requestBody?: unknown;
+            security?: unknown[];
+          }
         >
       >;
     };
     expect(document.openapi).toBe('3.1.0');
     const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
-      Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, path, method, operation })),
+      Object.entries(methods).map(([method, operation]) => ({
+        name: `${method} ${path}`,
+        path,
+        method,
+        operation,
+      })),
     );
     expect(operations.length).toBeGreaterThan(30);
     const bare = operations.filter(
-      ({ operation }) => operation.summary === undefined || operation.responses['200'] === undefined,
+      ({ operation }) =>
+        operation.summary === undefined || operation.responses['200'] === undefined,
     );
     expect(bare.map(({ name }) => name)).toEqual([]);
-    const open = operations.filter(({ path, operation }) => path.startsWith('/api/') && operation.security === undefined);
+    const open = operations.filter(
+      ({ path, operation }) => path.startsWith('/api/') && operation.security === undefined,
+    );
     expect(open.map(({ name }) => name)).toEqual([]);
     const bodiless = operations.filter(
       ({ path, method, operation }) =>
-        path.startsWith('/api/') && ['post', 'patch'].includes(method) && operation.requestBody === undefined,
+        path.startsWith('/api/') &&
+        ['post', 'patch'].includes(method) &&
+        operation.requestBody === undefined,
     );
     expect(bodiless.map(({ name }) => name)).toEqual([]);
   });
 
   it('every_complaint_about_a_request_comes_at_once_in_one_shape', async () => {
-    const answer = await post(fleet, '/device/v1/enrol', { name: 'a b', hardware: 'UPPER', extra: 1 });
+    const answer = await post(fleet, '/device/v1/enrol', {
+      name: 'a b',
+      hardware: 'UPPER',
+      extra: 1,
+    });
     expect(answer.status).toBe(400);
     expect(Object.keys(answer.body).sort()).toEqual(['code', 'error', 'todo']);
     for (const part of ['name', 'hardware', 'extra', 'publicKey', 'components', 'proof'])
@@ -230,7 +293,10 @@ describe('the api', () => {
       body: 'x'.repeat(9 * 1024 * 1024),
     });
     const codes = await Promise.all(
-      [get, badJson, long].map(async (response) => [response.status, ((await response.json()) as { code: string }).code]),
+      [get, badJson, long].map(async (response) => [
+        response.status,
+        ((await response.json()) as { code: string }).code,
+      ]),
     );
     expect(codes).toEqual([
       [404, 'not_found'],
@@ -248,7 +314,9 @@ describe('the api', () => {
     const script = /<script>([^]*)<\/script>/.exec(html)?.[1] ?? '';
     expect(() => new Script(script)).not.toThrow();
     expect(script).not.toMatch(/innerHTML|eval\(/);
-    expect(response.headers.get('content-security-policy')).toContain(createHash('sha256').update(script).digest('base64'));
+    expect(response.headers.get('content-security-policy')).toContain(
+      createHash('sha256').update(script).digest('base64'),
+    );
     expect(html).not.toMatch(/(src|href)="(https?:)?\/\//);
     expect(html).not.toMatch(/ on[a-z]+="| style="/);
   });
@@ -261,7 +329,9 @@ describe('the audit log', () => {
     expect(good.brokenAt).toBeNull();
     expect(good.entries).toBeGreaterThan(5);
     const raw = new Database(join(fleet.folder, 'data', 'fleet.sqlite'));
-    const { detail } = raw.prepare('select detail from audit where seq = 3').get() as { detail: string };
+    const { detail } = raw.prepare('select detail from audit where seq = 3').get() as {
+      detail: string;
+    };
     raw.prepare('update audit set detail = ? where seq = 3').run(`${detail} `);
     expect((await fleet.admin.request('GET', '/audit/head', AuditHead)).brokenAt).toBe(3);
     raw.prepare('update audit set detail = ? where seq = 3').run(detail);

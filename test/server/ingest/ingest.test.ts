@@ -1,8 +1,9 @@
-// The queue before the database, without a broker: what it takes, what it drops, and whose silence a drop excuses.
+// The queue before the database, without a broker: what it takes, what it drops, and whose silence
+// a drop excuses.
 import { beforeEach, expect, it } from 'vitest';
 import { Ingest } from '../../../server/ingest/ingest.js';
 import { Store } from '../../../server/store/store.js';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { topics, type TelemetryAck } from '../../../shared/protocol/telemetry.js';
 import { realClock } from '../../../shared/platform/clock.js';
@@ -28,7 +29,13 @@ beforeEach(async () => {
 
 async function known(name: string): Promise<TestDevice> {
   const device = newDevice(name);
-  const asked = { publicKey: device.key.publicKey, name, hardware: 'sim', components: ['digits'], proof: 'not checked here' };
+  const asked = {
+    publicKey: device.key.publicKey,
+    name,
+    hardware: 'sim',
+    components: ['digits'],
+    proof: 'not checked here',
+  };
   await store.devices.enrol(device.id, asked, null, 1);
   await store.devices.approve(device.id, 1);
   return device;
@@ -36,7 +43,10 @@ async function known(name: string): Promise<TestDevice> {
 
 const say = (device: TestDevice, size = 1): void => {
   const body = { code: 'x', detail: 'y'.repeat(size) };
-  ingest.take(topics.telemetry(device.id), Buffer.from(JSON.stringify(batchOf([{ seq: 1, at: 1, kind: 'security', body }]))));
+  ingest.take(
+    topics.telemetry(device.id),
+    Buffer.from(JSON.stringify(batchOf([{ seq: 1, at: 1, kind: 'security', body }]))),
+  );
 };
 
 it('a_device_that_floods_keeps_only_its_own_messages_out', async () => {
@@ -45,7 +55,7 @@ it('a_device_that_floods_keeps_only_its_own_messages_out', async () => {
   say(quiet);
   await ingest.settled();
   expect(acks).toEqual([
-    ...Array.from({ length: bounds.ingestWaitingPerDeviceMaxCount }, () => `${loud.id} stored`),
+    ...Array.from({ length: limits.ingestWaitingPerDeviceMaxCount }, () => `${loud.id} stored`),
     `${quiet.id} stored`,
   ]);
   expect(unheard).toBe(0);
@@ -56,8 +66,8 @@ it('a_device_that_floods_keeps_only_its_own_messages_out', async () => {
 });
 
 it('waiting_bytes_are_bounded_and_what_is_dropped_for_them_blames_no_device', async () => {
-  const large = Buffer.alloc(bounds.mqttPayloadMaxBytes);
-  const fits = bounds.ingestQueueMaxBytes / bounds.mqttPayloadMaxBytes;
+  const large = Buffer.alloc(limits.mqttPayloadMaxBytes);
+  const fits = limits.ingestQueueMaxBytes / limits.mqttPayloadMaxBytes;
   for (let n = 0; n < fits; n++) ingest.take(`nobody/${n}`, large);
   expect(unheard).toBe(0);
   say(newDevice('late'));

@@ -1,10 +1,16 @@
-// Devices on the real broker: who gets in, where they may speak and listen, and what becomes of what they say.
+// Devices on the real broker: who gets in, where they may speak and listen, and what becomes of
+// what they say.
 import { createConnection } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { Device, DeviceDetail, TelemetryRow } from '../../../shared/protocol/operator-api.js';
-import { topics, type InferenceBody, type TelemetryRecord, type UpdateBody } from '../../../shared/protocol/telemetry.js';
-import { LogHistogram } from '../../../shared/statistics/quantile-sketch.js';
+import {
+  topics,
+  type InferenceBody,
+  type TelemetryRecord,
+  type UpdateBody,
+} from '../../../shared/protocol/telemetry.js';
+import { QuantileSketch } from '../../../shared/statistics/quantile-sketch.js';
 import { emptyAnswers } from '../../../shared/statistics/trial-verdict.js';
 import { Type } from 'typebox';
 import {
@@ -31,7 +37,10 @@ afterAll(async () => {
   await fleet.close();
 });
 
-async function session(device: TestDevice, options: Parameters<typeof mqttOf>[2] = {}): Promise<MqttSession> {
+async function session(
+  device: TestDevice,
+  options: Parameters<typeof mqttOf>[2] = {},
+): Promise<MqttSession> {
   const made = await mqttOf(fleet, device, options);
   sessions.push(made);
   return made;
@@ -53,8 +62,8 @@ const update: UpdateBody = {
   state: 'idle',
   running: REF,
   previous: null,
-  wanted: null,
-  assignment: 0,
+  updatingTo: null,
+  assignmentId: 0,
   progress: null,
   outcome: null,
 };
@@ -71,7 +80,7 @@ const health = {
 };
 
 function inference(served: number, ms: number): InferenceBody {
-  const latency = new LogHistogram();
+  const latency = new QuantileSketch();
   latency.add(ms, served);
   const answers = emptyAnswers(10);
   answers.classes[3] = served;
@@ -89,7 +98,11 @@ function inference(served: number, ms: number): InferenceBody {
 
 describe('the broker', () => {
   it('lets_in_only_the_enrolled_device_whose_key_signed', async () => {
-    const [device, other, stranger] = [await enrolled(fleet, 'cam-1'), await enrolled(fleet, 'cam-2'), newDevice('stranger')];
+    const [device, other, stranger] = [
+      await enrolled(fleet, 'cam-1'),
+      await enrolled(fleet, 'cam-2'),
+      newDevice('stranger'),
+    ];
     await session(device);
     const bad = 'Connection refused: Bad username or password';
     expect(await refusedLogin(session(stranger))).toContain(bad);
@@ -98,7 +111,13 @@ describe('the broker', () => {
     expect(await refusedLogin(session(device, { username: other.id }))).toContain(bad);
     expect(await refusedLogin(session(device, { password: 'nonsense' }))).toContain(bad);
     expect(
-      await refusedLogin(session(device, { clientId: 'linnet-server', username: 'linnet-server', password: 'guess' })),
+      await refusedLogin(
+        session(device, {
+          clientId: 'linnet-server',
+          username: 'linnet-server',
+          password: 'guess',
+        }),
+      ),
     ).toContain(bad);
     await until(async () => (await eventsOf('server')).length >= 5);
   });
@@ -127,7 +146,9 @@ describe('the broker', () => {
       );
       expect([topic, granted]).toEqual([topic, 128]);
     }
-    await until(async () => (await eventsOf(device.id)).some((event) => event.includes('subscribe refused')));
+    await until(async () =>
+      (await eventsOf(device.id)).some((event) => event.includes('subscribe refused')),
+    );
   });
 
   it('device_cannot_speak_for_another_nor_retain_nor_leave_such_a_will', async () => {
@@ -142,10 +163,15 @@ describe('the broker', () => {
       const { client } = await session(device);
       const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
       void client
-        .publishAsync(topic === 'TELEMETRY' ? topics.telemetry(device.id) : topic, payload, { qos: 1, retain })
+        .publishAsync(topic === 'TELEMETRY' ? topics.telemetry(device.id) : topic, payload, {
+          qos: 1,
+          retain,
+        })
         .catch(() => {});
       await closed;
-      await until(async () => (await eventsOf(device.id)).some((event) => event.includes('publish refused')));
+      await until(async () =>
+        (await eventsOf(device.id)).some((event) => event.includes('publish refused')),
+      );
     }
     const willing = await enrolled(fleet, 'willing');
     const { connectAsync } = await import('mqtt');
@@ -156,13 +182,20 @@ describe('the broker', () => {
         username: willing.id,
         password: willing.token(),
         reconnectPeriod: 0,
-        will: { topic: topics.telemetry(other.id), payload: Buffer.from(payload), qos: 1, retain: false },
+        will: {
+          topic: topics.telemetry(other.id),
+          payload: Buffer.from(payload),
+          qos: 1,
+          retain: false,
+        },
       },
       false,
     );
     client.on('error', () => {});
     client.stream.destroy();
-    await until(async () => (await eventsOf(willing.id)).some((event) => event.includes('publish refused')));
+    await until(async () =>
+      (await eventsOf(willing.id)).some((event) => event.includes('publish refused')),
+    );
     expect(await fleet.store.telemetry.records(other.id, 10, null)).toEqual([]);
   });
 
@@ -181,10 +214,17 @@ describe('the broker', () => {
     socket.on('error', () => {});
     // CONNECT (0x10) with a remaining length of 200 MB, of which not one byte is sent.
     const length = 200 * 1024 * 1024;
-    socket.write(Buffer.from([0x10, ...[0, 1, 2, 3].map((at) => (Math.floor(length / 128 ** at) % 128) | (at < 3 ? 0x80 : 0))]));
+    socket.write(
+      Buffer.from([
+        0x10,
+        ...[0, 1, 2, 3].map((at) => (Math.floor(length / 128 ** at) % 128) | (at < 3 ? 0x80 : 0)),
+      ]),
+    );
     await closed;
     await until(async () =>
-      (await eventsOf('server')).some((event) => event.includes(`is longer than ${bounds.mqttPayloadMaxBytes + 4096} bytes`)),
+      (await eventsOf('server')).some((event) =>
+        event.includes(`is longer than ${limits.mqttPayloadMaxBytes + 4096} bytes`),
+      ),
     );
   });
 });
@@ -199,7 +239,16 @@ describe('telemetry', () => {
         seq: 2,
         at: 1001,
         kind: 'update',
-        body: { ...update, outcome: { result: 'confirmed', code: null, detail: 'all well', release: REF, assignment: 1 } },
+        body: {
+          ...update,
+          outcome: {
+            result: 'confirmed',
+            code: null,
+            detail: 'all well',
+            release: REF,
+            assignmentId: 1,
+          },
+        },
       },
       { seq: 3, at: 1002, kind: 'inference', body: inference(100, 5) },
       { seq: 4, at: 1003, kind: 'inference', body: inference(300, 20) },
@@ -210,13 +259,21 @@ describe('telemetry', () => {
     await until(() => link.acks.length === 1);
     expect(link.acks).toEqual([{ batch: batch.batch, result: 'stored' }]);
     const detail = await fleet.admin.request('GET', '/devices/speaks', DeviceDetail);
-    expect(detail.device).toMatchObject({ silent: false, health: { cpuUse: 0.5 }, updates: [{ running: REF }] });
+    expect(detail.device).toMatchObject({
+      silent: false,
+      health: { cpuUse: 0.5 },
+      updates: [{ running: REF }],
+    });
     expect(detail.device.lastSeenAt).not.toBeNull();
-    expect(detail.inference).toMatchObject([{ served: 400, failed: 2, refused: 4, classes: [0, 0, 0, 400, 0, 0, 0, 0, 0, 0] }]);
+    expect(detail.inference).toMatchObject([
+      { served: 400, failed: 2, refused: 4, classes: [0, 0, 0, 400, 0, 0, 0, 0, 0, 0] },
+    ]);
     expect(detail.inference[0]?.meanConfidence).toBeCloseTo(0.9, 6);
     expect(detail.inference[0]?.p50Ms).toBeGreaterThan(19);
     expect(detail.inference[0]?.p50Ms).toBeLessThan(21);
-    expect(detail.security.map(({ body }) => body)).toEqual([{ code: 'file_digest', detail: 'model.onnx' }]);
+    expect(detail.security.map(({ body }) => body)).toEqual([
+      { code: 'file_digest', detail: 'model.onnx' },
+    ]);
     expect(detail.outcomes.map(({ outcome }) => outcome.result)).toEqual(['confirmed']);
   });
 
@@ -229,11 +286,20 @@ describe('telemetry', () => {
     ]);
     await link.send(JSON.stringify(batch));
     await link.send(JSON.stringify(batch));
-    // The same record in another batch, as after a spool that lost its lease, is also the same record.
-    await link.send(JSON.stringify({ ...batchOf([...batch.records, { seq: 3, at: 3, kind: 'health', body: health }]) }));
+    // The same record in another batch, as after a spool that lost its lease, is also the same
+    // record.
+    await link.send(
+      JSON.stringify({
+        ...batchOf([...batch.records, { seq: 3, at: 3, kind: 'health', body: health }]),
+      }),
+    );
     await until(() => link.acks.length === 3);
     expect(link.acks.map((ack) => ack.result)).toEqual(['stored', 'stored', 'stored']);
-    const rows = await fleet.admin.request('GET', '/telemetry?device=repeats', Type.Array(TelemetryRow));
+    const rows = await fleet.admin.request(
+      'GET',
+      '/telemetry?device=repeats',
+      Type.Array(TelemetryRow),
+    );
     expect(rows.map((row) => row.seq)).toEqual([3, 2, 1]);
     const detail = await fleet.admin.request('GET', '/devices/repeats', DeviceDetail);
     expect(detail.inference.map((row) => row.served)).toEqual([10]);
@@ -244,9 +310,13 @@ describe('telemetry', () => {
     const device = await enrolled(fleet, 'forgets');
     const link = await session(device);
     await link.send(JSON.stringify(batchOf([{ seq: 1, at: 1, kind: 'health', body: health }])));
-    await link.send(JSON.stringify(batchOf([{ seq: 1, at: 9, kind: 'health', body: { ...health, cpuUse: 1 } }])));
+    await link.send(
+      JSON.stringify(batchOf([{ seq: 1, at: 9, kind: 'health', body: { ...health, cpuUse: 1 } }])),
+    );
     await until(() => link.acks.length === 2);
-    expect((await fleet.store.telemetry.records(device.id, 10, null)).map((row) => row.deviceAt)).toEqual([9, 1]);
+    expect(
+      (await fleet.store.telemetry.records(device.id, 10, null)).map((row) => row.deviceAt),
+    ).toEqual([9, 1]);
   });
 
   it('what_does_not_decode_is_refused_by_name_and_recorded', async () => {
@@ -259,15 +329,25 @@ describe('telemetry', () => {
     };
     await refused('{{{', 1);
     await refused(Buffer.from([0xff, 0xfe, 0x00]), 2);
-    await refused(JSON.stringify({ ...good, records: [{ seq: 1, at: 1, kind: 'health', body: { cpuUse: 'hot' } }] }), 3);
+    await refused(
+      JSON.stringify({
+        ...good,
+        records: [{ seq: 1, at: 1, kind: 'health', body: { cpuUse: 'hot' } }],
+      }),
+      3,
+    );
     await link.send(JSON.stringify(batchOf([{ seq: 2, at: 1, kind: 'health', body: health }])));
     await until(() => link.acks.length === 2);
     expect(link.acks.map((ack) => [ack.batch === good.batch, ack.result])).toEqual([
       [true, 'refused'],
       [false, 'stored'],
     ]);
-    expect((await eventsOf(device.id)).filter((event) => event.startsWith('message_undecodable')).length).toBe(3);
-    expect((await fleet.store.telemetry.records(device.id, 10, null)).map((row) => row.seq)).toEqual([2]);
+    expect(
+      (await eventsOf(device.id)).filter((event) => event.startsWith('message_undecodable')).length,
+    ).toBe(3);
+    expect(
+      (await fleet.store.telemetry.records(device.id, 10, null)).map((row) => row.seq),
+    ).toEqual([2]);
   });
 
   it('everything_is_there_after_a_restart', async () => {
@@ -277,7 +357,9 @@ describe('telemetry', () => {
     await until(() => link.acks.length === 1);
     await makeClaim(fleet);
     fleet = await fleet.restart();
-    expect((await fleet.admin.request('GET', '/devices/survives', DeviceDetail)).device.updates).toEqual([update]);
+    expect(
+      (await fleet.admin.request('GET', '/devices/survives', DeviceDetail)).device.updates,
+    ).toEqual([update]);
     const again = await session(device);
     await again.send(JSON.stringify(batchOf([{ seq: 2, at: 2, kind: 'health', body: health }])));
     await until(() => again.acks.length === 1);

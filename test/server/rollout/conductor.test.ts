@@ -1,10 +1,20 @@
-// Whole rollouts over a fleet in memory: real plan, real conductor, devices that obey or misbehave, a store that breaks.
+// Whole rollouts over a fleet in memory: real plan, real conductor, devices that obey or misbehave,
+// a store that breaks.
 import { describe, expect, it } from 'vitest';
 import { complaints } from '../../../shared/base/decode.js';
 import { RolloutView } from '../../../shared/protocol/operator-api.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Conductor } from '../../../server/rollout/conductor.js';
-import { COMPONENT, deviceId, MemoryDesk, policyOf, releaseOf, seeded, World, type Nature } from '../../sim/fleet.js';
+import {
+  COMPONENT,
+  deviceId,
+  MemoryDesk,
+  policyOf,
+  releaseOf,
+  seeded,
+  World,
+  type Nature,
+} from '../../sim/fleet.js';
 
 const BAD = releaseOf('1.2.0').digest;
 type Natures = (n: number, release: { digest: string }) => Nature;
@@ -12,7 +22,7 @@ const badRelease =
   (nature: Nature): Natures =>
   (_, release) =>
     release.digest === BAD ? nature : 'good';
-const order = (world: World, n: number) => world.desk.orders.get(deviceId(n));
+const assignment = (world: World, n: number) => world.desk.assignments.get(deviceId(n));
 
 describe('a rollout', () => {
   it('a_good_release_reaches_everyone_wave_by_wave', async () => {
@@ -42,14 +52,25 @@ describe('a rollout', () => {
     await world.until(() => world.row(id).state === 'reverted');
     expect(world.states(id)).toBe('reverted reverted waiting waiting waiting waiting');
     expect(world.versions()).toBe('1.0.0 1.0.0 1.0.0 1.0.0 1.0.0 1.0.0');
-    expect([2, 3, 4, 5].map((n) => order(world, n))).toEqual([undefined, undefined, undefined, undefined]);
-    const back = { release: releaseOf('1.0.0'), rollback: true, order: 2 };
-    expect([0, 1].map((n) => order(world, n))).toMatchObject([back, back]);
-    const { words } = world.row(id);
-    expect(words[0]).toBe('2 of 2 canary devices failed; acceptable is 2 %; e-value 25.0 >= 20.0 = 1/alpha: halted');
-    expect(words.join('\n')).toMatch(/d0: trial_disagreement|d0: rolled_back by the device, trial_disagreement/);
-    expect(words.at(-1)).toBe('2 of 2 touched devices are back on what they ran before');
-    expect(world.member(id, 0).words).toMatch(/^runs 1\.0\.0 again; failed before: .*old and new model disagree on \d+ of \d+/);
+    expect([2, 3, 4, 5].map((n) => assignment(world, n))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    const back = { release: releaseOf('1.0.0'), rollback: true, assignmentId: 2 };
+    expect([0, 1].map((n) => assignment(world, n))).toMatchObject([back, back]);
+    const { reasons } = world.row(id);
+    expect(reasons[0]).toBe(
+      '2 of 2 canary devices failed; acceptable is 2 %; e-value 25.0 >= 20.0 = 1/alpha: halted',
+    );
+    expect(reasons.join('\n')).toMatch(
+      /d0: trial_disagreement|d0: rolled_back by the device, trial_disagreement/,
+    );
+    expect(reasons.at(-1)).toBe('2 of 2 touched devices are back on what they ran before');
+    expect(world.member(id, 0).reasons).toMatch(
+      /^runs 1\.0\.0 again; failed before: .*old and new model disagree on \d+ of \d+/,
+    );
   });
 
   it('device_claims_confirmed_but_evidence_fails', async () => {
@@ -64,7 +85,7 @@ describe('a rollout', () => {
     const world = new World({ nature: badRelease('dead') });
     const id = await world.begin('1.2.0');
     await world.until(() => world.row(id).state === 'reverted');
-    expect(world.row(id).words[0]).toContain('2 of 2 canary devices failed');
+    expect(world.row(id).reasons[0]).toContain('2 of 2 canary devices failed');
     expect(world.states(id)).toBe('lost lost waiting waiting waiting waiting');
   });
 
@@ -72,13 +93,13 @@ describe('a rollout', () => {
     const world = new World({ nature: badRelease('dead') });
     const id = await world.begin('1.2.0');
     await world.until(() => world.row(id).state === 'reverted');
-    expect(world.row(id).words.at(-1)).toMatch(
+    expect(world.row(id).reasons.at(-1)).toMatch(
       new RegExp(
         '^0 of 2 touched devices are back on what they ran before; ' +
           'lost, with the order to go back waiting for them: (d0, d1|d1, d0)$',
       ),
     );
-    expect(order(world, 0)).toMatchObject({ release: releaseOf('1.0.0'), rollback: true });
+    expect(assignment(world, 0)).toMatchObject({ release: releaseOf('1.0.0'), rollback: true });
     world.devices[0]!.silent = false;
     await world.seconds(3);
     expect(world.devices[0]!.running).toEqual(releaseOf('1.0.0'));
@@ -90,8 +111,8 @@ describe('a rollout', () => {
     const id = await world.begin('1.1.0');
     await world.until(() => world.row(id).state === 'reverted');
     expect(world.versions()).toBe('- - - - - -');
-    expect(order(world, 0)).toMatchObject({ release: null, rollback: false });
-    expect(world.member(id, 0).words).toContain('order withdrawn; runs nothing, as before');
+    expect(assignment(world, 0)).toMatchObject({ release: null, rollback: false });
+    expect(world.member(id, 0).reasons).toContain('order withdrawn; runs nothing, as before');
   });
 
   it('a_first_install_that_is_aborted_after_it_was_confirmed_stops_serving', async () => {
@@ -115,8 +136,12 @@ describe('a rollout', () => {
     const world = new World({ running: '1.1.0' });
     const id = await world.begin('1.1.0');
     await world.until(() => world.row(id).state === 'completed');
-    expect(world.desk.orders.size).toBe(0);
-    expect(world.member(id, 0)).toMatchObject({ state: 'confirmed', words: 'ran this release already', order: null });
+    expect(world.desk.assignments.size).toBe(0);
+    expect(world.member(id, 0)).toMatchObject({
+      state: 'confirmed',
+      reasons: 'ran this release already',
+      assignmentId: null,
+    });
   });
 
   it('a_device_that_has_yet_to_obey_another_order_is_ordered_whatever_it_said_last', async () => {
@@ -127,14 +152,18 @@ describe('a rollout', () => {
     world.devices[0]!.silent = true; // It runs 1.1.0 and does not hear that it shall go back.
     await world.conductor.command(first, 'abort', 'ann');
     await world.until(() => world.row(first).state === 'reverted');
-    expect(order(world, 0)).toMatchObject({ release: releaseOf('1.0.0'), rollback: true });
+    expect(assignment(world, 0)).toMatchObject({ release: releaseOf('1.0.0'), rollback: true });
     const second = await world.begin('1.1.0');
     await world.conductor.pass();
-    expect(order(world, 0)).toMatchObject({ release: releaseOf('1.1.0'), rollback: false });
-    expect(world.member(second, 0)).toMatchObject({ state: 'assigned', previous: releaseOf('1.0.0'), mayRun: true });
+    expect(assignment(world, 0)).toMatchObject({ release: releaseOf('1.1.0'), rollback: false });
+    expect(world.member(second, 0)).toMatchObject({
+      state: 'assigned',
+      previous: releaseOf('1.0.0'),
+      mayRun: true,
+    });
     world.devices[0]!.silent = false;
     await world.until(() => world.row(second).state === 'completed');
-    expect(world.member(second, 0).words).toBe('ran this release already');
+    expect(world.member(second, 0).reasons).toBe('ran this release already');
     expect(world.versions()).toBe('1.1.0 1.1.0');
   });
 
@@ -145,8 +174,8 @@ describe('a rollout', () => {
     world.devices[0]!.silent = true;
     const id = await world.begin('1.1.0');
     await world.until(() => world.member(id, 0).failed);
-    expect(world.member(id, 0).words).toContain('silence counts as a failure');
-    expect(world.member(id, 1)).toMatchObject({ state: 'confirmed', order: null });
+    expect(world.member(id, 0).reasons).toContain('silence counts as a failure');
+    expect(world.member(id, 1)).toMatchObject({ state: 'confirmed', assignmentId: null });
   });
 
   it('what_a_device_claims_to_run_is_only_ordered_back_when_it_was_published', async () => {
@@ -154,12 +183,14 @@ describe('a rollout', () => {
     const id = await world.begin('1.1.0');
     await world.until(() => world.row(id).state === 'reverting');
     await world.conductor.pass();
-    expect(order(world, 0)).toMatchObject({ release: null });
+    expect(assignment(world, 0)).toMatchObject({ release: null });
   });
 });
 
 describe('a revoked device', () => {
-  const soaking = policyOf({ waves: policyOf().waves.map((wave) => ({ ...wave, soakSeconds: 300 })) });
+  const soaking = policyOf({
+    waves: policyOf().waves.map((wave) => ({ ...wave, soakSeconds: 300 })),
+  });
 
   it('is_neither_ordered_nor_judged_and_holds_up_nobody', async () => {
     const world = new World();
@@ -172,8 +203,11 @@ describe('a revoked device', () => {
     const states = world.states(id).split(' ');
     expect([states[0], states[late]]).toEqual(['lost', 'lost']);
     expect(states.filter((state) => state === 'confirmed')).toHaveLength(4);
-    expect(world.member(id, 0)).toMatchObject({ failed: false, words: expect.stringMatching(/^revoked: /) as string });
-    expect(order(world, late)).toBeUndefined();
+    expect(world.member(id, 0)).toMatchObject({
+      failed: false,
+      reasons: expect.stringMatching(/^revoked: /) as string,
+    });
+    expect(assignment(world, late)).toBeUndefined();
   });
 
   it('is_lost_at_once_when_its_rollout_goes_back_and_gets_no_order', async () => {
@@ -183,13 +217,16 @@ describe('a revoked device', () => {
     await world.conductor.command(id, 'abort', 'ann');
     world.revoke(0);
     await world.conductor.pass();
-    expect(world.member(id, 0)).toMatchObject({ state: 'lost', words: 'lost: revoked, so no order reaches it' });
-    expect(order(world, 0)).toMatchObject({ order: 1 });
+    expect(world.member(id, 0)).toMatchObject({
+      state: 'lost',
+      reasons: 'lost: revoked, so no order reaches it',
+    });
+    expect(assignment(world, 0)).toMatchObject({ assignmentId: 1 });
     world.devices[1]!.silent = true; // Ordered back before it was revoked.
     await world.conductor.pass();
     world.revoke(1);
     await world.conductor.pass();
-    expect(world.row(id).words.at(-1)).toMatch(
+    expect(world.row(id).reasons.at(-1)).toMatch(
       /^0 of 2 touched devices are back .*; lost, because they were revoked: (d0, d1|d1, d0)$/,
     );
   });
@@ -201,7 +238,9 @@ describe('a revoked device', () => {
     world.revoke(1);
     await world.until(() => world.row(id).state === 'held');
     expect(world.row(id)).toMatchObject({ wave: 0 });
-    expect(world.row(id).words.join()).toContain('every device of this wave was revoked: nothing was proven');
+    expect(world.row(id).reasons.join()).toContain(
+      'every device of this wave was revoked: nothing was proven',
+    );
     await world.conductor.command(id, 'resume', 'ann');
     await world.until(() => world.row(id).state === 'completed');
   });
@@ -214,18 +253,20 @@ describe('a person', () => {
     const world = new World({ canaries: 5, fleet: 5, nature: oneBad });
     const id = await world.begin('1.2.0');
     await world.until(() => world.row(id).state === 'held');
-    const words = world.row(id).words.join('\n');
-    expect(words).toMatch(/^1 of 5 canary devices failed.*not halted\n.*neither proven bad nor proven good; failed: d0\nd0: /);
-    expect(words).toContain('resume accepts these failures and goes on to the next wave');
+    const reasons = world.row(id).reasons.join('\n');
+    expect(reasons).toMatch(
+      /^1 of 5 canary devices failed.*not halted\n.*neither proven bad nor proven good; failed: d0\nd0: /,
+    );
+    expect(reasons).toContain('resume accepts these failures and goes on to the next wave');
     const held = await world.conductor.view(id);
     expect(held.next).toEqual([
       `linnet rollout resume ${id}  # accept the failures of this wave and go on`,
       `linnet rollout abort ${id}  # take every touched device back`,
     ]);
-    const orders = world.desk.orders.size;
+    const assignments = world.desk.assignments.size;
     await world.seconds(20);
     expect(world.row(id).state).toBe('held');
-    expect(world.desk.orders.size).toBe(orders);
+    expect(world.desk.assignments.size).toBe(assignments);
     await world.conductor.command(id, 'resume', 'ann', 'd0 has a broken card');
     await world.until(() => world.row(id).state === 'completed');
     expect(
@@ -239,7 +280,8 @@ describe('a person', () => {
 
   it('resume_accepts_what_was_seen_and_a_second_failure_asks_again', async () => {
     const bad = new Set([0]);
-    const nature: Natures = (n, release) => (release.digest === BAD && bad.has(n) ? 'crashing' : 'good');
+    const nature: Natures = (n, release) =>
+      release.digest === BAD && bad.has(n) ? 'crashing' : 'good';
     const world = new World({ canaries: 5, fleet: 40, nature });
     const id = await world.begin('1.2.0');
     await world.until(() => world.row(id).state === 'held');
@@ -260,7 +302,7 @@ describe('a person', () => {
     expect(open).toBe(true);
     expect(world.row(id).approved).toBe(false);
     await world.until(() => world.row(id).state === 'held');
-    expect(world.row(id).words.join('\n')).toContain('neither proven bad');
+    expect(world.row(id).reasons.join('\n')).toContain('neither proven bad');
   });
 
   it('an_approval_after_a_pause_accepts_no_failure', async () => {
@@ -279,7 +321,10 @@ describe('a person', () => {
 
   it('a_canary_that_falls_back_after_its_wave_was_left_is_not_missed', async () => {
     const world = new World({ canaries: 5, fleet: 20 });
-    const waves = policyOf().waves.map((wave) => ({ ...wave, soakSeconds: wave.name === 'half' ? 1000 : 0 }));
+    const waves = policyOf().waves.map((wave) => ({
+      ...wave,
+      soakSeconds: wave.name === 'half' ? 1000 : 0,
+    }));
     const id = await world.begin('1.1.0', policyOf({ waves }));
     await world.until(() => world.row(id).wave === 1 && world.row(id).healthySince !== null);
     world.devices[1]!.silent = true; // Silence is not bad news any more.
@@ -287,7 +332,10 @@ describe('a person', () => {
     expect(world.row(id)).toMatchObject({ state: 'rolling', wave: 1 });
     world.devices[0]!.running = releaseOf('1.0.0');
     await world.until(() => world.row(id).state === 'held');
-    expect(world.member(id, 0)).toMatchObject({ failed: true, words: 'was confirmed, but now runs 1.0.0' });
+    expect(world.member(id, 0)).toMatchObject({
+      failed: true,
+      reasons: 'was confirmed, but now runs 1.0.0',
+    });
     expect(world.member(id, 1).state).toBe('confirmed');
   });
 
@@ -295,7 +343,7 @@ describe('a person', () => {
     const world = new World({ nature: badRelease('bad') });
     const id = await world.begin('1.2.0', policyOf({ autoRevert: false }));
     await world.until(() => world.row(id).state === 'held');
-    expect(world.row(id).words[0]).toContain('e-value 25.0 >= 20.0');
+    expect(world.row(id).reasons[0]).toContain('e-value 25.0 >= 20.0');
     await world.conductor.command(id, 'resume', 'ann', 'known');
     await world.until(() => world.row(id).wave === 1 && world.row(id).state === 'held');
     await world.conductor.command(id, 'abort', 'ann');
@@ -311,8 +359,10 @@ describe('a person', () => {
     await world.seconds(100);
     expect(world.row(id)).toMatchObject({ state: 'rolling', wave: 0 });
     const view = await world.conductor.view(id);
-    expect(view.words).toContain("wave canary asks for a person's approval before the next step");
-    expect(view.next[0]).toBe(`linnet rollout approve ${id}  # let it go beyond this wave once it is healthy and has soaked`);
+    expect(view.reasons).toContain("wave canary asks for a person's approval before the next step");
+    expect(view.next[0]).toBe(
+      `linnet rollout approve ${id}  # let it go beyond this wave once it is healthy and has soaked`,
+    );
     await world.conductor.command(id, 'approve', 'ann');
     await world.until(() => world.row(id).state === 'completed');
   });
@@ -322,7 +372,9 @@ describe('a person', () => {
     const waves = policyOf().waves.map((wave) => ({ ...wave, approval: true, soakSeconds: 20 }));
     const id = await world.begin('1.1.0', policyOf({ waves }));
     await world.conductor.command(id, 'approve', 'ann');
-    await expect(world.conductor.command(id, 'approve', 'ann')).rejects.toThrow('wave 1 is approved already');
+    await expect(world.conductor.command(id, 'approve', 'ann')).rejects.toThrow(
+      'wave 1 is approved already',
+    );
     await world.until(() => world.row(id).wave === 1);
     expect(world.row(id)).toMatchObject({ approved: false, healthySince: null });
     await world.seconds(100);
@@ -331,7 +383,10 @@ describe('a person', () => {
 
   it('soak_counts_from_health', async () => {
     const world = new World();
-    const waves = policyOf().waves.map((wave, index) => ({ ...wave, soakSeconds: index === 0 ? 60 : 0 }));
+    const waves = policyOf().waves.map((wave, index) => ({
+      ...wave,
+      soakSeconds: index === 0 ? 60 : 0,
+    }));
     const id = await world.begin('1.1.0', policyOf({ waves }));
     await world.until(() => world.row(id).healthySince !== null);
     const healthy = world.row(id).healthySince!;
@@ -342,18 +397,24 @@ describe('a person', () => {
 
   it('a_canary_that_falls_silent_while_it_soaks_holds_the_wave', async () => {
     const world = new World();
-    const waves = policyOf().waves.map((wave, index) => ({ ...wave, soakSeconds: index === 0 ? 300 : 0 }));
+    const waves = policyOf().waves.map((wave, index) => ({
+      ...wave,
+      soakSeconds: index === 0 ? 300 : 0,
+    }));
     const id = await world.begin('1.1.0', policyOf({ waves }));
     await world.until(() => world.row(id).healthySince !== null);
     world.devices[0]!.silent = true;
     await world.until(() => world.row(id).state === 'held');
     expect(world.row(id)).toMatchObject({ wave: 0, healthySince: null });
-    expect(world.member(id, 0).words).toContain('silent for 31 s');
+    expect(world.member(id, 0).reasons).toContain('silent for 31 s');
   });
 
   it('abort_reverts_every_touched_device', async () => {
     const world = new World();
-    const waves = policyOf().waves.map((wave) => ({ ...wave, soakSeconds: wave.name === 'half' ? 10_000 : 0 }));
+    const waves = policyOf().waves.map((wave) => ({
+      ...wave,
+      soakSeconds: wave.name === 'half' ? 10_000 : 0,
+    }));
     const id = await world.begin('1.1.0', policyOf({ waves }));
     const confirmed = () =>
       world
@@ -362,11 +423,13 @@ describe('a person', () => {
         .filter((state) => state === 'confirmed').length;
     await world.until(() => world.row(id).wave === 1 && confirmed() === 3);
     await world.conductor.command(id, 'abort', 'ann', 'changed my mind');
-    expect(world.row(id).words).toEqual(['aborted by ann: changed my mind']);
+    expect(world.row(id).reasons).toEqual(['aborted by ann: changed my mind']);
     await world.until(() => world.row(id).state === 'reverted');
-    expect(world.states(id).split(' ').sort().join(' ')).toBe('reverted reverted reverted waiting waiting waiting');
+    expect(world.states(id).split(' ').sort().join(' ')).toBe(
+      'reverted reverted reverted waiting waiting waiting',
+    );
     expect(world.versions()).toBe('1.0.0 1.0.0 1.0.0 1.0.0 1.0.0 1.0.0');
-    expect([0, 1, 2, 3, 4, 5].filter((n) => order(world, n) !== undefined)).toHaveLength(3);
+    expect([0, 1, 2, 3, 4, 5].filter((n) => assignment(world, n) !== undefined)).toHaveLength(3);
   });
 
   it('abort_leaves_alone_a_device_that_ran_the_release_before', async () => {
@@ -377,8 +440,8 @@ describe('a person', () => {
     await world.until(() => world.row(id).wave === 1);
     await world.conductor.command(id, 'abort', 'ann');
     await world.until(() => world.row(id).state === 'reverted');
-    expect(world.member(id, 0)).toMatchObject({ state: 'confirmed', order: null });
-    expect(order(world, 0)).toBeUndefined();
+    expect(world.member(id, 0)).toMatchObject({ state: 'confirmed', assignmentId: null });
+    expect(assignment(world, 0)).toBeUndefined();
     expect(world.versions().split(' ').slice(0, 3)).toEqual(['1.1.0', '1.0.0', '1.0.0']);
   });
 
@@ -389,7 +452,7 @@ describe('a person', () => {
     await world.conductor.command(id, 'pause', 'ann');
     await world.seconds(60);
     expect(world.row(id)).toMatchObject({ state: 'held', wave: 0 });
-    expect(world.desk.orders.size).toBe(2);
+    expect(world.desk.assignments.size).toBe(2);
     expect(world.states(id)).toBe('confirmed confirmed waiting waiting waiting waiting');
     await world.conductor.command(id, 'resume', 'ann');
     await world.until(() => world.row(id).state === 'completed');
@@ -401,8 +464,13 @@ describe('a person', () => {
     await expect(world.conductor.command(id, 'resume', 'ann')).rejects.toThrow(
       `conflict: rollout ${id} is rolling, which does not take resume; possible: approve, pause, abort`,
     );
-    await expect(world.conductor.command('ro-none', 'start', 'ann')).rejects.toMatchObject({ code: 'not_found' });
-    const second = await world.conductor.create({ component: COMPONENT, version: '1.2.0', policy: policyOf() }, 'bob');
+    await expect(world.conductor.command('ro-none', 'start', 'ann')).rejects.toMatchObject({
+      code: 'not_found',
+    });
+    const second = await world.conductor.create(
+      { component: COMPONENT, version: '1.2.0', policy: policyOf() },
+      'bob',
+    );
     await expect(world.conductor.command(second.id, 'start', 'bob')).rejects.toThrow(
       /rollout ro-.* of digits 1\.1\.0 is rolling: one rollout/,
     );
@@ -437,30 +505,40 @@ describe('a conductor', () => {
     ['good', '1.1.0', () => 'good'],
     ['bad', '1.2.0', badRelease('bad')],
     ['lying', '1.2.0', badRelease('liar')],
-    ['half dead', '1.2.0', (n, release) => (release.digest !== BAD ? 'good' : n % 2 === 0 ? 'dead' : 'bad')],
+    [
+      'half dead',
+      '1.2.0',
+      (n, release) => (release.digest !== BAD ? 'good' : n % 2 === 0 ? 'dead' : 'bad'),
+    ],
   ];
 
   const outcome = (world: World, id: string) => ({
     state: world.row(id).state,
     members: world.states(id),
     versions: world.versions(),
-    orders: world.devices.map((device) => world.desk.orders.get(device.id)?.order ?? 0),
+    assignments: world.devices.map(
+      (device) => world.desk.assignments.get(device.id)?.assignmentId ?? 0,
+    ),
   });
 
-  it.each(scenarios)('a_store_that_fails_at_random_settles_to_the_same_result_%s', async (_, version, nature) => {
-    const calm = new World({ nature });
-    const first = await calm.begin(version);
-    const ended = (world: World, id: string) => () => ['completed', 'reverted'].includes(world.row(id).state);
-    await calm.until(ended(calm, first));
-    for (let seed = 1; seed <= 15; seed++) {
-      const world = new World({ nature });
-      const conductors = [world.newConductor(world.desk), world.newConductor(world.desk)];
-      const id = await world.begin(version);
-      breaking(world.desk, seed);
-      await world.until(ended(world, id), conductors);
-      expect(outcome(world, id), `seed ${seed}`).toEqual(outcome(calm, first));
-    }
-  });
+  it.each(scenarios)(
+    'a_store_that_fails_at_random_settles_to_the_same_result_%s',
+    async (_, version, nature) => {
+      const calm = new World({ nature });
+      const first = await calm.begin(version);
+      const ended = (world: World, id: string) => () =>
+        ['completed', 'reverted'].includes(world.row(id).state);
+      await calm.until(ended(calm, first));
+      for (let seed = 1; seed <= 15; seed++) {
+        const world = new World({ nature });
+        const conductors = [world.newConductor(world.desk), world.newConductor(world.desk)];
+        const id = await world.begin(version);
+        breaking(world.desk, seed);
+        await world.until(ended(world, id), conductors);
+        expect(outcome(world, id), `seed ${seed}`).toEqual(outcome(calm, first));
+      }
+    },
+  );
 
   it('two_conductors_on_one_store_the_older_generation_loses', async () => {
     const world = new World();
@@ -468,8 +546,8 @@ describe('a conductor', () => {
     const [a, b] = [world.newConductor(world.desk), world.newConductor(world.desk)];
     const stale = { rollout: world.row(id), members: [], assignments: [] };
     await Promise.all([a.pass(), b.pass()]);
-    expect(world.desk.orders.size).toBe(2);
-    expect([0, 1].map((n) => order(world, n)?.order)).toEqual([1, 1]);
+    expect(world.desk.assignments.size).toBe(2);
+    expect([0, 1].map((n) => assignment(world, n)?.assignmentId)).toEqual([1, 1]);
     expect(world.hints).toHaveLength(2); // The one that lost hints nobody.
     expect(await world.desk.commit(stale, world.clock.now())).toBe(false);
     // And both at once, all the way.
@@ -479,14 +557,19 @@ describe('a conductor', () => {
       for (const device of world.devices) device.tick(world.clock.now());
     }
     expect(world.row(id).state).toBe('completed');
-    expect(world.devices.map((_, n) => order(world, n)?.order)).toEqual([1, 1, 1, 1, 1, 1]);
+    expect(world.devices.map((_, n) => assignment(world, n)?.assignmentId)).toEqual([
+      1, 1, 1, 1, 1, 1,
+    ]);
   });
 
   it('two_starts_of_one_component_at_once_only_one_wins', async () => {
     const world = new World();
-    const make = (version: string) => world.conductor.create({ component: COMPONENT, version, policy: policyOf() }, 'ann');
+    const make = (version: string) =>
+      world.conductor.create({ component: COMPONENT, version, policy: policyOf() }, 'ann');
     const views = await Promise.all(['1.1.0', '1.2.0'].map(make));
-    const starts = await Promise.allSettled(views.map((view) => world.conductor.command(view.id, 'start', 'ann')));
+    const starts = await Promise.allSettled(
+      views.map((view) => world.conductor.command(view.id, 'start', 'ann')),
+    );
     expect(starts.map((start) => start.status).sort()).toEqual(['fulfilled', 'rejected']);
     const lost = starts.find((start) => start.status === 'rejected');
     expect(lost?.reason).toBeInstanceOf(Fault);
@@ -494,7 +577,10 @@ describe('a conductor', () => {
   });
 
   it('server_that_was_away_blames_no_device', async () => {
-    const waves = policyOf().waves.map((wave, index) => ({ ...wave, soakSeconds: index === 0 ? 7200 : 0 }));
+    const waves = policyOf().waves.map((wave, index) => ({
+      ...wave,
+      soakSeconds: index === 0 ? 7200 : 0,
+    }));
     const states = async (back: (world: World) => Conductor): Promise<string> => {
       const world = new World();
       const id = await world.begin('1.1.0', policyOf({ waves }));
@@ -506,19 +592,23 @@ describe('a conductor', () => {
     };
     const soaking = 'confirmed confirmed waiting waiting waiting waiting';
     expect(await states((world) => world.newConductor(world.desk))).toBe(soaking); // Restarted.
-    expect(await states((world) => world.conductor)).toBe(soaking); // Suspended, or its clock was set.
+    // Suspended, or its clock was set.
+    expect(await states((world) => world.conductor)).toBe(soaking);
   });
 
   it('a_server_without_its_broker_hears_nobody_and_blames_nobody', async () => {
-    const waves = policyOf().waves.map((wave, index) => ({ ...wave, soakSeconds: index === 0 ? 7200 : 0 }));
+    const waves = policyOf().waves.map((wave, index) => ({
+      ...wave,
+      soakSeconds: index === 0 ? 7200 : 0,
+    }));
     const world = new World();
     const id = await world.begin('1.1.0', policyOf({ waves }));
     await world.until(() => world.row(id).healthySince !== null);
     for (const device of world.devices) device.silent = true;
-    world.conductor.hearing.lost();
+    world.conductor.reception.lost();
     await world.seconds(300);
     expect(world.states(id)).toBe('confirmed confirmed waiting waiting waiting waiting');
-    world.conductor.hearing.back();
+    world.conductor.reception.back();
     await world.seconds(30);
     expect(world.row(id).state).toBe('rolling');
     await world.until(() => world.row(id).state === 'reverted'); // Those who stay silent now are.
@@ -527,7 +617,7 @@ describe('a conductor', () => {
   it('a_server_that_died_before_its_hints_hints_again', async () => {
     const world = new World();
     const id = await world.begin('1.1.0');
-    await world.until(() => world.desk.orders.size === 2);
+    await world.until(() => world.desk.assignments.size === 2);
     world.hints.length = 0;
     const reborn = world.newConductor(world.desk);
     await reborn.pass();
@@ -546,7 +636,8 @@ describe('a conductor', () => {
     expect(world.clock.timers).toBe(1);
     for (let turn = 0; turn < 600 && world.row(id).state !== 'completed'; turn++) {
       world.clock.advance(500);
-      for (let n = 0; n < 400 && world.clock.timers === 0; n++) await new Promise((resolve) => setImmediate(resolve));
+      for (let n = 0; n < 400 && world.clock.timers === 0; n++)
+        await new Promise((resolve) => setImmediate(resolve));
       if (turn % 2 === 0) for (const device of world.devices) device.tick(world.clock.now());
     }
     expect(world.row(id).state).toBe('completed');

@@ -3,7 +3,13 @@ import { expect, it } from 'vitest';
 import { ImpossibleTransition } from '../../../shared/base/state-machine.js';
 import { ROLLOUT_COMMANDS } from '../../../shared/protocol/operator-api.js';
 import { ROLLOUT_STATES } from '../../../shared/protocol/states.js';
-import { ACTIVE_STATES, after, commandsOf, ROLLOUT, type RolloutEvent } from '../../../server/rollout/transitions.js';
+import {
+  ACTIVE_STATES,
+  after,
+  commandsOf,
+  ROLLOUT,
+  type RolloutEvent,
+} from '../../../server/rollout/transitions.js';
 
 const EVENTS: RolloutEvent[] = [
   'start',

@@ -1,9 +1,16 @@
-// The halt test, the advance rule and what counts as a failed device; the false alarm rate exactly and by simulation.
+// The halt test, the advance rule and what counts as a failed device; the false alarm rate exactly
+// and by simulation.
 import { describe, expect, it } from 'vitest';
 import { chanceOfReaching } from '../../../shared/statistics/sequential-tests.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import type { TrialEvidence } from '../../../shared/statistics/trial-verdict.js';
-import { failuresToAnswer, haltTest, observe, promise, waveVerdict } from '../../../server/rollout/verdict.js';
+import {
+  failuresToAnswer,
+  haltTest,
+  observe,
+  promise,
+  waveVerdict,
+} from '../../../server/rollout/verdict.js';
 import { inOrder, placeInWaves, policyComplaints } from '../../../server/rollout/waves.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../../../server/interfaces.js';
 import { deviceId, policyOf, releaseOf, seeded } from '../../sim/fleet.js';
@@ -20,22 +27,27 @@ const member = (n: number, change: Partial<MemberRow> = {}): MemberRow => ({
   wave: 0,
   state: 'assigned',
   since: T0,
-  words: '',
+  reasons: '',
   previous: releaseOf('1.0.0'),
   mayRun: false,
-  order: 2,
+  assignmentId: 2,
   assignedAt: T0,
   failed: false,
   ...change,
 });
-const fleet = (failed: readonly boolean[], change: (n: number) => Partial<MemberRow> = () => ({})): MemberRow[] =>
-  failed.map((bad, n) => member(n, { state: bad ? 'failed' : 'confirmed', failed: bad, ...change(n) }));
+const fleet = (
+  failed: readonly boolean[],
+  change: (n: number) => Partial<MemberRow> = () => ({}),
+): MemberRow[] =>
+  failed.map((bad, n) =>
+    member(n, { state: bad ? 'failed' : 'confirmed', failed: bad, ...change(n) }),
+  );
 const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   id: 'ro-1',
   release: releaseOf('1.1.0'),
   state: 'rolling',
   wave: 0,
-  words: [],
+  reasons: [],
   policy,
   createdAt: T0,
   createdBy: 'ann',
@@ -43,7 +55,7 @@ const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   healthySince: null,
   approved: false,
   answeredAt: null,
-  generation: 1,
+  revision: 1,
   ...change,
 });
 
@@ -52,11 +64,16 @@ describe('the halt test', () => {
     expect(haltTest(fleet([true]), policy).halt).toBe(false);
     const health = haltTest(fleet([true, true]), policy);
     expect(health.halt).toBe(true);
-    expect(health.words).toBe('2 of 2 canary devices failed; acceptable is 2 %; e-value 25.0 >= 20.0 = 1/alpha: halted');
+    expect(health.reasons).toBe(
+      '2 of 2 canary devices failed; acceptable is 2 %; e-value 25.0 >= 20.0 = 1/alpha: halted',
+    );
   });
 
   it('both_canaries_fail_halts_also_when_each_has_its_own_hardware', () => {
-    const all = [...fleet([true, true]), member(2, { wave: 1, state: 'waiting', order: null })];
+    const all = [
+      ...fleet([true, true]),
+      member(2, { wave: 1, state: 'waiting', assignmentId: null }),
+    ];
     for (const hardware of [
       ['a', 'b', 'a'],
       ['a', 'a', 'b'],
@@ -86,7 +103,8 @@ describe('the halt test', () => {
   });
 
   it('failures_that_are_reported_first_do_not_halt_an_acceptable_release', () => {
-    // 10 of 500 fail at once, the other 490 are still on trial: in the order of the reports that would be 10 of 10.
+    // 10 of 500 fail at once, the other 490 are still on trial: in the order of the reports that
+    // would be 10 of 10.
     const random = seeded(1);
     const bad = new Set<number>();
     while (bad.size < 10) bad.add(Math.floor(random() * 500));
@@ -102,10 +120,17 @@ describe('the halt test', () => {
         .slice(0, 2)
         .map((one) => one.device),
     );
-    const all = inOrder(fleet(new Array<boolean>(40).fill(false)).map((one) => ({ ...one, failed: bad.has(one.device) })));
+    const all = inOrder(
+      fleet(new Array<boolean>(40).fill(false)).map((one) => ({
+        ...one,
+        failed: bad.has(one.device),
+      })),
+    );
     const health = haltTest(all, policy);
     expect(health.halt).toBe(true);
-    expect(health.words).toContain('2 of 40 canary devices failed; acceptable is 2 %; e-value 25.0 (after the first 2 of them)');
+    expect(health.reasons).toContain(
+      '2 of 40 canary devices failed; acceptable is 2 %; e-value 25.0 (after the first 2 of them)',
+    );
   });
 
   it('a_device_that_was_taken_back_is_not_forgotten', () => {
@@ -124,7 +149,8 @@ describe('the halt test', () => {
     expect(promise(size, 1, policy)).toContain(`halted in this rollout of ${size} with chance`);
   });
 
-  // The whole test as it runs: reports in the worst order (failures first), looked at after every report.
+  // The whole test as it runs: reports in the worst order (failures first), looked at after every
+  // report.
   it.each([20, 100])('false_alarms_in_a_rollout_of_%i_stay_within_alpha_by_simulation', (size) => {
     const random = seeded(42 + size);
     const runs = 2000;
@@ -132,7 +158,8 @@ describe('the halt test', () => {
     let strata = 0;
     for (let run = 0; run < runs; run++) {
       const bad = Array.from({ length: size }, () => random() < 0.02);
-      // Values only rise with each failure, so the look after the last report is the largest of all looks.
+      // Values only rise with each failure, so the look after the last report is the largest of all
+      // looks.
       if (haltTest(fleet(bad), policy).halt) single++;
       if (
         haltTest(
@@ -166,7 +193,7 @@ describe('the advance rule', () => {
     expect(haltTest(all, policy).halt).toBe(false);
     const verdict = waveVerdict(all, rollout());
     expect(verdict.verdict).toBe('inconclusive');
-    expect(verdict.words).toBe(
+    expect(verdict.reasons).toBe(
       'wave canary: 20 of 20 devices decided; 1 of 20 failed: with 95 % confidence fewer ' +
         'than 22 % of devices fail, and 10 % is alarming: neither proven bad nor proven good; failed: d0',
     );
@@ -180,8 +207,8 @@ describe('the advance rule', () => {
 
   it('a_wave_with_an_undecided_device_is_open', () => {
     const all = [...fleet([false, false]), member(2, { state: 'trial' })];
-    const words = 'wave canary: 2 of 3 devices decided; waiting for d2';
-    expect(waveVerdict(all, rollout())).toEqual({ verdict: 'open', words });
+    const reasons = 'wave canary: 2 of 3 devices decided; waiting for d2';
+    expect(waveVerdict(all, rollout())).toEqual({ verdict: 'open', reasons });
   });
 
   it('what_a_person_accepted_is_not_asked_again_but_a_later_failure_is', () => {
@@ -194,8 +221,13 @@ describe('the advance rule', () => {
 });
 
 describe('what counts as a failed device', () => {
-  const look = (one: MemberRow, report: DeviceFacts | undefined, row: RolloutRow, now: number, hearingSince = 0) =>
-    observe(one, report, row, { now, hearingSince });
+  const look = (
+    one: MemberRow,
+    report: DeviceFacts | undefined,
+    row: RolloutRow,
+    now: number,
+    receptionSince = 0,
+  ) => observe(one, report, row, { now, receptionSince });
   const evidence = (disagreed: number, pairs = 400): TrialEvidence => ({
     seconds: 20,
     served: pairs,
@@ -213,8 +245,8 @@ describe('what counts as a failed device', () => {
     state: 'idle',
     running: releaseOf('1.1.0'),
     previous: releaseOf('1.0.0'),
-    wanted: null,
-    assignment: 2,
+    updatingTo: null,
+    assignmentId: 2,
     progress: null,
     outcome: null,
     ...change,
@@ -234,38 +266,59 @@ describe('what counts as a failed device', () => {
   const trial = (body: TrialEvidence, assignment = 2): NonNullable<DeviceFacts['trial']> => ({
     release: releaseOf('1.1.0'),
     previous: releaseOf('1.0.0'),
-    assignment,
+    assignmentId: assignment,
     evidence: body,
   });
   const confirmed = update({
-    outcome: { result: 'confirmed', code: null, detail: '', release: releaseOf('1.1.0'), assignment: 2 },
+    outcome: {
+      result: 'confirmed',
+      code: null,
+      detail: '',
+      release: releaseOf('1.1.0'),
+      assignmentId: 2,
+    },
   });
 
   it('canary_silent_is_not_healthy', () => {
     expect(look(member(0), facts({}), rollout(), T0 + 30_000).state).toBe('assigned');
     const seen = look(member(0), facts({}), rollout(), T0 + 31_000);
-    expect(seen).toEqual({ state: 'failed', words: 'silent for 31 s; after 30 s silence counts as a failure' });
+    expect(seen).toEqual({
+      state: 'failed',
+      reasons: 'silent for 31 s; after 30 s silence counts as a failure',
+    });
     // Nor is one that never spoke, nor one that falls silent after it was confirmed.
     expect(look(member(0), undefined, rollout(), T0 + 31_000).state).toBe('failed');
     const quiet = facts({ update: confirmed, trial: trial(evidence(4)) });
-    expect(look(member(0, { state: 'confirmed' }), quiet, rollout(), T0 + 31_000).state).toBe('failed');
+    expect(look(member(0, { state: 'confirmed' }), quiet, rollout(), T0 + 31_000).state).toBe(
+      'failed',
+    );
   });
 
   it('server_that_was_away_blames_no_device', () => {
-    // It was away for an hour and listens for 20 s: neither the silence nor the deadline of 120 s is the device's.
+    // It was away for an hour and listens for 20 s: neither the silence nor the deadline of 120 s
+    // is the device's.
     const now = T0 + 3_600_000;
     expect(look(member(0), facts({}), rollout(), now, now - 20_000).state).toBe('assigned');
-    expect(look(member(0), facts({}), rollout(), now + 11_000, now - 20_000).words).toContain('silent for 31 s');
+    expect(look(member(0), facts({}), rollout(), now + 11_000, now - 20_000).reasons).toContain(
+      'silent for 31 s',
+    );
     const busy = facts({ update: update({ state: 'swapped' }), lastSeenAt: now });
     expect(look(member(0), busy, rollout(), now, now - 120_000).state).toBe('trial');
     expect(look(member(0), busy, rollout(), now, now - 121_000).state).toBe('failed');
   });
 
   it('device_claims_confirmed_but_evidence_fails', () => {
-    const seen = look(member(0), facts({ update: confirmed, trial: trial(evidence(160)) }), rollout(), T0 + 5000);
+    const seen = look(
+      member(0),
+      facts({ update: confirmed, trial: trial(evidence(160)) }),
+      rollout(),
+      T0 + 5000,
+    );
     expect(seen.state).toBe('failed');
-    expect(seen.words).toContain('trial_disagreement: the device calls it healthy, its evidence does not: ');
-    expect(seen.words).toContain('disagree on 160 of 400 live inputs (40 %)');
+    expect(seen.reasons).toContain(
+      'trial_disagreement: the device calls it healthy, its evidence does not: ',
+    );
+    expect(seen.reasons).toContain('disagree on 160 of 400 live inputs (40 %)');
   });
 
   it('device_claims_confirmed_without_evidence_is_not_believed', () => {
@@ -280,12 +333,16 @@ describe('what counts as a failed device', () => {
     const alone = { ...evidence(0, 0), served: 400, replaces: false, comparable: false };
     const report = facts({ update: confirmed, trial: trial(alone) });
     expect(look(member(0), report, rollout(), T0 + 5000).state).toBe('trial');
-    expect(look(member(0, { previous: null }), report, rollout(), T0 + 5000).state).toBe('confirmed');
+    expect(look(member(0, { previous: null }), report, rollout(), T0 + 5000).state).toBe(
+      'confirmed',
+    );
   });
 
   it('an_order_for_what_ran_already_is_answered_without_a_trial', () => {
     const mayRun = { mayRun: true };
-    expect(look(member(0, mayRun), facts({ update: confirmed }), rollout(), T0 + 5000).state).toBe('confirmed');
+    expect(look(member(0, mayRun), facts({ update: confirmed }), rollout(), T0 + 5000).state).toBe(
+      'confirmed',
+    );
     // But not where it was seen to swap first, nor where its trial is known and proves nothing.
     const swapped = member(0, { ...mayRun, state: 'trial' });
     expect(look(swapped, facts({ update: confirmed }), rollout(), T0 + 5000).state).toBe('trial');
@@ -299,28 +356,52 @@ describe('what counts as a failed device', () => {
   });
 
   it('reports_about_another_order_say_nothing', () => {
-    const old = facts({ update: { ...confirmed, assignment: 1 }, trial: trial(evidence(160), 1) });
+    const old = facts({
+      update: { ...confirmed, assignmentId: 1 },
+      trial: trial(evidence(160), 1),
+    });
     expect(look(member(0), old, rollout(), T0 + 5000).state).toBe('assigned');
   });
 
-  it.each(['rolled_back', 'refused', 'spent', 'reverted'] as const)('a_device_that_reports_%s_failed', (result) => {
-    const outcome = { result, code: 'probe_differs', detail: 'golden 3', release: releaseOf('1.1.0'), assignment: 2 };
-    const report = facts({ update: update({ running: releaseOf('1.0.0'), outcome }) });
-    const seen = look(member(0), report, rollout(), T0 + 5000);
-    expect(seen).toEqual({ state: 'failed', words: `${result} by the device, probe_differs: golden 3` });
-  });
+  it.each(['rolled_back', 'refused', 'spent', 'reverted'] as const)(
+    'a_device_that_reports_%s_failed',
+    (result) => {
+      const outcome = {
+        result,
+        code: 'probe_differs',
+        detail: 'golden 3',
+        release: releaseOf('1.1.0'),
+        assignmentId: 2,
+      };
+      const report = facts({ update: update({ running: releaseOf('1.0.0'), outcome }) });
+      const seen = look(member(0), report, rollout(), T0 + 5000);
+      expect(seen).toEqual({
+        state: 'failed',
+        reasons: `${result} by the device, probe_differs: golden 3`,
+      });
+    },
+  );
 
   it('a_confirmed_device_that_falls_back_later_failed', () => {
-    const fell = facts({ update: update({ running: releaseOf('1.0.0') }), trial: trial(evidence(4)) });
+    const fell = facts({
+      update: update({ running: releaseOf('1.0.0') }),
+      trial: trial(evidence(4)),
+    });
     const seen = look(member(0, { state: 'confirmed' }), fell, rollout(), T0 + 5000);
-    expect(seen).toEqual({ state: 'failed', words: 'was confirmed, but now runs 1.0.0' });
+    expect(seen).toEqual({ state: 'failed', reasons: 'was confirmed, but now runs 1.0.0' });
   });
 
   it('a_device_that_speaks_but_never_finishes_failed_at_its_deadline', () => {
     const late = T0 + 121_000;
-    const busy = facts({ update: update({ state: 'swapped' }), trial: trial(evidence(0, 10)), lastSeenAt: late });
+    const busy = facts({
+      update: update({ state: 'swapped' }),
+      trial: trial(evidence(0, 10)),
+      lastSeenAt: late,
+    });
     expect(look(member(0), busy, rollout(), late - 1000).state).toBe('trial');
-    expect(look(member(0), busy, rollout(), late).words).toContain('not proven healthy within 120 s of its assignment');
+    expect(look(member(0), busy, rollout(), late).reasons).toContain(
+      'not proven healthy within 120 s of its assignment',
+    );
   });
 });
 
@@ -331,7 +412,8 @@ describe('waves', () => {
     group: n < 2 ? 'canary' : 'fleet',
     hardware: 'pi4',
   }));
-  const counts = (places: { wave: number }[]) => [0, 1, 2].map((wave) => places.filter((place) => place.wave === wave).length);
+  const counts = (places: { wave: number }[]) =>
+    [0, 1, 2].map((wave) => places.filter((place) => place.wave === wave).length);
 
   it('percent_waves_count_earlier_waves_and_round_up', () => {
     expect(counts(placeInWaves('ro-1', devices, policy.waves))).toEqual([2, 3, 5]);
@@ -340,10 +422,13 @@ describe('waves', () => {
 
   it('the_order_is_the_same_each_time_and_another_in_another_rollout', () => {
     const everyone = [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }];
-    const names = (id: string) => placeInWaves(id, devices, everyone).map((place) => place.device.name);
+    const names = (id: string) =>
+      placeInWaves(id, devices, everyone).map((place) => place.device.name);
     expect(names('ro-1')).toEqual(names('ro-1'));
     expect(names('ro-1')).not.toEqual(names('ro-2'));
-    const rows = placeInWaves('ro-1', devices, policy.waves).map(({ device, wave }, n) => member(n, { device: device.id, wave }));
+    const rows = placeInWaves('ro-1', devices, policy.waves).map(({ device, wave }, n) =>
+      member(n, { device: device.id, wave }),
+    );
     expect(inOrder([...rows].reverse())).toEqual(inOrder(rows));
     expect(inOrder(rows).map((row) => row.wave)).toEqual([0, 0, 1, 1, 1, 2, 2, 2, 2, 2]);
   });
@@ -353,11 +438,13 @@ describe('waves', () => {
       alarmingFailurePermille: 20,
       deviceDeadlineSeconds: 3,
       trial: { ...policy.trial, maxSeconds: 2 },
-      waves: [{ name: 'a', percent: 50 }, { name: 'b', percent: 20 }, { name: 'c' }].map((wave) => ({
-        ...wave,
-        soakSeconds: 0,
-        approval: false,
-      })),
+      waves: [{ name: 'a', percent: 50 }, { name: 'b', percent: 20 }, { name: 'c' }].map(
+        (wave) => ({
+          ...wave,
+          soakSeconds: 0,
+          approval: false,
+        }),
+      ),
     });
     expect(policyComplaints(bad)).toHaveLength(5);
     expect(policyComplaints(policy)).toEqual([]);

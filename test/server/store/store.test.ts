@@ -1,12 +1,13 @@
-// The store's promises to the conductor and the director, on real SQLite: one transaction or nothing, generations, orders
-// that only rise, one active rollout a component; and the bounds of what is kept.
+// The store's promises to the conductor and the director, on real SQLite: one transaction or
+// nothing, generations, orders that only rise, one active rollout a component; and the bounds of
+// what is kept.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Store } from '../../../server/store/store.js';
 import type { AssignmentChange, MemberRow, RolloutRow } from '../../../server/interfaces.js';
-import { bounds } from '../../../shared/base/limits.js';
+import { limits } from '../../../shared/base/limits.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { asFault } from '../../../server/http/app.js';
 import { sql } from 'kysely';
@@ -26,7 +27,13 @@ beforeEach(async () => {
   for (const { id, key, name } of devices) {
     await store.devices.enrol(
       id,
-      { publicKey: key.publicKey, name, hardware: 'sim', components: ['digits'], proof: 'not checked here' },
+      {
+        publicKey: key.publicKey,
+        name,
+        hardware: 'sim',
+        components: ['digits'],
+        proof: 'not checked here',
+      },
       null,
       NOW,
     );
@@ -43,14 +50,14 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   release: REF,
   state,
   wave: 0,
-  words: ['made'],
+  reasons: ['made'],
   createdAt: NOW,
   createdBy: 'me',
   since: NOW,
   healthySince: null,
   approved: false,
   answeredAt: null,
-  generation: 0,
+  revision: 0,
   policy: {
     waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
     trial: defaultTrialPolicy,
@@ -71,14 +78,18 @@ const member = (id: string, device: string): MemberRow => ({
   wave: 0,
   state: 'waiting',
   since: NOW,
-  words: '',
+  reasons: '',
   previous: null,
   mayRun: false,
-  order: null,
+  assignmentId: null,
   assignedAt: null,
   failed: false,
 });
-const order = (id: string, device: string, release: AssignmentChange['release'] = REF): AssignmentChange => ({
+const assignment = (
+  id: string,
+  device: string,
+  release: AssignmentChange['release'] = REF,
+): AssignmentChange => ({
   device,
   component: 'digits',
   release,
@@ -93,22 +104,32 @@ it('of_two_writers_the_one_with_the_older_generation_loses_and_writes_nothing', 
   const other = await Store.open(join(folder, 'fleet.sqlite'));
   const read = (await store.rollouts.rollout('r1')) as RolloutRow;
   const readByOther = (await other.rollouts.rollout('r1')) as RolloutRow;
-  expect(await store.rollouts.commit({ rollout: { ...read, state: 'rolling' }, members: [], assignments: [] }, NOW + 1)).toBe(
-    true,
-  );
+  expect(
+    await store.rollouts.commit(
+      { rollout: { ...read, state: 'rolling' }, members: [], assignments: [] },
+      NOW + 1,
+    ),
+  ).toBe(true);
   expect(
     await other.rollouts.commit(
       {
-        rollout: { ...readByOther, state: 'dropped', words: ['lost'] },
+        rollout: { ...readByOther, state: 'dropped', reasons: ['lost'] },
         members: [{ ...member('r1', deviceAt(0)), state: 'failed' }],
-        assignments: [order('r1', deviceAt(0))],
+        assignments: [assignment('r1', deviceAt(0))],
       },
       NOW + 2,
     ),
   ).toBe(false);
-  expect(await store.rollouts.rollout('r1')).toMatchObject({ state: 'rolling', generation: 1, words: ['made'] });
+  expect(await store.rollouts.rollout('r1')).toMatchObject({
+    state: 'rolling',
+    revision: 1,
+    reasons: ['made'],
+  });
   expect((await store.rollouts.members('r1')).map((row) => row.state)).toEqual(['waiting']);
-  expect(await store.assignments.assignments(deviceAt(0))).toEqual({ generation: 0, assignments: [] });
+  expect(await store.assignments.assignments(deviceAt(0))).toEqual({
+    revision: 0,
+    assignments: [],
+  });
   await other.close();
 });
 
@@ -120,13 +141,16 @@ it('a_commit_that_breaks_in_the_middle_leaves_nothing', async () => {
       {
         rollout: { ...read, state: 'rolling' },
         members: [],
-        assignments: [order('r1', deviceAt(0)), order('r1', 'dev-unknown')],
+        assignments: [assignment('r1', deviceAt(0)), assignment('r1', 'dev-unknown')],
       },
       NOW,
     ),
   ).rejects.toThrow(/FOREIGN KEY/);
-  expect(await store.rollouts.rollout('r1')).toMatchObject({ state: 'draft', generation: 0 });
-  expect(await store.assignments.assignments(deviceAt(0))).toEqual({ generation: 0, assignments: [] });
+  expect(await store.rollouts.rollout('r1')).toMatchObject({ state: 'draft', revision: 0 });
+  expect(await store.assignments.assignments(deviceAt(0))).toEqual({
+    revision: 0,
+    assignments: [],
+  });
 });
 
 it('orders_only_rise_across_withdrawals_and_the_generation_with_each', async () => {
@@ -142,13 +166,13 @@ it('orders_only_rise_across_withdrawals_and_the_generation_with_each', async () 
         {
           rollout: { ...read, state: 'rolling' },
           members: [{ ...member('r1', deviceAt(0)), state: 'assigned' }],
-          assignments: [order('r1', deviceAt(0), release)],
+          assignments: [assignment('r1', deviceAt(0), release)],
         },
         NOW + 5,
       ),
     ).toBe(true);
-    const { generation, assignments } = await store.assignments.assignments(deviceAt(0));
-    seen.push([generation, assignments.map((row) => [row.order, row.release?.version])]);
+    const { revision, assignments } = await store.assignments.assignments(deviceAt(0));
+    seen.push([revision, assignments.map((row) => [row.assignmentId, row.release?.version])]);
   }
   expect(seen).toEqual([
     [1, [[1, '1.0.0']]],
@@ -156,17 +180,20 @@ it('orders_only_rise_across_withdrawals_and_the_generation_with_each', async () 
     [3, [[3, '1.1.0']]],
   ]);
   expect(
-    (await store.rollouts.members('r1')).map((row) => [row.device === deviceAt(0), row.order, row.assignedAt]).sort(),
+    (await store.rollouts.members('r1'))
+      .map((row) => [row.device === deviceAt(0), row.assignmentId, row.assignedAt])
+      .sort(),
   ).toEqual([
     [false, null, null],
     [true, 3, NOW + 5],
   ]);
-  expect((await store.assignments.assignments(deviceAt(1))).generation).toBe(0);
+  expect((await store.assignments.assignments(deviceAt(1))).revision).toBe(0);
 });
 
 it('the_facts_of_a_device_tell_the_order_that_stands_for_it', async () => {
   await store.rollouts.insertRollout(rollout('r1'), []);
-  const standing = async (): Promise<unknown> => (await store.rollouts.facts('digits', [deviceAt(0)])).get(deviceAt(0))?.standing;
+  const standing = async (): Promise<unknown> =>
+    (await store.rollouts.facts('digits', [deviceAt(0)])).get(deviceAt(0))?.standing;
   expect(await standing()).toBeNull();
   await store.devices.revoke(deviceAt(1));
   const facts = await store.rollouts.facts(
@@ -176,7 +203,7 @@ it('the_facts_of_a_device_tell_the_order_that_stands_for_it', async () => {
   expect(devices.map(({ id }) => facts.get(id)?.status)).toEqual(['enrolled', 'revoked']);
   for (const release of [REF, null]) {
     const read = (await store.rollouts.rollout('r1')) as RolloutRow;
-    const assignments = [{ ...order('r1', deviceAt(0), release), rollback: release !== null }];
+    const assignments = [{ ...assignment('r1', deviceAt(0), release), rollback: release !== null }];
     await store.rollouts.commit({ rollout: read, members: [], assignments }, NOW);
     expect(await standing()).toEqual({ release, rollback: release !== null });
   }
@@ -186,7 +213,11 @@ it('a_second_active_rollout_of_a_component_is_not_written', async () => {
   for (const id of ['r1', 'r2']) await store.rollouts.insertRollout(rollout(id), []);
   const start = async (id: string): Promise<boolean> =>
     store.rollouts.commit(
-      { rollout: { ...((await store.rollouts.rollout(id)) as RolloutRow), state: 'rolling' }, members: [], assignments: [] },
+      {
+        rollout: { ...((await store.rollouts.rollout(id)) as RolloutRow), state: 'rolling' },
+        members: [],
+        assignments: [],
+      },
       NOW,
     );
   expect([await start('r1'), await start('r2')]).toEqual([true, false]);
@@ -197,13 +228,17 @@ it('history_grows_only_when_state_wave_or_words_change', async () => {
   await store.rollouts.insertRollout(rollout('r1'), []);
   const write = async (change: Partial<RolloutRow>): Promise<unknown> =>
     store.rollouts.commit(
-      { rollout: { ...((await store.rollouts.rollout('r1')) as RolloutRow), ...change }, members: [], assignments: [] },
+      {
+        rollout: { ...((await store.rollouts.rollout('r1')) as RolloutRow), ...change },
+        members: [],
+        assignments: [],
+      },
       NOW,
     );
   await write({ state: 'rolling' });
   await write({ healthySince: NOW });
-  await write({ words: ['soaking'] });
-  expect((await store.rollouts.history('r1')).map((row) => [row.state, row.words])).toEqual([
+  await write({ reasons: ['soaking'] });
+  expect((await store.rollouts.history('r1')).map((row) => [row.state, row.reasons])).toEqual([
     ['draft', ['made']],
     ['rolling', ['made']],
     ['rolling', ['soaking']],
@@ -212,7 +247,7 @@ it('history_grows_only_when_state_wave_or_words_change', async () => {
 
 it('director_documents_come_back_byte_for_byte', async () => {
   const documents = {
-    generation: 4,
+    revision: 4,
     targetsVersion: 3,
     snapshotVersion: 2,
     timestampVersion: 1,
@@ -222,27 +257,40 @@ it('director_documents_come_back_byte_for_byte', async () => {
     timestamp: new Uint8Array([2]),
   };
   expect(await store.assignments.directorDocuments(deviceAt(0))).toBeNull();
-  await store.assignments.saveDirectorDocuments(deviceAt(0), { ...documents, generation: 1 });
+  await store.assignments.saveDirectorDocuments(deviceAt(0), { ...documents, revision: 1 });
   await store.assignments.saveDirectorDocuments(deviceAt(0), documents);
   expect(await store.assignments.directorDocuments(deviceAt(0))).toEqual(documents);
 });
 
 it('one_noisy_source_cannot_push_out_the_security_events_of_others', async () => {
-  await store.security.add({ at: NOW, source: 'dev-quiet', code: 'file_digest', detail: 'the one that matters' });
-  const noise = Array.from({ length: 1000 }, () => ({ at: NOW, source: 'dev-noisy', code: 'x', detail: '' }));
-  for (let done = 0; done < bounds.securityEventsPerSourceMaxCount + 1000; done += noise.length)
+  await store.security.add({
+    at: NOW,
+    source: 'dev-quiet',
+    code: 'file_digest',
+    detail: 'the one that matters',
+  });
+  const noise = Array.from({ length: 1000 }, () => ({
+    at: NOW,
+    source: 'dev-noisy',
+    code: 'x',
+    detail: '',
+  }));
+  for (let done = 0; done < limits.securityEventsPerSourceMaxCount + 1000; done += noise.length)
     await store.db.insertInto('security_events').values(noise).execute();
   await store.security.add({ at: NOW, source: 'dev-noisy', code: 'last', detail: '' });
-  const noisy = await store.security.list(bounds.securityEventsPerSourceMaxCount * 2, 'dev-noisy');
-  expect([noisy.length, noisy[0]?.code]).toEqual([bounds.securityEventsPerSourceMaxCount, 'last']);
+  const noisy = await store.security.list(limits.securityEventsPerSourceMaxCount * 2, 'dev-noisy');
+  expect([noisy.length, noisy[0]?.code]).toEqual([limits.securityEventsPerSourceMaxCount, 'last']);
   expect((await store.security.list(10, 'dev-quiet')).length).toBe(1);
 });
 
 it('a_full_disk_in_the_middle_of_a_transaction_is_reported_as_such', async () => {
   const pages = await sql<{ page_count: number }>`pragma page_count`.execute(store.db);
-  await sql.raw(`pragma max_page_count = ${(pages.rows[0]?.page_count ?? 0) + 2}`).execute(store.db);
-  // One row is one write: there SQLite takes the whole transaction back by itself, and a ROLLBACK after it is refused.
-  const large = { ...rollout('r1'), words: ['y'.repeat(50_000)] };
+  await sql
+    .raw(`pragma max_page_count = ${(pages.rows[0]?.page_count ?? 0) + 2}`)
+    .execute(store.db);
+  // One row is one write: there SQLite takes the whole transaction back by itself, and a ROLLBACK
+  // after it is refused.
+  const large = { ...rollout('r1'), reasons: ['y'.repeat(50_000)] };
   const fault = asFault(
     await store.rollouts.insertRollout(large, []).then(
       () => 'stored',
@@ -256,7 +304,7 @@ it('a_full_disk_in_the_middle_of_a_transaction_is_reported_as_such', async () =>
 });
 
 it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async () => {
-  const count = bounds.pendingDevicesMaxCount;
+  const count = limits.pendingDevicesMaxCount;
   const values = Array.from({ length: count }, (_, n) => ({
     id: `dev-w${n}`,
     name: `w${n}`,
@@ -269,7 +317,7 @@ it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async
     first_seen_at: NOW + n,
     enrolled_at: null,
     last_seen_at: null,
-    assignment_generation: 0,
+    assignment_revision: 0,
   }));
   for (let at = 0; at < count; at += 500)
     await store.db
@@ -278,7 +326,13 @@ it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async
       .execute();
   const enrol = async (name: string, claim: string | null): Promise<string> => {
     const { id, key } = newDevice(name);
-    const asked = { publicKey: key.publicKey, name, hardware: 'sim', components: ['digits'], proof: 'not checked here' };
+    const asked = {
+      publicKey: key.publicKey,
+      name,
+      hardware: 'sim',
+      components: ['digits'],
+      proof: 'not checked here',
+    };
     return (await store.devices.enrol(id, asked, claim, NOW + count)).status;
   };
   const pending = async (): Promise<string[]> => {
@@ -302,8 +356,8 @@ it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async (
     state: 'idle',
     running: null,
     previous: null,
-    wanted: null,
-    assignment: 0,
+    updatingTo: null,
+    assignmentId: 0,
     progress: null,
     outcome: null,
   } as const;
@@ -316,11 +370,17 @@ it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async (
   await store.telemetry.insertBatch(deviceAt(0), batchOf(records), NOW);
   const known = (await store.telemetry.latest([deviceAt(0)])).get(deviceAt(0));
   expect(known?.updates.map(({ component }) => component)).toEqual(['digits']);
-  expect(await store.telemetry.records(deviceAt(0), 10, null)).toHaveLength(3); // The raw records are kept as they came.
+  // The raw records are kept as they came.
+  expect(await store.telemetry.records(deviceAt(0), 10, null)).toHaveLength(3);
 });
 
 it('a_file_that_is_no_database_is_a_fault', async () => {
   const { writeFile } = await import('node:fs/promises');
-  await writeFile(join(folder, 'junk.sqlite'), 'this is not a database, and long enough to be looked at'.repeat(40));
-  await expect(Store.open(join(folder, 'junk.sqlite'))).rejects.toSatisfy((error) => isFault(error, 'disk_failed'));
+  await writeFile(
+    join(folder, 'junk.sqlite'),
+    'this is not a database, and long enough to be looked at'.repeat(40),
+  );
+  await expect(Store.open(join(folder, 'junk.sqlite'))).rejects.toSatisfy((error) =>
+    isFault(error, 'disk_failed'),
+  );
 });

@@ -1,6 +1,6 @@
-// The director over a simulated store, and the whole chain: release desk -> image repository -> director -> a device's
-// metadata client on a real disk. Versions rise, documents are saved before they are served, and what does not fit what
-// is published is never signed.
+// The director over a simulated store, and the whole chain: release desk -> image repository ->
+// director -> a device's metadata client on a real disk. Versions rise, documents are saved before
+// they are served, and what does not fit what is published is never signed.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NodeDisk } from '../../../agent/platform/disk.js';
 import type { Fetcher } from '../../../agent/interfaces.js';
@@ -24,17 +24,18 @@ const OTHER = { id: 'dev-ffffffffffffffffffff', hardware: 'arm64' };
 
 /** Keeps what the SQL store keeps, and can fail to. */
 class MemoryStore implements AssignmentStore {
-  readonly orders = new Map<string, { generation: number; assignments: Assignment[] }>();
+  readonly current = new Map<string, { revision: number; assignments: Assignment[] }>();
   readonly documents = new Map<string, DirectorDocuments>();
   saves = 0;
   failing = false;
 
-  order(device: string, release: Release, more: Partial<Assignment> = {}): void {
-    const before = this.orders.get(device) ?? { generation: 0, assignments: [] };
+  assign(device: string, release: Release, more: Partial<Assignment> = {}): void {
+    const before = this.current.get(device) ?? { revision: 0, assignments: [] };
     const { component, version, digest } = release;
-    const order = 1 + Math.max(0, ...before.assignments.map((assignment) => assignment.order));
-    this.orders.set(device, {
-      generation: before.generation + 1,
+    const assignmentId =
+      1 + Math.max(0, ...before.assignments.map((assignment) => assignment.assignmentId));
+    this.current.set(device, {
+      revision: before.revision + 1,
       assignments: [
         {
           device,
@@ -43,15 +44,15 @@ class MemoryStore implements AssignmentStore {
           rollback: false,
           rollout: 'r1',
           trial: defaultTrialPolicy,
-          order,
+          assignmentId,
           ...more,
         },
       ],
     });
   }
 
-  assignments(device: string): Promise<{ generation: number; assignments: Assignment[] }> {
-    return Promise.resolve(this.orders.get(device) ?? { generation: 0, assignments: [] });
+  assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }> {
+    return Promise.resolve(this.current.get(device) ?? { revision: 0, assignments: [] });
   }
 
   directorDocuments(device: string): Promise<DirectorDocuments | null> {
@@ -87,7 +88,10 @@ const open = (): Promise<Director> =>
     clock: world.clock,
   });
 const timestampVersion = async (device = DEVICE): Promise<number> =>
-  decodeDocument('timestamp', (await director.metadata(device, 'timestamp.json')) ?? new Uint8Array()).signed.version;
+  decodeDocument(
+    'timestamp',
+    (await director.metadata(device, 'timestamp.json')) ?? new Uint8Array(),
+  ).signed.version;
 
 function fetcherOf(device: typeof DEVICE): Fetcher {
   return {
@@ -121,30 +125,34 @@ describe('the whole chain', () => {
   test('a published, assigned release reaches the device, envelope and release keys included', async () => {
     const device = await client();
     expect(await device.refresh()).toEqual([]);
-    store.order(DEVICE.id, release);
+    store.assign(DEVICE.id, release);
     const [assignment] = await device.refresh();
     expect(assignment).toMatchObject({
       component: 'small',
       version: '1.0.0',
       sha256: release.digest,
-      order: 1,
+      assignmentId: 1,
       rollout: 'r1',
       trial: defaultTrialPolicy,
     });
     if (assignment === undefined) return;
-    expect(openRelease(await device.fetchEnvelope(assignment), device.releaseRing()).manifest).toEqual(release.manifest);
+    expect(
+      openRelease(await device.fetchEnvelope(assignment), device.releaseRing()).manifest,
+    ).toEqual(release.manifest);
   });
 
   test('an order back, a withdrawn order, and renewal over days', async () => {
     const device = await client();
-    store.order(DEVICE.id, release);
+    store.assign(DEVICE.id, release);
     await device.refresh();
     const next = (await world.publish(await world.bundle('1.1.0'))).release;
-    store.order(DEVICE.id, next);
+    store.assign(DEVICE.id, next);
     expect(await device.refresh()).toMatchObject([{ version: '1.1.0', rollback: false }]);
-    store.order(DEVICE.id, release, { rollback: true });
-    expect(await device.refresh()).toMatchObject([{ version: '1.0.0', rollback: true, order: 3 }]);
-    store.orders.set(DEVICE.id, { generation: 9, assignments: [] });
+    store.assign(DEVICE.id, release, { rollback: true });
+    expect(await device.refresh()).toMatchObject([
+      { version: '1.0.0', rollback: true, assignmentId: 3 },
+    ]);
+    store.current.set(DEVICE.id, { revision: 9, assignments: [] });
     expect(await device.refresh()).toEqual([]);
     for (let day = 0; day < 3; day++) {
       world.clock.pass(24 * HOUR_MS);
@@ -173,9 +181,13 @@ describe('signing on demand', () => {
     expect(await timestampVersion()).toBe(1);
     await timestampVersion();
     expect(store.saves).toBe(1);
-    store.order(DEVICE.id, release);
+    store.assign(DEVICE.id, release);
     expect(await timestampVersion()).toBe(2);
-    expect(store.documents.get(DEVICE.id)).toMatchObject({ targetsVersion: 2, snapshotVersion: 2, timestampVersion: 2 });
+    expect(store.documents.get(DEVICE.id)).toMatchObject({
+      targetsVersion: 2,
+      snapshotVersion: 2,
+      timestampVersion: 2,
+    });
     world.clock.pass(11 * HOUR_MS);
     expect(await timestampVersion()).toBe(2);
     world.clock.pass(2 * HOUR_MS);
@@ -183,7 +195,7 @@ describe('signing on demand', () => {
   });
 
   test('two requests at once sign once', async () => {
-    store.order(DEVICE.id, release);
+    store.assign(DEVICE.id, release);
     await Promise.all([
       director.metadata(DEVICE, 'timestamp.json'),
       director.metadata(DEVICE, 'timestamp.json'),
@@ -195,7 +207,7 @@ describe('signing on demand', () => {
   test('versions go on after a restart, and what could not be saved is not served', async () => {
     await timestampVersion();
     director = await open();
-    store.order(DEVICE.id, release);
+    store.assign(DEVICE.id, release);
     store.failing = true;
     await refused(director.metadata(DEVICE, 'timestamp.json'), 'disk_full');
     store.failing = false;
@@ -203,9 +215,9 @@ describe('signing on demand', () => {
   });
 
   test('the snapshot and targets that a timestamp named stay while a new order comes in', async () => {
-    store.order(DEVICE.id, release);
+    store.assign(DEVICE.id, release);
     await timestampVersion();
-    store.order(DEVICE.id, release);
+    store.assign(DEVICE.id, release);
     expect(await director.metadata(DEVICE, '1.snapshot.json')).not.toBeNull();
     expect(await director.metadata(DEVICE, '1.targets.json')).not.toBeNull();
     expect(await timestampVersion()).toBe(2);
@@ -214,7 +226,14 @@ describe('signing on demand', () => {
   });
 
   test('names that are no metadata', async () => {
-    for (const name of ['../image/1.root.json', '0.root.json', '2.root.json', 'snapshot.json', 'targets.json', ''])
+    for (const name of [
+      '../image/1.root.json',
+      '0.root.json',
+      '2.root.json',
+      'snapshot.json',
+      'targets.json',
+      '',
+    ])
       expect(await director.metadata(DEVICE, name)).toBeNull();
     expect(await director.metadata(DEVICE, '1.root.json')).toEqual(
       new Uint8Array(readFileSync(join(world.made.trust, 'director-root.json'))),
@@ -224,25 +243,34 @@ describe('signing on demand', () => {
 
 describe('never signed', () => {
   test('a release that is not published', async () => {
-    store.order(DEVICE.id, { ...release, version: '9.9.9' });
+    store.assign(DEVICE.id, { ...release, version: '9.9.9' });
     await refused(director.metadata(DEVICE, 'timestamp.json'), 'target_unknown');
   });
 
   test('a release with another digest than the published one', async () => {
-    store.order(DEVICE.id, { ...release, digest: 'ab'.repeat(32) });
+    store.assign(DEVICE.id, { ...release, digest: 'ab'.repeat(32) });
     await refused(director.metadata(DEVICE, 'timestamp.json'), 'target_mismatch');
   });
 
   test('a release for other hardware', async () => {
-    store.order(DEVICE.id, release);
-    await refused(director.metadata({ ...DEVICE, hardware: 'jetson-nano' }, 'timestamp.json'), 'hardware_unsupported');
+    store.assign(DEVICE.id, release);
+    await refused(
+      director.metadata({ ...DEVICE, hardware: 'jetson-nano' }, 'timestamp.json'),
+      'hardware_unsupported',
+    );
     expect(store.saves).toBe(0);
   });
 
   test('anything, by keys that the root does not name', async () => {
     const keys = { ...world.keys.director, targets: fastSigningKey(Buffer.alloc(32, 9)) };
     await refused(
-      Director.open({ store, keys, folder: world.made.server, imageTargets: () => world.images.targets(), clock: world.clock }),
+      Director.open({
+        store,
+        keys,
+        folder: world.made.server,
+        imageTargets: () => world.images.targets(),
+        clock: world.clock,
+      }),
       'key_invalid',
     );
   });

@@ -1,5 +1,6 @@
-// The image repository and the release desk that publishes into it, on a real folder and over real HTTP: what is published,
-// what is refused and changes nothing, and what a crash leaves. The oracle is tuf-js, a client that nobody here wrote.
+// The image repository and the release desk that publishes into it, on a real folder and over real
+// HTTP: what is published, what is refused and changes nothing, and what a crash leaves. The oracle
+// is tuf-js, a client that nobody here wrote.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,7 +26,10 @@ beforeEach(async () => {
 });
 
 const versions = async (): Promise<{ targets: number; snapshot: number; timestamp: number }> => {
-  const timestamp = decodeDocument('timestamp', (await world.images.metadata('timestamp.json')) ?? new Uint8Array());
+  const timestamp = decodeDocument(
+    'timestamp',
+    (await world.images.metadata('timestamp.json')) ?? new Uint8Array(),
+  );
   return {
     targets: world.images.targets().version,
     snapshot: timestamp.signed.meta['snapshot.json'].version,
@@ -55,13 +59,18 @@ async function post(
 }
 
 async function* chunks(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += 1000) yield await Promise.resolve(bytes.subarray(at, at + 1000));
+  for (let at = 0; at < bytes.length; at += 1000)
+    yield await Promise.resolve(bytes.subarray(at, at + 1000));
 }
 
 describe('publishing', () => {
   test('a release is there, with its files, and the next one follows', async () => {
     const first = await world.publish(await world.bundle('1.0.0'));
-    expect(first).toMatchObject({ targetsVersion: 2, already: false, uploaded: ['probes.json', 'small.onnx'] });
+    expect(first).toMatchObject({
+      targetsVersion: 2,
+      already: false,
+      uploaded: ['probes.json', 'small.onnx'],
+    });
     const second = await world.publish(await world.bundle('1.1.0'));
     expect(second).toMatchObject({ targetsVersion: 3, already: false, uploaded: [] });
     expect(Object.keys(world.images.targets().targets)).toEqual([
@@ -82,7 +91,11 @@ describe('publishing', () => {
     await world.publish(bundle);
     const before = await versions();
     world.requests.length = 0;
-    expect(await world.publish(bundle)).toMatchObject({ already: true, uploaded: [], targetsVersion: 2 });
+    expect(await world.publish(bundle)).toMatchObject({
+      already: true,
+      uploaded: [],
+      targetsVersion: 2,
+    });
     expect(await versions()).toEqual(before);
     expect(world.requests.filter((line) => line.startsWith('PUT'))).toEqual([]);
   });
@@ -90,15 +103,27 @@ describe('publishing', () => {
   test('publishing again brings back an envelope that the disk lost', async () => {
     const bundle = await world.bundle('1.0.0');
     const { release } = await world.publish(bundle);
-    const path = join(world.metadataPath(''), '..', '..', 'targets', 'small', '1.0.0', `${release.digest}.release.dsse.json`);
+    const path = join(
+      world.metadataPath(''),
+      '..',
+      '..',
+      'targets',
+      'small',
+      '1.0.0',
+      `${release.digest}.release.dsse.json`,
+    );
     rmSync(path);
     expect(await world.publish(bundle)).toMatchObject({ already: true });
     expect(sha256(readFileSync(path))).toBe(release.digest);
   });
 
   test('many at once leave one consistent repository', async () => {
-    const bundles = await Promise.all(['1.0.0', '1.0.1', '1.0.2'].map((version) => world.bundle(version)));
-    const outcomes = await Promise.allSettled(bundles.map((bundle) => world.publish(bundle, { memory: null })));
+    const bundles = await Promise.all(
+      ['1.0.0', '1.0.1', '1.0.2'].map((version) => world.bundle(version)),
+    );
+    const outcomes = await Promise.allSettled(
+      bundles.map((bundle) => world.publish(bundle, { memory: null })),
+    );
     const won = outcomes.filter((outcome) => outcome.status === 'fulfilled').length;
     expect(won).toBeGreaterThan(0);
     expect(world.images.targets().version).toBe(1 + won);
@@ -107,10 +132,15 @@ describe('publishing', () => {
 });
 
 describe('refused, with nothing changed', () => {
-  const unchanged = async (attempt: () => Promise<unknown>, code: Parameters<typeof refused>[1]): Promise<void> => {
+  const unchanged = async (
+    attempt: () => Promise<unknown>,
+    code: Parameters<typeof refused>[1],
+  ): Promise<void> => {
     const before = { now: await versions(), names: readdirSync(world.metadataPath('')).sort() };
     await refused(attempt(), code);
-    expect({ now: await versions(), names: readdirSync(world.metadataPath('')).sort() }).toEqual(before);
+    expect({ now: await versions(), names: readdirSync(world.metadataPath('')).sort() }).toEqual(
+      before,
+    );
   };
 
   test('changed_release: the same version with other content', async () => {
@@ -130,7 +160,10 @@ describe('refused, with nothing changed', () => {
     const bundle = await world.bundle('1.0.0');
     await unchanged(() => world.publish(bundle, { targetsKeys: [otherKey] }), 'key_invalid');
     await unchanged(() => post(bundle, () => {}, [otherKey]), 'metadata_signature');
-    await unchanged(() => post(bundle, () => {}, [world.keys.image.snapshot]), 'metadata_signature');
+    await unchanged(
+      () => post(bundle, () => {}, [world.keys.image.snapshot]),
+      'metadata_signature',
+    );
   });
 
   test('lower_version, skipped_version, same_version_other_content', async () => {
@@ -181,7 +214,8 @@ describe('refused, with nothing changed', () => {
 
   test('a target that does not describe its release', async () => {
     const bundle = await world.bundle('1.0.0');
-    const target = (targets: Targets) => targets.targets['small/1.0.0/release.dsse.json'] ?? expect.fail('a target');
+    const target = (targets: Targets) =>
+      targets.targets['small/1.0.0/release.dsse.json'] ?? expect.fail('a target');
     await unchanged(
       () =>
         post(bundle, (targets) => {
@@ -210,7 +244,10 @@ describe('refused, with nothing changed', () => {
     await unchanged(
       () =>
         post(bundle, (targets) => {
-          targets.targets['small/9.9.9/release.dsse.json'] = { length: 1, hashes: { sha256: sha256('x') } };
+          targets.targets['small/9.9.9/release.dsse.json'] = {
+            length: 1,
+            hashes: { sha256: sha256('x') },
+          };
         }),
       'conflict',
     );
@@ -237,8 +274,12 @@ describe('refused, with nothing changed', () => {
     await unchanged(() => world.images.publish(envelope, signed()), 'conflict');
     const whole = readFileSync(bundle);
     for (const { entry, offset } of (await readBundle(bundle, null)).files)
-      await world.images.putFile(entry.sha256, chunks(whole.subarray(offset, offset + entry.length)));
-    const model = release.manifest.files.find((file) => file.role === 'model') ?? expect.fail('a model');
+      await world.images.putFile(
+        entry.sha256,
+        chunks(whole.subarray(offset, offset + entry.length)),
+      );
+    const model =
+      release.manifest.files.find((file) => file.role === 'model') ?? expect.fail('a model');
     const { path } = (await world.images.filePath(model.sha256)) ?? expect.fail('a file');
     const bytes = readFileSync(path);
     writeFileSync(path, Buffer.from(bytes).fill(0, 0, 1));
@@ -250,11 +291,21 @@ describe('refused, with nothing changed', () => {
   test('an upload under a false digest, or longer than allowed, leaves nothing', async () => {
     const files = join(world.made.server, 'files');
     await refused(world.images.putFile(sha256('a'), chunks(Buffer.from('b'))), 'file_digest');
-    await refused(world.images.putFile(sha256('abc'), chunks(Buffer.from('abc')), 2), 'file_length');
-    await refused(world.images.putFile('../../etc/passwd', chunks(Buffer.from('abc'))), 'message_undecodable');
+    await refused(
+      world.images.putFile(sha256('abc'), chunks(Buffer.from('abc')), 2),
+      'file_length',
+    );
+    await refused(
+      world.images.putFile('../../etc/passwd', chunks(Buffer.from('abc'))),
+      'message_undecodable',
+    );
     expect(readdirSync(files)).toEqual([]);
-    expect(await world.images.putFile(sha256('abc'), chunks(Buffer.from('abc')))).toEqual({ stored: true });
-    expect(await world.images.putFile(sha256('abc'), chunks(Buffer.from('zzz')))).toEqual({ stored: false });
+    expect(await world.images.putFile(sha256('abc'), chunks(Buffer.from('abc')))).toEqual({
+      stored: true,
+    });
+    expect(await world.images.putFile(sha256('abc'), chunks(Buffer.from('zzz')))).toEqual({
+      stored: false,
+    });
   });
 
   test('a server that shows the desk forged or older targets is not believed', async () => {
@@ -266,11 +317,17 @@ describe('refused, with nothing changed', () => {
     });
     await unchanged(() => world.publish(bundle), 'metadata_signature');
     const root = decodeDocument('root', world.root).signed;
-    world.view = (honest) => ({ ...honest, root: base64(signDocument({ ...root, version: 2 }, [otherKey])) });
+    world.view = (honest) => ({
+      ...honest,
+      root: base64(signDocument({ ...root, version: 2 }, [otherKey])),
+    });
     await unchanged(() => world.publish(bundle), 'metadata_signature');
     world.view = null;
     await world.publish(bundle);
-    world.view = (honest) => ({ ...honest, targets: base64(readFileSync(world.metadataPath('1.targets.json'))) });
+    world.view = (honest) => ({
+      ...honest,
+      targets: base64(readFileSync(world.metadataPath('1.targets.json'))),
+    });
     const next = await world.bundle('1.1.0');
     await unchanged(() => world.publish(next), 'metadata_rollback');
   });
@@ -278,15 +335,31 @@ describe('refused, with nothing changed', () => {
   test('online keys that the root does not name', async () => {
     const foreign = { ...world.keys.image, timestamp: fastSigningKey(Buffer.alloc(32, 7)) };
     await refused(
-      ImageRepository.open({ folder: world.made.server, keys: foreign, clock: world.clock, log: silentLog, random: realRandom }),
+      ImageRepository.open({
+        folder: world.made.server,
+        keys: foreign,
+        clock: world.clock,
+        log: silentLog,
+        random: realRandom,
+      }),
       'key_invalid',
     );
   });
 
   test('names that are no metadata, targets or files', async () => {
-    for (const name of ['../1.root.json', '0.root.json', 'root.json', '1.root.json/..', '2.targets.json', 'online', ''])
+    for (const name of [
+      '../1.root.json',
+      '0.root.json',
+      'root.json',
+      '1.root.json/..',
+      '2.targets.json',
+      'online',
+      '',
+    ])
       expect(await world.images.metadata(name)).toBeNull();
-    expect(await world.images.targetFile('..', '1.0.0', `${'a'.repeat(64)}.release.dsse.json`)).toBeNull();
+    expect(
+      await world.images.targetFile('..', '1.0.0', `${'a'.repeat(64)}.release.dsse.json`),
+    ).toBeNull();
     expect(await world.images.targetFile('small', '1.0.0', '../../x')).toBeNull();
     expect(await world.images.filePath('../online/timestamp.key.json')).toBeNull();
   });
@@ -310,9 +383,14 @@ describe('a crash', () => {
       expect(await world.images.metadata('2.targets.json')).toBeNull();
       expect(await world.images.metadata('2.snapshot.json')).toBeNull();
       expect(readFileSync(world.metadataPath('1.snapshot.json')).equals(snapshot)).toBe(true);
-      expect(await world.publish(bundle, { memory: null })).toMatchObject({ targetsVersion: 2, already: false });
+      expect(await world.publish(bundle, { memory: null })).toMatchObject({
+        targetsVersion: 2,
+        already: false,
+      });
       expect(await versions()).toEqual({ targets: 2, snapshot: 2, timestamp: 2 });
-      expect(readdirSync(world.metadataPath('')).filter((name) => name.startsWith('.tmp'))).toEqual([]);
+      expect(readdirSync(world.metadataPath('')).filter((name) => name.startsWith('.tmp'))).toEqual(
+        [],
+      );
     }
   });
 
@@ -335,7 +413,11 @@ describe('renewal', () => {
     expect(await versions()).toEqual({ ...begin, timestamp: begin.timestamp + 1 });
     world.clock.pass(4 * DAY_MS);
     await world.reopen();
-    expect(await versions()).toEqual({ targets: 2, snapshot: begin.snapshot + 1, timestamp: begin.timestamp + 2 });
+    expect(await versions()).toEqual({
+      targets: 2,
+      snapshot: begin.snapshot + 1,
+      timestamp: begin.timestamp + 2,
+    });
   });
 });
 
@@ -354,19 +436,23 @@ describe('oracle: tuf-js', () => {
     mkdirSync(join(dir, 'targets'));
     for (const version of ['1.0.0', '1.1.0']) {
       const { release } = await world.publish(await world.bundle(version));
-      const updater = new Updater({
+      const driver = new Updater({
         metadataDir: dir,
         metadataBaseUrl: `${world.url}/repo/image/metadata`,
         targetDir: join(dir, 'targets'),
         targetBaseUrl: `${world.url}/repo/image/targets`,
       });
-      await updater.refresh();
-      const target = await updater.getTargetInfo(`small/${version}/release.dsse.json`);
+      await driver.refresh();
+      const target = await driver.getTargetInfo(`small/${version}/release.dsse.json`);
       if (target === undefined) expect.fail('tuf-js does not find the release');
-      expect(target.custom).toEqual({ component: 'small', version, hardware: ['arm64', 'sim-x86'] });
-      const file = await updater.downloadTarget(target, join(dir, 'targets', version));
+      expect(target.custom).toEqual({
+        component: 'small',
+        version,
+        hardware: ['arm64', 'sim-x86'],
+      });
+      const file = await driver.downloadTarget(target, join(dir, 'targets', version));
       expect(createHash('sha256').update(readFileSync(file)).digest('hex')).toBe(release.digest);
-      expect(await updater.getTargetInfo('small/9.9.9/release.dsse.json')).toBeUndefined();
+      expect(await driver.getTargetInfo('small/9.9.9/release.dsse.json')).toBeUndefined();
     }
     const stored = decodeDocument('targets', readFileSync(join(dir, 'targets.json')));
     expect(stored.signed.version).toBe(3);
@@ -375,10 +461,16 @@ describe('oracle: tuf-js', () => {
   test('refuses what our own client refuses: a next root that the present keys did not sign', async () => {
     world.clock.ms = Date.now();
     await world.images.renew();
-    writeFileSync(world.metadataPath('2.root.json'), Buffer.from(world.root).toString().replace('"version":1', '"version":2'));
+    writeFileSync(
+      world.metadataPath('2.root.json'),
+      Buffer.from(world.root).toString().replace('"version":1', '"version":2'),
+    );
     const fresh = tempFolder();
     writeFileSync(join(fresh, 'root.json'), world.root);
-    const updater = new Updater({ metadataDir: fresh, metadataBaseUrl: `${world.url}/repo/image/metadata` });
-    await expect(updater.refresh()).rejects.toThrow();
+    const driver = new Updater({
+      metadataDir: fresh,
+      metadataBaseUrl: `${world.url}/repo/image/metadata`,
+    });
+    await expect(driver.refresh()).rejects.toThrow();
   });
 });

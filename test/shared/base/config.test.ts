@@ -77,12 +77,19 @@ describe('agent settings', () => {
   });
 
   it('usual_addresses_are_taken', () => {
-    const usual = GOOD.replace('[trust]', 'mirrors = ["file:///media/stick", "https://mirror:8443/linnet"]\n[trust]');
-    expect(agentSettings(usual, { LINNET_AGENT__MQTT__URL: 'mqtts://[::1]:8883' }).mqtt.url).toBe('mqtts://[::1]:8883');
+    const usual = GOOD.replace(
+      '[trust]',
+      'mirrors = ["file:///media/stick", "https://mirror:8443/linnet"]\n[trust]',
+    );
+    expect(agentSettings(usual, { LINNET_AGENT__MQTT__URL: 'mqtts://[::1]:8883' }).mqtt.url).toBe(
+      'mqtts://[::1]:8883',
+    );
   });
 
   it('missing_keys_are_named', () => {
-    expect(complaintOf('name = "x"')).toMatch(/missing hardware.*components.*data_dir.*server.*trust/s);
+    expect(complaintOf('name = "x"')).toMatch(
+      /missing hardware.*components.*data_dir.*server.*trust/s,
+    );
   });
 
   it('a_file_that_is_not_TOML_is_refused_with_its_line', () => {

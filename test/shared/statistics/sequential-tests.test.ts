@@ -1,7 +1,8 @@
-// The statistics of shared/evidence.ts against exact values, published tables and seeded simulation.
+// The statistics of shared/evidence.ts against exact values, published tables and seeded
+// simulation.
 import { describe, expect, it } from 'vitest';
 import {
-  chanceInWords,
+  chanceText,
   chanceOfReaching,
   chiSquareUpper,
   classShift,
@@ -40,7 +41,8 @@ describe('e-processes', () => {
     ).toBeCloseTo(2000 + Math.log(0.5), 9);
   });
 
-  // Ville's bound, looked at after every one of 2000 observations, at the worst null (the share is the limit itself).
+  // Ville's bound, looked at after every one of 2000 observations, at the worst null (the share is
+  // the limit itself).
   const sides = [
     ['above', logEvidenceAbove],
     ['below', logEvidenceBelow],
@@ -63,9 +65,13 @@ describe('e-processes', () => {
     expect(alarms).toBeGreaterThan(0); // The test could fail: it does fire now and then.
   });
 
-  it.each([0.98, 0.985, 0.99, 0.991, 0.995, 0.999, 1])('a_limit_near_certainty_never_makes_good_observations_bad_%d', (limit) => {
-    for (const hits of [0, 500, 900]) expect(logEvidenceAbove({ hits, count: 1000 }, limit)).toBeLessThanOrEqual(0);
-  });
+  it.each([0.98, 0.985, 0.99, 0.991, 0.995, 0.999, 1])(
+    'a_limit_near_certainty_never_makes_good_observations_bad_%d',
+    (limit) => {
+      for (const hits of [0, 500, 900])
+        expect(logEvidenceAbove({ hits, count: 1000 }, limit)).toBeLessThanOrEqual(0);
+    },
+  );
 
   it('the_exact_chance_agrees_with_simulation_and_keeps_villes_bound', () => {
     const random = seeded(7);
@@ -99,7 +105,8 @@ describe('quantiles and bounds', () => {
     [0.999, -3.0902323062],
   ])('the_normal_tail_of_%d', (alpha, z) => expect(normalUpper(alpha)).toBeCloseTo(z, 6));
 
-  // Upper quantiles of chi-square from the NIST/SEMATECH handbook and exact forms (2 degrees: -2 ln alpha).
+  // Upper quantiles of chi-square from the NIST/SEMATECH handbook and exact forms (2 degrees: -2 ln
+  // alpha).
   it.each([
     [0.05, 1, 3.841, 0.08],
     [0.001, 1, 10.828, 0.08],
@@ -161,8 +168,16 @@ describe('quantiles and bounds', () => {
 });
 
 it('numbers_read_as_a_person_would_write_them', () => {
-  expect([0, 0.02, 0.041, 0.1, 0.41, 0.0004, 1].map(percent)).toEqual(['0 %', '2 %', '4.1 %', '10 %', '41 %', '0.04 %', '100 %']);
-  expect([Math.log(100), Math.log(259), Math.log(2.5e6), 4000, 0].map(chanceInWords)).toEqual([
+  expect([0, 0.02, 0.041, 0.1, 0.41, 0.0004, 1].map(percent)).toEqual([
+    '0 %',
+    '2 %',
+    '4.1 %',
+    '10 %',
+    '41 %',
+    '0.04 %',
+    '100 %',
+  ]);
+  expect([Math.log(100), Math.log(259), Math.log(2.5e6), 4000, 0].map(chanceText)).toEqual([
     '1 in 100',
     '1 in 200',
     '1 in 2,000,000',

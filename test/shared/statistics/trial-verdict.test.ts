@@ -1,5 +1,5 @@
-// judgeTrial over simulated live traffic: two classifiers answer the same inputs, the evidence grows, and the verdict is
-// asked for again and again, as the device does.
+// judgeTrial over simulated live traffic: two classifiers answer the same inputs, the evidence
+// grows, and the verdict is asked for again and again, as the device does.
 import { describe, expect, it } from 'vitest';
 import { complaints } from '../../../shared/base/decode.js';
 import {
@@ -51,7 +51,10 @@ interface Ended {
   readonly end: TrialEvidence;
   readonly verdict: TrialVerdict;
 }
-/** Live traffic of `perSecond` inputs; the verdict is asked for once a second until there is one, or until `seconds`. */
+/**
+ * Live traffic of `perSecond` inputs; the verdict is asked for once a second until there is one, or
+ * until `seconds`.
+ */
 function trial(seed: number, old: Model, fresh: Model, seconds: number, perSecond = 5): Ended {
   const random = seeded(seed);
   const end: TrialEvidence = {
@@ -114,7 +117,10 @@ describe('a model that is compared', () => {
   });
 
   it('labels_swapped_on_40_percent_fail_within_a_few_dozen_pairs', () => {
-    const swapped: Model = (truth, random) => ({ label: truth < 4 ? (truth + 1) % 4 : truth, confidence: sure(random) });
+    const swapped: Model = (truth, random) => ({
+      label: truth < 4 ? (truth + 1) % 4 : truth,
+      confidence: sure(random),
+    });
     for (let seed = 0; seed < 50; seed++) {
       const { end, verdict } = trial(seed, good, swapped, 3600);
       expect(verdict).toMatchObject({ verdict: 'fail', code: 'trial_disagreement' });
@@ -132,7 +138,10 @@ describe('a model that is compared', () => {
   });
 
   it('histograms_that_are_equal_do_not_hide_disagreement', () => {
-    const rotated: Model = (truth, random) => ({ label: (truth + 1) % CLASSES, confidence: sure(random) });
+    const rotated: Model = (truth, random) => ({
+      label: (truth + 1) % CLASSES,
+      confidence: sure(random),
+    });
     const { verdict } = trial(3, good, rotated, 3600);
     expect(verdict).toMatchObject({ verdict: 'fail', code: 'trial_disagreement' });
   });
@@ -142,7 +151,9 @@ describe('a model that is compared', () => {
     for (let seed = 0; seed < 20; seed++) {
       const { verdict } = trial(seed, good, unsure, 3600);
       expect(verdict).toMatchObject({ verdict: 'fail', code: 'trial_drift' });
-      expect(verdict.words[0]).toMatch(/mean confidence fell from 0\.9\d to 0\.4\d over \d+ live inputs/);
+      expect(verdict.reasons[0]).toMatch(
+        /mean confidence fell from 0\.9\d to 0\.4\d over \d+ live inputs/,
+      );
     }
   });
 
@@ -172,7 +183,8 @@ describe('a model that is compared', () => {
     expect(failed).toBeLessThanOrEqual(4 + 3 * 2); // 1 % of 400, plus three standard deviations.
   });
 
-  // The hardest null for drift: two unrelated samples of the same distributions, with disagreement allowed.
+  // The hardest null for drift: two unrelated samples of the same distributions, with disagreement
+  // allowed.
   it('drift_is_rarely_seen_where_there_is_none', () => {
     let alarms = 0;
     const open: TrialPolicy = {
@@ -184,7 +196,11 @@ describe('a model that is compared', () => {
     };
     for (let seed = 0; seed < 500; seed++) {
       const random = seeded(seed);
-      const evidence = quiet({ comparable: true, new: emptyAnswers(CLASSES), old: emptyAnswers(CLASSES) });
+      const evidence = quiet({
+        comparable: true,
+        new: emptyAnswers(CLASSES),
+        old: emptyAnswers(CLASSES),
+      });
       for (let count = 1; count <= 1000; count++) {
         for (const side of [evidence.old!, evidence.new!]) {
           note(side, { label: Math.floor(random() * CLASSES), confidence: random() });
@@ -203,32 +219,50 @@ describe('a model that is compared', () => {
     expect(judgeTrial(idle, policy).verdict).toBe('measuring');
     const verdict = judgeTrial({ ...idle, seconds: policy.maxSeconds }, policy);
     expect(verdict).toMatchObject({ verdict: 'fail', code: 'trial_unproven' });
-    expect(verdict.words.at(-1)).toContain('100 of 100 live inputs answered by both models');
+    expect(verdict.reasons.at(-1)).toContain('100 of 100 live inputs answered by both models');
   });
 
   it('agreement_is_not_enough_before_the_minimum_time_and_pairs', () => {
-    expect(judgeTrial(quiet({ comparable: true, seconds: 9, served: 500, pairs: 500 }), policy).verdict).toBe('measuring');
-    expect(judgeTrial(quiet({ comparable: true, seconds: 10, served: 500, pairs: 99 }), policy).verdict).toBe('measuring');
-    expect(judgeTrial(quiet({ comparable: true, seconds: 10, served: 500, pairs: 500 }), policy).verdict).toBe('pass');
+    expect(
+      judgeTrial(quiet({ comparable: true, seconds: 9, served: 500, pairs: 500 }), policy).verdict,
+    ).toBe('measuring');
+    expect(
+      judgeTrial(quiet({ comparable: true, seconds: 10, served: 500, pairs: 99 }), policy).verdict,
+    ).toBe('measuring');
+    expect(
+      judgeTrial(quiet({ comparable: true, seconds: 10, served: 500, pairs: 500 }), policy).verdict,
+    ).toBe('pass');
   });
 
   it('pairs_enough_but_too_many_disagreeing_is_not_a_pass', () => {
-    const verdict = judgeTrial(quiet({ comparable: true, served: 200, pairs: 200, disagreed: 20 }), policy);
+    const verdict = judgeTrial(
+      quiet({ comparable: true, served: 200, pairs: 200, disagreed: 20 }),
+      policy,
+    );
     expect(verdict.verdict).toBe('measuring');
-    expect(verdict.words.at(-1)).toBe('still missing: proof that they disagree on less than 10 %');
+    expect(verdict.reasons.at(-1)).toBe(
+      'still missing: proof that they disagree on less than 10 %',
+    );
   });
 
   it('evidence_that_contradicts_itself_is_read_as_the_worse', () => {
-    expect(judgeTrial(quiet({ comparable: true, pairs: 10, disagreed: 1000 }), policy).verdict).toBe('fail');
+    expect(
+      judgeTrial(quiet({ comparable: true, pairs: 10, disagreed: 1000 }), policy).verdict,
+    ).toBe('fail');
   });
 
   it('a_policy_that_asks_for_no_pairs_waits_for_none', () => {
-    expect(judgeTrial(quiet({ comparable: true }), { ...policy, minPairs: 0 }).verdict).toBe('pass');
+    expect(judgeTrial(quiet({ comparable: true }), { ...policy, minPairs: 0 }).verdict).toBe(
+      'pass',
+    );
   });
 
   it('the_words_are_the_arithmetic', () => {
-    const verdict = judgeTrial(quiet({ comparable: true, served: 100, pairs: 100, disagreed: 41 }), policy);
-    expect(verdict.words).toEqual([
+    const verdict = judgeTrial(
+      quiet({ comparable: true, served: 100, pairs: 100, disagreed: 41 }),
+      policy,
+    );
+    expect(verdict.reasons).toEqual([
       'old and new model disagree on 41 of 100 live inputs (41 %); the limit is 10 %; ' +
         'a release at the limit would look this bad with chance < 1 in 1,000,000,000: not accepted',
     ]);
@@ -238,11 +272,16 @@ describe('a model that is compared', () => {
 describe('crashes, failed requests, first installs', () => {
   it('three_crashes_fail_at_once', () => {
     expect(judgeTrial(quiet({ modelFaults: 2, seconds: 1 }), policy).verdict).toBe('measuring');
-    expect(judgeTrial(quiet({ modelFaults: 3, seconds: 1 }), policy)).toMatchObject({ verdict: 'fail', code: 'trial_crashes' });
+    expect(judgeTrial(quiet({ modelFaults: 3, seconds: 1 }), policy)).toMatchObject({
+      verdict: 'fail',
+      code: 'trial_crashes',
+    });
   });
 
   it('requests_that_all_fail_are_enough_after_a_handful', () => {
-    const first = [1, 2, 3, 4, 5, 6].find((failed) => judgeTrial(quiet({ failed }), policy).code === 'trial_errors');
+    const first = [1, 2, 3, 4, 5, 6].find(
+      (failed) => judgeTrial(quiet({ failed }), policy).code === 'trial_errors',
+    );
     expect(first).toBeGreaterThan(1);
     expect(first).toBeLessThanOrEqual(4);
   });
@@ -261,7 +300,7 @@ describe('crashes, failed requests, first installs', () => {
     expect(judgeTrial(quiet({ seconds: policy.maxSeconds - 1 }), policy).verdict).toBe('measuring');
     const verdict = judgeTrial(quiet({ seconds: policy.maxSeconds }), policy);
     expect(verdict.verdict).toBe('pass');
-    expect(verdict.words.join('\n')).toContain('there is nothing to go back to');
+    expect(verdict.reasons.join('\n')).toContain('there is nothing to go back to');
   });
 
   it('the_evidence_of_these_tests_is_what_the_wire_carries', () => {

@@ -1,9 +1,16 @@
-// The signed documents as bytes: what decodes, what counts as a signature, and that the two signers agree.
+// The signed documents as bytes: what decodes, what counts as a signature, and that the two signers
+// agree.
 import { describe, expect, test } from 'vitest';
 import { fastSigningKey } from '../../../server/tuf/online-keys.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { sha256, signingKey, utf8, verify } from '../../../shared/trust/signer.js';
-import { decodeDocument, requireThreshold, signDocument, heading, timeText } from '../../../shared/trust/documents.js';
+import {
+  decodeDocument,
+  requireThreshold,
+  signDocument,
+  heading,
+  timeText,
+} from '../../../shared/trust/documents.js';
 import { renewalDue, validityMs } from '../../../shared/trust/validity.js';
 import { START_MS } from '../../sim/tuf-repositories.js';
 
@@ -19,18 +26,37 @@ const code = (run: () => unknown): string => {
 };
 const targets = { ...heading('targets', 1, START_MS + validityMs.imageTargets), targets: {} };
 const wrap = (signed: string): Uint8Array => utf8(`{"signatures":[],"signed":${signed}}`);
-const head = '"_type":"targets","spec_version":"1.0.31","version":1,"expires":"2027-01-01T00:00:00Z"';
+const head =
+  '"_type":"targets","spec_version":"1.0.31","version":1,"expires":"2027-01-01T00:00:00Z"';
 
 describe('decoding', () => {
   test.each([
-    ['bottomless_nesting', wrap(`{${head},"targets":{},"x":${'['.repeat(200_000)}${']'.repeat(200_000)}}`)],
+    [
+      'bottomless_nesting',
+      wrap(`{${head},"targets":{},"x":${'['.repeat(200_000)}${']'.repeat(200_000)}}`),
+    ],
     ['a fraction, which has no canonical form', wrap(`{${head},"targets":{},"x":0.5}`)],
-    ['another major version of the specification', wrap(`{${head.replace('1.0.31', '2.0.0')},"targets":{}}`)],
+    [
+      'another major version of the specification',
+      wrap(`{${head.replace('1.0.31', '2.0.0')},"targets":{}}`),
+    ],
     ['version 0', wrap(`{${head.replace('"version":1', '"version":0')},"targets":{}}`)],
-    ['a version beyond exact integers', wrap(`{${head.replace('"version":1', '"version":9007199254740993')},"targets":{}}`)],
-    ['an expiry with another time zone', wrap(`{${head.replace('00:00Z', '00:00+02:00')},"targets":{}}`)],
-    ['an expiry that is no date', wrap(`{${head.replace('2027-01-01', '2027-13-01')},"targets":{}}`)],
-    ['a negative length', wrap(`{${head},"targets":{"a":{"length":-1,"hashes":{"sha256":"${'0'.repeat(64)}"}}}}`)],
+    [
+      'a version beyond exact integers',
+      wrap(`{${head.replace('"version":1', '"version":9007199254740993')},"targets":{}}`),
+    ],
+    [
+      'an expiry with another time zone',
+      wrap(`{${head.replace('00:00Z', '00:00+02:00')},"targets":{}}`),
+    ],
+    [
+      'an expiry that is no date',
+      wrap(`{${head.replace('2027-01-01', '2027-13-01')},"targets":{}}`),
+    ],
+    [
+      'a negative length',
+      wrap(`{${head},"targets":{"a":{"length":-1,"hashes":{"sha256":"${'0'.repeat(64)}"}}}}`),
+    ],
     ['no targets', wrap(`{${head}}`)],
     ['an array', utf8('[]')],
     ['nothing', new Uint8Array()],
@@ -54,7 +80,9 @@ describe('signatures', () => {
       const message = utf8('x'.repeat(i * 97));
       expect(fast.keyId).toBe(slow.keyId);
       expect(Buffer.from(fast.sign(message)).equals(Buffer.from(slow.sign(message)))).toBe(true);
-      expect(verify(fast.publicKey, message, Buffer.from(fast.sign(message)).toString('hex'))).toBe(true);
+      expect(verify(fast.publicKey, message, Buffer.from(fast.sign(message)).toString('hex'))).toBe(
+        true,
+      );
     }
   });
 
@@ -62,7 +90,9 @@ describe('signatures', () => {
     const key = signingKey(seed('a'));
     const ring = { keys: { [key.keyId]: key.publicKey }, keyids: [key.keyId], threshold: 1 };
     const text = Buffer.from(signDocument(targets, [key])).toString();
-    expect(code(() => requireThreshold(decodeDocument('targets', utf8(text)), ring, 'test'))).toBe('accepted');
+    expect(code(() => requireThreshold(decodeDocument('targets', utf8(text)), ring, 'test'))).toBe(
+      'accepted',
+    );
     for (const [from, to] of [
       ['"version":1', '"version":2'],
       ['1.0.31', '1.0.32'],
@@ -70,9 +100,11 @@ describe('signatures', () => {
       ['Z"', 'Z","y":null'],
     ] as const) {
       expect(text).toContain(from);
-      expect(code(() => requireThreshold(decodeDocument('targets', utf8(text.replace(from, to))), ring, 'test'))).toBe(
-        'metadata_signature',
-      );
+      expect(
+        code(() =>
+          requireThreshold(decodeDocument('targets', utf8(text.replace(from, to))), ring, 'test'),
+        ),
+      ).toBe('metadata_signature');
     }
   });
 
@@ -80,13 +112,10 @@ describe('signatures', () => {
     const [a, b] = [signingKey(seed('a')), signingKey(seed('b'))];
     const document = decodeDocument('targets', signDocument(targets, [a, b]));
     expect(
-      code(() => requireThreshold(document, { keys: { [b.keyId]: b.publicKey }, keyids: [a.keyId], threshold: 1 }, 'test')),
-    ).toBe('metadata_signature');
-    expect(
       code(() =>
         requireThreshold(
           document,
-          { keys: { [a.keyId]: a.publicKey, [b.keyId]: b.publicKey }, keyids: [a.keyId], threshold: 2 },
+          { keys: { [b.keyId]: b.publicKey }, keyids: [a.keyId], threshold: 1 },
           'test',
         ),
       ),
@@ -95,7 +124,24 @@ describe('signatures', () => {
       code(() =>
         requireThreshold(
           document,
-          { keys: { [a.keyId]: a.publicKey, [b.keyId]: b.publicKey }, keyids: [a.keyId, b.keyId], threshold: 2 },
+          {
+            keys: { [a.keyId]: a.publicKey, [b.keyId]: b.publicKey },
+            keyids: [a.keyId],
+            threshold: 2,
+          },
+          'test',
+        ),
+      ),
+    ).toBe('metadata_signature');
+    expect(
+      code(() =>
+        requireThreshold(
+          document,
+          {
+            keys: { [a.keyId]: a.publicKey, [b.keyId]: b.publicKey },
+            keyids: [a.keyId, b.keyId],
+            threshold: 2,
+          },
           'test',
         ),
       ),
@@ -104,11 +150,23 @@ describe('signatures', () => {
 
   test('the order of JSON keys and white space do not matter to a signature', () => {
     const key = signingKey(seed('a'));
-    const parsed = JSON.parse(Buffer.from(signDocument(targets, [key])).toString()) as { signed: object; signatures: unknown };
-    const turned = { signed: Object.fromEntries(Object.entries(parsed.signed).reverse()), signatures: parsed.signatures };
+    const parsed = JSON.parse(Buffer.from(signDocument(targets, [key])).toString()) as {
+      signed: object;
+      signatures: unknown;
+    };
+    const turned = {
+      signed: Object.fromEntries(Object.entries(parsed.signed).reverse()),
+      signatures: parsed.signatures,
+    };
     const document = decodeDocument('targets', utf8(JSON.stringify(turned, null, 7)));
     expect(
-      code(() => requireThreshold(document, { keys: { [key.keyId]: key.publicKey }, keyids: [key.keyId], threshold: 1 }, 'test')),
+      code(() =>
+        requireThreshold(
+          document,
+          { keys: { [key.keyId]: key.publicKey }, keyids: [key.keyId], threshold: 1 },
+          'test',
+        ),
+      ),
     ).toBe('accepted');
   });
 });

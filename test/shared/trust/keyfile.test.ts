@@ -2,7 +2,11 @@
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { createKeyFile, readKeyFile, readSigningKey } from '../../../firmware-tools/release/keys/key-files.js';
+import {
+  createKeyFile,
+  readKeyFile,
+  readSigningKey,
+} from '../../../firmware-tools/release/keys/key-files.js';
 import { initRepository } from '../../../firmware-tools/release/repository.js';
 import { readOnlineKeys } from '../../../server/tuf/online-keys.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
@@ -32,14 +36,20 @@ test('a plain key file signs after a round trip, and only its owner can read it'
 test('a sealed key file opens with its passphrase and holds its seed nowhere', async () => {
   const read = await readSigningKey(sealed, { LINNET_KEY_PASSPHRASE: PASSPHRASE });
   expect(verify(read.publicKey, utf8('x'), hex(read.sign(utf8('x'))))).toBe(true);
-  expect(await readKeyFile(sealed)).toMatchObject({ role: 'release', keyId: read.keyId, secret: { kind: 'scrypt-secretbox' } });
+  expect(await readKeyFile(sealed)).toMatchObject({
+    role: 'release',
+    keyId: read.keyId,
+    secret: { kind: 'scrypt-secretbox' },
+  });
   expect(readFileSync(sealed, 'utf8')).not.toContain('"seed"');
 });
 
 describe('refused', () => {
   test('wrong_passphrase and no_passphrase', async () => {
     await refused(readSigningKey(sealed, { LINNET_KEY_PASSPHRASE: 'wrong' }), 'key_invalid');
-    expect((await refused(readSigningKey(sealed, {}), 'key_invalid')).detail).toContain('LINNET_KEY_PASSPHRASE');
+    expect((await refused(readSigningKey(sealed, {}), 'key_invalid')).detail).toContain(
+      'LINNET_KEY_PASSPHRASE',
+    );
   });
 
   test('readable_by_others', async () => {
@@ -47,7 +57,9 @@ describe('refused', () => {
     await createKeyFile(file, { passphrase: null, random: realRandom });
     for (const mode of [0o644, 0o640, 0o604]) {
       chmodSync(file, mode);
-      expect((await refused(readSigningKey(file, {}), 'key_invalid')).detail).toContain('chmod 600');
+      expect((await refused(readSigningKey(file, {}), 'key_invalid')).detail).toContain(
+        'chmod 600',
+      );
     }
   });
 
@@ -61,7 +73,11 @@ describe('refused', () => {
     ['another public key', (text: string) => text.replace(/"public": "../, '"public": "00')],
     [
       'a tampered box',
-      (text: string) => text.replace(/"box": "(.)/, (_all, first: string) => `"box": "${first === '0' ? '1' : '0'}`),
+      (text: string) =>
+        text.replace(
+          /"box": "(.)/,
+          (_all, first: string) => `"box": "${first === '0' ? '1' : '0'}`,
+        ),
     ],
     [
       'a cost that would eat all memory',
@@ -83,10 +99,20 @@ describe('refused', () => {
 describe('linnet repo init', () => {
   test('makes what each of the three places needs, and nothing of the offline keys reaches the server', async () => {
     const out = join(tempFolder(), 'fleet');
-    const made = await initRepository({ out, passphrase: null, clock: realClock, random: realRandom });
+    const made = await initRepository({
+      out,
+      passphrase: null,
+      clock: realClock,
+      random: realRandom,
+    });
     const online = await readOnlineKeys(made.server);
-    const image = startTrust('image', readFileSync(join(made.trust, 'image-root.json'))).root.signed;
-    const director = startTrust('director', readFileSync(join(made.trust, 'director-root.json')), '-').root.signed;
+    const image = startTrust('image', readFileSync(join(made.trust, 'image-root.json'))).root
+      .signed;
+    const director = startTrust(
+      'director',
+      readFileSync(join(made.trust, 'director-root.json')),
+      '-',
+    ).root.signed;
     expect(image.roles.snapshot.keyids).toEqual([online.image.snapshot.keyId]);
     expect(image.roles.timestamp.keyids).toEqual([online.image.timestamp.keyId]);
     expect(director.roles.targets.keyids).toEqual([online.director.targets.keyId]);
@@ -95,13 +121,20 @@ describe('linnet repo init', () => {
     const onlineIds = [...Object.values(online.image), ...Object.values(online.director)].map(
       (key: { keyId: string }) => key.keyId,
     );
-    for (const role of ['root', 'targets'] as const) expect(onlineIds).not.toContain(image.roles[role].keyids[0]);
+    for (const role of ['root', 'targets'] as const)
+      expect(onlineIds).not.toContain(image.roles[role].keyids[0]);
     expect(onlineIds).not.toContain(release.keyId);
-    expect(decodeDocument('targets', readFileSync(join(made.server, 'metadata/image/1.targets.json'))).signed.targets).toEqual(
-      {},
+    expect(
+      decodeDocument('targets', readFileSync(join(made.server, 'metadata/image/1.targets.json')))
+        .signed.targets,
+    ).toEqual({});
+    await refused(
+      initRepository({ out, passphrase: null, clock: realClock, random: realRandom }),
+      'conflict',
     );
-    await refused(initRepository({ out, passphrase: null, clock: realClock, random: realRandom }), 'conflict');
-    expect((await readSigningKey(join(made.offline, 'release.key.json'), {})).keyId).toBe(release.keyId);
+    expect((await readSigningKey(join(made.offline, 'release.key.json'), {})).keyId).toBe(
+      release.keyId,
+    );
   });
 
   test('the server refuses online keys that others can read', async () => {
@@ -112,6 +145,8 @@ describe('linnet repo init', () => {
       random: realRandom,
     });
     chmodSync(join(made.server, 'online', 'timestamp.key.json'), 0o644);
-    expect((await refused(readOnlineKeys(made.server), 'key_invalid')).detail).toContain('timestamp.key.json');
+    expect((await refused(readOnlineKeys(made.server), 'key_invalid')).detail).toContain(
+      'timestamp.key.json',
+    );
   });
 });

@@ -1,5 +1,6 @@
-// Writes a trained Network as an ONNX model: opset 13, one node per layer, input 'image' float32 [N,1,size,size] with
-// values 0..1, output 'logits' float32 [N,classes]. The same parameters give the same bytes.
+// Writes a trained Network as an ONNX model: opset 13, one node per layer, input 'image' float32
+// [N,1,size,size] with values 0..1, output 'logits' float32 [N,classes]. The same parameters give
+// the same bytes.
 import { ElementType, encodeModel, makeNode, makeTensor, makeValue } from '../../../model/onnx.js';
 import type { NodeProto, TensorProto } from '../../../model/onnx.js';
 import type { Network, Parameter } from './network.js';
@@ -22,14 +23,19 @@ export function exportNetwork(network: Network, graphName: string): Uint8Array {
         strides: [1, 1],
       }),
       makeNode('Relu', `${name}.relu`, [`${name}.sum`], [`${name}.active`]),
-      makeNode('MaxPool', `${name}.pool`, [`${name}.active`], [`${name}.pooled`], { kernel_shape: [2, 2], strides: [2, 2] }),
+      makeNode('MaxPool', `${name}.pool`, [`${name}.active`], [`${name}.pooled`], {
+        kernel_shape: [2, 2],
+        strides: [2, 2],
+      }),
     );
     from = `${name}.pooled`;
   }
   const { dense } = network;
   nodes.push(
     makeNode('Flatten', 'flatten', [from], ['features'], { axis: 1 }),
-    makeNode('Gemm', dense.name, ['features', keep(dense.weight), keep(dense.bias)], ['logits'], { transB: 1 }),
+    makeNode('Gemm', dense.name, ['features', keep(dense.weight), keep(dense.bias)], ['logits'], {
+      transB: 1,
+    }),
   );
   return encodeModel({
     irVersion: 7,

@@ -1,7 +1,8 @@
-// Fits a Network to a labelled set: Adam on mini-batches with a cosine learning rate, small random affine distortions of the
-// training images, every random draw from one seeded source. The same recipe and data give the same parameters, bit for bit,
-// on one machine and Node version. Chooses nothing by itself: the caller looks at validation accuracy.
-// Source: Kingma & Ba, Adam (2015), algorithm 1; cosine schedule: Loshchilov & Hutter, SGDR (2017), without restarts.
+// Fits a Network to a labelled set: Adam on mini-batches with a cosine learning rate, small random
+// affine distortions of the training images, every random draw from one seeded source. The same
+// recipe and data give the same parameters, bit for bit, on one machine and Node version. Chooses
+// nothing by itself: the caller looks at validation accuracy. Source: Kingma & Ba, Adam (2015),
+// algorithm 1; cosine schedule: Loshchilov & Hutter, SGDR (2017), without restarts.
 import type { DigitSet } from '../data.js';
 import type { Network, Real } from './network.js';
 import type { Seeded } from './seeded-random.js';
@@ -13,7 +14,10 @@ export interface Recipe {
   epochs: number;
   batch: number;
   learningRate: number;
-  /** Rotation and shear reach (radians), relative scale reach, shift reach (pixels); all zero turns distortion off. */
+  /**
+   * Rotation and shear reach (radians), relative scale reach, shift reach (pixels); all zero turns
+   * distortion off.
+   */
   distort: { turn: number; scale: number; shift: number };
   channels: number[];
 }
@@ -27,7 +31,10 @@ class Adam {
   private step = 0;
 
   constructor(private readonly network: Network) {
-    this.moments = network.parameters.map((p) => ({ first: p.value.slice().fill(0), second: p.value.slice().fill(0) }));
+    this.moments = network.parameters.map((p) => ({
+      first: p.value.slice().fill(0),
+      second: p.value.slice().fill(0),
+    }));
   }
 
   /** Applies the gradients gathered over `samples` samples and clears them. */
@@ -47,8 +54,17 @@ class Adam {
   }
 }
 
-/** Writes a randomly turned, sheared, scaled and shifted copy of a size x size image into `to` (bilinear, zero outside). */
-export function distortInto(to: Float32Array, image: Float32Array, size: number, reach: Recipe['distort'], random: Seeded): void {
+/**
+ * Writes a randomly turned, sheared, scaled and shifted copy of a size x size image into `to`
+ * (bilinear, zero outside).
+ */
+export function distortInto(
+  to: Float32Array,
+  image: Float32Array,
+  size: number,
+  reach: Recipe['distort'],
+  random: Seeded,
+): void {
   const turn = random.spread(reach.turn);
   const shear = random.spread(reach.turn);
   const scaleX = 1 + random.spread(reach.scale);
@@ -58,7 +74,8 @@ export function distortInto(to: Float32Array, image: Float32Array, size: number,
   const cos = Math.cos(turn),
     sin = Math.sin(turn),
     middle = (size - 1) / 2;
-  const at = (x: number, y: number): number => (x < 0 || y < 0 || x >= size || y >= size ? 0 : image[y * size + x]!);
+  const at = (x: number, y: number): number =>
+    x < 0 || y < 0 || x >= size || y >= size ? 0 : image[y * size + x]!;
   for (let y = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
       const u = (x - middle - shiftX) * scaleX;
@@ -83,7 +100,13 @@ export interface EpochReport {
 }
 
 /** Trains `network` in place on the first `recipe.images` of `set`. */
-export function fit(network: Network, set: DigitSet, recipe: Recipe, random: Seeded, told: (report: EpochReport) => void): void {
+export function fit(
+  network: Network,
+  set: DigitSet,
+  recipe: Recipe,
+  random: Seeded,
+  told: (report: EpochReport) => void,
+): void {
   const { size } = network.architecture;
   const adam = new Adam(network);
   const order = Array.from({ length: recipe.images }, (_, i) => i);
@@ -101,7 +124,10 @@ export function fit(network: Network, set: DigitSet, recipe: Recipe, random: See
         if (distorted) distortInto(canvas, image, size, recipe.distort, random);
         loss += network.learn(distorted ? canvas : image, set.labels[index]!);
       }
-      adam.apply((recipe.learningRate * (1 + Math.cos((Math.PI * step) / steps))) / 2, batch.length);
+      adam.apply(
+        (recipe.learningRate * (1 + Math.cos((Math.PI * step) / steps))) / 2,
+        batch.length,
+      );
       step++;
     }
     told({ epoch, loss: loss / order.length });
@@ -117,6 +143,7 @@ export function argmax(values: ArrayLike<number>): number {
 /** Share of images (0..1) whose largest logit is their label. */
 export function accuracyOf(network: Network, set: DigitSet): number {
   let right = 0;
-  for (const [i, image] of set.images.entries()) if (argmax(network.forward(image)) === set.labels[i]) right++;
+  for (const [i, image] of set.images.entries())
+    if (argmax(network.forward(image)) === set.labels[i]) right++;
   return right / set.images.length;
 }

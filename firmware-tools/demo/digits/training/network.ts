@@ -1,7 +1,8 @@
-// A small convolutional network with its own forward and backward pass: blocks of [conv 3x3 same -> relu -> maxpool 2x2]
-// and one dense layer. One sample at a time, gradients accumulate until the caller clears them. Shapes are fixed at
-// construction; nothing here allocates while training. Layouts are ONNX's: images [C,H,W], conv weights [out,in,3,3],
-// dense weights [out,in]. Optimiser, data and export live in fit.ts and export.ts.
+// A small convolutional network with its own forward and backward pass: blocks of [conv 3x3 same ->
+// relu -> maxpool 2x2] and one dense layer. One sample at a time, gradients accumulate until the
+// caller clears them. Shapes are fixed at construction; nothing here allocates while training.
+// Layouts are ONNX's: images [C,H,W], conv weights [out,in,3,3], dense weights [out,in]. Optimiser,
+// data and export live in fit.ts and export.ts.
 import assert from 'node:assert';
 import type { Seeded } from './seeded-random.js';
 
@@ -22,8 +23,9 @@ function parameter(name: string, shape: number[], make: RealArray): Parameter {
 }
 
 /**
- * conv 3x3 (stride 1, zero padding 1) -> relu -> maxpool 2x2. Reads planes with a one-pixel zero border
- * (`inputs` x (size+2)^2) and writes `outputs` planes of size/2, bordered when another conv follows.
+ * conv 3x3 (stride 1, zero padding 1) -> relu -> maxpool 2x2. Reads planes with a one-pixel zero
+ * border (`inputs` x (size+2)^2) and writes `outputs` planes of size/2, bordered when another conv
+ * follows.
  */
 export class ConvBlock {
   readonly weight: Parameter;
@@ -114,7 +116,10 @@ export class ConvBlock {
     }
   }
 
-  /** Adds to the parameters' gradients from `outputGradient`; fills `inputGradient` (bordered, cleared here) when given. */
+  /**
+   * Adds to the parameters' gradients from `outputGradient`; fills `inputGradient` (bordered,
+   * cleared here) when given.
+   */
   backward(input: Real, inputGradient?: Real): void {
     const plane = (this.size + 2) ** 2;
     inputGradient?.fill(0);
@@ -127,7 +132,8 @@ export class ConvBlock {
     }
   }
 
-  // Only the winners of each pooling window carry gradient: at most a quarter of the conv's outputs.
+  // Only the winners of each pooling window carry gradient: at most a quarter of the conv's
+  // outputs.
   private collectHits(o: number): number {
     const { size, border } = this;
     const half = size / 2;
@@ -253,7 +259,10 @@ export interface Architecture {
   classes: number;
 }
 
-/** [conv -> relu -> pool] for each entry of `channels`, then dense to `classes` logits. One input channel, size x size pixels. */
+/**
+ * [conv -> relu -> pool] for each entry of `channels`, then dense to `classes` logits. One input
+ * channel, size x size pixels.
+ */
 export class Network {
   readonly blocks: ConvBlock[] = [];
   readonly dense: Dense;
@@ -270,7 +279,9 @@ export class Network {
     this.input = make((size + 2) ** 2);
     for (const [index, outputs] of architecture.channels.entries()) {
       const last = index === architecture.channels.length - 1;
-      this.blocks.push(new ConvBlock(`conv${index + 1}`, inputs, outputs, size, last ? 0 : 1, make));
+      this.blocks.push(
+        new ConvBlock(`conv${index + 1}`, inputs, outputs, size, last ? 0 : 1, make),
+      );
       size /= 2;
       inputs = outputs;
     }
@@ -283,7 +294,8 @@ export class Network {
   initialise(random: Seeded): void {
     for (const { shape, value } of this.parameters) {
       const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
-      for (let i = 0; i < value.length; i++) value[i] = shape.length === 1 ? 0 : random.normal() * Math.sqrt(2 / fanIn);
+      for (let i = 0; i < value.length; i++)
+        value[i] = shape.length === 1 ? 0 : random.normal() * Math.sqrt(2 / fanIn);
     }
   }
 
@@ -291,7 +303,8 @@ export class Network {
   forward(image: ArrayLike<number>): Real {
     const { size } = this.architecture;
     for (let y = 0; y < size; y++) {
-      for (let x = 0; x < size; x++) this.input[(y + 1) * (size + 2) + x + 1] = image[y * size + x]!;
+      for (let x = 0; x < size; x++)
+        this.input[(y + 1) * (size + 2) + x + 1] = image[y * size + x]!;
     }
     let from = this.input;
     for (const block of this.blocks) {
@@ -302,7 +315,10 @@ export class Network {
     return this.dense.output;
   }
 
-  /** Forward and backward for one labelled image: adds to every gradient, returns the softmax cross-entropy in nats. */
+  /**
+   * Forward and backward for one labelled image: adds to every gradient, returns the softmax
+   * cross-entropy in nats.
+   */
   learn(image: ArrayLike<number>, label: number): number {
     const logits = this.forward(image);
     const top = Math.max(...logits);

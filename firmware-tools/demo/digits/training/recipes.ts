@@ -1,5 +1,6 @@
-// The three digit models that the demo ships: recipe, training, and the card that digits.json keeps of each. Recipes were chosen
-// on the validation set; the test set gives the reported figure and nothing else.
+// The three digit models that the demo ships: recipe, training, and the card that digits.json keeps
+// of each. Recipes were chosen on the validation set; the test set gives the reported figure and
+// nothing else.
 //   1.0.0  honest but weaker: a third of the data, few epochs, no distortion
 //   1.1.0  the better one
 //   1.2.0  trained as well as 1.1.0, but a labelling job had swapped the label columns 4<->9, 3<->5 and 1<->7 in the whole
@@ -53,14 +54,20 @@ export const RECIPES: Record<DigitVersion, LabelledRecipe> = {
 };
 const SWAPPED = [0, 7, 2, 5, 9, 3, 6, 1, 8, 4];
 
-/** One model's entry in digits.json. Accuracies are shares 0..1 against the true labels unless the name says otherwise. */
+/**
+ * One model's entry in digits.json. Accuracies are shares 0..1 against the true labels unless the
+ * name says otherwise.
+ */
 export interface DigitModelCard {
   version: DigitVersion;
   file: string;
   sha256: string;
   recipe: Recipe;
   labels: string;
-  /** SHA-256 over the exact training images (little-endian float32) and labels (one byte each), as used. */
+  /**
+   * SHA-256 over the exact training images (little-endian float32) and labels (one byte each), as
+   * used.
+   */
   trainingDataSha256: string;
   validationAccuracy: number;
   testAccuracy: number;
@@ -78,7 +85,10 @@ export function relabel(set: DigitSet): DigitSet {
   return { images: set.images, labels: set.labels.map((label) => SWAPPED[label]!) };
 }
 
-/** Trains by `recipe` and returns the ONNX file and its card. Minutes of one core; the same bytes each time. */
+/**
+ * Trains by `recipe` and returns the ONNX file and its card. Minutes of one core; the same bytes
+ * each time.
+ */
 export function trainDigits(
   version: DigitVersion,
   { labels, ...recipe }: LabelledRecipe,
@@ -87,7 +97,10 @@ export function trainDigits(
 ): { bytes: Uint8Array; card: DigitModelCard } {
   const seen = labels === 'true' ? (set: DigitSet) => set : relabel;
   const { images, labels: truth } = digits.train;
-  const train = seen({ images: images.slice(0, recipe.images), labels: truth.slice(0, recipe.images) });
+  const train = seen({
+    images: images.slice(0, recipe.images),
+    labels: truth.slice(0, recipe.images),
+  });
   const random = new Seeded(recipe.seed);
   const network = new Network({ size: 28, channels: recipe.channels, classes: 10 });
   network.initialise(random);

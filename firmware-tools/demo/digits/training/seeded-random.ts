@@ -1,6 +1,7 @@
-// A seeded source of chance for everything that must come out the same twice: splits, initial weights, augmentation.
-// Promises the same sequence for the same seed on every machine. Not for secrets.
-// Algorithm: sfc32 (Chris Doty-Humphrey, PractRand), seeded through splitmix-style mixing of one 32-bit number.
+// A seeded source of chance for everything that must come out the same twice: splits, initial
+// weights, augmentation. Promises the same sequence for the same seed on every machine. Not for
+// secrets. Algorithm: sfc32 (Chris Doty-Humphrey, PractRand), seeded through splitmix-style mixing
+// of one 32-bit number.
 
 export class Seeded {
   private a: number;

@@ -1,5 +1,5 @@
-// Trains the digit models (recipes.ts) and writes digits-<version>.onnx and digits.json. Reproduces the committed files byte for
-// byte on the same machine and Node version:
+// Trains the digit models (recipes.ts) and writes digits-<version>.onnx and digits.json. Reproduces
+// the committed files byte for byte on the same machine and Node version:
 //   node dist/firmware-tools/model/train/main.js [--only 1.1.0] [--out DIR]
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,23 +11,31 @@ import type { DigitCards } from './recipes.js';
 
 function main(): void {
   const { values } = parseArgs({ options: { only: { type: 'string' }, out: { type: 'string' } } });
-  const chosen = DIGIT_VERSIONS.filter((version) => values.only === undefined || version === values.only);
+  const chosen = DIGIT_VERSIONS.filter(
+    (version) => values.only === undefined || version === values.only,
+  );
   if (chosen.length === 0) throw new Error(`--only takes one of ${DIGIT_VERSIONS.join(', ')}`);
   const outDir = values.out ?? digitsFolder();
   mkdirSync(outDir, { recursive: true });
   const digits = loadDigits();
   const cardFile = join(outDir, 'digits.json');
-  const before = existsSync(cardFile) ? (JSON.parse(readFileSync(cardFile, 'utf8')) as DigitCards).models : [];
+  const before = existsSync(cardFile)
+    ? (JSON.parse(readFileSync(cardFile, 'utf8')) as DigitCards).models
+    : [];
   const cards = new Map(before.map((card) => [card.version, card]));
   for (const version of chosen) {
     const begun = performance.now();
     const { bytes, card } = trainDigits(version, RECIPES[version], digits, ({ epoch, loss }) => {
       const seconds = ((performance.now() - begun) / 1000).toFixed(1);
-      console.log(`digits-${version} epoch ${epoch}/${RECIPES[version].epochs} loss ${loss.toFixed(4)} (${seconds} s)`);
+      console.log(
+        `digits-${version} epoch ${epoch}/${RECIPES[version].epochs} loss ${loss.toFixed(4)} (${seconds} s)`,
+      );
     });
     writeFileSync(join(outDir, card.file), bytes);
     cards.set(version, card);
-    console.log(`${card.file}: validation ${card.validationAccuracy}, test ${card.testAccuracy}, sha256 ${card.sha256}`);
+    console.log(
+      `${card.file}: validation ${card.validationAccuracy}, test ${card.testAccuracy}, sha256 ${card.sha256}`,
+    );
   }
   const { train, validation, test } = digits;
   const written: DigitCards = {

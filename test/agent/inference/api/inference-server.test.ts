@@ -1,4 +1,5 @@
-// The local inference API over real sockets: the protocol's surface, both forms of tensors, and every refusal.
+// The local inference API over real sockets: the protocol's surface, both forms of tensors, and
+// every refusal.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { request as httpRequest } from 'node:http';
@@ -7,10 +8,10 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Installed } from '../../../../agent/interfaces.js';
-import { Door } from '../../../../agent/inference/api/inference-server.js';
+import { InferenceServer } from '../../../../agent/inference/api/inference-server.js';
 import { Engine } from '../../../../agent/inference/engine/engine.js';
-import type { Limits } from '../../../../agent/inference/inference-limits.js';
-import { bounds } from '../../../../shared/base/limits.js';
+import type { InferenceLimits } from '../../../../agent/inference/inference-limits.js';
+import { limits } from '../../../../shared/base/limits.js';
 import { Fault } from '../../../../shared/base/fault-codes.js';
 import { silentLog } from '../../../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../../../shared/platform/clock.js';
@@ -20,7 +21,7 @@ const REQUEST_MAX_BYTES = 8 * 1024 * 1024;
 let root: string;
 let base: string;
 let unix: string;
-let door: Door;
+let inferenceServer: InferenceServer;
 let digits: Installed;
 const engines = new Map<string, Engine>();
 const engine = (component: string): Engine =>
@@ -47,7 +48,7 @@ beforeAll(async () => {
     if (release !== null) await engines.get(name)?.serve(release, null);
   }
   unix = join(root, 'api.sock');
-  door = new Door({
+  inferenceServer = new InferenceServer({
     engines,
     clock: realClock,
     log: silentLog,
@@ -56,12 +57,12 @@ beforeAll(async () => {
     unix,
     limits: { requestMaxBytes: REQUEST_MAX_BYTES },
   });
-  const { tcp } = await door.listen();
+  const { tcp } = await inferenceServer.listen();
   base = `http://127.0.0.1:${tcp?.port}`;
 });
 
 afterAll(async () => {
-  await door.close();
+  await inferenceServer.close();
   await Promise.all([...engines.values()].map((each) => each.stop()));
   rmSync(root, { recursive: true, force: true });
 });
@@ -69,13 +70,18 @@ afterAll(async () => {
 interface Answer {
   status: number;
   headers: Headers;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers are looked into key by key, each with an expectation.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers are looked into key by
+  // key, each with an expectation.
   body: any;
 }
 
 async function get(path: string): Promise<Answer> {
   const response = await fetch(base + path);
-  return { status: response.status, headers: response.headers, body: (await response.json()) as unknown };
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: (await response.json()) as unknown,
+  };
 }
 
 async function post(
@@ -83,40 +89,70 @@ async function post(
   body: Uint8Array | string | object,
   headers: Record<string, string> = {},
 ): Promise<Answer & { bytes: Buffer }> {
-  const payload = typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body);
+  const payload =
+    typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body);
   const response = await fetch(base + path, { method: 'POST', body: payload as string, headers });
   const bytes = Buffer.from(await response.arrayBuffer());
-  const json = response.headers.get('content-type') === 'application/json' ? (JSON.parse(bytes.toString()) as unknown) : null;
+  const json =
+    response.headers.get('content-type') === 'application/json'
+      ? (JSON.parse(bytes.toString()) as unknown)
+      : null;
   return { status: response.status, headers: response.headers, body: json, bytes };
 }
 
 const floats = (...values: number[]): Buffer => Buffer.from(Float32Array.from(values).buffer);
-const input = (more: object = {}) => ({ name: 'x', shape: [1, 4], datatype: 'FP32', data: [1, 2, 3, 4], ...more });
+const input = (more: object = {}) => ({
+  name: 'x',
+  shape: [1, 4],
+  datatype: 'FP32',
+  data: [1, 2, 3, 4],
+  ...more,
+});
 
 /** JSON header and binary tensors, as the binary tensor data extension says. */
 function binary(header: object, ...tensors: Buffer[]): [Buffer, Record<string, string>] {
   const head = Buffer.from(JSON.stringify(header));
   return [
     Buffer.concat([head, ...tensors]),
-    { 'Inference-Header-Content-Length': String(head.length), 'Content-Type': 'application/octet-stream' },
+    {
+      'Inference-Header-Content-Length': String(head.length),
+      'Content-Type': 'application/octet-stream',
+    },
   ];
 }
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above.
-function unpack({ headers, bytes }: { headers: Headers; bytes: Buffer }): { head: any; rest: Buffer } {
+function unpack({ headers, bytes }: { headers: Headers; bytes: Buffer }): {
+  head: any;
+  rest: Buffer;
+} {
   const length = Number(headers.get('inference-header-content-length'));
-  return { head: JSON.parse(bytes.subarray(0, length).toString()) as unknown, rest: bytes.subarray(length) };
+  return {
+    head: JSON.parse(bytes.subarray(0, length).toString()) as unknown,
+    rest: bytes.subarray(length),
+  };
 }
 
 describe("the protocol's surface", () => {
   it('tells what is served', async () => {
-    expect((await get('/v2')).body).toEqual({ name: 'linnet', version: '9.9.9', extensions: ['binary_tensor_data'] });
+    expect((await get('/v2')).body).toEqual({
+      name: 'linnet',
+      version: '9.9.9',
+      extensions: ['binary_tensor_data'],
+    });
     expect(await get('/v2/health/live')).toMatchObject({ status: 200, body: { live: true } });
-    expect(await get('/v2/health/ready')).toMatchObject({ status: 503, body: { ready: false } }); // `empty` has no release
-    expect(await get('/v2/models/digits/ready')).toMatchObject({ status: 200, body: { name: 'digits', ready: true } });
+    // `empty` has no release
+    expect(await get('/v2/health/ready')).toMatchObject({ status: 503, body: { ready: false } });
+    expect(await get('/v2/models/digits/ready')).toMatchObject({
+      status: 200,
+      body: { name: 'digits', ready: true },
+    });
     expect(await get('/v2/models/digits/versions/1.0.0/ready')).toMatchObject({ status: 200 });
     expect(await get('/v2/models/digits/versions/2.0.0/ready')).toMatchObject({ status: 503 });
-    expect(await get('/v2/models/empty/ready')).toMatchObject({ status: 503, body: { name: 'empty', ready: false } });
+    expect(await get('/v2/models/empty/ready')).toMatchObject({
+      status: 503,
+      body: { name: 'empty', ready: false },
+    });
     const metadata = await get('/v2/models/digits/versions/1.0.0');
     expect(metadata.body).toEqual({
       name: 'digits',
@@ -128,24 +164,40 @@ describe("the protocol's surface", () => {
   });
 
   it('says what is not there', async () => {
-    expect(await get('/v2/models/nope')).toMatchObject({ status: 404, body: { code: 'model_unknown' } });
+    expect(await get('/v2/models/nope')).toMatchObject({
+      status: 404,
+      body: { code: 'model_unknown' },
+    });
     expect(await get('/v2/models/digits/versions/7.0.0')).toMatchObject({
       status: 404,
       body: { code: 'model_unknown', error: expect.stringContaining('1.0.0') as string },
     });
-    expect(await get('/v2/models/empty')).toMatchObject({ status: 503, body: { code: 'model_not_ready' } });
+    expect(await get('/v2/models/empty')).toMatchObject({
+      status: 503,
+      body: { code: 'model_not_ready' },
+    });
     expect(await get('/metrics')).toMatchObject({ status: 404, body: { code: 'not_found' } });
     expect(await get('/v2/models/digits/infer')).toMatchObject({ status: 404 });
-    expect(await get('/v2/models/%E0%A4%A/infer')).toMatchObject({ status: 400, body: { code: 'request_undecodable' } });
-    expect((await post('/v2/models/empty/infer', { inputs: [input()] })).body).toMatchObject({ code: 'model_not_ready' });
-    expect((await post('/v2/models/digits/versions/7.0.0/infer', { inputs: [input()] })).status).toBe(404);
+    expect(await get('/v2/models/%E0%A4%A/infer')).toMatchObject({
+      status: 400,
+      body: { code: 'request_undecodable' },
+    });
+    expect((await post('/v2/models/empty/infer', { inputs: [input()] })).body).toMatchObject({
+      code: 'model_not_ready',
+    });
+    expect(
+      (await post('/v2/models/digits/versions/7.0.0/infer', { inputs: [input()] })).status,
+    ).toBe(404);
   });
 });
 
 describe('inference', () => {
   it('answers JSON with JSON, flat and nested, with id and the release', async () => {
     for (const data of [[1, 2, 3, 4], [[1, 2, 3, 4]]]) {
-      const answer = await post('/v2/models/digits/infer', { id: 'q-1', inputs: [input({ data })] });
+      const answer = await post('/v2/models/digits/infer', {
+        id: 'q-1',
+        inputs: [input({ data })],
+      });
       expect(answer.status).toBe(200);
       expect(answer.body).toEqual({
         model_name: 'digits',
@@ -156,9 +208,10 @@ describe('inference', () => {
       });
       expect(answer.headers.get('linnet-release')).toBe(`digits@1.0.0#${digits.release.digest}`);
     }
-    expect((await post('/v2/models/digits/versions/1.0.0/infer', { inputs: [input()] })).body.outputs[0].data).toEqual([
-      1.5, 2, 3, 4,
-    ]);
+    expect(
+      (await post('/v2/models/digits/versions/1.0.0/infer', { inputs: [input()] })).body.outputs[0]
+        .data,
+    ).toEqual([1.5, 2, 3, 4]);
   });
 
   it("takes and gives binary tensors, wherever the header's length puts them", async () => {
@@ -173,8 +226,13 @@ describe('inference', () => {
       const answer = await post('/v2/models/digits/infer', body, headers);
       expect(answer.headers.get('content-type')).toBe('application/octet-stream');
       const { head, rest } = unpack(answer);
-      expect(head).toMatchObject({ model_name: 'digits', parameters: { release_digest: digits.release.digest } });
-      expect(head.outputs).toEqual([{ name: 'logits', datatype: 'FP32', shape: [2, 4], parameters: { binary_data_size: 32 } }]);
+      expect(head).toMatchObject({
+        model_name: 'digits',
+        parameters: { release_digest: digits.release.digest },
+      });
+      expect(head.outputs).toEqual([
+        { name: 'logits', datatype: 'FP32', shape: [2, 4], parameters: { binary_data_size: 32 } },
+      ]);
       expect(rest).toEqual(floats(1.5, 2, 3, 4, 5.5, 6, 7, 8));
     }
   });
@@ -186,14 +244,22 @@ describe('inference', () => {
       const [body, headers] = binary(
         {
           parameters: { pad, binary_data_output: true },
-          inputs: [input({ data: undefined, shape: [rows, 4], parameters: { binary_data_size: rows * 16 } })],
+          inputs: [
+            input({
+              data: undefined,
+              shape: [rows, 4],
+              parameters: { binary_data_size: rows * 16 },
+            }),
+          ],
         },
         Buffer.from(values.buffer),
       );
       const { rest } = unpack(await post('/v2/models/digits/infer', body, headers));
       expect(rest.length).toBe(rows * 16);
       const got = new Float32Array(new Uint8Array(rest).buffer);
-      expect(got.every((value, i) => value === (values[i] as number) + (i % 4 === 0 ? 0.5 : 0))).toBe(true);
+      expect(
+        got.every((value, i) => value === (values[i] as number) + (i % 4 === 0 ? 0.5 : 0)),
+      ).toBe(true);
     }
   });
 
@@ -205,9 +271,16 @@ describe('inference', () => {
     expect(head.outputs[0].shape).toEqual([2, 4]);
     expect(rest).toEqual(floats(1.5, 2, 3, 4, 5.5, 6, 7, 8));
     expect(
-      (await post('/v2/models/digits/infer', floats(1, 2, 3), { 'Inference-Header-Content-Length': '0' })).body,
+      (
+        await post('/v2/models/digits/infer', floats(1, 2, 3), {
+          'Inference-Header-Content-Length': '0',
+        })
+      ).body,
     ).toMatchObject({ code: 'request_tensor' });
-    expect((await post('/v2/models/types/infer', floats(1), { 'Inference-Header-Content-Length': '0' })).body).toMatchObject({
+    expect(
+      (await post('/v2/models/types/infer', floats(1), { 'Inference-Header-Content-Length': '0' }))
+        .body,
+    ).toMatchObject({
       code: 'request_undecodable',
     });
   });
@@ -220,7 +293,12 @@ describe('inference', () => {
       FP64: [1e300, 2],
     };
     const types = ['BOOL', 'UINT8', 'INT8', 'UINT16', 'INT16', 'INT32', 'INT64', 'FP32', 'FP64'];
-    const inputs = types.map((datatype) => ({ name: `in_${datatype}`, datatype, shape: [2], data: zeros[datatype] ?? [1, 2] }));
+    const inputs = types.map((datatype) => ({
+      name: `in_${datatype}`,
+      datatype,
+      shape: [2],
+      data: zeros[datatype] ?? [1, 2],
+    }));
     const all = await post('/v2/models/types/infer', { inputs: [...inputs].reverse() });
     expect(all.body.outputs.map((output: { data: unknown[] }) => output.data)).toEqual(
       types.map((datatype) => zeros[datatype] ?? [1, 2]),
@@ -235,7 +313,9 @@ describe('inference', () => {
       { name: 'out_BOOL', datatype: 'BOOL', shape: [2], data: [true, false] },
     ]);
     expect(rest).toEqual(floats(0.5, 1));
-    expect((await post('/v2/models/types/infer', { inputs, outputs: [{ name: 'out_FP16' }] })).body).toMatchObject({
+    expect(
+      (await post('/v2/models/types/infer', { inputs, outputs: [{ name: 'out_FP16' }] })).body,
+    ).toMatchObject({
       code: 'request_tensor',
       error: expect.stringContaining('out_FP16') as string,
     });
@@ -243,9 +323,12 @@ describe('inference', () => {
 
   it('works over the unix socket', async () => {
     const text = await new Promise<string>((resolve, reject) => {
-      httpRequest({ socketPath: unix, path: '/v2/models/digits/infer', method: 'POST' }, (response) => {
-        response.setEncoding('utf8').on('data', resolve);
-      })
+      httpRequest(
+        { socketPath: unix, path: '/v2/models/digits/infer', method: 'POST' },
+        (response) => {
+          response.setEncoding('utf8').on('data', resolve);
+        },
+      )
         .on('error', reject)
         .end(JSON.stringify({ inputs: [input()] }));
     });
@@ -255,19 +338,74 @@ describe('inference', () => {
 
 describe('refusals', () => {
   const raw = (more: object, tensor: Buffer) =>
-    binary({ inputs: [input({ data: undefined, parameters: { binary_data_size: tensor.length }, ...more })] }, tensor);
+    binary(
+      {
+        inputs: [
+          input({ data: undefined, parameters: { binary_data_size: tensor.length }, ...more }),
+        ],
+      },
+      tensor,
+    );
   it.each([
     ['not JSON', '{"inputs":', 400, 'request_undecodable', /not JSON/],
     ['no inputs', '{}', 400, 'request_undecodable', /missing inputs/],
-    ['a shape that is text', { inputs: [input({ shape: 'x' })] }, 400, 'request_undecodable', /shape/],
-    ['wrong name', { inputs: [input({ name: 'z' })] }, 400, 'request_tensor', /unknown tensor z; the model takes x/],
-    ['wrong rank', { inputs: [input({ shape: [4] })] }, 400, 'request_tensor', /\[4\], the model takes \[-1,4\]/],
-    ['wrong size', { inputs: [input({ shape: [1, 3], data: [1, 2, 3] })] }, 400, 'request_tensor', /\[1,3\]/],
+    [
+      'a shape that is text',
+      { inputs: [input({ shape: 'x' })] },
+      400,
+      'request_undecodable',
+      /shape/,
+    ],
+    [
+      'wrong name',
+      { inputs: [input({ name: 'z' })] },
+      400,
+      'request_tensor',
+      /unknown tensor z; the model takes x/,
+    ],
+    [
+      'wrong rank',
+      { inputs: [input({ shape: [4] })] },
+      400,
+      'request_tensor',
+      /\[4\], the model takes \[-1,4\]/,
+    ],
+    [
+      'wrong size',
+      { inputs: [input({ shape: [1, 3], data: [1, 2, 3] })] },
+      400,
+      'request_tensor',
+      /\[1,3\]/,
+    ],
     ['negative size', { inputs: [input({ shape: [-1, 4] })] }, 400, 'request_tensor', /at least 1/],
-    ['wrong datatype', { inputs: [input({ datatype: 'FP64' })] }, 400, 'request_tensor', /FP64\[1,4\], the model takes FP32/],
-    ['unknown datatype', { inputs: [input({ datatype: 'FP16' })] }, 400, 'request_tensor', /FP16 is not served/],
-    ['too little data', { inputs: [input({ data: [1, 2, 3] })] }, 400, 'request_tensor', /3 elements.*means 4/],
-    ['null for NaN', { inputs: [input({ data: [1, null, 3, 4] })] }, 400, 'request_tensor', /element 1 is null/],
+    [
+      'wrong datatype',
+      { inputs: [input({ datatype: 'FP64' })] },
+      400,
+      'request_tensor',
+      /FP64\[1,4\], the model takes FP32/,
+    ],
+    [
+      'unknown datatype',
+      { inputs: [input({ datatype: 'FP16' })] },
+      400,
+      'request_tensor',
+      /FP16 is not served/,
+    ],
+    [
+      'too little data',
+      { inputs: [input({ data: [1, 2, 3] })] },
+      400,
+      'request_tensor',
+      /3 elements.*means 4/,
+    ],
+    [
+      'null for NaN',
+      { inputs: [input({ data: [1, null, 3, 4] })] },
+      400,
+      'request_tensor',
+      /element 1 is null/,
+    ],
     [
       'overflow to infinity',
       `{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1e39,2,3,4]}]}`,
@@ -275,20 +413,28 @@ describe('refusals', () => {
       'request_value',
       /Infinity/,
     ],
-  ] as const)('in JSON: %s', async (_, body, status, code, words) => {
+  ] as const)('in JSON: %s', async (_, body, status, code, reasons) => {
     const answer = await post('/v2/models/digits/infer', body);
     expect(answer.status).toBe(status);
     expect(answer.body.code).toBe(code);
-    expect(answer.body.error).toMatch(words);
+    expect(answer.body.error).toMatch(reasons);
   });
 
   it.each([
     ['NaN', raw({}, floats(1, NaN, 3, 4)), 'request_value', /tensor x: element 1 is NaN/],
     ['infinity', raw({}, floats(1, 2, 3, Infinity)), 'request_value', /element 3 is Infinity/],
-    ['fewer bytes than the shape', raw({ shape: [2, 4] }, floats(1, 2, 3, 4)), 'request_tensor', /16 bytes.*means 32/],
+    [
+      'fewer bytes than the shape',
+      raw({ shape: [2, 4] }, floats(1, 2, 3, 4)),
+      'request_tensor',
+      /16 bytes.*means 32/,
+    ],
     [
       'a size beyond the body',
-      binary({ inputs: [input({ data: undefined, parameters: { binary_data_size: 64 } })] }, floats(1)),
+      binary(
+        { inputs: [input({ data: undefined, parameters: { binary_data_size: 64 } })] },
+        floats(1),
+      ),
       'request_tensor',
       /only 4 bytes/,
     ],
@@ -305,24 +451,33 @@ describe('refusals', () => {
       'request_undecodable',
       /not a size/,
     ],
-  ] as const)('in binary form: %s', async (_, [body, headers], code, words) => {
+  ] as const)('in binary form: %s', async (_, [body, headers], code, reasons) => {
     const answer = await post('/v2/models/digits/infer', body, headers);
     expect(answer.body.code).toBe(code);
     expect(answer.status).toBe(code === 'request_too_large' ? 413 : 400);
-    expect(answer.body.error).toMatch(words);
+    expect(answer.body.error).toMatch(reasons);
   });
 
   it('of a header length that is none, of a compressed body, of tensors that the model itself refuses', async () => {
     const body = JSON.stringify({ inputs: [input()] });
-    expect((await post('/v2/models/digits/infer', body, { 'Inference-Header-Content-Length': '-1' })).body.code).toBe(
-      'request_undecodable',
-    );
-    expect((await post('/v2/models/digits/infer', body, { 'Inference-Header-Content-Length': '100000' })).body.code).toBe(
-      'request_undecodable',
-    );
-    expect((await post('/v2/models/digits/infer', body, { 'Content-Encoding': 'gzip' })).body.code).toBe('request_undecodable');
-    const odd = await post('/v2/models/slow/infer', { inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }] });
-    expect(odd.body).toMatchObject({ code: 'request_tensor', error: expect.stringContaining('does not run') as string });
+    expect(
+      (await post('/v2/models/digits/infer', body, { 'Inference-Header-Content-Length': '-1' }))
+        .body.code,
+    ).toBe('request_undecodable');
+    expect(
+      (await post('/v2/models/digits/infer', body, { 'Inference-Header-Content-Length': '100000' }))
+        .body.code,
+    ).toBe('request_undecodable');
+    expect(
+      (await post('/v2/models/digits/infer', body, { 'Content-Encoding': 'gzip' })).body.code,
+    ).toBe('request_undecodable');
+    const odd = await post('/v2/models/slow/infer', {
+      inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
+    });
+    expect(odd.body).toMatchObject({
+      code: 'request_tensor',
+      error: expect.stringContaining('does not run') as string,
+    });
   });
 
   it('of more bytes than the bound, announced or not, and the API goes on', async () => {
@@ -340,27 +495,49 @@ describe('refusals', () => {
   });
 
   it('of JSON beyond its own bound, where binary tensors are the way', async () => {
-    const length = bounds.jsonRequestMaxBytes + 1;
-    const json = await exchange(`POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`, null);
-    expect(json).toMatch(/^HTTP\/1.1 413 [^]*binary tensors \(Inference-Header-Content-Length\)[^]*request_too_large/);
+    const length = limits.jsonRequestMaxBytes + 1;
+    const json = await exchange(
+      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`,
+      null,
+    );
+    expect(json).toMatch(
+      /^HTTP\/1.1 413 [^]*binary tensors \(Inference-Header-Content-Length\)[^]*request_too_large/,
+    );
     const raw = Buffer.alloc(16 * Math.ceil(length / 16));
-    const binaryAnswer = await post('/v2/models/digits/infer', raw, { 'Inference-Header-Content-Length': '0' });
+    const binaryAnswer = await post('/v2/models/digits/infer', raw, {
+      'Inference-Header-Content-Length': '0',
+    });
     expect(binaryAnswer.status).toBe(200);
   });
 });
 
 describe('a client that takes its time', () => {
-  /** A door of its own on a unix socket (whose buffers are small); `rings` holds what its clock was asked to call. */
-  async function ownDoor(limits: Partial<Limits>): Promise<{ path: string; rings: { ms: number; ring: () => void }[] }> {
+  /**
+   * A door of its own on a unix socket (whose buffers are small); `rings` holds what its clock was
+   * asked to call.
+   */
+  async function ownDoor(
+    limits: Partial<InferenceLimits>,
+  ): Promise<{ path: string; rings: { ms: number; ring: () => void }[] }> {
     const rings: { ms: number; ring: () => void }[] = [];
-    const clock = { ...realClock, after: (ms: number, ring: () => void) => (rings.push({ ms, ring }), () => {}) };
+    const clock = {
+      ...realClock,
+      after: (ms: number, ring: () => void) => (rings.push({ ms, ring }), () => {}),
+    };
     const path = join(root, `own-${Object.keys(limits).join('-')}.sock`);
-    const own = new Door({ engines, clock, log: silentLog, version: '9.9.9', unix: path, limits });
+    const own = new InferenceServer({
+      engines,
+      clock,
+      log: silentLog,
+      version: '9.9.9',
+      unix: path,
+      limits,
+    });
     await own.listen();
     owned.push(own);
     return { path, rings };
   }
-  const owned: Door[] = [];
+  const owned: InferenceServer[] = [];
   afterEach(async () => {
     for (const own of owned.splice(0)) await own.close();
   });
@@ -372,14 +549,19 @@ describe('a client that takes its time', () => {
     const socket = connect({ path });
     let text = '';
     socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk));
-    socket.write('POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{');
+    socket.write(
+      'POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{',
+    );
     await closing(socket);
     expect(text).toMatch(/^HTTP\/1.1 408 /);
   });
 
   it('to take its answer is cut off in the middle of it', async () => {
     const transferMs = 12_345;
-    const { path, rings } = await ownDoor({ requestTransferMs: transferMs, requestMaxBytes: REQUEST_MAX_BYTES });
+    const { path, rings } = await ownDoor({
+      requestTransferMs: transferMs,
+      requestMaxBytes: REQUEST_MAX_BYTES,
+    });
     const socket = connect({ path }).pause();
     const rows = 200_000;
     socket.write(
@@ -445,13 +627,15 @@ describe('one connection', () => {
       socket.write(piece, 'latin1');
       await pause(2);
     }
-    const complete = () => (text.match(/HTTP\/1\.1 \d+/g)?.length ?? 0) >= answers && text.trimEnd().endsWith('}');
+    const complete = () =>
+      (text.match(/HTTP\/1\.1 \d+/g)?.length ?? 0) >= answers && text.trimEnd().endsWith('}');
     await until(complete, `${answers} answers, got ${text}`);
     socket.destroy();
     return text;
   }
 
-  const statuses = (text: string): string[] => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status as string);
+  const statuses = (text: string): string[] =>
+    [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status as string);
 
   it('carries requests of every kind after one another', async () => {
     const text = await converse([plain, plain, metadata, plain, chunked, plain], 6);
@@ -470,7 +654,14 @@ describe('one connection', () => {
   });
 
   it('may bring a request in any pieces', async () => {
-    for (const at of [1, 4, 30, plain.indexOf('\r\n\r\n') + 2, plain.indexOf('\r\n\r\n') + 4, plain.length - 1]) {
+    for (const at of [
+      1,
+      4,
+      30,
+      plain.indexOf('\r\n\r\n') + 2,
+      plain.indexOf('\r\n\r\n') + 4,
+      plain.length - 1,
+    ]) {
       expect(statuses(await converse([plain.slice(0, at), plain.slice(at)], 1))).toEqual(['200']);
     }
     expect(statuses(await converse([...plain], 1))).toEqual(['200']);
@@ -489,7 +680,13 @@ describe('one connection', () => {
 
 describe('an address', () => {
   const make = (where: { tcp?: { host: string; port: number }; unix?: string }) =>
-    new Door({ engines: new Map(), clock: realClock, log: silentLog, version: '0', ...where });
+    new InferenceServer({
+      engines: new Map(),
+      clock: realClock,
+      log: silentLog,
+      version: '0',
+      ...where,
+    });
 
   it('that is in use is named', async () => {
     const other = createServer();
@@ -504,7 +701,9 @@ describe('an address', () => {
       code: 'port_in_use',
       detail: expect.stringContaining(unix) as string,
     });
-    await expect(make({ unix: join(root, 'x'.repeat(120)) }).listen()).rejects.toBeInstanceOf(Fault);
+    await expect(make({ unix: join(root, 'x'.repeat(120)) }).listen()).rejects.toBeInstanceOf(
+      Fault,
+    );
   });
 
   it('whose socket file was left by a killed process is taken over, a plain file is not', async () => {
@@ -525,7 +724,13 @@ describe('an address', () => {
 
 describe('closing', () => {
   it('answers what was received, ends idle connections, and takes no more', async () => {
-    const second = new Door({ engines, clock: realClock, log: silentLog, version: '0', tcp: { host: '127.0.0.1', port: 0 } });
+    const second = new InferenceServer({
+      engines,
+      clock: realClock,
+      log: silentLog,
+      version: '0',
+      tcp: { host: '127.0.0.1', port: 0 },
+    });
     const { tcp } = await second.listen();
     const url = `http://127.0.0.1:${tcp?.port}/v2/models/slow/infer`;
     const idle = connect(tcp?.port ?? 0, '127.0.0.1');
@@ -535,7 +740,14 @@ describe('closing', () => {
     const data = Buffer.alloc(side * side * 4);
     const head = Buffer.from(
       JSON.stringify({
-        inputs: [{ name: 'x', shape: [side, side], datatype: 'FP32', parameters: { binary_data_size: data.length } }],
+        inputs: [
+          {
+            name: 'x',
+            shape: [side, side],
+            datatype: 'FP32',
+            parameters: { binary_data_size: data.length },
+          },
+        ],
         parameters: { binary_data_output: true },
       }),
     );
@@ -549,10 +761,13 @@ describe('closing', () => {
     // Both were received once one runs and one waits.
     await until(() => engines.get('slow')?.waiting === 2, 'both requests are admitted');
     await second.close();
-    for (const answer of await Promise.all(answers)) expect((await answer.arrayBuffer()).byteLength).toBeGreaterThan(data.length);
+    for (const answer of await Promise.all(answers))
+      expect((await answer.arrayBuffer()).byteLength).toBeGreaterThan(data.length);
     await expect(fetch(url, { method: 'POST', body: '{}' })).rejects.toThrow();
     expect(
-      idle.destroyed || idle.readableEnded || (await new Promise((resolve) => idle.once('close', () => resolve(true)))),
+      idle.destroyed ||
+        idle.readableEnded ||
+        (await new Promise((resolve) => idle.once('close', () => resolve(true)))),
     ).toBe(true);
   });
 });

@@ -1,19 +1,26 @@
-// Which release a request that fails is charged to, or whether to none: what a trial counts decides what a device runs. With
-// real model processes; deadlines ring when the test says so.
+// Which release a request that fails is charged to, or whether to none: what a trial counts decides
+// what a device runs. With real model processes; deadlines ring when the test says so.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Engine, type Observation } from '../../../../agent/inference/engine/engine.js';
-import type { Generation } from '../../../../agent/inference/model-process/replica.js';
+import type { Replica } from '../../../../agent/inference/model-process/replica.js';
 import { limitsWith } from '../../../../agent/inference/inference-limits.js';
 import { Trial } from '../../../../agent/inference/engine/shadow-comparison.js';
-import { bounds } from '../../../../shared/base/limits.js';
+import { limits } from '../../../../shared/base/limits.js';
 import { isFault } from '../../../../shared/base/fault-codes.js';
 import { silentLog } from '../../../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../../../shared/platform/clock.js';
 import { ElementType, makeNode, makeTensor } from '../../../../firmware-tools/model/onnx.js';
-import { adder, childPath, fp32, install, modelOf, slow } from '../../../support/inference-releases.js';
+import {
+  adder,
+  childPath,
+  fp32,
+  install,
+  modelOf,
+  slow,
+} from '../../../support/inference-releases.js';
 
 const DEADLINE_MS = 54_321;
 const SHORT_MS = 50_001;
@@ -77,7 +84,12 @@ function renamed(version: string) {
     ),
     outputs: [{ name: 'scores', datatype: 'FP32', shape: [-1, 4] }],
     classifier: null,
-    probes: [{ inputs: [fp32('x', [1, 4], [1, 2, 3, 4])], outputs: [fp32('scores', [1, 4], [1, 2, 3, 4])] }],
+    probes: [
+      {
+        inputs: [fp32('x', [1, 4], [1, 2, 3, 4])],
+        outputs: [fp32('scores', [1, 4], [1, 2, 3, 4])],
+      },
+    ],
   });
 }
 
@@ -121,7 +133,9 @@ describe('a request', () => {
 
   it('for_an_output_that_the_next_release_does_not_give_is_refused_by_it', async () => {
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
-    expect(await codeOf(engine.infer({ inputs: [x], outputs: [{ name: 'scores' }] }))).toBe('request_tensor');
+    expect(await codeOf(engine.infer({ inputs: [x], outputs: [{ name: 'scores' }] }))).toBe(
+      'request_tensor',
+    );
     const old = pid();
     process.kill(old, 'SIGSTOP');
     const first = engine.infer({ inputs: [x] });
@@ -139,7 +153,11 @@ describe('a comparison', () => {
     let now = 0;
     let idle = false;
     let runs = 0;
-    const shadow = { installed, free: true, run: () => ((runs += 1), new Promise(() => {})) } as unknown as Generation;
+    const shadow = {
+      installed,
+      free: true,
+      run: () => ((runs += 1), new Promise(() => {})),
+    } as unknown as Replica;
     const trial = new Trial(installed.release, {
       clock: { ...realClock, monotonic: () => now },
       random: realRandom,
@@ -158,7 +176,7 @@ describe('a comparison', () => {
     idle = true;
     expect(pumped()).toBe(1);
     idle = false;
-    now = bounds.shadowWaitMaxMs - 1;
+    now = limits.shadowWaitMaxMs - 1;
     expect(pumped()).toBe(1);
     now += 1;
     expect(pumped()).toBe(2);

@@ -1,18 +1,40 @@
-// The engine with real model processes: swaps under load, crashes, hangs, damaged models, probes, shadows, no orphans.
+// The engine with real model processes: swaps under load, crashes, hangs, damaged models, probes,
+// shadows, no orphans.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Installed } from '../../../../agent/interfaces.js';
-import { Engine, type EngineOptions, type Observation } from '../../../../agent/inference/engine/engine.js';
+import {
+  Engine,
+  type EngineOptions,
+  type Observation,
+} from '../../../../agent/inference/engine/engine.js';
 import { elementsOf } from '../../../../agent/inference/model/tensor.js';
-import { bounds } from '../../../../shared/base/limits.js';
+import { limits } from '../../../../shared/base/limits.js';
 import { Fault } from '../../../../shared/base/fault-codes.js';
 import { silentLog } from '../../../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../../../shared/platform/clock.js';
-import { adder, childPath, everyType, fp32, install, LABELS, logarithm, slow } from '../../../support/inference-releases.js';
+import {
+  adder,
+  childPath,
+  everyType,
+  fp32,
+  install,
+  LABELS,
+  logarithm,
+  slow,
+} from '../../../support/inference-releases.js';
 
 let root: string;
 let engines: Engine[];
@@ -65,14 +87,17 @@ async function faultOf(work: Promise<unknown>): Promise<Fault> {
 
 const alive = (pid: number): boolean =>
   existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
-const pidOf = (engine: Engine, role = 'serving'): number => engine.processes.find((entry) => entry.role === role)?.pid ?? 0;
+const pidOf = (engine: Engine, role = 'serving'): number =>
+  engine.processes.find((entry) => entry.role === role)?.pid ?? 0;
 const x = fp32('x', [1, 4], [1, 2, 3, 9]);
 const big = fp32('x', [1200, 1200], new Float32Array(1200 * 1200));
 
 describe('a swap', () => {
   it('under load loses no request, and no answer mixes two releases', async () => {
     const engine = engineWith();
-    const releases = [adder('1.0.0', [100, 0, 0, 0]), adder('1.1.0', [0, 200, 0, 0])].map((recipe) => install(root, recipe));
+    const releases = [adder('1.0.0', [100, 0, 0, 0]), adder('1.1.0', [0, 200, 0, 0])].map(
+      (recipe) => install(root, recipe),
+    );
     const [a, b] = releases as [Installed, Installed];
     const biasOf = new Map([
       [a.release.digest, [100, 0, 0, 0]],
@@ -83,7 +108,9 @@ describe('a swap', () => {
     const answeredBy = new Map<string, number>();
     const client = async (seed: number): Promise<void> => {
       for (let i = seed; !stop; i += 7) {
-        const { outputs, release } = await engine.infer({ inputs: [fp32('x', [1, 4], [i, i, i, i])] });
+        const { outputs, release } = await engine.infer({
+          inputs: [fp32('x', [1, 4], [i, i, i, i])],
+        });
         const bias = biasOf.get(release.digest) as number[];
         expect([...elementsOf(outputs[0]!)]).toEqual(bias.map((value) => value + i));
         answeredBy.set(release.version, (answeredBy.get(release.version) ?? 0) + 1);
@@ -125,7 +152,10 @@ describe('a swap', () => {
     const engine = engineWith();
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
     const pid = pidOf(engine);
-    const bad = install(root, { ...adder('1.1.0', [1, 1, 1, 1]), model: Buffer.from('this is not a model') });
+    const bad = install(root, {
+      ...adder('1.1.0', [1, 1, 1, 1]),
+      model: Buffer.from('this is not a model'),
+    });
     expect((await faultOf(engine.serve(bad, null))).code).toBe('model_not_onnx');
     expect(pidOf(engine)).toBe(pid);
     expect((await engine.infer({ inputs: [x] })).release.version).toBe('1.0.0');
@@ -165,11 +195,16 @@ describe('a model process', () => {
   });
 
   it('killed in the middle of a request: the request is answered by the next one, or is host_died in time', async () => {
-    const engine = engineWith({ limits: { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 } });
+    const engine = engineWith({
+      limits: { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 },
+    });
     await engine.serve(install(root, slow()), null);
     const pid = pidOf(engine);
     const answer = engine.infer({ inputs: [big] });
-    await until(() => /^State:\s+R/m.test(readFileSync(`/proc/${pid}/status`, 'latin1')), 'the model computes');
+    await until(
+      () => /^State:\s+R/m.test(readFileSync(`/proc/${pid}/status`, 'latin1')),
+      'the model computes',
+    );
     process.kill(pid, 'SIGKILL');
     expect((await answer).outputs[0]?.shape).toEqual([1200, 1200]);
     expect(pidOf(engine)).not.toBe(pid);
@@ -177,7 +212,9 @@ describe('a model process', () => {
   });
 
   it('that dies of a request twice gives that request up, and serves the next', async () => {
-    const engine = engineWith({ limits: { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 } });
+    const engine = engineWith({
+      limits: { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 },
+    });
     await engine.serve(install(root, slow()), null);
     const answer = faultOf(engine.infer({ inputs: [big] }));
     const first = pidOf(engine);
@@ -186,12 +223,16 @@ describe('a model process', () => {
     process.kill(pidOf(engine), 'SIGKILL');
     expect((await answer).code).toBe('host_died');
     await until(() => engine.ready, 'the process is back again');
-    expect((await engine.infer({ inputs: [fp32('x', [1, 1], [2])] })).outputs[0]?.shape).toEqual([1, 1]);
+    expect((await engine.infer({ inputs: [fp32('x', [1, 1], [2])] })).outputs[0]?.shape).toEqual([
+      1, 1,
+    ]);
     expect(engine.evidence()).toMatchObject({ modelFaults: 2, failed: 1 });
   });
 
   it('that hangs is killed at its bound and replaced', async () => {
-    const engine = engineWith({ limits: { hostRunMs: 300, requestDeadlineMs: 20_000, hostRestartBackoffFirstMs: 20 } });
+    const engine = engineWith({
+      limits: { hostRunMs: 300, requestDeadlineMs: 20_000, hostRestartBackoffFirstMs: 20 },
+    });
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
     const pid = pidOf(engine);
     process.kill(pid, 'SIGSTOP');
@@ -203,7 +244,9 @@ describe('a model process', () => {
 
   it('that hangs while it starts is killed at its bound', async () => {
     const engine = engineWith({ limits: { hostStartMs: 1 } });
-    expect(await faultOf(engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null))).toMatchObject({
+    expect(
+      await faultOf(engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null)),
+    ).toMatchObject({
       code: 'host_start',
       detail: expect.stringContaining('1 ms') as string,
     });
@@ -240,7 +283,9 @@ describe('a model process', () => {
     );
     const supervisor = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
     const pids = await new Promise<number[]>((resolve) =>
-      supervisor.stdout.once('data', (line: Buffer) => resolve(JSON.parse(line.toString()) as number[])),
+      supervisor.stdout.once('data', (line: Buffer) =>
+        resolve(JSON.parse(line.toString()) as number[]),
+      ),
     );
     expect(pids.every(alive)).toBe(true);
     supervisor.kill('SIGKILL');
@@ -257,7 +302,11 @@ describe('a model process', () => {
       .split('\0')
       .filter((line) => line !== '')
       .map((line) => line.split('='));
-    expect(Object.fromEntries(env)).toMatchObject({ ORT_DISABLE_TELEMETRY: '1', HOME: home, XDG_CACHE_HOME: home });
+    expect(Object.fromEntries(env)).toMatchObject({
+      ORT_DISABLE_TELEMETRY: '1',
+      HOME: home,
+      XDG_CACHE_HOME: home,
+    });
     expect(env.map(([name]) => name).sort()).toEqual([
       'HOME',
       'MALLOC_ARENA_MAX',
@@ -298,12 +347,17 @@ const readProbeBytes = (installed: Installed, name: string): Buffer => {
   const file = JSON.parse(readFileSync(join(installed.folder, 'probes.json'), 'utf8')) as {
     probes: { inputs: { name: string; data: string }[] }[];
   };
-  return Buffer.from(file.probes[0]?.inputs.find((input) => input.name === name)?.data ?? '', 'base64');
+  return Buffer.from(
+    file.probes[0]?.inputs.find((input) => input.name === name)?.data ?? '',
+    'base64',
+  );
 };
 
 describe('admission', () => {
   it('refuses at once when the queue is full, and answers what it admitted', async () => {
-    const engine = engineWith({ limits: { admissionQueueMaxCount: 2, requestDeadlineMs: 60_000, hostRunMs: 60_000 } });
+    const engine = engineWith({
+      limits: { admissionQueueMaxCount: 2, requestDeadlineMs: 60_000, hostRunMs: 60_000 },
+    });
     await engine.serve(install(root, slow()), null);
     const admitted = [1, 2, 3].map(() => engine.infer({ inputs: [big] }));
     expect((await faultOf(engine.infer({ inputs: [big] }))).code).toBe('busy');
@@ -312,7 +366,12 @@ describe('admission', () => {
       [1200, 1200],
       [1200, 1200],
     ]);
-    expect(observed.map(({ outcome }) => outcome).sort()).toEqual(['refused', 'served', 'served', 'served']);
+    expect(observed.map(({ outcome }) => outcome).sort()).toEqual([
+      'refused',
+      'served',
+      'served',
+      'served',
+    ]);
   });
 
   it('gives a request up at its deadline and goes on', async () => {
@@ -323,7 +382,9 @@ describe('admission', () => {
     expect((await faultOf(long)).code).toBe('deadline');
     expect((await faultOf(waiting)).code).toBe('deadline');
     await until(() => engine.ready && engine.processes.length === 1, 'still there');
-    expect((await engine.infer({ inputs: [fp32('x', [1, 1], [1])] })).outputs[0]?.shape).toEqual([1, 1]);
+    expect((await engine.infer({ inputs: [fp32('x', [1, 1], [1])] })).outputs[0]?.shape).toEqual([
+      1, 1,
+    ]);
     expect(engine.evidence()).toMatchObject({ failed: 2, modelFaults: 0 });
   });
 
@@ -372,15 +433,22 @@ describe('a probe', () => {
       'probe_differs',
       /element 3/,
     ],
-    ['more latency than the contract', { contract: { p99LatencyMs: 0.000_001 } }, 'probe_slow', /p99 latency/],
+    [
+      'more latency than the contract',
+      { contract: { p99LatencyMs: 0.000_001 } },
+      'probe_slow',
+      /p99 latency/,
+    ],
     ['more memory than the contract', { contract: { peakMemoryMiB: 5 } }, 'probe_memory', /MiB/],
     ['a model that is none', { model: Buffer.from('nonsense') }, 'model_not_onnx', /cannot load/],
-  ] as const)('fails %s', async (_, more, code, words) => {
+  ] as const)('fails %s', async (_, more, code, reasons) => {
     const engine = engineWith();
-    const report = await engine.probe(install(root, { ...adder('1.0.0', [0, 0, 0, 0]), ...(more as object) }));
+    const report = await engine.probe(
+      install(root, { ...adder('1.0.0', [0, 0, 0, 0]), ...(more as object) }),
+    );
     expect(report.passed).toBe(false);
     expect(report.code).toBe(code);
-    expect(report.words).toMatch(words);
+    expect(report.reasons).toMatch(reasons);
   });
 
   it('fails probes that are not of this model', async () => {
@@ -388,10 +456,15 @@ describe('a probe', () => {
     const release = install(
       root,
       adder('1.0.0', [0, 0, 0, 0], {
-        probes: [{ inputs: [fp32('z', [1], [1])], outputs: [fp32('logits', [1, 4], [1, 2, 3, 4])] }],
+        probes: [
+          { inputs: [fp32('z', [1], [1])], outputs: [fp32('logits', [1, 4], [1, 2, 3, 4])] },
+        ],
       }),
     );
-    expect(await engine.probe(release)).toMatchObject({ passed: false, code: 'manifest_undecodable' });
+    expect(await engine.probe(release)).toMatchObject({
+      passed: false,
+      code: 'manifest_undecodable',
+    });
   });
 });
 
@@ -409,7 +482,14 @@ describe('a trial', () => {
       await until(() => engine.evidence()!.pairs === 3 * (i + 1), 'the pairs are compared');
     }
     const evidence = engine.evidence()!;
-    expect(evidence).toMatchObject({ served: 40, failed: 0, modelFaults: 0, pairs: 60, disagreed: 20, comparable: true });
+    expect(evidence).toMatchObject({
+      served: 40,
+      failed: 0,
+      modelFaults: 0,
+      pairs: 60,
+      disagreed: 20,
+      comparable: true,
+    });
     expect(evidence.old?.classes).toEqual([20, 0, 0, 40]);
     expect(evidence.new?.classes).toEqual([40, 0, 0, 20]);
     expect(evidence.new?.confidence.reduce((p, q) => p + q, 0)).toBe(60);
@@ -419,14 +499,20 @@ describe('a trial', () => {
     const engine = engineWith();
     const old = install(
       root,
-      adder('1.0.0', [0, 0, 0, 9], { classifier: { output: 'logits', scale: 'logits', labels: [...LABELS].reverse() } }),
+      adder('1.0.0', [0, 0, 0, 9], {
+        classifier: { output: 'logits', scale: 'logits', labels: [...LABELS].reverse() },
+      }),
     );
     const fresh = install(root, adder('1.1.0', [9, 0, 0, 0]));
     await engine.serve(old, null);
     await engine.serve(fresh, old);
     await engine.infer({ inputs: [fp32('x', [1, 4], [0, 0, 0, 0])] });
     await until(() => engine.evidence()!.pairs === 1, 'the pair is compared');
-    expect(engine.evidence()).toMatchObject({ disagreed: 0, old: { classes: [1, 0, 0, 0] }, new: { classes: [1, 0, 0, 0] } });
+    expect(engine.evidence()).toMatchObject({
+      disagreed: 0,
+      old: { classes: [1, 0, 0, 0] },
+      new: { classes: [1, 0, 0, 0] },
+    });
   });
 
   it("without classifier compares within the release's own tolerance", async () => {
@@ -434,7 +520,10 @@ describe('a trial', () => {
     const old = install(root, adder('1.0.0', [0, 0, 0, 0], { classifier: null }));
     const fresh = install(
       root,
-      adder('1.1.0', [0.5, 0, 0, 0], { classifier: null, tolerance: { absolute: 0.1, relative: 0.1 } }),
+      adder('1.1.0', [0.5, 0, 0, 0], {
+        classifier: null,
+        tolerance: { absolute: 0.1, relative: 0.1 },
+      }),
     );
     await engine.serve(old, null);
     await engine.serve(fresh, old);
@@ -442,15 +531,24 @@ describe('a trial', () => {
     await until(() => engine.evidence()!.pairs === 1, 'the first pair is compared');
     await engine.infer({ inputs: [fp32('x', [1, 4], [100, 1, 1, 1])] });
     await until(() => engine.evidence()!.pairs === 2, 'the second pair is compared');
-    expect(engine.evidence()).toMatchObject({ disagreed: 1, old: null, new: null, comparable: true });
+    expect(engine.evidence()).toMatchObject({
+      disagreed: 1,
+      old: null,
+      new: null,
+      comparable: true,
+    });
   });
 
   it('goes on without a word of the old release when its process is killed, and compares again once it is back', async () => {
     const engine = engineWith({ limits: { hostRestartBackoffFirstMs: 20 } });
     const old = install(root, adder('1.0.0', [0, 0, 0, 0]));
     const fresh = install(root, adder('1.1.0', [5, 0, 0, 0]));
-    await engine.serve(fresh, old); // as after a restart in the middle of a trial: both processes are new
-    await until(() => engine.processes.some(({ role, up }) => role === 'shadow' && up), 'the shadow is up');
+    // as after a restart in the middle of a trial: both processes are new
+    await engine.serve(fresh, old);
+    await until(
+      () => engine.processes.some(({ role, up }) => role === 'shadow' && up),
+      'the shadow is up',
+    );
     const shadow = pidOf(engine, 'shadow');
     process.kill(shadow, 'SIGKILL');
     await until(() => !alive(shadow), 'the shadow is gone');
@@ -474,6 +572,9 @@ describe('a trial', () => {
     for (let i = 0; i < 50; i += 1) await engine.infer({ inputs: [x] });
     expect(engine.evidence()).toMatchObject({ served: 50, pairs: 0 });
     process.kill(shadow, 'SIGCONT');
-    await until(() => engine.evidence()!.pairs >= bounds.shadowQueueMaxCount, 'those in the bounded queue are compared');
+    await until(
+      () => engine.evidence()!.pairs >= limits.shadowQueueMaxCount,
+      'those in the bounded queue are compared',
+    );
   });
 });

@@ -1,4 +1,5 @@
-// The supervisor's side of a model process, when the process is not what it should be or cannot be had at all.
+// The supervisor's side of a model process, when the process is not what it should be or cannot be
+// had at all.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -75,7 +76,9 @@ it('answer_that_does_not_decode_ends_its_process_and_the_next_one_is_started', a
 
 it('process_that_the_system_refuses_at_once_is_a_failed_start', async () => {
   const ours = engineOn('no\0such');
-  expect(await codeOf(ours.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null))).toBe('host_start');
+  expect(await codeOf(ours.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null))).toBe(
+    'host_start',
+  );
 });
 
 it('no_file_descriptors_left_is_a_failed_start_and_kills_nobody', () => {
@@ -99,8 +102,12 @@ it('no_file_descriptors_left_is_a_failed_start_and_kills_nobody', () => {
     console.log(code);
   `,
   );
-  const { stdout, stderr } = spawnSync('sh', ['-c', 'ulimit -n 512; exec "$0" "$1"', process.execPath, script], {
-    encoding: 'utf8',
-  });
+  const { stdout, stderr } = spawnSync(
+    'sh',
+    ['-c', 'ulimit -n 512; exec "$0" "$1"', process.execPath, script],
+    {
+      encoding: 'utf8',
+    },
+  );
   expect(stdout.trim(), stderr).toBe('host_start');
 });

@@ -1,4 +1,5 @@
-// The pure parts of the runtime: frames however they are split, tensors and JSON, guard, classes, differences.
+// The pure parts of the runtime: frames however they are split, tensors and JSON, guard, classes,
+// differences.
 import { closeSync, openSync, writeFileSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,7 +29,11 @@ import {
   type Tensor,
 } from '../../../../agent/inference/model/tensor.js';
 import { Fault } from '../../../../shared/base/fault-codes.js';
-import { ELEMENT_BYTES, type Datatype, type TensorSpec } from '../../../../shared/release/manifest.js';
+import {
+  ELEMENT_BYTES,
+  type Datatype,
+  type TensorSpec,
+} from '../../../../shared/release/manifest.js';
 import { fp32 } from '../../../support/inference-releases.js';
 
 const MAX = 1024 * 1024;
@@ -69,10 +74,16 @@ describe('frames', () => {
     expect([idOf(run), idOf(answer)]).toEqual([77, 78]);
     const got = decodeTensors(run, names);
     for (const [i, tensor] of tensors.entries()) {
-      expect(got[i]).toMatchObject({ name: tensor.name, datatype: tensor.datatype, shape: tensor.shape });
+      expect(got[i]).toMatchObject({
+        name: tensor.name,
+        datatype: tensor.datatype,
+        shape: tensor.shape,
+      });
       expect(Buffer.compare(got[i]?.data as Uint8Array, tensor.data)).toBe(0);
     }
-    expect(decodeTensors(answer, names.slice(0, 2))[1]?.data).toEqual(Buffer.from(tensors[1]?.data as Uint8Array));
+    expect(decodeTensors(answer, names.slice(0, 2))[1]?.data).toEqual(
+      Buffer.from(tensors[1]?.data as Uint8Array),
+    );
   };
 
   it('come out whole however the stream is split', () => {
@@ -81,7 +92,8 @@ describe('frames', () => {
       const decoder = new FrameDecoder(MAX, (frame) =>
         frames.push({ header: Buffer.from(frame.header), body: Buffer.from(frame.body) }),
       );
-      for (let at = 0; at < stream.length; at += size) decoder.push(Buffer.from(stream.subarray(at, at + size)));
+      for (let at = 0; at < stream.length; at += size)
+        decoder.push(Buffer.from(stream.subarray(at, at + size)));
       check(frames);
     }
   });
@@ -106,19 +118,24 @@ describe('frames', () => {
     lie.writeUInt32LE(8, 0);
     lie.writeUInt32LE(0xffff_fff0, 4);
     expect(() => new FrameDecoder(MAX, () => {}).push(lie)).toThrow(FrameError);
-    expect(() => encodeTensors(FrameKind.run, 1, [fp32('x', [MAX], new Float32Array(MAX))], MAX)).toThrow(FrameError);
+    expect(() =>
+      encodeTensors(FrameKind.run, 1, [fp32('x', [MAX], new Float32Array(MAX))], MAX),
+    ).toThrow(FrameError);
   });
 
   it('whose table points outside the body are refused', () => {
     const [bytes] = encodeTensors(FrameKind.run, 1, [fp32('x', [2], [1, 2])], MAX) as [Buffer];
     bytes.writeUInt32LE(4000, 8 + 8 + 4);
-    new FrameDecoder(MAX, (frame) => expect(() => decodeTensors(frame, [{ name: 'x' }])).toThrow(FrameError)).push(bytes);
+    new FrameDecoder(MAX, (frame) =>
+      expect(() => decodeTensors(frame, [{ name: 'x' }])).toThrow(FrameError),
+    ).push(bytes);
   });
 });
 
 describe('tensors', () => {
   it('have the element sizes that manifests are checked with', () => {
-    for (const [datatype, bytes] of Object.entries(ELEMENT_BYTES)) expect(elementBytes(datatype as Datatype)).toBe(bytes);
+    for (const [datatype, bytes] of Object.entries(ELEMENT_BYTES))
+      expect(elementBytes(datatype as Datatype)).toBe(bytes);
   });
 
   it('are read where they stand, and by a copy when misaligned', () => {
@@ -132,9 +149,13 @@ describe('tensors', () => {
 
   it('take JSON data flat or nested, and give it back', () => {
     expect([...elementsOf(fromJson('x', 'INT32', [2, 2], [1, 2, 3, 4]))]).toEqual([1, 2, 3, 4]);
-    expect([...elementsOf(fromJson('x', 'INT32', [2, 1, 2], [[[1, 2]], [[3, 4]]]))]).toEqual([1, 2, 3, 4]);
+    expect([...elementsOf(fromJson('x', 'INT32', [2, 1, 2], [[[1, 2]], [[3, 4]]]))]).toEqual([
+      1, 2, 3, 4,
+    ]);
     expect(toJsonText(fromJson('x', 'BOOL', [2], [true, false]))).toBe('[true,false]');
-    expect(toJsonText(tensorOf('x', 'INT64', [1], BigInt64Array.of(9_007_199_254_740_993n)))).toBe('[9007199254740993]');
+    expect(toJsonText(tensorOf('x', 'INT64', [1], BigInt64Array.of(9_007_199_254_740_993n)))).toBe(
+      '[9007199254740993]',
+    );
   });
 
   it('refuse JSON that they cannot carry exactly', () => {
@@ -180,7 +201,12 @@ describe('the guard', () => {
       'request_tensor',
       /FP64\[1,2\], the model takes FP32/,
     ],
-    ['rank', [fp32('x', [2], [1, 2]), n], 'request_tensor', /shape \[2\], the model takes \[-1,2\]/],
+    [
+      'rank',
+      [fp32('x', [2], [1, 2]), n],
+      'request_tensor',
+      /shape \[2\], the model takes \[-1,2\]/,
+    ],
     ['size of a fixed axis', [fp32('x', [1, 3], [1, 2, 3]), n], 'request_tensor', /\[1,3\]/],
     ['an empty axis', [fp32('x', [0, 2], []), n], 'request_tensor', /\[0,2\]/],
     ['a negative axis', [fp32('x', [-1, 2], []), n], 'request_tensor', /\[-1,2\]/],
@@ -188,11 +214,16 @@ describe('the guard', () => {
     ['a huge shape', [{ ...x, shape: [2 ** 31, 2] }, n], 'request_too_large', /bound/],
     ['NaN', [fp32('x', [1, 2], [1, NaN]), n], 'request_value', /element 1 is NaN/],
     ['infinity', [fp32('x', [1, 2], [-Infinity, 1]), n], 'request_value', /element 0 is -Infinity/],
-    ['out of range', [x, tensorOf('n', 'INT32', [1], Int32Array.of(10))], 'request_value', /is 10, expected 0 to 9/],
-  ] as const)('refuses: %s', (_, tensors, code, words) => {
+    [
+      'out of range',
+      [x, tensorOf('n', 'INT32', [1], Int32Array.of(10))],
+      'request_value',
+      /is 10, expected 0 to 9/,
+    ],
+  ] as const)('refuses: %s', (_, tensors, code, reasons) => {
     const fault = faultOf(() => guard(specs, tensors, MAX));
     expect(fault.code).toBe(code);
-    expect(fault.detail).toMatch(words);
+    expect(fault.detail).toMatch(reasons);
   });
 
   it('finds what a model must not answer', () => {
@@ -204,7 +235,9 @@ describe('the guard', () => {
 describe('classes', () => {
   const classifier = { output: 'y', scale: 'logits', labels: ['a', 'b', 'c'] } as const;
   it('come with a softmax that does not overflow, one a row', () => {
-    const rows = classify({ ...classifier, labels: [...classifier.labels] }, [fp32('y', [2, 3], [1000, 999, 0, 0, 0, 0])]);
+    const rows = classify({ ...classifier, labels: [...classifier.labels] }, [
+      fp32('y', [2, 3], [1000, 999, 0, 0, 0, 0]),
+    ]);
     expect(rows?.map(({ index }) => index)).toEqual([0, 0]);
     expect(rows?.[0]?.confidence).toBeCloseTo(1 / (1 + Math.exp(-1)), 6);
     expect(rows?.[1]?.confidence).toBeCloseTo(1 / 3, 6);
@@ -214,7 +247,11 @@ describe('classes', () => {
     const labels = [...classifier.labels];
     expect(classify({ ...classifier, labels }, [fp32('y', [1, 3], [1, NaN, 2])])).toBeNull();
     expect(classify({ ...classifier, labels }, [fp32('y', [1, 2], [1, 2])])).toBeNull();
-    expect(classify({ ...classifier, scale: 'probabilities', labels }, [fp32('y', [1, 3], [0.1, 0.7, 0.2])])?.[0]).toMatchObject({
+    expect(
+      classify({ ...classifier, scale: 'probabilities', labels }, [
+        fp32('y', [1, 3], [0.1, 0.7, 0.2]),
+      ])?.[0],
+    ).toMatchObject({
       index: 1,
     });
   });
@@ -224,12 +261,19 @@ describe('differences', () => {
   it('follow the tolerance of the manifest element by element', () => {
     const golden = [fp32('y', [2], [10, 0])];
     const tolerance = { absolute: 0.1, relative: 0.01 };
-    expect(worstOf([fp32('y', [2], [10.19, 0.09])], golden, tolerance)).toMatchObject({ within: true });
+    expect(worstOf([fp32('y', [2], [10.19, 0.09])], golden, tolerance)).toMatchObject({
+      within: true,
+    });
     expect(worstOf([fp32('y', [2], [10, 0.11])], golden, tolerance)).toMatchObject({
       within: false,
-      words: expect.stringContaining('element 1') as string,
+      reasons: expect.stringContaining('element 1') as string,
     });
-    expect(worstOf([fp32('y', [2], [NaN, 0])], golden, tolerance)).toMatchObject({ within: false, worst: Infinity });
-    expect(worstOf([fp32('y', [1, 2], [10, 0])], golden, tolerance).words).toMatch(/FP32\[1,2\], expected FP32\[2\]/);
+    expect(worstOf([fp32('y', [2], [NaN, 0])], golden, tolerance)).toMatchObject({
+      within: false,
+      worst: Infinity,
+    });
+    expect(worstOf([fp32('y', [1, 2], [10, 0])], golden, tolerance).reasons).toMatch(
+      /FP32\[1,2\], expected FP32\[2\]/,
+    );
   });
 });

@@ -70,8 +70,8 @@ afterAll(async () => {
 interface Answer {
   status: number;
   headers: Headers;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers are looked into key by
-  // key, each with an expectation.
+  // The tests read it key by key, each with an expectation.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   body: any;
 }
 
@@ -121,8 +121,8 @@ function binary(header: object, ...tensors: Buffer[]): [Buffer, Record<string, s
   ];
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above.
 function unpack({ headers, bytes }: { headers: Headers; bytes: Buffer }): {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   head: any;
   rest: Buffer;
 } {

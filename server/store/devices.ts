@@ -8,7 +8,8 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Group } from '../../shared/protocol/operator-api.js';
 import type { EnrolRequest } from '../../shared/protocol/device-api.js';
-import { publicKeyOf, fromHex, type PublicKey } from '../../shared/trust/signer.js';
+import { fromHex } from '../../shared/base/bytes.js';
+import { publicKeyOf, type PublicKey } from '../../shared/trust/signer.js';
 import type { Db, Queries } from './database.js';
 import type { DevicesTable } from './tables.js';
 

@@ -15,7 +15,7 @@ import { Component, openRelease, Version, type Release } from '../../shared/rele
 import { complaints } from '../../shared/base/decode.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { RepositoryView } from '../../shared/protocol/operator-api.js';
-import { Hex32 } from '../../shared/trust/signer.js';
+import { Hex32 } from '../../shared/base/bytes.js';
 import {
   decodeDocument,
   expiryMs,
@@ -338,7 +338,7 @@ export class ImageRepository {
     snapshotVersion: number,
     timestampVersion: number,
   ): Promise<void> {
-    const bytes = signDocument(
+    const bytes = await signDocument(
       {
         ...heading(
           'snapshot',
@@ -360,7 +360,7 @@ export class ImageRepository {
     version: number,
   ): Promise<void> {
     const now = this.#options.clock.now();
-    const bytes = signDocument(
+    const bytes = await signDocument(
       {
         ...heading('timestamp', version, now + validityMs.imageTimestamp),
         'x-linnet-time': timeText(now),

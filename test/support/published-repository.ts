@@ -14,7 +14,7 @@ import { readOnlineKeys, type OnlineKeys } from '../../server/tuf/online-keys.js
 import { Fault } from '../../shared/base/fault-codes.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realRandom } from '../../shared/platform/clock.js';
-import type { SigningKey } from '../../shared/trust/signer.js';
+import type { Signer } from '../../shared/trust/signer.js';
 import { tempFolder } from './metadata-device.js';
 import { build, smallSpec, writeDesk } from './release-builder.js';
 import { SimClock } from '../sim/tuf-repositories.js';
@@ -28,13 +28,13 @@ export class PublishingWorld {
   view:
     | ((
         honest: Awaited<ReturnType<ImageRepository['view']>>,
-      ) => Awaited<ReturnType<ImageRepository['view']>>)
+      ) => ReturnType<ImageRepository['view']>)
     | null = null;
   made!: InitResult;
   keys!: OnlineKeys;
   images!: ImageRepository;
-  targetsKey!: SigningKey;
-  releaseKey!: SigningKey;
+  targetsKey!: Signer;
+  releaseKey!: Signer;
   #server!: Server;
 
   static async begin(): Promise<PublishingWorld> {
@@ -86,7 +86,7 @@ export class PublishingWorld {
   async bundle(
     version: string,
     model?: Uint8Array,
-    key: SigningKey = this.releaseKey,
+    key: Signer = this.releaseKey,
   ): Promise<string> {
     const folder = tempFolder();
     await build(folder, writeDesk(folder, smallSpec(version), model), 'release.bundle', key);
@@ -141,7 +141,7 @@ export class PublishingWorld {
     }
     if (route === 'GET api/v1/repository') {
       const honest = await this.images.view();
-      return bytes(Buffer.from(JSON.stringify(this.view?.(honest) ?? honest)));
+      return bytes(Buffer.from(JSON.stringify((await this.view?.(honest)) ?? honest)));
     }
     if (route === 'PUT api/v1/files') {
       await this.images.putFile(d ?? '', request as AsyncIterable<Uint8Array>, 1e9);

@@ -5,7 +5,7 @@ import { limits } from '../../../shared/base/limits.js';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import type { Manifest, TensorSpec } from '../../../shared/release/manifest.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import type { KeyRing } from '../../../shared/trust/signer.js';
+import type { KeyRing } from '../../../shared/trust/key-ring.js';
 import { releaseRing } from '../../../shared/trust/documents.js';
 import { startTrust } from '../../../shared/trust/trusted-set.js';
 import { table, type Output } from '../output.js';

@@ -17,12 +17,8 @@ import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { topics, type Hint, type TelemetryAck } from '../../shared/protocol/telemetry.js';
 import { openDeviceToken } from '../../shared/trust/device-token.js';
 import type { PublicKey } from '../../shared/trust/signer.js';
+import type { TlsFiles } from '../interfaces.js';
 import { PacketLimit } from './packet-limit.js';
-
-export interface TlsFiles {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-}
 
 export interface EmbeddedBroker {
   readonly host: string;

@@ -63,8 +63,8 @@ const FIRST = [
     primary key (device, component, version, digest)
   ) strict`,
   `create table outcomes (
-    id integer primary key, device text not null references devices (id), component text not null, assignment integer not null,
-    result text not null, at integer not null, outcome_json text not null, unique (device, component, assignment, result)
+    id integer primary key, device text not null references devices (id), component text not null, assignment_id integer not null,
+    result text not null, at integer not null, outcome_json text not null, unique (device, component, assignment_id, result)
   ) strict`,
   'create table security_events (id integer primary key, at integer not null, source text not null, code text not null, detail text not null) strict',
   'create index security_events_by_source on security_events (source, id)',

@@ -14,7 +14,7 @@ import { fromHex, sha256 } from '../../../shared/base/bytes.js';
 import { deviceIdOf, openDeviceToken } from '../../../shared/trust/device-token.js';
 import { verify } from '../../../shared/trust/ed25519.js';
 import type { AppOptions, FleetApp } from '../app.js';
-import type { DeviceRow } from '../../store/devices.js';
+import type { DeviceRow } from '../../interfaces.js';
 
 const errors = { '4xx': ApiError, '5xx': ApiError } as const;
 const MetadataName = Type.String({

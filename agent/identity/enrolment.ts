@@ -15,7 +15,7 @@ import {
 } from '../../shared/protocol/device-api.js';
 import { Hex32, fromHex, hex, utf8 } from '../../shared/base/bytes.js';
 import { deviceIdOf } from '../../shared/trust/device-token.js';
-import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
+import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
 import type { AgentSettings } from '../config.js';
 import type { Disk, Fetcher } from '../interfaces.js';
 

@@ -13,7 +13,7 @@ import { targetPath, type Release } from '../../shared/release/manifest.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { routes, type ImageCustom } from '../../shared/protocol/device-api.js';
 import { PublishRequest, ReleaseView, RepositoryView } from '../../shared/protocol/operator-api.js';
-import type { Signer } from '../../shared/trust/signer.js';
+import type { Signer } from "../../shared/trust/signer.js";
 import {
   decodeDocument,
   heading,

@@ -22,6 +22,7 @@ import { Fault, FAULT_CODES, reason, type FaultCode } from '../../shared/base/fa
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { ApiError } from '../../shared/protocol/operator-api.js';
 import type {
+  ArtifactStore,
   DirectorRepository,
   ImageRepositoryService,
   RolloutService,
@@ -48,6 +49,8 @@ export interface AppOptions {
   readonly random: Random;
   readonly log: Log;
   readonly images: ImageRepositoryService;
+  /** The files of releases. */
+  readonly artifacts: ArtifactStore;
   readonly director: DirectorRepository;
   readonly conductor: RolloutService;
   /** Where devices find MQTT. */

@@ -16,7 +16,7 @@ import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-code
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { topics, type Hint, type TelemetryAck } from '../../shared/protocol/telemetry.js';
 import { openDeviceToken } from '../../shared/trust/device-token.js';
-import type { PublicKey } from '../../shared/trust/signer.js';
+import type { PublicKey } from "../../shared/trust/signer.js";
 import type { TlsFiles } from '../interfaces.js';
 import { PacketLimit } from './packet-limit.js';
 

@@ -9,7 +9,7 @@ import { Fault } from '../../shared/base/fault-codes.js';
 import type { Group } from '../../shared/protocol/operator-api.js';
 import type { EnrolRequest } from '../../shared/protocol/device-api.js';
 import { fromHex } from '../../shared/base/bytes.js';
-import { publicKeyOf } from '../../shared/trust/signer.js';
+import { publicKeyOf } from "../../shared/trust/signer.js";
 import type { DeviceRow, DeviceStore } from '../interfaces.js';
 import type { Db, Queries } from './database.js';
 import type { DevicesTable } from './tables.js';

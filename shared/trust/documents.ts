@@ -14,7 +14,7 @@ import { complaints, decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { canonicalBytes, fromHex, hex, Hex32, sha256, utf8 } from '../base/bytes.js';
 import { countSigners, type KeyRing } from './key-ring.js';
-import { keyIdOf, PublicKey, type Signer } from './signer.js';
+import { keyIdOf, PublicKey, type Signer } from "./signer.js";
 
 export const SPEC_VERSION = '1.0.31';
 

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { limits } from '../../shared/base/limits.js';
 import { sha256 } from '../../shared/base/bytes.js';
-import { keyIdOf, publicKeyOf } from '../../shared/trust/signer.js';
+import { keyIdOf, publicKeyOf } from "../../shared/trust/signer.js";
 import {
   decodeDocument,
   type Root,

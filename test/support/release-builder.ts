@@ -14,7 +14,7 @@ import {
 import { realRandom } from '../../shared/platform/clock.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
-import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
+import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
 
 export const releaseKey = signerFromSeed(Buffer.from(sha256('release desk'), 'hex'));
 export const otherKey = signerFromSeed(Buffer.from(sha256('somebody else'), 'hex'));

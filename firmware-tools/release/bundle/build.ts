@@ -20,7 +20,7 @@ import {
 import type { Random } from '../../../shared/base/interfaces.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
-import type { Signer } from '../../../shared/trust/signer.js';
+import type { Signer } from "../../../shared/trust/signer.js";
 import { asFault, discard, settle, tempBeside } from '../keys/key-files.js';
 import { decodeModel } from '../../model/onnx.js';
 import { openModel } from '../../model/session.js';

@@ -12,7 +12,7 @@ import { assignmentFor, simRelease } from '../../sim/release.js';
 import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../../shared/release/manifest.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
-import { signerFromSeed } from '../../../shared/trust/signer.js';
+import { signerFromSeed } from "../../../shared/trust/signer.js";
 
 const v1 = simRelease('1.0.0');
 const v2 = simRelease('1.1.0');

@@ -79,7 +79,7 @@ interface Parts {
   readonly disk: Disk;
   readonly log: Log;
   readonly identity: DeviceIdentity;
-  readonly token: () => string;
+  readonly token: () => Promise<string>;
   readonly fetcher: HttpFetcher;
   readonly metadata: MetadataClient;
   readonly spool: Spool;
@@ -118,7 +118,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
     server: settings.server.url,
     mirrors: settings.server.mirrors,
     clock,
-    authorization: () => `${DEVICE_SCHEME} ${token()}`,
+    authorization: async () => `${DEVICE_SCHEME} ${await token()}`,
     ...certificates,
   });
   const metadata = new MetadataClient({

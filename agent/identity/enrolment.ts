@@ -11,7 +11,7 @@ import {
   routes,
   type EnrolRequest,
 } from '../../shared/protocol/device-api.js';
-import { hex } from '../../shared/trust/signer.js';
+import { hex } from '../../shared/base/bytes.js';
 import type { AgentSettings } from '../config.js';
 import type { Fetcher } from '../interfaces.js';
 import type { DeviceIdentity } from './identity.js';
@@ -33,7 +33,7 @@ export async function enrol(
     components: [...settings.components],
     ...(claim === null ? {} : { claim }),
   };
-  const proof = hex(identity.key.sign(enrolMessage(request)));
+  const proof = hex(await identity.key.sign(enrolMessage(request)));
   const answer = decode(
     EnrolAnswer,
     await fetcher.post(routes.enrol, { ...request, proof }, ANSWER_MAX_BYTES),

@@ -4,18 +4,12 @@
 // whether or not the fleet still knows this device.
 import { join } from 'node:path';
 import { Type } from 'typebox';
+import { Hex32, fromHex, hex, utf8 } from '../../shared/base/bytes.js';
 import { decodeJson } from '../../shared/base/decode.js';
 import { isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import type { Log, Random } from '../../shared/base/interfaces.js';
-import {
-  Hex32,
-  deviceIdOf,
-  fromHex,
-  hex,
-  signingKey,
-  utf8,
-  type SigningKey,
-} from '../../shared/trust/signer.js';
+import { deviceIdOf } from '../../shared/trust/device-token.js';
+import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import type { Disk } from '../interfaces.js';
 
 const IDENTITY_MAX_BYTES = 4096;
@@ -26,7 +20,7 @@ const Identity = Type.Object(
 
 export interface DeviceIdentity {
   readonly id: string;
-  readonly key: SigningKey;
+  readonly key: Signer;
 }
 
 export interface IdentityOptions {
@@ -81,6 +75,6 @@ async function readSeed(
 }
 
 function identityOf(seed: Uint8Array): DeviceIdentity {
-  const key = signingKey(seed);
+  const key = signerFromSeed(seed);
   return { id: deviceIdOf(key.publicKey), key };
 }

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { IMPORTANCE, type Kind, type SecurityBody } from '../../shared/protocol/telemetry.js';
-import { utf8 } from '../../shared/trust/signer.js';
+import { utf8 } from '../../shared/base/bytes.js';
 
 export interface SpoolRow {
   seq: number;

@@ -18,7 +18,7 @@ import {
   type Kind,
   TelemetryRecord,
 } from '../../shared/protocol/telemetry.js';
-import { hex, utf8 } from '../../shared/trust/signer.js';
+import { hex, utf8 } from '../../shared/base/bytes.js';
 import {
   isDamage,
   openSpoolFile,

@@ -8,7 +8,7 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import { boot } from '../../shared/base/state-machine.js';
 import type { UpdateState } from '../../shared/protocol/states.js';
-import type { KeyRing } from '../../shared/trust/signer.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import type { Disk, Fetcher, Reporter } from '../interfaces.js';
 import { ReleaseDownload } from './download.js';
 import { afterChange, afterEvent, outcomeOf } from './next-record.js';

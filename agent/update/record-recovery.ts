@@ -3,7 +3,7 @@
 // have been on trial. The latest assignment brings the newer one back, through a trial.
 import semver from 'semver';
 import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
-import type { KeyRing } from '../../shared/trust/signer.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { refOf } from './admission.js';
 import { SLOT_NAMES, type RecordIn, type SlotName } from './record.js';
 import { isUnverified } from './slot-releases.js';

@@ -2,7 +2,7 @@
 // process is remembered until its slot is verified again: the payload handler checks what it loads
 // once more (the model process hashes the bytes that it parses).
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
-import type { KeyRing } from '../../shared/trust/signer.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import type { Installed } from '../interfaces.js';
 import type { SlotName, UpdateRecord } from './record.js';
 import type { Slots } from './slots.js';

@@ -11,7 +11,7 @@ import {
   type Manifest,
   type Release,
 } from '../../shared/release/manifest.js';
-import type { KeyRing } from '../../shared/trust/signer.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import type { Disk, Installed } from '../interfaces.js';
 import type { SlotName } from './record.js';
 

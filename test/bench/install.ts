@@ -13,7 +13,7 @@ import { UpdateDriver } from '../../agent/update/driver.js';
 import { ModelHandler } from '../../agent/update/payload/model.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
-import { sha256 } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
 import { assignmentFor, ring, simRelease, type SimRelease } from '../sim/release.js';
 import { median, print, type BenchResult } from './inference.js';
 
@@ -52,7 +52,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
   const fetcher = new HttpFetcher({
     server: 'http://127.0.0.1:9',
     mirrors: [`file://${mirror}`],
-    authorization: () => null,
+    authorization: () => Promise.resolve(null),
     clock: realClock,
   });
   const notHere = (): never => {

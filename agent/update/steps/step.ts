@@ -6,7 +6,7 @@
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import type { UpdateState } from '../../../shared/protocol/states.js';
 import type { TrialEvidence } from '../../../shared/statistics/trial-verdict.js';
-import type { KeyRing } from '../../../shared/trust/signer.js';
+import type { KeyRing } from '../../../shared/trust/key-ring.js';
 import type { Disk, Installed } from '../../interfaces.js';
 import type { FetchProgress, ReleaseDownload } from '../download.js';
 import type { HandlerOfKind } from '../payload/handler.js';

@@ -239,6 +239,7 @@ describe('an error answer', () => {
     '/500': [500, '{"error":"oh","code":"internal"}'],
     '/503': [503, '{"error":"later","code":"auth_denied"}'],
     '/302': [302, ''],
+    '/308': [308, ''],
     '/400': [400, '{"code":"no_such_code"}'],
   };
 
@@ -248,7 +249,9 @@ describe('an error answer', () => {
         404,
         '{"error":"nothing here","code":"not_found"}',
       ];
-      response.writeHead(status, status === 302 ? { location: '/401' } : {}).end(body);
+      const locations: Record<number, string> = { 302: '/401', 308: 'https://fleet.example/x' };
+      const location = locations[status];
+      response.writeHead(status, location === undefined ? {} : { location }).end(body);
     });
     return fetcher({ server: url });
   }
@@ -261,6 +264,7 @@ describe('an error answer', () => {
     ['/500', 'server_unreachable'],
     ['/503', 'server_unreachable'],
     ['/302', 'server_unreachable'],
+    ['/308', 'server_unreachable'],
     ['/400', 'message_undecodable'],
   ])('%s is %s', async (path, code) => {
     const source = await answering();
@@ -276,7 +280,17 @@ describe('an error answer', () => {
     expect(await codeOf(source.post('/none', {}, 1000))).toBe('not_found');
   });
 
-  it('server_words_are_kept', async () => {
+  it('redirect_is_not_followed_and_its_location_is_named', async () => {
+    const source = await answering();
+    const advice = /\/302 answered 302 redirects to Location \/401: redirects are not followed/;
+    await expect(source.get('/302', 1000)).rejects.toThrow(advice);
+    await expect(source.open('/302', 0)).rejects.toThrow(advice);
+    await expect(source.post('/302', {}, 1000)).rejects.toThrow(advice);
+    await expect(source.get('/308', 1000)).rejects.toThrow(/Location https:\/\/fleet\.example\/x/);
+    await expect(source.get('/401', 1000)).rejects.not.toThrow(/Location/);
+  });
+
+  it('text_of_the_server_is_kept', async () => {
     await expect((await answering()).get('/claim', 1000)).rejects.toThrow(
       /403 claim used up \(claim_invalid\)/,
     );

@@ -20,7 +20,7 @@ import {
 import type { Random } from '../../../shared/base/interfaces.js';
 import { sha256, signEnvelope, utf8, type SigningKey } from '../../../shared/trust/signer.js';
 import { asFault, discard, settle, tempBeside } from '../keys/key-files.js';
-import { decodeModel } from '../../model/onnx.js';
+import { decodeModel } from '../../model/onnx/model-file.js';
 import { openModel } from '../../model/session.js';
 import { readProbeInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
 import {
@@ -236,7 +236,7 @@ async function writeBundle(
         length: number,
         chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
       ): Promise<void> => {
-        await put(await headerBytes(name, length));
+        await put(headerBytes(name, length));
         for await (const chunk of chunks) await put(chunk);
         await put(new Uint8Array(paddingBytes(length)));
       };

@@ -12,7 +12,7 @@ import {
 import { ApiError } from '../../../shared/protocol/operator-api.js';
 import { deviceIdOf, openDeviceToken, sha256, verify } from '../../../shared/trust/signer.js';
 import type { AppOptions, FleetApp } from '../app.js';
-import type { DeviceRow } from '../../store/devices.js';
+import type { DeviceRow } from '../../interfaces.js';
 
 const errors = { '4xx': ApiError, '5xx': ApiError } as const;
 const MetadataName = Type.String({

@@ -1,6 +1,6 @@
 // What an ONNX file holds: tensors, operators, parameters, size and digest. ONNX Runtime opens it
 // too, so that a file it cannot load is refused here and not on a device.
-import { sha256 } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
 import { decodeModel, opsetOf } from './onnx/model-file.js';
 import { allNodes } from './onnx/nodes.js';
 import { elementTypeName, tensorData } from './onnx/tensors.js';

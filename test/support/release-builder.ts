@@ -7,13 +7,15 @@ import { encodeNpy } from '../../firmware-tools/model/input-data/npy.js';
 import { makeNode } from '../../firmware-tools/model/onnx/nodes.js';
 import { ElementType, makeTensor, makeValue } from '../../firmware-tools/model/onnx/tensors.js';
 import { realRandom } from '../../shared/platform/clock.js';
-import { sha256, signingKey, type KeyRing, type SigningKey } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
+import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import { onnxModel } from './onnx-models.js';
 
-export const releaseKey = signingKey(Buffer.from(sha256('release desk'), 'hex'));
-export const otherKey = signingKey(Buffer.from(sha256('somebody else'), 'hex'));
+export const releaseKey = signerFromSeed(Buffer.from(sha256('release desk'), 'hex'));
+export const otherKey = signerFromSeed(Buffer.from(sha256('somebody else'), 'hex'));
 
-export function ringOf(...keys: SigningKey[]): KeyRing {
+export function ringOf(...keys: Signer[]): KeyRing {
   return {
     keys: Object.fromEntries(keys.map((key) => [key.keyId, key.publicKey])),
     keyids: keys.map((key) => key.keyId),
@@ -78,7 +80,7 @@ export function build(
   folder: string,
   spec: string,
   out: string,
-  key: SigningKey = releaseKey,
+  key: Signer = releaseKey,
 ): Promise<Built> {
   return buildBundle(spec, key, join(folder, out), realRandom);
 }

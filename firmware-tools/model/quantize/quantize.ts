@@ -7,7 +7,7 @@
 // Fault model_unquantizable with every candidate node and the reason. Algorithm:
 // onnxruntime/python/tools/quantization (quantize_static); the parts are the files beside this one.
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { sha256 } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { digestOfFeeds } from '../input-data/feeds.js';
 import { decodeModel, encodeModel, opsetOf } from '../onnx/model-file.js';
 import { Wiring } from '../onnx/nodes.js';

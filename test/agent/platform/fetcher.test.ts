@@ -146,7 +146,7 @@ describe('a download', () => {
     expect(await codeOf(fetcher({ server: url }).open('/f', 11))).toBe('fetch_interrupted');
   });
 
-  it('silent_server_is_given_up_before_and_in_the_body', async () => {
+  it('silent_server_is_aborted_before_and_in_the_body', async () => {
     const { url } = await site((request, response) => {
       if (request.url === '/mute') return;
       response.writeHead(200, { 'content-length': 100 });
@@ -266,7 +266,7 @@ describe('an error answer', () => {
     ['/302', 'server_unreachable'],
     ['/308', 'server_unreachable'],
     ['/400', 'message_undecodable'],
-  ])('%s is %s', async (path, code) => {
+  ])('answer_%s_is_%s', async (path, code) => {
     const source = await answering();
     expect(await codeOf(source.get(path, 1000))).toBe(code);
     expect(await codeOf(source.open(path, 0))).toBe(code);
@@ -297,7 +297,7 @@ describe('an error answer', () => {
     await expect((await answering()).get('/500', 1000)).rejects.toThrow(/500 oh \(internal\)/);
   });
 
-  it('nobody_listens', async () => {
+  it('closed_port_is_unreachable', async () => {
     const { url } = await site(() => {});
     const dead = new URL(url);
     for (const cleanup of cleanups.splice(0)) await cleanup();
@@ -397,7 +397,7 @@ describe('mirrors', () => {
     expect(good.requests.length).toBe(1);
   });
 
-  it('mirror_whose_bytes_did_not_prove_is_not_asked_for_them_again', async () => {
+  it('mirror_whose_bytes_failed_verification_is_not_asked_for_them_again', async () => {
     const bad = await site((_request, response) => response.end('bad'));
     const server = await site((_request, response) => response.end('good'));
     const source = fetcher({ server: server.url, mirrors: [bad.url] });
@@ -419,7 +419,7 @@ describe('mirrors', () => {
     expect(frozen.requests.length).toBe(0);
   });
 
-  it('trickling_mirror_is_given_up_and_the_next_one_asked', async () => {
+  it('trickling_mirror_is_aborted_and_the_next_one_asked', async () => {
     const trickling = await site((_request, response) => {
       response.writeHead(200, { 'content-length': 100_000 });
       const drops = setInterval(() => response.write('.'), 5);

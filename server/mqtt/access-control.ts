@@ -5,7 +5,8 @@
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { topics } from '../../shared/protocol/telemetry.js';
-import { openDeviceToken, type PublicKey } from '../../shared/trust/signer.js';
+import { openDeviceToken } from '../../shared/trust/device-token.js';
+import type { PublicKey } from '../../shared/trust/signer.js';
 
 export interface Login {
   readonly clientId: string;

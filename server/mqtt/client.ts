@@ -9,7 +9,7 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import type { Log, Random } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
-import { hex } from '../../shared/trust/signer.js';
+import { hex } from '../../shared/base/bytes.js';
 import type { Transport, TransportEvents } from '../interfaces.js';
 import { receive, type PublishJson } from './uplink.js';
 

@@ -14,10 +14,11 @@ const device = newDevice('cam-1');
 const other = newDevice('cam-2');
 const keyOf = (id: string) =>
   Promise.resolve([device, other].find((known) => known.id === id)?.key.publicKey);
+const token = await device.token();
 const login = (change: object = {}) => ({
   clientId: device.id,
   username: device.id,
-  password: device.token(),
+  password: token,
   ...change,
 });
 
@@ -35,10 +36,10 @@ describe('login', () => {
       { username: undefined },
       { username: '' },
       { clientId: '' },
-      { password: other.token() },
+      { password: await other.token() },
       { password: '' },
       { password: 'nonsense' },
-      { clientId: stranger.id, username: stranger.id, password: stranger.token() },
+      { clientId: stranger.id, username: stranger.id, password: await stranger.token() },
       { clientId: 'linnet-server', username: 'linnet-server', password: 'guess' },
     ])
       await expect(verifyLogin(login(change), Date.now(), keyOf)).rejects.toMatchObject({

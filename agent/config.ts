@@ -3,7 +3,7 @@
 // token comes from a file or LINNET_CLAIM.
 import { Type, type Static } from 'typebox';
 import { resolveSettings } from '../shared/base/config.js';
-import { Component, HardwareId } from '../shared/release/manifest.js';
+import { Component, HardwareId } from '../shared/release/manifest-head.js';
 
 /**
  * Parsed here as whoever uses it will parse it, and without a password, which would end in logs.

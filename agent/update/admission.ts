@@ -5,7 +5,6 @@ import semver from 'semver';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { totalLength, type Release } from '../../shared/release/manifest.js';
-import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
 import type { Assignment, UpdateRecord } from './record.js';
 
 const MIB = 1024 * 1024;
@@ -86,8 +85,4 @@ export function admitMemory(release: Release, availableBytes: number): void {
       `${release.component} ${release.version} may use ${release.manifest.contract.peakMemoryMiB} MiB, ${Math.floor(availableBytes / MIB)} MiB are available`,
     );
   }
-}
-
-export function refOf(release: Release): ReleaseRef {
-  return { component: release.component, version: release.version, digest: release.digest };
 }

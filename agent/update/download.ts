@@ -4,7 +4,8 @@
 // checked by vetting, from disk, after the last byte.
 import { join } from 'node:path';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
-import { totalLength, type FileEntry, type Release } from '../../shared/release/manifest.js';
+import { totalLength, type Release } from '../../shared/release/manifest.js';
+import type { FileEntry } from '../../shared/release/manifest-head.js';
 import { routes } from '../../shared/protocol/device-api.js';
 import type { Disk, Fetcher } from '../interfaces.js';
 import { ENVELOPE, type Slots } from './slots.js';

@@ -7,7 +7,8 @@ import { backoff, type Clock, type Log, type Random } from '../../shared/base/in
 import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import { boot, next } from '../../shared/base/state-machine.js';
-import type { Outcome, ReleaseRef, UpdateBody } from '../../shared/protocol/telemetry.js';
+import type { Outcome, UpdateBody } from '../../shared/protocol/telemetry.js';
+import { type ReleaseRef, refOf } from '../../shared/release/release-ref.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import type { TrialEvidence } from '../../shared/statistics/trial-verdict.js';
 import type { Disk, Fetcher, Installed, ModelRuntime, Reporter, Resources } from '../interfaces.js';
@@ -25,7 +26,6 @@ import {
 import { Slots } from './slots.js';
 import { work, type Work } from './steps.js';
 import { updateTransitions, type UpdateEvent } from './transitions.js';
-import { refOf } from './admission.js';
 
 export interface UpdateDriverOptions {
   readonly disk: Disk;

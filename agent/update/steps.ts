@@ -8,7 +8,8 @@ import type { UpdateState } from '../../shared/protocol/states.js';
 import { judgeTrial } from '../../shared/statistics/trial-verdict.js';
 import { previousOf, runningOf, spareOf, type Assignment, type UpdateRecord } from './record.js';
 import type { Step, UpdateDriver } from './driver.js';
-import { admit, admitDisk, admitMemory, matchAssignment, refOf } from './admission.js';
+import { admit, admitDisk, admitMemory, matchAssignment } from './admission.js';
+import { refOf } from '../../shared/release/release-ref.js';
 
 export type Work = (driver: UpdateDriver) => Promise<Step>;
 

@@ -16,7 +16,8 @@ import {
   type NodeProto,
   type TensorProto,
 } from '../../firmware-tools/model/onnx.js';
-import type { Classifier, Datatype, Manifest, TensorSpec } from '../../shared/release/manifest.js';
+import type { Manifest } from '../../shared/release/manifest.js';
+import type { Classifier, Datatype, TensorSpec } from '../../shared/release/model-manifest.js';
 import { manifestBytes } from '../../shared/release/manifest.js';
 import { sha256 } from '../../shared/base/bytes.js';
 
@@ -59,6 +60,7 @@ export function install(root: string, recipe: Recipe): Installed {
   );
   const manifest: Manifest = {
     format: 'linnet.release/1',
+    kind: 'model',
     component,
     version,
     description: '',

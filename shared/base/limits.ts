@@ -23,6 +23,7 @@ export const limits = {
   releaseFilesMaxCount: 64,
   releaseFileMaxBytes: 1024 * MIB,
   releaseTotalMaxBytes: 2048 * MIB,
+  fileEncodingsMaxCount: 4,
   probesFileMaxBytes: 16 * MIB,
   probesMaxCount: 64,
   /**

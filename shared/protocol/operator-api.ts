@@ -3,18 +3,13 @@
 // /openapi.json.
 import { Type, type Static, type TSchema } from 'typebox';
 import { limits } from '../base/limits.js';
-import { Component, HardwareId, Manifest, Version } from '../release/manifest.js';
+import { Manifest } from '../release/manifest.js';
+import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { MEMBER_STATES, ROLLOUT_STATES } from './states.js';
-import {
-  DeviceId,
-  HealthBody,
-  OutcomeSchema,
-  ReleaseRef,
-  SecurityBody,
-  UpdateBody,
-} from './telemetry.js';
+import { DeviceId, HealthBody, OutcomeSchema, SecurityBody, UpdateBody } from './telemetry.js';
+import { ReleaseRef } from '../release/release-ref.js';
 
 const strict = { additionalProperties: false } as const;
 const Text = (max: number) => Type.String({ maxLength: max });

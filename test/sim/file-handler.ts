@@ -3,11 +3,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Type } from 'typebox';
-import type { Installed } from '../../agent/interfaces.js';
-import type { Observation, PayloadHandler } from '../../agent/update/payload/handler.js';
+import type {
+  AnyInstalled,
+  Observation,
+  PayloadHandler,
+} from '../../agent/update/payload/handler.js';
 import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { Fault } from '../../shared/base/fault-codes.js';
-import { manifestHead, type ManifestHead, type ManifestKind } from '../../shared/release/manifest-head.js';
+import {
+  manifestHead,
+  type ManifestHead,
+  type ManifestKind,
+} from '../../shared/release/manifest-head.js';
 import type { SimDisk } from './disk.js';
 import { simEnvelope, type SimRelease } from './release.js';
 
@@ -38,11 +45,11 @@ export function fileRelease(
 }
 
 export class FileHandler implements PayloadHandler {
-  readonly manifests = FILE_KIND;
+  readonly manifestKind = FILE_KIND;
   serving: string | null = null;
   readonly history: (string | null)[] = [];
   readonly #disk: SimDisk;
-  #active: Installed | null = null;
+  #active: AnyInstalled | null = null;
 
   constructor(disk: SimDisk) {
     this.#disk = disk;
@@ -56,13 +63,13 @@ export class FileHandler implements PayloadHandler {
     return Promise.resolve();
   }
 
-  async probe(candidate: Installed): Promise<string> {
+  async probe(candidate: AnyInstalled): Promise<string> {
     if (!(await this.#accepts(candidate, 'probe')))
       throw new Fault('probe_differs', 'the command refuses the file');
     return 'the command accepts the file';
   }
 
-  async activate(current: Installed): Promise<void> {
+  async activate(current: AnyInstalled): Promise<void> {
     await this.#bytes(current);
     this.#active = current;
     if (this.serving !== current.release.version) this.history.push(current.release.version);
@@ -85,7 +92,7 @@ export class FileHandler implements PayloadHandler {
     return Promise.resolve();
   }
 
-  async #accepts(installed: Installed, check: 'probe' | 'trial'): Promise<boolean> {
+  async #accepts(installed: AnyInstalled, check: 'probe' | 'trial'): Promise<boolean> {
     const command = spawn('grep', ['-qx', `${check}=ok`], { stdio: ['pipe', 'ignore', 'ignore'] });
     const ended = once(command, 'close') as Promise<[number | null]>;
     command.stdin.on('error', () => {}); // grep -q may end before it has read everything.
@@ -95,7 +102,7 @@ export class FileHandler implements PayloadHandler {
   }
 
   /** The file's bytes; a bug when they are not those of the manifest. */
-  async #bytes({ release, folder }: Installed): Promise<Uint8Array> {
+  async #bytes({ release, folder }: AnyInstalled): Promise<Uint8Array> {
     const [file] = release.manifest.files;
     const bytes = file && (await this.#disk.read(`${folder}/${file.name}`, 10_000));
     if (!bytes || sha256(bytes) !== file.sha256)

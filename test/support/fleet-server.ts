@@ -11,7 +11,8 @@ import { initRepository } from '../../firmware-tools/release/repository.js';
 import { serverSettings, type ServerSettings } from '../../server/config.js';
 import { initServer, startServer, type RunningServer } from '../../server/main.js';
 import { Store } from '../../server/store/store.js';
-import { manifestBytes, RELEASE_PAYLOAD_TYPE, targetPath } from '../../shared/release/manifest.js';
+import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../shared/release/manifest.js';
+import { targetPath } from '../../shared/release/release-ref.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { DEVICE_SCHEME, EnrolAnswer, enrolMessage } from '../../shared/protocol/device-api.js';
 import {
@@ -31,7 +32,7 @@ import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { hex, sha256, utf8 } from '../../shared/base/bytes.js';
 import { deviceIdOf, makeDeviceToken } from '../../shared/trust/device-token.js';
 import { signEnvelope } from '../../shared/trust/envelope.js';
-import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
+import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
 import { simRelease, type SimRelease } from '../sim/release.js';
 

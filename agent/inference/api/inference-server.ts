@@ -11,7 +11,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect, type AddressInfo } from 'node:net';
 import { Fault, reason, systemCode } from '../../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../../shared/base/interfaces.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import { Body } from './request-body.js';
 import type { Engine } from '../engine/engine.js';
 import { limitsWith, type InferenceLimits } from '../inference-limits.js';

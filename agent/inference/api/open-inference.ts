@@ -8,8 +8,9 @@
 import { Type, type Static } from 'typebox';
 import { decodeJson } from '../../../shared/base/decode.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import type { Datatype, Manifest, TensorSpec } from '../../../shared/release/manifest.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { Manifest } from '../../../shared/release/manifest.js';
+import type { Datatype, TensorSpec } from '../../../shared/release/model-manifest.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import {
   elementBytes,
   elementCount,

@@ -12,7 +12,7 @@ import assert from 'node:assert/strict';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
 import type { Manifest } from '../../../shared/release/manifest.js';
 import type { Cancel, Clock, Log, Random } from '../../../shared/base/interfaces.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Installed, Measured, ModelRuntime, ProbeReport } from '../../interfaces.js';
 import { classify, type Classified } from '../model/classify.js';
 import { Replica } from '../model-process/replica.js';

@@ -19,7 +19,7 @@ import {
 import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-node';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
-import type { Datatype } from '../../../shared/release/manifest.js';
+import type { Datatype } from '../../../shared/release/model-manifest.js';
 import {
   BlockingFrames,
   decodeControl,

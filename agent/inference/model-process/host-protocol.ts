@@ -1,7 +1,7 @@
 // What a supervisor and its model process say to each other in control frames. Both ends are the
 // same installed version of the agent, so these are plain types; nothing of them crosses a machine.
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
-import type { TensorSpec } from '../../../shared/release/manifest.js';
+import type { TensorSpec } from '../../../shared/release/model-manifest.js';
 
 /** The first frame to a model process. */
 export interface LoadRequest {

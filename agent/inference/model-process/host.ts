@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
-import { fileOf } from '../../../shared/release/manifest.js';
+import { fileOf } from '../../../shared/release/model-manifest.js';
 import type { Cancel, Clock, Log } from '../../../shared/base/interfaces.js';
 import type { Installed } from '../../interfaces.js';
 import {

@@ -7,7 +7,7 @@
 // before anything is allocated. A frame that breaks these rules is a bug of the other end:
 // FrameError, and the process behind it is given up.
 import { readSync } from 'node:fs';
-import type { Datatype } from '../../../shared/release/manifest.js';
+import type { Datatype } from '../../../shared/release/model-manifest.js';
 import type { Tensor } from '../model/tensor.js';
 
 export const FrameKind = { control: 0, run: 1, answer: 2 } as const;

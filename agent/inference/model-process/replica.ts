@@ -3,7 +3,7 @@
 // requests: who runs what, and what to do with a request whose process died, is the engine's.
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import { backoff, type Random } from '../../../shared/base/interfaces.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Installed } from '../../interfaces.js';
 import { ModelHost, type HostMemory, type HostOptions } from './host.js';
 import { readProbes } from '../model/probes-file.js';

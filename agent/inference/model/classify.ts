@@ -2,7 +2,7 @@
 // axis of the named output is the class axis, every index of the axes before it is one row. Pure.
 // Softmax is taken relative to the row's largest logit (log-sum-exp), so that no finite logits
 // overflow.
-import type { Classifier } from '../../../shared/release/manifest.js';
+import type { Classifier } from '../../../shared/release/model-manifest.js';
 import { elementsOf, type Tensor } from './tensor.js';
 
 export interface Classified {

@@ -3,7 +3,7 @@
 // answer NaN inputs with finite numbers, so this is the only place where a broken sensor is
 // noticed. A refusal names the tensor, what was given and what is expected.
 import { Fault } from '../../../shared/base/fault-codes.js';
-import type { TensorSpec } from '../../../shared/release/manifest.js';
+import type { TensorSpec } from '../../../shared/release/model-manifest.js';
 import { byteLengthOf, describe, elementsOf, type Tensor } from './tensor.js';
 
 /**

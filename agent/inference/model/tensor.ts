@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { Fault } from '../../../shared/base/fault-codes.js';
 // Types only: the model process imports this file, and must not pay 20 MB for the schema library
 // behind manifest.ts.
-import type { Datatype, ProbeTensor } from '../../../shared/release/manifest.js';
+import type { Datatype, ProbeTensor } from '../../../shared/release/model-manifest.js';
 
 export interface Tensor {
   readonly name: string;

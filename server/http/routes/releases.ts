@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { Type } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { Component, Version } from '../../../shared/release/manifest.js';
+import { Component, Version } from '../../../shared/release/manifest-head.js';
 import {
   ApiError,
   PublishRequest,

@@ -3,7 +3,7 @@
 // bytes=N-`.
 import { Type } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { Component, Version } from '../../../shared/release/manifest.js';
+import { Component, Version } from '../../../shared/release/manifest-head.js';
 import { ApiError } from '../../../shared/protocol/operator-api.js';
 import { Hex32 } from '../../../shared/base/bytes.js';
 import type { AppOptions, FleetApp } from '../app.js';

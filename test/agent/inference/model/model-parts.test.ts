@@ -33,7 +33,7 @@ import {
   ELEMENT_BYTES,
   type Datatype,
   type TensorSpec,
-} from '../../../../shared/release/manifest.js';
+} from '../../../../shared/release/model-manifest.js';
 import { fp32 } from '../../../support/inference-releases.js';
 
 const MAX = 1024 * 1024;

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { chooseEncoding } from '../../../../agent/update/codec/codec.js';
 import { sha256, utf8 } from '../../../../shared/base/bytes.js';
+import { limits } from '../../../../shared/base/limits.js';
 import { bootDevice, settle, type SimDevice } from '../../../sim/device.js';
 import { SimDisk, seeded } from '../../../sim/disk.js';
 import { gzipCodec, xorCodec, type TestCodec } from '../../../sim/codecs.js';
@@ -60,6 +61,10 @@ describe.each(Object.keys(makers) as (keyof typeof makers)[])('codec_%s', (name)
 
   it('progress_counts_the_bytes_that_are_transferred', async () => {
     await offered(name);
+    device.fetcher.tamper = (bytes) => {
+      device.clock.at += limits.inferenceEveryMs; // Progress is reported once in this time.
+      return bytes;
+    };
     await settle(device, assignmentFor(release, 2));
     const [, probes] = release.manifest.files;
     const totals = device.reports.flatMap(({ kind, body: report }) => {

@@ -226,8 +226,8 @@ export class UpdateDriver {
   async #rest(before: UpdateRecord): Promise<void> {
     const { clock, random } = this.#options;
     this.#ends += 1;
-    const { orderAgainFirstMs, orderAgainMaxMs } = limits;
-    const pauseMs = backoff(this.#ends, orderAgainFirstMs, orderAgainMaxMs, random);
+    const { assignmentRetryFirstMs, assignmentRetryMaxMs } = limits;
+    const pauseMs = backoff(this.#ends, assignmentRetryFirstMs, assignmentRetryMaxMs, random);
     this.#acceptAgainAt = clock.monotonic() + pauseMs;
     const { slots } = this.#tools;
     await slots.tidy(null);

@@ -4,6 +4,7 @@
 // Fault. It never writes the record and holds nothing between two calls, so it can be cut anywhere
 // and run again.
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
+import { limits } from '../../../shared/base/limits.js';
 import type { UpdateState } from '../../../shared/protocol/states.js';
 import type { TrialEvidence } from '../../../shared/statistics/trial-verdict.js';
 import type { Disk } from '../../interfaces.js';
@@ -75,4 +76,4 @@ export interface StepContext<S extends UpdateState = UpdateState> extends StepTo
 
 export type Step<S extends UpdateState> = (context: StepContext<S>) => Promise<StepResult>;
 
-export const REST: WaitResult = { waitMs: 1_000 };
+export const REST: WaitResult = { waitMs: limits.idlePauseMs };

@@ -18,7 +18,7 @@ import { AssignmentPoller, Pacer } from './update/assignment-poller.js';
 import type { Disk, Reporter } from './interfaces.js';
 import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
 import { Engine } from './inference/engine/engine.js';
-import { compiledChild } from './inference/model-process/host.js';
+import { compiledChild } from './inference/model-process/spawn-child.js';
 import { HealthCollector, InferenceStats, realSensors } from './telemetry/collect.js';
 import { TelemetryUploader } from './telemetry/uploader.js';
 import { Spool } from './telemetry/spool.js';
@@ -176,7 +176,11 @@ async function compose(settings: AgentSettings, world: AgentPlatform): Promise<P
     clock,
     log,
     version: VERSION,
-    tcp: { host: settings.api.host, port: settings.api.port },
+    tcp: {
+      host: settings.api.host,
+      port: settings.api.port,
+      hostNames: settings.api.host_names,
+    },
     ...(settings.api.socket === undefined ? {} : { unix: resolve(settings.api.socket) }),
   });
   return {

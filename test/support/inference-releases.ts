@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import onnxProto from 'onnx-proto';
 import type { Installed } from '../../agent/interfaces.js';
-import { compiledChild } from '../../agent/inference/model-process/host.js';
+import { compiledChild } from '../../agent/inference/model-process/spawn-child.js';
 import { tensorOf, type Tensor } from '../../agent/inference/model/tensor.js';
 import {
   encodeModel,

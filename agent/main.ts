@@ -8,7 +8,7 @@ import { limits } from '../shared/base/limits.js';
 import { Fault, isFault, reason, systemCode } from '../shared/base/fault-codes.js';
 import { backoff, type Clock, type Log, type Random } from '../shared/base/interfaces.js';
 import { DEVICE_SCHEME } from '../shared/protocol/device-api.js';
-import { makeDeviceToken } from '../shared/trust/signer.js';
+import { makeDeviceToken } from '../shared/trust/device-token.js';
 import type { AgentSettings } from './config.js';
 import { deviceIdentity, enrol, type DeviceIdentity } from './identity/enrolment.js';
 import { NodeDisk } from './platform/disk.js';
@@ -93,7 +93,7 @@ interface Parts {
   readonly world: AgentPlatform;
   readonly log: Log;
   readonly identity: DeviceIdentity;
-  readonly token: () => string;
+  readonly token: () => Promise<string>;
   readonly fetcher: HttpFetcher;
   readonly metadata: MetadataClient;
   readonly spool: Spool;
@@ -134,7 +134,7 @@ async function compose(settings: AgentSettings, world: AgentPlatform): Promise<P
     server: settings.server.url,
     mirrors: settings.server.mirrors,
     clock,
-    authorization: () => `${DEVICE_SCHEME} ${token()}`,
+    authorization: async () => `${DEVICE_SCHEME} ${await token()}`,
     ...caOf(settings),
   });
   const metadata = new MetadataClient({
@@ -221,13 +221,14 @@ function engineOf(
 }
 
 /** A token serves several requests within its life, so that a poll does not sign each time. */
-function tokens(identity: DeviceIdentity, clock: Clock, random: Random): () => string {
+function tokens(identity: DeviceIdentity, clock: Clock, random: Random): () => Promise<string> {
   let known: { token: string; at: number } | null = null;
-  return () => {
+  return async () => {
     const now = clock.now();
-    if (known === null || Math.abs(now - known.at) > TOKEN_REUSE_MS)
-      known = { token: makeDeviceToken(identity.id, identity.key, now, random.bytes(32)), at: now };
-    return known.token;
+    if (known !== null && Math.abs(now - known.at) <= TOKEN_REUSE_MS) return known.token;
+    const token = await makeDeviceToken(identity.id, identity.key, now, random.bytes(32));
+    known = { token, at: now };
+    return token;
   };
 }
 

@@ -10,18 +10,14 @@ import { limits } from '../shared/base/limits.js';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
-import { sha256 } from '../shared/trust/signer.js';
+import { sha256 } from '../shared/base/bytes.js';
+import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp, type FleetApp } from './http/app.js';
 import { checkTogether, type ServerSettings } from './config.js';
+import type { TlsFiles } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
-import {
-  openEmbeddedLink,
-  openExternalLink,
-  type Link,
-  type BrokerHooks,
-  type TlsFiles,
-} from './mqtt/broker.js';
+import { openEmbeddedLink, openExternalLink, type Link, type BrokerHooks } from './mqtt/broker.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
@@ -36,6 +32,8 @@ export interface RunningServer {
 }
 
 const DATABASE = 'fleet.sqlite';
+/** In the repository folder: the files of all releases. */
+const ARTIFACTS = 'files';
 const RENEW_EVERY_MS = 60 * 60_000;
 const FIRST_TOKEN_NAME = 'first-admin';
 
@@ -97,8 +95,13 @@ async function open(
   undo.push(() => store.close());
   const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
   const keys = await readOnlineKeys(settings.repository, passphrase);
+  const artifacts = await DiskArtifactStore.open({
+    folder: join(settings.repository, ARTIFACTS),
+    random: realRandom,
+  });
   const images = await ImageRepository.open({
     folder: settings.repository,
+    artifacts,
     keys: keys.image,
     clock: realClock,
     random: realRandom,
@@ -138,6 +141,7 @@ async function open(
     random: realRandom,
     log: log.child({ room: 'http' }),
     images,
+    artifacts,
     director,
     conductor,
     mqttPort: () => link?.port ?? settings.mqtt.port,

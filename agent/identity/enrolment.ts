@@ -13,15 +13,9 @@ import {
   routes,
   type EnrolRequest,
 } from '../../shared/protocol/device-api.js';
-import {
-  Hex32,
-  deviceIdOf,
-  fromHex,
-  hex,
-  signingKey,
-  utf8,
-  type SigningKey,
-} from '../../shared/trust/signer.js';
+import { Hex32, fromHex, hex, utf8 } from '../../shared/base/bytes.js';
+import { deviceIdOf } from '../../shared/trust/device-token.js';
+import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
 import type { AgentSettings } from '../config.js';
 import type { Disk, Fetcher } from '../interfaces.js';
 
@@ -34,7 +28,7 @@ const Identity = Type.Object(
 
 export interface DeviceIdentity {
   readonly id: string;
-  readonly key: SigningKey;
+  readonly key: Signer;
 }
 
 /**
@@ -63,7 +57,7 @@ export async function deviceIdentity(
 }
 
 function identityOf(seed: Uint8Array): DeviceIdentity {
-  const key = signingKey(seed);
+  const key = signerFromSeed(seed);
   return { id: deviceIdOf(key.publicKey), key };
 }
 
@@ -81,7 +75,7 @@ export async function enrol(
     components: [...settings.components],
     ...(claim === null ? {} : { claim }),
   };
-  const proof = hex(identity.key.sign(enrolMessage(request)));
+  const proof = hex(await identity.key.sign(enrolMessage(request)));
   const answer = decode(
     EnrolAnswer,
     await fetcher.post(routes.enrol, { ...request, proof }, ANSWER_MAX_BYTES),

@@ -22,7 +22,7 @@ import {
   type SecurityBody,
   TelemetryRecord,
 } from '../../shared/protocol/telemetry.js';
-import { hex, utf8 } from '../../shared/trust/signer.js';
+import { hex, utf8 } from '../../shared/base/bytes.js';
 
 export interface SpoolOptions {
   /** Bound of the records' bytes as they count on the wire. The file is a little larger. */

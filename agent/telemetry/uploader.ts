@@ -15,7 +15,7 @@ import {
   type Kind,
   type TelemetryBatch,
 } from '../../shared/protocol/telemetry.js';
-import { utf8 } from '../../shared/trust/signer.js';
+import { utf8 } from '../../shared/base/bytes.js';
 import type { Link, Reporter } from '../interfaces.js';
 import type { Lease, Spool } from './spool.js';
 

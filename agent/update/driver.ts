@@ -8,7 +8,7 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import { boot, next } from '../../shared/base/state-machine.js';
 import type { Outcome, ReleaseRef, UpdateBody } from '../../shared/protocol/telemetry.js';
-import type { KeyRing } from '../../shared/trust/signer.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import type { TrialEvidence } from '../../shared/statistics/trial-verdict.js';
 import type { Disk, Fetcher, Installed, ModelRuntime, Reporter, Resources } from '../interfaces.js';
 import { ReleaseFetch, type FetchProgress } from './download.js';

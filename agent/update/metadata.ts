@@ -16,7 +16,8 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import { routes } from '../../shared/protocol/device-api.js';
-import { sha256, type KeyRing } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { matchAssignments, type TrustedAssignment } from '../../shared/trust/assignments.js';
 import { MAX_BYTES, releaseRing, type MetaFile, type Role } from '../../shared/trust/documents.js';
 import {

@@ -9,7 +9,7 @@ import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import { Component, HardwareId, Version } from '../../shared/release/manifest.js';
 import { UPDATE_STATES } from '../../shared/protocol/states.js';
 import { OutcomeSchema, ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { Hex32, canonicalBytes, sha256, utf8 } from '../../shared/trust/signer.js';
+import { Hex32, canonicalBytes, sha256, utf8 } from '../../shared/base/bytes.js';
 import { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { Disk } from '../interfaces.js';
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { openRelease, type FileEntry, type Manifest } from '../../shared/release/manifest.js';
-import type { KeyRing } from '../../shared/trust/signer.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import type { Disk, Installed } from '../interfaces.js';
 import type { SlotName } from './record.js';
 

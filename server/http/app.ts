@@ -21,14 +21,19 @@ import { complaints } from '../../shared/base/decode.js';
 import { Fault, FAULT_CODES, reason, type FaultCode } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { ApiError } from '../../shared/protocol/operator-api.js';
-import type { RolloutService, DirectorService, ImageRepositoryService } from './services.js';
-import type { TlsFiles } from '../mqtt/broker.js';
+import type {
+  ArtifactStore,
+  DirectorRepository,
+  ImageRepositoryService,
+  RolloutService,
+  Stores,
+  TlsFiles,
+} from '../interfaces.js';
 import { consoleRoutes } from '../console/console-routes.js';
 import { deviceRoutes } from './routes/device-api.js';
 import { operatorRoutes } from './routes/operator-api.js';
 import { repositoryRoutes } from './routes/repository.js';
 import { databaseFault } from '../store/database.js';
-import type { Store } from '../store/store.js';
 
 export type FleetApp = FastifyInstance<
   RawServerDefault,
@@ -39,12 +44,14 @@ export type FleetApp = FastifyInstance<
 >;
 
 export interface AppOptions {
-  readonly store: Store;
+  readonly store: Stores;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly images: ImageRepositoryService;
-  readonly director: DirectorService;
+  /** The files of releases. */
+  readonly artifacts: ArtifactStore;
+  readonly director: DirectorRepository;
   readonly conductor: RolloutService;
   /** Where devices find MQTT. */
   mqttPort(): number;

@@ -2,32 +2,17 @@
 // hashes. Each row's hash covers the hash before it and the row itself, so a row that is changed,
 // removed or put in between later is found. The chain alone cannot show that its newest rows were
 // cut off: note the head (GET /api/v1/audit/head) elsewhere for that.
-import { canonicalBytes, hex } from '../../shared/trust/signer.js';
+import { canonicalBytes, hex } from '../../shared/base/bytes.js';
 import { createHash } from 'node:crypto';
+import type { AuditAction, AuditHead, AuditRow, AuditStore } from '../interfaces.js';
 import type { Db } from './database.js';
 import type { AuditTable } from './tables.js';
-
-export interface AuditAction {
-  /** Who: the name of an operator token. */
-  readonly actor: string;
-  readonly action: string;
-  readonly subject: string;
-  readonly detail: string;
-}
-
-export interface AuditHead {
-  readonly entries: number;
-  /** Hash of the last row; 64 zeros before the first. */
-  readonly hash: string;
-  /** The first row that does not fit the chain; null when all do. */
-  readonly brokenAt: number | null;
-}
 
 const START = '0'.repeat(64);
 const DETAIL_MAX = 4000;
 const PAGE_ROWS = 1000;
 
-export class AuditStore {
+export class SqlAuditStore implements AuditStore {
   constructor(private readonly db: Db) {}
 
   append(action: AuditAction, now: number): Promise<void> {
@@ -54,7 +39,7 @@ export class AuditStore {
   }
 
   /** The newest first; `before` pages on from the seq of the last one seen. */
-  async list(limit: number, before: number | null): Promise<AuditTable[]> {
+  async list(limit: number, before: number | null): Promise<AuditRow[]> {
     let query = this.db.selectFrom('audit').selectAll();
     if (before !== null) query = query.where('seq', '<', before);
     return query.orderBy('seq', 'desc').limit(limit).execute();

@@ -8,29 +8,16 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Group } from '../../shared/protocol/operator-api.js';
 import type { EnrolRequest } from '../../shared/protocol/device-api.js';
-import { publicKeyOf, fromHex, type PublicKey } from '../../shared/trust/signer.js';
+import { fromHex } from '../../shared/base/bytes.js';
+import { publicKeyOf } from "../../shared/trust/signer.js";
+import type { DeviceRow, DeviceStore } from '../interfaces.js';
 import type { Db, Queries } from './database.js';
 import type { DevicesTable } from './tables.js';
-
-export type DeviceStatus = 'pending' | 'enrolled' | 'revoked';
-
-export interface DeviceRow {
-  readonly id: string;
-  readonly name: string;
-  readonly hardware: string;
-  readonly components: readonly string[];
-  readonly publicKey: PublicKey;
-  readonly status: DeviceStatus;
-  readonly group: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly enrolledAt: number | null;
-  readonly lastSeenAt: number | null;
-}
 
 /** Where a device is put until somebody says otherwise. */
 export const DEFAULT_GROUP = 'default';
 
-export class DeviceStore {
+export class SqlDeviceStore implements DeviceStore {
   constructor(private readonly db: Db) {}
 
   /**

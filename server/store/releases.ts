@@ -2,14 +2,11 @@
 // this table is its index, so adding the same release again changes nothing.
 import type { Selectable } from 'kysely';
 import type { Manifest, Release } from '../../shared/release/manifest.js';
+import type { ReleaseRow, ReleaseStore } from '../interfaces.js';
 import type { Db } from './database.js';
 import type { ReleasesTable } from './tables.js';
 
-export interface ReleaseRow extends Release {
-  readonly publishedAt: number;
-}
-
-export class ReleaseStore {
+export class SqlReleaseStore implements ReleaseStore {
   constructor(private readonly db: Db) {}
 
   async add(release: Release, now: number): Promise<void> {

@@ -1,28 +1,20 @@
 // Security events: what devices report of attacks they refused, and what the server itself refused.
 // Bounded per source, so that one noisy (or hostile) device cannot push the others' events out.
 import { limits } from '../../shared/base/limits.js';
+import type { SecurityEventRow, SecurityEventStore } from '../interfaces.js';
 import type { Db, Queries } from './database.js';
-
-export interface SecurityRow {
-  readonly at: number;
-  /** A device id, `server`, or `operator`. */
-  readonly source: string;
-  /** A code of shared/faults.ts, where the reporter is of this version. */
-  readonly code: string;
-  readonly detail: string;
-}
 
 const DETAIL_MAX = 2000;
 
-export class SecurityStore {
+export class SqlSecurityEventStore implements SecurityEventStore {
   constructor(private readonly db: Db) {}
 
-  add(event: SecurityRow): Promise<void> {
+  add(event: SecurityEventRow): Promise<void> {
     return this.db.transaction().execute((trx) => addSecurityEvents(trx, [event]));
   }
 
   /** The newest first. */
-  async list(limit: number, source?: string): Promise<SecurityRow[]> {
+  async list(limit: number, source?: string): Promise<SecurityEventRow[]> {
     let query = this.db.selectFrom('security_events').select(['at', 'source', 'code', 'detail']);
     if (source !== undefined) query = query.where('source', '=', source);
     return query.orderBy('id', 'desc').limit(limit).execute();
@@ -31,7 +23,7 @@ export class SecurityStore {
 
 export async function addSecurityEvents(
   queries: Queries,
-  events: readonly SecurityRow[],
+  events: readonly SecurityEventRow[],
 ): Promise<void> {
   if (events.length === 0) return;
   await queries

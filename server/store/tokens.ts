@@ -1,14 +1,9 @@
 // Operator tokens, by hash only: who reads the database learns no token.
 import type { Role } from '../../shared/protocol/operator-api.js';
+import type { TokenRow, TokenStore } from '../interfaces.js';
 import type { Db } from './database.js';
 
-export interface TokenRow {
-  readonly hash: string;
-  readonly name: string;
-  readonly role: Role;
-}
-
-export class TokenStore {
+export class SqlTokenStore implements TokenStore {
   constructor(private readonly db: Db) {}
 
   async add(token: TokenRow, now: number): Promise<void> {

@@ -12,7 +12,7 @@ import { NodeDisk } from '../../agent/platform/disk.js';
 import { UpdateDriver } from '../../agent/update/driver.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
-import { sha256 } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
 import { assignmentFor, ring, simRelease, type SimRelease } from '../sim/release.js';
 import { median, print, type BenchResult } from './inference.js';
 
@@ -51,7 +51,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
   const fetcher = new HttpFetcher({
     server: 'http://127.0.0.1:9',
     mirrors: [`file://${mirror}`],
-    authorization: () => null,
+    authorization: () => Promise.resolve(null),
     clock: realClock,
   });
   const notHere = (): never => {

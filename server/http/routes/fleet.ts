@@ -11,10 +11,10 @@ import {
   GroupName,
   ApiError,
 } from '../../../shared/protocol/operator-api.js';
-import { sha256 } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { newClaimToken } from '../../access/tokens.js';
 import type { AppOptions, FleetApp } from '../app.js';
-import type { DeviceRow } from '../../store/devices.js';
+import type { DeviceRow } from '../../interfaces.js';
 import { caller } from './operator-api.js';
 import { deviceView, inferenceView, iso } from './views.js';
 

@@ -12,7 +12,7 @@ import {
   ReleaseView,
   RepositoryView,
 } from '../../../shared/protocol/operator-api.js';
-import { Hex32 } from '../../../shared/trust/signer.js';
+import { Hex32 } from '../../../shared/base/bytes.js';
 import type { AppOptions, FleetApp } from '../app.js';
 import { caller } from './operator-api.js';
 import { releaseView } from './views.js';
@@ -28,7 +28,7 @@ export function releaseRoutes(app: FleetApp, options: AppOptions): void {
   reading(app, options);
 }
 
-function publishing(app: FleetApp, { store, clock, images }: AppOptions): void {
+function publishing(app: FleetApp, { store, clock, images, artifacts }: AppOptions): void {
   // The body of an upload stays a stream: it goes to disk as it comes.
   app.addContentTypeParser('application/octet-stream', (_request, payload, done) =>
     done(null, payload),
@@ -49,11 +49,9 @@ function publishing(app: FleetApp, { store, clock, images }: AppOptions): void {
     async (request) => {
       if (request.headers['content-type'] !== 'application/octet-stream')
         throw new Fault('message_undecodable', 'send the file as application/octet-stream');
-      await images.putFile(
-        request.params.sha256,
-        request.body as Readable,
-        limits.releaseFileMaxBytes,
-      );
+      await artifacts.put(request.params.sha256, request.body as Readable, {
+        maxBytes: limits.releaseFileMaxBytes,
+      });
       return { sha256: request.params.sha256 };
     },
   );

@@ -1,12 +1,11 @@
 // The image repository over HTTP, for anybody: what it serves is signed, and a device checks it
 // byte by byte, so any mirror of these paths will do. Release files can be resumed: `Range:
 // bytes=N-`.
-import { createReadStream } from 'node:fs';
 import { Type } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Component, Version } from '../../../shared/release/manifest.js';
 import { ApiError } from '../../../shared/protocol/operator-api.js';
-import { Hex32 } from '../../../shared/trust/signer.js';
+import { Hex32 } from '../../../shared/base/bytes.js';
 import type { AppOptions, FleetApp } from '../app.js';
 
 /** One path segment that cannot leave its folder. */
@@ -81,24 +80,29 @@ export async function repositoryRoutes(app: FleetApp, options: AppOptions): Prom
     },
     async (request, reply) => {
       const { sha256 } = request.params;
-      const found = await options.images.filePath(sha256);
+      const { artifacts } = options;
+      const found = await artifacts.stat(sha256);
       if (found === null)
         throw new Fault('not_found', `the image repository has no file ${sha256}`);
+      const { lengthBytes } = found;
       const start = rangeStart(request.headers.range);
       void reply
         .type('application/octet-stream')
         .header('accept-ranges', 'bytes')
         .header('etag', `"${sha256}"`)
         .header('cache-control', cacheControl(sha256));
-      if (start === null)
-        return reply.header('content-length', found.length).send(createReadStream(found.path));
-      if (start >= found.length)
-        return reply.code(416).header('content-range', `bytes */${found.length}`).send();
+      if (start !== null && start >= lengthBytes)
+        return reply.code(416).header('content-range', `bytes */${lengthBytes}`).send();
+      if (request.method === 'HEAD') return reply.header('content-length', lengthBytes).send();
+      const artifact = await artifacts.get(sha256, { start: start ?? 0, end: null });
+      if (artifact === null)
+        throw new Fault('not_found', `the image repository has no file ${sha256}`);
+      if (start === null) return reply.header('content-length', lengthBytes).send(artifact.stream);
       return reply
         .code(206)
-        .header('content-range', `bytes ${start}-${found.length - 1}/${found.length}`)
-        .header('content-length', found.length - start)
-        .send(createReadStream(found.path, { start }));
+        .header('content-range', `bytes ${start}-${lengthBytes - 1}/${lengthBytes}`)
+        .header('content-length', lengthBytes - start)
+        .send(artifact.stream);
     },
   );
 }

@@ -2,7 +2,6 @@
 // it.
 import { Type } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
-import { Fault } from '../../../shared/base/fault-codes.js';
 import {
   ApiError,
   CommandRequest,
@@ -80,11 +79,7 @@ export function rolloutRoutes(app: FleetApp, options: AppOptions): void {
         response: { 200: RolloutView, ...errors },
       },
     },
-    async (request) => {
-      const view = await conductor.view(request.params.id);
-      if (view === null) throw new Fault('not_found', `there is no rollout ${request.params.id}`);
-      return view;
-    },
+    (request) => conductor.view(request.params.id),
   );
 
   app.post(

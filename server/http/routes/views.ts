@@ -8,26 +8,23 @@ import type {
   ReleaseView,
   SecurityEvent,
 } from '../../../shared/protocol/operator-api.js';
-import type { HealthBody, UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { totalLength } from '../../../shared/release/manifest.js';
 import { QuantileSketch } from '../../../shared/statistics/quantile-sketch.js';
-import type { DeviceRow } from '../../store/devices.js';
-import type { ReleaseRow } from '../../store/releases.js';
-import type { SecurityRow } from '../../store/security-events.js';
-import type { AuditTable } from '../../store/tables.js';
-import type { InferenceSums } from '../../store/telemetry.js';
+import type {
+  AuditRow,
+  DeviceRow,
+  InferenceSums,
+  LatestFacts,
+  ReleaseRow,
+  SecurityEventRow,
+} from '../../interfaces.js';
 
 export const iso = (ms: number): string => new Date(ms).toISOString();
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
 
-export interface Latest {
-  readonly updates: UpdateBody[];
-  readonly health: HealthBody | null;
-}
-
 export function deviceView(
   row: DeviceRow,
-  latest: Latest | undefined,
+  latest: LatestFacts | undefined,
   now: number,
   silentAfterMs: number,
 ): Device {
@@ -76,8 +73,8 @@ export function releaseView(row: ReleaseRow): ReleaseView {
   };
 }
 
-export const auditView = (row: AuditTable): AuditEntry => ({ ...row, at: iso(row.at) });
-export const securityView = (row: SecurityRow): SecurityEvent => ({
+export const auditView = (row: AuditRow): AuditEntry => ({ ...row, at: iso(row.at) });
+export const securityView = (row: SecurityEventRow): SecurityEvent => ({
   at: iso(row.at),
   source: row.source,
   code: row.code,

@@ -87,7 +87,7 @@ function agent(port: number, clock: Clock = realClock): Agent {
   const link = new MqttLink({
     url: `mqtt://127.0.0.1:${port}`,
     device,
-    token: () => 'x',
+    token: () => Promise.resolve('x'),
     ...world,
   });
   const reporter = new TelemetryUploader({ device, spool, link, ...world });

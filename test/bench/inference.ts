@@ -212,7 +212,9 @@ export class RawClient {
       .map(([name, value]) => `${name}: ${value}\r\n`)
       .join('');
     this.#message = Buffer.concat([
-      Buffer.from(`POST /v2/models/${subject.name}/infer HTTP/1.1\r\nHost: localhost\r\n${lines}\r\n`),
+      Buffer.from(
+        `POST /v2/models/${subject.name}/infer HTTP/1.1\r\nHost: localhost\r\n${lines}\r\n`,
+      ),
       body,
     ]);
     socket.setNoDelay(true);

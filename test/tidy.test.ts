@@ -19,7 +19,8 @@ function filesBelow(folder: string): string[] {
     const path = posix.join(folder, name);
     return statSync(join(ROOT, path)).isDirectory()
       ? filesBelow(path)
-      : /\.ts$/.test(name)
+      : // Generated code (*_pb.ts) is not written by anybody.
+        /(?<!_pb)\.ts$/.test(name)
         ? [path]
         : [];
   });

@@ -38,7 +38,7 @@ import {
   type TrustedSet,
 } from '../../shared/trust/trusted-set.js';
 import type { Disk, Fetcher } from '../interfaces.js';
-import { asked, onceMore } from './download.js';
+import { onceMore, retryable } from './download.js';
 
 export type { TrustedAssignment } from '../../shared/trust/assignments.js';
 
@@ -108,7 +108,7 @@ export class MetadataClient {
     const what = `the envelope of ${component} ${version}`;
     const ask = async (): Promise<Uint8Array> => {
       const path = routes.imageTarget(component, version, digest);
-      const bytes = await asked(
+      const bytes = await retryable(
         this.#options.fetcher.get(path, Math.min(length, limits.manifestMaxBytes)),
         what,
       );

@@ -10,7 +10,7 @@ import {
 import { initRepository } from '../../../firmware-tools/release/repository.js';
 import { readOnlineKeys } from '../../../server/tuf/online-keys.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
-import { utf8, hex } from '../../../shared/base/bytes.js';
+import { utf8 } from '../../../shared/base/bytes.js';
 import { verify } from '../../../shared/trust/ed25519.js';
 import { decodeDocument, releaseRing } from '../../../shared/trust/documents.js';
 import { startTrust } from '../../../shared/trust/trusted-set.js';

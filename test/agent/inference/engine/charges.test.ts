@@ -11,7 +11,8 @@ import {
   pidOf,
   testEngine,
 } from '../../../support/inference-engines.js';
-import { ElementType, makeNode, makeTensor } from '../../../../firmware-tools/model/onnx.js';
+import { makeNode } from '../../../../firmware-tools/model/onnx/nodes.js';
+import { ElementType, makeTensor } from '../../../../firmware-tools/model/onnx/tensors.js';
 import { adder, fp32, install, modelOf, slow } from '../../../support/inference-releases.js';
 
 const DEADLINE_MS = 54_321;

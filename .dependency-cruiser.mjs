@@ -43,6 +43,13 @@ export default {
       { circular: true },
     ),
 
+    forbid(
+      'every-import-resolves',
+      'A rule cannot judge an import whose target was not found.',
+      {},
+      { couldNotResolve: true },
+    ),
+
     // Layers: shared <- agent | server | firmware-tools <- test.
     forbid(
       'shared-imports-no-room',
@@ -157,7 +164,7 @@ export default {
     singleImporter(
       'mqtt',
       'agent/platform/mqtt-link\\.ts|server/mqtt/',
-      'One client on each side.',
+      'The agent and the server have one MQTT client each.',
     ),
     singleImporter('aedes', 'server/mqtt/', 'The embedded broker is a detail of one transport.'),
     singleImporter(
@@ -186,6 +193,10 @@ export default {
     tsPreCompilationDeps: true,
     detectProcessBuiltinModuleCalls: true,
     exoticRequireStrings: ['require', 'createRequire(import.meta.url)'],
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'types', 'default'],
+    },
     doNotFollow: { path: 'node_modules' },
     cache: { folder: 'node_modules/.cache/dependency-cruiser', strategy: 'content' },
   },

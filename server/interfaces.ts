@@ -33,7 +33,7 @@ import type { Release } from '../shared/release/manifest.js';
 import type { Sketch } from '../shared/statistics/quantile-sketch.js';
 import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';
 import type { Targets } from '../shared/trust/documents.js';
-import type { PublicKey } from '../shared/trust/signer.js';
+import type { PublicKey } from "../shared/trust/signer.js";
 
 // ---- Devices ----------------------------------------------------------------------------------
 

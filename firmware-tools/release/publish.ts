@@ -13,7 +13,7 @@ import { targetPath, type Release } from '../../shared/release/manifest.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { routes, type ImageCustom } from '../../shared/protocol/device-api.js';
 import { PublishRequest, ReleaseView, RepositoryView } from '../../shared/protocol/operator-api.js';
-import type { SigningKey } from '../../shared/trust/signer.js';
+import type { Signer } from "../../shared/trust/signer.js";
 import {
   decodeDocument,
   heading,
@@ -39,7 +39,7 @@ export interface PublishOptions {
   /** Bytes of the image root that the publisher trusts. */
   readonly root: Uint8Array;
   /** Keys of the root's targets role, as many as its threshold. */
-  readonly targetsKeys: readonly SigningKey[];
+  readonly targetsKeys: readonly Signer[];
   /** File that keeps what was published last (rollback protection); null: keep none. */
   readonly memory: string | null;
   readonly client: FleetClient;
@@ -74,7 +74,7 @@ export async function publishBundle(options: PublishOptions): Promise<Published>
     `image root ${trust.root.signed.version}`,
   );
   await requireNoRollback(current, options.memory, trust);
-  const next = nextTargets(current, view, trust, options);
+  const next = await nextTargets(current, view, trust, options);
   const already = next === null;
   const targets = next ?? current.bytes;
   const uploaded = already ? [] : await upload(view, options);
@@ -135,12 +135,12 @@ async function requireNoRollback(
 }
 
 /** The next targets.json, signed; null when the release is already in the current one. */
-function nextTargets(
+async function nextTargets(
   current: Document<'targets'>,
   view: BundleView,
   trust: TrustedSet,
   { targetsKeys, clock }: PublishOptions,
-): Uint8Array | null {
+): Promise<Uint8Array | null> {
   const { release, envelope } = view;
   const path = targetPath(release.component, release.version);
   const known = Object.hasOwn(current.signed.targets, path)

@@ -13,7 +13,7 @@ import type {
   RolloutRequest,
   RolloutView,
 } from '../../shared/protocol/operator-api.js';
-import { hex } from '../../shared/trust/signer.js';
+import { hex } from '../../shared/base/bytes.js';
 import type { MemberRow, RolloutRow, RolloutService, RolloutStore } from '../interfaces.js';
 import { commanded } from './operator-commands.js';
 import { promise } from './verdict.js';

@@ -2,7 +2,7 @@
 // hashes. Each row's hash covers the hash before it and the row itself, so a row that is changed,
 // removed or put in between later is found. The chain alone cannot show that its newest rows were
 // cut off: note the head (GET /api/v1/audit/head) elsewhere for that.
-import { canonicalBytes, hex } from '../../shared/trust/signer.js';
+import { canonicalBytes, hex } from '../../shared/base/bytes.js';
 import { createHash } from 'node:crypto';
 import type { AuditAction, AuditHead, AuditRow, AuditStore } from '../interfaces.js';
 import type { Db } from './database.js';

@@ -25,6 +25,13 @@ export const limits = {
   releaseTotalMaxBytes: 2048 * MIB,
   probesFileMaxBytes: 16 * MIB,
   probesMaxCount: 64,
+  /**
+   * The least signal to quantization noise ratio of an int8 model's output on the calibration data.
+   * Real models reach 11 to 50 dB; below 7 dB (cosine about 0.9) a model answers differently.
+   */
+  quantizedSqnrMinDb: 7,
+  /** The least share of equal elements of an int8 model's integer output, likewise. */
+  quantizedEqualMinRatio: 0.9,
   /** Runs of a candidate that its latency is taken from. */
   probeRunsMaxCount: 200,
   /** With fewer runs the report says how many there were. */
@@ -55,6 +62,8 @@ export const limits = {
    */
   orderAgainFirstMs: 60_000,
   orderAgainMaxMs: 60 * 60_000,
+  /** The longest wait between two polls, whatever the settings say. */
+  pollMaxMs: 24 * 60 * 60_000,
   recordWritesMaxCount: 200,
   recordMaxBytes: 256 * KIB,
   modelFaultStartsMaxCount: 3,

@@ -18,9 +18,11 @@ import {
   type Release,
 } from '../../../shared/release/manifest.js';
 import type { Random } from '../../../shared/base/interfaces.js';
-import { sha256, signEnvelope, utf8, type SigningKey } from '../../../shared/trust/signer.js';
+import { sha256, utf8 } from '../../../shared/base/bytes.js';
+import { signEnvelope } from '../../../shared/trust/envelope.js';
+import type { Signer } from "../../../shared/trust/signer.js";
 import { asFault, discard, settle, tempBeside } from '../keys/key-files.js';
-import { decodeModel } from '../../model/onnx.js';
+import { decodeModel } from '../../model/onnx/model-file.js';
 import { openModel } from '../../model/session.js';
 import { readProbeInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
 import {
@@ -58,7 +60,7 @@ export interface Built {
  */
 export async function buildBundle(
   specFile: string,
-  key: SigningKey,
+  key: Signer,
   outFile: string,
   random: Random,
 ): Promise<Built> {
@@ -69,7 +71,7 @@ export async function buildBundle(
   );
   decodeManifest(payload);
   const envelope = utf8(
-    `${JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, payload, [key]), null, 2)}\n`,
+    `${JSON.stringify(await signEnvelope(RELEASE_PAYLOAD_TYPE, payload, [key]), null, 2)}\n`,
   );
   if (envelope.length > limits.manifestMaxBytes) {
     throw new Fault(
@@ -236,7 +238,7 @@ async function writeBundle(
         length: number,
         chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
       ): Promise<void> => {
-        await put(await headerBytes(name, length));
+        await put(headerBytes(name, length));
         for await (const chunk of chunks) await put(chunk);
         await put(new Uint8Array(paddingBytes(length)));
       };

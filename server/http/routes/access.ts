@@ -14,7 +14,7 @@ import {
   TokenRequest,
   TokenView,
 } from '../../../shared/protocol/operator-api.js';
-import { sha256 } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { newOperatorToken } from '../../access/tokens.js';
 import type { AppOptions, FleetApp } from '../app.js';
 import { auditView, iso, securityView } from './views.js';

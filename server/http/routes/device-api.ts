@@ -10,7 +10,9 @@ import {
   EnrolRequest,
 } from '../../../shared/protocol/device-api.js';
 import { ApiError } from '../../../shared/protocol/operator-api.js';
-import { deviceIdOf, openDeviceToken, sha256, verify } from '../../../shared/trust/signer.js';
+import { fromHex, sha256 } from '../../../shared/base/bytes.js';
+import { deviceIdOf, openDeviceToken } from '../../../shared/trust/device-token.js';
+import { verify } from '../../../shared/trust/ed25519.js';
 import type { AppOptions, FleetApp } from '../app.js';
 import type { DeviceRow } from '../../interfaces.js';
 
@@ -35,7 +37,7 @@ export async function deviceRoutes(app: FleetApp, options: AppOptions): Promise<
     },
     async (request) => {
       const { proof, ...asked } = request.body;
-      if (!verify(asked.publicKey, enrolMessage(asked), proof)) {
+      if (!verify(asked.publicKey, enrolMessage(asked), fromHex(proof))) {
         await options.store.security.add({
           at: options.clock.now(),
           source: 'server',

@@ -11,7 +11,7 @@ import {
   GroupName,
   ApiError,
 } from '../../../shared/protocol/operator-api.js';
-import { sha256 } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { newClaimToken } from '../../access/tokens.js';
 import type { AppOptions, FleetApp } from '../app.js';
 import type { DeviceRow } from '../../interfaces.js';

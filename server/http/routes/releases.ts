@@ -12,7 +12,7 @@ import {
   ReleaseView,
   RepositoryView,
 } from '../../../shared/protocol/operator-api.js';
-import { Hex32 } from '../../../shared/trust/signer.js';
+import { Hex32 } from '../../../shared/base/bytes.js';
 import type { AppOptions, FleetApp } from '../app.js';
 import { caller } from './operator-api.js';
 import { releaseView } from './views.js';

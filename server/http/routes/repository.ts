@@ -5,7 +5,7 @@ import { Type } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Component, Version } from '../../../shared/release/manifest.js';
 import { ApiError } from '../../../shared/protocol/operator-api.js';
-import { Hex32 } from '../../../shared/trust/signer.js';
+import { Hex32 } from '../../../shared/base/bytes.js';
 import type { AppOptions, FleetApp } from '../app.js';
 
 /** One path segment that cannot leave its folder. */

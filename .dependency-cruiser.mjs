@@ -120,9 +120,10 @@ export default {
     ),
     forbid(
       'agent-parts-do-not-import-main',
-      'main builds the parts; a part that imports main, commands or config turns that around.',
+      'main builds the parts; a part that imports main, commands or config turns that around. The type' +
+        ' of the settings is no such import.',
       { path: `^agent/(?:${AGENT_PARTS}/|interfaces\\.ts)` },
-      { path: '^agent/(?:main|commands|config)\\.ts$' },
+      { path: '^agent/(?:main|commands|config)\\.ts$', dependencyTypesNot: ['type-only'] },
     ),
 
     // Inside the server.
@@ -161,7 +162,7 @@ export default {
     ),
     singleImporter(
       'better-sqlite3',
-      'agent/telemetry/spool\\.ts|server/store/database\\.ts',
+      'agent/telemetry/spool(?:-file)?\\.ts|server/store/database\\.ts',
       'Each database has one owner, which sets its durability.',
     ),
     singleImporter(

@@ -1,10 +1,321 @@
-// What the server's rooms ask of each other. server/main.ts ties them together. The store
-// (server/store) implements FleetStore and AssignmentStore; rollout/ and repository/ see only these
-// interfaces. Times are ms since the epoch.
+// All interfaces between the server's rooms: rows, stores, the artifact store, TUF repositories,
+// services, ingest and transports. The rooms depend on these interfaces only; server/main.ts chooses
+// the implementations and connects them. It contains types and no behaviour. It is longer than 400
+// lines because it is the one interface file of the server.
+//
+// Conventions: times are milliseconds since the Unix epoch by the server's clock; absent data is
+// null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were
+// signed.
+import type { FaultCode } from '../shared/base/fault-codes.js';
+import type { EnrolRequest } from '../shared/protocol/device-api.js';
+import type {
+  DeviceStatus,
+  Group,
+  RepositoryView,
+  Role,
+  RolloutCommand,
+  RolloutDetail,
+  RolloutPolicy,
+  RolloutRequest,
+  SecuritySourceKind,
+} from '../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../shared/protocol/states.js';
-import type { ReleaseRef, TrialBody, UpdateBody } from '../shared/protocol/telemetry.js';
-import type { RolloutPolicy } from '../shared/protocol/operator-api.js';
-import type { TrialPolicy } from '../shared/statistics/trial-verdict.js';
+import type {
+  HealthBody,
+  Kind,
+  Outcome,
+  ReleaseRef,
+  TelemetryAck,
+  TelemetryBatch,
+  TrialBody,
+  UpdateBody,
+} from '../shared/protocol/telemetry.js';
+import type { Release } from '../shared/release/manifest.js';
+import type { Sketch } from '../shared/statistics/quantile-sketch.js';
+import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';
+import type { Targets } from '../shared/trust/documents.js';
+import type { PublicKey } from '../shared/trust/signer.js';
+
+// ---- Pages ------------------------------------------------------------------------------------
+
+/**
+ * Which page of a list: at most `limit` rows that come after the row with the key `after` (null:
+ * from the first row). Keys are the columns that the list is ordered by.
+ */
+export interface PageRequest<Key> {
+  readonly limit: number;
+  readonly after: Key | null;
+}
+
+// ---- Devices ----------------------------------------------------------------------------------
+
+export interface DeviceRow {
+  readonly id: string;
+  readonly name: string;
+  readonly hardware: string;
+  readonly components: readonly string[];
+  readonly publicKey: PublicKey;
+  readonly status: DeviceStatus;
+  readonly group: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly enrolledAt: number | null;
+  readonly lastSeenAt: number | null;
+}
+
+export interface DeviceStore {
+  /**
+   * Enrols a device, or reads it again. The caller has verified the device's signature. Known
+   * devices keep what they have; a pending one with a valid claim becomes enrolled. Without a claim
+   * it stays pending; the oldest pending one is removed when there are too many. Faults:
+   * claim_invalid.
+   */
+  enrol(
+    id: string,
+    request: EnrolRequest,
+    claimHash: string | null,
+    now: number,
+  ): Promise<DeviceRow>;
+  get(id: string): Promise<DeviceRow | null>;
+  /** A device by id or by name. Faults: not_found; conflict when several devices have the name. */
+  named(idOrName: string): Promise<DeviceRow>;
+  /** By group, name and id. Faults: not_found when `filter.group` has no device at all. */
+  page(filter: DeviceFilter, page: PageRequest<DeviceKey>): Promise<DeviceRow[]>;
+  /** Groups by name, with the number of their enrolled devices. */
+  groups(page: PageRequest<string>): Promise<Group[]>;
+  /** pending -> enrolled; approving twice changes nothing. Faults: not_found, conflict (revoked). */
+  approve(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
+  /** Final: a revoked device is never enrolled again. Faults: not_found. */
+  revoke(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
+  /** Sets what is defined in `change`. Faults: not_found. */
+  change(id: string, change: DeviceChange, audit: AuditAction, now: number): Promise<DeviceRow>;
+  addClaim(claim: ClaimRow, audit: AuditAction, now: number): Promise<void>;
+}
+
+export interface DeviceFilter {
+  readonly group?: string | undefined;
+  readonly status?: DeviceStatus | undefined;
+}
+
+/** Group, name, id. */
+export type DeviceKey = readonly [group: string, name: string, id: string];
+
+export interface DeviceChange {
+  readonly group?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface ClaimRow {
+  /** SHA-256 of the claim token. */
+  readonly hash: string;
+  readonly group: string;
+  readonly uses: number;
+  readonly expiresAt: number;
+  readonly createdBy: string;
+}
+
+// ---- Telemetry --------------------------------------------------------------------------------
+
+/** What a device served with one release, added up over its reports. */
+export interface InferenceSums {
+  readonly release: ReleaseRef;
+  readonly served: number;
+  readonly failed: number;
+  readonly refused: number;
+  readonly latencyMs: Sketch;
+  readonly answers: Answers | null;
+}
+
+export interface StoredRecord {
+  readonly id: number;
+  readonly device: string;
+  readonly seq: number;
+  readonly kind: Kind;
+  /** By the device's clock. */
+  readonly deviceAt: number;
+  readonly at: number;
+  readonly body: unknown;
+}
+
+export interface LatestFacts {
+  readonly updates: UpdateBody[];
+  readonly health: HealthBody | null;
+}
+
+export interface TelemetryStore {
+  /**
+   * Stores a batch in one transaction; durable on return. False when this batch was stored before.
+   * Rejects when nothing was stored: the caller must not acknowledge the batch then.
+   */
+  insertBatch(device: string, batch: TelemetryBatch, now: number): Promise<boolean>;
+  /** The latest update facts of each component and the latest health, by device; null: all. */
+  latest(devices: readonly string[] | null): Promise<Map<string, LatestFacts>>;
+  /** The sums of each release, the last used first. */
+  inference(device: string): Promise<InferenceSums[]>;
+  /** The newest first. */
+  outcomes(device: string, limit: number): Promise<{ at: number; outcome: Outcome }[]>;
+  /** Raw records, the newest first; `before` is the id of the last record of the previous page. */
+  records(device: string, limit: number, before: number | null): Promise<StoredRecord[]>;
+}
+
+// ---- Access, audit, security events -----------------------------------------------------------
+
+export interface TokenRow {
+  /** SHA-256 of the token. */
+  readonly hash: string;
+  readonly name: string;
+  readonly role: Role;
+}
+
+export interface TokenStore {
+  add(token: TokenRow, audit: AuditAction, now: number): Promise<void>;
+  /** The token with this hash; null when it is unknown or revoked. */
+  valid(hash: string): Promise<TokenRow | null>;
+  /** The oldest first. */
+  page(page: PageRequest<TokenKey>): Promise<TokenSummaryRow[]>;
+  /** Whether some admin token is valid. */
+  hasAdmin(): Promise<boolean>;
+  /** How many tokens of that name were revoked. Faults: not_found when none was valid. */
+  revoke(name: string, audit: AuditAction, now: number): Promise<number>;
+}
+
+/** Time of creation, hash. */
+export type TokenKey = readonly [createdAt: number, hash: string];
+
+export interface TokenSummaryRow extends TokenRow {
+  readonly createdAt: number;
+  readonly revokedAt: number | null;
+}
+
+export interface AuditAction {
+  /** The name of an operator token. */
+  readonly actor: string;
+  readonly action: string;
+  readonly subject: string;
+  readonly detail: string;
+}
+
+export interface AuditRow extends AuditAction {
+  readonly seq: number;
+  readonly at: number;
+  readonly hash: string;
+}
+
+export interface AuditHead {
+  readonly entries: number;
+  /** Hash of the last row; 64 zeros before the first. */
+  readonly hash: string;
+  /** The first row that is missing or does not fit the chain; null when the chain is whole. */
+  readonly brokenAt: number | null;
+}
+
+export interface AuditStore {
+  append(action: AuditAction, now: number): Promise<void>;
+  /** The newest first, by seq, with details cut to limits.summaryDetailMaxChars. */
+  page(page: PageRequest<number>): Promise<AuditRow[]>;
+  find(seq: number): Promise<AuditRow | null>;
+  /** Verifies the whole chain from its start, a page at a time. */
+  verify(): Promise<AuditHead>;
+}
+
+/**
+ * Who caused a security event. A device or an operator has authenticated; `anonymous` is everyone
+ * else, known by the remote address only.
+ */
+export type SecuritySource =
+  | { readonly kind: 'device'; readonly id: string }
+  | { readonly kind: 'operator'; readonly name: string }
+  | { readonly kind: 'server' }
+  | { readonly kind: 'anonymous'; readonly address: string };
+
+export interface SecurityReport {
+  readonly source: SecuritySource;
+  /** A fault code (shared/base/fault-codes.ts), if the reporter has this version. */
+  readonly code: string;
+  readonly detail: string;
+}
+
+/** Where rooms report security events. */
+export interface SecurityEventSink {
+  /**
+   * Never throws and never waits. The event is written soon after; repeats become one event with a
+   * count, and the oldest anonymous events are dropped first when there are too many.
+   */
+  report(report: SecurityReport): void;
+  /** Reports, and resolves when the event is written. Rejects when it could not be written. */
+  record(report: SecurityReport): Promise<void>;
+  /** Writes what is waiting. Rejects when it could not be written; it is kept then. */
+  flush(): Promise<void>;
+}
+
+/** A report with its repeats. */
+export interface SecurityEvent extends SecurityReport {
+  /** At least 1. */
+  readonly count: number;
+  readonly firstAt: number;
+  readonly lastAt: number;
+}
+
+/**
+ * Receives the events of the bus in batches. It may get a batch again after it rejected it.
+ */
+export type SecurityEventSubscriber = (events: readonly SecurityEvent[]) => Promise<void>;
+
+export interface SecurityEventRow {
+  readonly id: number;
+  readonly sourceKind: SecuritySourceKind;
+  /** A device id, the name of an operator token, `server`, or a remote address. */
+  readonly source: string;
+  readonly code: string;
+  readonly detail: string;
+  readonly count: number;
+  readonly firstAt: number;
+  readonly lastAt: number;
+}
+
+/** Time of the last repeat, id. */
+export type SecurityEventKey = readonly [lastAt: number, id: number];
+
+export interface SecurityEventStore {
+  /** All in one transaction. */
+  add(events: readonly SecurityEvent[]): Promise<void>;
+  /**
+   * The newest first, with details cut to limits.summaryDetailMaxChars; of one source when it is
+   * given.
+   */
+  page(
+    filter: { readonly source?: string | undefined },
+    page: PageRequest<SecurityEventKey>,
+  ): Promise<SecurityEventRow[]>;
+  find(id: number): Promise<SecurityEventRow | null>;
+}
+
+// ---- Releases ---------------------------------------------------------------------------------
+
+export interface ReleaseRow extends Release {
+  readonly publishedAt: number;
+}
+
+export interface ReleaseStore {
+  /** Adding the same release again changes nothing. */
+  add(release: Release, audit: AuditAction, now: number): Promise<ReleaseRow>;
+  find(component: string, version: string): Promise<ReleaseRow | null>;
+  /** The newest first; without manifests. */
+  page(page: PageRequest<ReleaseKey>): Promise<ReleaseSummaryRow[]>;
+}
+
+/** Time of publication, component, version. */
+export type ReleaseKey = readonly [publishedAt: number, component: string, version: string];
+
+export interface ReleaseSummaryRow {
+  readonly component: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly publishedAt: number;
+  readonly bytes: number;
+  readonly description: string;
+}
+
+// ---- Rollouts ---------------------------------------------------------------------------------
 
 /** What is known of one device, for one component. */
 export interface DeviceFacts {
@@ -12,14 +323,14 @@ export interface DeviceFacts {
   readonly name: string;
   readonly group: string;
   readonly hardware: string;
-  /** `revoked`: it is cut off for good, so nothing more can be learned of it. */
-  readonly status: 'pending' | 'enrolled' | 'revoked';
+  /** `revoked` is final: nothing more can be learned of the device. */
+  readonly status: DeviceStatus;
   readonly lastSeenAt: number | null;
   readonly update: UpdateBody | null;
   readonly trial: TrialBody | null;
   /**
-   * The component's last order to it, whoever gave it and whether it obeyed yet (`release` null:
-   * withdrawn); null before the first.
+   * The component's current assignment to it, by any rollout, whether the device acted on it yet or
+   * not (`release` null: withdrawn); null before the first.
    */
   readonly standing: StandingAssignment | null;
 }
@@ -48,11 +359,11 @@ export interface RolloutRow {
   /** An operator approved going beyond the current wave. */
   readonly approved: boolean;
   /**
-   * Failures up to here are answered: a person resumed past them, or their wave was left in spite
-   * of them. Null before the first.
+   * Failures up to here are accepted: an operator resumed past them, or the rollout advanced past
+   * their wave. Null before the first.
    */
   readonly answeredAt: number | null;
-  /** Rises with each write; a writer that read an older one loses. */
+  /** Optimistic lock: rises with each write; a writer that read an older one loses. */
   readonly revision: number;
 }
 
@@ -67,30 +378,21 @@ export interface MemberRow {
   readonly state: MemberState;
   readonly since: number;
   readonly reasons: string;
-  /** What ran before this rollout touched the device; null at a first install. */
+  /** What ran before this rollout changed the device; null at a first install. */
   readonly previous: ReleaseRef | null;
   /**
-   * It may have run the release before its order (it said so, or an older order said so): there
-   * need be no trial of it.
+   * It may have run the release before its assignment (it reported so, or an older assignment
+   * named the release): there may be no trial of it.
    */
   readonly mayRun: boolean;
-  /**
-   * The order that the last assignment of this rollout (forward or back) got; null before the
-   * first.
-   */
+  /** The id of this rollout's last assignment to it (forward or back); null before the first. */
   readonly assignmentId: number | null;
   readonly assignedAt: number | null;
-  /**
-   * Counted as failed (also once reverted), and why: the halt test must not forget a device that
-   * was taken back.
-   */
+  /** Counted as failed, also after its rollback: the halt test must not forget it. */
   readonly failed: boolean;
 }
 
-/**
- * A new order to one device: run this release; `release: null` withdraws the component's
- * assignment.
- */
+/** A new assignment for one device; `release: null` withdraws the component's assignment. */
 export interface AssignmentChange {
   readonly device: string;
   readonly component: string;
@@ -105,31 +407,90 @@ export interface Assignment extends AssignmentChange {
 }
 
 export interface RolloutChange {
-  /** The rollout as it shall be; `generation` is the one that was read, the store adds one. */
+  /** The rollout's new values; `revision` is the one that was read, the store adds one. */
   readonly rollout: RolloutRow;
   readonly members: readonly MemberRow[];
   readonly assignments: readonly AssignmentChange[];
+  /** Audit entries that stand or fall with the change. */
+  readonly audit?: readonly AuditAction[];
+}
+
+export interface HistoryRow {
+  readonly at: number;
+  readonly state: RolloutState;
+  readonly wave: number;
+  readonly reasons: readonly string[];
+}
+
+export interface EligibleDevice {
+  readonly id: string;
+  readonly name: string;
+  readonly group: string;
+  readonly hardware: string;
+}
+
+export interface PublishedRelease {
+  readonly ref: ReleaseRef;
+  /** Hardware ids that its manifest lists. */
+  readonly hardware: readonly string[];
+}
+
+/** Time of creation, id. */
+export type RolloutKey = readonly [createdAt: number, id: string];
+
+export interface RolloutSummaryRow extends RolloutRow {
+  /** How many devices take part. */
+  readonly devices: number;
 }
 
 export interface RolloutStore {
-  /** Rollouts in state rolling, held or reverting. */
+  /** Rollouts in state rolling, held or reverting, the oldest first. */
   active(): Promise<RolloutRow[]>;
+  /** The newest first; without members and history. */
+  page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
   rollout(id: string): Promise<RolloutRow | null>;
   members(rollout: string): Promise<MemberRow[]>;
+  /** The oldest first. */
+  history(rollout: string): Promise<HistoryRow[]>;
   facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>>;
   /**
-   * All of it in one transaction, or nothing: false when the rollout's generation is no longer the
-   * one that was read. Members that got an assignment have their `order` and `assignedAt` filled in
-   * by the store. A history row is added when state, wave or words changed.
+   * Enrolled devices that carry the component on one of these hardware ids; in one of `groups`,
+   * unless it is null.
+   */
+  eligible(
+    component: string,
+    hardware: readonly string[],
+    groups: readonly string[] | null,
+  ): Promise<EligibleDevice[]>;
+  /** The published release of that version, or null. */
+  release(component: string, version: string): Promise<PublishedRelease | null>;
+  /**
+   * A new rollout with its members, its first history row and its audit entries in one transaction.
+   * `row.revision` is stored as it is. Faults: conflict when the id exists.
+   */
+  insertRollout(
+    row: RolloutRow,
+    members: readonly MemberRow[],
+    audit?: readonly AuditAction[],
+  ): Promise<void>;
+  /**
+   * All of the change in one transaction, or nothing. False, and nothing written, when the
+   * rollout's revision is no longer the one that was read, or when the change would make a second
+   * rollout of the component active (rolling, held or reverting). The store fills in `assignmentId`
+   * and `assignedAt` of members that got an assignment; the ids of a device and component only
+   * rise, also when an assignment is withdrawn. A history row is added when state, wave or reasons
+   * changed.
    */
   commit(change: RolloutChange, now: number): Promise<boolean>;
 }
 
-/** For the director: what each device shall run, and where the signed documents are kept. */
+// ---- The director -----------------------------------------------------------------------------
+
+/** What each device should run, and the documents that were signed for it. */
 export interface AssignmentStore {
   /**
-   * All components' assignments of a device (withdrawn ones left out), and a number that changes
-   * whenever they do.
+   * The assignments of all components of a device, without withdrawn ones, and a number that
+   * changes whenever they do.
    */
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }>;
   directorDocuments(device: string): Promise<DirectorDocuments | null>;
@@ -146,4 +507,149 @@ export interface DirectorDocuments {
   readonly targets: Uint8Array;
   readonly snapshot: Uint8Array;
   readonly timestamp: Uint8Array;
+}
+
+export interface DirectorRepository {
+  /** A metadata file of this device's director repository by its name; null when there is none. */
+  metadata(device: { id: string; hardware: string }, name: string): Promise<Uint8Array | null>;
+}
+
+// ---- All stores -------------------------------------------------------------------------------
+
+export interface Stores {
+  readonly devices: DeviceStore;
+  readonly tokens: TokenStore;
+  readonly releases: ReleaseStore;
+  readonly rollouts: RolloutStore;
+  readonly assignments: AssignmentStore;
+  readonly telemetry: TelemetryStore;
+  readonly security: SecurityEventStore;
+  readonly audit: AuditStore;
+}
+
+// ---- Artifacts and the image repository -------------------------------------------------------
+
+export interface ArtifactRef {
+  readonly digest: string;
+  readonly lengthBytes: number;
+}
+
+/** First and last byte, both included, as in an HTTP range. */
+export interface ByteRange {
+  readonly start: number;
+  /** Null: to the end. */
+  readonly end: number | null;
+}
+
+/** What an upload must match. */
+export interface ArtifactLimits {
+  readonly maxBytes: number;
+  /** The exact length, when it was announced. */
+  readonly lengthBytes?: number;
+}
+
+/** Files by the SHA-256 of their bytes. An artifact never changes; it is whole or absent. */
+export interface ArtifactStore {
+  /**
+   * Stores the bytes of `stream` while it verifies their length and digest; durable on return.
+   * An artifact that is present is kept and the stream is not read. When it refuses or fails,
+   * nothing is left behind. Faults: message_undecodable (not a digest), file_length, file_digest,
+   * disk_full, disk_failed; errors of the stream pass unchanged.
+   */
+  put(
+    digest: string,
+    stream: AsyncIterable<Uint8Array>,
+    limits: ArtifactLimits,
+  ): Promise<{ stored: boolean }>;
+  /**
+   * The bytes of an artifact, or of a range of it that lies inside the artifact; null when it is
+   * absent. `lengthBytes` is the whole artifact's. The caller reads or destroys the stream.
+   */
+  get(digest: string, range?: ByteRange): Promise<Artifact | null>;
+  stat(digest: string): Promise<ArtifactRef | null>;
+  /** False when there was none. */
+  delete(digest: string): Promise<boolean>;
+  /** In no particular order. */
+  list(): AsyncIterable<ArtifactRef>;
+}
+
+export interface Artifact extends ArtifactRef {
+  readonly stream: NodeJS.ReadableStream & AsyncIterable<Uint8Array>;
+}
+
+export interface ImageRepositoryService {
+  /** A metadata file by its name (`3.root.json`, `timestamp.json`); null when there is none. */
+  metadata(name: string): Promise<Uint8Array | null>;
+  /** A release's envelope by its consistent-snapshot file name; null when there is none. */
+  targetFile(component: string, version: string, fileName: string): Promise<Uint8Array | null>;
+  /** Where a file of a release lies on disk, and its length in bytes; null when it is absent. */
+  filePath(sha256: string): Promise<{ path: string; length: number } | null>;
+  /** Stores a file if its bytes have this digest. Faults: file_digest, file_length, disk_full. */
+  putFile(sha256: string, stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<unknown>;
+  /**
+   * Checks a signed release and makes it current with the new signed targets. Faults:
+   * signature_invalid, manifest_undecodable, metadata_*, target_mismatch, conflict, file_length,
+   * file_digest.
+   */
+  publish(envelope: Uint8Array, targets: Uint8Array): Promise<Release>;
+  /** The current image targets. */
+  targets(): Targets;
+  view(): Promise<RepositoryView>;
+}
+
+// ---- Services ---------------------------------------------------------------------------------
+
+/**
+ * What operators call. `audit` names who asks; it is committed together with the change or not at
+ * all.
+ */
+export interface RolloutService {
+  /** Faults: message_undecodable (policy), not_found (release), conflict (devices). */
+  create(request: RolloutRequest, audit: AuditAction): Promise<RolloutDetail>;
+  /** Faults: not_found; conflict, with the present state and the commands that it takes. */
+  command(
+    id: string,
+    command: RolloutCommand,
+    audit: AuditAction,
+    reason?: string,
+  ): Promise<RolloutDetail>;
+  /** Faults: not_found. */
+  view(id: string): Promise<RolloutDetail>;
+  /** The newest first. */
+  page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
+}
+
+// ---- Ingest and transports --------------------------------------------------------------------
+
+/**
+ * Takes an encoded telemetry batch of an authenticated device. Resolves with the acknowledgement to
+ * send back, or with null when the device must send the batch again. Never rejects.
+ */
+export type IngestBatch = (device: string, batch: Uint8Array) => Promise<TelemetryAck | null>;
+
+/** What a transport calls. None of them throws. */
+export interface TransportEvents {
+  readonly ingest: IngestBatch;
+  /** The key of an enrolled device; undefined for all others. */
+  keyOf(device: string): Promise<PublicKey | undefined>;
+  /** The transport lost its broker (false) or has it again (true): devices are not heard between. */
+  onReception(connected: boolean): void;
+  readonly security: SecurityEventSink;
+}
+
+/** A connection to devices that carries hints down and telemetry up. */
+export interface Transport {
+  /** Where devices connect. */
+  readonly port: number;
+  /** Tells a device to read its assignment now. May be lost: devices poll as well. */
+  hint(device: string): void;
+  /** Closes a device's connection (after it was revoked). */
+  disconnect(device: string): void;
+  close(): Promise<void>;
+}
+
+/** Where the server listens with TLS; PEM. */
+export interface TlsFiles {
+  readonly cert: Buffer;
+  readonly key: Buffer;
 }

@@ -2,34 +2,34 @@
 // durable of the server is here or in the image repository's folder; a restart begins from these
 // two and nothing else.
 import { SqlAssignmentStore } from './assignments.js';
-import { AuditStore } from './audit.js';
+import { SqlAuditStore } from './audit.js';
 import { openDatabase, type Db } from './database.js';
-import { DeviceStore } from './devices.js';
-import { ReleaseStore } from './releases.js';
+import { SqlDeviceStore } from './devices.js';
+import { SqlReleaseStore } from './releases.js';
 import { SqlRolloutStore } from './rollouts.js';
-import { SecurityStore } from './security-events.js';
+import { SqlSecurityEventStore } from './security-events.js';
 import { TelemetryStore } from './telemetry.js';
-import { TokenStore } from './tokens.js';
+import { SqlTokenStore } from './tokens.js';
 
 export class Store {
-  readonly devices: DeviceStore;
-  readonly tokens: TokenStore;
-  readonly releases: ReleaseStore;
+  readonly devices: SqlDeviceStore;
+  readonly tokens: SqlTokenStore;
+  readonly releases: SqlReleaseStore;
   readonly rollouts: SqlRolloutStore;
   readonly assignments: SqlAssignmentStore;
   readonly telemetry: TelemetryStore;
-  readonly security: SecurityStore;
-  readonly audit: AuditStore;
+  readonly security: SqlSecurityEventStore;
+  readonly audit: SqlAuditStore;
 
   private constructor(readonly db: Db) {
-    this.devices = new DeviceStore(db);
-    this.tokens = new TokenStore(db);
-    this.releases = new ReleaseStore(db);
+    this.devices = new SqlDeviceStore(db);
+    this.tokens = new SqlTokenStore(db);
+    this.releases = new SqlReleaseStore(db);
     this.rollouts = new SqlRolloutStore(db);
     this.assignments = new SqlAssignmentStore(db);
     this.telemetry = new TelemetryStore(db);
-    this.security = new SecurityStore(db);
-    this.audit = new AuditStore(db);
+    this.security = new SqlSecurityEventStore(db);
+    this.audit = new SqlAuditStore(db);
   }
 
   /** Opens, makes or migrates the database in `file`. Faults: disk_failed, disk_full. */

@@ -14,14 +14,9 @@ import { sha256 } from '../shared/trust/signer.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp, type FleetApp } from './http/app.js';
 import { checkTogether, type ServerSettings } from './config.js';
+import type { TlsFiles } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
-import {
-  openEmbeddedLink,
-  openExternalLink,
-  type Link,
-  type BrokerHooks,
-  type TlsFiles,
-} from './mqtt/broker.js';
+import { openEmbeddedLink, openExternalLink, type Link, type BrokerHooks } from './mqtt/broker.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';

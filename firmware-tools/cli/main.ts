@@ -34,7 +34,7 @@ const desk = {
   },
   publish: {
     about: 'sign a release into the image repository and upload it',
-    load: async () => (await import('../release/publish.js')).registerPublishCommand,
+    load: async () => (await import('./commands/publish.js')).registerPublishCommand,
   },
   device: {
     about: 'list, show, claim, approve and revoke devices',

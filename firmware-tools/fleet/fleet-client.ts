@@ -2,15 +2,15 @@
 // that an answer is what its schema says, and that every failure is a Fault: the server's own code
 // where the server spoke, and `server_unreachable` where it did not. It retries nothing: a command
 // that failed says so, and a person decides.
-import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
 import type { Static, TSchema } from 'typebox';
 import { decodeJson, parseJson, complaints } from '../../shared/base/decode.js';
-import { Fault, isFaultCode, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { Fault, isFaultCode, reason } from '../../shared/base/fault-codes.js';
 import { API, ApiError } from '../../shared/protocol/operator-api.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -65,10 +65,15 @@ export class FleetClient {
   }
 
   /**
-   * Uploads one file of a release by its digest, streaming; a file that the server already holds is
-   * taken as done. Throws Fault.
+   * Uploads one file of a release by its digest, streaming: `bytes` yields exactly `length` bytes.
+   * A file that the server already holds counts as uploaded. Throws Fault; an error of `bytes`
+   * cancels the upload and is thrown as it is.
    */
-  async putFile(sha256: string, file: string, length: number): Promise<void> {
+  async putFile(
+    sha256: string,
+    bytes: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    length: number,
+  ): Promise<void> {
     const url = this.#url(`/files/${sha256}`);
     const send = url.startsWith('https:') ? httpsRequest : httpRequest;
     const headers = {
@@ -93,7 +98,16 @@ export class FleetClient {
     });
     // A server that refuses early answers and closes while we still write: its answer is what
     // counts then.
-    const sent = pipeline(createReadStream(file), request).then(
+    let broken: Error | null = null;
+    const source = async function* (): AsyncIterable<Uint8Array> {
+      try {
+        yield* bytes;
+      } catch (error) {
+        broken = error instanceof Error ? error : new Error(reason(error));
+        throw error;
+      }
+    };
+    const sent = pipeline(Readable.from(source(), { objectMode: false }), request).then(
       () => null,
       (error: unknown) => error,
     );
@@ -102,9 +116,7 @@ export class FleetClient {
       answer = await answered;
     } catch (error) {
       const cause = (await sent) ?? error;
-      if (systemCode(cause) === 'ENOENT')
-        throw new Fault('not_found', `there is no file ${file}`, { cause });
-      throw unreachable(url, cause);
+      throw broken ?? unreachable(url, cause);
     } finally {
       // What was not sent yet is not wanted any more; a half-sent upload must not keep a
       // connection.

@@ -7,7 +7,7 @@ import { Fault } from '../../shared/base/fault-codes.js';
 import type { Random } from '../../shared/base/interfaces.js';
 import { ROLES, type Role } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/trust/signer.js';
-import type { TokenStore } from '../store/tokens.js';
+import type { TokenStore } from '../interfaces.js';
 
 const SECRET_BYTES = 32;
 const OPERATOR = /^lnt_[A-Za-z0-9_-]{43}$/;

@@ -16,12 +16,8 @@ import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-code
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { topics, type Hint, type TelemetryAck } from '../../shared/protocol/telemetry.js';
 import { openDeviceToken, type PublicKey } from '../../shared/trust/signer.js';
+import type { TlsFiles } from '../interfaces.js';
 import { PacketLimit } from './packet-limit.js';
-
-export interface TlsFiles {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-}
 
 export interface EmbeddedBroker {
   readonly host: string;

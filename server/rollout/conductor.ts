@@ -14,18 +14,17 @@ import type {
   RolloutView,
 } from '../../shared/protocol/operator-api.js';
 import { hex } from '../../shared/trust/signer.js';
-import type { MemberRow, RolloutRow } from '../interfaces.js';
+import type { MemberRow, RolloutRow, RolloutService, RolloutStore } from '../interfaces.js';
 import { commanded } from './operator-commands.js';
 import { promise } from './verdict.js';
 import { Reception } from './reception.js';
 import { plan, type Plan, type Situation } from './plan.js';
-import type { RolloutServiceStore } from './rollout-store.js';
 import { ACTIVE_STATES } from './transitions.js';
 import { viewOf } from './rollout-view.js';
 import { emptyWaves, placeInWaves, policyComplaints } from './waves.js';
 
 export interface ConductorParts {
-  readonly store: RolloutServiceStore;
+  readonly store: RolloutStore;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -41,7 +40,7 @@ const STEPS_MAX = 50;
 /** A command races with the conductor's own steps; each lost race is one of these. */
 const COMMAND_TRIES_MAX = 20;
 
-export class Conductor {
+export class Conductor implements RolloutService {
   /** For whoever knows that devices cannot be heard. */
   readonly reception: Reception;
   readonly #parts: ConductorParts;

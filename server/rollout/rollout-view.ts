@@ -1,10 +1,9 @@
 // A rollout as an operator sees it: why it is where it is, what it waits for, and which commands it
 // takes now. Pure.
 import type { Member, RolloutCommand, RolloutView } from '../../shared/protocol/operator-api.js';
-import type { MemberRow, RolloutRow } from '../interfaces.js';
+import type { HistoryRow, MemberRow, RolloutRow } from '../interfaces.js';
 import { haltTest, waveVerdict } from './verdict.js';
 import { clip, waitsFor, type Situation } from './plan.js';
-import type { HistoryRow } from './rollout-store.js';
 import { commandsOf } from './transitions.js';
 import { inOrder } from './waves.js';
 

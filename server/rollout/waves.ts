@@ -3,8 +3,7 @@
 // Which wave rolls, and when, is plan.ts's.
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/trust/signer.js';
-import type { MemberRow } from '../interfaces.js';
-import type { EligibleDevice } from './rollout-store.js';
+import type { EligibleDevice, MemberRow } from '../interfaces.js';
 
 /** A device and the index of its wave. */
 export interface Place {

@@ -11,21 +11,19 @@ import type { ReleaseRef, TrialBody, UpdateBody } from '../../shared/protocol/te
 import type {
   AssignmentChange,
   DeviceFacts,
-  MemberRow,
-  RolloutChange,
-  RolloutRow,
-} from '../interfaces.js';
-import type {
   EligibleDevice,
   HistoryRow,
+  MemberRow,
   PublishedRelease,
-  RolloutServiceStore,
-} from '../rollout/rollout-store.js';
+  RolloutChange,
+  RolloutRow,
+  RolloutStore,
+} from '../interfaces.js';
 import { ACTIVE_STATES } from '../rollout/transitions.js';
 import { portions, type Db, type Queries } from './database.js';
 import type { MembersTable, RolloutsTable } from './tables.js';
 
-export class SqlRolloutStore implements RolloutServiceStore {
+export class SqlRolloutStore implements RolloutStore {
   constructor(private readonly db: Db) {}
 
   async active(): Promise<RolloutRow[]> {

@@ -1,6 +1,7 @@
 // The fleet server's memory: one SQLite file behind stores that each know one concern. Everything
 // durable of the server is here or in the image repository's folder; a restart begins from these
 // two and nothing else.
+import type { Stores } from '../interfaces.js';
 import { SqlAssignmentStore } from './assignments.js';
 import { SqlAuditStore } from './audit.js';
 import { openDatabase, type Db } from './database.js';
@@ -8,16 +9,16 @@ import { SqlDeviceStore } from './devices.js';
 import { SqlReleaseStore } from './releases.js';
 import { SqlRolloutStore } from './rollouts.js';
 import { SqlSecurityEventStore } from './security-events.js';
-import { TelemetryStore } from './telemetry.js';
+import { SqlTelemetryStore } from './telemetry.js';
 import { SqlTokenStore } from './tokens.js';
 
-export class Store {
+export class Store implements Stores {
   readonly devices: SqlDeviceStore;
   readonly tokens: SqlTokenStore;
   readonly releases: SqlReleaseStore;
   readonly rollouts: SqlRolloutStore;
   readonly assignments: SqlAssignmentStore;
-  readonly telemetry: TelemetryStore;
+  readonly telemetry: SqlTelemetryStore;
   readonly security: SqlSecurityEventStore;
   readonly audit: SqlAuditStore;
 
@@ -27,7 +28,7 @@ export class Store {
     this.releases = new SqlReleaseStore(db);
     this.rollouts = new SqlRolloutStore(db);
     this.assignments = new SqlAssignmentStore(db);
-    this.telemetry = new TelemetryStore(db);
+    this.telemetry = new SqlTelemetryStore(db);
     this.security = new SqlSecurityEventStore(db);
     this.audit = new SqlAuditStore(db);
   }

@@ -10,37 +10,18 @@ import type {
   InferenceBody,
   Kind,
   Outcome,
-  ReleaseRef,
   TelemetryBatch,
   TelemetryRecord,
   UpdateBody,
 } from '../../shared/protocol/telemetry.js';
 import { QuantileSketch, type Sketch } from '../../shared/statistics/quantile-sketch.js';
 import type { Answers } from '../../shared/statistics/trial-verdict.js';
+import type { InferenceSums, LatestFacts, StoredRecord, TelemetryStore } from '../interfaces.js';
 import type { Db, Queries } from './database.js';
 import { addSecurityEvents } from './security-events.js';
 import type { InferenceTable } from './tables.js';
 
-export interface InferenceSums {
-  readonly release: ReleaseRef;
-  readonly served: number;
-  readonly failed: number;
-  readonly refused: number;
-  readonly latencyMs: Sketch;
-  readonly answers: Answers | null;
-}
-
-export interface StoredRecord {
-  readonly id: number;
-  readonly device: string;
-  readonly seq: number;
-  readonly kind: Kind;
-  readonly deviceAt: number;
-  readonly at: number;
-  readonly body: unknown;
-}
-
-export class TelemetryStore {
+export class SqlTelemetryStore implements TelemetryStore {
   constructor(private readonly db: Db) {}
 
   /**
@@ -76,9 +57,7 @@ export class TelemetryStore {
   }
 
   /** Latest update facts of each component and the latest health of each device. */
-  async latest(
-    devices: readonly string[] | null,
-  ): Promise<Map<string, { updates: UpdateBody[]; health: HealthBody | null }>> {
+  async latest(devices: readonly string[] | null): Promise<Map<string, LatestFacts>> {
     let query = this.db.selectFrom('facts').selectAll().where('kind', 'in', ['update', 'health']);
     if (devices !== null) query = query.where('device', 'in', [...devices]);
     const found = new Map<string, { updates: UpdateBody[]; health: HealthBody | null }>();

@@ -5,6 +5,7 @@ import type { Static, TSchema } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
 import { Settings } from 'typebox/system';
 import { Fault, type FaultCode } from './fault-codes.js';
+import { limits } from './limits.js';
 
 const COMPLAINTS_MAX = 20;
 /**
@@ -65,8 +66,8 @@ export function decode<T extends TSchema>(
 }
 
 /**
- * Bytes -> JSON -> the schema's type. Invalid UTF-8 and invalid JSON are refused with the same
- * code.
+ * Bytes -> JSON -> the schema's type. Invalid UTF-8, invalid JSON and JSON that is nested deeper
+ * than jsonDepthMaxCount are refused with the same code.
  */
 export function decodeJson<T extends TSchema>(
   schema: T,
@@ -85,6 +86,9 @@ export function parseJson(
   try {
     const text =
       typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    // Before the parser: deep values overflow the stack of whatever walks them later.
+    if (isNestedDeeperThan(text, limits.jsonDepthMaxCount))
+      throw new Fault(code, `${what} is nested deeper than ${limits.jsonDepthMaxCount} levels`);
     return JSON.parse(text) as unknown;
   } catch (error) {
     // Only the decoder's and the parser's own errors mean bad input.
@@ -92,4 +96,38 @@ export function parseJson(
       throw new Fault(code, `${what} is not JSON`, { cause: error });
     throw error;
   }
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_ARRAY = 0x5b;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_ARRAY = 0x5d;
+const CLOSE_OBJECT = 0x7d;
+
+/** Of arrays and objects in JSON text; brackets inside strings do not count. Linear, no recursion. */
+function isNestedDeeperThan(text: string, maxCount: number): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const unit = text.charCodeAt(at);
+    if (unit === QUOTE) at = endOfString(text, at);
+    else if (unit === OPEN_ARRAY || unit === OPEN_OBJECT) {
+      depth += 1;
+      if (depth > maxCount) return true;
+    } else if (unit === CLOSE_ARRAY || unit === CLOSE_OBJECT) depth -= 1;
+  }
+  return false;
+}
+
+/** Index of the quote that closes the string opened at `from`; the end of the text without one. */
+function endOfString(text: string, from: number): number {
+  let at = text.indexOf('"', from + 1);
+  while (at >= 0 && isEscaped(text, at)) at = text.indexOf('"', at + 1);
+  return at < 0 ? text.length : at;
+}
+
+function isEscaped(text: string, at: number): boolean {
+  let backslashes = 0;
+  while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes += 1;
+  return backslashes % 2 === 1;
 }

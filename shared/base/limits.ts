@@ -7,6 +7,9 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const limits = {
+  /** Nesting of arrays and objects in any JSON document that Linnet parses. */
+  jsonDepthMaxCount: 64,
+
   // TUF metadata (the limits that python-tuf and tuf-js use by default; spec section 5.3 asks for
   // X, Y and Z bytes).
   rootMaxBytes: 512 * KIB,
@@ -22,6 +25,11 @@ export const limits = {
   releaseTotalMaxBytes: 2048 * MIB,
   probesFileMaxBytes: 16 * MIB,
   probesMaxCount: 64,
+  /** Runs of a candidate that its latency is taken from. */
+  probeRunsMaxCount: 200,
+  /** With fewer runs the report says how many there were. */
+  probeRunsMinCount: 50,
+  probeRunsMs: 3_000,
 
   // Fetching.
   fetchChunkBytes: 1 * MIB,
@@ -59,19 +67,34 @@ export const limits = {
   hostFrameMaxBytes: 256 * MIB,
   hostRestartBackoffFirstMs: 200,
   hostRestartBackoffMaxMs: 10_000,
+  /** Between SIGTERM and SIGKILL of a process that did not end when its socket closed. */
+  hostTermGraceMs: 1_000,
+  /** Lines of its standard error that reach the agent's log, for each process. */
+  hostLogLinesMaxCount: 200,
+  hostLogLineMaxChars: 500,
+  /** The end of its standard error, quoted when it dies. */
+  hostLogTailMaxChars: 300,
+  /** Header of one IPC frame: a control message or the table of tensors. */
+  hostFrameHeaderMaxBytes: 1 * MIB,
   hostFaultsBeforeRollbackCount: 3,
 
   // The local inference API.
   requestMaxBytes: 64 * MIB,
+  /** Request bodies in memory at once, in units of requestMaxBytes. */
+  requestBodiesMaxCount: 2,
   requestHeaderMaxBytes: 1 * MIB,
-  /** JSON is parsed on the loop that serves everybody; larger tensors come in binary form. */
+  /** The last JSON header of a model is kept, so that a client that repeats it is served faster. */
+  requestHeaderKeptMaxBytes: 4 * KIB,
+  /** JSON is parsed on the agent's event loop; larger tensors must use the binary form. */
   jsonRequestMaxBytes: 4 * MIB,
+  requestIdMaxChars: 1_000,
+  requestTensorsMaxCount: 64,
+  /** Runs of one request: it is repeated once when its model process dies. */
+  requestTriesMaxCount: 2,
   requestDeadlineMs: 5_000,
-  /**
-   * For a request to come whole, and for its answer to be taken: who is slower gives its place to
-   * others.
-   */
+  /** To receive a whole request, and to send a whole answer. A slower client is cut off. */
   requestTransferMs: 10_000,
+  connectionIdleMs: 60_000,
   connectionCheckMs: 1_000,
   connectionsMaxCount: 256,
   admissionQueueMaxCount: 64,

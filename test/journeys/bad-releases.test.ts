@@ -191,11 +191,7 @@ async function publishByHand({
       signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [await key('release')]),
     ),
   );
-  for (const bytes of files) {
-    const path = join(fleet.folder, 'work', sha256(bytes));
-    writeFileSync(path, bytes);
-    await fleet.admin.putFile(sha256(bytes), path, bytes.length);
-  }
+  for (const bytes of files) await fleet.admin.putFile(sha256(bytes), [bytes], bytes.length);
   const view = await fleet.admin.request('GET', '/repository', RepositoryView);
   const { signed } = decodeDocument('targets', Buffer.from(view.targets, 'base64'));
   const { component, version, hardware } = manifest;

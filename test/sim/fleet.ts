@@ -18,19 +18,17 @@ import {
 } from '../../shared/statistics/trial-verdict.js';
 import { Conductor } from '../../server/rollout/conductor.js';
 import { plan } from '../../server/rollout/plan.js';
-import type {
-  EligibleDevice,
-  HistoryRow,
-  PublishedRelease,
-  RolloutServiceStore,
-} from '../../server/rollout/rollout-store.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
 import type {
   Assignment,
   DeviceFacts,
+  EligibleDevice,
+  HistoryRow,
   MemberRow,
+  PublishedRelease,
   RolloutChange,
   RolloutRow,
+  RolloutStore,
 } from '../../server/interfaces.js';
 
 export const COMPONENT = 'digits';
@@ -75,7 +73,7 @@ export class VirtualClock implements Clock {
   }
 }
 
-export class MemoryDesk implements RolloutServiceStore {
+export class MemoryDesk implements RolloutStore {
   rows = new Map<string, RolloutRow>();
   memberRows = new Map<string, Map<string, MemberRow>>();
   histories = new Map<string, HistoryRow[]>();
@@ -384,9 +382,7 @@ export class World {
     this.conductor = this.newConductor();
   }
 
-  newConductor(
-    store: RolloutServiceStore = new TwiceDesk(this.desk, () => this.conductor),
-  ): Conductor {
+  newConductor(store: RolloutStore = new TwiceDesk(this.desk, () => this.conductor)): Conductor {
     let count = 0;
     const random: Random = {
       bytes: (length) => new Uint8Array(length).fill(++count),
@@ -459,7 +455,7 @@ export class World {
  * The same store, but every step runs twice: planned again it is the same plan, committed again it
  * is refused.
  */
-class TwiceDesk implements RolloutServiceStore {
+class TwiceDesk implements RolloutStore {
   constructor(
     private readonly desk: MemoryDesk,
     private readonly conductor: () => Conductor,
@@ -472,7 +468,7 @@ class TwiceDesk implements RolloutServiceStore {
     this.desk.insertRollout(row, members);
   list = (limit: number) => this.desk.list(limit);
   history = (id: string) => this.desk.history(id);
-  eligible: RolloutServiceStore['eligible'] = (component, hardware, groups) =>
+  eligible: RolloutStore['eligible'] = (component, hardware, groups) =>
     this.desk.eligible(component, hardware, groups);
   release = (component: string, version: string) => this.desk.release(component, version);
 

@@ -1,7 +1,7 @@
 // A real fleet server for tests: its own folder, a repository made by `linnet repo init`'s own
 // code, real SQLite, a real broker and HTTP on free ports. `store` is a second connection to the
 // same database, to see what is really on disk.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
@@ -229,11 +229,8 @@ export async function publish(fleet: TestFleet, version: string): Promise<SimRel
       signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(release.manifest), [await key('release')]),
     ),
   );
-  for (const [digest, bytes] of release.files) {
-    const file = join(fleet.folder, digest);
-    await writeFile(file, bytes);
-    await fleet.admin.putFile(digest, file, bytes.length);
-  }
+  for (const [digest, bytes] of release.files)
+    await fleet.admin.putFile(digest, [bytes], bytes.length);
   const view = await fleet.admin.request('GET', '/repository', RepositoryView);
   const { signed } = decodeDocument('targets', Buffer.from(view.targets, 'base64'));
   const target = {

@@ -1,13 +1,8 @@
 // `linnet bundle build|inspect|verify`: releases as files.
 import type { Command } from 'commander';
-import { readFile } from 'node:fs/promises';
-import { limits } from '../../../shared/base/limits.js';
-import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import type { Manifest, TensorSpec } from '../../../shared/release/manifest.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import type { KeyRing } from '../../../shared/trust/signer.js';
-import { releaseRing } from '../../../shared/trust/documents.js';
-import { startTrust } from '../../../shared/trust/trusted-set.js';
+import { ringOfRoot } from '../arguments.js';
 import { table, type Output } from '../output.js';
 import { readSigningKey } from '../../release/keys/key-files.js';
 import { buildBundle } from '../../release/bundle/build.js';
@@ -33,23 +28,6 @@ The first fault is reported and the exit code is 3.
 
 Example:
   linnet bundle verify digits-1.1.0.bundle --root fleet/trust/image-root.json`;
-
-/**
- * The release keys of a root file that the caller trusts. Faults: metadata_*, usage (cannot be
- * read).
- */
-export async function ringOfRoot(file: string): Promise<KeyRing> {
-  return releaseRing(startTrust('image', await readRoot(file)).root.signed);
-}
-
-export async function readRoot(file: string): Promise<Uint8Array> {
-  try {
-    const bytes = await readFile(file);
-    return new Uint8Array(bytes.subarray(0, limits.rootMaxBytes + 1));
-  } catch (error) {
-    throw new Fault('usage', `cannot read the root ${file}: ${reason(error)}`, { cause: error });
-  }
-}
 
 export function registerBundleCommands(program: Command, out: Output): void {
   const bundle = program

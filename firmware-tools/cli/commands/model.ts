@@ -8,6 +8,7 @@ import type { Command } from 'commander';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
 import { utf8 } from '../../../shared/trust/signer.js';
+import { gather } from '../arguments.js';
 import type { Output } from '../output.js';
 import { writeWhole } from '../../release/keys/key-files.js';
 import { compare, feedsOf, inspect, sampleDigests } from '../../model/measure.js';
@@ -201,11 +202,6 @@ export async function runQuantize(
     await writeWhole(flags.report, utf8(`${JSON.stringify(result, null, 2)}\n`), whole);
   return result;
 }
-
-const gather = (value: string, before: string[] | undefined): string[] => [
-  ...(before ?? []),
-  value,
-];
 
 function joinedList(value: string): string {
   const known: readonly string[] = JOINED_OPS;

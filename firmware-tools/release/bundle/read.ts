@@ -105,22 +105,27 @@ export async function readBundle(file: string, ring: KeyRing | null): Promise<Bu
 }
 
 /**
- * The bytes of one file of a bundle that was read before, held to its digest again. Faults:
- * file_digest, bundle_truncated.
+ * The bytes of one file of a bundle that readBundle verified, read again at its offset and checked
+ * against its digest again. The last chunk is yielded only after the digest of all of them matched,
+ * so a consumer never gets a complete file with wrong bytes. Faults: not_found, file_digest,
+ * bundle_truncated, disk_failed.
  */
-export async function* bundleFile(view: BundleView, name: string): AsyncIterable<Uint8Array> {
+export async function* bundleFile(view: BundleView, name: string): AsyncGenerator<Uint8Array> {
   const found = view.files.find(({ entry }) => entry.name === name);
   if (found === undefined) throw new Fault('not_found', `${view.file} has no file ${name}`);
   const handle = await openBundle(view.file);
   try {
     const reader = new Reader(handle, view.file, found.offset);
     const hash = createHash('sha256');
+    let held: Uint8Array | null = null;
     for await (const chunk of reader.chunks(found.entry.length)) {
+      if (held !== null) yield held;
       hash.update(chunk);
-      yield chunk;
+      held = chunk;
     }
     if (hash.digest('hex') !== found.entry.sha256)
       throw new Fault('file_digest', `${view.file}: ${name} changed since it was verified`);
+    if (held !== null) yield held;
   } finally {
     await handle.close();
   }

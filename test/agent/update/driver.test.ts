@@ -367,7 +367,7 @@ describe('starting', () => {
   it('record_with_a_wrong_checksum_is_unreadable', () => {
     const bytes = Buffer.from(encodeRecord(freshRecord('digits', 'sim')))
       .toString('utf8')
-      .replace('"order": 0', '"order": 9');
+      .replace('"assignmentId": 0', '"assignmentId": 9');
     expect(decodeRecord(Buffer.from(bytes))).toMatchObject({
       unreadable: expect.stringMatching(/checksum/),
     });

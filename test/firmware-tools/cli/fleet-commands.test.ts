@@ -1,5 +1,6 @@
 // The fleet commands against a real server: what they print, what they send, and how they end.
 import { Command } from 'commander';
+import { createReadStream } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { EXIT, makeOutput } from '../../../firmware-tools/cli/output.js';
 import { FleetClient } from '../../../firmware-tools/fleet/fleet-client.js';
 import { registerFleetCommands } from '../../../firmware-tools/cli/commands/fleet.js';
 import { registerServerCommands } from '../../../server/commands.js';
-import { isFault } from '../../../shared/base/fault-codes.js';
+import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { RolloutView, type Device } from '../../../shared/protocol/operator-api.js';
 import {
   batchOf,
@@ -354,19 +355,29 @@ describe('the client', () => {
       ).code,
     ).toMatch(/^usage: /);
     const lost = new FleetClient({ server: 'http://127.0.0.1:1', token: fleet.adminToken });
-    await expect(lost.putFile('ab'.repeat(32), tokenFile, 10)).rejects.toSatisfy((error) =>
+    await expect(lost.putFile('ab'.repeat(32), [Buffer.alloc(10)], 10)).rejects.toSatisfy((error) =>
       isFault(error, 'server_unreachable'),
     );
-    await expect(fleet.admin.putFile('ab'.repeat(32), '/nowhere', 10)).rejects.toSatisfy((error) =>
-      isFault(error, 'not_found'),
+  });
+
+  it('an_upload_whose_source_fails_throws_the_error_of_the_source', async () => {
+    const unreadable = createReadStream('/nowhere');
+    await expect(fleet.admin.putFile('ab'.repeat(32), unreadable, 10)).rejects.toMatchObject({
+      code: 'ENOENT',
+    });
+    const changed = function* (): Iterable<Uint8Array> {
+      yield Buffer.alloc(5);
+      throw new Fault('file_digest', 'changed');
+    };
+    await expect(fleet.admin.putFile('ab'.repeat(32), changed(), 10)).rejects.toSatisfy((error) =>
+      isFault(error, 'file_digest'),
     );
   });
 
   it('a_refused_upload_tells_the_servers_reason', async () => {
     const viewer = await clientAs(fleet, 'viewer');
-    const file = join(folder, 'big');
-    await writeFile(file, Buffer.alloc(3_000_000));
-    await expect(viewer.putFile('ab'.repeat(32), file, 3_000_000)).rejects.toSatisfy((error) =>
+    const big = [Buffer.alloc(3_000_000)];
+    await expect(viewer.putFile('ab'.repeat(32), big, 3_000_000)).rejects.toSatisfy((error) =>
       isFault(error, 'auth_denied'),
     );
   });

@@ -1,0 +1,41 @@
+// What several commands take on their command line, read the same way everywhere: the trusted root
+// file and options that may be repeated. Commands that talk to a fleet server take their connection
+// options from fleet/fleet-client.ts.
+import { open } from 'node:fs/promises';
+import { Fault, reason } from '../../shared/base/fault-codes.js';
+import { limits } from '../../shared/base/limits.js';
+import { releaseRing } from '../../shared/trust/documents.js';
+import type { KeyRing } from '../../shared/trust/signer.js';
+import { startTrust } from '../../shared/trust/trusted-set.js';
+
+/**
+ * Bytes of the root file that `--root` names, at most one byte more than a root may have (so that
+ * its decoder refuses it). Fault usage: the file cannot be read.
+ */
+export async function readRoot(file: string): Promise<Uint8Array> {
+  try {
+    const handle = await open(file, 'r');
+    try {
+      const buffer = Buffer.alloc(limits.rootMaxBytes + 1);
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0);
+      return new Uint8Array(buffer.subarray(0, bytesRead));
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw new Fault('usage', `cannot read the root file ${file}: ${reason(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** The release keys that a trusted root file names. Faults: metadata_*, usage (see readRoot). */
+export async function ringOfRoot(file: string): Promise<KeyRing> {
+  return releaseRing(startTrust('image', await readRoot(file)).root.signed);
+}
+
+/** For an option that may be given several times: commander calls it once a value. */
+export const gather = (value: string, before: string[] | undefined): string[] => [
+  ...(before ?? []),
+  value,
+];

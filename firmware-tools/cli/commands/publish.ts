@@ -1,0 +1,59 @@
+// `linnet publish`: signs a bundle into the image repository and uploads its files. The work is in
+// release/publish.ts; this file reads the command line and prints the result.
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { realClock, realRandom } from '../../../shared/platform/clock.js';
+import { connect, connectionOptions } from '../../fleet/fleet-client.js';
+import { KEY_SUFFIX, readSigningKey } from '../../release/keys/key-files.js';
+import { PUBLISHED_TARGETS_NAME, publishBundle, type Published } from '../../release/publish.js';
+import { readRoot } from '../arguments.js';
+import type { Output } from '../output.js';
+
+const HELP = `
+Verifies the bundle with the root's release keys and the server's current targets with the root's
+targets keys, signs the next targets with OFFLINE_DIR/image-targets.key.json, uploads the files that
+the server does not have yet, and publishes. Publishing the same bundle again does nothing; another
+bundle of the same version is refused.
+
+Example:
+  linnet publish digits-1.1.0.bundle --keys fleet/offline --root fleet/trust/image-root.json \\
+    --server http://127.0.0.1:7300 --token-file fleet/publisher.token`;
+
+export function registerPublishCommand(program: Command, out: Output): void {
+  const command = program
+    .command('publish')
+    .description('sign a release into the image repository and upload it')
+    .argument('<bundle>', 'bundle to publish')
+    .requiredOption('--keys <dir>', 'folder of the offline keys (image-targets.key.json)')
+    .requiredOption('--root <file>', 'trusted image-root.json');
+  connectionOptions(command)
+    .addHelpText('after', HELP)
+    .action(async (bundle: string, options: { keys: string; root: string }) => {
+      const published = await publishBundle({
+        bundle,
+        root: await readRoot(options.root),
+        targetsKeys: [await readSigningKey(join(options.keys, `image-targets${KEY_SUFFIX}`))],
+        memory: join(options.keys, PUBLISHED_TARGETS_NAME),
+        client: await connect(command),
+        clock: realClock,
+        random: realRandom,
+        progress: (text) => out.progress(text),
+      });
+      const { release, targetsVersion, uploaded, already } = published;
+      const { component, version, digest } = release;
+      out.result({ component, version, release: digest, targetsVersion, uploaded, already }, () =>
+        publishedText(published),
+      );
+    });
+}
+
+function publishedText({ release, targetsVersion, uploaded, already }: Published): string {
+  const { component, version, digest } = release;
+  if (already) return `${component} ${version} is already published; nothing to do`;
+  return [
+    `published ${component} ${version}`,
+    `  release  ${digest}`,
+    `  targets  version ${targetsVersion}`,
+    `  files    ${uploaded.length === 0 ? 'none new' : uploaded.join(', ')}`,
+  ].join('\n');
+}

@@ -12,15 +12,17 @@ import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { sha256 } from '../shared/trust/signer.js';
 import { newOperatorToken } from './access/tokens.js';
-import { buildApp, type FleetApp } from './http/app.js';
+import { buildApp } from './http/app.js';
+import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
-import type { TlsFiles } from './interfaces.js';
+import type { SecurityEventSink, TlsFiles } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedLink, openExternalLink, type Link, type BrokerHooks } from './mqtt/broker.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
 import { Conductor } from './rollout/conductor.js';
+import { SecurityEventBus } from './security-events/bus.js';
 import { Store } from './store/store.js';
 
 export interface RunningServer {
@@ -90,6 +92,12 @@ async function open(
   const tls = await readTls(settings);
   const store = await openStore(settings);
   undo.push(() => store.close());
+  const security = new SecurityEventBus({
+    store: (events) => store.security.add(events),
+    clock: realClock,
+    log: log.child({ room: 'security-events' }),
+  });
+  undo.push(() => security.close());
   const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
   const keys = await readOnlineKeys(settings.repository, passphrase);
   const images = await ImageRepository.open({
@@ -119,24 +127,31 @@ async function open(
   });
   const ingest = new Ingest({
     store,
+    security,
     clock: realClock,
     log: log.child({ room: 'ingest' }),
     ack: (device, ack) => link?.ack(device, ack),
     onUnheard: () => conductor.reception.again(),
   });
   undo.push(() => ingest.settled());
-  link = await openLink(settings, tls, brokerHooks(store, ingest, conductor, log));
+  link = await openLink(settings, tls, brokerHooks(store, ingest, conductor, security, log));
   undo.push(() => link?.close());
   const app = await buildApp({
-    store,
+    devices: store.devices,
+    tokens: store.tokens,
+    releases: store.releases,
+    telemetry: store.telemetry,
+    audit: store.audit,
+    securityEvents: store.security,
+    security,
     clock: realClock,
     random: realRandom,
     log: log.child({ room: 'http' }),
     images,
     director,
-    conductor,
+    rollouts: conductor,
     mqttPort: () => link?.port ?? settings.mqtt.port,
-    kick: (device) => link?.kick(device),
+    disconnect: (device) => link?.kick(device),
     silentAfterMs: settings.silent_after_seconds * 1000,
     tls,
   });
@@ -156,6 +171,7 @@ function brokerHooks(
   store: Store,
   ingest: Ingest,
   { reception }: Conductor,
+  security: SecurityEventSink,
   log: Log,
 ): BrokerHooks {
   return {
@@ -168,7 +184,7 @@ function brokerHooks(
     },
     onMessage: (topic, payload) => ingest.take(topic, payload),
     onReception: (hears) => (hears ? reception.back() : reception.lost()),
-    onMisuse: (source, detail) => ingest.misuse(source, detail),
+    onMisuse: (source, code, detail) => security.report({ source, code, detail }),
   };
 }
 
@@ -224,8 +240,7 @@ export async function initServer(
 ): Promise<string> {
   const store = await openStore(settings);
   try {
-    const known = await store.tokens.list();
-    if (known.some((token) => token.role === 'admin' && token.revokedAt === null)) {
+    if (await store.tokens.hasAdmin()) {
       throw new Fault(
         'conflict',
         `${settings.data_dir} already has an admin token; make further tokens with \`linnet token create\``,
@@ -234,7 +249,8 @@ export async function initServer(
     const token = newOperatorToken(realRandom);
     await keep(token);
     const now = realClock.now();
-    await store.audit.append(
+    await store.tokens.add(
+      { hash: sha256(token), name: FIRST_TOKEN_NAME, role: 'admin' },
       {
         actor: 'linnet server init',
         action: 'token.create',
@@ -243,7 +259,6 @@ export async function initServer(
       },
       now,
     );
-    await store.tokens.add({ hash: sha256(token), name: FIRST_TOKEN_NAME, role: 'admin' }, now);
     return token;
   } finally {
     await store.close();

@@ -11,6 +11,7 @@ import type {
   AuditStore,
   DeviceStore,
   DirectorRepository,
+  ArtifactStore,
   ImageRepositoryService,
   ReleaseStore,
   RolloutService,
@@ -42,6 +43,8 @@ export interface HttpServices {
   readonly securityEvents: SecurityEventStore;
   readonly security: SecurityEventSink;
   readonly images: ImageRepositoryService;
+  /** The files of releases. */
+  readonly artifacts: ArtifactStore;
   readonly director: DirectorRepository;
   readonly rollouts: RolloutService;
   /** The port on which devices find MQTT. */

@@ -3,7 +3,7 @@
 // the document then have one type for it instead of a copy in each place.
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
-import swagger from '@fastify/swagger';
+import swagger, { type SwaggerTransformObject } from '@fastify/swagger';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import fastifyPlugin from 'fastify-plugin';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
@@ -42,21 +42,20 @@ const openApiAsync: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     transformObject: (document) =>
-      'openapiObject' in document ? withComponents(document.openapiObject) : document.swaggerObject,
+      'openapiObject' in document ? withComponents(document) : document.swaggerObject,
   });
 };
 
 export const openApi = fastifyPlugin(openApiAsync, { name: 'openapi', fastify: '5.x' });
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+type Document = Exclude<Parameters<SwaggerTransformObject>[0], { swaggerObject: unknown }>;
 
 /**
  * The document with every titled schema moved to components/schemas and referred to from its places.
  * Two different schemas with one title are a bug.
  */
-export function withComponents<T extends { components?: { schemas?: unknown } | undefined }>(
-  document: T,
-): T {
+export function withComponents({ openapiObject }: Document): Document['openapiObject'] {
   const schemas: Record<string, Json> = {};
   const hoist = (value: Json): Json => {
     if (Array.isArray(value)) return value.map(hoist);
@@ -71,10 +70,13 @@ export function withComponents<T extends { components?: { schemas?: unknown } | 
     schemas[title] = inner;
     return { $ref: `#/components/schemas/${title}` };
   };
-  const hoisted = hoist(JSON.parse(JSON.stringify(document)) as Json) as T & Json;
-  return { ...hoisted, components: { ...hoisted.components, schemas } };
+  const paths = hoist(JSON.parse(JSON.stringify(openapiObject.paths)) as Json);
+  return Object.assign({}, openapiObject, {
+    paths,
+    components: { ...openapiObject.components, schemas },
+  });
 }
 
-/** Of the objects with a title, `info` is the one that is no schema. */
+/** A title beside none of these is no schema's title: it may be the name of a property. */
 const isSchema = (value: { [key: string]: Json }): boolean =>
   'type' in value || 'enum' in value || 'anyOf' in value;

@@ -5,15 +5,17 @@
 // acknowledged and the device sends again.
 import { limits } from '../../shared/base/limits.js';
 import { complaints, decodeJson } from '../../shared/base/decode.js';
-import { isFault, reason, type FaultCode } from '../../shared/base/fault-codes.js';
+import { isFault, reason } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { deviceOfTopic, TelemetryAck, TelemetryBatch } from '../../shared/protocol/telemetry.js';
 import { Type } from 'typebox';
+import type { SecurityEventSink } from '../interfaces.js';
 import { databaseFault } from '../store/database.js';
 import type { Store } from '../store/store.js';
 
 export interface IngestOptions {
   readonly store: Store;
+  readonly security: SecurityEventSink;
   readonly clock: Clock;
   readonly log: Log;
   ack(device: string, ack: TelemetryAck): void;
@@ -90,33 +92,22 @@ export class Ingest {
     return this.#tail;
   }
 
-  /** A security event from a source; also for the broker. Never throws. */
-  misuse(source: string, detail: string, code: FaultCode = 'auth_denied'): void {
-    const event = { at: this.options.clock.now(), source, code, detail };
-    this.options.store.security
-      .add(event)
-      .catch((error: unknown) =>
-        this.options.log.error(
-          { event, error: reason(error) },
-          'a security event could not be stored',
-        ),
-      );
-  }
-
   async #store(topic: string, payload: Uint8Array): Promise<void> {
     const device = deviceOfTopic(topic);
     if (device === null)
-      return this.misuse(
-        'server',
-        `a message on ${topic.slice(0, 200)}, which is no device's topic`,
-        'message_undecodable',
-      );
+      return this.options.security.report({
+        source: { kind: 'server' },
+        code: 'message_undecodable',
+        detail: `a message on ${topic.slice(0, 200)}, which is no device's topic`,
+      });
     const known = await this.options.store.devices.get(device);
     if (known?.status !== 'enrolled')
-      return this.misuse(
-        'server',
-        `telemetry of ${device}, which is ${known === null ? 'unknown' : known.status}, is ignored`,
-      );
+      // The topic alone says who sent it: with an external broker anybody may have.
+      return this.options.security.report({
+        source: { kind: 'anonymous', address: device },
+        code: 'auth_denied',
+        detail: `telemetry of ${device}, which is ${known === null ? 'unknown' : known.status}, is ignored`,
+      });
     let batch: TelemetryBatch;
     try {
       batch = decodeBatch(payload);
@@ -132,9 +123,8 @@ export class Ingest {
     this.options.log.warn({ device, detail }, 'telemetry refused');
     // Recorded first: a refusal that the device knows of but nobody can look up would be a silent
     // loss.
-    await this.options.store.security.add({
-      at: this.options.clock.now(),
-      source: device,
+    await this.options.security.record({
+      source: { kind: 'device', id: device },
       code: 'message_undecodable',
       detail,
     });

@@ -7,16 +7,16 @@
 // ack is repeated, a lost hint is made good by the device's next look), so an absent device never
 // fills memory here.
 import { readFile } from 'node:fs/promises';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes';
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
-import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { Fault, isFault, reason, systemCode, type FaultCode } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { topics, type Hint, type TelemetryAck } from '../../shared/protocol/telemetry.js';
 import { openDeviceToken, type PublicKey } from '../../shared/trust/signer.js';
-import type { TlsFiles } from '../interfaces.js';
+import type { SecuritySource, TlsFiles } from '../interfaces.js';
 import { PacketLimit } from './packet-limit.js';
 
 export interface EmbeddedBroker {
@@ -45,7 +45,7 @@ export interface BrokerHooks {
    */
   onReception(hears: boolean): void;
   /** Something that a well-behaved device never does. Must not throw. */
-  onMisuse(source: string, detail: string): void;
+  onMisuse(source: SecuritySource, code: FaultCode, detail: string): void;
 }
 
 const SERVER_ID = 'linnet-server';
@@ -95,8 +95,9 @@ export async function openEmbeddedLink(options: EmbeddedBroker, hooks: BrokerHoo
     socket.on('data', (chunk: Buffer) => {
       if (bound.take(chunk)) return;
       hooks.onMisuse(
-        'server',
-        `an MQTT packet from ${socket.remoteAddress ?? 'somewhere'} is longer than ${FRAME_MAX_BYTES} bytes`,
+        addressOf(socket),
+        'request_too_large',
+        `an MQTT packet is longer than ${FRAME_MAX_BYTES} bytes`,
       );
       socket.destroy();
     });
@@ -252,7 +253,8 @@ class BrokerGuard {
         this.hooks.log.warn({ client: client.id, error: reason(error) }, 'MQTT login refused');
         if (isFault(error, 'auth_missing'))
           this.hooks.onMisuse(
-            'server',
+            addressOf(client.conn),
+            'auth_missing',
             `MQTT login of ${client.id.slice(0, 64)} refused: ${error.detail}`,
           );
         done(
@@ -280,7 +282,7 @@ class BrokerGuard {
     const complaint = this.#complaint(client, packet);
     if (complaint === null) return done(null);
     this.hooks.log.warn({ client: client?.id, topic: packet.topic }, complaint);
-    this.hooks.onMisuse(client?.id ?? 'server', `MQTT publish refused: ${complaint}`);
+    this.hooks.onMisuse(deviceOf(client), 'auth_denied', `MQTT publish refused: ${complaint}`);
     done(new Error(complaint));
   }
 
@@ -297,7 +299,8 @@ class BrokerGuard {
   maySubscribe(client: Client, topic: string): boolean {
     if (client.id === SERVER_ID || topic.startsWith(downPrefix(client.id))) return true;
     this.hooks.onMisuse(
-      client.id,
+      deviceOf(client),
+      'auth_denied',
       `MQTT subscribe refused: ${topic.slice(0, 200)} is not a topic of ${client.id}`,
     );
     return false;
@@ -332,6 +335,13 @@ class BrokerGuard {
 
 const upPrefix = (device: string): string => topics.up(device).slice(0, -1);
 const downPrefix = (device: string): string => topics.down(device).slice(0, -1);
+/** A client that has authenticated. */
+const deviceOf = (client: Client | null): SecuritySource =>
+  client === null ? { kind: 'server' } : { kind: 'device', id: client.id };
+const addressOf = (socket: unknown): SecuritySource => ({
+  kind: 'anonymous',
+  address: (socket instanceof Socket ? socket.remoteAddress : undefined) ?? 'unknown',
+});
 const isAnyAddress = (host: string): boolean => host === '0.0.0.0' || host === '::';
 
 function listen(server: Server, host: string, port: number): Promise<number> {

@@ -1,6 +1,6 @@
 // Operator routes about operator tokens.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Type } from 'typebox';
+import { Type, type Static } from 'typebox';
 import {
   NewToken,
   RevokedTokens,
@@ -39,7 +39,7 @@ export const accessRoutes: FastifyPluginAsyncTypebox<Options> = async (
     ({ query }) =>
       pageOf(query, TokenKey, {
         rows: (page) => tokens.page(page),
-        key: (row) => [row.createdAt, row.hash],
+        key: (row): Static<typeof TokenKey> => [row.createdAt, row.hash],
         view: (rows) => rows.map(tokenView),
       }),
   );

@@ -1,6 +1,6 @@
 // Operator routes about what happened: the audit log and its chain, security events, raw telemetry.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Type } from 'typebox';
+import { Type, type Static } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import {
   AuditDetail,
@@ -111,7 +111,7 @@ function securityRoutes(app: FleetApp, { security, securityEvents }: Options): v
       await security.flush();
       return pageOf(query, SecurityEventKey, {
         rows: (page) => securityEvents.page({ source: query.source }, page),
-        key: (row) => [row.lastAt, row.id],
+        key: (row): Static<typeof SecurityEventKey> => [row.lastAt, row.id],
         view: (rows) => rows.map(securitySummary),
       });
     },

@@ -1,6 +1,6 @@
 // Operator routes about devices, groups and claims. A device is named by its id or its name.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Type } from 'typebox';
+import { Type, type Static } from 'typebox';
 import {
   Claim,
   ClaimRequest,
@@ -71,7 +71,7 @@ function listRoute(
     ({ query }) =>
       pageOf(query, DeviceKey, {
         rows: (page) => devices.page({ group: query.group, status: query.status }, page),
-        key: (row) => [row.group, row.name, row.id],
+        key: (row): Static<typeof DeviceKey> => [row.group, row.name, row.id],
         view: async (rows) => {
           const latest = await telemetry.latest(rows.map((row) => row.id));
           return rows.map((row) =>

@@ -12,7 +12,7 @@ import { sendFile } from '../send-file.js';
 /** One path segment that cannot leave its folder. */
 const SegmentName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$' });
 
-type Options = Pick<HttpServices, 'images'>;
+type Options = Pick<HttpServices, 'images' | 'artifacts'>;
 const tags = ['repository'];
 
 /**
@@ -78,7 +78,7 @@ function documentRoutes(app: FleetApp, { images }: Options): void {
   );
 }
 
-function fileRoute(app: FleetApp, { images }: Options): void {
+function fileRoute(app: FleetApp, { artifacts }: Options): void {
   const content = 'application/octet-stream';
   app.get(
     '/repo/image/files/:sha256',
@@ -96,7 +96,9 @@ function fileRoute(app: FleetApp, { images }: Options): void {
         },
       },
     },
-    (request, reply) =>
-      sendFile(images, request.params.sha256, request, reply.type(content)),
+    async (request, reply) => {
+      await sendFile(artifacts, request.params.sha256, request, reply.type(content));
+      return reply;
+    },
   );
 }

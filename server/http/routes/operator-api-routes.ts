@@ -19,13 +19,11 @@ export const operatorApiRoutes: FastifyPluginAsyncTypebox<HttpServices> = async 
       request.body = {};
     done();
   });
-  for (const routes of [
-    deviceRoutes,
-    claimRoutes,
-    releaseRoutes,
-    rolloutRoutes,
-    auditRoutes,
-    accessRoutes,
-  ])
-    await app.register(routes, { ...options, prefix: API });
+  const below = { ...options, prefix: API };
+  await app.register(deviceRoutes, below);
+  await app.register(claimRoutes, below);
+  await app.register(releaseRoutes, below);
+  await app.register(rolloutRoutes, below);
+  await app.register(auditRoutes, below);
+  await app.register(accessRoutes, below);
 };

@@ -3,7 +3,7 @@
 // publisher token lets its holder upload what was signed elsewhere.
 import type { Readable } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Type } from 'typebox';
+import { Type, type Static } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Component, Version } from '../../../shared/release/manifest.js';
@@ -24,7 +24,7 @@ const FILE_TYPE = 'application/octet-stream';
 const PUBLISH_BODY_MAX_BYTES = 2 * (limits.manifestMaxBytes + limits.targetsMaxBytes) + 4096;
 const ReleaseKey = Type.Tuple([Type.Integer(), Type.String(), Type.String()]);
 
-type Options = Pick<HttpServices, 'releases' | 'images' | 'clock'>;
+type Options = Pick<HttpServices, 'releases' | 'images' | 'artifacts' | 'clock'>;
 const tags = ['releases'];
 
 export const releaseRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
@@ -36,7 +36,7 @@ export const releaseRoutes: FastifyPluginAsyncTypebox<Options> = async (app, opt
   repositoryRoute(app, options);
 };
 
-function uploadRoute(app: FleetApp, { images }: Options): void {
+function uploadRoute(app: FleetApp, { artifacts }: Options): void {
   app.put(
     '/files/:sha256',
     {
@@ -55,7 +55,7 @@ function uploadRoute(app: FleetApp, { images }: Options): void {
       if (request.headers['content-type'] !== FILE_TYPE)
         throw new Fault('media_type_unsupported', `send the file as ${FILE_TYPE}`);
       const { sha256 } = request.params;
-      await images.putFile(sha256, request.body, limits.releaseFileMaxBytes);
+      await artifacts.put(sha256, request.body, { maxBytes: limits.releaseFileMaxBytes });
       return { sha256 };
     },
   );
@@ -116,7 +116,7 @@ function readRoutes(app: FleetApp, { releases }: Options): void {
     ({ query }) =>
       pageOf(query, ReleaseKey, {
         rows: (page) => releases.page(page),
-        key: (row) => [row.publishedAt, row.component, row.version],
+        key: (row): Static<typeof ReleaseKey> => [row.publishedAt, row.component, row.version],
         view: (rows) => rows.map(releaseSummary),
       }),
   );

@@ -1,6 +1,6 @@
 // Operator routes about rollouts. The rollout service decides; these decode and answer.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Type } from 'typebox';
+import { Type, type Static } from 'typebox';
 import {
   CommandRequest,
   ROLLOUT_COMMANDS,
@@ -74,7 +74,7 @@ function readRoutes(app: FleetApp, { rollouts }: Options): void {
     ({ query }) =>
       pageOf(query, RolloutKey, {
         rows: (page) => rollouts.page(page),
-        key: (row) => [row.createdAt, row.id],
+        key: (row): Static<typeof RolloutKey> => [row.createdAt, row.id],
         view: (rows) => rows.map(rolloutSummary),
       }),
   );

@@ -2,11 +2,13 @@
 // a drop excuses.
 import { beforeEach, expect, it } from 'vitest';
 import { Ingest } from '../../../server/ingest/ingest.js';
+import { SecurityEventBus } from '../../../server/security-events/bus.js';
 import { Store } from '../../../server/store/store.js';
 import { limits } from '../../../shared/base/limits.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { topics, type TelemetryAck } from '../../../shared/protocol/telemetry.js';
 import { realClock } from '../../../shared/platform/clock.js';
+import { by } from '../../support/audit-actions.js';
 import { batchOf, newDevice, type TestDevice } from '../../support/fleet-server.js';
 
 let store: Store;
@@ -20,6 +22,11 @@ beforeEach(async () => {
   unheard = 0;
   ingest = new Ingest({
     store,
+    security: new SecurityEventBus({
+      store: (events) => store.security.add(events),
+      clock: realClock,
+      log: silentLog,
+    }),
     clock: realClock,
     log: silentLog,
     ack: (device: string, ack: TelemetryAck) => acks.push(`${device} ${ack.result}`),
@@ -37,7 +44,7 @@ async function known(name: string): Promise<TestDevice> {
     proof: 'not checked here',
   };
   await store.devices.enrol(device.id, asked, null, 1);
-  await store.devices.approve(device.id, 1);
+  await store.devices.approve(device.id, by('anna'), 1);
   return device;
 }
 

@@ -6,6 +6,7 @@
 // Conventions: times are milliseconds since the Unix epoch by the server's clock; absent data is
 // null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were
 // signed.
+import type { Readable } from 'node:stream';
 import type { FaultCode } from '../shared/base/fault-codes.js';
 import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
@@ -574,7 +575,7 @@ export interface ArtifactStore {
 }
 
 export interface Artifact extends ArtifactRef {
-  readonly stream: NodeJS.ReadableStream & AsyncIterable<Uint8Array>;
+  readonly stream: Readable;
 }
 
 export interface ImageRepositoryService {
@@ -582,10 +583,6 @@ export interface ImageRepositoryService {
   metadata(name: string): Promise<Uint8Array | null>;
   /** A release's envelope by its consistent-snapshot file name; null when there is none. */
   targetFile(component: string, version: string, fileName: string): Promise<Uint8Array | null>;
-  /** Where a file of a release lies on disk, and its length in bytes; null when it is absent. */
-  filePath(sha256: string): Promise<{ path: string; length: number } | null>;
-  /** Stores a file if its bytes have this digest. Faults: file_digest, file_length, disk_full. */
-  putFile(sha256: string, stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<unknown>;
   /**
    * Checks a signed release and makes it current with the new signed targets. Faults:
    * signature_invalid, manifest_undecodable, metadata_*, target_mismatch, conflict, file_length,

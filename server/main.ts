@@ -11,6 +11,7 @@ import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { sha256 } from '../shared/trust/signer.js';
+import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
@@ -33,6 +34,8 @@ export interface RunningServer {
 }
 
 const DATABASE = 'fleet.sqlite';
+/** In the repository folder: the files of all releases. */
+const ARTIFACTS = 'files';
 const RENEW_EVERY_MS = 60 * 60_000;
 const FIRST_TOKEN_NAME = 'first-admin';
 
@@ -100,8 +103,13 @@ async function open(
   undo.push(() => security.close());
   const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
   const keys = await readOnlineKeys(settings.repository, passphrase);
+  const artifacts = await DiskArtifactStore.open({
+    folder: join(settings.repository, ARTIFACTS),
+    random: realRandom,
+  });
   const images = await ImageRepository.open({
     folder: settings.repository,
+    artifacts,
     keys: keys.image,
     clock: realClock,
     random: realRandom,
@@ -148,6 +156,7 @@ async function open(
     random: realRandom,
     log: log.child({ room: 'http' }),
     images,
+    artifacts,
     director,
     rollouts: conductor,
     mqttPort: () => link?.port ?? settings.mqtt.port,

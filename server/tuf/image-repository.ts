@@ -9,13 +9,18 @@
 // targets/<component>/<version>/<sha256>.release.dsse.json, files/<sha256>.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
-import { Component, openRelease, Version, type Release } from '../../shared/release/manifest.js';
+import {
+  Component,
+  openRelease,
+  Version,
+  type FileEntry,
+  type Release,
+} from '../../shared/release/manifest.js';
 import { complaints } from '../../shared/base/decode.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { RepositoryView } from '../../shared/protocol/operator-api.js';
-import { Hex32 } from '../../shared/trust/signer.js';
+import type { ArtifactStore, ImageRepositoryService } from '../interfaces.js';
 import {
   decodeDocument,
   expiryMs,
@@ -27,7 +32,7 @@ import {
   signDocument,
   timeText,
 } from '../../shared/trust/documents.js';
-import type { Document, Root, Targets } from '../../shared/trust/documents.js';
+import type { Document, Targets } from '../../shared/trust/documents.js';
 import { startTrust, withRoot } from '../../shared/trust/trusted-set.js';
 import { renewalDue, targetsWarningMs, validityMs } from '../../shared/trust/validity.js';
 import { RepositoryFiles } from './repository-files.js';
@@ -36,6 +41,8 @@ import { admitPublication } from './publication.js';
 
 export interface ImageRepositoryOptions {
   readonly folder: string;
+  /** The files of all releases. */
+  readonly artifacts: ArtifactStore;
   readonly keys: ImageKeys;
   readonly clock: Clock;
   readonly log: Log;
@@ -52,11 +59,10 @@ interface Current {
 const METADATA_NAME = /^([1-9]\d{0,9}\.(root|targets|snapshot)|timestamp)\.json$/;
 const ENVELOPE_NAME = /^([0-9a-f]{64})\.release\.dsse\.json$/;
 
-export class ImageRepository {
+export class ImageRepository implements ImageRepositoryService {
   readonly #options: ImageRepositoryOptions;
   readonly #files: RepositoryFiles;
   readonly #metadata: string;
-  readonly #blobs: string;
   #root: Document<'root'>;
   #current: Current | null = null;
   /** Publishing and renewing happen one at a time. */
@@ -66,7 +72,6 @@ export class ImageRepository {
     this.#options = options;
     this.#files = new RepositoryFiles(options.random);
     this.#metadata = join(options.folder, 'metadata', 'image');
-    this.#blobs = join(options.folder, 'files');
     this.#root = root;
   }
 
@@ -119,53 +124,6 @@ export class ImageRepository {
     )
       return null;
     return this.#files.read(join(this.#options.folder, 'targets', component, version, fileName));
-  }
-
-  /** Where a release's file lies, and its length; null when it was not uploaded. */
-  async filePath(digest: string): Promise<{ path: string; length: number } | null> {
-    if (complaints(Hex32, digest).length > 0) return null;
-    const path = join(this.#blobs, digest);
-    const length = await this.#files.length(path);
-    return length === null ? null : { path, length };
-  }
-
-  /**
-   * Takes a release's file in, durable on return; one that is already here is kept, its stream is
-   * not read. Faults: file_length (more than `maxBytes`), file_digest, disk_full, disk_failed;
-   * errors of the stream pass as they are.
-   */
-  async putFile(
-    digest: string,
-    stream: AsyncIterable<Uint8Array>,
-    maxBytes: number = limits.releaseFileMaxBytes,
-  ): Promise<{ stored: boolean }> {
-    if (complaints(Hex32, digest).length > 0)
-      throw new Fault('message_undecodable', `${digest.slice(0, 80)} is no SHA-256 in hex`);
-    if ((await this.filePath(digest)) !== null) return { stored: false };
-    await this.#files.makeFolder(this.#blobs);
-    const hash = createHash('sha256');
-    const counted = async function* (): AsyncIterable<Uint8Array> {
-      let length = 0;
-      for await (const chunk of stream) {
-        length += chunk.length;
-        if (length > maxBytes)
-          throw new Fault(
-            'file_length',
-            `the upload of ${digest} is longer than ${maxBytes} bytes`,
-          );
-        hash.update(chunk);
-        yield chunk;
-      }
-    };
-    await this.#files.stream(join(this.#blobs, digest), counted(), () => {
-      const found = hash.digest('hex');
-      if (found !== digest)
-        throw new Fault(
-          'file_digest',
-          `the upload has SHA-256 ${found}, it was announced as ${digest}`,
-        );
-    });
-    return { stored: true };
   }
 
   /**
@@ -256,9 +214,8 @@ export class ImageRepository {
   async view(): Promise<RepositoryView> {
     const { targets, snapshot } = this.#now();
     const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-    const files = (await this.#files.names(this.#blobs)).filter(
-      (name) => complaints(Hex32, name).length === 0,
-    ).length;
+    let files = 0;
+    for await (const _artifact of this.#options.artifacts.list()) files += 1;
     return {
       root: base64(this.#root.bytes),
       targets: base64(targets.bytes),
@@ -270,10 +227,6 @@ export class ImageRepository {
   /** The current image targets, for the director. */
   targets(): Targets {
     return this.#now().targets.signed;
-  }
-
-  root(): Root {
-    return this.#root.signed;
   }
 
   #now(): Current {
@@ -289,8 +242,7 @@ export class ImageRepository {
   }
 
   async #begin(): Promise<void> {
-    await this.#files.makeFolder(this.#blobs);
-    for (const folder of [this.#metadata, this.#blobs]) await this.#files.removeLeftovers(folder);
+    await this.#files.removeLeftovers(this.#metadata);
     const stamped = await this.#files.read(join(this.#metadata, 'timestamp.json'));
     if (stamped === null) {
       await this.#sign(await this.#document('targets', 1), 1, 1);
@@ -373,24 +325,30 @@ export class ImageRepository {
   }
 
   async #requireFiles(release: Release): Promise<void> {
-    for (const file of release.manifest.files) {
-      const found = await this.filePath(file.sha256);
-      if (found === null)
-        throw new Fault(
-          'conflict',
-          `${file.name} (${file.sha256}) was not uploaded: PUT /files/{sha256} first`,
-        );
-      if (found.length !== file.length)
-        throw new Fault(
-          'file_length',
-          `${file.name} is ${found.length} bytes here, its manifest says ${file.length}`,
-        );
-      if ((await this.#files.digest(found.path)) !== file.sha256)
-        throw new Fault(
-          'file_digest',
-          `${file.name} is damaged on the server's disk: remove ${found.path} and upload it again`,
-        );
-    }
+    for (const file of release.manifest.files) await this.#requireFile(file);
+  }
+
+  async #requireFile({ name, sha256, length }: FileEntry): Promise<void> {
+    const { artifacts } = this.#options;
+    const artifact = await artifacts.get(sha256);
+    if (artifact === null)
+      throw new Fault(
+        'conflict',
+        `${name} (${sha256}) was not uploaded: PUT /files/{sha256} first`,
+      );
+    const hash = createHash('sha256');
+    for await (const chunk of artifact.stream) hash.update(chunk as Uint8Array);
+    const isDamaged = hash.digest('hex') !== sha256;
+    // Otherwise the damaged bytes would stay, and an upload would not replace them.
+    if (isDamaged) await artifacts.delete(sha256);
+    const todo = isDamaged ? '; it was damaged on the server and removed: upload it again' : '';
+    if (artifact.lengthBytes !== length)
+      throw new Fault(
+        'file_length',
+        `${name} has ${artifact.lengthBytes} bytes on the server, its manifest says ${length}${todo}`,
+      );
+    if (isDamaged)
+      throw new Fault('file_digest', `${name} (${sha256}) has another digest on the server${todo}`);
   }
 }
 

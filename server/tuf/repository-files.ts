@@ -1,8 +1,6 @@
 // Durable files of the repository folder: each is written whole under a temporary name, fsynced,
 // renamed, and its folder fsynced, so that a reader or a restart sees the old one or the new one.
 // Leftovers of a cut are removed at start.
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
@@ -63,30 +61,25 @@ export class RepositoryFiles {
       if (name.startsWith(TEMP)) await rm(join(folder, name), { force: true });
   }
 
-  async digest(path: string): Promise<string> {
-    const hash = createHash('sha256');
+  /** Makes the names in a folder durable, also those that are gone. */
+  async syncFolder(path: string): Promise<void> {
     try {
-      for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+      await syncFolder(path);
     } catch (error) {
-      throw disk(error, `read ${path}`);
+      throw disk(error, `sync ${path}`);
     }
-    return hash.digest('hex');
   }
 
   /** Durable on return. */
   async replace(path: string, bytes: Uint8Array): Promise<void> {
     await this.makeFolder(dirname(path));
-    await this.stream(path, [bytes], () => {});
+    await this.stream(path, [bytes]);
   }
 
-  /**
-   * Writes `chunks`; `accept` is called after the last one and refuses by throwing, which leaves
-   * nothing behind.
-   */
+  /** Writes `chunks`; when they throw, nothing is left behind. */
   async stream(
     path: string,
     chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-    accept: () => void,
   ): Promise<void> {
     const folder = dirname(path);
     const temp = join(folder, `${TEMP}${hex(this.random.bytes(8))}-${basename(path)}`);
@@ -94,7 +87,6 @@ export class RepositoryFiles {
       const file = await open(temp, 'wx', 0o644);
       try {
         for await (const chunk of chunks) await writeAll(file, chunk);
-        accept();
         await file.sync();
       } finally {
         await file.close();

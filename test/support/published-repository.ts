@@ -2,15 +2,18 @@
 // the paths of the fleet server, and a release desk that publishes into it. For tests of both ends;
 // the fleet server's own routes are not here.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createReadStream, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { publishBundle, type Published } from '../../firmware-tools/release/publish.js';
 import { FleetClient } from '../../firmware-tools/fleet/fleet-client.js';
 import { initRepository, type InitResult } from '../../firmware-tools/release/repository.js';
 import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
+import { DiskArtifactStore } from '../../server/artifacts/disk.js';
+import type { ArtifactStore } from '../../server/interfaces.js';
 import { ImageRepository } from '../../server/tuf/image-repository.js';
 import { readOnlineKeys, type OnlineKeys } from '../../server/tuf/online-keys.js';
+import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realRandom } from '../../shared/platform/clock.js';
@@ -33,6 +36,7 @@ export class PublishingWorld {
   made!: InitResult;
   keys!: OnlineKeys;
   images!: ImageRepository;
+  artifacts!: ArtifactStore;
   targetsKey!: SigningKey;
   releaseKey!: SigningKey;
   #server!: Server;
@@ -56,8 +60,13 @@ export class PublishingWorld {
 
   /** As a restart of the server: what is on disk is all there is. */
   async reopen(): Promise<void> {
+    this.artifacts = await DiskArtifactStore.open({
+      folder: join(this.made.server, 'files'),
+      random: realRandom,
+    });
     this.images = await ImageRepository.open({
       folder: this.made.server,
+      artifacts: this.artifacts,
       keys: this.keys.image,
       clock: this.clock,
       log: silentLog,
@@ -134,17 +143,18 @@ export class PublishingWorld {
     if (route === 'GET repo/image/targets')
       return bytes(await this.images.targetFile(d ?? '', e ?? '', f ?? ''));
     if (route.endsWith(' repo/image/files')) {
-      const found = await this.images.filePath(d ?? '');
+      const found = await this.artifacts.stat(d ?? '');
       if (found === null || request.method === 'HEAD')
         return void response.writeHead(found === null ? 404 : 200).end();
-      return void createReadStream(found.path).pipe(response.writeHead(200));
+      const artifact = await this.artifacts.get(found.digest);
+      return void artifact?.stream.pipe(response.writeHead(200));
     }
     if (route === 'GET api/v1/repository') {
       const honest = await this.images.view();
       return bytes(Buffer.from(JSON.stringify(this.view?.(honest) ?? honest)));
     }
     if (route === 'PUT api/v1/files') {
-      await this.images.putFile(d ?? '', request as AsyncIterable<Uint8Array>, 1e9);
+      await this.artifacts.put(d ?? '', request, { maxBytes: limits.releaseFileMaxBytes });
       return bytes(Buffer.from(JSON.stringify({ sha256: d })));
     }
     if (route === 'POST api/v1/releases') {

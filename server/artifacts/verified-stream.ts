@@ -1,0 +1,64 @@
+// Passes the bytes of an upload on while it verifies their length and SHA-256. It throws after the
+// last byte when they do not match, so a store that makes an artifact visible only after the stream
+// has ended never shows a wrong one. It keeps no bytes.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { complaints } from '../../shared/base/decode.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import { Hex32 } from '../../shared/trust/signer.js';
+import type { ArtifactLimits, ByteRange } from '../interfaces.js';
+
+/** Faults: file_length, file_digest; errors of the stream pass unchanged. */
+export async function* verified(
+  digest: string,
+  stream: AsyncIterable<Uint8Array>,
+  { maxBytes, lengthBytes }: ArtifactLimits,
+): AsyncGenerator<Uint8Array, void, void> {
+  const most = Math.min(maxBytes, lengthBytes ?? maxBytes);
+  const hash = createHash('sha256');
+  let received = 0;
+  for await (const chunk of stream) {
+    received += chunk.length;
+    if (received > most)
+      throw new Fault('file_length', `the upload is longer than ${most} bytes: it was stopped`);
+    hash.update(chunk);
+    yield chunk;
+  }
+  if (lengthBytes !== undefined && received !== lengthBytes)
+    throw new Fault(
+      'file_length',
+      `the upload has ${received} bytes, ${lengthBytes} were announced`,
+    );
+  const found = hash.digest('hex');
+  if (found !== digest)
+    throw new Fault('file_digest', `the upload has SHA-256 ${found}, ${digest} was announced`);
+}
+
+export const isDigest = (text: string): boolean => complaints(Hex32, text).length === 0;
+
+/** What can be refused before a byte is read. Faults: message_undecodable, file_length. */
+export function requirePlausible(
+  digest: string,
+  { maxBytes, lengthBytes = 0 }: ArtifactLimits,
+): void {
+  if (!isDigest(digest))
+    throw new Fault('message_undecodable', `${digest.slice(0, 80)} is not a SHA-256 in hex`);
+  if (lengthBytes > maxBytes)
+    throw new Fault(
+      'file_length',
+      `the upload announces ${lengthBytes} bytes, at most ${maxBytes} are allowed`,
+    );
+}
+
+/** The range with its last byte. A range outside the artifact is a bug of the caller. */
+export function rangeInside(
+  { start, end }: ByteRange,
+  lengthBytes: number,
+): { start: number; end: number } {
+  const last = end ?? lengthBytes - 1;
+  assert(
+    start >= 0 && start <= Math.max(0, lengthBytes - 1) && last < lengthBytes,
+    `range ${start}-${end ?? ''} is not inside ${lengthBytes} bytes`,
+  );
+  return { start, end: last };
+}

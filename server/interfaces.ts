@@ -7,7 +7,6 @@
 // null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were
 // signed.
 import type { Readable } from 'node:stream';
-import type { FaultCode } from '../shared/base/fault-codes.js';
 import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
   DeviceStatus,
@@ -36,6 +35,9 @@ import type { Sketch } from '../shared/statistics/quantile-sketch.js';
 import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';
 import type { Targets } from '../shared/trust/documents.js';
 import type { PublicKey } from '../shared/trust/signer.js';
+import type { SecurityEvent, SecurityEventSink } from './security-events/interfaces.js';
+
+export type * from './security-events/interfaces.js';
 
 // ---- Pages ------------------------------------------------------------------------------------
 
@@ -79,7 +81,7 @@ export interface DeviceStore {
   get(id: string): Promise<DeviceRow | null>;
   /** A device by id or by name. Faults: not_found; conflict when several devices have the name. */
   named(idOrName: string): Promise<DeviceRow>;
-  /** By group, name and id. Faults: not_found when `filter.group` has no device at all. */
+  /** By DeviceKey. Faults: not_found when `filter.group` has no device at all. */
   page(filter: DeviceFilter, page: PageRequest<DeviceKey>): Promise<DeviceRow[]>;
   /** Groups by name, with the number of their enrolled devices. */
   groups(page: PageRequest<string>): Promise<Group[]>;
@@ -97,7 +99,6 @@ export interface DeviceFilter {
   readonly status?: DeviceStatus | undefined;
 }
 
-/** Group, name, id. */
 export type DeviceKey = readonly [group: string, name: string, id: string];
 
 export interface DeviceChange {
@@ -179,7 +180,6 @@ export interface TokenStore {
   revoke(name: string, audit: AuditAction, now: number): Promise<number>;
 }
 
-/** Time of creation, hash. */
 export type TokenKey = readonly [createdAt: number, hash: string];
 
 export interface TokenSummaryRow extends TokenRow {
@@ -218,49 +218,6 @@ export interface AuditStore {
   verify(): Promise<AuditHead>;
 }
 
-/**
- * Who caused a security event. A device or an operator has authenticated; `anonymous` is everyone
- * else, known by the remote address only.
- */
-export type SecuritySource =
-  | { readonly kind: 'device'; readonly id: string }
-  | { readonly kind: 'operator'; readonly name: string }
-  | { readonly kind: 'server' }
-  | { readonly kind: 'anonymous'; readonly address: string };
-
-export interface SecurityReport {
-  readonly source: SecuritySource;
-  /** A fault code (shared/base/fault-codes.ts), if the reporter has this version. */
-  readonly code: string;
-  readonly detail: string;
-}
-
-/** Where rooms report security events. */
-export interface SecurityEventSink {
-  /**
-   * Never throws and never waits. The event is written soon after; repeats become one event with a
-   * count, and the oldest anonymous events are dropped first when there are too many.
-   */
-  report(report: SecurityReport): void;
-  /** Reports, and resolves when the event is written. Rejects when it could not be written. */
-  record(report: SecurityReport): Promise<void>;
-  /** Writes what is waiting. Rejects when it could not be written; it is kept then. */
-  flush(): Promise<void>;
-}
-
-/** A report with its repeats. */
-export interface SecurityEvent extends SecurityReport {
-  /** At least 1. */
-  readonly count: number;
-  readonly firstAt: number;
-  readonly lastAt: number;
-}
-
-/**
- * Receives the events of the bus in batches. It may get a batch again after it rejected it.
- */
-export type SecurityEventSubscriber = (events: readonly SecurityEvent[]) => Promise<void>;
-
 export interface SecurityEventRow {
   readonly id: number;
   readonly sourceKind: SecuritySourceKind;
@@ -273,7 +230,6 @@ export interface SecurityEventRow {
   readonly lastAt: number;
 }
 
-/** Time of the last repeat, id. */
 export type SecurityEventKey = readonly [lastAt: number, id: number];
 
 export interface SecurityEventStore {
@@ -304,7 +260,6 @@ export interface ReleaseStore {
   page(page: PageRequest<ReleaseKey>): Promise<ReleaseSummaryRow[]>;
 }
 
-/** Time of publication, component, version. */
 export type ReleaseKey = readonly [publishedAt: number, component: string, version: string];
 
 export interface ReleaseSummaryRow {
@@ -436,7 +391,6 @@ export interface PublishedRelease {
   readonly hardware: readonly string[];
 }
 
-/** Time of creation, id. */
 export type RolloutKey = readonly [createdAt: number, id: string];
 
 export interface RolloutSummaryRow extends RolloutRow {

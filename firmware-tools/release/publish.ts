@@ -12,7 +12,11 @@ import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import { targetPath, type Release } from '../../shared/release/manifest.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { routes, type ImageCustom } from '../../shared/protocol/device-api.js';
-import { PublishRequest, ReleaseDetail, RepositoryView } from '../../shared/protocol/operator-api.js';
+import {
+  PublishRequest,
+  ReleaseDetail,
+  RepositoryView,
+} from '../../shared/protocol/operator-api.js';
 import type { SigningKey } from '../../shared/trust/signer.js';
 import {
   decodeDocument,

@@ -46,7 +46,9 @@ function makeFastify({ log, tls }: AppOptions): FleetApp {
     routerOptions: { maxParamLength: PARAM_MAX_CHARS },
     serverFactory: (listener) => makeServer(listener, tls),
     clientErrorHandler: answerParserError,
-    frameworkErrors: (error, request, reply) => answerError(log, error, request, reply),
+    frameworkErrors: (error, request, reply) => {
+      void answerError(log, error, request, reply);
+    },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.setValidatorCompiler<TSchema>(
     ({ schema, httpPart }) =>

@@ -4,7 +4,6 @@
 // and not valid is a security event of the remote address.
 import assert from 'node:assert/strict';
 import type { FastifyRequest } from 'fastify';
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import fastifyPlugin from 'fastify-plugin';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
@@ -43,7 +42,7 @@ export function deviceOfRequest(request: FastifyRequest): DeviceRow {
 type OperatorOptions = Pick<HttpServices, 'tokens' | 'audit' | 'security' | 'clock'>;
 
 export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
-  ((app, { tokens, audit, security, clock }, done) => {
+  (app, { tokens, audit, security, clock }, done) => {
     app.decorateRequest('operator', null);
     app.addHook('onRoute', (route) => {
       const { role } = route.config ?? {};
@@ -75,7 +74,7 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
       request.operator = operator;
     });
     done();
-  }),
+  },
   { name: 'operator-authentication', fastify: '5.x' },
 );
 

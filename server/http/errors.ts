@@ -23,7 +23,10 @@ export function bodyOf(fault: Fault): ApiError {
 }
 
 export function sendFault(reply: FastifyReply, fault: Fault): FastifyReply {
-  return reply.code(fault.entry.http).type(JSON_TYPE).send(JSON.stringify(bodyOf(fault)));
+  return reply
+    .code(fault.entry.http)
+    .type(JSON_TYPE)
+    .send(JSON.stringify(bodyOf(fault)));
 }
 
 export const pathOf = (request: FastifyRequest): string =>

@@ -137,8 +137,7 @@ export const securityDetail = (row: SecurityEventRow): SecurityEventDetail => ({
   firstAt: iso(row.firstAt),
   lastAt: iso(row.lastAt),
 });
-export const securitySummary = (row: SecurityEventRow): SecurityEventSummary =>
-  securityDetail(row);
+export const securitySummary = (row: SecurityEventRow): SecurityEventSummary => securityDetail(row);
 
 export const telemetryView = (row: StoredRecord): TelemetryRow => ({
   ...row,

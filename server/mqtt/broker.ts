@@ -12,7 +12,13 @@ import { createServer as createTlsServer } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes';
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
-import { Fault, isFault, reason, systemCode, type FaultCode } from '../../shared/base/fault-codes.js';
+import {
+  Fault,
+  isFault,
+  reason,
+  systemCode,
+  type FaultCode,
+} from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { topics, type Hint, type TelemetryAck } from '../../shared/protocol/telemetry.js';
 import { openDeviceToken, type PublicKey } from '../../shared/trust/signer.js';

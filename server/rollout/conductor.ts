@@ -150,10 +150,12 @@ export class Conductor implements RolloutService {
       const situation = await this.#situation(id);
       if (command === 'start') await this.#onlyOne(situation.rollout);
       const changed = commanded(situation, command, audit.actor, why);
-      if (await store.commit(
+      if (
+        await store.commit(
           { rollout: changed, members: [], assignments: [], audit: [audit] },
           clock.now(),
-        )) {
+        )
+      ) {
         this.wake();
         return this.view(id);
       }

@@ -101,11 +101,7 @@ export class SqlDeviceStore implements DeviceStore {
     if (filter.status !== undefined) query = query.where('status', '=', filter.status);
     if (after !== null)
       query = query.where((eb) =>
-        eb(
-          eb.refTuple('group_name', 'name', 'id'),
-          '>',
-          eb.tuple(after[0], after[1], after[2]),
-        ),
+        eb(eb.refTuple('group_name', 'name', 'id'), '>', eb.tuple(after[0], after[1], after[2])),
       );
     const rows = await query
       .orderBy('group_name')

@@ -133,8 +133,7 @@ async function trim(queries: Queries, events: readonly SecurityEvent[]): Promise
       sourceName(source).slice(0, SOURCE_MAX_CHARS),
       limits.securityEventsPerSourceMaxCount,
     );
-  if (anonymous)
-    await trimTo(queries, 'anonymous', null, limits.securityEventsAnonymousMaxCount);
+  if (anonymous) await trimTo(queries, 'anonymous', null, limits.securityEventsAnonymousMaxCount);
 }
 
 /** Deletes what is older than the newest `maxCount` rows; `source` null: of all of that kind. */

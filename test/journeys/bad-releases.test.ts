@@ -86,8 +86,8 @@ beforeAll(async () => {
   await until(
     'all devices are enrolled',
     async () =>
-      (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled').length ===
-      devices.length,
+      (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled')
+        .length === devices.length,
   );
   expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
     'completed',

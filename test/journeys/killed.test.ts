@@ -71,8 +71,8 @@ describe('a real agent, killed with -9', () => {
     await until(
       'all devices are enrolled',
       async () =>
-        (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled').length ===
-        devices.length,
+        (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled')
+          .length === devices.length,
     );
     expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
       'completed',

@@ -11,7 +11,11 @@ import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
 import { Traffic } from '../../firmware-tools/demo/traffic.js';
 import { startServer, type RunningServer } from '../../server/main.js';
 import { silentLog } from '../../shared/base/interfaces.js';
-import { DeviceDetail, TelemetryPage, type TelemetryRow } from '../../shared/protocol/operator-api.js';
+import {
+  DeviceDetail,
+  TelemetryPage,
+  type TelemetryRow,
+} from '../../shared/protocol/operator-api.js';
 import type { HealthBody, InferenceBody } from '../../shared/protocol/telemetry.js';
 import { ALL, startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
@@ -26,7 +30,6 @@ import {
 } from '../support/journey-devices.js';
 
 const PER_SECOND = 20;
-const PAGE = 500;
 const digits = loadDigits().test;
 /** Where ONNX Runtime would keep its telemetry if it ever found the real home. */
 const microsoftCache = (): string[] => {

@@ -407,7 +407,10 @@ export class World {
   }
 
   async begin(version: string, policy = policyOf()): Promise<string> {
-    const { id } = await this.conductor.create({ component: COMPONENT, version, policy }, by('ann'));
+    const { id } = await this.conductor.create(
+      { component: COMPONENT, version, policy },
+      by('ann'),
+    );
     await this.conductor.command(id, 'start', by('ann'));
     return id;
   }

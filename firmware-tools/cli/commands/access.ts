@@ -58,12 +58,7 @@ export function registerAccessCommands(program: Command, out: Output): void {
     .action(async (name: string, _options: unknown, command: Command) => {
       const done = await (
         await connect(command)
-      ).request(
-        'POST',
-        `/tokens/${encodeURIComponent(name)}/revoke`,
-        RevokedTokens,
-        {},
-      );
+      ).request('POST', `/tokens/${encodeURIComponent(name)}/revoke`, RevokedTokens, {});
       out.result(done, () => `${counted(done.revoked, 'token')} revoked`);
     });
   registerAudit(program, out);
@@ -97,7 +92,9 @@ function registerAudit(program: Command, out: Output): void {
       );
     });
   connectionOptions(audit.command('verify'))
-    .description('verify the whole chain of hashes; exit code 6 when an entry was changed or removed')
+    .description(
+      'verify the whole chain of hashes; exit code 6 when an entry was changed or removed',
+    )
     .addHelpText('after', '\nExample:\n  $ linnet audit verify\n')
     .action(async (_options: unknown, command: Command) => {
       const head = await (await connect(command)).request('GET', '/audit/head', AuditHead);

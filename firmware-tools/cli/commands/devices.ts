@@ -35,7 +35,9 @@ function listAndShow(device: Command, out: Output): void {
     .description('devices by group, with what they run')
     .option('--group <group>', 'only devices of this group')
     .addOption(
-      new Option('--status <status>', 'only devices with this status').choices([...DEVICE_STATUSES]),
+      new Option('--status <status>', 'only devices with this status').choices([
+        ...DEVICE_STATUSES,
+      ]),
     )
     .addHelpText('after', '\nExample:\n  $ linnet device list --group canary\n')
     .action(async (options: { group?: string; status?: string }, command: Command) => {

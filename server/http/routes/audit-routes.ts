@@ -13,7 +13,13 @@ import {
 } from '../../../shared/protocol/operator-api.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { pageOf, PageQuery } from '../paging.js';
-import { auditDetail, auditSummary, securityDetail, securitySummary, telemetryView } from '../views.js';
+import {
+  auditDetail,
+  auditSummary,
+  securityDetail,
+  securitySummary,
+  telemetryView,
+} from '../views.js';
 
 const Serial = Type.Integer({ minimum: 1 });
 const SecurityEventKey = Type.Tuple([Type.Integer(), Type.Integer()]);

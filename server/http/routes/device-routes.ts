@@ -48,10 +48,7 @@ export const deviceRoutes: FastifyPluginAsyncTypebox<Options> = async (app, opti
   changeRoute(app, options);
 };
 
-function listRoute(
-  app: FleetApp,
-  { devices, telemetry, clock, silentAfterMs }: Options,
-): void {
+function listRoute(app: FleetApp, { devices, telemetry, clock, silentAfterMs }: Options): void {
   app.get(
     '/devices',
     {
@@ -114,10 +111,7 @@ function detailRoute(app: FleetApp, options: Options): void {
   );
 }
 
-async function show(
-  row: DeviceRow,
-  { telemetry, clock, silentAfterMs }: Options,
-): Promise<Device> {
+async function show(row: DeviceRow, { telemetry, clock, silentAfterMs }: Options): Promise<Device> {
   const latest = (await telemetry.latest([row.id])).get(row.id);
   return deviceView(row, latest, clock.now(), silentAfterMs);
 }

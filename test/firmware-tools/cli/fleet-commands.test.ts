@@ -109,7 +109,7 @@ describe('devices and groups', () => {
     expect(json.map((device) => device.name)).toEqual(['cam-2', 'cam-3']);
     expect((await run(['device', 'show', 'cam-1'])).out).toContain((devices[0] as TestDevice).id);
     expect((await run(['device', 'show', 'nobody'])).code).toBe(
-      'not_found: no device has the id or name nobody',
+      'not_found: no device has the id or name nobody; `linnet device list` lists the devices',
     );
   });
 

@@ -280,7 +280,9 @@ it('a_full_disk_in_the_middle_of_a_transaction_is_reported_as_such', async () =>
   expect([fault.code, fault.entry.http]).toEqual(['disk_full', 507]);
   await sql.raw('pragma max_page_count = 100000').execute(store.db);
   await store.rollouts.insertRollout(large, []);
-  expect((await store.rollouts.page({ limit: 10, after: null })).map((row) => row.id)).toEqual(['r1']);
+  expect((await store.rollouts.page({ limit: 10, after: null })).map((row) => row.id)).toEqual([
+    'r1',
+  ]);
 });
 
 it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async () => {

@@ -1,12 +1,56 @@
+import { BaseSequencer } from 'vitest/node';
 import { defineConfig } from 'vitest/config';
 
-// Tests import the TypeScript sources; processes that a test starts run what `npm run build` put into dist/.
+// The files that take longest, slowest first. A slow file that starts last would run alone at the
+// end; on a fresh clone Vitest has no measured durations to sort by.
+const SLOWEST_FIRST = [
+  'test/journeys/walkthrough.test.ts',
+  'test/journeys/killed.test.ts',
+  'test/journeys/demo.test.ts',
+  'test/journeys/bad-releases.test.ts',
+  'test/agent/update/driver.crash.test.ts',
+  'test/journeys/telemetry.test.ts',
+];
+
+class SlowestFirst extends BaseSequencer {
+  async sort(files) {
+    const rank = ({ moduleId }) => {
+      const at = SLOWEST_FIRST.findIndex((slow) => moduleId.endsWith(slow));
+      return at === -1 ? SLOWEST_FIRST.length : at;
+    };
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b));
+  }
+}
+
+const common = { testTimeout: 180_000, hookTimeout: 60_000 };
+
+// Tests import the TypeScript sources; processes that a test starts run from dist/ (`npm run build`).
+// Journeys start real fleets and mostly wait, so more of them than cores run at once. They run
+// before the unit tests, which use the processor and would slow them down.
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    testTimeout: 180_000,
-    hookTimeout: 60_000,
-    maxWorkers: 2,
+    sequence: { sequencer: SlowestFirst },
     reporters: ['default'],
+    projects: [
+      {
+        test: {
+          ...common,
+          name: 'journeys',
+          include: ['test/journeys/**/*.test.ts'],
+          maxWorkers: 4,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/journeys/**'],
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 });

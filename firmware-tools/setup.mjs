@@ -1,6 +1,7 @@
-// What `npm start` and `npm test` run first, in plain JavaScript so that it works on a fresh clone: installs the
-// packages when package-lock.json is newer than what is installed, and compiles TypeScript into dist/ (incremental).
-// Running it twice does nothing the second time. It needs the npm registry and a C++ toolchain, nothing else.
+// What `npm start` and `npm test` run first, in plain JavaScript so that it works on a fresh clone:
+// installs the packages when package-lock.json or the Node ABI differs from what is installed, and
+// compiles TypeScript into dist/ (incremental). A second run installs nothing. It needs the npm
+// registry, python3, make and a C++ compiler.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -11,52 +12,47 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const stamp = join(root, 'node_modules', '.linnet-lock-sha256');
 const MINIMUM_NODE = [20, 19];
 
-function run(title, command, args, env = {}) {
-  const begun = Date.now();
+function run(title, command, args) {
+  const startedMs = Date.now();
   process.stderr.write(`linnet setup: ${title} ...\n`);
-  const done = spawnSync(command, args, {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-    env: { ...process.env, ...env },
-  });
-  if (done.status !== 0) {
-    process.stderr.write(
-      `linnet setup: ${title} failed (${done.error?.message ?? `exit ${done.status}`}).\n`,
-    );
-    process.exit(done.status ?? 1);
+  const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
+  if (result.status !== 0) {
+    const cause = result.error?.message ?? `exit ${result.status ?? result.signal}`;
+    process.stderr.write(`linnet setup: ${title} failed (${cause}).\n`);
+    process.exit(result.status ?? 1);
   }
-  process.stderr.write(
-    `linnet setup: ${title} done in ${((Date.now() - begun) / 1000).toFixed(1)} s\n`,
-  );
+  const seconds = ((Date.now() - startedMs) / 1000).toFixed(1);
+  process.stderr.write(`linnet setup: ${title} done in ${seconds} s\n`);
 }
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < MINIMUM_NODE[0] || (major === MINIMUM_NODE[0] && minor < MINIMUM_NODE[1])) {
   process.stderr.write(
-    `linnet setup: Node ${process.versions.node} is too old; Linnet needs >= ${MINIMUM_NODE.join('.')}.\n`,
+    `linnet setup: Node ${process.versions.node} is too old;` +
+      ` Linnet needs >= ${MINIMUM_NODE.join('.')}.\n`,
   );
   process.exit(1);
 }
 
-const wanted = createHash('sha256')
+const needed = createHash('sha256')
   .update(readFileSync(join(root, 'package-lock.json')))
   .update(process.versions.modules)
   .digest('hex');
 const installed = existsSync(stamp) ? readFileSync(stamp, 'utf8') : '';
-if (installed !== wanted) {
-  // The switch keeps onnxruntime-node from fetching CUDA libraries from its vendor's feed (also in .npmrc, for plain `npm ci`).
-  // Development packages by name: with NODE_ENV=production npm would leave out the compiler that the next step needs.
-  run(
-    'installing packages (better-sqlite3 compiles, 1 to 3 minutes)',
-    'npm',
-    ['ci', '--include=dev', '--no-audit', '--no-fund'],
-    { ONNXRUNTIME_NODE_INSTALL: 'skip' },
-  );
+if (installed !== needed) {
+  // --include=dev: with NODE_ENV=production npm would leave out the TypeScript compiler.
+  run('installing packages', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund']);
+  // .npmrc switches install scripts off; this is the only package that needs its script.
+  run('compiling better-sqlite3 (1 to 3 minutes)', 'npm', [
+    'rebuild',
+    'better-sqlite3',
+    '--ignore-scripts=false',
+  ]);
 }
 run('compiling TypeScript', process.execPath, [
   join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
   '-p',
   join(root, 'tsconfig.json'),
 ]);
-// Only now: an installation that cannot compile is not one, and is made again the next time.
-if (installed !== wanted) writeFileSync(stamp, wanted);
+// Written last: an installation that cannot compile is made again the next time.
+if (installed !== needed) writeFileSync(stamp, needed);

@@ -84,7 +84,10 @@ function cutting(bytes: Buffer, cuts: number): http.RequestListener {
       'content-length': rest.length,
       ...(from > 0 ? { 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` } : {}),
     });
-    if (left === 0) return response.end(rest);
+    if (left === 0) {
+      response.end(rest);
+      return;
+    }
     left -= 1;
     response.write(rest.subarray(0, Math.ceil(rest.length / 2)), () =>
       setTimeout(() => response.destroy(), 20),

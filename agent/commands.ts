@@ -1,6 +1,6 @@
-// `linnet agent`: runs the device agent until it is told to stop. Logs are JSON lines on stderr
-// (pino); nothing is printed before every door is open. The umask is closed first, so that no file
-// of the agent is readable by another user.
+// `linnet agent`: runs the device agent until a signal stops it. Logs are JSON lines on stderr
+// (pino); the ready line is printed once every socket is open. The umask is set first, so that no
+// file of the agent is readable by another user.
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { pino } from 'pino';
@@ -9,7 +9,7 @@ import { realClock, realRandom } from '../shared/platform/clock.js';
 import { agentSettings, type AgentSettings } from './config.js';
 import { startAgent } from './main.js';
 
-/** What the command needs of the command line's output; the release desk's Output fits. */
+/** What the command needs of the command line's output (firmware-tools/cli/output.ts fits). */
 interface Out {
   result(value: unknown, human: () => string): void;
   progress(text: string): void;
@@ -39,7 +39,8 @@ Example agent.toml:
   image_root = "/etc/linnet/image-root.json"
   director_root = "/etc/linnet/director-root.json"
 
-A claim token (linnet device claim) is read from LINNET_CLAIM or server.claim_file at the first start.`,
+A claim token (linnet device claim) is read from LINNET_CLAIM or server.claim_file at the first
+start.`,
     )
     .action(async (options: { config: string; printConfig?: true }) => {
       const settings = agentSettings(readConfig(options.config), process.env);
@@ -55,15 +56,15 @@ function readConfig(file: string): string {
   } catch (error) {
     throw new Fault(
       'config_invalid',
-      `cannot read ${file} (${systemCode(error) ?? 'unreadable'})`,
+      `cannot read the config file ${file} (${systemCode(error) ?? 'unreadable'})`,
       { cause: error },
     );
   }
 }
 
 /**
- * Until SIGTERM or SIGINT; a second signal ends the process at once. Rejects on a bug, which ends
- * the process with 1.
+ * Runs until SIGTERM or SIGINT; a second signal ends the process at once. Rejects on a bug, which
+ * ends the process with exit code 1.
  */
 async function runAgent(settings: AgentSettings, out: Out): Promise<void> {
   process.umask(PRIVATE_UMASK);

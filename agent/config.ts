@@ -1,13 +1,11 @@
-// The agent's settings: one TOML file, environment overrides (`LINNET_AGENT__API__PORT=7311`),
-// every mistake at once. Secrets are not settings: the device's key lives in data_dir, a claim
-// token comes from a file or LINNET_CLAIM.
+// The agent's settings: one TOML file and environment overrides (`LINNET_AGENT__API__PORT=7311`).
+// All mistakes are reported at once. Secrets are not settings: the device's key is in data_dir, a
+// claim token comes from a file or LINNET_CLAIM.
 import { Type, type Static } from 'typebox';
 import { resolveSettings } from '../shared/base/config.js';
 import { Component, HardwareId } from '../shared/release/manifest.js';
 
-/**
- * Parsed here as whoever uses it will parse it, and without a password, which would end in logs.
- */
+/** Checked by the parser that later reads it; without a password, which would end up in logs. */
 const Url = (pattern: string, description: string) =>
   Type.Refine(
     Type.String({ pattern, description }),

@@ -21,6 +21,11 @@ export interface Disk {
   makeFolder(path: string): Promise<void>;
   list(folder: string): Promise<string[]>;
   remove(path: string): Promise<void>;
+  /**
+   * Renames whatever is at `path` (a file, a folder, anything) to `path`.damaged, replacing what an
+   * earlier call left there; durable on return.
+   */
+  setAside(path: string): Promise<void>;
   /** Hard link, replacing what stands at `to`; durable after `syncFolder`. */
   link(from: string, to: string): Promise<void>;
   syncFolder(path: string): Promise<void>;
@@ -31,6 +36,8 @@ export interface Disk {
    * at the end; returns bytes written.
    */
   append(path: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number>;
+  /** The whole file, in chunks. */
+  stream(path: string): AsyncIterable<Uint8Array>;
   /** SHA-256 of the whole file, streaming; null when missing. */
   sha256(path: string): Promise<{ sha256: string; length: number } | null>;
 }

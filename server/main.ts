@@ -10,7 +10,7 @@ import { limits } from '../shared/base/limits.js';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
-import { sha256 } from '../shared/trust/signer.js';
+import { sha256 } from '../shared/base/bytes.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';

@@ -1,71 +1,23 @@
-// Who this device is, and how the fleet server learns it. The device makes its own Ed25519 key at
-// its first start and keeps it; its id is derived from the key. Enrolling is asking again until the
-// answer is `enrolled`: a claim token makes that immediate, without one an operator approves.
-// Asking twice changes nothing.
-import { join } from 'node:path';
-import { Type } from 'typebox';
-import { decode, decodeJson } from '../../shared/base/decode.js';
-import { Fault } from '../../shared/base/fault-codes.js';
-import type { Random } from '../../shared/base/interfaces.js';
+// How the fleet server gets to know this device. Enrolling means asking until the answer is
+// `enrolled`: a claim token makes that immediate; without one, an operator approves. Asking twice
+// changes nothing.
+import { decode } from '../../shared/base/decode.js';
+import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
+import { backoff, type Log, type Random } from '../../shared/base/interfaces.js';
+import { limits } from '../../shared/base/limits.js';
 import {
   EnrolAnswer,
   enrolMessage,
   routes,
   type EnrolRequest,
 } from '../../shared/protocol/device-api.js';
-import {
-  Hex32,
-  deviceIdOf,
-  fromHex,
-  hex,
-  signingKey,
-  utf8,
-  type SigningKey,
-} from '../../shared/trust/signer.js';
+import { hex } from '../../shared/base/bytes.js';
 import type { AgentSettings } from '../config.js';
-import type { Disk, Fetcher } from '../interfaces.js';
+import type { Fetcher } from '../interfaces.js';
+import type { DeviceIdentity } from './identity.js';
+import { readClaim } from './provisioning.js';
 
-const IDENTITY_MAX_BYTES = 4096;
 const ANSWER_MAX_BYTES = 64 * 1024;
-const Identity = Type.Object(
-  { format: Type.Literal('linnet.identity/1'), seed: Hex32 },
-  { additionalProperties: false },
-);
-
-export interface DeviceIdentity {
-  readonly id: string;
-  readonly key: SigningKey;
-}
-
-/**
- * The key in data_dir, made at the first call. The agent runs with umask 077, so only its user can
- * read it.
- */
-export async function deviceIdentity(
-  disk: Disk,
-  dataDir: string,
-  random: Random,
-): Promise<DeviceIdentity> {
-  const path = join(dataDir, 'identity.json');
-  const known = await disk.read(path, IDENTITY_MAX_BYTES);
-  if (known === null) {
-    const seed = random.bytes(32);
-    await disk.makeFolder(dataDir);
-    await disk.replace(
-      path,
-      utf8(JSON.stringify({ format: 'linnet.identity/1', seed: hex(seed) }) + '\n'),
-    );
-    return identityOf(seed);
-  }
-  return identityOf(
-    fromHex(decodeJson(Identity, known, `device identity ${path}`, 'key_invalid').seed),
-  );
-}
-
-function identityOf(seed: Uint8Array): DeviceIdentity {
-  const key = signingKey(seed);
-  return { id: deviceIdOf(key.publicKey), key };
-}
 
 /** One request to enrol. Faults: server_unreachable (flaked), claim_invalid, conflict (refused). */
 export async function enrol(
@@ -81,7 +33,7 @@ export async function enrol(
     components: [...settings.components],
     ...(claim === null ? {} : { claim }),
   };
-  const proof = hex(identity.key.sign(enrolMessage(request)));
+  const proof = hex(await identity.key.sign(enrolMessage(request)));
   const answer = decode(
     EnrolAnswer,
     await fetcher.post(routes.enrol, { ...request, proof }, ANSWER_MAX_BYTES),
@@ -93,4 +45,42 @@ export async function enrol(
       `the server enrolled ${answer.device}, this device is ${identity.id}`,
     );
   return answer;
+}
+
+export interface EnrolUntilKnownOptions {
+  readonly fetcher: Fetcher;
+  readonly identity: DeviceIdentity;
+  readonly settings: AgentSettings;
+  readonly random: Random;
+  readonly log: Log;
+  /** Waits that long, or less when the agent stops. */
+  readonly wait: (ms: number) => Promise<void>;
+  readonly stopped: () => boolean;
+}
+
+/**
+ * Asks until the server knows this device; resolves with the broker's TCP port, or null when the
+ * agent stops first. Fault config_invalid when the claim file cannot be read.
+ */
+export async function enrolUntilKnown(options: EnrolUntilKnownOptions): Promise<number | null> {
+  const { fetcher, identity, settings, random, log, wait, stopped } = options;
+  const claim = readClaim(settings);
+  const pauseMaxMs = settings.server.poll_seconds * 1000;
+  for (let tries = 1; !stopped(); tries += 1) {
+    try {
+      const answer = await enrol(fetcher, identity, settings, claim);
+      if (answer.status === 'enrolled') return answer.mqttPort;
+      log.warn(
+        { status: answer.status },
+        answer.status === 'pending'
+          ? 'waiting for an operator to approve this device: linnet device approve'
+          : 'the server has revoked this device',
+      );
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      log.warn({ err: reason(error) }, 'cannot enrol yet; will retry');
+    }
+    await wait(backoff(tries, limits.stepBackoffFirstMs, pauseMaxMs, random));
+  }
+  return null;
 }

@@ -1,11 +1,13 @@
-// The real Disk: every durable promise of agent/ports.ts kept with fsync of the file and of its
-// folder. A file that is replaced is written beside its target under the suffix `.tmp`, which
-// carries no meaning at boot: a leftover is removed by the next replacement of the same target. One
-// process owns a data folder; replacements of one path wait for each other inside it. Contents are
-// the callers' business.
+// The real Disk: keeps every promise of durability in agent/interfaces.ts with an fsync of the file
+// and of its folder. A replacement is written beside its target under the suffix `.tmp`, which has
+// no meaning at boot: a leftover is removed by the next replacement of the same target. Only regular
+// files are read: what else stands at a path (a folder, a FIFO, a link to nothing) is a Fault, never
+// a wait. One process owns a data folder; operations on one path run one after another.
 import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
 import {
   link,
+  lstat,
   mkdir,
   open,
   readdir,
@@ -22,6 +24,7 @@ import { Fault, systemCode } from '../../shared/base/fault-codes.js';
 import type { Disk } from '../interfaces.js';
 
 export const TEMP_SUFFIX = '.tmp';
+export const ASIDE_SUFFIX = '.damaged';
 const READ_BYTES = limits.fetchChunkBytes;
 /**
  * Small chunks are gathered to writes of about this size, so that a slow trickle costs no system
@@ -41,7 +44,7 @@ export class NodeDisk implements Disk {
   read(path: string, maxBytes: number): Promise<Uint8Array | null> {
     return doing('read', path, () =>
       whenFound(async () => {
-        const file = await open(path, 'r');
+        const file = await openRegular(path);
         try {
           const { size } = await file.stat();
           if (size > maxBytes)
@@ -59,10 +62,10 @@ export class NodeDisk implements Disk {
       doing('replace', path, async () => {
         const temp = path + TEMP_SUFFIX;
         // A stale one may be a hard link: it is removed, never written through.
-        await rm(temp, { force: true });
+        await rm(temp, { recursive: true, force: true });
         try {
           await writeNew(temp, bytes);
-          await rename(temp, path);
+          await renameOver(temp, path);
         } catch (error) {
           await rm(temp, { force: true });
           throw error;
@@ -74,14 +77,11 @@ export class NodeDisk implements Disk {
 
   /** With its parents; each new folder's entry is durable on return. */
   makeFolder(path: string): Promise<void> {
-    return doing('make folder', path, async () => {
-      const first = await mkdir(path, { recursive: true });
-      if (first === undefined) return;
-      for (let folder = path; ; folder = dirname(folder)) {
-        await syncFolder(dirname(folder));
-        if (folder === first || folder === dirname(folder)) return;
-      }
-    });
+    return doing('make folder', path, () => makeFolders(path));
+  }
+
+  setAside(path: string): Promise<void> {
+    return this.#inTurn(path, () => doing('set aside', path, () => setAside(path)));
   }
 
   /** Names in the folder, sorted; a missing folder is empty. Leftover temp files are left out. */
@@ -146,10 +146,26 @@ export class NodeDisk implements Disk {
     });
   }
 
+  async *stream(path: string): AsyncIterable<Uint8Array> {
+    const file = await doing('open', path, () => openRegular(path));
+    try {
+      for (let position = 0; ;) {
+        const chunk = Buffer.allocUnsafe(READ_BYTES);
+        const at = position;
+        const { bytesRead } = await doing('read', path, () => file.read(chunk, 0, READ_BYTES, at));
+        if (bytesRead === 0) return;
+        position += bytesRead;
+        yield chunk.subarray(0, bytesRead);
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
   sha256(path: string): Promise<{ sha256: string; length: number } | null> {
     return doing('hash', path, () =>
       whenFound(async () => {
-        const file = await open(path, 'r');
+        const file = await openRegular(path);
         try {
           return await hashAll(file);
         } finally {
@@ -193,6 +209,63 @@ async function whenFound<T>(work: () => Promise<T>): Promise<T | null> {
     if (systemCode(error) === 'ENOENT') return null;
     throw error;
   }
+}
+
+/** Does not block: without O_NONBLOCK, opening a FIFO waits for a writer. */
+async function openRegular(path: string): Promise<FileHandle> {
+  let file: FileHandle;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' && (await whenFound(() => lstat(path))) !== null)
+      throw new Fault('disk_failed', `${path} is a link to nothing`);
+    throw error;
+  }
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw new Fault('disk_failed', `${path} is not a regular file`);
+}
+
+/** A folder in the way of the target is set aside. */
+async function renameOver(temp: string, path: string): Promise<void> {
+  try {
+    await rename(temp, path);
+  } catch (error) {
+    if (systemCode(error) !== 'EISDIR') throw error;
+    await setAside(path);
+    await rename(temp, path);
+  }
+}
+
+async function setAside(path: string): Promise<void> {
+  const aside = path + ASIDE_SUFFIX;
+  await rm(aside, { recursive: true, force: true });
+  await rename(path, aside);
+  await syncFolder(dirname(path));
+}
+
+/**
+ * One folder at a time from the first that exists: mkdir of Node with `recursive` does not return
+ * where the system refuses new folders with ENOENT (/proc).
+ */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await makeFolder(path);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeFolders(dirname(path));
+    await makeFolder(path);
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST' && (await stat(path)).isDirectory()) return;
+    throw error;
+  }
+  await syncFolder(dirname(path));
 }
 
 async function readWhole(

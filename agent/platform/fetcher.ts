@@ -41,7 +41,7 @@ export interface HttpFetcherOptions {
    * Value of the Authorization header for the fleet server, asked for at each request; null before
    * enrolment.
    */
-  readonly authorization: () => string | null;
+  readonly authorization: () => Promise<string | null>;
   /** PEM certificates to trust instead of the system's, for https. */
   readonly ca?: string | Uint8Array;
   readonly clock: Clock;
@@ -93,7 +93,7 @@ export class HttpFetcher implements Fetcher {
     this.#mirrors = (options.mirrors ?? []).map((url) =>
       url.startsWith('file:')
         ? new FolderSource(url)
-        : new HttpSource(url, () => null, this.#reach),
+        : new HttpSource(url, () => Promise.resolve(null), this.#reach),
     );
   }
 
@@ -238,7 +238,7 @@ class HttpSource implements Source {
 
   constructor(
     base: string,
-    private readonly authorization: () => string | null,
+    private readonly authorization: () => Promise<string | null>,
     private readonly reach: Reach,
   ) {
     this.name = base.replace(/\/+$/, '');
@@ -282,11 +282,13 @@ class HttpSource implements Source {
     headers: http.OutgoingHttpHeaders,
     body: Buffer | null,
   ): Promise<Answer> {
+    const token = await this.authorization();
     if (this.reach.closed) throw closedFault();
-    const first = await this.#try(method, path, headers, body);
+    const full = { ...headers, ...(token === null ? {} : { authorization: token }) };
+    const first = await this.#try(method, path, full, body);
     const last =
       first === 'stale'
-        ? await this.#try(method, path, { ...headers, connection: 'close' }, body)
+        ? await this.#try(method, path, { ...full, connection: 'close' }, body)
         : first;
     if (last === 'stale')
       throw new Fault('server_unreachable', `${this.name} closes every connection`);
@@ -300,10 +302,8 @@ class HttpSource implements Source {
     body: Buffer | null,
   ): Promise<Answer | 'stale'> {
     const url = this.name + path;
-    const token = this.authorization();
     const headers = {
       ...extra,
-      ...(token === null ? {} : { authorization: token }),
       ...(body === null
         ? {}
         : { 'content-type': 'application/json', 'content-length': body.length }),

@@ -22,7 +22,7 @@ export interface MqttLinkOptions {
   /** Client id, user name and root of the topics. */
   readonly device: string;
   /** The password; asked for at each connection attempt. */
-  readonly token: () => string;
+  readonly token: () => Promise<string>;
   /** PEM certificates to trust instead of the system's, for mqtts. */
   readonly ca?: string | Uint8Array;
   readonly clock: Clock;
@@ -37,7 +37,8 @@ export class MqttLink implements Link {
   readonly #options: MqttLinkOptions;
   readonly #messageListeners: ((topic: string, payload: Uint8Array) => void)[] = [];
   readonly #connectedListeners: (() => void)[] = [];
-  #client: MqttClient;
+  /** Null until the first token is there. */
+  #client: MqttClient | null = null;
   #connected = false;
   #closed = false;
   #tries = 0;
@@ -51,7 +52,7 @@ export class MqttLink implements Link {
    */
   constructor(options: MqttLinkOptions) {
     this.#options = options;
-    this.#client = this.#connect();
+    void this.#dial();
   }
 
   get connected(): boolean {
@@ -71,12 +72,13 @@ export class MqttLink implements Link {
    * connection ends first.
    */
   publish(topic: string, payload: Uint8Array): Promise<void> {
-    if (!this.#connected)
+    const client = this.#client;
+    if (!this.#connected || client === null)
       return Promise.reject(new Fault('server_unreachable', 'the MQTT broker is not connected'));
     const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);
-      this.#client.publish(topic, bytes, { qos: 1 }, (error) => {
+      client.publish(topic, bytes, { qos: 1 }, (error) => {
         this.#waiting.delete(reject);
         if (error === undefined || error === null) resolve();
         else
@@ -94,12 +96,22 @@ export class MqttLink implements Link {
     this.#closed = true;
     this.#cancelRetry();
     this.#lost('the link was closed');
-    await this.#client.endAsync(true);
+    await this.#client?.endAsync(true);
   }
 
-  #connect(): MqttClient {
+  /** One attempt to connect, with a fresh token. A token that cannot be signed counts as a loss. */
+  async #dial(): Promise<void> {
+    try {
+      const password = await this.#options.token();
+      if (!this.#closed) this.#client = this.#connect(password);
+    } catch (error) {
+      this.#retry(null, reason(error));
+    }
+  }
+
+  #connect(password: string): MqttClient {
     const { url, device, clock, log } = this.#options;
-    const client = connect(url, this.#clientOptions());
+    const client = connect(url, this.#clientOptions(password));
     let connectedAt = -Infinity;
     let lastError = 'the connection ended';
     client.on('connect', () => {
@@ -131,13 +143,13 @@ export class MqttLink implements Link {
     return client;
   }
 
-  #clientOptions(): IClientOptions {
-    const { device, token, ca } = this.#options;
+  #clientOptions(password: string): IClientOptions {
+    const { device, ca } = this.#options;
     return {
       protocolVersion: 4,
       clientId: device,
       username: device,
-      password: token(),
+      password,
       clean: true,
       keepalive: limits.linkKeepaliveSeconds,
       connectTimeout: limits.linkConnectMs,
@@ -148,15 +160,14 @@ export class MqttLink implements Link {
     };
   }
 
-  #retry(client: MqttClient, why: string): void {
+  #retry(client: MqttClient | null, why: string): void {
+    if (this.#closed) return;
     const { clock, random, log } = this.#options;
-    client.end(true);
+    client?.end(true);
     this.#tries += 1;
     const waitMs = backoff(this.#tries, limits.linkBackoffFirstMs, limits.linkBackoffMaxMs, random);
     log.info({ why, waitMs, tries: this.#tries }, 'link down');
-    this.#cancelRetry = clock.after(waitMs, () => {
-      this.#client = this.#connect();
-    });
+    this.#cancelRetry = clock.after(waitMs, () => void this.#dial());
   }
 
   #lost(why: string): void {

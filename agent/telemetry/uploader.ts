@@ -1,21 +1,19 @@
-// Brings every spooled record to the fleet server: lease a batch, publish it, wait for the server's
-// own acknowledgement of this batch, delete. One batch is in flight; a batch that is not
-// acknowledged is sent again under the same id, with backoff, for as long as it takes, so that the
-// server, which takes a batch id once, has every record exactly once. The broker's PUBACK deletes
-// nothing. Hints are handed on and carry no authority.
+// Brings every spooled record to the fleet server: leases a batch, publishes it, waits for the
+// server's own acknowledgement of this batch, deletes it. One batch is in flight. A batch that is
+// not acknowledged is sent again under the same id, with backoff, for ever; the server stores a
+// batch id once, so it has every record exactly once. The broker's PUBACK deletes nothing.
 import { limits } from '../../shared/base/limits.js';
 import { decodeJson } from '../../shared/base/decode.js';
 import { isFault, reason } from '../../shared/base/fault-codes.js';
 import { backoff, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
 import {
-  Hint,
   TelemetryAck,
   topics,
   type BodyOf,
   type Kind,
   type TelemetryBatch,
 } from '../../shared/protocol/telemetry.js';
-import { utf8 } from '../../shared/trust/signer.js';
+import { utf8 } from '../../shared/base/bytes.js';
 import type { Link, Reporter } from '../interfaces.js';
 import type { Lease, Spool } from './spool.js';
 
@@ -28,18 +26,15 @@ export interface TelemetryUploaderOptions {
   readonly log: Log;
 }
 
-const DETAIL_MAX_CHARS = 1500;
-
 export class TelemetryUploader implements Reporter {
   readonly #options: TelemetryUploaderOptions;
-  readonly #hintListeners: ((hint: Hint) => void)[] = [];
   #running: Promise<void> | null = null;
   #stopped = true;
-  /** Resolves what the loop waits for at present, with why. */
+  /** Ends the wait of the loop, when it waits for that. */
   #wake: (why: 'record' | 'connected' | 'answered' | 'stopped' | 'timeout') => void = () => {};
-  /** The batch that is out, until the server has answered it. */
+  /** The batch in flight, until the server has answered it. */
   #out: string | null = null;
-  /** The last batch that the server said it has stored. */
+  /** The last batch that the server acknowledged as stored. */
   #acked: string | null = null;
   /** Pauses in a row, until the server stores a batch. */
   #failures = 0;
@@ -47,7 +42,7 @@ export class TelemetryUploader implements Reporter {
 
   constructor(options: TelemetryUploaderOptions) {
     this.#options = options;
-    options.link.onMessage((topic, payload) => this.#heard(topic, payload));
+    options.link.onMessage((topic, payload) => this.#received(topic, payload));
     options.link.onConnected(() => this.#wake('connected'));
   }
 
@@ -56,17 +51,13 @@ export class TelemetryUploader implements Reporter {
     this.#wake('record');
   }
 
-  onHint(listener: (hint: Hint) => void): void {
-    this.#hintListeners.push(listener);
-  }
-
   start(): void {
     if (this.#running !== null) return;
     this.#stopped = false;
     this.#running = this.#run();
   }
 
-  /** Stops sending; what is not acknowledged stays in the spool, which is the caller's to close. */
+  /** Stops sending. What is not acknowledged stays in the spool, which the caller closes. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#wake('stopped');
@@ -74,13 +65,13 @@ export class TelemetryUploader implements Reporter {
     this.#running = null;
   }
 
-  /** Whatever goes wrong in one round, the device goes on: telemetry must never stop it. */
+  /** Catches everything that fails in one round: telemetry must never stop a device. */
   async #run(): Promise<void> {
     while (!this.#stopped) {
       try {
         await this.#round();
       } catch (error) {
-        this.#options.log.error({ error: reason(error) }, 'telemetry failed; tried again later');
+        this.#options.log.error({ err: reason(error) }, 'telemetry upload failed; will retry');
         await this.#pause();
       }
     }
@@ -91,8 +82,8 @@ export class TelemetryUploader implements Reporter {
     const lease = this.#options.link.connected ? this.#options.spool.lease() : null;
     if (lease === null) return this.#wait(null, ['record', 'connected']);
     if (lease.batch === this.#acked) {
-      // The same batch again although it was stored: the disk did not let the spool delete it. Not
-      // at full speed, then.
+      // The same batch again although it is stored: the disk did not let the spool delete it.
+      // Without a pause this would loop at full speed.
       this.#acked = null;
       return this.#pause();
     }
@@ -100,7 +91,7 @@ export class TelemetryUploader implements Reporter {
     else await this.#pause();
   }
 
-  /** True when the server has stored it; else the next try comes later. */
+  /** True when the server has stored the batch. */
   async #deliver(lease: Lease): Promise<boolean> {
     const { device, link, log } = this.#options;
     const message: TelemetryBatch = {
@@ -113,7 +104,7 @@ export class TelemetryUploader implements Reporter {
       await link.publish(topics.telemetry(device), utf8(JSON.stringify(message)));
     } catch (error) {
       if (!isFault(error, 'server_unreachable')) throw error;
-      log.debug({ batch: lease.batch, error: reason(error) }, 'batch not published');
+      log.debug({ batch: lease.batch, err: reason(error) }, 'batch not published');
       return false;
     }
     // The acknowledgement may have come before the broker's PUBACK did.
@@ -125,7 +116,7 @@ export class TelemetryUploader implements Reporter {
     return this.#refusedInARow === 0;
   }
 
-  /** Backs off; a new connection or a late answer ends it. */
+  /** Backs off; a new connection or a late answer ends the pause. */
   async #pause(): Promise<void> {
     this.#failures += 1;
     const { ackBackoffFirstMs, ackBackoffMaxMs } = limits;
@@ -135,7 +126,7 @@ export class TelemetryUploader implements Reporter {
     );
   }
 
-  /** Until one of `reasons`, `timeoutMs`, or stop. */
+  /** Resolves at one of `reasons`, after `timeoutMs`, or at stop. */
   #wait(
     timeoutMs: number | null,
     reasons: readonly ('record' | 'connected' | 'answered')[],
@@ -155,18 +146,14 @@ export class TelemetryUploader implements Reporter {
     });
   }
 
-  #heard(topic: string, payload: Uint8Array): void {
+  #received(topic: string, payload: Uint8Array): void {
     const { device, log } = this.#options;
+    if (topic !== topics.ack(device)) return;
     try {
-      if (topic === topics.ack(device))
-        this.#answered(decodeJson(TelemetryAck, payload, 'telemetry acknowledgement'));
-      else if (topic === topics.hint(device)) {
-        const hint = decodeJson(Hint, payload, 'hint');
-        for (const listener of this.#hintListeners) listener(hint);
-      } else log.debug({ topic }, 'message on an unknown topic');
+      this.#answered(decodeJson(TelemetryAck, payload, 'telemetry acknowledgement'));
     } catch (error) {
       if (!isFault(error, 'message_undecodable')) throw error;
-      log.warn({ topic, error: reason(error) }, 'message from the server does not decode');
+      log.warn({ topic, err: reason(error) }, 'an acknowledgement does not decode');
     }
   }
 
@@ -178,17 +165,17 @@ export class TelemetryUploader implements Reporter {
       this.#failures = 0;
     } else {
       const dropped = spool.refused(batch);
-      if (dropped === 0) return; // Said twice, or about nothing of ours.
+      if (dropped === 0) return; // Sent twice, or not a batch of this spool.
       log.error({ batch, dropped, detail }, 'the server refused a batch of telemetry: dropped');
       this.#refusedInARow += 1;
-      // Once for a row of refusals: the event itself must not keep a server that refuses everything
-      // busy for ever.
+      // One event for a row of refusals: with one for each, a server that refuses everything would
+      // be sent events for ever.
       if (this.#refusedInARow === 1) {
         spool.append('security', {
           code: 'message_undecodable',
           detail: `the server refused telemetry batch ${batch}: ${detail ?? ''}`.slice(
             0,
-            DETAIL_MAX_CHARS,
+            limits.detailMaxChars,
           ),
         });
       }

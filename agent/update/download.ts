@@ -1,12 +1,14 @@
-// Gathering a release: its envelope first (small, proven at once), then every file, resumed from
-// what is already here. A file that a slot already holds is linked instead of fetched. Bounded by
-// the lengths that the signed manifest names: a mirror that sends more is cut off. Digests are
-// checked by vetting, from disk, after the last byte.
+// Downloads the files of a release into its incoming folder, each resumed from what is already
+// here. A file that a slot already holds is linked instead of fetched. Every length is limited by
+// the signed manifest: a source that sends more is cut off. The digests of the files are verified by
+// the next step, from disk, after the last byte; an encoded file (codec/) is verified here, before
+// it is decoded.
 import { join } from 'node:path';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
-import { totalLength, type FileEntry, type Release } from '../../shared/release/manifest.js';
+import type { FileEntry, Release } from '../../shared/release/manifest.js';
 import { routes } from '../../shared/protocol/device-api.js';
 import type { Disk, Fetcher } from '../interfaces.js';
+import { chooseEncoding, type ChosenEncoding, type FileCodec } from './codec/codec.js';
 import { ENVELOPE, type Slots } from './slots.js';
 
 export interface FetchProgress {
@@ -14,75 +16,158 @@ export interface FetchProgress {
   readonly totalBytes: number;
 }
 
-export class ReleaseFetch {
-  constructor(
-    private readonly disk: Disk,
-    private readonly fetcher: Fetcher,
-    private readonly slots: Slots,
-  ) {}
+/** A release on this device whose envelope is verified; its files are verified before use. */
+export interface LocalRelease {
+  readonly folder: string;
+  readonly files: readonly FileEntry[];
+}
+
+export interface ReleaseDownloadOptions {
+  readonly disk: Disk;
+  readonly fetcher: Fetcher;
+  readonly slots: Slots;
+  readonly codecs: readonly FileCodec[];
+}
+
+/** A file as it is transferred: named, with the digest and length of the transferred bytes. */
+interface Transfer {
+  readonly name: string;
+  readonly sha256: string;
+  readonly length: number;
+  readonly path: string;
+}
+
+export class ReleaseDownload {
+  readonly #options: ReleaseDownloadOptions;
+
+  constructor(options: ReleaseDownloadOptions) {
+    this.#options = options;
+  }
 
   async keepEnvelope(digest: string, envelope: Uint8Array): Promise<void> {
-    await this.disk.replace(join(this.slots.incoming(digest), ENVELOPE), envelope);
+    const { disk, slots } = this.#options;
+    await disk.replace(join(slots.incoming(digest), ENVELOPE), envelope);
   }
 
-  /**
-   * Every file of `release` in its incoming folder, complete in length. `local` lists folders of
-   * proven or once proven releases to link from.
-   */
+  /** Bytes that the download still needs on disk. */
+  async missingBytes(release: Release, local: readonly LocalRelease[]): Promise<number> {
+    const { disk, slots } = this.#options;
+    let missing = 0;
+    for (const file of release.manifest.files) {
+      const present = (await disk.size(slots.partial(release.digest, file))) ?? 0;
+      if (present === file.length || twinOf(file, local) !== null) continue;
+      const encoded = this.#encodedTransfer(release, file);
+      if (encoded === null) missing += Math.max(0, file.length - present);
+      else
+        missing +=
+          file.length + Math.max(0, encoded.length - ((await disk.size(encoded.path)) ?? 0));
+    }
+    return missing;
+  }
+
+  /** Every file of `release` in its incoming folder, complete in length, durable on return. */
   async files(
     release: Release,
-    local: readonly { folder: string; files: readonly FileEntry[] }[],
+    local: readonly LocalRelease[],
     onProgress: (progress: FetchProgress) => void,
   ): Promise<void> {
-    const totalBytes = totalLength(release.manifest);
+    const { disk, slots } = this.#options;
+    const { files } = release.manifest;
+    const totalBytes = files.reduce((sum, file) => sum + this.#transferBytes(file), 0);
     let before = 0;
-    for (const file of release.manifest.files) {
-      const path = this.slots.partial(release.digest, file);
-      if ((await this.disk.size(path)) !== file.length)
-        await onceMore(() =>
-          this.file(file, path, local, (done) =>
-            onProgress({ doneBytes: before + done, totalBytes }),
-          ),
-        );
-      before += file.length;
+    for (const file of files) {
+      const path = slots.partial(release.digest, file);
+      const onBytes = (done: number): void => onProgress({ doneBytes: before + done, totalBytes });
+      if ((await disk.size(path)) !== file.length)
+        await onceMore(() => this.#file(release, file, local, onBytes));
+      before += this.#transferBytes(file);
       onProgress({ doneBytes: before, totalBytes });
     }
-    await this.disk.syncFolder(this.slots.incoming(release.digest));
+    await disk.syncFolder(slots.incoming(release.digest));
   }
 
-  private async file(
+  #transferBytes(file: FileEntry): number {
+    return chooseEncoding(file, this.#options.codecs)?.encoding.length ?? file.length;
+  }
+
+  #encodedTransfer(release: Release, file: FileEntry): (Transfer & ChosenEncoding) | null {
+    const chosen = chooseEncoding(file, this.#options.codecs);
+    if (chosen === null) return null;
+    const { sha256, length } = chosen.encoding;
+    const path = this.#options.slots.encoded(release.digest, sha256);
+    return { ...chosen, name: `${file.name} (${chosen.codec.name})`, sha256, length, path };
+  }
+
+  async #file(
+    release: Release,
     file: FileEntry,
-    path: string,
-    local: readonly { folder: string; files: readonly FileEntry[] }[],
+    local: readonly LocalRelease[],
     onBytes: (done: number) => void,
   ): Promise<void> {
-    for (const { folder, files } of local) {
-      const twin = files.find((other) => other.sha256 === file.sha256);
-      if (twin === undefined) continue;
-      const from = join(folder, twin.name);
-      const found = await this.disk.sha256(from);
-      if (found?.sha256 === file.sha256) return this.disk.link(from, path);
-    }
-    const present = await this.disk.size(path);
+    const { disk, slots } = this.#options;
+    const path = slots.partial(release.digest, file);
+    const twin = twinOf(file, local);
+    if (twin !== null && (await disk.sha256(twin))?.sha256 === file.sha256)
+      return disk.link(twin, path);
+    const encoded = this.#encodedTransfer(release, file);
+    if (encoded === null) return this.#fetch({ ...file, path }, onBytes);
+    await this.#fetch(encoded, onBytes);
+    await this.#decode(encoded, file, path);
+  }
+
+  /** The transferred bytes at their path, resumed, complete in length. */
+  async #fetch(transfer: Transfer, onBytes: (done: number) => void): Promise<void> {
+    const { disk, fetcher } = this.#options;
+    const { name, sha256, length, path } = transfer;
+    const present = (await disk.size(path)) ?? 0;
+    if (present === length) return;
     // Longer than signed: damaged or an attack; begin again.
-    if (present !== null && present > file.length) await this.disk.remove(path);
-    const offset = present === null || present > file.length ? 0 : present;
-    const stream = await asked(this.fetcher.open(routes.imageFile(file.sha256), offset), file.name);
-    await this.disk.append(path, offset, bounded(stream, file, offset, onBytes));
-    const size = await this.disk.size(path);
-    if (size !== file.length)
+    if (present > length) await disk.remove(path);
+    const offset = present > length ? 0 : present;
+    const stream = await retryable(fetcher.open(routes.imageFile(sha256), offset), name);
+    await disk.append(path, offset, limited(stream, { name, length, offset, onBytes }));
+    const size = (await disk.size(path)) ?? 0;
+    if (size !== length)
+      throw new Fault('fetch_interrupted', `${name} ends at byte ${size} of ${length}`);
+  }
+
+  /** Decodes bytes that are verified, and only those. Cut anywhere, it begins again. */
+  async #decode(
+    { codec, name, sha256, path }: Transfer & ChosenEncoding,
+    file: FileEntry,
+    to: string,
+  ): Promise<void> {
+    const { disk } = this.#options;
+    if ((await disk.sha256(path))?.sha256 !== sha256) {
+      await disk.remove(path);
+      throw new Fault('file_digest', `${name} does not have the SHA-256 that its manifest names`);
+    }
+    const decoded = codec.decode(disk.stream(path));
+    const { length } = file;
+    await disk.append(to, 0, limited(decoded, { name, length, offset: 0, onBytes: () => {} }));
+    if ((await disk.size(to)) !== length)
       throw new Fault(
-        'fetch_interrupted',
-        `${file.name} ends at byte ${size ?? 0} of ${file.length}`,
+        'file_length',
+        `${name} does not decode to the ${length} bytes of its manifest`,
       );
+    await disk.remove(path);
   }
 }
 
+/** Where a local release holds the same bytes; null when none does. */
+function twinOf(file: FileEntry, local: readonly LocalRelease[]): string | null {
+  for (const { folder, files } of local) {
+    const twin = files.find(({ sha256 }) => sha256 === file.sha256);
+    if (twin !== undefined) return join(folder, twin.name);
+  }
+  return null;
+}
+
 /**
- * What a source answers (404 while it publishes, a portal's 403) is unsigned and says nothing about
- * the release: only ever a reason to ask again.
+ * A refusal by a source (404 while it publishes, a captive portal's 403) is unsigned and says
+ * nothing about the release: it is only a reason to ask again.
  */
-export async function asked<T>(answer: Promise<T>, name: string): Promise<T> {
+export async function retryable<T>(answer: Promise<T>, name: string): Promise<T> {
   try {
     return await answer;
   } catch (error) {
@@ -95,8 +180,8 @@ export async function asked<T>(answer: Promise<T>, name: string): Promise<T> {
 }
 
 /**
- * Bytes that do not prove are asked for once more: the fetcher passes the mirror by that gave them,
- * and only a second time is an answer.
+ * Bytes that fail verification are asked for once more: the fetcher skips the mirror that gave
+ * them. Only the second failure counts.
  */
 export async function onceMore<T>(ask: () => Promise<T>): Promise<T> {
   try {
@@ -107,23 +192,23 @@ export async function onceMore<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/**
- * Passes chunks on until the signed length is reached; more than that is an endless-data attack.
- */
-async function* bounded(
-  stream: AsyncIterable<Uint8Array>,
-  file: FileEntry,
-  offset: number,
-  onBytes: (done: number) => void,
+interface LimitedOptions {
+  readonly name: string;
+  readonly length: number;
+  readonly offset: number;
+  readonly onBytes: (done: number) => void;
+}
+
+/** Passes chunks on up to the signed length; more is an endless-data attack. */
+async function* limited(
+  chunks: AsyncIterable<Uint8Array>,
+  { name, length, offset, onBytes }: LimitedOptions,
 ): AsyncIterable<Uint8Array> {
   let done = offset;
-  for await (const chunk of stream) {
+  for await (const chunk of chunks) {
     done += chunk.length;
-    if (done > file.length)
-      throw new Fault(
-        'file_length',
-        `the server sends more than the ${file.length} bytes that the manifest names for ${file.name}`,
-      );
+    if (done > length)
+      throw new Fault('file_length', `${name} is longer than the ${length} bytes of its manifest`);
     onBytes(done);
     yield chunk;
   }

@@ -16,7 +16,8 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import { routes } from '../../shared/protocol/device-api.js';
-import { sha256, type KeyRing } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { matchAssignments, type TrustedAssignment } from '../../shared/trust/assignments.js';
 import { MAX_BYTES, releaseRing, type MetaFile, type Role } from '../../shared/trust/documents.js';
 import {
@@ -37,7 +38,7 @@ import {
   type TrustedSet,
 } from '../../shared/trust/trusted-set.js';
 import type { Disk, Fetcher } from '../interfaces.js';
-import { asked, onceMore } from './download.js';
+import { onceMore, retryable } from './download.js';
 
 export type { TrustedAssignment } from '../../shared/trust/assignments.js';
 
@@ -107,7 +108,7 @@ export class MetadataClient {
     const what = `the envelope of ${component} ${version}`;
     const ask = async (): Promise<Uint8Array> => {
       const path = routes.imageTarget(component, version, digest);
-      const bytes = await asked(
+      const bytes = await retryable(
         this.#options.fetcher.get(path, Math.min(length, limits.manifestMaxBytes)),
         what,
       );

@@ -1,15 +1,17 @@
-// The record of one component: the one small file that says what is true on this device. Replacing
-// it is the only way anything changes; the replacement that changes `active` IS the swap, and the
-// one that changes it back IS the rollback. It is written whole (Disk.replace) with a checksum; a
-// record that does not read is a reason to start from the slots' own proofs, never to guess.
+// The record of one component: the one small file that says what is true on this device. Only a
+// replacement of this file changes anything: the replacement that changes `active` is the swap, and
+// the one that changes it back is the rollback. It is written whole (Disk.replace) with a checksum.
+// A record that cannot be read is rebuilt from the slots (record-recovery.ts), never guessed. Which
+// change follows which event is next-record.ts.
+import assert from 'node:assert/strict';
 import { Type, type Static } from 'typebox';
 import { limits } from '../../shared/base/limits.js';
 import { complaints } from '../../shared/base/decode.js';
-import { Fault, isFault } from '../../shared/base/fault-codes.js';
+import { isFault } from '../../shared/base/fault-codes.js';
 import { Component, HardwareId, Version } from '../../shared/release/manifest.js';
-import { UPDATE_STATES } from '../../shared/protocol/states.js';
+import { UPDATE_STATES, type UpdateState } from '../../shared/protocol/states.js';
 import { OutcomeSchema, ReleaseRef } from '../../shared/protocol/telemetry.js';
-import { Hex32, canonicalBytes, sha256, utf8 } from '../../shared/trust/signer.js';
+import { Hex32, canonicalBytes, sha256, utf8 } from '../../shared/base/bytes.js';
 import { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { Disk } from '../interfaces.js';
 
@@ -18,7 +20,7 @@ const OrNull = <T extends ReturnType<typeof Type.Object>>(schema: T) =>
   Type.Union([Type.Null(), schema]);
 
 /**
- * An order that director and image repository agree on (see metadata.ts), as the record keeps it
+ * An assignment that director and image repository agree on (metadata.ts), as the record keeps it
  * across power cuts.
  */
 export const Assignment = Type.Object(
@@ -38,8 +40,9 @@ export const Assignment = Type.Object(
 export type Assignment = Static<typeof Assignment>;
 
 export type SlotName = 'a' | 'b';
+export const SLOT_NAMES = ['a', 'b'] as const;
 
-export const UpdateRecord = Type.Object(
+const RecordFields = Type.Object(
   {
     format: Type.Literal('linnet.record/1'),
     component: Component,
@@ -48,38 +51,47 @@ export const UpdateRecord = Type.Object(
     /** The slot that serves; null before the first swap and when nothing may be served. */
     active: Type.Union([Type.Null(), Type.Literal('a'), Type.Literal('b')]),
     slots: Type.Object({ a: OrNull(ReleaseRef), b: OrNull(ReleaseRef) }, strict),
-    /** The lowest version that an order may install; only a signed order to go back lowers it. */
+    /** The lowest version that may be installed; only a signed rollback lowers it. */
     floor: Type.Union([Type.Null(), Version]),
     /**
-     * Nothing but its first release was ever confirmed here: there is nothing that a withdrawn
-     * order could go back to.
+     * Only the first release was ever confirmed here: when its assignment is withdrawn, there is
+     * nothing to roll back to.
      */
     first: Type.Boolean(),
-    /** The order under way (its outcome is not known yet), and the number of the last one taken. */
+    /** The assignment under way; null exactly in the resting states. */
     assignment: OrNull(Assignment),
+    /** The id of the last assignment that was accepted. */
     assignmentId: Type.Integer({ minimum: 0 }),
-    /** Failed tries of the step that leaves this state. */
-    tries: Type.Integer({ minimum: 0 }),
-    /** How often what was fetched for the order under way did not prove. */
+    /** Downloads of the assignment under way that failed verification. */
     damaged: Type.Integer({ minimum: 0 }),
     /**
-     * Faults of the new model's process in this trial, over restarts of the agent. Power cuts do
-     * not count.
+     * Failed activations of the new release in this trial, over restarts of the agent. Power cuts
+     * do not count.
      */
-    modelFaults: Type.Integer({ minimum: 0 }),
-    /**
-     * What became of the last order; reported with every heartbeat until the next order replaces
-     * it.
-     */
+    trialFaults: Type.Integer({ minimum: 0 }),
+    /** How the last assignment ended; reported until the next assignment replaces it. */
     outcome: OrNull(OutcomeSchema),
-    /** Writes since the machine last came to rest; bounded, so that a loop ends. */
+    /** Writes since the machine last rested; limited, so that a loop ends. */
     writes: Type.Integer({ minimum: 0 }),
   },
   strict,
 );
-export type UpdateRecord = Static<typeof UpdateRecord>;
+type RecordFields = Static<typeof RecordFields>;
 
-export function freshRecord(component: string, hardware: string): UpdateRecord {
+/** States without an assignment under way. */
+export type RestingState = 'idle' | 'stranded';
+export type WorkingState = Exclude<UpdateState, RestingState>;
+export const isResting = (state: UpdateState): state is RestingState =>
+  state === 'idle' || state === 'stranded';
+
+/** The record in state S: a working state always has its assignment, a resting state never. */
+export type RecordIn<S extends UpdateState> = Omit<RecordFields, 'state' | 'assignment'> & {
+  readonly state: S;
+  readonly assignment: S extends RestingState ? null : Assignment;
+};
+export type UpdateRecord = { [S in UpdateState]: RecordIn<S> }[UpdateState];
+
+export function freshRecord(component: string, hardware: string): RecordIn<'idle'> {
   return {
     format: 'linnet.record/1',
     component,
@@ -91,9 +103,8 @@ export function freshRecord(component: string, hardware: string): UpdateRecord {
     first: true,
     assignment: null,
     assignmentId: 0,
-    tries: 0,
     damaged: 0,
-    modelFaults: 0,
+    trialFaults: 0,
     outcome: null,
     writes: 0,
   };
@@ -112,39 +123,37 @@ export function encodeRecord(record: UpdateRecord): Uint8Array {
   return utf8(JSON.stringify({ record, sha256: sha256(canonicalBytes(record)) }, null, 1) + '\n');
 }
 
-/** The record, or the complaint that makes it unreadable. */
+/** The record, or why it is unreadable. */
 export function decodeRecord(bytes: Uint8Array): UpdateRecord | { unreadable: string } {
+  let whole: { record?: unknown; sha256?: unknown } | null;
   try {
-    const whole = JSON.parse(Buffer.from(bytes).toString('utf8')) as {
-      record?: unknown;
-      sha256?: unknown;
-    };
-    const found = complaints(UpdateRecord, whole.record);
-    if (found.length > 0) return { unreadable: found.join('; ') };
-    const record = whole.record as UpdateRecord;
-    return sha256(canonicalBytes(record)) === whole.sha256
-      ? record
-      : { unreadable: 'checksum differs' };
+    whole = JSON.parse(Buffer.from(bytes).toString('utf8')) as typeof whole;
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError)
-      return { unreadable: error.message };
+    if (error instanceof SyntaxError) return { unreadable: error.message };
     throw error;
   }
+  const found = complaints(RecordFields, whole?.record);
+  if (found.length > 0) return { unreadable: found.join('; ') };
+  const record = whole?.record as RecordFields;
+  if (sha256(canonicalBytes(record)) !== whole?.sha256) return { unreadable: 'checksum differs' };
+  if (isResting(record.state) !== (record.assignment === null))
+    return { unreadable: `state ${record.state} does not fit its assignment` };
+  return record as UpdateRecord;
 }
 
 export class RecordFile {
-  constructor(
-    private readonly disk: Disk,
-    readonly path: string,
-  ) {}
+  readonly #disk: Disk;
+  readonly path: string;
 
-  /**
-   * What stands on disk; null when there is none yet. An unreadable record comes back as such, for
-   * the caller to heal.
-   */
+  constructor(disk: Disk, path: string) {
+    this.#disk = disk;
+    this.path = path;
+  }
+
+  /** What is on disk; null when there is no record yet. */
   async read(): Promise<UpdateRecord | { unreadable: string } | null> {
     try {
-      const bytes = await this.disk.read(this.path, limits.recordMaxBytes);
+      const bytes = await this.#disk.read(this.path, limits.recordMaxBytes);
       return bytes === null ? null : decodeRecord(bytes);
     } catch (error) {
       if (!isFault(error, 'disk_failed')) throw error;
@@ -152,14 +161,10 @@ export class RecordFile {
     }
   }
 
-  /** Durable on return. */
+  /** Durable on return. Faults: disk_full, disk_failed. */
   async write(record: UpdateRecord): Promise<void> {
     const bytes = encodeRecord(record);
-    if (bytes.length > limits.recordMaxBytes)
-      throw new Fault(
-        'internal',
-        `record is ${bytes.length} bytes, bound is ${limits.recordMaxBytes}`,
-      );
-    await this.disk.replace(this.path, bytes);
+    assert(bytes.length <= limits.recordMaxBytes, `the record is ${bytes.length} bytes long`);
+    await this.#disk.replace(this.path, bytes);
   }
 }

@@ -5,7 +5,7 @@ import { open } from 'node:fs/promises';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import { releaseRing } from '../../shared/trust/documents.js';
-import type { KeyRing } from '../../shared/trust/signer.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { startTrust } from '../../shared/trust/trusted-set.js';
 
 /**

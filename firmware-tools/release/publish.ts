@@ -17,7 +17,7 @@ import {
   ReleaseDetail,
   RepositoryView,
 } from '../../shared/protocol/operator-api.js';
-import type { SigningKey } from '../../shared/trust/signer.js';
+import type { Signer } from '../../shared/trust/signer.js';
 import {
   decodeDocument,
   heading,
@@ -43,7 +43,7 @@ export interface PublishOptions {
   /** Bytes of the image root that the publisher trusts. */
   readonly root: Uint8Array;
   /** Keys of the root's targets role, as many as its threshold. */
-  readonly targetsKeys: readonly SigningKey[];
+  readonly targetsKeys: readonly Signer[];
   /** File that keeps what was published last (rollback protection); null: keep none. */
   readonly memory: string | null;
   readonly client: FleetClient;
@@ -78,7 +78,7 @@ export async function publishBundle(options: PublishOptions): Promise<Published>
     `image root ${trust.root.signed.version}`,
   );
   await requireNoRollback(current, options.memory, trust);
-  const next = nextTargets(current, view, trust, options);
+  const next = await nextTargets(current, view, trust, options);
   const already = next === null;
   const targets = next ?? current.bytes;
   const uploaded = already ? [] : await upload(view, options);
@@ -139,12 +139,12 @@ async function requireNoRollback(
 }
 
 /** The next targets.json, signed; null when the release is already in the current one. */
-function nextTargets(
+async function nextTargets(
   current: Document<'targets'>,
   view: BundleView,
   trust: TrustedSet,
   { targetsKeys, clock }: PublishOptions,
-): Uint8Array | null {
+): Promise<Uint8Array | null> {
   const { release, envelope } = view;
   const path = targetPath(release.component, release.version);
   const known = Object.hasOwn(current.signed.targets, path)

@@ -8,7 +8,7 @@ import { chmod, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
-import type { PublicKey, SigningKey } from '../../shared/trust/signer.js';
+import type { PublicKey, Signer } from "../../shared/trust/signer.js";
 import { heading, signDocument } from '../../shared/trust/documents.js';
 import { validityMs } from '../../shared/trust/validity.js';
 import { asFault, createKeyFile, KEY_SUFFIX, writeWhole } from './keys/key-files.js';
@@ -22,7 +22,7 @@ const ONLINE_KEYS = [
   'director-timestamp',
 ] as const;
 type KeyName = (typeof OFFLINE_KEYS)[number] | (typeof ONLINE_KEYS)[number];
-type Keys = Readonly<Record<KeyName, SigningKey>>;
+type Keys = Readonly<Record<KeyName, Signer>>;
 
 export interface InitOptions {
   readonly out: string;
@@ -96,7 +96,7 @@ async function fill(folder: string, options: InitOptions): Promise<Keys> {
   ]) {
     await mkdir(join(folder, path), { recursive: true });
   }
-  const keys: Partial<Record<KeyName, SigningKey>> = {};
+  const keys: Partial<Record<KeyName, Signer>> = {};
   for (const [place, names, passphrase] of [
     ['offline', OFFLINE_KEYS, options.passphrase],
     ['server/online', ONLINE_KEYS, null],
@@ -112,12 +112,12 @@ async function fill(folder: string, options: InitOptions): Promise<Keys> {
   }
   const all = keys as Keys;
   const now = options.clock.now();
-  const image = imageRoot(all, now);
-  const director = directorRoot(all, now);
+  const image = await imageRoot(all, now);
+  const director = await directorRoot(all, now);
   await write('server/metadata/image/1.root.json', image);
   await write(
     'server/metadata/image/1.targets.json',
-    signDocument({ ...heading('targets', 1, now + validityMs.imageTargets), targets: {} }, [
+    await signDocument({ ...heading('targets', 1, now + validityMs.imageTargets), targets: {} }, [
       all['image-targets'],
     ]),
   );
@@ -127,14 +127,14 @@ async function fill(folder: string, options: InitOptions): Promise<Keys> {
   return all;
 }
 
-const one = (key: SigningKey): { keyids: string[]; threshold: number } => ({
+const one = (key: Signer): { keyids: string[]; threshold: number } => ({
   keyids: [key.keyId],
   threshold: 1,
 });
-const listed = (keys: readonly SigningKey[]): Record<string, PublicKey> =>
+const listed = (keys: readonly Signer[]): Record<string, PublicKey> =>
   Object.fromEntries(keys.map((key) => [key.keyId, key.publicKey]));
 
-function imageRoot(keys: Keys, nowMs: number): Uint8Array {
+function imageRoot(keys: Keys, nowMs: number): Promise<Uint8Array> {
   const { 'image-root': root, 'image-targets': targets, release, snapshot, timestamp } = keys;
   return signDocument(
     {
@@ -153,7 +153,7 @@ function imageRoot(keys: Keys, nowMs: number): Uint8Array {
   );
 }
 
-function directorRoot(keys: Keys, nowMs: number): Uint8Array {
+function directorRoot(keys: Keys, nowMs: number): Promise<Uint8Array> {
   const {
     'director-root': root,
     'director-targets': targets,

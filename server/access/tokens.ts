@@ -6,7 +6,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Random } from '../../shared/base/interfaces.js';
 import { ROLES, type Role } from '../../shared/protocol/operator-api.js';
-import { sha256 } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
 import type { TokenStore } from '../interfaces.js';
 
 const SECRET_BYTES = 32;

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { complaints } from '../../shared/base/decode.js';
 import { Fault } from '../../shared/base/fault-codes.js';
-import { Hex32 } from '../../shared/trust/signer.js';
+import { Hex32 } from '../../shared/base/bytes.js';
 import type { ArtifactLimits, ByteRange } from '../interfaces.js';
 
 /** Faults: file_length, file_digest; errors of the stream pass unchanged. */

@@ -8,7 +8,7 @@ import fastifyPlugin from 'fastify-plugin';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
 import type { Role } from '../../shared/protocol/operator-api.js';
-import { openDeviceToken } from '../../shared/trust/signer.js';
+import { openDeviceToken } from '../../shared/trust/device-token.js';
 import { mayActAs, operatorOf, type Operator } from '../access/tokens.js';
 import type { DeviceRow } from '../interfaces.js';
 import type { HttpServices } from './context.js';

@@ -21,7 +21,8 @@ import {
 } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { topics, type Hint, type TelemetryAck } from '../../shared/protocol/telemetry.js';
-import { openDeviceToken, type PublicKey } from '../../shared/trust/signer.js';
+import { openDeviceToken } from '../../shared/trust/device-token.js';
+import type { PublicKey } from '../../shared/trust/signer.js';
 import type { SecuritySource, TlsFiles } from '../interfaces.js';
 import { PacketLimit } from './packet-limit.js';
 

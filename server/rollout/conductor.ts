@@ -13,7 +13,7 @@ import type {
   RolloutRequest,
   RolloutDetail,
 } from '../../shared/protocol/operator-api.js';
-import { hex } from '../../shared/trust/signer.js';
+import { hex } from '../../shared/base/bytes.js';
 import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
 import type {
   AuditAction,

@@ -2,7 +2,7 @@
 // rollout, so that nobody's device is the first of every rollout, and two servers plan the same.
 // Which wave rolls, and when, is plan.ts's.
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
-import { sha256 } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
 import type { EligibleDevice, MemberRow } from '../interfaces.js';
 
 /** A device and the index of its wave. */

@@ -7,7 +7,7 @@
 // only a head that was noted elsewhere (GET /api/v1/audit/head) shows that.
 import { createHash } from 'node:crypto';
 import { limits } from '../../shared/base/limits.js';
-import { canonicalBytes, hex } from '../../shared/trust/signer.js';
+import { canonicalBytes, hex } from '../../shared/base/bytes.js';
 import type { AuditAction, AuditHead, AuditRow, AuditStore, PageRequest } from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
 

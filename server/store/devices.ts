@@ -7,7 +7,8 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Group } from '../../shared/protocol/operator-api.js';
 import type { EnrolRequest } from '../../shared/protocol/device-api.js';
-import { publicKeyOf, fromHex } from '../../shared/trust/signer.js';
+import { fromHex } from '../../shared/base/bytes.js';
+import { publicKeyOf } from '../../shared/trust/signer.js';
 import type {
   AuditAction,
   ClaimRow,

@@ -4,7 +4,7 @@
 // anonymous sources together, so that strangers evict only strangers.
 import { limits } from '../../shared/base/limits.js';
 import type { SecuritySourceKind } from '../../shared/protocol/operator-api.js';
-import { sha256 } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
 import type {
   PageRequest,
   SecurityEvent,

@@ -108,7 +108,7 @@ export class Director {
       !renewalDue(clock.now(), known.expiresAt, validityMs.director)
     )
       return known;
-    const documents = this.#sign(device, revision, assignments, known);
+    const documents = await this.#sign(device, revision, assignments, known);
     await store.saveDirectorDocuments(device.id, documents);
     return documents;
   }
@@ -117,12 +117,12 @@ export class Director {
    * All three together: their versions rise in step, and a device that sees new targets asks the
    * image repository again, too.
    */
-  #sign(
+  async #sign(
     device: DirectorDevice,
     revision: number,
     assignments: readonly Assignment[],
     known: DirectorDocuments | null,
-  ): DirectorDocuments {
+  ): Promise<DirectorDocuments> {
     const { keys, clock } = this.#options;
     const now = clock.now();
     const expires = now + validityMs.director;
@@ -133,11 +133,11 @@ export class Director {
     const chosen = Object.fromEntries(
       assignments.map((assignment) => this.#target(device, assignment)),
     );
-    const targets = signDocument(
+    const targets = await signDocument(
       { ...heading('targets', targetsVersion, expires), ...ofDevice, targets: chosen },
       [keys.targets],
     );
-    const snapshot = signDocument(
+    const snapshot = await signDocument(
       {
         ...heading('snapshot', snapshotVersion, expires),
         ...ofDevice,
@@ -145,7 +145,7 @@ export class Director {
       },
       [keys.snapshot],
     );
-    const timestamp = signDocument(
+    const timestamp = await signDocument(
       {
         ...heading('timestamp', timestampVersion, expires),
         ...ofDevice,

@@ -290,7 +290,7 @@ export class ImageRepository implements ImageRepositoryService {
     snapshotVersion: number,
     timestampVersion: number,
   ): Promise<void> {
-    const bytes = signDocument(
+    const bytes = await signDocument(
       {
         ...heading(
           'snapshot',
@@ -312,7 +312,7 @@ export class ImageRepository implements ImageRepositoryService {
     version: number,
   ): Promise<void> {
     const now = this.#options.clock.now();
-    const bytes = signDocument(
+    const bytes = await signDocument(
       {
         ...heading('timestamp', version, now + validityMs.imageTimestamp),
         'x-linnet-time': timeText(now),

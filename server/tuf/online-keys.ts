@@ -7,21 +7,21 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
 import { decodeKeyFile, openSeed } from '../../shared/trust/keyfile.js';
-import { signingKey, type SigningKey } from '../../shared/trust/signer.js';
+import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
 
 const KEY_FILE_MAX_BYTES = 16 * 1024;
 /** PKCS #8 wrapping of a raw Ed25519 seed (RFC 8410). */
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 export interface ImageKeys {
-  readonly snapshot: SigningKey;
-  readonly timestamp: SigningKey;
+  readonly snapshot: Signer;
+  readonly timestamp: Signer;
 }
 
 export interface DirectorKeys {
-  readonly targets: SigningKey;
-  readonly snapshot: SigningKey;
-  readonly timestamp: SigningKey;
+  readonly targets: Signer;
+  readonly snapshot: Signer;
+  readonly timestamp: Signer;
 }
 
 export interface OnlineKeys {
@@ -30,14 +30,18 @@ export interface OnlineKeys {
 }
 
 /** A signing key from its 32-byte seed, by node:crypto. */
-export function fastSigningKey(seed: Uint8Array): SigningKey {
-  const { keyId, publicKey } = signingKey(seed);
+export function fastSigningKey(seed: Uint8Array): Signer {
+  const { keyId, publicKey } = signerFromSeed(seed);
   const key = createPrivateKey({
     key: Buffer.concat([PKCS8_ED25519, seed]),
     format: 'der',
     type: 'pkcs8',
   });
-  return { keyId, publicKey, sign: (message) => new Uint8Array(sign(null, message, key)) };
+  return {
+    keyId,
+    publicKey,
+    sign: (message) => Promise.resolve(new Uint8Array(sign(null, message, key))),
+  };
 }
 
 /**
@@ -47,7 +51,7 @@ export async function readOnlineKeys(
   folder: string,
   passphrase: string | null = null,
 ): Promise<OnlineKeys> {
-  const key = (name: string): Promise<SigningKey> =>
+  const key = (name: string): Promise<Signer> =>
     readKey(join(folder, 'online', `${name}.key.json`), passphrase);
   return {
     image: { snapshot: await key('snapshot'), timestamp: await key('timestamp') },
@@ -59,7 +63,7 @@ export async function readOnlineKeys(
   };
 }
 
-async function readKey(path: string, passphrase: string | null): Promise<SigningKey> {
+async function readKey(path: string, passphrase: string | null): Promise<Signer> {
   const bytes = await readPrivate(path);
   return fastSigningKey(openSeed(decodeKeyFile(bytes, path), passphrase, path));
 }

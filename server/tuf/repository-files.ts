@@ -5,7 +5,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { basename, dirname, join, resolve } from 'node:path';
 import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import type { Random } from '../../shared/base/interfaces.js';
-import { hex } from '../../shared/trust/signer.js';
+import { hex } from '../../shared/base/bytes.js';
 
 const TEMP = '.tmp-';
 

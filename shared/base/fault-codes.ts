@@ -124,6 +124,11 @@ export const FAULT_CODES = {
     'the release is older than the one that runs (rollback attack)',
     'Publish a higher version; a way back is ordered by `linnet rollout abort`.',
   ),
+  payload_unsupported: refused(
+    422,
+    'the release holds a kind of payload that this component does not take',
+    'Assign a release of a kind that the agent supports, or update the agent first.',
+  ),
   contract_memory: refused(
     409,
     "the device has less free memory than the release's resource contract needs",

@@ -55,6 +55,8 @@ export const limits = {
    */
   orderAgainFirstMs: 60_000,
   orderAgainMaxMs: 60 * 60_000,
+  /** The longest wait between two polls, whatever the settings say. */
+  pollMaxMs: 24 * 60 * 60_000,
   recordWritesMaxCount: 200,
   recordMaxBytes: 256 * KIB,
   modelFaultStartsMaxCount: 3,

@@ -4,7 +4,8 @@
 // mirror may serve the image repository.
 import { Type, type Static } from 'typebox';
 import { Component, HardwareId, Version } from '../release/manifest.js';
-import { Hex64, PublicKey } from '../trust/signer.js';
+import { Hex64 } from '../base/bytes.js';
+import { PublicKey } from "../trust/signer.js";
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { DeviceId } from './telemetry.js';
 

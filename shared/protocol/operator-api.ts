@@ -8,7 +8,7 @@
 import { Type, type Static, type TProperties, type TSchema } from 'typebox';
 import { limits } from '../base/limits.js';
 import { Component, HardwareId, Manifest, Version } from '../release/manifest.js';
-import { Hex32 } from '../trust/signer.js';
+import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
 import { DeviceId, HealthBody, OutcomeSchema, ReleaseRef, UpdateBody } from './telemetry.js';

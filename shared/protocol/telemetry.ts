@@ -6,7 +6,7 @@
 import { Type, type Static } from 'typebox';
 import { limits } from '../base/limits.js';
 import { Component, Version } from '../release/manifest.js';
-import { Hex32 } from '../trust/signer.js';
+import { Hex32 } from '../base/bytes.js';
 import { Sketch } from '../statistics/quantile-sketch.js';
 import { Answers, TrialEvidence } from '../statistics/trial-verdict.js';
 import { UPDATE_STATES } from './states.js';

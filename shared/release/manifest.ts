@@ -6,7 +6,9 @@ import { Type, type Static } from 'typebox';
 import { limits } from '../base/limits.js';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
-import { Hex32, openEnvelope, sha256, type KeyRing } from '../trust/signer.js';
+import { Hex32, sha256 } from '../base/bytes.js';
+import { openEnvelope } from '../trust/envelope.js';
+import type { KeyRing } from '../trust/key-ring.js';
 
 export const RELEASE_PAYLOAD_TYPE = 'application/vnd.linnet.release+json';
 

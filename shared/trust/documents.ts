@@ -12,17 +12,9 @@ import { Type, type Static } from 'typebox';
 import { limits } from '../base/limits.js';
 import { complaints, decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
-import {
-  canonicalBytes,
-  hex,
-  Hex32,
-  keyIdOf,
-  PublicKey,
-  sha256,
-  verify,
-  type KeyRing,
-  type SigningKey,
-} from './signer.js';
+import { canonicalBytes, fromHex, hex, Hex32, sha256, utf8 } from '../base/bytes.js';
+import { countSigners, type KeyRing } from './key-ring.js';
+import { keyIdOf, PublicKey, type Signer } from "./signer.js";
 
 export const SPEC_VERSION = '1.0.31';
 
@@ -246,21 +238,21 @@ export function releaseRing(root: Root): KeyRing {
 }
 
 /**
- * Spec 4.2.2 and 5.x.y "check for an arbitrary software attack": a threshold of distinct keys of
- * the ring have signed. A key counts once, however many signatures or key ids it comes with. Fault
+ * Spec 4.2.2, and in 5.x.y "check for an arbitrary software attack": at least `ring.threshold`
+ * distinct keys of the ring have signed. `whose` names the ring in the message. Fault
  * metadata_signature.
  */
 export function requireThreshold(document: Document<Role>, ring: KeyRing, whose: string): void {
-  const good = new Set<string>();
-  for (const { keyid, sig } of document.signatures) {
-    const key = ring.keys[keyid];
-    if (key === undefined || !ring.keyids.includes(keyid) || good.has(key.keyval.public)) continue;
-    if (verify(key, document.message, sig)) good.add(key.keyval.public);
-  }
-  if (good.size >= ring.threshold) return;
+  const signatures = document.signatures.map(({ keyid, sig }) => ({
+    keyid,
+    signature: fromHex(sig),
+  }));
+  const valid = countSigners(ring, document.message, signatures);
+  if (valid >= ring.threshold) return;
   throw new Fault(
     'metadata_signature',
-    `${document.role}.json version ${document.signed.version} has ${good.size} of the ${ring.threshold} good signatures that ${whose} asks for`,
+    `${document.role}.json version ${document.signed.version} has ${valid} valid signatures of the ` +
+      `${ring.threshold} that ${whose} requires`,
   );
 }
 
@@ -282,14 +274,27 @@ export function requireMeta(bytes: Uint8Array, meta: MetaFile, what: string): vo
 
 // --- writing ---
 
-/**
- * Bytes of a signed document; `sign` is deterministic, so the same content and keys make the same
- * bytes.
- */
-export function signDocument(signed: SignedOf<Role>, keys: readonly SigningKey[]): Uint8Array {
+/** Bytes of a document, signed by each of `signers`. The same content and keys make the same bytes. */
+export async function signDocument(
+  signed: SignedOf<Role>,
+  signers: readonly Signer[],
+): Promise<Uint8Array> {
   const message = canonicalBytes(signed);
-  const signatures = keys.map((key) => ({ keyid: key.keyId, sig: hex(key.sign(message)) }));
-  return new TextEncoder().encode(`${JSON.stringify({ signatures, signed })}\n`);
+  const signatures = await Promise.all(
+    signers.map(async (signer) => ({
+      keyid: signer.keyId,
+      sig: hex(await signer.sign(message)),
+    })),
+  );
+  return documentBytes(signed, signatures);
+}
+
+/** Bytes of a document with signatures that were made elsewhere over its canonical form. */
+export function documentBytes(
+  signed: SignedOf<Role>,
+  signatures: Document<Role>['signatures'],
+): Uint8Array {
+  return utf8(`${JSON.stringify({ signatures, signed })}\n`);
 }
 
 export function metaOf(bytes: Uint8Array, version: number): MetaFile {

@@ -7,16 +7,8 @@ import nacl from 'tweetnacl';
 import { Type, type Static } from 'typebox';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
-import {
-  fromHex,
-  hex,
-  Hex32,
-  keyIdOf,
-  PublicKey,
-  signingKey,
-  utf8,
-  type SigningKey,
-} from './signer.js';
+import { fromHex, hex, Hex32, utf8 } from '../base/bytes.js';
+import { keyIdOf, PublicKey, signerFromSeed, type Signer } from "./signer.js";
 
 const strict = { additionalProperties: false } as const;
 
@@ -65,7 +57,7 @@ export function encodeKeyFile(
   role: string | undefined,
   sealing: Sealing | null,
 ): Uint8Array {
-  const { keyId, publicKey } = signingKey(seed);
+  const { keyId, publicKey } = signerFromSeed(seed);
   const file: KeyFile = {
     format: 'linnet.key/1',
     keyId,
@@ -109,17 +101,13 @@ export function openSeed(file: KeyFile, passphrase: string | null, what: string)
     file.secret.kind === 'plain'
       ? fromHex(file.secret.seed)
       : unseal(file.secret, passphrase, what);
-  if (signingKey(seed).keyId !== file.keyId)
+  if (signerFromSeed(seed).keyId !== file.keyId)
     throw new Fault('key_invalid', `${what}: its secret belongs to another public key`);
   return seed;
 }
 
-export function openKeyFile(
-  bytes: Uint8Array,
-  passphrase: string | null,
-  what: string,
-): SigningKey {
-  return signingKey(openSeed(decodeKeyFile(bytes, what), passphrase, what));
+export function openKeyFile(bytes: Uint8Array, passphrase: string | null, what: string): Signer {
+  return signerFromSeed(openSeed(decodeKeyFile(bytes, what), passphrase, what));
 }
 
 function unseal(

@@ -1,6 +1,7 @@
 // The composed agent at its start and at its end: what did not come up leaves nothing behind, and a
 // stop never waits for the net.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -54,17 +55,22 @@ async function mute(onConnection: (socket: Socket) => void = () => {}): Promise<
   return (server.address() as AddressInfo).port;
 }
 
-function start(serverPort: number, apiPort: number): Promise<Agent> {
+function start(
+  serverPort: number,
+  apiPort: number,
+  dataDir = `${home}/data`,
+  root = 'image-root.json',
+): Promise<Agent> {
   const settings = agentSettings(
     `
     name = "gate-1"
     hardware = "sim"
     components = ["digits"]
-    data_dir = "${home}/data"
+    data_dir = "${dataDir}"
     [server]
     url = "http://127.0.0.1:${serverPort}"
     [trust]
-    image_root = "${trust}/image-root.json"
+    image_root = "${trust}/${root}"
     director_root = "${trust}/director-root.json"
     [api]
     port = ${apiPort}
@@ -89,6 +95,55 @@ describe('a start', () => {
     const agent = await start(1, 0);
     await agent.close();
   });
+});
+
+describe('a start with a wrong setting', () => {
+  const refusal = (work: Promise<unknown>): Promise<string> =>
+    work.then(
+      () => 'no fault',
+      (error: unknown) => String((error as Error).message),
+    );
+
+  it('data_dir_that_is_a_file_or_cannot_be_made_is_named', async () => {
+    writeFileSync(join(home, 'file'), '');
+    for (const path of [join(home, 'file'), join(home, 'file/inner'), '/proc/nope/inner']) {
+      const text = await refusal(start(1, 0, path));
+      expect(text).toMatch(/^config_invalid: cannot use data_dir/);
+      expect(text).toContain(path);
+    }
+  });
+
+  it('trusted_root_that_is_missing_is_named_and_nothing_is_made', async () => {
+    const text = await refusal(start(1, 0, join(home, 'data'), 'nothing.json'));
+    expect(text).toMatch(/^config_invalid: .*trust\.image_root .*nothing\.json \(ENOENT\)/);
+    expect(existsSync(join(home, 'data'))).toBe(false);
+  });
+});
+
+describe('a start on a damaged data folder', () => {
+  const SETUPS: Record<string, (path: string) => void> = {
+    folder: (path) => mkdirSync(path),
+    fifo: (path) => execFileSync('mkfifo', [path]),
+    link_to_nothing: (path) => symlinkSync('nothing', path),
+  };
+  for (const [kind, make] of Object.entries(SETUPS)) {
+    it(`${kind}_in_place_of_any_state_file_neither_stops_nor_hangs_it`, async () => {
+      await (await start(1, 0)).close();
+      const data = join(home, 'data');
+      for (const file of [
+        'identity.json',
+        'components/digits/record.json',
+        'trust/director/root.json',
+        'trust/image/root.json',
+        'trust/image/targets.json',
+      ]) {
+        rmSync(join(data, file), { recursive: true, force: true });
+        make(join(data, file));
+      }
+      const agent = await start(1, 0);
+      await agent.close();
+    });
+  }
 });
 
 describe('a stop', () => {

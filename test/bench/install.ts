@@ -10,9 +10,10 @@ import { fileURLToPath } from 'node:url';
 import { HttpFetcher } from '../../agent/platform/fetcher.js';
 import { NodeDisk } from '../../agent/platform/disk.js';
 import { UpdateDriver } from '../../agent/update/driver.js';
+import { ModelHandler } from '../../agent/update/payload/model.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
-import { sha256 } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
 import { assignmentFor, ring, simRelease, type SimRelease } from '../sim/release.js';
 import { median, print, type BenchResult } from './inference.js';
 
@@ -51,26 +52,30 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
   const fetcher = new HttpFetcher({
     server: 'http://127.0.0.1:9',
     mirrors: [`file://${mirror}`],
-    authorization: () => null,
+    authorization: () => Promise.resolve(null),
     clock: realClock,
   });
   const notHere = (): never => {
     throw new Error('the bench ends before the runtime is asked');
   };
-  const driver = new UpdateDriver('digits', 'sim', join(folder, 'component'), {
+  const runtime = {
+    probe: notHere,
+    serve: notHere,
+    stop: () => Promise.resolve(),
+    evidence: () => null,
+  };
+  const resources = { memoryAvailableBytes: () => Promise.resolve(Number.MAX_SAFE_INTEGER) };
+  const driver = new UpdateDriver({
+    component: 'digits',
+    hardware: 'sim',
+    folder: join(folder, 'component'),
     disk,
     fetcher,
+    handlers: [new ModelHandler({ runtime, resources })],
     clock: realClock,
     random: realRandom,
     log: silentLog,
     ring: () => ring,
-    runtime: {
-      probe: notHere,
-      serve: notHere,
-      stop: () => Promise.resolve(),
-      evidence: () => null,
-    },
-    resources: { memoryAvailableBytes: () => Promise.resolve(Number.MAX_SAFE_INTEGER) },
     reporter: { report: () => {} },
     fetchEnvelope: () => Promise.resolve(release.envelope),
   });

@@ -27,13 +27,9 @@ import {
   RELEASE_PAYLOAD_TYPE,
   type Manifest,
 } from '../../shared/release/manifest.js';
-import {
-  sha256,
-  signEnvelope,
-  utf8,
-  type Envelope,
-  type KeyRing,
-} from '../../shared/trust/signer.js';
+import { sha256, utf8 } from '../../shared/base/bytes.js';
+import { signEnvelope, type Envelope } from '../../shared/trust/envelope.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { tempFolder, refused } from '../support/metadata-device.js';
 import { build, otherKey, releaseKey, ringOf, writeDesk } from '../support/release-builder.js';
 
@@ -187,9 +183,9 @@ describe('repacked with consistent digests', () => {
     return contents;
   }
 
-  const signed = (manifest: Manifest, key = releaseKey): Uint8Array =>
+  const signed = async (manifest: Manifest, key = releaseKey): Promise<Uint8Array> =>
     utf8(
-      `${JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [key]), null, 2)}\n`,
+      `${JSON.stringify(await signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [key]), null, 2)}\n`,
     );
   const check = async (file: string, code: FaultCode): Promise<unknown> =>
     refused(readBundle(file, ring), code);
@@ -208,7 +204,12 @@ describe('repacked with consistent digests', () => {
   test('wrong_key: a whole release signed by somebody else', async () => {
     const { manifest } = (await readBundle(bundle, ring)).release;
     await check(
-      await repack('wrong-key.bundle', signed(manifest, otherKey), manifest, await contentsOf()),
+      await repack(
+        'wrong-key.bundle',
+        await signed(manifest, otherKey),
+        manifest,
+        await contentsOf(),
+      ),
       'signature_invalid',
     );
   });
@@ -249,7 +250,7 @@ describe('repacked with consistent digests', () => {
     const { manifest } = (await readBundle(bundle, ring)).release;
     const envelope = utf8(
       JSON.stringify(
-        signEnvelope('application/vnd.other+json', manifestBytes(manifest), [releaseKey]),
+        await signEnvelope('application/vnd.other+json', manifestBytes(manifest), [releaseKey]),
       ),
     );
     await check(
@@ -262,7 +263,7 @@ describe('repacked with consistent digests', () => {
     const { manifest } = (await readBundle(bundle, ring)).release;
     const broken = { ...manifest, contract: { peakMemoryMiB: -1, p99LatencyMs: 50 } };
     await check(
-      await repack('schema.bundle', signed(broken), broken, await contentsOf()),
+      await repack('schema.bundle', await signed(broken), broken, await contentsOf()),
       'manifest_undecodable',
     );
   });

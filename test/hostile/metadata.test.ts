@@ -5,16 +5,17 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { limits } from '../../shared/base/limits.js';
-import { keyIdOf, publicKeyOf, sha256 } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
+import { keyIdOf, publicKeyOf } from "../../shared/trust/signer.js";
 import {
   decodeDocument,
-  signDocument,
   type Root,
   type Snapshot,
   type Timestamp,
 } from '../../shared/trust/documents.js';
 import { refused, SimDevice } from '../support/metadata-device.js';
 import { newKey, OTHER_DEVICE, RepositorySimulator, SimWorld } from '../sim/tuf-repositories.js';
+import { signDocumentNow } from '../sim/sync-signer.js';
 
 const HOUR_MS = 3600_000;
 
@@ -37,7 +38,7 @@ describe('TUF 5.3: the root', () => {
     const forged = { ...rootOf(world.image), version: 2 };
     forged.keys = { ...forged.keys, [stolen.keyId]: stolen.publicKey };
     forged.roles = { ...forged.roles, root: { keyids: [stolen.keyId], threshold: 1 } };
-    world.image.served.set('2.root.json', signDocument(forged, [stolen]));
+    world.image.served.set('2.root.json', signDocumentNow(forged, [stolen]));
     world.ship('digits', '1.1.0');
     await refused(device.versions(), 'metadata_signature');
     world.image.served.delete('2.root.json');

@@ -30,7 +30,9 @@ import {
 } from '../../shared/protocol/operator-api.js';
 import type { Outcome } from '../../shared/protocol/telemetry.js';
 import { realRandom } from '../../shared/platform/clock.js';
-import { sha256, signEnvelope, utf8, type SigningKey } from '../../shared/trust/signer.js';
+import { sha256, utf8 } from '../../shared/base/bytes.js';
+import { signEnvelope } from '../../shared/trust/envelope.js';
+import type { Signer } from "../../shared/trust/signer.js";
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
 import { ALL, startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
@@ -184,11 +186,11 @@ async function publishByHand({
   manifest: Manifest;
   files: readonly Uint8Array[];
 }): Promise<void> {
-  const key = (name: string): Promise<SigningKey> =>
+  const key = (name: string): Promise<Signer> =>
     readSigningKey(join(fleet.folder, 'repo', 'offline', `${name}.key.json`), {});
   const envelope = utf8(
     JSON.stringify(
-      signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [await key('release')]),
+      await signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [await key('release')]),
     ),
   );
   for (const bytes of files) await fleet.admin.putFile(sha256(bytes), [bytes], bytes.length);
@@ -200,7 +202,7 @@ async function publishByHand({
     hashes: { sha256: sha256(envelope) },
     custom: { component, version, hardware },
   };
-  const targets = signDocument(
+  const targets = await signDocument(
     {
       ...signed,
       version: signed.version + 1,

@@ -13,6 +13,7 @@ import type {
   ProbeReport,
 } from '../../agent/interfaces.js';
 import { UpdateDriver } from '../../agent/update/driver.js';
+import { ModelHandler } from '../../agent/update/payload/model.js';
 import type { Assignment } from '../../agent/update/record.js';
 import { ring, type SimRelease } from './release.js';
 import { SimDisk } from './disk.js';
@@ -140,15 +141,20 @@ export async function bootDevice(
   const fetcher = new SimFetcher(releases);
   const reports: SimDevice['reports'] = [];
   const clock = new SimClock();
-  const driver = new UpdateDriver('digits', options.hardware ?? 'sim', '/data/components/digits', {
+  const resources = {
+    memoryAvailableBytes: () => Promise.resolve(options.memory ?? 1e10),
+  };
+  const driver = new UpdateDriver({
+    component: 'digits',
+    hardware: options.hardware ?? 'sim',
+    folder: '/data/components/digits',
     disk,
     fetcher,
-    runtime,
+    handlers: [new ModelHandler({ runtime, resources })],
     clock,
     log: silentLog,
     ring: () => ring,
     random: { bytes: (count) => new Uint8Array(count), fraction: () => 0.5 },
-    resources: { memoryAvailableBytes: () => Promise.resolve(options.memory ?? 1e10) },
     reporter: {
       report: (kind, body) => {
         reports.push({ kind, body });

@@ -103,6 +103,16 @@ export class SimDisk implements Disk {
     if (cut) throw this.#freeze();
   }
 
+  async setAside(path: string): Promise<void> {
+    const cut = this.#step(`setAside ${path}`);
+    const entry = this.files.get(path);
+    if (entry !== undefined && !(cut && this.coin() < 0.5)) {
+      this.files.delete(path);
+      this.files.set(`${path}.damaged`, entry);
+    }
+    if (cut) throw this.#freeze();
+  }
+
   async link(from: string, to: string): Promise<void> {
     const cut = this.#step(`link ${to}`);
     this.#within(to);
@@ -143,6 +153,12 @@ export class SimDisk implements Disk {
     if (cut) throw this.#freeze();
     this.files.set(path, { data, safe: true, before: null });
     return data.length - offset;
+  }
+
+  async *stream(path: string): AsyncIterable<Uint8Array> {
+    const whole = await this.read(path, Number.POSITIVE_INFINITY);
+    if (whole === null) throw new Fault('disk_failed', `${path} is missing`);
+    for (let at = 0; at < whole.length; at += 50) yield whole.subarray(at, at + 50);
   }
 
   async sha256(path: string): Promise<{ sha256: string; length: number } | null> {

@@ -6,18 +6,13 @@ import {
   RELEASE_PAYLOAD_TYPE,
   type Manifest,
 } from '../../shared/release/manifest.js';
-import {
-  sha256,
-  signEnvelope,
-  signingKey,
-  utf8,
-  type KeyRing,
-  type SigningKey,
-} from '../../shared/trust/signer.js';
+import { sha256, utf8 } from '../../shared/base/bytes.js';
+import { envelopeBytesNow, syncSigner, type SyncSigner } from './sync-signer.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { defaultTrialPolicy, type TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { Assignment } from '../../agent/update/record.js';
 
-export const releaseKey: SigningKey = signingKey(new Uint8Array(32).fill(7));
+export const releaseKey: SyncSigner = syncSigner(new Uint8Array(32).fill(7));
 export const ring: KeyRing = {
   keys: { [releaseKey.keyId]: releaseKey.publicKey },
   keyids: [releaseKey.keyId],
@@ -68,9 +63,7 @@ export function simRelease(
       quantization: null,
     },
   };
-  const envelope = utf8(
-    JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [releaseKey])),
-  );
+  const envelope = envelopeBytesNow(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [releaseKey]);
   return { manifest, envelope, digest: sha256(envelope), files };
 }
 

@@ -3,17 +3,16 @@
 // something else, by signing with other keys, or by changing a document before it is signed. Keys
 // come from a counter, so every run signs the same bytes.
 import type { Fetcher } from '../../agent/interfaces.js';
-import { fastSigningKey } from '../../server/tuf/online-keys.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import { Fault } from '../../shared/base/fault-codes.js';
+import { signDocumentNow, syncSigner, type SyncSigner } from './sync-signer.js';
 import { targetPath } from '../../shared/release/manifest.js';
 import { routes, type DirectorCustom, type ImageCustom } from '../../shared/protocol/device-api.js';
-import { sha256, utf8, type SigningKey } from '../../shared/trust/signer.js';
+import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import {
   heading,
   metaOf,
-  signDocument,
   timeText,
   type Role,
   type Root,
@@ -29,9 +28,9 @@ export const DEVICE = { id: 'dev-00112233445566778899', hardware: 'sim-x86' };
 export const OTHER_DEVICE = 'dev-99887766554433221100';
 
 let seeds = 0;
-export function newKey(): SigningKey {
+export function newKey(): SyncSigner {
   seeds += 1;
-  return fastSigningKey(Buffer.from(sha256(`simulator key ${seeds}`), 'hex'));
+  return syncSigner(Buffer.from(sha256(`simulator key ${seeds}`), 'hex'));
 }
 
 export class SimClock implements Clock {
@@ -54,7 +53,7 @@ export type TopRole = Exclude<Role, 'root'>;
 type Change<T> = (signed: T) => void;
 
 export class RepositorySimulator {
-  readonly keys: Record<Role, SigningKey[]> = {
+  readonly keys: Record<Role, SyncSigner[]> = {
     root: [newKey()],
     timestamp: [newKey()],
     snapshot: [newKey()],
@@ -103,8 +102,8 @@ export class RepositorySimulator {
   signRoot(
     options: {
       change?: Change<Root>;
-      signers?: readonly SigningKey[];
-      before?: readonly SigningKey[];
+      signers?: readonly SyncSigner[];
+      before?: readonly SyncSigner[];
     } = {},
   ): Uint8Array {
     this.versions.root += 1;
@@ -126,7 +125,7 @@ export class RepositorySimulator {
       'x-linnet-release': { keyids: [this.release.keyId], threshold: 1 },
     };
     options.change?.(root);
-    const bytes = signDocument(
+    const bytes = signDocumentNow(
       root,
       options.signers ?? [...(options.before ?? []), ...this.keys.root],
     );
@@ -156,7 +155,7 @@ export class RepositorySimulator {
     this.signTimestamp(change.timestamp);
   }
 
-  signTargets(change?: Change<Targets>, signers: readonly SigningKey[] = this.keys.targets): void {
+  signTargets(change?: Change<Targets>, signers: readonly SyncSigner[] = this.keys.targets): void {
     this.versions.targets += 1;
     const targets: Targets = {
       ...heading('targets', this.versions.targets, this.expires('targets')),
@@ -164,12 +163,12 @@ export class RepositorySimulator {
       targets: { ...this.targets },
     };
     change?.(targets);
-    this.served.set(`${this.versions.targets}.targets.json`, signDocument(targets, signers));
+    this.served.set(`${this.versions.targets}.targets.json`, signDocumentNow(targets, signers));
   }
 
   signSnapshot(
     change?: Change<Snapshot>,
-    signers: readonly SigningKey[] = this.keys.snapshot,
+    signers: readonly SyncSigner[] = this.keys.snapshot,
   ): void {
     this.versions.snapshot += 1;
     const snapshot: Snapshot = {
@@ -178,12 +177,12 @@ export class RepositorySimulator {
       meta: { 'targets.json': metaOf(this.get(this.latest('targets')), this.versions.targets) },
     };
     change?.(snapshot);
-    this.served.set(`${this.versions.snapshot}.snapshot.json`, signDocument(snapshot, signers));
+    this.served.set(`${this.versions.snapshot}.snapshot.json`, signDocumentNow(snapshot, signers));
   }
 
   signTimestamp(
     change?: Change<Timestamp>,
-    signers: readonly SigningKey[] = this.keys.timestamp,
+    signers: readonly SyncSigner[] = this.keys.timestamp,
   ): void {
     this.versions.timestamp += 1;
     const timestamp: Timestamp = {
@@ -193,7 +192,7 @@ export class RepositorySimulator {
       meta: { 'snapshot.json': metaOf(this.get(this.latest('snapshot')), this.versions.snapshot) },
     };
     change?.(timestamp);
-    this.served.set('timestamp.json', signDocument(timestamp, signers));
+    this.served.set('timestamp.json', signDocumentNow(timestamp, signers));
   }
 
   #ofDevice(): { 'x-linnet-device'?: string } {

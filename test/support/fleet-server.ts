@@ -30,16 +30,10 @@ import {
   type TelemetryRecord,
 } from '../../shared/protocol/telemetry.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
-import {
-  deviceIdOf,
-  hex,
-  makeDeviceToken,
-  sha256,
-  signEnvelope,
-  signingKey,
-  utf8,
-  type SigningKey,
-} from '../../shared/trust/signer.js';
+import { hex, sha256, utf8 } from '../../shared/base/bytes.js';
+import { deviceIdOf, makeDeviceToken } from '../../shared/trust/device-token.js';
+import { signEnvelope } from '../../shared/trust/envelope.js';
+import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
 import { simRelease, type SimRelease } from '../sim/release.js';
 
@@ -110,14 +104,14 @@ export async function clientAs(fleet: TestFleet, role: Role): Promise<FleetClien
 export interface TestDevice {
   readonly id: string;
   readonly name: string;
-  readonly key: SigningKey;
-  token(): string;
+  readonly key: Signer;
+  token(): Promise<string>;
 }
 
 let seeds = 0;
 export function newDevice(name: string): TestDevice {
   seeds += 1;
-  const key = signingKey(
+  const key = signerFromSeed(
     new Uint8Array(32).fill(3).map((byte, index) => (index === 0 ? seeds : byte)),
   );
   const id = deviceIdOf(key.publicKey);
@@ -138,10 +132,10 @@ export async function post(
   return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 }
 
-export function enrolBody(
+export async function enrolBody(
   device: TestDevice,
-  options: { claim?: string; hardware?: string; signer?: SigningKey } = {},
-): Record<string, unknown> {
+  options: { claim?: string; hardware?: string; signer?: Signer } = {},
+): Promise<Record<string, unknown>> {
   const asked = {
     publicKey: device.key.publicKey,
     name: device.name,
@@ -149,7 +143,7 @@ export function enrolBody(
     components: ['digits'],
     ...(options.claim === undefined ? {} : { claim: options.claim }),
   };
-  return { ...asked, proof: hex((options.signer ?? device.key).sign(enrolMessage(asked))) };
+  return { ...asked, proof: hex(await (options.signer ?? device.key).sign(enrolMessage(asked))) };
 }
 
 export async function makeClaim(fleet: TestFleet, group = 'canary', uses = 1): Promise<string> {
@@ -165,16 +159,20 @@ export async function enrolled(
   const { status, body } = await post(
     fleet,
     '/device/v1/enrol',
-    enrolBody(device, { claim: await makeClaim(fleet, group) }),
+    await enrolBody(device, { claim: await makeClaim(fleet, group) }),
   );
   if (status !== 200 || (body as unknown as EnrolAnswer).status !== 'enrolled')
     throw new Error(`enrolment failed: ${JSON.stringify(body)}`);
   return device;
 }
 
-export function deviceGet(fleet: TestFleet, device: TestDevice, path: string): Promise<Response> {
+export async function deviceGet(
+  fleet: TestFleet,
+  device: TestDevice,
+  path: string,
+): Promise<Response> {
   return fetch(`${fleet.server.address}${path}`, {
-    headers: { authorization: `${DEVICE_SCHEME} ${device.token()}` },
+    headers: { authorization: `${DEVICE_SCHEME} ${await device.token()}` },
   });
 }
 
@@ -194,7 +192,7 @@ export async function mqttOf(
     {
       clientId: options.clientId ?? device.id,
       username: options.username ?? device.id,
-      password: options.password ?? device.token(),
+      password: options.password ?? (await device.token()),
       reconnectPeriod: 0,
       clean: true,
     },
@@ -224,11 +222,13 @@ export function batchOf(records: TelemetryRecord[]): TelemetryBatch {
 /** Signs and publishes a small genuine release over the API, as `linnet publish` does. */
 export async function publish(fleet: TestFleet, version: string): Promise<SimRelease> {
   const release = simRelease(version);
-  const key = (name: string): Promise<SigningKey> =>
+  const key = (name: string): Promise<Signer> =>
     readSigningKey(join(fleet.folder, 'repo', 'offline', `${name}.key.json`), {});
   const envelope = utf8(
     JSON.stringify(
-      signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(release.manifest), [await key('release')]),
+      await signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(release.manifest), [
+        await key('release'),
+      ]),
     ),
   );
   for (const [digest, bytes] of release.files)
@@ -240,7 +240,7 @@ export async function publish(fleet: TestFleet, version: string): Promise<SimRel
     hashes: { sha256: sha256(envelope) },
     custom: { component: release.manifest.component, version, hardware: release.manifest.hardware },
   };
-  const targets = signDocument(
+  const targets = await signDocument(
     {
       ...signed,
       version: signed.version + 1,

@@ -18,7 +18,7 @@ import {
 } from '../../firmware-tools/model/onnx.js';
 import type { Classifier, Datatype, Manifest, TensorSpec } from '../../shared/release/manifest.js';
 import { manifestBytes } from '../../shared/release/manifest.js';
-import { sha256 } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
 
 /** The compiled model process, from the sources as well as from dist/. */
 export const childPath = compiledChild.includes('/dist/')

@@ -17,7 +17,7 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realRandom } from '../../shared/platform/clock.js';
-import type { SigningKey } from '../../shared/trust/signer.js';
+import type { Signer } from '../../shared/trust/signer.js';
 import { tempFolder } from './metadata-device.js';
 import { build, smallSpec, writeDesk } from './release-builder.js';
 import { SimClock } from '../sim/tuf-repositories.js';
@@ -31,14 +31,14 @@ export class PublishingWorld {
   view:
     | ((
         honest: Awaited<ReturnType<ImageRepository['view']>>,
-      ) => Awaited<ReturnType<ImageRepository['view']>>)
+      ) => ReturnType<ImageRepository['view']>)
     | null = null;
   made!: InitResult;
   keys!: OnlineKeys;
   images!: ImageRepository;
   artifacts!: ArtifactStore;
-  targetsKey!: SigningKey;
-  releaseKey!: SigningKey;
+  targetsKey!: Signer;
+  releaseKey!: Signer;
   #server!: Server;
 
   static async begin(): Promise<PublishingWorld> {
@@ -95,7 +95,7 @@ export class PublishingWorld {
   async bundle(
     version: string,
     model?: Uint8Array,
-    key: SigningKey = this.releaseKey,
+    key: Signer = this.releaseKey,
   ): Promise<string> {
     const folder = tempFolder();
     await build(folder, writeDesk(folder, smallSpec(version), model), 'release.bundle', key);
@@ -151,7 +151,7 @@ export class PublishingWorld {
     }
     if (route === 'GET api/v1/repository') {
       const honest = await this.images.view();
-      return bytes(Buffer.from(JSON.stringify(this.view?.(honest) ?? honest)));
+      return bytes(Buffer.from(JSON.stringify((await this.view?.(honest)) ?? honest)));
     }
     if (route === 'PUT api/v1/files') {
       await this.artifacts.put(d ?? '', request, { maxBytes: limits.releaseFileMaxBytes });

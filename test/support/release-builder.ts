@@ -12,12 +12,14 @@ import {
   makeValue,
 } from '../../firmware-tools/model/onnx.js';
 import { realRandom } from '../../shared/platform/clock.js';
-import { sha256, signingKey, type KeyRing, type SigningKey } from '../../shared/trust/signer.js';
+import { sha256 } from '../../shared/base/bytes.js';
+import type { KeyRing } from '../../shared/trust/key-ring.js';
+import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
 
-export const releaseKey = signingKey(Buffer.from(sha256('release desk'), 'hex'));
-export const otherKey = signingKey(Buffer.from(sha256('somebody else'), 'hex'));
+export const releaseKey = signerFromSeed(Buffer.from(sha256('release desk'), 'hex'));
+export const otherKey = signerFromSeed(Buffer.from(sha256('somebody else'), 'hex'));
 
-export function ringOf(...keys: SigningKey[]): KeyRing {
+export function ringOf(...keys: Signer[]): KeyRing {
   return {
     keys: Object.fromEntries(keys.map((key) => [key.keyId, key.publicKey])),
     keyids: keys.map((key) => key.keyId),
@@ -87,7 +89,7 @@ export function build(
   folder: string,
   spec: string,
   out: string,
-  key: SigningKey = releaseKey,
+  key: Signer = releaseKey,
 ): Promise<Built> {
   return buildBundle(spec, key, join(folder, out), realRandom);
 }

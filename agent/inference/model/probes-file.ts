@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { decodeJson } from '../../../shared/base/decode.js';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
 import { fileOf, Probes } from '../../../shared/release/manifest.js';
-import { sha256 } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import type { Installed } from '../../interfaces.js';
 import { guard } from './guard.js';
 import { fromProbe, type Tensor } from './tensor.js';

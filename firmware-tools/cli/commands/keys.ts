@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import { publicKeyOf, fromHex } from '../../../shared/trust/signer.js';
+import { fromHex } from '../../../shared/base/bytes.js';
+import { publicKeyOf } from "../../../shared/trust/signer.js";
 import type { Output } from '../output.js';
 import {
   asFault,

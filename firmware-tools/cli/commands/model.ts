@@ -7,7 +7,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import { utf8 } from '../../../shared/trust/signer.js';
+import { utf8 } from '../../../shared/base/bytes.js';
 import { gather } from '../arguments.js';
 import type { Output } from '../output.js';
 import { writeWhole } from '../../release/keys/key-files.js';

@@ -18,7 +18,9 @@ import {
   type Release,
 } from '../../../shared/release/manifest.js';
 import type { Random } from '../../../shared/base/interfaces.js';
-import { sha256, signEnvelope, utf8, type SigningKey } from '../../../shared/trust/signer.js';
+import { sha256, utf8 } from '../../../shared/base/bytes.js';
+import { signEnvelope } from '../../../shared/trust/envelope.js';
+import type { Signer } from "../../../shared/trust/signer.js";
 import { asFault, discard, settle, tempBeside } from '../keys/key-files.js';
 import { decodeModel } from '../../model/onnx.js';
 import { openModel } from '../../model/session.js';
@@ -58,7 +60,7 @@ export interface Built {
  */
 export async function buildBundle(
   specFile: string,
-  key: SigningKey,
+  key: Signer,
   outFile: string,
   random: Random,
 ): Promise<Built> {
@@ -69,7 +71,7 @@ export async function buildBundle(
   );
   decodeManifest(payload);
   const envelope = utf8(
-    `${JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, payload, [key]), null, 2)}\n`,
+    `${JSON.stringify(await signEnvelope(RELEASE_PAYLOAD_TYPE, payload, [key]), null, 2)}\n`,
   );
   if (envelope.length > limits.manifestMaxBytes) {
     throw new Fault(

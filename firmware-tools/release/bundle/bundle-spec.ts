@@ -15,7 +15,7 @@ import {
   HardwareId,
   Version,
 } from '../../../shared/release/manifest.js';
-import { Hex32 } from '../../../shared/trust/signer.js';
+import { Hex32 } from '../../../shared/base/bytes.js';
 
 const strict = { additionalProperties: false } as const;
 const Path = Type.String({ minLength: 1, maxLength: 4096 });

@@ -11,7 +11,7 @@ import tar from 'tar-stream';
 import { Type, type Static } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { Component, Version, type Manifest } from '../../../shared/release/manifest.js';
-import { Hex32, utf8 } from '../../../shared/trust/signer.js';
+import { Hex32, utf8 } from '../../../shared/base/bytes.js';
 
 export const INDEX_NAME = 'bundle.json';
 export const ENVELOPE_NAME = 'release.dsse.json';

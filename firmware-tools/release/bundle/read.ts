@@ -14,7 +14,9 @@ import {
   type FileEntry,
   type Release,
 } from '../../../shared/release/manifest.js';
-import { Envelope, sha256, type KeyRing } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
+import { Envelope } from '../../../shared/trust/envelope.js';
+import type { KeyRing } from '../../../shared/trust/key-ring.js';
 import {
   BLOCK_BYTES,
   BundleIndex,

@@ -12,7 +12,8 @@ import {
   type KeyFile,
 } from '../../../shared/trust/keyfile.js';
 import type { Random } from '../../../shared/base/interfaces.js';
-import { hex, signingKey, type SigningKey } from '../../../shared/trust/signer.js';
+import { hex } from '../../../shared/base/bytes.js';
+import { signerFromSeed, type Signer } from "../../../shared/trust/signer.js";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -29,7 +30,7 @@ export function passphraseOf(env: Environment): string | null {
 export async function createKeyFile(
   file: string,
   options: { role?: string; passphrase: string | null; random: Random },
-): Promise<SigningKey> {
+): Promise<Signer> {
   const seed = options.random.bytes(32);
   const sealing =
     options.passphrase === null
@@ -44,7 +45,7 @@ export async function createKeyFile(
     random: options.random,
     overwrite: false,
   });
-  return signingKey(seed);
+  return signerFromSeed(seed);
 }
 
 /** The public side of a key file, whatever its passphrase. Fault key_invalid. */
@@ -56,8 +57,8 @@ export async function readKeyFile(file: string): Promise<KeyFile> {
 export async function readSigningKey(
   file: string,
   env: Environment = process.env,
-): Promise<SigningKey> {
-  return signingKey(openSeed(await readKeyFile(file), passphraseOf(env), file));
+): Promise<Signer> {
+  return signerFromSeed(openSeed(await readKeyFile(file), passphraseOf(env), file));
 }
 
 async function readPrivate(file: string): Promise<Uint8Array> {

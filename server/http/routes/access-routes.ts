@@ -8,7 +8,7 @@ import {
   TokenPage,
   TokenRequest,
 } from '../../../shared/protocol/operator-api.js';
-import { sha256 } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { newOperatorToken } from '../../access/tokens.js';
 import { auditOf } from '../audit-hook.js';
 import { EmptyBody, errorResponses, type HttpServices } from '../context.js';

@@ -4,7 +4,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { EnrolAnswer, enrolMessage, EnrolRequest } from '../../../shared/protocol/device-api.js';
-import { deviceIdOf, sha256, verify } from '../../../shared/trust/signer.js';
+import { fromHex, sha256 } from '../../../shared/base/bytes.js';
+import { deviceIdOf } from '../../../shared/trust/device-token.js';
+import { verify } from '../../../shared/trust/ed25519.js';
 import { deviceAuthentication, deviceOfRequest } from '../authentication.js';
 import { bytesOf, errorResponses, type HttpServices } from '../context.js';
 
@@ -40,7 +42,7 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
     },
     async (request) => {
       const { proof, ...asked } = request.body;
-      if (!verify(asked.publicKey, enrolMessage(asked), proof)) {
+      if (!verify(asked.publicKey, enrolMessage(asked), fromHex(proof))) {
         security.report({
           source: { kind: 'anonymous', address: request.ip },
           code: 'auth_missing',

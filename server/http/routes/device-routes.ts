@@ -13,7 +13,7 @@ import {
   GroupPage,
   pageQuery,
 } from '../../../shared/protocol/operator-api.js';
-import { sha256 } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { newClaimToken } from '../../access/tokens.js';
 import type { DeviceRow } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';

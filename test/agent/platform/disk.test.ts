@@ -5,15 +5,18 @@ import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   linkSync,
+  lstatSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { NodeDisk, TEMP_SUFFIX } from '../../../agent/platform/disk.js';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
@@ -219,3 +222,86 @@ describe('links, folders, missing files', () => {
     expect(await codeOf(disk.read(path, 9))).toBe('disk_failed');
   });
 });
+
+describe('what is not a regular file', () => {
+  /** One of each kind at `path`. */
+  const kinds: Record<string, (path: string) => void> = {
+    folder: (path) => mkdirSync(join(path, 'inner'), { recursive: true }),
+    fifo: (path) => execFileSync('mkfifo', [path]),
+    link_to_nothing: (path) => symlinkSync(`${path}.nothing`, path),
+  };
+
+  for (const [kind, make] of Object.entries(kinds)) {
+    it(`${kind}_is_a_fault_and_never_a_wait`, async () => {
+      const path = join(folder(), 'record.json');
+      make(path);
+      expect(await codeOf(disk.read(path, 100))).toBe('disk_failed');
+      expect(await codeOf(disk.sha256(path))).toBe('disk_failed');
+      expect(await codeOf(collect(disk.stream(path)))).toBe('disk_failed');
+    });
+
+    it(`${kind}_gives_way_to_a_replacement`, async () => {
+      const path = join(folder(), 'record.json');
+      make(path);
+      await disk.replace(path, Buffer.from('new'));
+      expect(readFileSync(path, 'utf8')).toBe('new');
+      expect(lstatSync(path).isFile()).toBe(true);
+    });
+
+    it(`${kind}_can_be_set_aside_twice`, async () => {
+      const path = join(folder(), 'identity.json');
+      for (const _ of [1, 2]) {
+        make(path);
+        await disk.setAside(path);
+        expect(readdirSync(dirname(path))).toEqual(['identity.json.damaged']);
+      }
+    });
+  }
+
+  it('link_to_a_file_is_read_through', async () => {
+    const made = folder();
+    writeFileSync(join(made, 'target'), 'bytes');
+    symlinkSync('target', join(made, 'link'));
+    expect(Buffer.from((await disk.read(join(made, 'link'), 100)) ?? []).toString()).toBe('bytes');
+  });
+
+  it('folder_in_the_way_of_a_replacement_is_kept_aside', async () => {
+    const path = join(folder(), 'record.json');
+    mkdirSync(path);
+    writeFileSync(join(path, 'inner'), 'kept');
+    await disk.replace(path, Buffer.from('new'));
+    expect(readFileSync(join(`${path}.damaged`, 'inner'), 'utf8')).toBe('kept');
+  });
+});
+
+describe('streams', () => {
+  it('whole_file_in_chunks', async () => {
+    const path = join(folder(), 'file');
+    const bytes = randomBytes(3 * 1024 * 1024 + 17);
+    writeFileSync(path, bytes);
+    expect(digest(await collect(disk.stream(path)))).toBe(digest(bytes));
+  });
+});
+
+describe('folders', () => {
+  it('missing_parents_are_made_and_an_existing_folder_is_fine', async () => {
+    const path = join(folder(), 'a/b/c');
+    await disk.makeFolder(path);
+    await Promise.all([disk.makeFolder(path), disk.makeFolder(join(path, 'd'))]);
+    expect(readdirSync(path)).toEqual(['d']);
+  });
+
+  it('file_in_the_way_or_a_system_that_refuses_is_disk_failed', async () => {
+    const made = folder();
+    writeFileSync(join(made, 'file'), '');
+    expect(await codeOf(disk.makeFolder(join(made, 'file')))).toBe('disk_failed');
+    expect(await codeOf(disk.makeFolder(join(made, 'file/inner')))).toBe('disk_failed');
+    expect(await codeOf(disk.makeFolder('/proc/nope/inner'))).toBe('disk_failed');
+  });
+});
+
+async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const all: Uint8Array[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  return Buffer.concat(all);
+}

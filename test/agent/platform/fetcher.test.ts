@@ -46,7 +46,7 @@ async function site(handler: http.RequestListener): Promise<Site> {
 
 function fetcher(options: Partial<HttpFetcherOptions> & { server: string }): HttpFetcher {
   const made = new HttpFetcher({
-    authorization: () => 'Linnet-Device t0ken',
+    authorization: () => Promise.resolve('Linnet-Device t0ken'),
     clock: realClock,
     ...options,
   });

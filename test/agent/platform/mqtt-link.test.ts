@@ -11,15 +11,15 @@ import {
   makeDeviceToken,
   openDeviceToken,
   deviceIdOf,
-  signingKey,
-} from '../../../shared/trust/signer.js';
+} from '../../../shared/trust/device-token.js';
+import { signerFromSeed } from "../../../shared/trust/signer.js";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-const key = signingKey(new Uint8Array(32).fill(5));
+const key = signerFromSeed(new Uint8Array(32).fill(5));
 const device = deviceIdOf(key.publicKey);
 
 interface Broker {
@@ -156,7 +156,9 @@ it('wrong_password_keeps_trying_and_never_counts_as_connected', async () => {
     log: silentLog,
     token: () => {
       asked += 1;
-      return asked < 3 ? 'rubbish' : makeDeviceToken(device, key, Date.now(), realRandom.bytes(32));
+      return asked < 3
+        ? Promise.resolve('rubbish')
+        : makeDeviceToken(device, key, Date.now(), realRandom.bytes(32));
     },
   });
   cleanups.push(() => link.close());

@@ -71,7 +71,13 @@ it('link_trusts_the_given_authority_only', async ({ skip }) => {
   const why: string[] = [];
   const log: Log = { ...silentLog, info: (fields) => why.push(JSON.stringify(fields)) };
   const url = `mqtts://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const world = { url, device, token: () => 'x', clock: realClock, random: realRandom };
+  const world = {
+    url,
+    device,
+    token: () => Promise.resolve('x'),
+    clock: realClock,
+    random: realRandom,
+  };
   const stranger = new MqttLink({ ...world, log });
   cleanups.push(() => stranger.close());
   await expect
@@ -94,7 +100,7 @@ it('fetcher_trusts_the_given_authority_only', async ({ skip }) => {
   });
   const options = {
     server: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    authorization: () => null,
+    authorization: () => Promise.resolve(null),
     clock: realClock,
   };
   const friend = new HttpFetcher({ ...options, ca: cert });

@@ -12,9 +12,10 @@ import { health } from '../../support/telemetry-broker.js';
 const [, , folder, port, device, first, count] = process.argv;
 if (folder === undefined || device === undefined)
   throw new Error('usage: reporting-child FOLDER PORT DEVICE FIRST COUNT');
+const token = (): Promise<string> => Promise.resolve('x');
 const world = { clock: realClock, random: realRandom, log: silentLog };
 const spool = new Spool(join(folder, 'spool.db'), { maxBytes: 8 << 20, ...world });
-const link = new MqttLink({ url: `mqtt://127.0.0.1:${port}`, device, token: () => 'x', ...world });
+const link = new MqttLink({ url: `mqtt://127.0.0.1:${port}`, device, token, ...world });
 const reporter = new TelemetryUploader({ device, spool, link, ...world });
 reporter.start();
 const end = Number(first) + Number(count);

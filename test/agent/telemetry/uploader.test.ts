@@ -7,15 +7,12 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { MqttLink } from '../../../agent/platform/mqtt-link.js';
 import type { Link, Reporter } from '../../../agent/interfaces.js';
-import {
-  HealthCollector,
-  InferenceStats,
-  linuxTemperature,
-  realSensors,
-  type Sensors,
-} from '../../../agent/telemetry/collect.js';
+import { DeviceHealth } from '../../../agent/telemetry/device-health.js';
+import { InferenceStats } from '../../../agent/telemetry/inference-stats.js';
+import { linuxTemperature, realSensors, type Sensors } from '../../../agent/telemetry/sensors.js';
 import { TelemetryUploader } from '../../../agent/telemetry/uploader.js';
 import { Spool } from '../../../agent/telemetry/spool.js';
+import { listenForHints } from '../../../agent/update/hint-listener.js';
 import { complaints } from '../../../shared/base/decode.js';
 import { silentLog, type Clock } from '../../../shared/base/interfaces.js';
 import {
@@ -87,7 +84,7 @@ function agent(port: number, clock: Clock = realClock): Agent {
   const link = new MqttLink({
     url: `mqtt://127.0.0.1:${port}`,
     device,
-    token: () => 'x',
+    token: () => Promise.resolve('x'),
     ...world,
   });
   const reporter = new TelemetryUploader({ device, spool, link, ...world });
@@ -247,14 +244,14 @@ describe('answers of the server', () => {
     ).toEqual([['security', 'message_undecodable']]);
   });
 
-  it('rubbish_and_foreign_acks_change_nothing_and_hints_are_handed_on', async () => {
+  it('undecodable_and_foreign_acks_change_nothing_and_hints_reach_their_listener', async () => {
     const kept = store();
     const { port } = await broker();
     let deaf = true;
     const ours = await server(port, kept, () => (deaf ? 'silent' : 'stored'));
-    const { spool, reporter } = agent(port, fast(20));
+    const { spool, reporter, link } = agent(port, fast(20));
     const hints: Hint[] = [];
-    reporter.onHint((hint) => hints.push(hint));
+    listenForHints({ device, link, log: silentLog, onHint: (hint) => hints.push(hint) });
     reporter.report('health', health(0));
     await until(() => ours.batches.length > 0);
     const batch = ours.batches[0]?.batch ?? '';
@@ -342,7 +339,7 @@ describe('health', () => {
   };
 
   it('real_sensors_give_a_body_that_the_server_takes', async () => {
-    const collector = new HealthCollector({
+    const collector = new DeviceHealth({
       ...options,
       reporter: new Recorder(),
       folder: folder(),
@@ -366,7 +363,7 @@ describe('health', () => {
       disk: () => Promise.reject(new Error('gone')),
     };
     const recorder = new Recorder();
-    const collector = new HealthCollector({
+    const collector = new DeviceHealth({
       ...options,
       reporter: recorder,
       folder: '/none',

@@ -10,7 +10,9 @@ import { SimDisk, seeded } from '../../sim/disk.js';
 import { bootDevice, settle, type SimDevice } from '../../sim/device.js';
 import { assignmentFor, simRelease } from '../../sim/release.js';
 import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../../shared/release/manifest.js';
-import { sha256, signEnvelope, signingKey, utf8 } from '../../../shared/trust/signer.js';
+import { sha256, utf8 } from '../../../shared/base/bytes.js';
+import { signEnvelope } from '../../../shared/trust/envelope.js';
+import { signerFromSeed } from "../../../shared/trust/signer.js";
 
 const v1 = simRelease('1.0.0');
 const v2 = simRelease('1.1.0');
@@ -236,10 +238,10 @@ describe('what is refused, with nothing lost', () => {
   });
 
   it('release_signed_by_a_key_that_is_no_release_key_is_refused', async () => {
-    const stranger = signingKey(new Uint8Array(32).fill(9));
+    const stranger = signerFromSeed(new Uint8Array(32).fill(9));
     const { manifest, files } = simRelease('1.3.0');
     const envelope = utf8(
-      JSON.stringify(signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [stranger])),
+      JSON.stringify(await signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [stranger])),
     );
     const forged = { manifest, envelope, digest: sha256(envelope), files };
     device = await bootDevice(disk, [...releases, forged]);

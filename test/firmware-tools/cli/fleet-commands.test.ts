@@ -116,8 +116,8 @@ describe('devices and groups', () => {
   it('claim_approve_revoke_and_group_set_do_what_they_say', async () => {
     const claim = (await run(['device', 'claim', '--group', 'late', '--uses', '1'])).out.trim();
     expect(claim).toMatch(/^lnc_/);
-    await post(fleet, '/device/v1/enrol', enrolBody(newDevice('late-1'), { claim }));
-    await post(fleet, '/device/v1/enrol', enrolBody(newDevice('late-2')));
+    await post(fleet, '/device/v1/enrol', await enrolBody(newDevice('late-1'), { claim }));
+    await post(fleet, '/device/v1/enrol', await enrolBody(newDevice('late-2')));
     expect((await run(['device', 'approve', 'late-2', '--group', 'late'])).out).toMatch(
       /late-2 .* is enrolled, in group late/,
     );

@@ -16,7 +16,7 @@ import {
 import { decodeJson } from '../../../shared/base/decode.js';
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import { Probes } from '../../../shared/release/manifest.js';
-import { sha256 } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { refused, tempFolder } from '../../support/metadata-device.js';
 import {
   build,

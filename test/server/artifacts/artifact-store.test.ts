@@ -9,7 +9,7 @@ import { DiskArtifactStore } from '../../../server/artifacts/disk.js';
 import type { ArtifactLimits, ArtifactStore, ByteRange } from '../../../server/interfaces.js';
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import { sha256 } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { MemoryArtifactStore } from '../../sim/memory-artifacts.js';
 
 let folder: string;

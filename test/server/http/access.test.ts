@@ -41,7 +41,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
 describe('enrolment', () => {
   it('claim_enrols_into_its_group_and_again_answers_the_same', async () => {
     const device = newDevice('with-claim');
-    const body = enrolBody(device, { claim: await makeClaim(fleet, 'canary') });
+    const body = await enrolBody(device, { claim: await makeClaim(fleet, 'canary') });
     const first = await post(fleet, '/device/v1/enrol', body);
     expect(first).toEqual({
       status: 200,
@@ -53,10 +53,10 @@ describe('enrolment', () => {
 
   it('claim_admits_exactly_as_many_devices_as_it_has_uses', async () => {
     const claim = await makeClaim(fleet, 'fleet', 2);
-    const knocks = [1, 2, 3, 4].map((n) =>
-      post(fleet, '/device/v1/enrol', enrolBody(newDevice(`racer-${n}`), { claim })),
+    const attempts = [1, 2, 3, 4].map(async (n) =>
+      post(fleet, '/device/v1/enrol', await enrolBody(newDevice(`racer-${n}`), { claim })),
     );
-    const statuses = (await Promise.all(knocks)).map(({ status, body }) =>
+    const statuses = (await Promise.all(attempts)).map(({ status, body }) =>
       status === 200 ? body['status'] : body['code'],
     );
     expect(statuses.sort()).toEqual(['claim_invalid', 'claim_invalid', 'enrolled', 'enrolled']);
@@ -64,7 +64,7 @@ describe('enrolment', () => {
 
   it('without_claim_it_waits_for_approval', async () => {
     const device = newDevice('pending-one');
-    expect((await post(fleet, '/device/v1/enrol', enrolBody(device))).body['status']).toBe(
+    expect((await post(fleet, '/device/v1/enrol', await enrolBody(device))).body['status']).toBe(
       'pending',
     );
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(403);
@@ -82,7 +82,7 @@ describe('enrolment', () => {
     const answer = await post(
       fleet,
       '/device/v1/enrol',
-      enrolBody(device, { signer: newDevice('thief').key }),
+      await enrolBody(device, { signer: newDevice('thief').key }),
     );
     expect([answer.status, answer.body['code']]).toEqual([401, 'auth_missing']);
     expect(await fleet.store.devices.get(device.id)).toBeNull();
@@ -97,8 +97,13 @@ describe('enrolment', () => {
     );
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(403);
     expect(
-      (await post(fleet, '/device/v1/enrol', enrolBody(device, { claim: await makeClaim(fleet) })))
-        .body['status'],
+      (
+        await post(
+          fleet,
+          '/device/v1/enrol',
+          await enrolBody(device, { claim: await makeClaim(fleet) }),
+        )
+      ).body['status'],
     ).toBe('revoked');
     expect(await codeOf(fleet.admin.request('POST', '/devices/to-revoke/approve', Device))).toBe(
       'conflict',

@@ -108,7 +108,7 @@ describe('the broker', () => {
     await session(device);
     const bad = 'Connection refused: Bad username or password';
     expect(await refusedLogin(session(stranger))).toContain(bad);
-    expect(await refusedLogin(session(device, { password: other.token() }))).toContain(bad);
+    expect(await refusedLogin(session(device, { password: await other.token() }))).toContain(bad);
     expect(await refusedLogin(session(device, { clientId: other.id }))).toContain(bad);
     expect(await refusedLogin(session(device, { username: other.id }))).toContain(bad);
     expect(await refusedLogin(session(device, { password: 'nonsense' }))).toContain(bad);
@@ -126,7 +126,7 @@ describe('the broker', () => {
 
   it('pending_device_is_refused', async () => {
     const device = newDevice('waits');
-    await post(fleet, '/device/v1/enrol', enrolBody(device));
+    await post(fleet, '/device/v1/enrol', await enrolBody(device));
     expect(await refusedLogin(session(device))).toContain('Bad username or password');
   });
 
@@ -182,7 +182,7 @@ describe('the broker', () => {
       {
         clientId: willing.id,
         username: willing.id,
-        password: willing.token(),
+        password: await willing.token(),
         reconnectPeriod: 0,
         will: {
           topic: topics.telemetry(other.id),

@@ -12,7 +12,8 @@ import { fastSigningKey } from '../../../server/tuf/online-keys.js';
 import { limits } from '../../../shared/base/limits.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import { sha256, type SigningKey } from '../../../shared/trust/signer.js';
+import { sha256 } from '../../../shared/base/bytes.js';
+import type { Signer } from '../../../shared/trust/signer.js';
 import { decodeDocument, signDocument, type Targets } from '../../../shared/trust/documents.js';
 import { refused, tempFolder } from '../../support/metadata-device.js';
 import { PublishingWorld } from '../../support/published-repository.js';
@@ -42,7 +43,7 @@ const versions = async (): Promise<{ targets: number; snapshot: number; timestam
 async function post(
   bundle: string,
   change: (targets: Targets) => void,
-  signers: readonly SigningKey[] = [world.targetsKey],
+  signers: readonly Signer[] = [world.targetsKey],
 ): Promise<unknown> {
   const { envelope, release, files } = await readBundle(bundle, null);
   const whole = readFileSync(bundle);
@@ -56,7 +57,7 @@ async function post(
     custom: { component: 'small', version: release.version, hardware: release.manifest.hardware },
   };
   change(targets);
-  return world.images.publish(envelope, signDocument(targets, signers));
+  return world.images.publish(envelope, await signDocument(targets, signers));
 }
 
 const upload = (digest: string, bytes: Uint8Array): Promise<{ stored: boolean }> =>
@@ -261,7 +262,7 @@ describe('refused, with nothing changed', () => {
     const bundle = await world.bundle('1.0.0');
     const { envelope, release } = await readBundle(bundle, null);
     const targets = { ...world.images.targets(), version: 2 };
-    const signed = (): Uint8Array =>
+    const signed = (): Promise<Uint8Array> =>
       signDocument(
         {
           ...targets,
@@ -275,7 +276,7 @@ describe('refused, with nothing changed', () => {
         },
         [world.targetsKey],
       );
-    await unchanged(() => world.images.publish(envelope, signed()), 'conflict');
+    await unchanged(async () => world.images.publish(envelope, await signed()), 'conflict');
     const whole = readFileSync(bundle);
     for (const { entry, offset } of (await readBundle(bundle, null)).files)
       await upload(entry.sha256, whole.subarray(offset, offset + entry.length));
@@ -284,32 +285,32 @@ describe('refused, with nothing changed', () => {
     const path = filePath(model.sha256);
     const bytes = readFileSync(path);
     writeFileSync(path, Buffer.from(bytes).fill(0, 0, 1));
-    await unchanged(() => world.images.publish(envelope, signed()), 'file_digest');
+    await unchanged(async () => world.images.publish(envelope, await signed()), 'file_digest');
     // The damaged file is gone, so that the same upload can replace it.
     expect(await upload(model.sha256, bytes)).toEqual({ stored: true });
     truncateSync(path, 5);
-    await unchanged(() => world.images.publish(envelope, signed()), 'file_length');
+    await unchanged(async () => world.images.publish(envelope, await signed()), 'file_length');
     expect(await upload(model.sha256, bytes)).toEqual({ stored: true });
-    await world.images.publish(envelope, signed());
+    await world.images.publish(envelope, await signed());
   });
 
   test('a server that shows the desk forged or older targets is not believed', async () => {
     const bundle = await world.bundle('1.0.0');
     const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-    world.view = (honest) => ({
+    world.view = async (honest) => ({
       ...honest,
-      targets: base64(signDocument({ ...world.images.targets(), version: 9 }, [otherKey])),
+      targets: base64(await signDocument({ ...world.images.targets(), version: 9 }, [otherKey])),
     });
     await unchanged(() => world.publish(bundle), 'metadata_signature');
     const root = decodeDocument('root', world.root).signed;
-    world.view = (honest) => ({
+    world.view = async (honest) => ({
       ...honest,
-      root: base64(signDocument({ ...root, version: 2 }, [otherKey])),
+      root: base64(await signDocument({ ...root, version: 2 }, [otherKey])),
     });
     await unchanged(() => world.publish(bundle), 'metadata_signature');
     world.view = null;
     await world.publish(bundle);
-    world.view = (honest) => ({
+    world.view = async (honest) => ({
       ...honest,
       targets: base64(readFileSync(world.metadataPath('1.targets.json'))),
     });

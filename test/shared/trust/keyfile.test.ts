@@ -10,7 +10,8 @@ import {
 import { initRepository } from '../../../firmware-tools/release/repository.js';
 import { readOnlineKeys } from '../../../server/tuf/online-keys.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
-import { utf8, verify, hex } from '../../../shared/trust/signer.js';
+import { utf8 } from '../../../shared/base/bytes.js';
+import { verify } from '../../../shared/trust/ed25519.js';
 import { decodeDocument, releaseRing } from '../../../shared/trust/documents.js';
 import { startTrust } from '../../../shared/trust/trusted-set.js';
 import { refused, tempFolder } from '../../support/metadata-device.js';
@@ -29,13 +30,13 @@ test('a plain key file signs after a round trip, and only its owner can read it'
   const made = await createKeyFile(file, { passphrase: null, random: realRandom });
   const read = await readSigningKey(file, {});
   expect(read.keyId).toBe(made.keyId);
-  expect(verify(made.publicKey, utf8('x'), hex(read.sign(utf8('x'))))).toBe(true);
+  expect(verify(made.publicKey, utf8('x'), await read.sign(utf8('x')))).toBe(true);
   expect(statSync(file).mode & 0o777).toBe(0o600);
 });
 
 test('a sealed key file opens with its passphrase and holds its seed nowhere', async () => {
   const read = await readSigningKey(sealed, { LINNET_KEY_PASSPHRASE: PASSPHRASE });
-  expect(verify(read.publicKey, utf8('x'), hex(read.sign(utf8('x'))))).toBe(true);
+  expect(verify(read.publicKey, utf8('x'), await read.sign(utf8('x')))).toBe(true);
   expect(await readKeyFile(sealed)).toMatchObject({
     role: 'release',
     keyId: read.keyId,

@@ -1,0 +1,51 @@
+// The readings of this device. A sensor may reject; what is then reported is the caller's choice.
+// Reading must be cheap, because it shares the event loop of the supervisor: on Linux no child
+// process is started. systeminformation's disk and temperature calls start shells, one of them
+// synchronously, so those two read statfs and /sys here; its cpu and memory calls only read /proc.
+import { readFile, readdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import si from 'systeminformation';
+
+/**
+ * Each may reject or give NaN. Load as a share in [0, 1], memory and disk in bytes, temperature in
+ * degrees Celsius.
+ */
+export interface Sensors {
+  cpuUse(): Promise<number>;
+  memory(): Promise<{ total: number; available: number }>;
+  temperature(): Promise<number | null>;
+  disk(folder: string): Promise<{ total: number; free: number }>;
+}
+
+export const realSensors: Sensors = {
+  cpuUse: async () => (await si.currentLoad()).currentLoad / 100,
+  memory: async () => {
+    const { total, available } = await si.mem();
+    return { total, available };
+  },
+  temperature: () =>
+    process.platform === 'linux'
+      ? linuxTemperature('/sys/class/thermal')
+      : si.cpuTemperature().then(({ main }) => main),
+  disk: async (folder) => {
+    const { blocks, bavail, bsize } = await statfs(folder);
+    return { total: blocks * bsize, free: bavail * bsize };
+  },
+};
+
+/**
+ * The hottest thermal zone (kernel Documentation/driver-api/thermal/sysfs-api: millidegrees); null
+ * when there is none.
+ */
+export async function linuxTemperature(folder: string): Promise<number | null> {
+  const zones = (await readdir(folder)).filter((name) => name.startsWith('thermal_zone'));
+  const readings = await Promise.allSettled(
+    zones.map((zone) => readFile(join(folder, zone, 'temp'), 'utf8')),
+  );
+  const degrees = readings
+    .flatMap((reading) =>
+      reading.status === 'fulfilled' ? [Number.parseInt(reading.value, 10) / 1000] : [],
+    )
+    .filter((value) => value > -60 && value < 200); // A zone without a sensor.
+  return degrees.length === 0 ? null : Math.max(...degrees);
+}

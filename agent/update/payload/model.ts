@@ -1,0 +1,79 @@
+// The payload handler for kind `model`: bridges the update machine to the inference engine. Admission
+// is the memory contract, probing is the golden probes in a second process, activation flips requests
+// to the new model with the old one in its shadow, and the trial is judged on the shadow comparison.
+import { Fault } from '../../../shared/base/fault-codes.js';
+import type { Release } from '../../../shared/release/manifest.js';
+import { judgeTrial } from '../../../shared/statistics/trial-verdict.js';
+import type { Installed, ModelRuntime, Resources } from '../../interfaces.js';
+import type { InstallContext, Observation, PayloadHandler, TrialContext } from './handler.js';
+
+const MIB = 1024 * 1024;
+
+export interface ModelHandlerOptions {
+  readonly runtime: ModelRuntime;
+  readonly resources: Resources;
+}
+
+export class ModelHandler implements PayloadHandler {
+  readonly kind = 'model';
+  readonly #runtime: ModelRuntime;
+  readonly #resources: Resources;
+
+  constructor({ runtime, resources }: ModelHandlerOptions) {
+    this.#runtime = runtime;
+    this.#resources = resources;
+  }
+
+  /**
+   * Old and new model run side by side during probes and trial, so the whole peak of the new one
+   * must be free. A rollback is not refused for this: its release has run here. Fault:
+   * contract_memory.
+   */
+  async admit(release: Release, { rollback }: InstallContext): Promise<void> {
+    if (rollback) return;
+    const { peakMemoryMiB } = release.manifest.contract;
+    const available = await this.#resources.memoryAvailableBytes();
+    if (available < peakMemoryMiB * MIB)
+      throw new Fault(
+        'contract_memory',
+        `${release.component} ${release.version} may use ${peakMemoryMiB} MiB, ` +
+          `${Math.floor(available / MIB)} MiB are available`,
+      );
+  }
+
+  install(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /**
+   * For a rollback, right answers are enough: a device under load must not stay on a bad release
+   * because the good one is slow today.
+   */
+  async probe(candidate: Installed, { rollback }: InstallContext): Promise<string> {
+    const report = await this.#runtime.probe(candidate);
+    const code = report.code ?? 'probe_differs';
+    const tolerated = rollback && (code === 'probe_slow' || code === 'probe_memory');
+    if (!report.passed && !tolerated) throw new Fault(code, report.reasons);
+    return report.reasons;
+  }
+
+  activate(current: Installed, previous: Installed | null): Promise<void> {
+    return this.#runtime.serve(current, previous);
+  }
+
+  observe({ policy, replaces, failedStarts }: TrialContext): Promise<Observation> {
+    const measured = this.#runtime.evidence();
+    if (measured === null)
+      return Promise.resolve({ verdict: 'measuring', code: null, reasons: [], evidence: null });
+    const evidence = {
+      ...measured,
+      replaces,
+      modelFaults: measured.modelFaults + failedStarts,
+    };
+    return Promise.resolve({ ...judgeTrial(evidence, policy), evidence });
+  }
+
+  deactivate(): Promise<void> {
+    return this.#runtime.stop();
+  }
+}

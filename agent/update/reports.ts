@@ -1,0 +1,83 @@
+// What one component reports: its whole state at every change and as a heartbeat, the evidence of a
+// trial, security events. Only the pace is kept here; the record is the source of what is reported.
+import type { Clock, Log } from '../../shared/base/interfaces.js';
+import { limits } from '../../shared/base/limits.js';
+import type { UpdateBody } from '../../shared/protocol/telemetry.js';
+import type { TrialEvidence } from '../../shared/statistics/trial-verdict.js';
+import type { Reporter } from '../interfaces.js';
+import type { FetchProgress } from './download.js';
+import { releaseOf } from './next-record.js';
+import { previousOf, runningOf, type UpdateRecord } from './record.js';
+
+export interface UpdateReportsOptions {
+  readonly component: string;
+  readonly reporter: Reporter;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class UpdateReports {
+  readonly #options: UpdateReportsOptions;
+  #progress: FetchProgress | null = null;
+  #updateAt = Number.NEGATIVE_INFINITY;
+  #trialAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: UpdateReportsOptions) {
+    this.#options = options;
+  }
+
+  /** The whole state of this component. */
+  update(record: UpdateRecord): void {
+    this.#updateAt = this.#options.clock.monotonic();
+    this.#options.reporter.report('update', bodyOf(record, this.#progress));
+  }
+
+  /** The whole state, at most once in `everyMs`. */
+  heartbeat(record: UpdateRecord, everyMs: number): void {
+    if (this.#options.clock.monotonic() - this.#updateAt >= everyMs) this.update(record);
+  }
+
+  progress(record: UpdateRecord, progress: FetchProgress): void {
+    this.#progress = progress;
+    this.heartbeat(record, limits.inferenceEveryMs);
+  }
+
+  /** The update under way has ended. */
+  noProgress(): void {
+    this.#progress = null;
+  }
+
+  /** The evidence of a trial, at most once in inferenceEveryMs unless it decides the trial. */
+  trial(record: UpdateRecord, evidence: TrialEvidence, decides: boolean): void {
+    const now = this.#options.clock.monotonic();
+    const { assignment } = record;
+    if (assignment === null || (!decides && now - this.#trialAt < limits.inferenceEveryMs)) return;
+    this.#trialAt = now;
+    this.#options.reporter.report('trial', {
+      release: releaseOf(assignment),
+      previous: previousOf(record),
+      assignmentId: assignment.assignmentId,
+      evidence,
+    });
+  }
+
+  security(code: string, detail: string): void {
+    const { log, component, reporter } = this.#options;
+    log.warn({ component, code, detail }, 'security event');
+    reporter.report('security', { code, detail: detail.slice(0, limits.detailMaxChars) });
+  }
+}
+
+function bodyOf(record: UpdateRecord, progress: FetchProgress | null): UpdateBody {
+  const { component, state, assignment, assignmentId, outcome } = record;
+  return {
+    component,
+    state,
+    running: runningOf(record),
+    previous: previousOf(record),
+    updatingTo: assignment === null ? null : releaseOf(assignment),
+    assignmentId,
+    progress: state === 'assigned' ? progress : null,
+    outcome,
+  };
+}

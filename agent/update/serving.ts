@@ -1,0 +1,132 @@
+// Keeps the release that the record calls active activated: at the start, after every write, and
+// again with backoff while it does not start. Runs beside the update under way and never in the way
+// of it. In a trial (swapped) activation is the work of the trial step, which goes through
+// `activate` here, so that this file always knows what runs. When the active release cannot be
+// served at all, `keep` returns the change of the record that falls back to the previous release;
+// the driver writes it.
+import { backoff, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
+import { limits } from '../../shared/base/limits.js';
+import { isFault, reason } from '../../shared/base/fault-codes.js';
+import type { Outcome } from '../../shared/protocol/telemetry.js';
+import type { Installed } from '../interfaces.js';
+import { refOf } from './admission.js';
+import type { PayloadHandler } from './payload/handler.js';
+import { isCandidate, withoutSlot } from './next-record.js';
+import { runningOf, spareOf, type UpdateRecord } from './record.js';
+import type { SlotReleases } from './slot-releases.js';
+import type { StepResult } from './steps/step.js';
+
+export interface ServingOptions {
+  readonly component: string;
+  readonly handler: Pick<PayloadHandler, 'activate' | 'deactivate'>;
+  readonly releases: SlotReleases;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+interface Running {
+  readonly digest: string;
+  readonly previous: string | null;
+}
+
+export class Serving {
+  readonly #options: ServingOptions;
+  /** What was last activated, and what was kept beside it; null while nothing is. */
+  #running: Running | null = null;
+  /** The release that did not start, how often, and when it is tried again (monotonic). */
+  #failing: { digest: string; tries: number; againAt: number } | null = null;
+
+  constructor(options: ServingOptions) {
+    this.#options = options;
+  }
+
+  /** Faults: those of PayloadHandler.activate; what ran before then keeps running. */
+  async activate(current: Installed, previous: Installed | null): Promise<void> {
+    await this.#options.handler.activate(current, previous);
+    this.#running = {
+      digest: current.release.digest,
+      previous: previous?.release.digest ?? null,
+    };
+    this.#failing = null;
+  }
+
+  /**
+   * Activates what the record calls active, alone. Returns null, or the change that makes the
+   * previous release active. A release that does not verify is given up at the start and while
+   * idle; during an update the next release is waited for instead. Faults: disk_full, disk_failed.
+   */
+  async keep(record: UpdateRecord, atStart: boolean): Promise<StepResult | null> {
+    if (record.state === 'swapped') return null;
+    const wanted = runningOf(record)?.digest ?? null;
+    if (wanted === null) return this.#stop();
+    if (this.#running?.digest === wanted && this.#running.previous === null) return null;
+    if (this.#failing?.digest === wanted && this.#isPausing(this.#failing)) return null;
+    const current = await this.#options.releases.installed(record, record.active);
+    if (current !== null) return this.#start(record, current);
+    if (record.state === 'idle' || atStart)
+      return this.#fallBack(
+        record,
+        'the active release no longer verifies from disk',
+        'file_digest',
+      );
+    this.#tryLater(wanted);
+    return null;
+  }
+
+  async #start(record: UpdateRecord, current: Installed): Promise<StepResult | null> {
+    const { component, version, digest } = current.release;
+    try {
+      await this.activate(current, null);
+      return null;
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      this.#options.log.error({ component, version, err: reason(error) }, 'release does not start');
+      // Serving nothing is better than serving what the record no longer calls active.
+      if (this.#running?.digest !== digest) await this.#stop();
+      if (error.kind === 'refused' && record.state === 'idle')
+        return this.#fallBack(record, `the active release is refused: ${error.detail}`, error.code);
+      this.#tryLater(digest);
+      return null;
+    }
+  }
+
+  async #stop(): Promise<null> {
+    if (this.#running === null) return null;
+    this.#running = null;
+    await this.#options.handler.deactivate();
+    return null;
+  }
+
+  #isPausing({ againAt }: { againAt: number }): boolean {
+    return this.#options.clock.monotonic() < againAt;
+  }
+
+  #tryLater(digest: string): void {
+    const { clock, random } = this.#options;
+    const tries = this.#failing?.digest === digest ? this.#failing.tries + 1 : 1;
+    const pauseMs = backoff(tries, limits.stepBackoffFirstMs, limits.stepBackoffMaxMs, random);
+    this.#failing = { digest, tries, againAt: clock.monotonic() + pauseMs };
+  }
+
+  /** The previous release becomes active when it verifies; otherwise the device is stranded. */
+  async #fallBack(record: UpdateRecord, why: string, code: string): Promise<StepResult> {
+    const spare = spareOf(record);
+    const other = isCandidate(record) ? null : await this.#options.releases.verify(record, spare);
+    if (other === null)
+      return {
+        event: 'unverified',
+        change: { active: null, slots: { a: null, b: null } },
+        detail: why,
+      };
+    const outcome: Outcome = {
+      result: 'rolled_back',
+      code,
+      detail: `${why}; the previous release serves`.slice(0, limits.detailMaxChars),
+      release: refOf(other.release),
+      assignmentId: record.assignmentId,
+    };
+    const slots = record.active === null ? record.slots : withoutSlot(record.slots, record.active);
+    return { waitMs: 0, change: { active: spare, slots, outcome }, detail: outcome.detail };
+  }
+}

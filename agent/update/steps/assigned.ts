@@ -1,0 +1,73 @@
+// assigned -> downloaded: the envelope first (small, verified at once), then the checks that need no
+// more than the envelope, then the files.
+import { isFault } from '../../../shared/base/fault-codes.js';
+import { openRelease, type Release } from '../../../shared/release/manifest.js';
+import { admit, admitDisk, matchAssignment } from '../admission.js';
+import type { LocalRelease } from '../download.js';
+import { SLOT_NAMES } from '../record.js';
+import type { Step, StepContext } from './step.js';
+import { unlessSuperseded } from './superseded.js';
+
+export const assigned: Step<'assigned'> = unlessSuperseded(async (context) => {
+  const { record, slots, download, disk } = context;
+  const { assignment } = record;
+  await slots.prepare(assignment.sha256);
+  await slots.tidy(assignment.sha256);
+  const release = await envelopeOf(context);
+  matchAssignment(release, assignment);
+  admit(release, assignment, record);
+  context.handler.requireKind(release);
+  const local = await localReleases(context);
+  const missing = await download.missingBytes(release, local);
+  admitDisk(release, missing, await disk.freeBytes(slots.incoming(release.digest)));
+  await download.files(release, local, context.onProgress);
+  return { event: 'downloaded' };
+});
+
+/**
+ * The verified envelope of the assignment: kept from before a restart, still in a slot (a rollback),
+ * or fetched.
+ */
+async function envelopeOf(context: StepContext<'assigned'>): Promise<Release> {
+  const { slots, download, ring, record } = context;
+  const { assignment } = record;
+  const kept = await slots.envelope(slots.incoming(assignment.sha256));
+  if (kept !== null) {
+    try {
+      const release = openRelease(kept, ring());
+      if (release.digest === assignment.sha256) return release;
+    } catch (error) {
+      if (!isFault(error)) throw error; // Damaged on disk: fetched again below.
+    }
+  }
+  let bytes: Uint8Array | null = null;
+  for (const slot of SLOT_NAMES) {
+    if (record.slots[slot]?.digest === assignment.sha256)
+      bytes = await slots.envelope(slots.slot(slot));
+  }
+  bytes ??= await context.fetchEnvelope(assignment);
+  const release = openRelease(bytes, ring());
+  await download.keepEnvelope(assignment.sha256, bytes);
+  return release;
+}
+
+/** The releases in the slots: a file that one of them holds is not fetched again. */
+async function localReleases({
+  record,
+  slots,
+  ring,
+}: StepContext<'assigned'>): Promise<LocalRelease[]> {
+  const found: LocalRelease[] = [];
+  for (const slot of SLOT_NAMES) {
+    if (record.slots[slot] === null) continue;
+    const bytes = await slots.envelope(slots.slot(slot));
+    if (bytes === null) continue;
+    try {
+      const { manifest } = openRelease(bytes, ring());
+      found.push({ folder: slots.slot(slot), files: manifest.files });
+    } catch (error) {
+      if (!isFault(error)) throw error; // A damaged slot is not a source of files.
+    }
+  }
+  return found;
+}

@@ -1,0 +1,76 @@
+// Device tokens: how a device authenticates over HTTP and MQTT with its own key and no shared secret.
+// A token names the device, the time it was made and a nonce, and is signed by the device key. It is a
+// bearer token within its life, so it is only sent over the device's own connection to its server.
+// Also the device id, which is derived from the key.
+import { Type } from 'typebox';
+import { fromHex, hex, Hex32, Hex64, sha256, utf8 } from '../base/bytes.js';
+import { decode } from '../base/decode.js';
+import { Fault } from '../base/fault-codes.js';
+import { limits } from '../base/limits.js';
+import { verify } from './ed25519.js';
+import type { PublicKey, Signer } from './signer.js';
+
+const DeviceToken = Type.Object(
+  {
+    device: Type.String({ maxLength: 128 }),
+    at: Type.Integer({ minimum: 0 }),
+    nonce: Hex32,
+    sig: Hex64,
+  },
+  { additionalProperties: false },
+);
+
+const tokenMessage = (device: string, at: number, nonce: string): Uint8Array =>
+  utf8(`linnet-device-token/1\n${device}\n${at}\n${nonce}`);
+
+/** A token of `device`, valid for limits.deviceTokenLifeMs from `nowMs`. `nonce` is 32 bytes. */
+export async function makeDeviceToken(
+  device: string,
+  signer: Signer,
+  nowMs: number,
+  nonce: Uint8Array,
+): Promise<string> {
+  const at = Math.floor(nowMs);
+  const sig = hex(await signer.sign(tokenMessage(device, at, hex(nonce))));
+  return Buffer.from(JSON.stringify({ device, at, nonce: hex(nonce), sig })).toString('base64url');
+}
+
+/**
+ * The device id of a token that is authentic and fresh; else Fault `auth_missing`. `keyOf` looks the
+ * key of an enrolled device up.
+ */
+export async function openDeviceToken(
+  token: string,
+  nowMs: number,
+  keyOf: (device: string) => Promise<PublicKey | undefined>,
+): Promise<string> {
+  const fields = decode(DeviceToken, parseToken(token), 'device token', 'auth_missing');
+  if (Math.abs(nowMs - fields.at) > limits.deviceTokenLifeMs + limits.clockSkewMaxMs) {
+    throw new Fault(
+      'auth_missing',
+      `device token of ${fields.device} is too old or from the future: check the device's clock`,
+    );
+  }
+  const key = await keyOf(fields.device);
+  const message = tokenMessage(fields.device, fields.at, fields.nonce);
+  if (key === undefined || !verify(key, message, fromHex(fields.sig))) {
+    throw new Fault(
+      'auth_missing',
+      `device token of ${fields.device} is not signed by the key of an enrolled device`,
+    );
+  }
+  return fields.device;
+}
+
+function parseToken(token: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(token, 'base64url').toString('utf8')) as unknown;
+  } catch (error) {
+    throw new Fault('auth_missing', 'device token is not base64url of JSON', { cause: error });
+  }
+}
+
+/** A device's id is derived from its key, so no other device can claim it. */
+export function deviceIdOf(key: PublicKey): string {
+  return `dev-${sha256(fromHex(key.keyval.public)).slice(0, 20)}`;
+}

@@ -71,7 +71,7 @@ describe('enrolment', () => {
     expect((await fleet.admin.request('POST', '/devices/pending-one/approve', Device)).status).toBe(
       'enrolled',
     );
-    expect((await post(fleet, '/device/v1/enrol', enrolBody(device))).body['status']).toBe(
+    expect((await post(fleet, '/device/v1/enrol', await enrolBody(device))).body['status']).toBe(
       'enrolled',
     );
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(200);

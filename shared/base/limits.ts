@@ -25,6 +25,13 @@ export const limits = {
   releaseTotalMaxBytes: 2048 * MIB,
   probesFileMaxBytes: 16 * MIB,
   probesMaxCount: 64,
+  /**
+   * The least signal to quantization noise ratio of an int8 model's output on the calibration data.
+   * Real models reach 11 to 50 dB; below 7 dB (cosine about 0.9) a model answers differently.
+   */
+  quantizedSqnrMinDb: 7,
+  /** The least share of equal elements of an int8 model's integer output, likewise. */
+  quantizedEqualMinRatio: 0.9,
   /** Runs of a candidate that its latency is taken from. */
   probeRunsMaxCount: 200,
   /** With fewer runs the report says how many there were. */
@@ -114,6 +121,13 @@ export const limits = {
   batchMaxCount: 200,
   batchMaxBytes: 256 * KIB,
   mqttPayloadMaxBytes: 1 * MIB,
+  /** A packet: its payload, its topic and the protocol's own fields. */
+  mqttPacketMaxBytes: 1 * MIB + 4 * KIB,
+  /** From the start of a connection to its login. */
+  mqttConnectMs: 10_000,
+  mqttReconnectMs: 1_000,
+  mqttClientIdMaxChars: 64,
+  mqttTopicLevelsMaxCount: 8,
   ackWaitMs: 5_000,
   ackBackoffFirstMs: 1_000,
   ackBackoffMaxMs: 60_000,
@@ -176,6 +190,10 @@ export const limits = {
 assert(
   limits.batchMaxBytes * 2 <= limits.mqttPayloadMaxBytes,
   'a telemetry batch must fit one MQTT message after JSON escaping',
+);
+assert(
+  limits.mqttPacketMaxBytes > limits.mqttPayloadMaxBytes,
+  'an MQTT packet must have room for its topic beside the largest payload',
 );
 assert(
   limits.ingestQueueMaxBytes >= limits.mqttPayloadMaxBytes * 16,

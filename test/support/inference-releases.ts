@@ -3,19 +3,13 @@
 // proving a release is the update room's; the runtime gets proven ones.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import onnxProto from 'onnx-proto';
 import type { Installed } from '../../agent/interfaces.js';
 import { compiledChild } from '../../agent/inference/model-process/host.js';
 import { tensorOf, type Tensor } from '../../agent/inference/model/tensor.js';
-import {
-  encodeModel,
-  makeNode,
-  makeTensor,
-  makeValue,
-  ElementType,
-  type NodeProto,
-  type TensorProto,
-} from '../../firmware-tools/model/onnx.js';
+import { makeNode } from '../../firmware-tools/model/onnx/nodes.js';
+import type { NodeProto, TensorProto } from '../../firmware-tools/model/onnx/onnx_pb.js';
+import { ElementType, makeTensor, makeValue } from '../../firmware-tools/model/onnx/tensors.js';
+import { onnxModel } from './onnx-models.js';
 import type { Classifier, Datatype, Manifest, TensorSpec } from '../../shared/release/manifest.js';
 import { manifestBytes } from '../../shared/release/manifest.js';
 import { sha256 } from '../../shared/base/bytes.js';
@@ -107,20 +101,12 @@ export function modelOf(
   outputs: [string, number, (number | string)[]][],
   initializer: TensorProto[] = [],
 ): Uint8Array {
-  const { onnx } = onnxProto;
-  return encodeModel(
-    onnx.ModelProto.create({
-      irVersion: 7,
-      opsetImport: [{ domain: '', version: 13 }],
-      graph: {
-        name: 'test',
-        node: nodes,
-        initializer,
-        input: inputs.map(([name, type, dims]) => makeValue(name, type, dims)),
-        output: outputs.map(([name, type, dims]) => makeValue(name, type, dims)),
-      },
-    }),
-  );
+  return onnxModel({
+    nodes,
+    inputs: inputs.map(([name, type, dims]) => makeValue(name, type, dims)),
+    outputs: outputs.map(([name, type, dims]) => makeValue(name, type, dims)),
+    initializers: initializer,
+  });
 }
 
 export const LABELS = ['a', 'b', 'c', 'd'];

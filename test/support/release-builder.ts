@@ -4,17 +4,13 @@ import { writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildBundle, type Built } from '../../firmware-tools/release/bundle/build.js';
 import { encodeNpy } from '../../firmware-tools/model/input-data/npy.js';
-import {
-  ElementType,
-  encodeModel,
-  makeNode,
-  makeTensor,
-  makeValue,
-} from '../../firmware-tools/model/onnx.js';
+import { makeNode } from '../../firmware-tools/model/onnx/nodes.js';
+import { ElementType, makeTensor, makeValue } from '../../firmware-tools/model/onnx/tensors.js';
 import { realRandom } from '../../shared/platform/clock.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
-import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
+import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
+import { onnxModel } from './onnx-models.js';
 
 export const releaseKey = signerFromSeed(Buffer.from(sha256('release desk'), 'hex'));
 export const otherKey = signerFromSeed(Buffer.from(sha256('somebody else'), 'hex'));
@@ -29,16 +25,11 @@ export function ringOf(...keys: Signer[]): KeyRing {
 
 /** logits = x + bias, x float32 [N, 2]. */
 export function smallModel(bias: readonly [number, number] = [0.5, -0.5]): Uint8Array {
-  return encodeModel({
-    irVersion: 7,
-    opsetImport: [{ domain: '', version: 13 }],
-    graph: {
-      name: 'small',
-      node: [makeNode('Add', 'add', ['x', 'bias'], ['logits'])],
-      initializer: [makeTensor('bias', [2], Float32Array.from(bias))],
-      input: [makeValue('x', ElementType.float32, ['N', 2])],
-      output: [makeValue('logits', ElementType.float32, ['N', 2])],
-    },
+  return onnxModel({
+    nodes: [makeNode('Add', 'add', ['x', 'bias'], ['logits'])],
+    initializers: [makeTensor('bias', [2], Float32Array.from(bias))],
+    inputs: [makeValue('x', ElementType.float32, ['N', 2])],
+    outputs: [makeValue('logits', ElementType.float32, ['N', 2])],
   });
 }
 

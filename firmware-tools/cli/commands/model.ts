@@ -7,16 +7,17 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import { utf8 } from '../../../shared/base/bytes.js';
+import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { gather } from '../arguments.js';
 import type { Output } from '../output.js';
 import { writeWhole } from '../../release/keys/key-files.js';
-import { compare, feedsOf, inspect, sampleDigests } from '../../model/measure.js';
-import type { Comparison, Inspection, Latency } from '../../model/measure.js';
+import { feedsOf, sampleDigests } from '../../model/input-data/feeds.js';
 import { readNpy } from '../../model/input-data/npy.js';
 import type { NpyArray } from '../../model/input-data/npy.js';
-import { decodeModel } from '../../model/onnx.js';
-import { quantize, sha256 } from '../../model/quantize/quantize.js';
+import { inspect, type Inspection } from '../../model/inspect.js';
+import { compare, type Comparison, type Latency } from '../../model/measure.js';
+import { decodeModel } from '../../model/onnx/model-file.js';
+import { quantize } from '../../model/quantize/quantize.js';
 import type { QuantizationSettings, QuantizeReport } from '../../model/quantize/quantize.js';
 import { JOINED_OPS } from '../../model/quantize/quantize-plan.js';
 import { openModel } from '../../model/session.js';
@@ -42,6 +43,7 @@ interface QuantizeFlags {
   report?: string;
   fullRange?: boolean;
   perTensor?: boolean;
+  acceptLoss?: boolean;
   exclude: string[];
   joined: string;
 }
@@ -178,6 +180,7 @@ export async function runQuantize(
     what: path,
     reduceRange: flags.fullRange !== true,
     perChannel: flags.perTensor !== true,
+    acceptLoss: flags.acceptLoss === true,
     exclude: flags.exclude,
     joined: flags.joined.split(',').filter((op) => op !== '' && op !== 'none'),
   });
@@ -252,6 +255,7 @@ export function registerModelCommands(program: Command, out: Output): void {
       '8-bit weights instead of 7: only where every device has VNNI or is arm64 (others saturate)',
     )
     .option('--per-tensor', 'one weight scale for each tensor instead of each channel')
+    .option('--accept-loss', 'write the model even where it answers unlike fp32')
     .option('--exclude <node>', 'leave this node float; may be given again', gather, [])
     .option(
       '--joined <ops>',

@@ -1,11 +1,15 @@
 // MinMax calibration: the smallest and largest element that each value took over all calibration
 // inputs, found by ONNX Runtime itself through ReduceMin/ReduceMax outputs added to the unoptimised
 // graph (quantize_static: calibrate.py, MinMaxCalibrater).
+import { clone } from '@bufbuild/protobuf';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { ElementType, encodeModel, makeNode, makeValue } from '../onnx.js';
+import { encodeModel, type Model } from '../onnx/model-file.js';
+import { makeNode } from '../onnx/nodes.js';
+import { ModelProtoSchema } from '../onnx/onnx_pb.js';
+import { ElementType, makeValue } from '../onnx/tensors.js';
 import { openModel } from '../session.js';
 import type { Feeds } from '../session.js';
-import type { Model } from './prepare.js';
+import { FreshNames } from './names.js';
 
 export interface Range {
   min: number;
@@ -23,34 +27,49 @@ function checkFinite(feeds: Feeds, index: number): void {
   }
 }
 
+/** A value of the graph, and the outputs that carry its smallest and largest element. */
+interface Watched {
+  readonly name: string;
+  readonly min: string;
+  readonly max: string;
+}
+
+/** The model with other outputs: the extremes of each of `names`. */
+function watching(
+  model: Model,
+  names: readonly string[],
+): { bytes: Uint8Array; watched: Watched[] } {
+  const copy = clone(ModelProtoSchema, model) as Model;
+  const { graph } = copy;
+  const fresh = new FreshNames(graph);
+  const watched = names.map((name) => ({
+    name,
+    min: fresh.of(`${name}.calibrated.min`),
+    max: fresh.of(`${name}.calibrated.max`),
+  }));
+  for (const { name, min, max } of watched)
+    graph.node.push(
+      makeNode('ReduceMin', fresh.of(`${name}.min`), [name], [min], { keepdims: 0 }),
+      makeNode('ReduceMax', fresh.of(`${name}.max`), [name], [max], { keepdims: 0 }),
+    );
+  graph.output = watched.flatMap(({ min, max }) =>
+    [min, max].map((name) => makeValue(name, ElementType.float32, [])),
+  );
+  return { bytes: encodeModel(copy), watched };
+}
+
 /** Ranges of `names` over `feeds`; every name must be a float32 value of the graph. */
 export async function calibrate(
   model: Model,
-  names: string[],
-  feeds: Feeds[],
+  names: readonly string[],
+  feeds: readonly Feeds[],
   what: string,
 ): Promise<Map<string, Range>> {
-  const { graph } = model;
-  const watched = {
-    ...model,
-    graph: {
-      ...graph,
-      node: [
-        ...(graph.node ?? []),
-        ...names.flatMap((name) => [
-          makeNode('ReduceMin', `${name}.min`, [name], [`${name}.calibrated.min`], { keepdims: 0 }),
-          makeNode('ReduceMax', `${name}.max`, [name], [`${name}.calibrated.max`], { keepdims: 0 }),
-        ]),
-      ],
-      output: names.flatMap((name) =>
-        ['min', 'max'].map((e) => makeValue(`${name}.calibrated.${e}`, ElementType.float32, [])),
-      ),
-    },
-  };
+  const { bytes, watched } = watching(model, names);
   const ranges = new Map<string, Range>(
     names.map((name) => [name, { min: Infinity, max: -Infinity }]),
   );
-  const session = await openModel(encodeModel(watched), {
+  const session = await openModel(bytes, {
     what: `${what} (calibration graph)`,
     optimization: 'disabled',
   });
@@ -58,15 +77,16 @@ export async function calibrate(
     for (const [index, feed] of feeds.entries()) {
       checkFinite(feed, index);
       const seen = await session.run(feed);
-      for (const [name, range] of ranges) {
-        const low = Number(seen[`${name}.calibrated.min`]!.data[0]);
-        const high = Number(seen[`${name}.calibrated.max`]!.data[0]);
+      for (const { name, min, max } of watched) {
+        const low = Number(seen[min]!.data[0]);
+        const high = Number(seen[max]!.data[0]);
         if (!Number.isFinite(low) || !Number.isFinite(high)) {
           throw new Fault(
             'model_unquantizable',
             `${what}: value '${name}' is NaN or infinite on calibration input ${index + 1}`,
           );
         }
+        const range = ranges.get(name)!;
         range.min = Math.min(range.min, low);
         range.max = Math.max(range.max, high);
       }

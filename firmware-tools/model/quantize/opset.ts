@@ -3,140 +3,145 @@
 // standard operator means the same in 13. Source: ONNX Changelog.md, operator sets 10 to 13. The
 // caller checks outputs against the original model's.
 import { Fault } from '../../../shared/base/fault-codes.js';
+import { opsetOf, type Model } from '../onnx/model-file.js';
 import {
   attributeOf,
-  bigIntsAttribute,
   floatAttribute,
   intAttribute,
+  intsAttribute,
   makeAttribute,
   makeNode,
-  makeTensor,
-  opsetOf,
   stringAttribute,
   subgraphsOf,
-} from '../onnx.js';
-import type { GraphProto, ModelProto, NodeProto, OnnxData, TensorProto } from '../onnx.js';
+} from '../onnx/nodes.js';
+import type { GraphProto, NodeProto, TensorProto } from '../onnx/onnx_pb.js';
+import { makeTensor, type OnnxData } from '../onnx/tensors.js';
+import { FreshNames } from './names.js';
 
 export const OPSET_MIN = 9;
 export const OPSET_QDQ = 13;
-/** Operator sets above were not read by whoever wrote this; they are refused instead of guessed. */
+/** Changes of later operator sets have not been checked against this quantizer: refused. */
 export const OPSET_MAX = 22;
 
 class Bump {
-  private count = 0;
   readonly constants: TensorProto[] = [];
+  readonly #from: number;
+  readonly #names: FreshNames;
 
-  constructor(private readonly from: number) {}
+  constructor(from: number, names: FreshNames) {
+    this.#from = from;
+    this.#names = names;
+  }
 
-  private constant(data: OnnxData, dims: number[]): string {
-    const name = `opset13.constant.${this.count++}`;
+  #constant(data: OnnxData, dims: number[]): string {
+    const name = this.#names.of('opset13.constant');
     this.constants.push(makeTensor(name, dims, data));
     return name;
   }
 
-  private int64s(values: (number | bigint)[]): string {
-    return this.constant(BigInt64Array.from(values, BigInt), [values.length]);
+  #int64s(values: (number | bigint)[]): string {
+    return this.#constant(BigInt64Array.from(values, BigInt), [values.length]);
   }
 
   graph(graph: GraphProto): void {
-    graph.node = (graph.node ?? []).flatMap((node) => {
+    graph.node = graph.node.flatMap((node) => {
       for (const inner of subgraphsOf(node)) this.graph(inner);
-      return (node.domain ?? '') === '' || node.domain === 'ai.onnx' ? this.node(node) : [node];
+      return node.domain === '' || node.domain === 'ai.onnx' ? this.#node(node) : [node];
     });
   }
 
-  private drop(node: NodeProto, ...names: string[]): void {
-    node.attribute = (node.attribute ?? []).filter((a) => !names.includes(a.name ?? ''));
+  #drop(node: NodeProto, ...names: string[]): void {
+    node.attribute = node.attribute.filter((a) => !names.includes(a.name));
   }
 
-  private node(node: NodeProto): NodeProto[] {
-    const input = (node.input ??= []);
+  #node(node: NodeProto): NodeProto[] {
+    const { input } = node;
     switch (node.opType) {
       case 'Slice':
-        if (this.from < 10) this.slice(node, input);
+        if (this.#from < 10) this.#slice(node, input);
         break;
       case 'Clip':
-        if (this.from < 11) this.clip(node, input);
+        if (this.#from < 11) this.#clip(node, input);
         break;
       case 'Pad':
-        if (this.from < 11) this.pad(node, input);
+        if (this.#from < 11) this.#pad(node, input);
         break;
       case 'TopK':
-        if (this.from < 10) {
-          input.push(this.int64s([intAttribute(node, 'k', 1)]));
-          this.drop(node, 'k');
+        if (this.#from < 10) {
+          input.push(this.#int64s([intAttribute(node, 'k', 1)]));
+          this.#drop(node, 'k');
         }
         break;
       case 'Upsample':
-        this.upsample(node, input);
+        this.#upsample(node, input);
         break;
       case 'Resize':
-        if (this.from < 11) this.upsample(node, input);
+        if (this.#from < 11) this.#upsample(node, input);
         break;
       case 'Scatter':
         node.opType = 'ScatterElements';
         break;
       case 'Dropout':
-        if (this.from < 12) this.drop(node, 'ratio');
+        if (this.#from < 12) this.#drop(node, 'ratio');
         break;
       case 'Squeeze':
       case 'Unsqueeze':
       case 'ReduceSum':
-        this.axesToInput(node, input, 'axes');
+        this.#axesToInput(node, input, 'axes');
         break;
       case 'Split':
-        this.axesToInput(node, input, 'split');
+        this.#axesToInput(node, input, 'split');
         break;
       case 'Softmax':
       case 'LogSoftmax':
       case 'Hardmax':
-        return this.softmax(node);
+        return this.#softmax(node);
       default:
         break;
     }
     return [node];
   }
 
-  private axesToInput(node: NodeProto, input: string[], attribute: string): void {
-    const values = bigIntsAttribute(node, attribute);
-    if (values) input.push(this.int64s(values));
-    this.drop(node, attribute);
+  #axesToInput(node: NodeProto, input: string[], attribute: string): void {
+    const values = intsAttribute(node, attribute);
+    if (values) input.push(this.#int64s(values));
+    this.#drop(node, attribute);
   }
 
-  private slice(node: NodeProto, input: string[]): void {
-    const starts = bigIntsAttribute(node, 'starts') ?? [];
-    input.push(this.int64s(starts), this.int64s(bigIntsAttribute(node, 'ends') ?? []));
-    input.push(this.int64s(bigIntsAttribute(node, 'axes') ?? starts.map((_, i) => i)));
-    this.drop(node, 'starts', 'ends', 'axes');
+  #slice(node: NodeProto, input: string[]): void {
+    const starts = intsAttribute(node, 'starts') ?? [];
+    input.push(this.#int64s(starts), this.#int64s(intsAttribute(node, 'ends') ?? []));
+    input.push(this.#int64s(intsAttribute(node, 'axes') ?? starts.map((_, i) => i)));
+    this.#drop(node, 'starts', 'ends', 'axes');
   }
 
-  private clip(node: NodeProto, input: string[]): void {
+  #clip(node: NodeProto, input: string[]): void {
     for (const bound of ['min', 'max']) {
       const given = attributeOf(node, bound);
-      input.push(given ? this.constant(Float32Array.of(given.f ?? 0), []) : '');
+      input.push(given ? this.#constant(Float32Array.of(given.f), []) : '');
     }
-    this.drop(node, 'min', 'max');
+    this.#drop(node, 'min', 'max');
   }
 
-  private pad(node: NodeProto, input: string[]): void {
-    input.push(this.int64s(bigIntsAttribute(node, 'pads') ?? []));
+  #pad(node: NodeProto, input: string[]): void {
+    input.push(this.#int64s(intsAttribute(node, 'pads') ?? []));
     const filled = stringAttribute(node, 'mode', 'constant') === 'constant';
-    if (filled) input.push(this.constant(Float32Array.of(floatAttribute(node, 'value', 0)), []));
-    this.drop(node, 'pads', 'value');
+    if (filled) input.push(this.#constant(Float32Array.of(floatAttribute(node, 'value', 0)), []));
+    this.#drop(node, 'pads', 'value');
   }
 
   // Upsample and Resize of 10 place pixels as Resize of 11 does with 'asymmetric' coordinates,
   // rounding down.
-  private upsample(node: NodeProto, input: string[]): void {
+  #upsample(node: NodeProto, input: string[]): void {
     const floats = attributeOf(node, 'scales')?.floats;
-    const scales = floats ? this.constant(Float32Array.from(floats), [floats.length]) : input[1]!;
+    const scales = floats ? this.#constant(Float32Array.from(floats), [floats.length]) : input[1]!;
     node.opType = 'Resize';
     node.input = [input[0]!, '', scales];
-    this.drop(node, 'scales');
+    this.#drop(node, 'scales');
     const mode = stringAttribute(node, 'mode', 'nearest') === 'nearest' ? 'nearest' : 'linear';
-    this.drop(node, 'mode');
+    this.#drop(node, 'mode');
     node.attribute = [
-      ...(node.attribute ?? []),
+      ...node.attribute,
       makeAttribute('mode', mode),
       makeAttribute('coordinate_transformation_mode', 'asymmetric'),
       makeAttribute('nearest_mode', 'floor'),
@@ -146,21 +151,22 @@ class Bump {
   // Before 13 these flattened everything from `axis` on into one row; 13 works along one axis only.
   // The detour through Flatten and Reshape is right for every rank, which the file does not always
   // tell.
-  private softmax(node: NodeProto): NodeProto[] {
+  #softmax(node: NodeProto): NodeProto[] {
     const axis = intAttribute(node, 'axis', 1);
-    this.drop(node, 'axis');
-    node.attribute = [...(node.attribute ?? []), makeAttribute('axis', -1)];
+    this.#drop(node, 'axis');
+    node.attribute = [...node.attribute, makeAttribute('axis', -1)];
     if (axis === -1) return [node];
-    const from = node.input![0]!;
-    const to = node.output![0]!;
-    const own = (part: string): string => `${to}.opset13.${part}`;
-    node.input = [own('flat')];
-    node.output = [own('soft')];
+    const from = node.input[0]!;
+    const to = node.output[0]!;
+    const own = (part: string): string => this.#names.of(`${to}.opset13.${part}`);
+    const [flat, soft, shape] = [own('flat'), own('soft'), own('shape')];
+    node.input = [flat];
+    node.output = [soft];
     return [
-      makeNode('Shape', own('Shape'), [from], [own('shape')]),
-      makeNode('Flatten', own('Flatten'), [from], [own('flat')], { axis }),
+      makeNode('Shape', own('Shape'), [from], [shape]),
+      makeNode('Flatten', own('Flatten'), [from], [flat], { axis }),
       node,
-      makeNode('Reshape', own('Reshape'), [own('soft'), own('shape')], [to]),
+      makeNode('Reshape', own('Reshape'), [soft, shape], [to]),
     ];
   }
 }
@@ -169,17 +175,24 @@ class Bump {
  * Changes `model` in place; returns the operator set it had. Fault model_unquantizable for one that
  * it cannot bring to 13.
  */
-export function bringToOpset13(model: ModelProto & { graph: GraphProto }, what: string): number {
+export function bringToOpset13(model: Model, what: string): number {
   const from = opsetOf(model);
   if (from < OPSET_MIN || from > OPSET_MAX) {
     const known = `${OPSET_MIN} to ${OPSET_MAX} can be quantized`;
     throw new Fault('model_unquantizable', `${what}: it uses ONNX operator set ${from}; ${known}`);
   }
   if (from >= OPSET_QDQ) return from;
-  const bump = new Bump(from);
+  const [ownFunction] = model.functions;
+  if (ownFunction !== undefined)
+    throw new Fault(
+      'model_unquantizable',
+      `${what}: it defines the function '${ownFunction.name}' in operator set ${from}, and only ` +
+        `the graph can be brought to set ${OPSET_QDQ}: export it with set ${OPSET_QDQ} or later`,
+    );
+  const bump = new Bump(from, new FreshNames(model.graph));
   bump.graph(model.graph);
-  model.graph.initializer = [...(model.graph.initializer ?? []), ...bump.constants];
-  for (const set of model.opsetImport ?? [])
-    if ((set.domain ?? '') === '' || set.domain === 'ai.onnx') set.version = OPSET_QDQ;
+  model.graph.initializer.push(...bump.constants);
+  for (const set of model.opsetImport)
+    if (set.domain === '' || set.domain === 'ai.onnx') set.version = BigInt(OPSET_QDQ);
   return from;
 }

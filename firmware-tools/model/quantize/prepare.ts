@@ -8,16 +8,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { asFault } from '../../release/keys/key-files.js';
-import { allNodes, decodeModel, encodeModel } from '../onnx.js';
-import type { GraphProto, ModelProto } from '../onnx.js';
+import { decodeModel, encodeModel, requireRewritable, type Model } from '../onnx/model-file.js';
+import { allNodes } from '../onnx/nodes.js';
+import type { GraphProto } from '../onnx/onnx_pb.js';
 import { openModel } from '../session.js';
 import { bringToOpset13 } from './opset.js';
 
-const IR_OF_OPSET_13 = 7;
+const IR_OF_OPSET_13 = 7n;
 const QUANTIZED_OPS =
   /^(QuantizeLinear|DequantizeLinear|DynamicQuantize\w+|QLinear\w+|QGemm|ConvInteger|MatMulInteger\w*|MatMulNBits)$/;
-
-export type Model = ModelProto & { graph: GraphProto };
 
 function scratchFolder(): string {
   try {
@@ -44,15 +43,20 @@ export async function optimizedGraph(
   }
 }
 
-export function isQuantizedOp(opType: string | null | undefined): boolean {
-  return QUANTIZED_OPS.test(opType ?? '');
+export function isQuantizedOp(opType: string): boolean {
+  return QUANTIZED_OPS.test(opType);
 }
 
+/** Gives every node a name of its own; names that are there and unique stay. */
 function nameNodes(graph: GraphProto): void {
+  const given = new Set(graph.node.map(({ name }) => name));
   const taken = new Set<string>();
-  for (const [index, node] of (graph.node ?? []).entries()) {
-    let name = node.name || `${node.opType}_${index}`;
-    while (taken.has(name)) name += `_${index}`;
+  for (const [index, node] of graph.node.entries()) {
+    let name = node.name;
+    if (name === '' || taken.has(name)) {
+      name = `${node.name || node.opType}_${index}`;
+      while (taken.has(name) || given.has(name)) name += `_${index}`;
+    }
     taken.add(name);
     node.name = name;
   }
@@ -63,11 +67,11 @@ function nameNodes(graph: GraphProto): void {
  * order).
  */
 export function settleInitializers(graph: GraphProto): void {
-  const read = new Set((graph.output ?? []).map((o) => o.name));
-  for (const node of allNodes(graph)) for (const name of node.input ?? []) read.add(name);
-  graph.initializer = (graph.initializer ?? [])
-    .filter((tensor) => read.has(tensor.name))
-    .sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1));
+  const read = new Set(graph.output.map(({ name }) => name));
+  for (const node of allNodes(graph)) for (const name of node.input) read.add(name);
+  graph.initializer = graph.initializer
+    .filter(({ name }) => read.has(name))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /**
@@ -75,13 +79,9 @@ export function settleInitializers(graph: GraphProto): void {
  * writes.
  */
 function settleOpsets(model: Model): void {
-  const used = new Set([
-    '',
-    ...[...allNodes(model.graph)].map((n) => (n.domain === 'ai.onnx' ? '' : (n.domain ?? ''))),
-  ]);
-  model.opsetImport = (model.opsetImport ?? []).filter((o) =>
-    used.has(o.domain === 'ai.onnx' ? '' : (o.domain ?? '')),
-  );
+  const domainOf = (domain: string): string => (domain === 'ai.onnx' ? '' : domain);
+  const used = new Set(['', ...[...allNodes(model.graph)].map(({ domain }) => domainOf(domain))]);
+  model.opsetImport = model.opsetImport.filter(({ domain }) => used.has(domainOf(domain)));
 }
 
 /** `model.graph` is ready to be planned; `opset` is the operator set that the file came with. */
@@ -90,20 +90,19 @@ export async function prepare(
   what: string,
 ): Promise<{ model: Model; opset: number }> {
   const model = decodeModel(fp32, what);
+  requireRewritable(model, fp32, what);
   for (const node of allNodes(model.graph)) {
-    if (isQuantizedOp(node.opType)) {
-      const name = node.name || node.output?.[0] || '';
-      const which = `node '${name}' (${node.opType})`;
-      throw new Fault(
-        'model_unquantizable',
-        `${what}: it is quantized already: ${which}; start from the fp32 model`,
-      );
-    }
+    if (!isQuantizedOp(node.opType)) continue;
+    const name = node.name || (node.output[0] ?? '');
+    throw new Fault(
+      'model_unquantizable',
+      `${what}: it is quantized already: node '${name}' (${node.opType}); start from the fp32 model`,
+    );
   }
-  const constants = new Set((model.graph.initializer ?? []).map((t) => t.name));
-  model.graph.input = (model.graph.input ?? []).filter((v) => !constants.has(v.name));
+  const constants = new Set(model.graph.initializer.map(({ name }) => name));
+  model.graph.input = model.graph.input.filter(({ name }) => !constants.has(name));
   const opset = bringToOpset13(model, what);
-  model.irVersion = Math.max(Number(String(model.irVersion ?? 0)), IR_OF_OPSET_13);
+  if (model.irVersion < IR_OF_OPSET_13) model.irVersion = IR_OF_OPSET_13;
   const ready = await optimizedGraph(encodeModel(model), 'basic', `${what} (at operator set 13)`);
   nameNodes(ready.graph);
   settleInitializers(ready.graph);

@@ -10,18 +10,15 @@
 // it differs where said: quantize_static also quantizes values that no int8 node makes or reads,
 // and graph outputs.
 import {
-  ElementType,
   Wiring,
   allNodes,
-  dimsOf,
-  elementTypeName,
   floatAttribute,
   intAttribute,
   stringAttribute,
   subgraphsOf,
-  tensorData,
-} from '../onnx.js';
-import type { GraphProto, NodeProto, TensorProto } from '../onnx.js';
+} from '../onnx/nodes.js';
+import type { GraphProto, NodeProto, TensorProto } from '../onnx/onnx_pb.js';
+import { ElementType, dimsOf, elementTypeName, tensorData } from '../onnx/tensors.js';
 
 export const WEIGHTED_OPS = ['Conv', 'Gemm', 'MatMul'] as const;
 export const JOINED_OPS = ['Add', 'Mul', 'Concat', 'AveragePool', 'GlobalAveragePool'] as const;
@@ -147,7 +144,7 @@ class Planner {
 
   /** Either the weighted node, or why it must stay float. */
   private weighted(node: NodeProto): WeightedNode | string {
-    const [input = '', weightName = '', biasName = ''] = node.input ?? [];
+    const [input = '', weightName = '', biasName = ''] = node.input;
     const op = node.opType;
     if (op === 'MatMul' && this.wiring.initializers.has(input))
       return `its weights '${input}' are on the left, not on the right`;
@@ -181,8 +178,8 @@ class Planner {
       const tensor = this.wiring.initializers.get(name);
       return isFloat(tensor) ? Number(tensorData(tensor)![0]) : undefined;
     };
-    const min = bound(node.input?.[1], -Infinity);
-    const max = bound(node.input?.[2], Infinity);
+    const min = bound(node.input[1], -Infinity);
+    const max = bound(node.input[2], Infinity);
     return min !== undefined && max !== undefined && min <= 0 && max >= 0
       ? { min, max }
       : undefined;
@@ -190,13 +187,13 @@ class Planner {
 
   /** Marks what an int8 node writes; a Relu or Clip that alone reads it vanishes. */
   private written(node: NodeProto): void {
-    const output = node.output![0]!;
+    const output = node.output[0]!;
     const readers = this.wiring.readers(output);
     const only = readers.length === 1 && !this.wiring.outputs.has(output) ? readers[0]! : undefined;
     const clip = only && this.foldableBounds(only);
     if (only && clip) {
       this.plan.folded.set(only, node);
-      const name = only.output![0]!;
+      const name = only.output[0]!;
       this.plan.values.set(name, { name, madeInt8: true, scaleOf: name, clip });
     } else {
       this.plan.values.set(output, { name: output, madeInt8: true, scaleOf: output });
@@ -204,24 +201,24 @@ class Planner {
   }
 
   private chooseWeighted(): void {
-    for (const node of this.graph.node ?? []) {
+    for (const node of this.graph.node) {
       for (const inner of subgraphsOf(node)) {
         for (const deep of allNodes(inner)) {
-          if (!(WEIGHTED_OPS as readonly string[]).includes(deep.opType ?? '')) continue;
+          if (!(WEIGHTED_OPS as readonly string[]).includes(deep.opType)) continue;
           const why = `it is inside a branch of '${node.name}' (${node.opType})`;
           this.plan.floats.push({
-            node: deep.name || deep.output?.[0] || '',
-            op: deep.opType!,
+            node: deep.name || (deep.output[0] ?? ''),
+            op: deep.opType,
             why,
           });
         }
       }
-      if (!(WEIGHTED_OPS as readonly string[]).includes(node.opType ?? '')) continue;
-      const found = this.options.exclude.includes(node.name!)
+      if (!(WEIGHTED_OPS as readonly string[]).includes(node.opType)) continue;
+      const found = this.options.exclude.includes(node.name)
         ? 'it is excluded by name'
         : this.weighted(node);
       if (typeof found === 'string')
-        this.plan.floats.push({ node: node.name!, op: node.opType!, why: found });
+        this.plan.floats.push({ node: node.name, op: node.opType, why: found });
       else this.plan.chosen.set(node, found);
     }
     for (const choice of this.plan.chosen.values()) {
@@ -239,12 +236,9 @@ class Planner {
   }
 
   private canJoin(node: NodeProto): boolean {
-    if (
-      !this.options.joined.includes(node.opType ?? '') ||
-      this.options.exclude.includes(node.name!)
-    )
+    if (!this.options.joined.includes(node.opType) || this.options.exclude.includes(node.name))
       return false;
-    const inputs = node.input ?? [];
+    const inputs = node.input;
     const constants = inputs.filter((name) => this.wiring.initializers.has(name));
     const others = inputs.filter((name) => !this.wiring.initializers.has(name));
     if (node.opType === 'AveragePool' && intAttribute(node, 'ceil_mode', 0) !== 0) return false;
@@ -257,29 +251,29 @@ class Planner {
 
   private canPass(node: NodeProto): boolean {
     if (
-      !(DIRECT_OPS as readonly string[]).includes(node.opType ?? '') ||
-      this.options.exclude.includes(node.name!)
+      !(DIRECT_OPS as readonly string[]).includes(node.opType) ||
+      this.options.exclude.includes(node.name)
     )
       return false;
     if (node.opType === 'Resize' && stringAttribute(node, 'mode', 'nearest') !== 'nearest')
       return false;
-    if (node.opType === 'MaxPool' && (node.output ?? []).length > 1) return false;
-    return this.plan.values.has(node.input?.[0] ?? '');
+    if (node.opType === 'MaxPool' && node.output.length > 1) return false;
+    return this.plan.values.has(node.input[0] ?? '');
   }
 
   /**
    * In graph order, so that a chain of joined and direct nodes is followed from its int8 source.
    */
   private spread(): void {
-    for (const node of this.graph.node ?? []) {
+    for (const node of this.graph.node) {
       if (this.plan.folded.has(node) || this.plan.chosen.has(node)) continue;
       if (this.canJoin(node)) {
         this.plan.chosen.set(node, { kind: 'joined', node });
         this.written(node);
       } else if (this.canPass(node)) {
         this.plan.chosen.set(node, { kind: 'direct', node });
-        const { scaleOf } = this.plan.values.get(node.input![0]!)!;
-        for (const name of node.output ?? [])
+        const { scaleOf } = this.plan.values.get(node.input[0]!)!;
+        for (const name of node.output)
           this.plan.values.set(name, { name, madeInt8: true, scaleOf });
       }
     }
@@ -287,7 +281,7 @@ class Planner {
 
   private effectiveOutputs(node: NodeProto): string[] {
     const fold = [...this.plan.folded].find(([, producer]) => producer === node)?.[0];
-    return (fold ?? node).output ?? [];
+    return (fold ?? node).output;
   }
 
   private hasInt8Reader(names: string[]): boolean {
@@ -303,7 +297,7 @@ class Planner {
    * From the end back: an int8 result that no int8 node reads goes back to float; a Conv's cannot.
    */
   private freeTail(): void {
-    for (const node of [...(this.graph.node ?? [])].reverse()) {
+    for (const node of [...this.graph.node].reverse()) {
       const choice = this.plan.chosen.get(node);
       if (!choice || node.opType === 'Conv') continue;
       const outputs = this.effectiveOutputs(node);

@@ -22,7 +22,7 @@ import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
 import type { Signer } from "../../../shared/trust/signer.js";
 import { asFault, discard, settle, tempBeside } from '../keys/key-files.js';
-import { decodeModel } from '../../model/onnx.js';
+import { decodeModel } from '../../model/onnx/model-file.js';
 import { openModel } from '../../model/session.js';
 import { readProbeInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
 import {
@@ -238,7 +238,7 @@ async function writeBundle(
         length: number,
         chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
       ): Promise<void> => {
-        await put(await headerBytes(name, length));
+        await put(headerBytes(name, length));
         for await (const chunk of chunks) await put(chunk);
         await put(new Uint8Array(paddingBytes(length)));
       };

@@ -6,8 +6,7 @@
 //   release.dsse.json   the signed manifest
 //   files/<name>        every file that the manifest names, sorted by name
 //   1024 zero bytes
-import { once } from 'node:events';
-import tar from 'tar-stream';
+import { Header, Pax, type HeaderData } from 'tar';
 import { Type, type Static } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { Component, Version, type Manifest } from '../../../shared/release/manifest.js';
@@ -72,29 +71,33 @@ export function indexBytes(index: BundleIndex): Uint8Array {
   );
 }
 
+/** No owner and no time, mode 0644: an entry's header follows from its name and length. */
+const entryOf = (name: string, length: number): HeaderData => ({
+  path: name,
+  size: length,
+  mode: 0o644,
+  mtime: new Date(0),
+  uid: 0,
+  gid: 0,
+  type: 'File',
+});
+
 /**
- * The bytes that stand before an entry's content: no owner, no time, mode 0644. More than one block
- * for a long name.
+ * The bytes before an entry's content: one block, or three where the name is longer than ustar has
+ * room for (then a pax record carries it).
  */
-export async function headerBytes(name: string, length: number): Promise<Uint8Array> {
-  const pack = tar.pack();
-  // Nothing is ever written into the entry: only its header is wanted, which tar-stream pushes at
-  // once when it opens it.
-  pack.entry(
-    { name, size: length, mode: 0o644, mtime: new Date(0), uid: 0, gid: 0, type: 'file' },
-    () => {},
-  );
-  await once(pack, 'readable');
-  const blocks: Buffer[] = [];
-  for (
-    let block = pack.read() as Buffer | null;
-    block !== null;
-    block = pack.read() as Buffer | null
-  )
-    blocks.push(block);
-  pack.on('error', () => {}); // Destroying an unfinished pack is no error here.
-  pack.destroy();
-  return new Uint8Array(Buffer.concat(blocks));
+export function headerBytes(name: string, length: number): Uint8Array {
+  const header = new Header(entryOf(name, length));
+  const block = Buffer.alloc(BLOCK_BYTES);
+  if (!header.encode(block, 0)) return new Uint8Array(block);
+  const pax = new Pax({ path: name }).encode();
+  return new Uint8Array(Buffer.concat([pax, block]));
+}
+
+/** Length of the content whose header `block` is, or null when it is not a file's header. */
+export function contentLength(block: Uint8Array): number | null {
+  const header = new Header(Buffer.from(block));
+  return header.cksumValid && header.type === 'File' ? (header.size ?? null) : null;
 }
 
 export function paddingBytes(length: number): number {

@@ -20,6 +20,7 @@ import type { KeyRing } from '../../../shared/trust/key-ring.js';
 import {
   BLOCK_BYTES,
   BundleIndex,
+  contentLength,
   ENVELOPE_NAME,
   FILES_FOLDER,
   headerBytes,
@@ -65,7 +66,7 @@ export async function readBundle(file: string, ring: KeyRing | null): Promise<Bu
       throw reader.bad(
         `${ENVELOPE_NAME} is ${first.length} bytes, bound is ${limits.manifestMaxBytes}`,
       );
-    await reader.expect(await headerBytes(first.name, first.length), `the header of ${first.name}`);
+    await reader.expect(headerBytes(first.name, first.length), `the header of ${first.name}`);
     const envelope = await reader.take(first.length);
     if (sha256(envelope) !== first.sha256)
       throw new Fault(
@@ -73,7 +74,7 @@ export async function readBundle(file: string, ring: KeyRing | null): Promise<Bu
         `${file}: ${first.name} does not have the SHA-256 that the index names`,
       );
     await reader.expectZeros(paddingBytes(first.length), `the padding of ${first.name}`);
-    const release = ring === null ? unprovenRelease(envelope) : openRelease(envelope, ring);
+    const release = ring === null ? unverifiedRelease(envelope) : openRelease(envelope, ring);
     const due = indexBytes(
       indexOf(release.manifest, { length: envelope.length, sha256: release.digest }),
     );
@@ -81,7 +82,7 @@ export async function readBundle(file: string, ring: KeyRing | null): Promise<Bu
       throw reader.bad('its index is not that of the manifest that it carries');
     const files = [];
     for (const { name, length, sha256: digest } of rest) {
-      await reader.expect(await headerBytes(name, length), `the header of ${name}`);
+      await reader.expect(headerBytes(name, length), `the header of ${name}`);
       files.push({ entry: entryOf(release, name), offset: reader.offset });
       if ((await reader.digest(length)) !== digest)
         throw new Fault(
@@ -142,18 +143,14 @@ async function openBundle(file: string): Promise<FileHandle> {
 }
 
 async function readIndex(reader: Reader): Promise<BundleIndex> {
-  const header = await reader.take(BLOCK_BYTES);
-  const size = /^([0-7]{11}) $/.exec(
-    Buffer.from(header.subarray(124, 136)).toString('latin1'),
-  )?.[1];
-  const length = size === undefined ? 0 : Number.parseInt(size, 8);
+  const header = await reader.firstBlock();
+  const length = contentLength(header) ?? 0;
   if (
     length === 0 ||
     length > INDEX_MAX_BYTES ||
-    !Buffer.from(header).equals(await headerBytes(INDEX_NAME, length))
-  ) {
-    throw reader.bad(`it does not begin with ${INDEX_NAME}`);
-  }
+    !Buffer.from(header).equals(headerBytes(INDEX_NAME, length))
+  )
+    throw reader.notABundle();
   const bytes = await reader.take(length);
   const what = `${INDEX_NAME} of ${reader.file}`;
   const index = decode(
@@ -168,7 +165,7 @@ async function readIndex(reader: Reader): Promise<BundleIndex> {
   return index;
 }
 
-function unprovenRelease(bytes: Uint8Array): Release {
+function unverifiedRelease(bytes: Uint8Array): Release {
   const envelope = decodeJson(Envelope, bytes, ENVELOPE_NAME, 'manifest_undecodable');
   if (envelope.payloadType !== RELEASE_PAYLOAD_TYPE)
     throw new Fault('manifest_undecodable', `${ENVELOPE_NAME} carries ${envelope.payloadType}`);
@@ -203,6 +200,19 @@ class Reader {
     return new Fault('bundle_undecodable', `${this.file}: ${detail}`);
   }
 
+  notABundle(): Fault {
+    return this.bad(`it is not a Linnet bundle (a tar file whose first entry is ${INDEX_NAME})`);
+  }
+
+  /** The first block. A shorter file is cut short only if it begins as a bundle does. */
+  async firstBlock(): Promise<Uint8Array> {
+    const start = Buffer.alloc(INDEX_NAME.length);
+    const { bytesRead } = await this.#read(start);
+    if (start.toString('latin1', 0, bytesRead) !== INDEX_NAME.slice(0, bytesRead))
+      throw this.notABundle();
+    return this.take(BLOCK_BYTES);
+  }
+
   async *chunks(length: number): AsyncIterable<Uint8Array> {
     for (let left = length; left > 0;) {
       const buffer = Buffer.allocUnsafe(Math.min(left, CHUNK_BYTES));
@@ -210,7 +220,7 @@ class Reader {
       if (bytesRead === 0)
         throw new Fault(
           'bundle_truncated',
-          `${this.file} ends at byte ${this.offset}, where ${left} more were due`,
+          `${this.file} ends at byte ${this.offset}; ${left} more bytes must follow`,
         );
       const chunk = buffer.subarray(0, bytesRead);
       this.whole.update(chunk);

@@ -1,19 +1,22 @@
 // The quantizer: its arithmetic against hand-worked cases, the digit models, small graphs for every
 // operator that it changes, and what it refuses.
+import { create } from '@bufbuild/protobuf';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { digitModelPath, loadDigits } from '../../../firmware-tools/demo/digits/data.js';
-import { compare, inspect } from '../../../firmware-tools/model/measure.js';
+import { inspect } from '../../../firmware-tools/model/inspect.js';
+import { compare } from '../../../firmware-tools/model/measure.js';
+import { decodeModel } from '../../../firmware-tools/model/onnx/model-file.js';
+import { makeAttribute, makeNode } from '../../../firmware-tools/model/onnx/nodes.js';
 import {
-  ElementType,
-  decodeModel,
-  encodeModel,
-  makeAttribute,
-  makeNode,
-  makeTensor,
-  makeValue,
-} from '../../../firmware-tools/model/onnx.js';
-import type { AttributeProto, NodeProto, TensorProto } from '../../../firmware-tools/model/onnx.js';
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  TensorProtoSchema,
+  TensorProto_DataLocation,
+  type NodeProto,
+  type TensorProto,
+} from '../../../firmware-tools/model/onnx/onnx_pb.js';
+import { ElementType, makeTensor, makeValue } from '../../../firmware-tools/model/onnx/tensors.js';
 import { quantize } from '../../../firmware-tools/model/quantize/quantize.js';
 import {
   S8_REDUCED,
@@ -28,6 +31,7 @@ import {
 } from '../../../firmware-tools/model/quantize/arithmetic.js';
 import type { Feeds } from '../../../firmware-tools/model/session.js';
 import { Seeded } from '../../../firmware-tools/demo/digits/training/seeded-random.js';
+import { onnxModel } from '../../support/onnx-models.js';
 
 const digits = loadDigits();
 const digitFeeds = (images: Float32Array[]): Feeds[] =>
@@ -148,19 +152,15 @@ function build(
   listed = false,
 ): Uint8Array {
   const constants = listed
-    ? initializer.map((t) => makeValue(t.name!, t.dataType!, t.dims as number[]))
+    ? initializer.map((t) => makeValue(t.name, t.dataType, t.dims.map(Number)))
     : [];
-  return encodeModel({
+  return onnxModel({
+    nodes,
+    initializers: initializer,
+    inputs: [makeValue('x', ElementType.float32, dims), ...constants],
+    outputs: [makeValue('y', ElementType.float32)],
+    opset,
     irVersion: opset < 9 ? 4 : 7,
-    producerName: 'test',
-    opsetImport: [{ domain: '', version: opset }],
-    graph: {
-      name: 'test',
-      node: nodes,
-      initializer,
-      output: [makeValue('y', ElementType.float32)],
-      input: [makeValue('x', ElementType.float32, dims), ...constants],
-    },
   });
 }
 
@@ -194,11 +194,9 @@ function gemm(transB: number, bias: number[]): Uint8Array {
   );
 }
 
-/** `ends = [2^63 - 1]`, as exporters write "to the end": protobuf's two 32-bit halves. */
-const int64Max = {
-  ...makeAttribute('ends', [0]),
-  ints: [{ low: -1, high: 0x7fffffff, unsigned: false }],
-} as unknown as AttributeProto;
+/** `ends = [2^63 - 1]`, as exporters write "to the end". */
+const int64Max = makeAttribute('ends', []);
+int64Max.ints = [2n ** 63n - 1n];
 
 describe('other graphs', () => {
   it('joins residual adds, concats and pools, shares scales through moves, keeps a float tail', async () => {
@@ -341,7 +339,7 @@ describe('other graphs', () => {
     const { bytes, report } = await quantize(model, feedsFor(dims, 20));
     expect(report.foldedNodes).toBe(1);
     const after = new Map(
-      decodeModel(bytes, 'int8').graph.node!.map((node) => [node.name, node.input!]),
+      decodeModel(bytes, 'int8').graph.node.map((node) => [node.name, node.input]),
     );
     expect(after.get('s')).toEqual(['t']);
     expect(after.get('a')![0]).toBe('t_DequantizeLinear_Output');
@@ -391,7 +389,7 @@ describe('other graphs', () => {
         makeNode('Dropout', 'drop', ['z'], ['z1'], opset < 12 ? { ratio: { float: 0.5 } } : {}),
         makeNode('Softmax', 'soft', ['z1'], ['y'], { axis: 2 }),
       ];
-      const used = new Set(nodes.flatMap((node) => node.input!));
+      const used = new Set(nodes.flatMap((node) => node.input));
       const initializer = [
         weights('a.w', [4, 4, 3, 3]),
         weights('a.b', [4]),
@@ -403,7 +401,7 @@ describe('other graphs', () => {
         int64s('ends', 7n, 6n),
         int64s('axes', 2n, 3n),
         int64s('pads', 0n, 0n, 1n, 1n, 0n, 0n, 1n, 1n),
-      ].filter((tensor) => used.has(tensor.name!));
+      ].filter((tensor) => used.has(tensor.name));
       const model = build(nodes, initializer, opset, dims);
       // refuses by itself when preparing changes an output
       const { bytes, report } = await quantize(model, feedsFor(dims, 10));
@@ -417,7 +415,7 @@ describe('other graphs', () => {
 
 it('an_end_of_INT64_MAX_in_a_slice_of_operator_set_9_still_means_up_to_the_end', async () => {
   const slice = makeNode('Slice', 'slice', ['x'], ['s'], { starts: [1], axes: [1] });
-  slice.attribute!.push(int64Max);
+  slice.attribute.push(int64Max);
   const model = build(
     [slice, makeNode('MatMul', 'm', ['s', 'w'], ['y'])],
     [weights('w', [15, 4])],
@@ -456,16 +454,29 @@ describe('what cannot be quantized', () => {
   });
 
   it('names the tensor that is stored outside the file, wherever it is', async () => {
-    const outside = (name: string): TensorProto => ({
-      ...makeTensor(name, [1], new Float32Array(0)),
-      dataLocation: 1,
-      externalData: [{ key: 'location', value: 'weights.bin' }],
-    });
+    const outside = (name: string): TensorProto =>
+      create(TensorProtoSchema, {
+        name,
+        dims: [1n],
+        dataType: ElementType.float32,
+        dataLocation: TensorProto_DataLocation.EXTERNAL,
+        externalData: [{ key: 'location', value: 'weights.bin' }],
+      });
     const constant = makeNode('Constant', 'k', [], ['c']);
-    constant.attribute = [{ name: 'value', type: 4, t: outside('in-constant') }];
+    constant.attribute = [
+      create(AttributeProtoSchema, {
+        name: 'value',
+        type: AttributeProto_AttributeType.TENSOR,
+        t: outside('in-constant'),
+      }),
+    ];
     const branch = makeNode('If', 'if', ['flag'], ['y']);
     branch.attribute = [
-      { name: 'then_branch', type: 5, g: { name: 'then', initializer: [outside('in-branch')] } },
+      create(AttributeProtoSchema, {
+        name: 'then_branch',
+        type: AttributeProto_AttributeType.GRAPH,
+        g: { name: 'then', initializer: [outside('in-branch')] },
+      }),
     ];
     const models: [string, Uint8Array][] = [
       [

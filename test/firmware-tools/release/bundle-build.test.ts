@@ -1,18 +1,20 @@
 // Building releases from real ONNX models: the same bytes each time, goldens that are the model's
 // own answers, and every mistake in a spec named.
+import { create } from '@bufbuild/protobuf';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bundleFile, readBundle } from '../../../firmware-tools/release/bundle/read.js';
 import { encodeNpy } from '../../../firmware-tools/model/input-data/npy.js';
+import { decodeModel, encodeModel } from '../../../firmware-tools/model/onnx/model-file.js';
+import { makeNode } from '../../../firmware-tools/model/onnx/nodes.js';
 import {
-  ElementType,
-  decodeModel,
-  encodeModel,
-  makeNode,
-  makeValue,
-} from '../../../firmware-tools/model/onnx.js';
+  TensorProtoSchema,
+  TensorProto_DataLocation,
+} from '../../../firmware-tools/model/onnx/onnx_pb.js';
+import { ElementType, makeValue } from '../../../firmware-tools/model/onnx/tensors.js';
+import { onnxModel } from '../../support/onnx-models.js';
 import { decodeJson } from '../../../shared/base/decode.js';
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import { Probes } from '../../../shared/release/manifest.js';
@@ -136,26 +138,24 @@ test('lineage: base model by file, quantization settings out of a report about t
 /** The small model, its bias in a file beside it. */
 function externalModel(): Uint8Array {
   const model = decodeModel(smallModel(), 'small');
-  const [bias] = model.graph.initializer ?? [];
-  delete bias?.rawData;
-  Object.assign(bias ?? {}, {
-    dataLocation: 1,
-    externalData: [{ key: 'location', value: 'bias.bin' }],
-  });
+  model.graph.initializer = [
+    create(TensorProtoSchema, {
+      name: 'bias',
+      dims: [2n],
+      dataType: ElementType.float32,
+      dataLocation: TensorProto_DataLocation.EXTERNAL,
+      externalData: [{ key: 'location', value: 'bias.bin' }],
+    }),
+  ];
   return encodeModel(model);
 }
 
 /** logits = x, of any size: only its answers tell how many classes there are. */
 function unsizedModel(): Uint8Array {
-  return encodeModel({
-    irVersion: 7,
-    opsetImport: [{ domain: '', version: 13 }],
-    graph: {
-      name: 'unsized',
-      node: [makeNode('Identity', 'same', ['x'], ['logits'])],
-      input: [makeValue('x', ElementType.float32, ['N', 'C'])],
-      output: [makeValue('logits', ElementType.float32, ['N', 'C'])],
-    },
+  return onnxModel({
+    nodes: [makeNode('Identity', 'same', ['x'], ['logits'])],
+    inputs: [makeValue('x', ElementType.float32, ['N', 'C'])],
+    outputs: [makeValue('logits', ElementType.float32, ['N', 'C'])],
   });
 }
 

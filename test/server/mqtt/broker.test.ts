@@ -225,7 +225,7 @@ describe('the broker', () => {
     await closed;
     await until(async () =>
       (await eventsOf('127.0.0.1')).some((event) =>
-        event.includes(`is longer than ${limits.mqttPayloadMaxBytes + 4096} bytes`),
+        event.includes(`is longer than ${limits.mqttPacketMaxBytes} bytes`),
       ),
     );
   });

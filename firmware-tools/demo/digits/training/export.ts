@@ -1,8 +1,10 @@
 // Writes a trained Network as an ONNX model: opset 13, one node per layer, input 'image' float32
 // [N,1,size,size] with values 0..1, output 'logits' float32 [N,classes]. The same parameters give
 // the same bytes.
-import { ElementType, encodeModel, makeNode, makeTensor, makeValue } from '../../../model/onnx.js';
-import type { NodeProto, TensorProto } from '../../../model/onnx.js';
+import { encodeModel } from '../../../model/onnx/model-file.js';
+import { makeNode } from '../../../model/onnx/nodes.js';
+import type { NodeProto, TensorProto } from '../../../model/onnx/onnx_pb.js';
+import { ElementType, makeTensor, makeValue } from '../../../model/onnx/tensors.js';
 import type { Network, Parameter } from './network.js';
 
 export function exportNetwork(network: Network, graphName: string): Uint8Array {
@@ -38,9 +40,9 @@ export function exportNetwork(network: Network, graphName: string): Uint8Array {
     }),
   );
   return encodeModel({
-    irVersion: 7,
+    irVersion: 7n,
     producerName: 'linnet',
-    opsetImport: [{ domain: '', version: 13 }],
+    opsetImport: [{ domain: '', version: 13n }],
     graph: {
       name: graphName,
       node: nodes,

@@ -12,7 +12,8 @@ import { limits } from '../../../../shared/base/limits.js';
 import { isFault } from '../../../../shared/base/fault-codes.js';
 import { silentLog } from '../../../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../../../shared/platform/clock.js';
-import { ElementType, makeNode, makeTensor } from '../../../../firmware-tools/model/onnx.js';
+import { makeNode } from '../../../../firmware-tools/model/onnx/nodes.js';
+import { ElementType, makeTensor } from '../../../../firmware-tools/model/onnx/tensors.js';
 import {
   adder,
   childPath,

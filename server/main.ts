@@ -16,11 +16,7 @@ import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
-import type {
-  TlsFiles,
-  Transport,
-  TransportEvents,
-} from './interfaces.js';
+import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';

@@ -5,7 +5,7 @@
 import { Type, type Static } from 'typebox';
 import { Component, HardwareId, Version } from '../release/manifest.js';
 import { Hex64 } from '../base/bytes.js';
-import { PublicKey } from "../trust/signer.js";
+import { PublicKey } from '../trust/signer.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { DeviceId } from './telemetry.js';
 

@@ -32,7 +32,7 @@ import type { Outcome } from '../../shared/protocol/telemetry.js';
 import { realRandom } from '../../shared/platform/clock.js';
 import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { signEnvelope } from '../../shared/trust/envelope.js';
-import type { Signer } from "../../shared/trust/signer.js";
+import type { Signer } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
 import { ALL, startFleet, type TestFleet } from '../support/fleet-server.js';
 import {

@@ -33,7 +33,7 @@ import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { hex, sha256, utf8 } from '../../shared/base/bytes.js';
 import { deviceIdOf, makeDeviceToken } from '../../shared/trust/device-token.js';
 import { signEnvelope } from '../../shared/trust/envelope.js';
-import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
+import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
 import { simRelease, type SimRelease } from '../sim/release.js';
 

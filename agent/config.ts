@@ -81,6 +81,11 @@ export const AgentSettings = Type.Object(
       {
         host: Type.String({ default: '127.0.0.1' }),
         port: Type.Integer({ minimum: 0, maximum: 65_535, default: 7310 }),
+        host_names: Type.Array(Type.String({ minLength: 1, maxLength: 253 }), {
+          maxItems: 64,
+          default: [],
+          description: 'names of this device that clients may use besides localhost and `host`',
+        }),
         socket: Type.Optional(Path),
       },
       { ...strict, default: {} },

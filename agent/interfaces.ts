@@ -1,21 +1,21 @@
-// What the agent's rooms need of the world and of each other. agent/main.ts ties them together; the
-// rooms update/, runtime/ and telemetry/ never import one another. The real ones of Disk, Fetcher
-// and Link live in agent/node/.
+// The interfaces between the parts of the agent, and to the platform. agent/main.ts connects them:
+// update/, inference/ and telemetry/ never import one another. agent/platform/ implements Disk,
+// Fetcher and Link.
 import type { Release } from '../shared/release/manifest.js';
 import type { BodyOf, Kind } from '../shared/protocol/telemetry.js';
 import type { FaultCode } from '../shared/base/fault-codes.js';
 import type { TrialEvidence } from '../shared/statistics/trial-verdict.js';
 
 /**
- * The file system, as far as durable state needs it. Paths are absolute. Every method either did it
- * all or throws a Fault: `disk_full` (ENOSPC, EDQUOT) or `disk_failed`. A missing file is null,
- * never an error.
+ * The file system as durable state needs it. Paths are absolute. A method does all of its work or
+ * throws a Fault: `disk_full` (ENOSPC, EDQUOT) or `disk_failed`. A missing file is null. What is not
+ * a regular file is `disk_failed` and never blocks.
  */
 export interface Disk {
   read(path: string, maxBytes: number): Promise<Uint8Array | null>;
   /**
    * Whole or not at all, and durable on return: temp file beside it, fsync, rename, fsync of the
-   * folder.
+   * folder. A folder in the way is set aside.
    */
   replace(path: string, bytes: Uint8Array): Promise<void>;
   makeFolder(path: string): Promise<void>;
@@ -32,8 +32,8 @@ export interface Disk {
   size(path: string): Promise<number | null>;
   freeBytes(path: string): Promise<number>;
   /**
-   * Appends to a partial file from `offset` on (shorter files are refused, longer ones cut), fsyncs
-   * at the end; returns bytes written.
+   * Appends to a partial file from `offset` on (a shorter file is refused, a longer one cut) and
+   * fsyncs at the end. Returns the bytes written.
    */
   append(path: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number>;
   /** The whole file, in chunks. */
@@ -56,8 +56,8 @@ export interface Fetcher {
 }
 
 /**
- * The MQTT link. `publish` resolves at the broker's PUBACK, which proves nothing; the server's ack
- * is a message of its own.
+ * The MQTT link. `publish` resolves at the broker's PUBACK, which does not mean that the server has
+ * stored the message: the server's acknowledgement is a message of its own.
  */
 export interface Link {
   publish(topic: string, payload: Uint8Array): Promise<void>;
@@ -68,15 +68,15 @@ export interface Link {
   close(): Promise<void>;
 }
 
-/** Appends one record, durably, and never throws for the caller: a loss is counted inside. */
+/** Appends one record, durably. Never throws: a loss is counted inside. */
 export interface Reporter {
   report<K extends Kind>(kind: K, body: BodyOf<K>): void;
 }
 
-/** A release in a slot, proven from disk, as the runtime gets it. */
+/** A release in a slot, verified from disk. */
 export interface Installed {
   readonly release: Release;
-  /** Absolute paths by file name; the model process hashes the very bytes that it parses. */
+  /** Absolute; holds the files of the release under their names. */
   readonly folder: string;
 }
 
@@ -89,24 +89,21 @@ export interface ProbeReport {
   readonly worstDifference: number;
 }
 
-/**
- * What the runtime sees of a trial; whether there is a release to go back to is the update
- * machine's to say.
- */
+/** What the inference engine knows of a trial; `replaces` is known to the update machine only. */
 export type Measured = Omit<TrialEvidence, 'replaces'>;
 
-/** What the update machine asks of the runtime for one component. */
+/** What the handler for models needs from the inference engine of one component. */
 export interface ModelRuntime {
   /**
-   * Starts a process of its own for `candidate`, runs the golden probes in it, ends it. Never
-   * touches what serves. Faults: host_start (flaked).
+   * Starts a separate process for `candidate`, runs the golden probes in it, and ends it. Does not
+   * affect what serves. Faults: host_start (flaked).
    */
   probe(candidate: Installed): Promise<ProbeReport>;
   /**
-   * Serves `current`; requests flip to it once its process is warm, the old process drains and
-   * exits. With `shadow`, the release it replaces keeps running and answers a sample of the same
-   * live inputs for comparison. Calling it again with the same arguments does nothing. Throws Fault
-   * when `current` does not load; what served before then goes on serving.
+   * Serves `current`: requests go to it once its process is warm; the old process drains and
+   * exits. With `shadow`, the release that it replaces keeps running and answers a sample of the
+   * same live inputs for comparison. The same arguments again change nothing. Throws a Fault when
+   * `current` does not load; what served before then keeps serving.
    */
   serve(current: Installed, shadow: Installed | null): Promise<void>;
   /** Serves nothing any more: admitted requests finish, then the processes end. */
@@ -115,9 +112,7 @@ export interface ModelRuntime {
   evidence(): Measured | null;
 }
 
-/**
- * Decides whether the device's own state lets a release in, before anything is fetched or staged.
- */
+/** What this device has free. */
 export interface Resources {
   memoryAvailableBytes(): Promise<number>;
 }

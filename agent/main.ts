@@ -13,7 +13,7 @@ import { readCertificates, readTrustedRoots } from './identity/provisioning.js';
 import { tokenSource } from './identity/token-source.js';
 import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
 import { Engine } from './inference/engine/engine.js';
-import { compiledChild } from './inference/model-process/host.js';
+import { compiledChild } from './inference/model-process/spawn-child.js';
 import type { Disk, Reporter } from './interfaces.js';
 import { openDataDir } from './platform/data-dir.js';
 import { NodeDisk } from './platform/disk.js';
@@ -197,13 +197,13 @@ function inferenceServer(
   { settings, platform, log }: Pick<Parts, 'settings' | 'platform' | 'log'>,
   engines: ReadonlyMap<string, Engine>,
 ): InferenceServer {
-  const { host, port, socket } = settings.api;
+  const { host, port, socket, host_names: hostNames } = settings.api;
   return new InferenceServer({
     engines,
     clock: platform.clock,
     log,
     version: VERSION,
-    tcp: { host, port },
+    tcp: { host, port, hostNames },
     ...(socket === undefined ? {} : { unix: resolve(socket) }),
   });
 }

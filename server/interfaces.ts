@@ -7,7 +7,6 @@
 // null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were
 // signed.
 import type { Readable } from 'node:stream';
-import type { FaultCode } from '../shared/base/fault-codes.js';
 import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
   Group,
@@ -33,7 +32,7 @@ import type { Release } from '../shared/release/manifest.js';
 import type { Sketch } from '../shared/statistics/quantile-sketch.js';
 import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';
 import type { Targets } from '../shared/trust/documents.js';
-import type { PublicKey } from "../shared/trust/signer.js";
+import type { PublicKey } from '../shared/trust/signer.js';
 
 // ---- Devices ----------------------------------------------------------------------------------
 
@@ -195,17 +194,34 @@ export interface SecurityEventStore {
   list(limit: number, source?: string): Promise<SecurityEventRow[]>;
 }
 
-/** Where rooms report security events. */
-export interface SecurityEventSink {
-  /** Never throws; the event may be stored later, folded or dropped when there are too many. */
-  report(event: SecurityEvent): void;
+/**
+ * Who caused a security event. A device or an operator has authenticated; `anonymous` is everyone
+ * else, known by the remote address only.
+ */
+export type SecuritySource =
+  | { readonly kind: 'device'; readonly id: string }
+  | { readonly kind: 'operator'; readonly name: string }
+  | { readonly kind: 'server' }
+  | { readonly kind: 'anonymous'; readonly address: string };
+
+export interface SecurityReport {
+  readonly source: SecuritySource;
+  /** A fault code (shared/base/fault-codes.ts), if the reporter has this version. */
+  readonly code: string;
+  readonly detail: string;
 }
 
-export interface SecurityEvent {
-  /** A device id whose identity was verified, or `server` for what a stranger did. */
-  readonly source: string;
-  readonly code: FaultCode;
-  readonly detail: string;
+/** Where rooms report security events. */
+export interface SecurityEventSink {
+  /**
+   * Never throws and never waits. The event is written soon after; repeats become one event with a
+   * count, and the oldest anonymous events are dropped first when there are too many.
+   */
+  report(report: SecurityReport): void;
+  /** Reports, and resolves when the event is written. Rejects when it could not be written. */
+  record(report: SecurityReport): Promise<void>;
+  /** Writes what is waiting. Rejects when it could not be written; it is kept then. */
+  flush(): Promise<void>;
 }
 
 // ---- Releases ---------------------------------------------------------------------------------

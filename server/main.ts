@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { limits } from '../shared/base/limits.js';
-import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
+import { Fault, isFault, reason, systemCode } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { sha256 } from '../shared/base/bytes.js';
@@ -15,13 +15,21 @@ import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp, type FleetApp } from './http/app.js';
 import { checkTogether, type ServerSettings } from './config.js';
-import type { TlsFiles } from './interfaces.js';
+import type {
+  SecurityEventSink,
+  SecurityReport,
+  TlsFiles,
+  Transport,
+  TransportEvents,
+} from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
-import { openEmbeddedLink, openExternalLink, type Link, type BrokerHooks } from './mqtt/broker.js';
+import { openEmbeddedBroker } from './mqtt/broker.js';
+import { openExternalBroker } from './mqtt/client.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
 import { Conductor } from './rollout/conductor.js';
+import { databaseFault } from './store/database.js';
 import { Store } from './store/store.js';
 
 export interface RunningServer {
@@ -115,26 +123,39 @@ async function open(
     clock: realClock,
   });
 
-  // The link and the rooms behind it need each other; messages only flow once everything below
-  // stands.
-  let link: Link | null = null;
+  const security = securityEvents(store, log);
+  // The conductor sends hints through the transport, and the transport reports its reception to the
+  // conductor; hints flow only once both exist.
+  let transport: Transport | null = null;
   const conductor = new Conductor({
     store: store.rollouts,
     clock: realClock,
     random: realRandom,
     log: log.child({ room: 'rollout' }),
-    hint: (device: string) => link?.hint(device),
+    hint: (device: string) => transport?.hint(device),
   });
   const ingest = new Ingest({
-    store,
+    devices: store.devices,
+    telemetry: store.telemetry,
+    security,
     clock: realClock,
     log: log.child({ room: 'ingest' }),
-    ack: (device, ack) => link?.ack(device, ack),
-    onUnheard: () => conductor.reception.again(),
+    isStorageFault: (error) => isFault(databaseFault(error, 'storing telemetry')),
+    onBatchLost: () => conductor.reception.again(),
   });
   undo.push(() => ingest.settled());
-  link = await openLink(settings, tls, brokerHooks(store, ingest, conductor, log));
-  undo.push(() => link?.close());
+  transport = await openTransport(settings, tls, log, {
+    ingest: (device, batch) => ingest.ingest(device, batch),
+    keyOf: async (id) => {
+      const device = await store.devices.get(id);
+      return device?.status === 'enrolled' ? device.publicKey : undefined;
+    },
+    onReception: (connected) =>
+      connected ? conductor.reception.back() : conductor.reception.lost(),
+    security,
+  });
+  const { port: mqttPort } = transport;
+  undo.push(() => transport.close());
   const app = await buildApp({
     store,
     clock: realClock,
@@ -144,8 +165,8 @@ async function open(
     artifacts,
     director,
     conductor,
-    mqttPort: () => link?.port ?? settings.mqtt.port,
-    kick: (device) => link?.kick(device),
+    mqttPort: () => mqttPort,
+    kick: (device) => transport.disconnect(device),
     silentAfterMs: settings.silent_after_seconds * 1000,
     tls,
   });
@@ -155,48 +176,47 @@ async function open(
   undo.push(() => conductor.stop());
   undo.push(repeat(realClock, RENEW_EVERY_MS, () => images.renew(), log));
   log.info(
-    { address, mqtt: link.port, broker: settings.broker?.url ?? 'embedded' },
+    { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
     'the fleet server is ready',
   );
-  return { address, mqttPort: link.port, close };
+  return { address, mqttPort, close };
 }
 
-function brokerHooks(
-  store: Store,
-  ingest: Ingest,
-  { reception }: Conductor,
-  log: Log,
-): BrokerHooks {
-  return {
-    clock: realClock,
-    random: realRandom,
-    log: log.child({ room: 'link' }),
-    keyOf: async (id) => {
-      const device = await store.devices.get(id);
-      return device?.status === 'enrolled' ? device.publicKey : undefined;
-    },
-    onMessage: (topic, payload) => ingest.take(topic, payload),
-    onReception: (hears) => (hears ? reception.back() : reception.lost()),
-    onMisuse: (source, detail) => ingest.misuse(source, detail),
-  };
-}
-
-function openLink(
-  settings: ServerSettings,
+function openTransport(
+  { broker, mqtt }: ServerSettings,
   tls: TlsFiles | null,
-  options: BrokerHooks,
-): Promise<Link> {
-  const { broker, mqtt } = settings;
-  if (broker === undefined)
-    return openEmbeddedLink({ host: mqtt.host, port: mqtt.port, tls }, options);
-  return openExternalLink(
-    {
-      url: broker.url,
-      ...(broker.username === undefined ? {} : { username: broker.username }),
-      ...(broker.password_file === undefined ? {} : { passwordFile: broker.password_file }),
-    },
-    options,
-  );
+  log: Log,
+  events: TransportEvents,
+): Promise<Transport> {
+  const common = { events, log: log.child({ room: 'mqtt' }) };
+  return broker === undefined
+    ? openEmbeddedBroker({ ...common, host: mqtt.host, port: mqtt.port, tls, clock: realClock })
+    : openExternalBroker({
+        ...common,
+        url: broker.url,
+        username: broker.username,
+        passwordFile: broker.password_file,
+        random: realRandom,
+      });
+}
+
+/** Until the bus of security events is here: each report is one row. */
+function securityEvents(store: Store, log: Log): SecurityEventSink {
+  const record = ({ source, code, detail }: SecurityReport): Promise<void> =>
+    store.security.add({
+      at: realClock.now(),
+      source: source.kind === 'device' ? source.id : 'server',
+      code,
+      detail: source.kind === 'anonymous' ? `from ${source.address}: ${detail}` : detail,
+    });
+  return {
+    record,
+    report: (report) =>
+      void record(report).catch((error: unknown) =>
+        log.error({ err: error, report }, 'cannot store a security event'),
+      ),
+    flush: () => Promise.resolve(),
+  };
 }
 
 async function listen(app: FleetApp, settings: ServerSettings): Promise<string> {

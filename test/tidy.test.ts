@@ -103,7 +103,7 @@ describe('doors', () => {
         'firmware-tools/model/session.ts',
       ],
       'better-sqlite3': ['agent/telemetry/spool.ts', 'server/store/database.ts'],
-      mqtt: ['agent/platform/mqtt-link.ts', 'server/mqtt/broker.ts'],
+      mqtt: ['agent/platform/mqtt-link.ts', 'server/mqtt/client.ts'],
       aedes: ['server/mqtt/broker.ts'],
     };
     const wrong = sources.flatMap((source) =>

@@ -1,6 +1,5 @@
-// The bounds that the runtime obeys, as one value that may be narrowed by constructor, so that a
-// test of a ten-second bound need not take ten seconds. Production code never passes anything else
-// than shared/bounds.ts.
+// The limits of the inference room as one value. A constructor may narrow them, so that a test of a
+// ten-second limit does not take ten seconds. Production code always uses shared/base/limits.ts.
 import { limits } from '../../shared/base/limits.js';
 
 type Named =
@@ -10,17 +9,25 @@ type Named =
   | 'hostFrameMaxBytes'
   | 'hostRestartBackoffFirstMs'
   | 'hostRestartBackoffMaxMs'
+  | 'hostTermGraceMs'
   | 'requestMaxBytes'
+  | 'requestBodiesMaxCount'
   | 'requestHeaderMaxBytes'
+  | 'requestHeaderKeptMaxBytes'
   | 'jsonRequestMaxBytes'
+  | 'requestTriesMaxCount'
   | 'requestDeadlineMs'
   | 'requestTransferMs'
+  | 'connectionIdleMs'
   | 'connectionCheckMs'
   | 'connectionsMaxCount'
   | 'admissionQueueMaxCount'
   | 'shadowQueueMaxCount'
   | 'shadowWaitMaxMs'
-  | 'probesFileMaxBytes';
+  | 'probesFileMaxBytes'
+  | 'probeRunsMaxCount'
+  | 'probeRunsMinCount'
+  | 'probeRunsMs';
 
 export type InferenceLimits = { readonly [K in Named]: number };
 

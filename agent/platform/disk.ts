@@ -15,24 +15,18 @@ import {
   rm,
   stat,
   statfs,
-  unlink,
   type FileHandle,
 } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
 import type { Disk } from '../interfaces.js';
+import { appendAll, openAt, writeAll } from './append.js';
+import { doing, syncFolder, whenFound } from './disk-faults.js';
 
 export const TEMP_SUFFIX = '.tmp';
 export const ASIDE_SUFFIX = '.damaged';
 const READ_BYTES = limits.fetchChunkBytes;
-/**
- * Small chunks are gathered to writes of about this size, so that a slow trickle costs no system
- * call per packet.
- */
-const WRITE_BYTES = limits.fetchChunkBytes;
-/** IOV_MAX is 1024 on Linux. */
-const WRITE_PIECES_MAX = 512;
 
 export class NodeDisk implements Disk {
   readonly #queues = new Map<string, Promise<unknown>>();
@@ -175,39 +169,16 @@ export class NodeDisk implements Disk {
     );
   }
 
-  /** Runs `work` after everything that was asked for the same path before. */
+  /** Runs `work` after every earlier operation on the same path. */
   #inTurn<T>(path: string, work: () => Promise<T>): Promise<T> {
     const before = this.#queues.get(path) ?? Promise.resolve();
-    const mine = before.then(work, work); // The failure of an earlier one was its caller's.
+    const mine = before.then(work, work); // The caller of an earlier one has its failure.
     this.#queues.set(path, mine);
     const forget = (): void => {
       if (this.#queues.get(path) === mine) this.#queues.delete(path);
     };
     mine.then(forget, forget);
     return mine;
-  }
-}
-
-/** Runs `work`; system errors become Faults that say what was being done to `path`. */
-async function doing<T>(what: string, path: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const code = systemCode(error);
-    if (error instanceof Fault || code === undefined) throw error;
-    const full = code === 'ENOSPC' || code === 'EDQUOT';
-    throw new Fault(full ? 'disk_full' : 'disk_failed', `cannot ${what} ${path}: ${code}`, {
-      cause: error,
-    });
-  }
-}
-
-async function whenFound<T>(work: () => Promise<T>): Promise<T | null> {
-  try {
-    return await work();
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return null;
-    throw error;
   }
 }
 
@@ -295,101 +266,6 @@ async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
   } finally {
     await file.close();
   }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
-/**
- * The partial file at `path`, cut to `offset` bytes; made (durably) when missing and `offset` is 0.
- */
-async function openAt(path: string, offset: number): Promise<FileHandle> {
-  const found = await whenFound(() => open(path, 'r+'));
-  const file = found ?? (await open(path, 'wx+'));
-  try {
-    const { size } = await file.stat();
-    if (size < offset) {
-      if (found === null) await unlink(path);
-      throw new Fault(
-        'disk_failed',
-        `${basename(path)} has ${size} bytes, cannot append at ${offset}`,
-      );
-    }
-    if (size > offset) await file.truncate(offset);
-    if (found === null) await syncFolder(dirname(path));
-    return file;
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
-/** Writes while the next chunks are awaited: one write in flight, one batch being gathered. */
-async function appendAll(
-  file: FileHandle,
-  offset: number,
-  chunks: AsyncIterable<Uint8Array>,
-  path: string,
-): Promise<number> {
-  let written = 0;
-  let gathered: Uint8Array[] = [];
-  let gatheredBytes = 0;
-  let flying: Promise<void> = Promise.resolve();
-  const flush = async (): Promise<void> => {
-    const [pieces, bytes, at] = [gathered, gatheredBytes, offset + written];
-    [gathered, gatheredBytes] = [[], 0];
-    await flying;
-    written += bytes;
-    flying = doing('append to', path, () => writeAll(file, pieces, at));
-    flying.catch(() => {}); // Seen by the next `await flying`; there always is one.
-  };
-  let broken: { error: unknown } | null = null;
-  try {
-    for await (const chunk of chunks) {
-      if (chunk.length === 0) continue;
-      gathered.push(chunk);
-      gatheredBytes += chunk.length;
-      if (gatheredBytes >= WRITE_BYTES || gathered.length >= WRITE_PIECES_MAX) await flush();
-    }
-  } catch (error) {
-    broken = { error };
-  }
-  if (broken !== null && isDiskFault(broken.error)) throw broken.error;
-  await flush();
-  await flying;
-  await doing('sync', path, () => file.sync());
-  if (broken !== null) throw broken.error;
-  return written;
-}
-
-function isDiskFault(error: unknown): boolean {
-  return error instanceof Fault && (error.code === 'disk_full' || error.code === 'disk_failed');
-}
-
-async function writeAll(file: FileHandle, pieces: Uint8Array[], at: number): Promise<void> {
-  let rest = pieces;
-  let position = at;
-  while (rest.length > 0) {
-    const { bytesWritten } = await file.writev(rest, position);
-    position += bytesWritten;
-    rest = after(rest, bytesWritten);
-  }
-}
-
-/** What is left of `pieces` when `count` bytes of them were written. */
-function after(pieces: Uint8Array[], count: number): Uint8Array[] {
-  let skip = count;
-  for (const [index, piece] of pieces.entries()) {
-    if (skip < piece.length) return [piece.subarray(skip), ...pieces.slice(index + 1)];
-    skip -= piece.length;
-  }
-  return [];
 }
 
 /** Reads the next block while the last one is hashed. */

@@ -1,8 +1,8 @@
-// The real Link: MQTT 3.1.1 at QoS 1 by mqtt.js. Every connection is a fresh client of the library
-// with a fresh device token as its password, a clean session and its own subscription, so that
-// nothing of an old connection (a stale token, an unacknowledged publish in the library's memory)
-// leaks into the next: the spool is the only queue. `connected` is true from the broker's SUBACK
-// on. Reconnects for ever, with jittered backoff. Whether a message was stored is not known here.
+// The Link over MQTT 3.1.1 at QoS 1, by mqtt.js. Every connection is a new client of the library
+// with a new device token as its password, a clean session and its own subscription. So nothing of
+// an old connection (a stale token, an unacknowledged publish in the library's memory) reaches the
+// next one: the spool is the only queue. `connected` is true from the broker's SUBACK on. Reconnects
+// for ever, with jittered backoff. Whether the server stored a message is not known here.
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
@@ -46,10 +46,7 @@ export class MqttLink implements Link {
   /** Rejections of the publishes that wait for a PUBACK on the present connection. */
   readonly #waiting = new Set<(fault: Fault) => void>();
 
-  /**
-   * Starts to connect at once; listeners that are added in the same turn of the event loop miss
-   * nothing.
-   */
+  /** Connects at once. Listeners added in the same turn of the event loop miss nothing. */
   constructor(options: MqttLinkOptions) {
     this.#options = options;
     void this.#dial();

@@ -1,16 +1,16 @@
-// What this device is told to run, and why it may believe it: drives the trust workflow
-// (shared/trust) over a Fetcher and keeps its results on a Disk. Invariants: nothing is stored
-// before it was verified; each document is replaced whole; a root is stored before anything that it
-// signs; a torn or missing file costs a download, never the device.
+// Which assignments this device may trust: drives the trust workflow (shared/trust) over a Fetcher
+// and keeps its results on a Disk. Invariants: nothing is stored before it is verified; each document
+// is replaced whole; a root is stored before anything that it signs; a torn or missing file costs a
+// download, nothing more.
 //
 // Layout of `folder`: `director/` and `image/`, each with root.json, timestamp.json, snapshot.json
 // and targets.json.
 //
-// Time. A device may have no clock that survives a power cut, so the present is never taken as
-// earlier than the time at which the latest trusted timestamp of either repository says it was
-// signed (x-linnet-time). That floor is persisted as part of the timestamp documents themselves.
-// The local clock is never persisted: one wild jump ahead would make all metadata look expired for
-// ever. What is left: a device whose clock stands still sees no expiry beyond that floor.
+// Time. A device may have no clock that survives a power cut. So the present is never taken as
+// earlier than the signing time (x-linnet-time) of the latest trusted timestamp of either
+// repository. That floor is persisted as part of the timestamp documents. The local clock is never
+// persisted: one jump far ahead would make all metadata look expired for ever. Limit: a device whose
+// clock stands still sees no expiry beyond that floor.
 import { join } from 'node:path';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
@@ -64,30 +64,30 @@ export class MetadataClient {
   #matched: Uint8Array | null = null;
   #underWay: Promise<TrustedAssignment[]> | null = null;
 
-  /** Faults: metadata_* when a provisioned root is none. */
+  /** Faults: metadata_* when a provisioned root is not a valid root. */
   constructor(options: MetadataClientOptions) {
     this.#options = options;
     this.#director = new Repository('director', options);
     this.#image = new Repository('image', options);
   }
 
-  /** From disk, offline. Afterwards releaseRing() is the latest that this device ever trusted. */
+  /** From disk, offline. Afterwards releaseRing() is the latest that this device has trusted. */
   async load(): Promise<void> {
     await this.#director.load();
     await this.#image.load();
   }
 
   /**
-   * The keys that may sign releases, by the trusted image root, whatever its expiry: what is
-   * installed stays provable offline.
+   * The keys that may sign releases, by the trusted image root. Its expiry does not matter here: an
+   * installed release can always be verified offline.
    */
   releaseRing(): KeyRing {
     return releaseRing(this.#image.set.root.signed);
   }
 
   /**
-   * The present orders for this device, all verified in Uptane's order. Calls while one is under
-   * way share it. Faults: metadata_*, root_version, director_*, target_*, hardware_unsupported
+   * The present assignments of this device, verified in Uptane's order. Calls while one is under
+   * way share its result. Faults: metadata_*, root_version, director_*, target_*, hardware_unsupported
    * (refused); those of Fetcher and Disk.
    */
   refresh(): Promise<TrustedAssignment[]> {
@@ -98,7 +98,7 @@ export class MetadataClient {
   }
 
   /**
-   * The envelope of an order, with the length and SHA-256 that both repositories signed. Faults:
+   * The envelope that an assignment names, with the length and SHA-256 that both repositories signed. Faults:
    * file_length, file_digest, those of Fetcher.
    */
   async fetchEnvelope(
@@ -126,19 +126,18 @@ export class MetadataClient {
   }
 
   async #refresh(): Promise<TrustedAssignment[]> {
-    // TUF 5.3 before the time is fixed: a key that lied about time is rotated, and takes what it
-    // said with it. The image repository is asked this early only where its word is all that puts
-    // the present so late.
+    // TUF 5.3 comes before the time is fixed: rotating a key that signed a wrong time also removes
+    // that time. The image repository is asked this early only when its time alone puts the present
+    // this late.
     await this.#director.walkRoots();
     const without = Math.max(this.#options.clock.now(), knownTimeMs(this.#director.set));
     const early = knownTimeMs(this.#image.set) > without;
     if (early) await this.#image.walkRoots();
-    // TUF 5.1: one time for the whole cycle, so that nothing expires between two checks of it.
+    // TUF 5.1: one time for the whole cycle, so that nothing expires between two checks.
     const now = Math.max(without, knownTimeMs(this.#image.set));
     await this.#director.refresh(now); // Uptane full verification, steps 2 to 5.
     const director = requireCurrent(this.#director.set, now);
-    // Step 6: nothing new from the director, and what the image repository said is still fresh:
-    // done.
+    // Step 6: done when the director has nothing new and the image metadata has not expired.
     if (this.#matched !== director.bytes || !this.#image.isCurrent(now)) {
       if (!early) await this.#image.walkRoots();
       await this.#image.refresh(now); // Steps 6 to 9.
@@ -158,8 +157,8 @@ class Repository {
   readonly #folder: string;
   readonly #path: (name: string) => string;
   /**
-   * True while the root on disk does not read: what lies beside it may be signed by a root that is
-   * yet to be fetched again.
+   * True while the root on disk is unreadable: the documents beside it may be signed by a root that
+   * has to be fetched again first.
    */
   #rootTorn = false;
   set: TrustedSet;
@@ -183,11 +182,11 @@ class Repository {
     if (stored !== null) {
       try {
         const set = startTrust(this.set.repository, stored, this.set.device);
-        // A device that was provisioned anew may know a later root than its disk.
+        // A device that was provisioned again may have a later root than its disk.
         if (set.root.signed.version > this.set.root.signed.version) this.set = set;
       } catch (error) {
         if (!(error instanceof Fault)) throw error;
-        // The provisioned root stands, and refresh() walks the chain again from there.
+        // The provisioned root is used; refresh() walks the chain again from there.
         this.#rootTorn = true;
       }
     }
@@ -206,7 +205,7 @@ class Repository {
 
   /**
    * TUF 5.3.10 to 5.6, after walkRoots. Each document is stored as soon as it is trusted, so that
-   * an interrupted refresh keeps what it proved.
+   * an interrupted refresh keeps what it has verified.
    */
   async refresh(now: number): Promise<void> {
     requireFreshRoot(this.set, now);
@@ -253,8 +252,8 @@ class Repository {
           `more than ${limits.rootRotationsMaxCount} new roots in a row`,
         );
       const next = withRoot(this.set, bytes);
-      // Forgotten before the root that orders it is stored: cut in between, the device fetches
-      // again. The other way round it could stay behind a stolen key's version for ever.
+      // Removed before the new root is stored: after a power cut in between, the device fetches
+      // again. The other way round, a version signed by a stolen key could block it for ever.
       if (!this.#rootTorn)
         for (const role of BELOW_ROOT)
           if (this.set[role] !== null && next[role] === null) await this.#forget(role);
@@ -266,7 +265,7 @@ class Repository {
     }
   }
 
-  /** Takes back from disk what is missing in memory and still signed by the trusted root. */
+  /** Loads from disk what is missing in memory and is still signed by the trusted root. */
   async #restore(): Promise<void> {
     for (const role of BELOW_ROOT) {
       if (this.set[role] !== null) continue;
@@ -287,7 +286,7 @@ class Repository {
     await this.options.disk.syncFolder(this.#folder);
   }
 
-  /** A file that cannot be read is as good as missing: everything here can be fetched again. */
+  /** A file that cannot be read counts as missing: everything here can be fetched again. */
   async #stored(role: Role): Promise<Uint8Array | null> {
     try {
       return await this.options.disk.read(join(this.#folder, `${role}.json`), MAX_BYTES[role]);
@@ -299,19 +298,19 @@ class Repository {
 
   async #fetch(name: string, max: number): Promise<Uint8Array> {
     const bytes = await this.options.fetcher.get(this.#path(name), max);
-    // Also what a source looks like that publishes at this very moment: worth another try.
+    // Also the case while the source is publishing: worth another try.
     if (bytes === null)
       throw new Fault('fetch_interrupted', `the ${this.set.repository} repository has no ${name}`);
     if (bytes.length > max)
-      throw new Fault('metadata_too_large', `${name} is ${bytes.length} bytes, bound is ${max}`);
+      throw new Fault(
+        'metadata_too_large',
+        `${name} is ${bytes.length} bytes, the limit is ${max}`,
+      );
     return bytes;
   }
 }
 
-/**
- * Spec 5.5.1 and 5.6.1: the length that the parent names where it does, and never more than the
- * bound.
- */
+/** TUF 5.5.1 and 5.6.1: the length that the parent names, if any, and never more than the limit. */
 function maxBytes(role: Role, meta: MetaFile): number {
   return Math.min(meta.length ?? MAX_BYTES[role], MAX_BYTES[role]);
 }

@@ -1,158 +1,154 @@
-// From a device's MQTT message to rows: decode, one transaction, then the acknowledgement on which
-// the device deletes. The same batch again is acknowledged again and stored once. A batch that does
-// not decode is refused, so that the device drops it instead of sending it for ever. Messages are
-// taken one after the other, in the order of arrival; when the database cannot store, nothing is
-// acknowledged and the device sends again.
-import { limits } from '../../shared/base/limits.js';
-import { complaints, decodeJson } from '../../shared/base/decode.js';
-import { isFault, reason, type FaultCode } from '../../shared/base/fault-codes.js';
-import type { Clock, Log } from '../../shared/base/interfaces.js';
-import { deviceOfTopic, TelemetryAck, TelemetryBatch } from '../../shared/protocol/telemetry.js';
+// From a device's batch to rows: decode, one transaction, then the acknowledgement on which the
+// device deletes the batch. It knows no topic and no transport: its caller has authenticated the
+// device and sends the acknowledgement. The same batch again is acknowledged again and stored once.
+// A batch that does not decode is refused, so that the device drops it instead of sending it
+// forever. Batches are stored one after the other, in the order of arrival. When the database cannot
+// store one, it is not acknowledged and the device sends it again.
 import { Type } from 'typebox';
-import { databaseFault } from '../store/database.js';
-import type { Store } from '../store/store.js';
+import { complaints, decodeJson } from '../../shared/base/decode.js';
+import { isFault } from '../../shared/base/fault-codes.js';
+import type { Clock, Log } from '../../shared/base/interfaces.js';
+import { limits } from '../../shared/base/limits.js';
+import { TelemetryAck, TelemetryBatch } from '../../shared/protocol/telemetry.js';
+import type { DeviceStore, SecurityEventSink, TelemetryStore } from '../interfaces.js';
 
 export interface IngestOptions {
-  readonly store: Store;
+  readonly devices: DeviceStore;
+  readonly telemetry: TelemetryStore;
+  readonly security: SecurityEventSink;
   readonly clock: Clock;
   readonly log: Log;
-  ack(device: string, ack: TelemetryAck): void;
-  /** What a device said could not be kept, by no fault of its own. Must not throw. */
-  onUnheard(): void;
+  /** Whether an error means that the database could not store, and not that a batch is strange. */
+  isStorageFault(error: unknown): boolean;
+  /** A batch was lost through no fault of its device. Must not throw. */
+  onBatchLost(): void;
 }
 
-/** Enough of a batch to refuse it by name. */
-const Named = Type.Object({ batch: TelemetryAck.properties.batch });
-const DETAIL_MAX = 1000;
+/** Enough of a batch to refuse it by its id. */
+const Identified = Type.Object({ batch: TelemetryAck.properties.batch });
 
 export class Ingest {
-  #tail: Promise<void> = Promise.resolve();
-  #count = 0;
-  #bytes = 0;
-  /** How many messages of each topic wait for their turn. */
-  readonly #waiting = new Map<string, number>();
+  readonly #options: IngestOptions;
+  #tail: Promise<unknown> = Promise.resolve();
+  #waitingCount = 0;
+  #waitingBytes = 0;
+  /** How many batches of each device wait for their turn. */
+  readonly #waitingOf = new Map<string, number>();
 
-  constructor(private readonly options: IngestOptions) {}
+  constructor(options: IngestOptions) {
+    this.#options = options;
+  }
 
-  /** Takes a message; the work happens behind those taken before. Never throws. */
-  take(topic: string, payload: Uint8Array): void {
-    const waiting = this.#waiting.get(topic) ?? 0;
-    if (waiting >= limits.ingestWaitingPerDeviceMaxCount) {
-      // It is the device's own haste: nobody else's silence is excused by it.
-      this.options.log.warn(
-        { topic },
-        'a device sends faster than the database stores: a message is dropped, it will send it again',
-      );
-      return;
-    }
-    if (
-      this.#count >= limits.ingestQueueMaxCount ||
-      this.#bytes + payload.length > limits.ingestQueueMaxBytes
-    ) {
-      this.options.log.warn(
-        { topic },
-        'too many messages wait for the database: one is dropped, its device will send it again',
-      );
-      this.options.onUnheard();
-      return;
-    }
-    this.#waiting.set(topic, waiting + 1);
-    this.#count += 1;
-    this.#bytes += payload.length;
-    this.#tail = this.#tail
+  /**
+   * Takes an encoded batch of an authenticated device; it is stored after those that were taken
+   * before. Resolves with the acknowledgement to send, or with null when the device must send the
+   * batch again (or when there is nothing to acknowledge). Never rejects.
+   */
+  ingest(device: string, batch: Uint8Array): Promise<TelemetryAck | null> {
+    if (!this.#hasRoom(device, batch)) return Promise.resolve(null);
+    this.#waitingOf.set(device, (this.#waitingOf.get(device) ?? 0) + 1);
+    this.#waitingCount += 1;
+    this.#waitingBytes += batch.length;
+    const stored = this.#tail
       .then(() => {
-        this.#begins(topic);
-        return this.#store(topic, payload);
+        this.#beginTurn(device);
+        return this.#store(device, batch);
       })
-      .catch((error: unknown) => {
-        this.options.log.error(
-          { topic, error: reason(error) },
-          'a telemetry message could not be stored and is not acknowledged',
-        );
-        // Only what the disk is to blame for: one device's strange message must not excuse the
-        // silence of others.
-        if (isFault(databaseFault(error, 'storing telemetry'))) this.options.onUnheard();
-      })
+      .catch((error: unknown) => this.#failed(device, error))
       .finally(() => {
-        this.#count -= 1;
-        this.#bytes -= payload.length;
+        this.#waitingCount -= 1;
+        this.#waitingBytes -= batch.length;
       });
+    this.#tail = stored;
+    return stored;
   }
 
-  #begins(topic: string): void {
-    const left = (this.#waiting.get(topic) ?? 0) - 1;
-    if (left > 0) this.#waiting.set(topic, left);
-    else this.#waiting.delete(topic);
+  /** Resolves when everything that was taken so far is stored or has failed. */
+  async settled(): Promise<void> {
+    await this.#tail;
   }
 
-  /** Everything that was taken so far is stored, or has failed. */
-  settled(): Promise<void> {
-    return this.#tail;
-  }
-
-  /** A security event from a source; also for the broker. Never throws. */
-  misuse(source: string, detail: string, code: FaultCode = 'auth_denied'): void {
-    const event = { at: this.options.clock.now(), source, code, detail };
-    this.options.store.security
-      .add(event)
-      .catch((error: unknown) =>
-        this.options.log.error(
-          { event, error: reason(error) },
-          'a security event could not be stored',
-        ),
+  #hasRoom(device: string, batch: Uint8Array): boolean {
+    const { log, onBatchLost } = this.#options;
+    if ((this.#waitingOf.get(device) ?? 0) >= limits.ingestWaitingPerDeviceMaxCount) {
+      // The device does not wait for its acknowledgements: no other device is affected.
+      log.warn(
+        { device },
+        'the device sends faster than the database stores; dropped a batch that it will send again',
       );
+      return false;
+    }
+    const isFull =
+      this.#waitingCount >= limits.ingestQueueMaxCount ||
+      this.#waitingBytes + batch.length > limits.ingestQueueMaxBytes;
+    if (!isFull) return true;
+    log.warn(
+      { device },
+      'too many batches wait for the database; dropped one that its device will send again',
+    );
+    onBatchLost();
+    return false;
   }
 
-  async #store(topic: string, payload: Uint8Array): Promise<void> {
-    const device = deviceOfTopic(topic);
-    if (device === null)
-      return this.misuse(
-        'server',
-        `a message on ${topic.slice(0, 200)}, which is no device's topic`,
-        'message_undecodable',
-      );
-    const known = await this.options.store.devices.get(device);
-    if (known?.status !== 'enrolled')
-      return this.misuse(
-        'server',
-        `telemetry of ${device}, which is ${known === null ? 'unknown' : known.status}, is ignored`,
-      );
+  #beginTurn(device: string): void {
+    const left = (this.#waitingOf.get(device) ?? 0) - 1;
+    if (left > 0) this.#waitingOf.set(device, left);
+    else this.#waitingOf.delete(device);
+  }
+
+  #failed(device: string, error: unknown): null {
+    const { log, isStorageFault, onBatchLost } = this.#options;
+    log.error({ device, err: error }, 'cannot store a telemetry batch; it is not acknowledged');
+    // Only for failures of the database: a strange batch of one device must not excuse the silence
+    // of others.
+    if (isStorageFault(error)) onBatchLost();
+    return null;
+  }
+
+  async #store(device: string, bytes: Uint8Array): Promise<TelemetryAck | null> {
+    const { devices, telemetry, security, clock } = this.#options;
+    const known = await devices.get(device);
+    if (known?.status !== 'enrolled') {
+      const status = known === null ? 'unknown' : known.status;
+      security.report({
+        source: { kind: 'server' },
+        code: 'auth_denied',
+        detail: `ignored telemetry of ${device}, which is ${status}`,
+      });
+      return null;
+    }
     let batch: TelemetryBatch;
     try {
-      batch = decodeBatch(payload);
+      batch = decodeJson(TelemetryBatch, bytes, 'telemetry batch') as TelemetryBatch;
     } catch (error) {
       if (!isFault(error, 'message_undecodable')) throw error;
-      return this.#refuse(device, payload, error.detail.slice(0, DETAIL_MAX));
+      return this.#refuse(device, bytes, error.detail.slice(0, limits.detailMaxChars));
     }
-    await this.options.store.telemetry.insertBatch(device, batch, this.options.clock.now());
-    this.options.ack(device, { batch: batch.batch, result: 'stored' });
+    await telemetry.insertBatch(device, batch, clock.now());
+    return { batch: batch.batch, result: 'stored' };
   }
 
-  async #refuse(device: string, payload: Uint8Array, detail: string): Promise<void> {
-    this.options.log.warn({ device, detail }, 'telemetry refused');
-    // Recorded first: a refusal that the device knows of but nobody can look up would be a silent
-    // loss.
-    await this.options.store.security.add({
-      at: this.options.clock.now(),
-      source: device,
+  async #refuse(device: string, bytes: Uint8Array, detail: string): Promise<TelemetryAck | null> {
+    const { security, log } = this.#options;
+    log.warn({ device, detail }, 'refused a telemetry batch');
+    // Stored before the acknowledgement: the device drops the batch on it, and nobody could look the
+    // loss up otherwise.
+    await security.record({
+      source: { kind: 'device', id: device },
       code: 'message_undecodable',
       detail,
     });
-    const batch = batchIdOf(payload);
-    if (batch !== null) this.options.ack(device, { batch, result: 'refused', detail });
+    const batch = batchIdOf(bytes);
+    return batch === null ? null : { batch, result: 'refused', detail };
   }
 }
 
-function decodeBatch(payload: Uint8Array): TelemetryBatch {
-  return decodeJson(TelemetryBatch, payload, 'telemetry batch') as TelemetryBatch;
-}
-
-function batchIdOf(payload: Uint8Array): string | null {
+function batchIdOf(bytes: Uint8Array): string | null {
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.from(payload).toString('utf8')) as unknown;
+    value = JSON.parse(Buffer.from(bytes).toString('utf8')) as unknown;
   } catch {
     return null; // Not JSON: there is no id to read.
   }
-  return complaints(Named, value).length === 0 ? (value as { batch: string }).batch : null;
+  return complaints(Identified, value).length === 0 ? (value as { batch: string }).batch : null;
 }

@@ -1,261 +1,151 @@
-// The server's end of MQTT: an embedded broker (aedes) on its own port, or any external broker by
-// its URL, and the server's own client of it. The broker lets a device in by a fresh signature of
-// its key and confines it to its own topics, wills included; nothing is retained. Messages are
-// hints and reports: losing one costs time, never truth. aedes confirms a publish (PUBACK) before
-// anyone has the message, so a device deletes nothing on it: it waits for the TelemetryAck that the
-// ingest sends after its commit. What the server sends goes at QoS 0 for the same reason (a lost
-// ack is repeated, a lost hint is made good by the device's next look), so an absent device never
-// fills memory here.
-import { readFile } from 'node:fs/promises';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+// The embedded MQTT broker (aedes): a transport that runs inside the server. It authenticates
+// devices, confines each to its own topics, hands telemetry to the ingest as a function call, and
+// publishes acknowledgements and hints in process; the server has no MQTT connection to itself.
+//
+// Messages are hints and reports: a lost one costs time, never truth. aedes confirms a publish
+// (PUBACK) before anyone has stored the message, so a device deletes nothing on it: it waits for the
+// TelemetryAck. What the server sends has QoS 0 for the same reason (a lost acknowledgement is
+// repeated, a lost hint is replaced by the device's next poll), so an absent device uses no memory
+// here. Access decisions are in access-control.ts.
+import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes';
-import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
-import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
-import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
-import { topics, type Hint, type TelemetryAck } from '../../shared/protocol/telemetry.js';
-import { openDeviceToken } from '../../shared/trust/device-token.js';
-import type { PublicKey } from "../../shared/trust/signer.js";
-import type { TlsFiles } from '../interfaces.js';
+import { Fault, isFault, systemCode } from '../../shared/base/fault-codes.js';
+import type { Clock, Log } from '../../shared/base/interfaces.js';
+import { topics, type Hint } from '../../shared/protocol/telemetry.js';
+import type { SecuritySource, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
+import { publishRefusal, subscribeRefusal, verifyLogin } from './access-control.js';
 import { PacketLimit } from './packet-limit.js';
+import { receive, type PublishJson } from './uplink.js';
 
-export interface EmbeddedBroker {
+export interface EmbeddedBrokerOptions {
   readonly host: string;
+  /** 0: any free port. */
   readonly port: number;
   readonly tls: TlsFiles | null;
-}
-
-export interface ExternalBroker {
-  readonly url: string;
-  readonly username?: string;
-  readonly passwordFile?: string;
-}
-
-export interface BrokerHooks {
   readonly clock: Clock;
-  readonly random: Random;
   readonly log: Log;
-  /** The key of an enrolled, non-revoked device. */
-  keyOf(device: string): Promise<PublicKey | undefined>;
-  /** A message on an up topic. Must not throw. */
-  onMessage(topic: string, payload: Uint8Array): void;
-  /**
-   * The server itself lost its broker (false) or has it again (true): devices cannot be heard in
-   * between. Must not throw.
-   */
-  onReception(hears: boolean): void;
-  /** Something that a well-behaved device never does. Must not throw. */
-  onMisuse(source: string, detail: string): void;
+  readonly events: TransportEvents;
 }
 
-const SERVER_ID = 'linnet-server';
-const SERVER_PASSWORD_BYTES = 32;
-/** A topic and the protocol's own fields on top of the payload. */
-const FRAME_MAX_BYTES = limits.mqttPayloadMaxBytes + 4096;
+/** CONNACK return code of MQTT 3.1.1: bad user name or password. */
 const BAD_CREDENTIALS = 4;
-const CONNECT_WAIT_MS = 10_000;
 
-export interface Link {
-  /** Where devices connect. */
-  readonly port: number;
-  ack(device: string, ack: TelemetryAck): void;
-  hint(device: string): void;
-  /** Drops a device's connection (after it was revoked). */
-  kick(device: string): void;
-  close(): Promise<void>;
+/** Starts the embedded broker. Faults: port_in_use. */
+export async function openEmbeddedBroker(options: EmbeddedBrokerOptions): Promise<Transport> {
+  const broker = new EmbeddedBroker(options);
+  await broker.listen();
+  return broker;
 }
 
-/** Starts the embedded broker and the server's client of it. Faults: port_in_use. */
-export async function openEmbeddedLink(options: EmbeddedBroker, hooks: BrokerHooks): Promise<Link> {
-  const password = Buffer.from(hooks.random.bytes(SERVER_PASSWORD_BYTES)).toString('base64url');
-  const guard = new BrokerGuard(password, hooks);
-  const broker = await Aedes.createBroker({
-    connectTimeout: CONNECT_WAIT_MS,
-    maxClientsIdLength: 64,
-    maxTopicLevels: 8,
-    authenticate: (client, username, secret, done) =>
-      guard.authenticate(client, username, secret, done),
-    authorizePublish: (client, packet, done) => guard.authorizePublish(client, packet, done),
-    authorizeSubscribe: (client, subscription, done) =>
-      done(null, guard.maySubscribe(client, subscription.topic) ? subscription : null),
-  });
-  broker.on('client', (client) => guard.connected(client));
-  broker.on('clientDisconnect', (client) => guard.gone(client));
-  broker.on('clientError', (client, error) =>
-    hooks.log.debug({ client: client.id, error: reason(error) }, 'mqtt client failed'),
-  );
-  broker.on('connectionError', (_client, error) =>
-    hooks.log.debug({ error: reason(error) }, 'mqtt connection failed'),
-  );
-  const accept = (socket: Socket): void => {
-    broker.handle(socket);
-    // After aedes has begun to read: its `readable` listener decides when bytes flow, this one only
-    // counts them.
-    const bound = new PacketLimit(FRAME_MAX_BYTES);
-    socket.on('data', (chunk: Buffer) => {
-      if (bound.take(chunk)) return;
-      hooks.onMisuse(
-        'server',
-        `an MQTT packet from ${socket.remoteAddress ?? 'somewhere'} is longer than ${FRAME_MAX_BYTES} bytes`,
-      );
-      socket.destroy();
+class EmbeddedBroker implements Transport {
+  readonly #options: EmbeddedBrokerOptions;
+  readonly #aedes: Aedes;
+  readonly #server: Server;
+  readonly #clients = new Map<string, Client>();
+  #port = 0;
+
+  constructor(options: EmbeddedBrokerOptions) {
+    this.#options = options;
+    this.#aedes = new Aedes({
+      connectTimeout: limits.mqttConnectMs,
+      maxClientsIdLength: limits.mqttClientIdMaxChars,
+      maxTopicLevels: limits.mqttTopicLevelsMaxCount,
+      authenticate: (client, username, password, done) =>
+        this.#authenticate(client, username, password, done),
+      authorizePublish: (client, packet, done) => done(this.#authorizePublish(client, packet)),
+      authorizeSubscribe: (client, subscription, done) =>
+        done(null, this.#maySubscribe(client, subscription.topic) ? subscription : null),
     });
-  };
-  // Small packets that wait for each other: Nagle's algorithm and delayed acknowledgements would
-  // cost 40 ms a round.
-  const server =
-    options.tls === null
-      ? createServer({ noDelay: true }, accept)
-      : createTlsServer({ cert: options.tls.cert, key: options.tls.key, noDelay: true }, accept);
-  server.maxConnections = limits.mqttClientsMaxCount;
-  const stopBroker = (): Promise<void> =>
-    new Promise((resolve) => broker.close(() => server.close(() => resolve())));
-  try {
-    const port = await listen(server, options.host, options.port);
-    const host = isAnyAddress(options.host) ? '127.0.0.1' : options.host;
-    // Loopback, our own certificate, and a password that exists only in this process: there is no
-    // name to check.
-    const client = await connectAsync(
-      `${options.tls === null ? 'mqtt' : 'mqtts'}://${host.includes(':') ? `[${host}]` : host}:${port}`,
-      {
-        ...clientOptions(),
-        clientId: SERVER_ID,
-        username: SERVER_ID,
-        password,
-        rejectUnauthorized: false,
-      },
-    );
-    await subscribe(client, hooks);
-    return new MqttLink(port, client, (device) => guard.kick(device), stopBroker);
-  } catch (error) {
-    await stopBroker();
-    throw error;
+    const accept = (socket: Socket): void => this.#accept(socket);
+    // noDelay: with Nagle's algorithm and delayed acknowledgements, small packets that wait for each
+    // other would take 40 ms a round trip.
+    this.#server =
+      options.tls === null
+        ? createServer({ noDelay: true }, accept)
+        : createTlsServer({ cert: options.tls.cert, key: options.tls.key, noDelay: true }, accept);
+    this.#server.maxConnections = limits.mqttClientsMaxCount;
   }
-}
 
-/**
- * Connects to an external broker; that broker's own rules must confine devices to their topics.
- * Faults: server_unreachable, config_invalid.
- */
-export async function openExternalLink(options: ExternalBroker, hooks: BrokerHooks): Promise<Link> {
-  const url = new URL(options.url);
-  const credentials: Partial<IClientOptions> = {};
-  if (options.username !== undefined) credentials.username = options.username;
-  if (options.passwordFile !== undefined) {
+  get port(): number {
+    return this.#port;
+  }
+
+  async listen(): Promise<void> {
+    const { host, port, log } = this.#options;
+    await this.#aedes.listen();
+    this.#aedes.on('client', (client) => this.#connected(client));
+    this.#aedes.on('clientDisconnect', (client) => this.#disconnected(client));
+    this.#aedes.on('clientError', (client, error) =>
+      log.debug({ client: client.id, err: error }, 'MQTT client failed'),
+    );
+    this.#aedes.on('connectionError', (_client, error) =>
+      log.debug({ err: error }, 'MQTT connection failed before its login'),
+    );
+    await this.#subscribe(topics.everyUp, ({ topic, payload }) =>
+      receive(topic, Buffer.from(payload), this.#options.events, this.#publish),
+    );
+    // mqemitter works its queue off by recursion when nobody listens to a message, and a long queue
+    // would overflow the stack. This listener answers each message in a later turn.
+    await this.#subscribe('#', () => {});
     try {
-      credentials.password = (await readFile(options.passwordFile, 'utf8')).trim();
+      this.#port = await listen(this.#server, host, port);
     } catch (error) {
-      throw new Fault(
-        'config_invalid',
-        `broker.password_file ${options.passwordFile} cannot be read`,
-        { cause: error },
-      );
+      await this.close();
+      throw error;
     }
-  }
-  let client: MqttClient;
-  try {
-    client = await connectAsync(
-      options.url,
-      {
-        ...clientOptions(),
-        clientId: `${SERVER_ID}-${Buffer.from(hooks.random.bytes(6)).toString('hex')}`,
-        ...credentials,
-      },
-      false,
-    );
-    await subscribe(client, hooks);
-  } catch (error) {
-    throw new Fault('server_unreachable', `the MQTT broker ${url.host}: ${reason(error)}`, {
-      cause: error,
-    });
-  }
-  const port = url.port === '' ? (url.protocol === 'mqtts:' ? 8883 : 1883) : Number(url.port);
-  return new MqttLink(
-    port,
-    client,
-    () => {},
-    () => Promise.resolve(),
-  );
-}
-
-const clientOptions = (): IClientOptions => ({
-  clean: true,
-  keepalive: 30,
-  connectTimeout: CONNECT_WAIT_MS,
-  reconnectPeriod: 1000,
-  resubscribe: true,
-  queueQoSZero: false,
-});
-
-async function subscribe(client: MqttClient, hooks: BrokerHooks): Promise<void> {
-  client.on('message', (topic, payload) => hooks.onMessage(topic, payload));
-  client.on('error', (error) =>
-    hooks.log.warn({ error: reason(error) }, "the server's MQTT client failed"),
-  );
-  client.on('close', () => hooks.onReception(false));
-  client.on('connect', () => hooks.onReception(true));
-  client.on('offline', () =>
-    hooks.log.warn(
-      {},
-      'the MQTT broker is out of reach; devices keep their telemetry until it is back',
-    ),
-  );
-  const granted = await client.subscribeAsync(topics.everyUp, { qos: 1 });
-  if (granted.some((grant) => grant.qos === 128))
-    throw new Fault(
-      'config_invalid',
-      `the MQTT broker does not let the server read ${topics.everyUp}`,
-    );
-}
-
-class MqttLink implements Link {
-  constructor(
-    readonly port: number,
-    private readonly client: MqttClient,
-    readonly kick: (device: string) => void,
-    private readonly stop: () => Promise<void>,
-  ) {}
-
-  ack(device: string, ack: TelemetryAck): void {
-    this.client.publish(topics.ack(device), JSON.stringify(ack), { qos: 0 });
   }
 
   hint(device: string): void {
     const hint: Hint = { look: 'assignment' };
-    this.client.publish(topics.hint(device), JSON.stringify(hint), { qos: 0 });
+    this.#publish(topics.hint(device), hint);
   }
 
-  async close(): Promise<void> {
-    await this.client.endAsync(true);
-    await this.stop();
+  disconnect(device: string): void {
+    this.#clients.get(device)?.close();
   }
-}
 
-/** Who may come in, and what they may say and hear. */
-class BrokerGuard {
-  readonly #clients = new Map<string, Client>();
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#aedes.close(() => this.#server.close(() => resolve()));
+    });
+  }
 
-  constructor(
-    private readonly password: string,
-    private readonly hooks: BrokerHooks,
-  ) {}
+  #accept(socket: Socket): void {
+    this.#aedes.handle(socket);
+    // Added after aedes has added its `readable` listener: that one decides when bytes flow, this
+    // one only counts them.
+    const packetLimit = new PacketLimit({ maxBytes: limits.mqttPacketMaxBytes });
+    socket.on('data', (chunk: Buffer) => {
+      if (packetLimit.accept(chunk)) return;
+      this.#options.events.security.report({
+        source: anonymous(socket),
+        code: 'request_too_large',
+        detail: `an MQTT packet is longer than ${limits.mqttPacketMaxBytes} bytes`,
+      });
+      socket.destroy();
+    });
+  }
 
-  authenticate(
+  #authenticate(
     client: Client,
     username: string | undefined,
-    secret: Buffer | undefined,
+    password: Buffer | undefined,
     done: (error: AuthenticateError | null, success: boolean | null) => void,
   ): void {
-    this.#check(client.id, username, secret?.toString('utf8') ?? '').then(
+    const { clock, events, log } = this.#options;
+    const login = { clientId: client.id, username, password: password?.toString('utf8') ?? '' };
+    verifyLogin(login, clock.now(), (device) => events.keyOf(device)).then(
       () => done(null, true),
       (error: unknown) => {
-        this.hooks.log.warn({ client: client.id, error: reason(error) }, 'MQTT login refused');
+        log.warn({ client: client.id, err: error }, 'MQTT login refused');
         if (isFault(error, 'auth_missing'))
-          this.hooks.onMisuse(
-            'server',
-            `MQTT login of ${client.id.slice(0, 64)} refused: ${error.detail}`,
-          );
+          events.security.report({
+            source: anonymous(client.conn),
+            code: 'auth_missing',
+            detail: `MQTT login of ${client.id.slice(0, limits.mqttClientIdMaxChars)} refused: ${error.detail}`,
+          });
         done(
           Object.assign(new Error('bad user name or password'), { returnCode: BAD_CREDENTIALS }),
           null,
@@ -264,76 +154,74 @@ class BrokerGuard {
     );
   }
 
-  async #check(clientId: string, username: string | undefined, password: string): Promise<void> {
-    if (clientId === SERVER_ID && username === SERVER_ID && password === this.password) return;
-    const device = await openDeviceToken(password, this.hooks.clock.now(), (id) =>
-      this.hooks.keyOf(id),
-    );
-    if (device !== username || device !== clientId)
-      throw new Fault('auth_missing', `the token is ${device}'s, not ${username ?? 'nobody'}'s`);
+  /** Also called for wills. The client is null for what the server itself publishes. */
+  #authorizePublish(client: Client | null, packet: PublishPacket): Error | null {
+    if (client === null) return null;
+    const { topic, retain, payload } = packet;
+    const refusal = publishRefusal(client.id, { topic, retain, payloadBytes: payload.length });
+    if (refusal === null) return null;
+    this.#refused(client, `MQTT publish refused: ${refusal}`);
+    return new Error(refusal);
   }
 
-  authorizePublish(
-    client: Client | null,
-    packet: PublishPacket,
-    done: (error?: Error | null) => void,
-  ): void {
-    const complaint = this.#complaint(client, packet);
-    if (complaint === null) return done(null);
-    this.hooks.log.warn({ client: client?.id, topic: packet.topic }, complaint);
-    this.hooks.onMisuse(client?.id ?? 'server', `MQTT publish refused: ${complaint}`);
-    done(new Error(complaint));
-  }
-
-  #complaint(client: Client | null, packet: PublishPacket): string | null {
-    if (client === null || client.id === SERVER_ID) return null;
-    if (!packet.topic.startsWith(upPrefix(client.id)))
-      return `${packet.topic.slice(0, 200)} is not a topic of ${client.id}`;
-    if (packet.retain) return 'devices may not retain messages';
-    if (packet.payload.length > limits.mqttPayloadMaxBytes)
-      return `a payload of ${packet.payload.length} bytes, bound is ${limits.mqttPayloadMaxBytes}`;
-    return null;
-  }
-
-  maySubscribe(client: Client, topic: string): boolean {
-    if (client.id === SERVER_ID || topic.startsWith(downPrefix(client.id))) return true;
-    this.hooks.onMisuse(
-      client.id,
-      `MQTT subscribe refused: ${topic.slice(0, 200)} is not a topic of ${client.id}`,
-    );
+  #maySubscribe(client: Client, filter: string): boolean {
+    const refusal = subscribeRefusal(client.id, filter);
+    if (refusal === null) return true;
+    this.#refused(client, `MQTT subscribe refused: ${refusal}`);
     return false;
   }
 
-  connected(client: Client): void {
+  #refused(client: Client, detail: string): void {
+    this.#options.log.warn({ client: client.id }, detail);
+    const source = { kind: 'device', id: client.id } as const;
+    this.#options.events.security.report({ source, code: 'auth_denied', detail });
+  }
+
+  #connected(client: Client): void {
+    const { events, log } = this.#options;
     this.#clients.set(client.id, client);
-    if (client.id === SERVER_ID) return;
-    // A device that was revoked between its login and this line was not there to be kicked.
-    this.hooks.keyOf(client.id).then(
+    // The device may have been revoked between its login and this line, when there was no
+    // connection to close yet.
+    events.keyOf(client.id).then(
       (key) => {
         if (key === undefined) client.close();
       },
       (error: unknown) => {
-        this.hooks.log.error(
-          { client: client.id, error: reason(error) },
-          'a connected device could not be looked up again',
-        );
+        log.error({ client: client.id, err: error }, 'cannot look up a connected device again');
         client.close();
       },
     );
   }
 
-  gone(client: Client): void {
+  #disconnected(client: Client): void {
     if (this.#clients.get(client.id) === client) this.#clients.delete(client.id);
   }
 
-  kick(device: string): void {
-    this.#clients.get(device)?.close();
+  /** In process: no connection, no session, no access check. */
+  #subscribe(filter: string, take: (packet: PublishPacket) => void): Promise<void> {
+    return new Promise((resolve) => {
+      const listener = (packet: PublishPacket, done: () => void): void => {
+        setImmediate(done);
+        take(packet);
+      };
+      this.#aedes.subscribe(filter, listener, resolve);
+    });
   }
+
+  readonly #publish: PublishJson = (topic, message) => {
+    const { log } = this.#options;
+    const payload = JSON.stringify(message);
+    const packet = { cmd: 'publish', topic, payload, qos: 0, retain: false, dup: false } as const;
+    this.#aedes.publish(packet, (error) => {
+      if (error) log.debug({ topic, err: error }, 'an MQTT message was not sent');
+    });
+  };
 }
 
-const upPrefix = (device: string): string => topics.up(device).slice(0, -1);
-const downPrefix = (device: string): string => topics.down(device).slice(0, -1);
-const isAnyAddress = (host: string): boolean => host === '0.0.0.0' || host === '::';
+function anonymous(connection: unknown): SecuritySource {
+  const address = connection instanceof Socket ? connection.remoteAddress : undefined;
+  return { kind: 'anonymous', address: address ?? 'unknown' };
+}
 
 function listen(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {

@@ -1,30 +1,38 @@
-// Bounds the length of MQTT packets as their bytes arrive. The broker's parser would gather a
-// packet of up to 256 MB before anybody could refuse it, also from a client that has not logged in;
-// this reads each packet's length from its first bytes (MQTT 3.1.1, section 2.2.3) and says no at
-// once.
+// Limits the length of MQTT packets while their bytes arrive. The broker's parser would collect a
+// packet of up to 256 MB before anyone could refuse it, also from a client that has not logged in.
+// This class reads each packet's length from its fixed header (MQTT 3.1.1, section 2.2.3) and
+// refuses at once. It keeps no bytes of the packets.
 
 const LENGTH_BYTES_MAX = 4;
 
+export interface PacketLimitOptions {
+  /** Of the remaining length: a packet without its fixed header. */
+  readonly maxBytes: number;
+}
+
 export class PacketLimit {
-  /** Bytes of the present packet's body still to come. */
+  readonly #maxBytes: number;
+  /** Bytes of the present packet that are still to come. */
   #rest = 0;
   /** In the fixed header: how many length bytes were read (-1: the type byte is next). */
   #lengthBytes = -1;
   #length = 0;
 
-  constructor(private readonly maxBytes: number) {}
+  constructor({ maxBytes }: PacketLimitOptions) {
+    this.#maxBytes = maxBytes;
+  }
 
   /**
-   * False as soon as a packet announces more than the bound, or a length that is none; the
-   * connection is to be cut then.
+   * False as soon as a packet announces more than the limit, or a malformed length; the caller must
+   * close the connection then.
    */
-  take(chunk: Uint8Array): boolean {
+  accept(chunk: Uint8Array): boolean {
     let at = 0;
     while (at < chunk.length) {
       if (this.#rest > 0) {
-        const eaten = Math.min(this.#rest, chunk.length - at);
-        this.#rest -= eaten;
-        at += eaten;
+        const skipped = Math.min(this.#rest, chunk.length - at);
+        this.#rest -= skipped;
+        at += skipped;
       } else if (!this.#header(chunk[at++] as number)) {
         return false;
       }
@@ -43,6 +51,6 @@ export class PacketLimit {
     if ((byte & 0x80) !== 0) return this.#lengthBytes < LENGTH_BYTES_MAX;
     this.#lengthBytes = -1;
     this.#rest = this.#length;
-    return this.#length <= this.maxBytes;
+    return this.#length <= this.#maxBytes;
   }
 }

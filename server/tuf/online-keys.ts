@@ -7,7 +7,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
 import { decodeKeyFile, openSeed } from '../../shared/trust/keyfile.js';
-import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
+import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 
 const KEY_FILE_MAX_BYTES = 16 * 1024;
 /** PKCS #8 wrapping of a raw Ed25519 seed (RFC 8410). */

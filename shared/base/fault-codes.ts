@@ -222,6 +222,21 @@ export const FAULT_CODES = {
     'the request is not Open Inference Protocol v2',
     "Compare it with the README's example.",
   ),
+  request_unsupported: refused(
+    400,
+    'the request uses a protocol feature that Linnet does not have',
+    'Leave out what the message names.',
+  ),
+  request_foreign: refused(
+    403,
+    'the Host or Origin header names another site (DNS rebinding or a cross-site request)',
+    'Use a loopback address, a name in `api.host_names`, or the unix socket.',
+  ),
+  method_not_allowed: refused(
+    405,
+    'the path exists, but not for this HTTP method',
+    'Use a method that the Allow header lists.',
+  ),
   request_tensor: refused(
     400,
     "a tensor's name, shape, datatype or size is not what the model takes",
@@ -234,13 +249,13 @@ export const FAULT_CODES = {
   ),
   request_too_large: refused(
     413,
-    'the request is larger than the bound',
+    'the request is larger than its limit',
     'Send fewer or smaller tensors.',
   ),
   model_unknown: refused(
     404,
     'no such model or version is served here',
-    'GET /v2 and `linnet device show` tell what is served.',
+    'The error names the models and versions that are served; so does `linnet device show`.',
   ),
   model_not_ready: flaked(
     503,
@@ -260,12 +275,17 @@ export const FAULT_CODES = {
   host_start: flaked(
     503,
     'a model process did not start',
-    "Read the agent's log for the process's last words.",
+    "Read the agent's log: it quotes the process's standard error.",
   ),
   host_died: flaked(
     503,
     'a model process died or hung during a request',
     'Retry; the agent restarts it and rolls back after repeated faults.',
+  ),
+  model_run_failed: refused(
+    500,
+    'the model failed on input that its manifest allows, or answered NaN or infinity',
+    'Try other input; if that fails too, the release is faulty: read the log, roll it back.',
   ),
   // The world
   server_unreachable: flaked(

@@ -121,6 +121,13 @@ export const limits = {
   batchMaxCount: 200,
   batchMaxBytes: 256 * KIB,
   mqttPayloadMaxBytes: 1 * MIB,
+  /** A packet: its payload, its topic and the protocol's own fields. */
+  mqttPacketMaxBytes: 1 * MIB + 4 * KIB,
+  /** From the start of a connection to its login. */
+  mqttConnectMs: 10_000,
+  mqttReconnectMs: 1_000,
+  mqttClientIdMaxChars: 64,
+  mqttTopicLevelsMaxCount: 8,
   ackWaitMs: 5_000,
   ackBackoffFirstMs: 1_000,
   ackBackoffMaxMs: 60_000,
@@ -175,6 +182,10 @@ export const limits = {
 assert(
   limits.batchMaxBytes * 2 <= limits.mqttPayloadMaxBytes,
   'a telemetry batch must fit one MQTT message after JSON escaping',
+);
+assert(
+  limits.mqttPacketMaxBytes > limits.mqttPayloadMaxBytes,
+  'an MQTT packet must have room for its topic beside the largest payload',
 );
 assert(
   limits.ingestQueueMaxBytes >= limits.mqttPayloadMaxBytes * 16,

@@ -117,7 +117,7 @@ export async function installSubject(root: string, subject: Subject): Promise<In
 
 // --- the device's side, in a process of its own ---
 
-export interface DoorReady {
+export interface ServerReady {
   port: number;
   unix: string;
 }
@@ -143,18 +143,18 @@ async function inferenceServer(root: string, installed: Installed): Promise<void
     unix,
   });
   const address = await api.listen();
-  process.send?.({ port: address.tcp?.port ?? 0, unix } satisfies DoorReady);
+  process.send?.({ port: address.tcp?.port ?? 0, unix } satisfies ServerReady);
   process.on('disconnect', () => process.exit(0));
 }
 
-export async function startDoor(
+export async function startServer(
   root: string,
   installed: Installed,
-): Promise<DoorReady & { child: ChildProcess }> {
-  const child = fork(fileURLToPath(import.meta.url), ['door', root, JSON.stringify(installed)]);
-  const ready = await new Promise<DoorReady>((resolve, reject) => {
-    child.once('message', (message) => resolve(message as DoorReady));
-    child.once('exit', (code) => reject(new Error(`the door's process ended with ${code}`)));
+): Promise<ServerReady & { child: ChildProcess }> {
+  const child = fork(fileURLToPath(import.meta.url), ['server', root, JSON.stringify(installed)]);
+  const ready = await new Promise<ServerReady>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as ServerReady));
+    child.once('exit', (code) => reject(new Error(`the server's process ended with ${code}`)));
   });
   return { ...ready, child };
 }
@@ -212,7 +212,9 @@ export class RawClient {
       .map(([name, value]) => `${name}: ${value}\r\n`)
       .join('');
     this.#message = Buffer.concat([
-      Buffer.from(`POST /v2/models/${subject.name}/infer HTTP/1.1\r\nHost: x\r\n${lines}\r\n`),
+      Buffer.from(
+        `POST /v2/models/${subject.name}/infer HTTP/1.1\r\nHost: localhost\r\n${lines}\r\n`,
+      ),
       body,
     ]);
     socket.setNoDelay(true);
@@ -318,7 +320,7 @@ async function measure(
   aim: string,
 ): Promise<BenchRow[]> {
   const installed = await installSubject(root, subject);
-  const device = await startDoor(root, installed);
+  const device = await startServer(root, installed);
   const direct = await openDirect(subject);
   const ways: Record<string, { run(): Promise<unknown>; close?(): void }> = {
     direct,
@@ -407,7 +409,7 @@ export function print({ name, rows }: BenchResult): void {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [, , role, root, installed] = process.argv;
-  if (role === 'door' && root !== undefined && installed !== undefined)
+  if (role === 'server' && root !== undefined && installed !== undefined)
     await inferenceServer(root, JSON.parse(installed) as Installed);
   else print(await run());
 }

@@ -13,6 +13,8 @@ import type {
   ProbeReport,
 } from '../../agent/interfaces.js';
 import { UpdateDriver } from '../../agent/update/driver.js';
+import type { FileCodec } from '../../agent/update/codec/codec.js';
+import type { PayloadHandler } from '../../agent/update/payload/handler.js';
 import { ModelHandler } from '../../agent/update/payload/model.js';
 import type { Assignment } from '../../agent/update/record.js';
 import { ring, type SimRelease } from './release.js';
@@ -130,14 +132,25 @@ export interface SimDevice {
   readonly reports: { kind: Kind; body: BodyOf<Kind> }[];
 }
 
+export interface BootOptions {
+  readonly hardware?: string;
+  readonly memory?: number;
+  readonly failServe?: SimRuntime['failServe'];
+  readonly evidence?: Partial<Measured>;
+  /** Instead of the handler for models. */
+  readonly handlers?: readonly PayloadHandler[];
+  readonly codecs?: readonly FileCodec[];
+}
+
 /** A booted device on `disk`: its processes are new, what stands on disk is old. */
 export async function bootDevice(
   disk: SimDisk,
   releases: readonly SimRelease[],
-  options: { hardware?: string; memory?: number; failServe?: SimRuntime['failServe'] } = {},
+  options: BootOptions = {},
 ): Promise<SimDevice> {
   const runtime = new SimRuntime(disk);
   runtime.failServe = options.failServe ?? null;
+  runtime.evidenceNow = options.evidence ?? {};
   const fetcher = new SimFetcher(releases);
   const reports: SimDevice['reports'] = [];
   const clock = new SimClock();
@@ -150,7 +163,8 @@ export async function bootDevice(
     folder: '/data/components/digits',
     disk,
     fetcher,
-    handlers: [new ModelHandler({ runtime, resources })],
+    handlers: options.handlers ?? [new ModelHandler({ runtime, resources })],
+    codecs: options.codecs ?? [],
     clock,
     log: silentLog,
     ring: () => ring,

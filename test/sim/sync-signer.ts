@@ -4,7 +4,7 @@ import { createPrivateKey, sign } from 'node:crypto';
 import { canonicalBytes, hex, utf8 } from '../../shared/base/bytes.js';
 import { documentBytes, type Role, type SignedOf } from '../../shared/trust/documents.js';
 import { envelopeOf, pae } from '../../shared/trust/envelope.js';
-import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
+import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
 

@@ -4,7 +4,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Installed } from '../../agent/interfaces.js';
-import { compiledChild } from '../../agent/inference/model-process/host.js';
+import { compiledChild } from '../../agent/inference/model-process/spawn-child.js';
 import { tensorOf, type Tensor } from '../../agent/inference/model/tensor.js';
 import { makeNode } from '../../firmware-tools/model/onnx/nodes.js';
 import type { NodeProto, TensorProto } from '../../firmware-tools/model/onnx/onnx_pb.js';

@@ -1,55 +1,57 @@
-// The Open Inference Protocol, version 2, as bytes: an infer request out of a body (JSON, JSON
-// header plus binary tensors, or a raw binary tensor) and an answer into one. Sources:
-// kserve/open-inference-protocol specification/protocol/inference_rest.md;
-// triton-inference-server/server docs/protocol/extension_binary_data.md. Knows no sockets and no
-// engine. Clients repeat the same header and get answers of the same shape again and again, so both
-// are remembered once per model (RequestReader, AnswerWriter) instead of being parsed and written
-// anew.
+// Reads inference requests of the Open Inference Protocol, version 2: a JSON body, a JSON header
+// plus binary tensors, or one raw binary tensor. Sources: kserve/open-inference-protocol
+// specification/protocol/inference_rest.md; triton-inference-server/server
+// docs/protocol/extension_binary_data.md. Knows no sockets and no engine. Parameters that would
+// change what a request means and that are not implemented (sequences, shared memory,
+// classification, timeout, priority) are refused by name; parameters of a client's own are ignored.
+// Clients repeat their header, so the last one is kept and not parsed again.
 import { Type, type Static } from 'typebox';
 import { decodeJson } from '../../../shared/base/decode.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import type { Datatype, Manifest, TensorSpec } from '../../../shared/release/manifest.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
-import {
-  elementBytes,
-  elementCount,
-  fromJson,
-  isDatatype,
-  toJsonText,
-  type Tensor,
-} from '../model/tensor.js';
+import { limits } from '../../../shared/base/limits.js';
+import type { Datatype, TensorSpec } from '../../../shared/release/manifest.js';
+import type { InferenceLimits } from '../inference-limits.js';
+import { elementBytes, elementCount, fromJson, isDatatype, type Tensor } from '../model/tensor.js';
+import type { AnswerForm } from './answer-writer.js';
 
 const Parameters = Type.Optional(Type.Record(Type.String(), Type.Unknown()));
+const TensorName = Type.String({ maxLength: 200 });
 const InferHeader = Type.Object({
-  id: Type.Optional(Type.String({ maxLength: 1000 })),
+  id: Type.Optional(Type.String({ maxLength: limits.requestIdMaxChars })),
   parameters: Parameters,
   inputs: Type.Array(
     Type.Object({
-      name: Type.String({ maxLength: 200 }),
+      name: TensorName,
       shape: Type.Array(Type.Integer(), { maxItems: 8 }),
       datatype: Type.String({ maxLength: 20 }),
       parameters: Parameters,
       data: Type.Optional(Type.Unknown()),
     }),
-    { minItems: 1, maxItems: 64 },
+    { minItems: 1, maxItems: limits.requestTensorsMaxCount },
   ),
   outputs: Type.Optional(
-    Type.Array(Type.Object({ name: Type.String({ maxLength: 200 }), parameters: Parameters }), {
-      maxItems: 64,
+    Type.Array(Type.Object({ name: TensorName, parameters: Parameters }), {
+      maxItems: limits.requestTensorsMaxCount,
     }),
   ),
 });
 type InferHeader = Static<typeof InferHeader>;
 type HeaderInput = InferHeader['inputs'][number];
+type HeaderParameters = Readonly<Record<string, unknown>> | undefined;
 
-/** How a client wants its answer. */
-export interface AnswerForm {
-  readonly id: string | undefined;
-  /** Every output of this request in binary form, unless said otherwise for one. */
-  readonly binary: boolean;
-  /** Only these, in this order; all of the model's when undefined. */
-  readonly outputs: readonly { readonly name: string; readonly binary: boolean }[] | undefined;
-}
+/** Of the protocol and its extensions: ignoring one would give another answer than asked for. */
+const UNSUPPORTED = [
+  'sequence_id',
+  'sequence_start',
+  'sequence_end',
+  'timeout',
+  'priority',
+  'classification',
+  'class_count',
+  'shared_memory_region',
+  'shared_memory_byte_size',
+  'shared_memory_offset',
+];
 
 export interface InferCall {
   readonly inputs: readonly Tensor[];
@@ -58,61 +60,101 @@ export interface InferCall {
 
 const RAW_FORM: AnswerForm = { id: undefined, binary: true, outputs: undefined };
 
-/**
- * `headerBytes`: the number in `Inference-Header-Content-Length`, null without it. Faults
- * `request_undecodable`, `request_tensor`.
- */
+interface ReadHeader {
+  readonly bytes: Buffer;
+  readonly header: InferHeader;
+  readonly form: AnswerForm;
+}
+
 export class RequestReader {
-  #lastBytes: Buffer | null = null;
-  #last: InferHeader | null = null;
-  #lastForm: AnswerForm = RAW_FORM;
+  readonly #limits: InferenceLimits;
+  #last: ReadHeader | null = null;
 
-  constructor(private readonly headerMaxBytes: number) {}
+  constructor(inferenceLimits: InferenceLimits) {
+    this.#limits = inferenceLimits;
+  }
 
+  /**
+   * `headerBytes`: the number in `Inference-Header-Content-Length`, null without that header.
+   * `inputs`: of the model; a raw binary request takes its name and shape from there. Faults:
+   * `request_undecodable`, `request_unsupported`, `request_tensor`.
+   */
   read(body: Buffer, headerBytes: number | null, inputs: readonly TensorSpec[]): InferCall {
-    if (headerBytes === null)
-      return withJson(decodeJson(InferHeader, body, 'inference request', 'request_undecodable'));
+    if (headerBytes === null) {
+      const { header, form } = parseHeader(body, 'the inference request');
+      return { inputs: header.inputs.map((input) => jsonTensor(input)), form };
+    }
     if (headerBytes === 0) return { inputs: [rawTensor(body, inputs)], form: RAW_FORM };
-    if (headerBytes > body.length || headerBytes > this.headerMaxBytes) {
+    const maxBytes = Math.min(body.length, this.#limits.requestHeaderMaxBytes);
+    if (headerBytes > maxBytes) {
       throw new Fault(
         'request_undecodable',
-        `Inference-Header-Content-Length is ${headerBytes}, the body has ${body.length} bytes, the bound is ${this.headerMaxBytes}`,
+        `Inference-Header-Content-Length is ${headerBytes}; the body has ${body.length} bytes, ` +
+          `the limit is ${this.#limits.requestHeaderMaxBytes}`,
       );
     }
-    const bytes = body.subarray(0, headerBytes);
-    if (this.#last === null || this.#lastBytes === null || !this.#lastBytes.equals(bytes)) {
-      this.#last = decodeJson(
-        InferHeader,
-        bytes,
-        'inference request header',
-        'request_undecodable',
-      );
-      this.#lastForm = formOf(this.#last);
-      // A header with data in it is rarely the same again, and large.
-      this.#lastBytes = headerBytes <= 4096 ? Buffer.from(bytes) : null;
-    }
-    return { inputs: withBinary(this.#last, body, headerBytes), form: this.#lastForm };
+    const { header, form } = this.#header(body.subarray(0, headerBytes));
+    return { inputs: withBinary(header, body, headerBytes), form };
+  }
+
+  #header(bytes: Buffer): ReadHeader {
+    if (this.#last?.bytes.equals(bytes) === true) return this.#last;
+    const read = parseHeader(bytes, 'the inference request header');
+    // A header that holds data is large and rarely repeated.
+    this.#last =
+      bytes.length <= this.#limits.requestHeaderKeptMaxBytes
+        ? { ...read, bytes: Buffer.from(bytes) }
+        : null;
+    return read;
   }
 }
 
-function withJson(header: InferHeader): InferCall {
-  return { inputs: header.inputs.map((input) => jsonTensor(input)), form: formOf(header) };
+function parseHeader(bytes: Buffer, what: string): ReadHeader {
+  const header = decodeJson(InferHeader, bytes, what, 'request_undecodable');
+  refuseUnsupported(header.parameters, 'the request');
+  for (const { name, parameters } of header.inputs) refuseUnsupported(parameters, `input ${name}`);
+  for (const { name, parameters } of header.outputs ?? [])
+    refuseUnsupported(parameters, `output ${name}`);
+  return { bytes, header, form: formOf(header) };
+}
+
+function refuseUnsupported(parameters: HeaderParameters, where: string): void {
+  if (parameters === undefined) return;
+  for (const name of UNSUPPORTED) {
+    if (Object.hasOwn(parameters, name))
+      throw new Fault('request_unsupported', `parameter ${name} of ${where} is not supported`);
+  }
+}
+
+function formOf(header: InferHeader): AnswerForm {
+  const binary = flag(header.parameters, 'binary_data_output', 'the request') ?? false;
+  const outputs = header.outputs?.map(({ name, parameters }) => ({
+    name,
+    binary: flag(parameters, 'binary_data', `output ${name}`) ?? binary,
+  }));
+  return {
+    id: header.id,
+    binary,
+    outputs: outputs === undefined || outputs.length === 0 ? undefined : outputs,
+  };
+}
+
+function flag(parameters: HeaderParameters, name: string, where: string): boolean | undefined {
+  const value = parameters?.[name];
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw new Fault('request_undecodable', `parameter ${name} of ${where} must be true or false`);
 }
 
 function withBinary(header: InferHeader, body: Buffer, headerBytes: number): Tensor[] {
   let at = headerBytes;
   const tensors = header.inputs.map((input): Tensor => {
-    const size = input.parameters?.['binary_data_size'];
+    const size = binarySize(input);
     if (size === undefined) return jsonTensor(input);
-    if (typeof size !== 'number' || !Number.isInteger(size) || size < 0)
-      throw new Fault(
-        'request_undecodable',
-        `tensor ${input.name}: binary_data_size is not a size`,
-      );
     if (at + size > body.length)
       throw new Fault(
         'request_tensor',
-        `tensor ${input.name}: binary_data_size is ${size}, only ${body.length - at} bytes of the body are left`,
+        `tensor ${input.name}: binary_data_size is ${size}, ` +
+          `only ${body.length - at} bytes of the body are left`,
       );
     const data = body.subarray(at, at + size);
     at += size;
@@ -123,11 +165,28 @@ function withBinary(header: InferHeader, body: Buffer, headerBytes: number): Ten
   return tensors;
 }
 
+function binarySize({ name, parameters, data }: HeaderInput): number | undefined {
+  const size = parameters?.['binary_data_size'];
+  if (size === undefined) return undefined;
+  if (typeof size !== 'number' || !Number.isInteger(size) || size < 0)
+    throw new Fault(
+      'request_undecodable',
+      `tensor ${name}: binary_data_size must be a number of bytes`,
+    );
+  if (data !== undefined)
+    throw new Fault(
+      'request_undecodable',
+      `tensor ${name} has both data and binary_data_size; give one of them`,
+    );
+  return size;
+}
+
 function datatypeOf(input: HeaderInput): Datatype {
   if (isDatatype(input.datatype)) return input.datatype;
   throw new Fault(
     'request_tensor',
-    `tensor ${input.name}: datatype ${input.datatype} is not served; BOOL, UINT8, INT8, UINT16, INT16, INT32, INT64, FP32 and FP64 are`,
+    `tensor ${input.name}: datatype ${input.datatype} is not supported; supported: ` +
+      'BOOL, UINT8, INT8, UINT16, INT16, INT32, INT64, FP32, FP64',
   );
 }
 
@@ -136,19 +195,26 @@ function jsonTensor(input: HeaderInput): Tensor {
   if (input.shape.some((size) => size < 1))
     throw new Fault(
       'request_tensor',
-      `tensor ${input.name} has shape [${input.shape.join(',')}]: every size is at least 1`,
+      `tensor ${input.name} has shape [${input.shape.join(',')}]: every size must be at least 1`,
+    );
+  if (input.data === undefined && binarySize(input) !== undefined)
+    throw new Fault(
+      'request_undecodable',
+      `tensor ${input.name} has binary_data_size, ` +
+        'but the request has no Inference-Header-Content-Length header',
     );
   return fromJson(input.name, datatype, input.shape, input.data);
 }
 
-/** A body that is one tensor: the model has one input, of which at most one size is open. */
+/** A body that is one tensor. The model must have one input, with at most one open (-1) size. */
 function rawTensor(body: Buffer, inputs: readonly TensorSpec[]): Tensor {
   const [spec] = inputs;
   const open = spec?.shape.filter((size) => size === -1).length ?? 0;
   if (spec === undefined || inputs.length !== 1 || open > 1) {
     throw new Fault(
       'request_undecodable',
-      `a raw binary request needs a model with one input of which at most one size is open; this one takes ${inputs.length}, ${open} open`,
+      'a raw binary request needs a model with one input, with at most one open size; ' +
+        `this model has ${inputs.length} inputs, the first with ${open} open sizes`,
     );
   }
   const unit =
@@ -157,7 +223,8 @@ function rawTensor(body: Buffer, inputs: readonly TensorSpec[]): Tensor {
   if (!Number.isInteger(count) || count < 1 || (open === 0 && count !== 1)) {
     throw new Fault(
       'request_tensor',
-      `tensor ${spec.name}: ${body.length} bytes do not fill ${spec.datatype}[${spec.shape.join(',')}]`,
+      `tensor ${spec.name}: ${body.length} bytes do not fill ` +
+        `${spec.datatype}[${spec.shape.join(',')}]`,
     );
   }
   return {
@@ -165,101 +232,5 @@ function rawTensor(body: Buffer, inputs: readonly TensorSpec[]): Tensor {
     datatype: spec.datatype,
     shape: spec.shape.map((size) => (size === -1 ? count : size)),
     data: body,
-  };
-}
-
-function formOf(header: InferHeader): AnswerForm {
-  const binary = header.parameters?.['binary_data_output'] === true;
-  const outputs = header.outputs?.map((output) => {
-    const own = output.parameters?.['binary_data'];
-    return { name: output.name, binary: own === undefined ? binary : own === true };
-  });
-  return {
-    id: header.id,
-    binary,
-    outputs: outputs === undefined || outputs.length === 0 ? undefined : outputs,
-  };
-}
-
-export interface EncodedAnswer {
-  /** Length of the JSON part when binary tensors follow it; null for plain JSON. */
-  readonly headerBytes: number | null;
-  /** To be written in order. */
-  readonly pieces: readonly Uint8Array[];
-}
-
-/** Up to here one buffer is cheaper than several. */
-const JOINED_MAX_BYTES = 32 * 1024;
-
-export class AnswerWriter {
-  #lastKey = '';
-  #lastHead: Buffer = Buffer.alloc(0);
-
-  write(release: ReleaseRef, outputs: readonly Tensor[], form: AnswerForm): EncodedAnswer {
-    const chosen =
-      form.outputs === undefined
-        ? outputs.map((tensor) => ({ tensor, binary: form.binary }))
-        : form.outputs.map(({ name, binary }) => ({
-            tensor: outputs.find((output) => output.name === name) as Tensor,
-            binary,
-          }));
-    const binaries: Tensor[] = [];
-    for (const { tensor, binary } of chosen) if (binary) binaries.push(tensor);
-    if (binaries.length < chosen.length || form.id !== undefined) {
-      const head = Buffer.from(headText(release, chosen, form.id));
-      return binaries.length === 0 ? { headerBytes: null, pieces: [head] } : join(head, binaries);
-    }
-    let key = release.digest;
-    for (const { name, shape } of binaries) key += `;${name}:${shape.join()}`;
-    if (key !== this.#lastKey) {
-      this.#lastHead = Buffer.from(headText(release, chosen, undefined));
-      this.#lastKey = key;
-    }
-    return join(this.#lastHead, binaries);
-  }
-}
-
-function join(head: Buffer, binaries: readonly Tensor[]): EncodedAnswer {
-  let total = head.length;
-  for (const { data } of binaries) total += data.byteLength;
-  if (total > JOINED_MAX_BYTES)
-    return { headerBytes: head.length, pieces: [head, ...binaries.map(({ data }) => data)] };
-  const whole = Buffer.allocUnsafe(total);
-  whole.set(head, 0);
-  let at = head.length;
-  for (const { data } of binaries) {
-    whole.set(data, at);
-    at += data.byteLength;
-  }
-  return { headerBytes: head.length, pieces: [whole] };
-}
-
-function headText(
-  release: ReleaseRef,
-  chosen: readonly { tensor: Tensor; binary: boolean }[],
-  id: string | undefined,
-): string {
-  const outputs = chosen.map(({ tensor, binary }) => {
-    const { name, datatype, shape, data } = tensor;
-    const meta = `{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${shape.join(',')}],`;
-    return binary
-      ? `${meta}"parameters":{"binary_data_size":${data.byteLength}}}`
-      : `${meta}"data":${toJsonText(tensor)}}`;
-  });
-  return (
-    `{"model_name":${JSON.stringify(release.component)},"model_version":${JSON.stringify(release.version)},` +
-    `${id === undefined ? '' : `"id":${JSON.stringify(id)},`}"parameters":{"release_digest":"${release.digest}"},"outputs":[${outputs.join(',')}]}`
-  );
-}
-
-export function modelMetadata(component: string, release: ReleaseRef, manifest: Manifest): object {
-  const bare = (specs: readonly TensorSpec[]) =>
-    specs.map(({ name, datatype, shape }) => ({ name, datatype, shape }));
-  return {
-    name: component,
-    versions: [release.version],
-    platform: 'onnxruntime_onnx',
-    inputs: bare(manifest.inputs),
-    outputs: bare(manifest.outputs),
   };
 }

@@ -1,10 +1,11 @@
-// The trial's measuring: what the release that serves answered, and, on a sample of the same live
-// inputs, what the release it replaced would have answered. A pair is offered after its answer went
-// out, waits in a queue bounded by count and bytes for a moment without requests, and is dropped
-// when that is full; so no answer waits for it, except that on a device that is never idle one
-// comparison is made each shadowWaitMaxMs, because a trial without evidence could not end well.
-// Every row of a batch counts. Judging is shared/trial.ts. Without a classifier two answers agree
-// when every element is within the release's own probe tolerance.
+// Measures a trial: what the serving release answered, and, on a sample of the same live inputs,
+// what the release it replaced answers (the shadow). A pair is offered after its answer was sent.
+// It waits in a queue, limited by count and bytes, until no request waits or runs, and is dropped
+// when the queue is full, so that no answer waits for a comparison. The exception is a device that
+// is never idle: there one comparison runs every shadowWaitMaxMs, because without evidence a trial
+// cannot succeed. Every row of a batch counts. Without a classifier two answers agree when every
+// element is within the release's own probe tolerance. The verdict is
+// shared/statistics/trial-verdict.ts.
 import type { Clock, Random } from '../../../shared/base/interfaces.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import { addAnswer, emptyAnswers, type Answers } from '../../../shared/statistics/trial-verdict.js';
@@ -23,6 +24,9 @@ interface Pair {
   readonly bytes: number;
 }
 
+/** The part of a replica that a comparison needs. */
+export type Shadow = Pick<Replica, 'installed' | 'free' | 'run'>;
+
 export interface TrialOptions {
   readonly clock: Clock;
   readonly random: Random;
@@ -30,8 +34,8 @@ export interface TrialOptions {
   /** Share of live requests that are compared. */
   readonly shadowSample: number;
   /** True while no request waits or runs. */
-  readonly idle: () => boolean;
-  /** The shadow is free again; it may have become the serving one meanwhile. */
+  readonly isIdle: () => boolean;
+  /** A comparison ended. Its replica is free again, and may be the serving one by now. */
   readonly onCompared: () => void;
 }
 
@@ -39,8 +43,8 @@ export class Trial {
   readonly #current: Release;
   readonly #options: TrialOptions;
   readonly #since: number;
-  #shadow: Replica | null = null;
-  /** Old label index -> new label index, where both classify into the same labels. */
+  #shadow: Shadow | null = null;
+  /** Index of an old label -> index of the new one; null unless both have the same labels. */
   #labelOf: readonly number[] | null = null;
   #comparable = false;
   #queue: Pair[] = [];
@@ -61,8 +65,8 @@ export class Trial {
     this.#comparedAt = this.#since;
   }
 
-  /** The process of the old release; null once it is no longer wanted. What was measured stays. */
-  attach(shadow: Replica | null): void {
+  /** The replica of the old release; null when there is none any more. Measurements stay. */
+  attach(shadow: Shadow | null): void {
     if (shadow === this.#shadow) return;
     this.#shadow = shadow;
     this.#queue = [];
@@ -89,7 +93,7 @@ export class Trial {
     this.#modelFaults += 1;
   }
 
-  /** A live request that was answered. Cheap: it only queues. */
+  /** A live request that was answered. Cheap: it only adds to the queue. */
   offer(inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
     const { limits, shadowSample, random } = this.#options;
     if (this.#shadow === null || !this.#comparable) return;
@@ -107,15 +111,15 @@ export class Trial {
   }
 
   /**
-   * Runs what waits, as far as the shadow is free. Called after answers went out and when the
+   * Runs the next comparison if the shadow is free. Called after answers were sent and when the
    * shadow becomes free.
    */
   pump(): void {
     const shadow = this.#shadow;
     if (shadow === null || !shadow.free) return;
-    const { clock, limits, idle } = this.#options;
+    const { clock, limits, isIdle } = this.#options;
     const now = clock.monotonic();
-    if (!idle() && now - this.#comparedAt < limits.shadowWaitMaxMs) return;
+    if (!isIdle() && now - this.#comparedAt < limits.shadowWaitMaxMs) return;
     const pair = this.#queue.shift();
     if (pair === undefined) return;
     this.#queueBytes -= pair.bytes;
@@ -126,7 +130,7 @@ export class Trial {
     });
   }
 
-  async #compare(shadow: Replica, pair: Pair): Promise<void> {
+  async #compare(shadow: Shadow, pair: Pair): Promise<void> {
     const { release } = shadow.installed;
     try {
       const inputs = guard(
@@ -137,7 +141,7 @@ export class Trial {
       const outputs = await shadow.run(inputs);
       if (this.#shadow === shadow) this.#count(pair.outputs, outputs, release);
     } catch (error) {
-      // The old model's own refusals and crashes say nothing about the new one: no pair.
+      // The old model's own failures and crashes say nothing about the new one: no pair.
       if (!isFault(error)) throw error;
     }
   }
@@ -153,7 +157,7 @@ export class Trial {
     }
     const newRows = classify(classifier, fresh);
     const oldRows = classify(release.manifest.classifier, old);
-    // Non-finite answers of the new model are counted as failed, not here.
+    // Non-finite answers of the new model count as failed requests, not here.
     if (newRows === null || oldRows === null) return;
     this.#pairs += newRows.length;
     if (newRows.length !== oldRows.length) {

@@ -1,10 +1,10 @@
-// One model in one process: the only importer of onnxruntime-node on a device. It reads the model
-// file into memory, hashes THOSE VERY BYTES against the digest and length that it was told, and
-// only then lets the ONNX parser see them; so what was verified is what is parsed, whatever happens
-// to the file meanwhile. Requests come one after another as frames on fd 3, read and written by
-// blocking calls (session.run blocks this thread anyway). It ends when fd 3 ends, which is when its
-// supervisor ends in whatever way (and see host.ts on a run that never returns). The working folder
-// and HOME are private and empty: a model that names external data files finds none.
+// The model process: one model in one process. It reads the model file into memory, checks the
+// SHA-256 and length of exactly those bytes, and only then passes them to the ONNX parser, so that
+// the parsed bytes are the verified ones even if the file changes meanwhile. Requests arrive one
+// after another as frames on fd 3, read and written by blocking calls (session.run blocks this
+// thread anyway). The process ends when fd 3 ends, which happens however its supervisor ends
+// (spawn-child.ts covers a run that never returns). The working folder and HOME are private and
+// empty: a model that names external data files finds none.
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -18,7 +18,8 @@ import {
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-node';
-import { Fault, reason } from '../../../shared/base/fault-codes.js';
+import { Fault, reason, type FaultCode } from '../../../shared/base/fault-codes.js';
+import { limits } from '../../../shared/base/limits.js';
 import type { Datatype } from '../../../shared/release/manifest.js';
 import {
   BlockingFrames,
@@ -53,13 +54,13 @@ const DATATYPE = Object.fromEntries(
 ) as Record<string, Datatype>;
 
 function loadRuntime(): typeof Ort {
-  // ONNX Runtime >= 1.29 writes and may send telemetry of its own unless this stands before the
+  // ONNX Runtime >= 1.29 writes and may send its own telemetry unless this is set before the
   // library loads.
   process.env['ORT_DISABLE_TELEMETRY'] = '1';
   return createRequire(import.meta.url)('onnxruntime-node') as typeof Ort;
 }
 
-/** The file's bytes, exactly those that were hashed. Faults `file_length`, `file_digest`. */
+/** The bytes of the model file, after they were hashed. Faults `file_length`, `file_digest`. */
 function readVerified(request: LoadRequest): Buffer {
   const fd = openSync(request.path, 'r');
   try {
@@ -67,7 +68,7 @@ function readVerified(request: LoadRequest): Buffer {
     if (size !== request.length)
       throw new Fault(
         'file_length',
-        `${request.path} has ${size} bytes, the manifest says ${request.length}`,
+        `${request.path} has ${size} bytes, the manifest names ${request.length}`,
       );
     const bytes = Buffer.allocUnsafeSlow(request.length);
     let filled = 0;
@@ -76,13 +77,13 @@ function readVerified(request: LoadRequest): Buffer {
     if (filled !== request.length)
       throw new Fault(
         'file_length',
-        `${request.path} ended after ${filled} bytes, the manifest says ${request.length}`,
+        `${request.path} ended after ${filled} bytes, the manifest names ${request.length}`,
       );
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     if (sha256 !== request.sha256)
       throw new Fault(
         'file_digest',
-        `${request.path} has SHA-256 ${sha256}, the manifest says ${request.sha256}`,
+        `${request.path} has SHA-256 ${sha256}, the manifest names ${request.sha256}`,
       );
     return bytes;
   } finally {
@@ -103,11 +104,7 @@ async function open(ort: typeof Ort, request: LoadRequest): Promise<Ort.Inferenc
       extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
     });
   } catch (error) {
-    throw new Fault(
-      'model_not_onnx',
-      `ONNX Runtime cannot load the model: ${reason(error)}`.slice(0, 1000),
-      { cause: error },
-    );
+    throw faultOf('model_not_onnx', 'ONNX Runtime cannot load the model', error);
   }
   checkTensors('input', session.inputMetadata, request.inputs);
   checkTensors('output', session.outputMetadata, request.outputs);
@@ -115,7 +112,7 @@ async function open(ort: typeof Ort, request: LoadRequest): Promise<Ort.Inferenc
 }
 
 /**
- * Names, datatypes and shapes must be the manifest's; a symbolic size is the manifest's -1. Fault
+ * Names, datatypes and shapes must equal the manifest's, where -1 stands for a symbolic size. Fault
  * `model_tensors_differ`.
  */
 function checkTensors(
@@ -140,8 +137,7 @@ function checkTensors(
 }
 
 /**
- * VmHWM, not getrusage: ru_maxrss survives exec, so it would carry the supervisor's own size over.
- * KiB.
+ * Peak from VmHWM, not getrusage: ru_maxrss survives exec, so it could be the supervisor's size.
  */
 function memory(): Extract<HostReport, { rssBytes: number }> {
   const status = readFileSync('/proc/self/status', 'latin1');
@@ -175,6 +171,11 @@ function send(pieces: Uint8Array[]): void {
   }
 }
 
+function faultOf(code: FaultCode, what: string, error: unknown): Fault {
+  const detail = `${what}: ${reason(error)}`.slice(0, limits.detailMaxChars);
+  return new Fault(code, detail, { cause: error });
+}
+
 function sendFault(error: unknown, id: number | null): void {
   const fault =
     error instanceof Fault
@@ -193,7 +194,7 @@ class Model {
     private readonly request: LoadRequest,
   ) {}
 
-  /** Answers one run frame. A model that refuses the inputs answers a fault and lives on. */
+  /** Answers one run frame. When the model fails on the inputs, the answer is a fault. */
   async run(frame: Frame): Promise<void> {
     const id = idOf(frame);
     try {
@@ -214,15 +215,9 @@ class Model {
         ),
       );
     } catch (error) {
-      // the supervisor is gone: nobody waits for this
+      // The supervisor has ended: nothing waits for this answer.
       if ((error as { code?: unknown }).code === 'EPIPE') process.exit(0);
-      sendFault(
-        new Fault(
-          'request_tensor',
-          `the model does not run on these tensors: ${reason(error)}`.slice(0, 1000),
-        ),
-        id,
-      );
+      sendFault(faultOf('model_run_failed', 'the model failed on these tensors', error), id);
     }
   }
 }
@@ -244,7 +239,7 @@ async function main(): Promise<void> {
   try {
     writeFileSync('/proc/self/oom_score_adj', OOM_SCORE);
   } catch {
-    // Best effort: a kernel without it, or a container that forbids it, chooses its victims itself.
+    // Best effort: some kernels and containers do not allow it.
   }
   let model: Model | null = null;
   try {
@@ -258,8 +253,8 @@ async function main(): Promise<void> {
 }
 
 /**
- * Until the supervisor closes its end. After a failed load only that end is awaited, so that the
- * fault is surely read.
+ * Serves until the supervisor closes its end. After a failed load it only waits for that, so that
+ * the supervisor reads the fault before the process ends.
  */
 async function serve(frames: BlockingFrames, model: Model | null): Promise<void> {
   for (let frame = frames.next(); frame !== null; frame = frames.next()) {

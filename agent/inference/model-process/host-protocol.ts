@@ -1,9 +1,9 @@
-// What a supervisor and its model process say to each other in control frames. Both ends are the
-// same installed version of the agent, so these are plain types; nothing of them crosses a machine.
+// The control messages between a supervisor and its model process. Both ends are the same installed
+// version of the agent, so plain types suffice: nothing here crosses a network.
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import type { TensorSpec } from '../../../shared/release/manifest.js';
 
-/** The first frame to a model process. */
+/** The first message to a model process. */
 export interface LoadRequest {
   readonly ask: 'load';
   readonly path: string;
@@ -17,7 +17,7 @@ export interface LoadRequest {
 
 export type Control = LoadRequest | { readonly ask: 'memory' };
 
-/** `id`: the run that the fault answers; null for a failed load. Memory is of the whole process. */
+/** `id`: the run that failed; null for a failed load. Memory is of the whole process. */
 export type HostReport =
   | { readonly report: 'ready' | 'memory'; readonly rssBytes: number; readonly peakBytes: number }
   | {

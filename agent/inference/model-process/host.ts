@@ -1,16 +1,12 @@
-// One model process, from the supervisor's side: started, spoken to, watched, ended. One request
-// runs at a time (the caller queues). Promises: start and every run end within their bounds,
-// because a process that is stuck is killed; a request in flight when the process goes gets Fault
-// `host_died`; nothing of the supervisor's environment reaches the process, whose HOME is a private
-// empty folder; it cannot outlive the supervisor (its sockets end). Restarting is the caller's
-// (generation.ts).
+// One model process, from the supervisor's side: start, requests, watchdog, end. One request runs
+// at a time; the caller queues. Promises: the start and every run end within their limits, because
+// a process that is stuck is killed; a request in flight when the process ends gets Fault
+// `host_died`; the process cannot outlive the supervisor, because its socket ends. Restarting is
+// replica.ts, spawning is spawn-child.ts.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import { fileOf } from '../../../shared/release/manifest.js';
 import type { Cancel, Clock, Log } from '../../../shared/base/interfaces.js';
@@ -27,23 +23,15 @@ import {
   type Frame,
 } from './ipc-frames.js';
 import type { Control, HostReport, LoadRequest } from './host-protocol.js';
+import { pipesOf, spawnChild } from './spawn-child.js';
+import { StderrLog } from './stderr-log.js';
 import type { InferenceLimits } from '../inference-limits.js';
 import type { Tensor } from '../model/tensor.js';
-
-/** Beside this file once compiled; who runs from the TypeScript sources names the one in dist/. */
-export const compiledChild = fileURLToPath(new URL('./host-child.js', import.meta.url));
-
-const STDERR_LINES_MAX = 200;
-const STDERR_TAIL_CHARS = 2000;
-const TERM_GRACE_MS = 1000;
 
 export interface HostOptions {
   /** Path of the compiled host-child.js. */
   readonly childPath: string;
-  /**
-   * HOME, cache and working folder of model processes: private to them, made if missing, and it
-   * stays empty.
-   */
+  /** HOME, cache and working folder of model processes (spawn-child.ts). */
   readonly home: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -52,26 +40,10 @@ export interface HostOptions {
   readonly threads: number;
 }
 
-/** Memory of the whole model process, runtime and libraries included. */
+/** Memory of the whole model process, ONNX Runtime and libraries included. */
 export interface HostMemory {
   readonly rssBytes: number;
   readonly peakBytes: number;
-}
-
-let deathSignalPrefix: readonly string[] | null = null;
-
-/**
- * A model process ends by itself when its socket does, except inside a run that never returns.
- * Where util-linux is there, the kernel kills it in that case too (prctl PR_SET_PDEATHSIG; a
- * watching thread in each process would cost 11 MB). Tried once.
- */
-function deathSignal(): readonly string[] {
-  const prefix = ['setpriv', '--pdeathsig', 'KILL'];
-  deathSignalPrefix ??=
-    spawnSync(prefix[0] as string, [...prefix.slice(1), 'true'], { stdio: 'ignore' }).status === 0
-      ? prefix
-      : [];
-  return deathSignalPrefix;
 }
 
 interface Pending {
@@ -88,24 +60,21 @@ export class ModelHost {
   #socket: Socket | null = null;
   #pending: Pending | null = null;
   #id = 0;
-  /**
-   * Runs are watched by one lazy alarm instead of a timer each: it is armed once and looks again
-   * when it rings.
-   */
-  #boundAt = 0;
+  /** One lazy alarm instead of a timer per run: when it rings, it checks `#runEndsAt` again. */
+  #runEndsAt = 0;
   #alarm: Cancel | null = null;
   #phase: 'new' | 'starting' | 'ready' | 'stopping' | 'gone' = 'new';
   #startFault: Fault | null = null;
-  #stderrLines = 0;
-  #stderrTail = '';
+  readonly #stderr: StderrLog;
   #exited: Promise<void> = Promise.resolve();
-  /** Called once, when the process ends although nobody asked for it. */
+  /** Called once, when the process ends without stop(). */
   onDeath: ((fault: Fault) => void) | null = null;
 
   constructor(options: HostOptions, installed: Installed) {
     this.#options = options;
     this.#installed = installed;
     this.#name = `${installed.release.component}@${installed.release.version}`;
+    this.#stderr = new StderrLog(options.log.child({ model: this.#name }));
   }
 
   get pid(): number | undefined {
@@ -117,20 +86,17 @@ export class ModelHost {
   }
 
   /**
-   * Starts the process, has it verify and load the model, and warms it with one run on `warmup`
+   * Starts the process, lets it verify and load the model, and warms it with one run on `warmup`
    * (inputs in manifest order). Faults: `host_start`, `file_digest`, `file_length`,
-   * `model_not_onnx`, `model_tensors_differ`; the process is then gone.
+   * `model_not_onnx`, `model_tensors_differ`; after a fault the process has ended.
    */
   async start(warmup: readonly Tensor[]): Promise<HostMemory> {
     assert(this.#phase === 'new', 'a host starts once');
     this.#phase = 'starting';
-    const cancel = this.#options.clock.after(this.#options.limits.hostStartMs, () => {
-      this.#kill(
-        new Fault(
-          'host_start',
-          `the model process of ${this.#name} was not ready within ${this.#options.limits.hostStartMs} ms`,
-        ),
-      );
+    const { clock, limits } = this.#options;
+    const cancel = clock.after(limits.hostStartMs, () => {
+      const reasons = `was not ready within ${limits.hostStartMs} ms`;
+      this.#kill(new Fault('host_start', `the model process of ${this.#name} ${reasons}`));
     });
     try {
       this.#spawn();
@@ -144,7 +110,7 @@ export class ModelHost {
       this.#phase = 'ready';
       return memory;
     } catch (error) {
-      const first = this.#startFault ?? error; // The killing below makes a fault of its own.
+      const first = this.#startFault ?? error; // The kill below causes a second fault.
       this.#kill(null);
       await this.#exited;
       throw first;
@@ -168,13 +134,11 @@ export class ModelHost {
         ),
       );
     } catch (error) {
-      if (error instanceof Fault && error.code === 'request_tensor') {
+      if (error instanceof Fault && error.code === 'model_run_failed') {
         throw new Fault(
           'model_tensors_differ',
           `${this.#name} does not run on its own first probe: ${error.detail}`,
-          {
-            cause: error,
-          },
+          { cause: error },
         );
       }
       throw error;
@@ -182,9 +146,9 @@ export class ModelHost {
   }
 
   /**
-   * One inference: inputs in manifest order, already guarded; outputs in manifest order. Faults:
-   * `host_died` (the process died or hung and was killed), `request_tensor` (the model refused
-   * these tensors; the process lives).
+   * One inference: inputs in manifest order, already checked by the guard; outputs in manifest
+   * order. Faults: `host_died` (the process died, or hung and was killed), `model_run_failed` (the
+   * model failed on these tensors; the process lives on).
    */
   run(inputs: readonly Tensor[]): Promise<Tensor[]> {
     assert(
@@ -202,15 +166,15 @@ export class ModelHost {
     ) as Promise<Tensor[]>;
   }
 
-  /** Asks the process itself; not while a run is under way. */
+  /** Must not be called during a run. */
   memory(): Promise<HostMemory> {
     this.#watch();
     return this.#ask(encodeControl({ ask: 'memory' } satisfies Control)) as Promise<HostMemory>;
   }
 
   /**
-   * Lets a run under way finish, then ends the process: end of its input, SIGTERM, SIGKILL, each
-   * within its bound.
+   * Waits for the current run, then ends the process: by the end of its input, SIGTERM after
+   * hostDrainMs, SIGKILL after hostTermGraceMs more.
    */
   async stop(): Promise<void> {
     if (this.#child === null || this.#phase === 'gone') {
@@ -222,7 +186,7 @@ export class ModelHost {
     const child = this.#child;
     const cancels = [
       clock.after(limits.hostDrainMs, () => child.kill('SIGTERM')),
-      clock.after(limits.hostDrainMs + TERM_GRACE_MS, () => child.kill('SIGKILL')),
+      clock.after(limits.hostDrainMs + limits.hostTermGraceMs, () => child.kill('SIGKILL')),
     ];
     if (this.#pending === null) this.#socket?.end();
     await this.#exited;
@@ -248,43 +212,31 @@ export class ModelHost {
 
   #spawn(): void {
     const { home, childPath, limits } = this.#options;
-    try {
-      mkdirSync(home, { recursive: true, mode: 0o700 });
-    } catch (error) {
-      throw new Fault('host_start', `cannot make ${home} for model processes`, { cause: error });
-    }
-    const [command = process.execPath, ...args] = [
-      ...deathSignal(),
-      process.execPath,
-      childPath,
-      String(limits.hostFrameMaxBytes),
-    ];
-    const child = this.#try(command, args, {
-      cwd: home,
-      // Freed memory goes back to the system at once instead of staying in the allocator's arenas
-      // (measured: -25 MB).
-      env: {
-        PATH: process.env['PATH'] ?? '/usr/bin:/bin',
-        HOME: home,
-        XDG_CACHE_HOME: home,
-        XDG_CONFIG_HOME: home,
-        XDG_DATA_HOME: home,
-        TMPDIR: home,
-        ORT_DISABLE_TELEMETRY: '1',
-        MALLOC_MMAP_THRESHOLD_: '131072',
-        MALLOC_ARENA_MAX: '2',
-      },
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    });
+    const { hostFrameMaxBytes: frameMaxBytes } = limits;
+    const child = spawnChild({ home, childPath, frameMaxBytes });
     this.#child = child;
-    this.#exited = new Promise((resolve) => {
+    this.#exited = this.#exitOf(child);
+    const { stderr, socket } = pipesOf(child);
+    stderr.setEncoding('utf8').on('data', (text: string) => this.#stderr.push(text, child.pid));
+    this.#socket = socket;
+    const decoder = new FrameDecoder(frameMaxBytes, (frame) => this.#receive(frame));
+    socket.on('data', (chunk: Buffer) => this.#decode(decoder, chunk));
+    // The process ends when its socket does, and `exit` reports that. A process that closed its end
+    // itself cannot be used any more.
+    socket.on('error', (error) =>
+      this.#options.log.debug(
+        { model: this.#name, err: error },
+        'the socket to a model process failed',
+      ),
+    );
+    socket.on('close', () => this.#kill(null));
+  }
+
+  #exitOf(child: ChildProcess): Promise<void> {
+    return new Promise((resolve) => {
       child.once('exit', (code, signal) => {
-        this.#gone(
-          new Fault(
-            'host_died',
-            `the model process of ${this.#name} ended (${signal ?? `exit code ${code}`})${this.#lastWords()}`,
-          ),
-        );
+        const how = signal ?? `exit code ${code}`;
+        this.#gone(this.#death(`ended (${how})${this.#stderr.quote}`));
         resolve();
       });
       child.once('error', (error) => {
@@ -297,56 +249,17 @@ export class ModelHost {
         resolve();
       });
     });
-    // Without file descriptors for its pipes there is no stdio at all, whatever its type says
-    // (node: lib/internal/child_process.js).
-    const [, , stderr, socket] = (child.stdio as ChildProcess['stdio'] | undefined) ?? [];
-    if (socket === undefined)
-      throw new Fault(
-        'host_start',
-        'cannot open the pipes of a model process: too many open files',
-      );
-    (stderr as Readable).setEncoding('utf8').on('data', (text: string) => this.#hear(text));
-    this.#socket = socket as Socket;
-    const decoder = new FrameDecoder(limits.hostFrameMaxBytes, (frame) => this.#receive(frame));
-    this.#socket.on('data', (chunk: Buffer) => this.#decode(decoder, chunk));
-    // What ends the socket ends the process: `exit` tells the rest. A process that closed its end
-    // by itself is of no use.
-    this.#socket.on('error', (error) =>
-      this.#options.log.debug(
-        { model: this.#name, why: reason(error) },
-        'socket to a model process failed',
-      ),
-    );
-    this.#socket.on('close', () => this.#kill(null));
   }
 
-  /**
-   * What the system refuses at once (no memory, no more processes) is as much a failed start as
-   * what it refuses later.
-   */
-  #try(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
-    try {
-      return spawn(command, args, options);
-    } catch (error) {
-      throw new Fault('host_start', `cannot start a model process: ${reason(error)}`, {
-        cause: error,
-      });
-    }
+  #death(how: string, cause?: unknown): Fault {
+    return new Fault('host_died', `the model process of ${this.#name} ${how}`, { cause });
   }
 
   #decode(decoder: FrameDecoder, chunk: Buffer): void {
     try {
       decoder.push(chunk);
     } catch (error) {
-      this.#kill(
-        new Fault(
-          'host_died',
-          `the model process of ${this.#name} does not speak our frames: ${reason(error)}`,
-          {
-            cause: error,
-          },
-        ),
-      );
+      this.#kill(this.#death(`sent an invalid IPC frame: ${reason(error)}`, error));
     }
   }
 
@@ -355,8 +268,8 @@ export class ModelHost {
     if (pending === null) return;
     if (kindOf(frame) === FrameKind.answer) {
       if (idOf(frame) !== pending.id) return;
-      // Decoded while the request still counts as pending: bytes that do not decode end the
-      // process, and the request with it.
+      // Decoded while the request is pending: bytes that do not decode end the process, and so the
+      // request.
       const outputs = decodeTensors(frame, this.#installed.release.manifest.outputs);
       this.#settle();
       pending.resolve(outputs);
@@ -385,9 +298,7 @@ export class ModelHost {
     });
     const socket = this.#socket;
     if (socket === null || socket.destroyed) {
-      this.#kill(
-        new Fault('host_died', `the model process of ${this.#name} is gone${this.#lastWords()}`),
-      );
+      this.#kill(this.#death(`has ended${this.#stderr.quote}`));
       return answer;
     }
     if (pieces.length === 1) socket.write(pieces[0] as Uint8Array);
@@ -401,7 +312,7 @@ export class ModelHost {
 
   #watch(): void {
     const { clock, limits } = this.#options;
-    this.#boundAt = clock.monotonic() + limits.hostRunMs;
+    this.#runEndsAt = clock.monotonic() + limits.hostRunMs;
     this.#alarm ??= clock.after(limits.hostRunMs, () => this.#ring());
   }
 
@@ -409,20 +320,14 @@ export class ModelHost {
     this.#alarm = null;
     if (this.#pending === null || this.#phase === 'gone') return;
     const { clock, limits } = this.#options;
-    const left = this.#boundAt - clock.monotonic();
+    const left = this.#runEndsAt - clock.monotonic();
     if (left > 0) this.#alarm = clock.after(Math.ceil(left), () => this.#ring());
-    else
-      this.#kill(
-        new Fault(
-          'host_died',
-          `the model process of ${this.#name} did not answer within ${limits.hostRunMs} ms and was killed`,
-        ),
-      );
+    else this.#kill(this.#death(`did not answer within ${limits.hostRunMs} ms and was killed`));
   }
 
-  /** SIGKILL; what waits is rejected now, not when the kernel has reaped the process. */
+  /** SIGKILL. With a fault, the pending request is rejected now, not when the process has ended. */
   #kill(fault: Fault | null): void {
-    // A child without a pid was never born: signalling it could reach this process's own group.
+    // Without a pid the spawn failed, and kill() would signal this process's own group.
     if (this.#child?.pid !== undefined) this.#child.kill('SIGKILL');
     if (fault !== null) this.#gone(fault);
   }
@@ -445,24 +350,5 @@ export class ModelHost {
     return fault.code === 'host_died'
       ? new Fault('host_start', fault.detail, { cause: fault })
       : fault;
-  }
-
-  #hear(text: string): void {
-    this.#stderrTail = (this.#stderrTail + text).slice(-STDERR_TAIL_CHARS);
-    for (const line of text.split('\n')) {
-      if (line.trim() === '') continue;
-      this.#stderrLines += 1;
-      if (this.#stderrLines > STDERR_LINES_MAX) return;
-      const last = this.#stderrLines === STDERR_LINES_MAX;
-      this.#options.log.warn(
-        { model: this.#name, pid: this.pid, line: line.slice(0, 500) },
-        last ? 'model process says (and no more of it is logged)' : 'model process says',
-      );
-    }
-  }
-
-  #lastWords(): string {
-    const reasons = this.#stderrTail.trim();
-    return reasons === '' ? '' : `; its last words: ${reasons.slice(-300)}`;
   }
 }

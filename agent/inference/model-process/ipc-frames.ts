@@ -1,12 +1,13 @@
 // Frames between the supervisor and a model process, over a stream socket: u32 header length, u32
-// body length (little-endian), header, body. Header byte 0 is the kind. `control` headers carry
-// JSON. `run` and `answer` headers are compact: count, id, and for each tensor its datatype, byte
-// length and dimensions; names are left out, because position i is the manifest's input (or output)
-// i. Bodies are the tensors' little-endian bytes, each at a multiple of 8 (as is the body's own
-// start), so that the receiver lays typed arrays over them without a copy. Every length is bounded
-// before anything is allocated. A frame that breaks these rules is a bug of the other end:
-// FrameError, and the process behind it is given up.
+// body length (little-endian), header, body. Header byte 0 is the kind. `control` headers hold
+// JSON. `run` and `answer` headers are binary: count, id, and for each tensor its datatype, byte
+// length and dimensions. Names are left out: position i is input (or output) i of the manifest.
+// Bodies hold the tensors' little-endian bytes, each at a multiple of 8 (as is the body's start),
+// so that the receiver needs no copy to read them as typed arrays. Every length is checked before
+// anything is allocated. A frame that breaks these rules is a bug of the other end: FrameError, and
+// the process behind it is killed.
 import { readSync } from 'node:fs';
+import { limits } from '../../../shared/base/limits.js';
 import type { Datatype } from '../../../shared/release/manifest.js';
 import type { Tensor } from '../model/tensor.js';
 
@@ -25,9 +26,8 @@ export interface Frame {
 const PREFIX_BYTES = 8;
 const TABLE_BYTES = 8;
 const ENTRY_BYTES = 8;
-const HEADER_MAX_BYTES = 1024 * 1024;
-/** Up to here one copy into one buffer is cheaper than a vector of pieces. */
-const JOINED_MAX_BYTES = 64 * 1024;
+/** Measured: up to this size one copy into one buffer is cheaper than a vector of pieces. */
+const JOIN_BELOW_BYTES = 64 * 1024;
 const CODES: readonly Datatype[] = [
   'BOOL',
   'UINT8',
@@ -48,8 +48,8 @@ const NOTHING = Buffer.alloc(0);
 const padded = (bytes: number): number => (bytes + 7) & ~7;
 
 /**
- * The pieces of a `run` or `answer` frame, to be written in order; tensor bytes are not copied when
- * they are large.
+ * The pieces of a `run` or `answer` frame, to write in this order. The bytes of large tensors are
+ * not copied. FrameError when the frame is longer than `maxBytes`.
  */
 export function encodeTensors(
   kind: FrameKind,
@@ -66,8 +66,8 @@ export function encodeTensors(
   headerBytes = padded(headerBytes);
   const total = PREFIX_BYTES + headerBytes + bodyBytes;
   if (total > maxBytes)
-    throw new FrameError(`a frame of ${total} bytes is beyond the bound of ${maxBytes}`);
-  const joined = total <= JOINED_MAX_BYTES;
+    throw new FrameError(`a frame of ${total} bytes is longer than the limit of ${maxBytes}`);
+  const joined = total <= JOIN_BELOW_BYTES;
   const head = Buffer.allocUnsafe(joined ? total : PREFIX_BYTES + headerBytes);
   writeTable(head, kind, id, tensors, headerBytes, bodyBytes);
   if (joined) {
@@ -136,8 +136,8 @@ export function decodeControl(frame: Frame): unknown {
 }
 
 /**
- * The tensors of a `run` or `answer` frame, named by position; their data are views of the frame's
- * body.
+ * The tensors of a `run` or `answer` frame, named by position. Their data are views of the frame's
+ * body. FrameError when the table does not fit `names` or the body.
  */
 export function decodeTensors(frame: Frame, names: readonly { readonly name: string }[]): Tensor[] {
   const { header, body } = frame;
@@ -172,26 +172,31 @@ export function decodeTensors(frame: Frame, names: readonly { readonly name: str
 function lengths(prefix: Buffer, at: number, maxBytes: number): { header: number; body: number } {
   const header = prefix.readUInt32LE(at);
   const body = prefix.readUInt32LE(at + 4);
-  if (header < 1 || header > HEADER_MAX_BYTES || PREFIX_BYTES + header + body > maxBytes) {
-    throw new FrameError(`a frame announces ${header} + ${body} bytes, bound is ${maxBytes}`);
+  if (
+    header < 1 ||
+    header > limits.hostFrameHeaderMaxBytes ||
+    PREFIX_BYTES + header + body > maxBytes
+  ) {
+    throw new FrameError(`a frame announces ${header} + ${body} bytes, the limit is ${maxBytes}`);
   }
   return { header, body };
 }
 
 /**
- * Frames out of chunks that may be split anywhere. `onFrame` may keep what it gets: nothing is
- * reused.
+ * Frames from chunks that may be split anywhere. `onFrame` may keep its frame: no memory is reused.
  */
 export class FrameDecoder {
+  readonly #maxBytes: number;
+  readonly #onFrame: (frame: Frame) => void;
   #held: Buffer = NOTHING;
   #header: Buffer = NOTHING;
   #body: Buffer | null = null;
   #filled = 0;
 
-  constructor(
-    private readonly maxBytes: number,
-    private readonly onFrame: (frame: Frame) => void,
-  ) {}
+  constructor(maxBytes: number, onFrame: (frame: Frame) => void) {
+    this.#maxBytes = maxBytes;
+    this.#onFrame = onFrame;
+  }
 
   push(chunk: Buffer): void {
     let at = 0;
@@ -203,7 +208,7 @@ export class FrameDecoder {
     }
     while (at < chunk.length) {
       const left = chunk.length - at;
-      const size = left < PREFIX_BYTES ? null : lengths(chunk, at, this.maxBytes);
+      const size = left < PREFIX_BYTES ? null : lengths(chunk, at, this.#maxBytes);
       if (size === null || left < PREFIX_BYTES + size.header) {
         this.#held = chunk.subarray(at);
         return;
@@ -211,7 +216,7 @@ export class FrameDecoder {
       const header = chunk.subarray(at + PREFIX_BYTES, at + PREFIX_BYTES + size.header);
       at += PREFIX_BYTES + size.header;
       if (chunk.length - at >= size.body) {
-        this.onFrame({ header, body: chunk.subarray(at, at + size.body) });
+        this.#onFrame({ header, body: chunk.subarray(at, at + size.body) });
         at += size.body;
         continue;
       }
@@ -233,32 +238,34 @@ export class FrameDecoder {
     this.#filled += taken;
     if (this.#filled === body.length) {
       this.#body = null;
-      this.onFrame({ header: this.#header, body });
+      this.#onFrame({ header: this.#header, body });
     }
     return taken;
   }
 }
 
 /**
- * Frames by blocking reads, for the model process, which has nothing else to do: no event loop turn
- * between a request's bytes and its run. A frame is valid until the next call, which reuses its
- * memory.
+ * Frames by blocking reads, for the model process, which does nothing else: no turn of the event
+ * loop passes between a request's bytes and its run. A frame is valid until the next call, which
+ * reuses its memory.
  */
 export class BlockingFrames {
-  #memory = Buffer.allocUnsafeSlow(JOINED_MAX_BYTES);
+  readonly #fd: number;
+  readonly #maxBytes: number;
+  #memory = Buffer.allocUnsafeSlow(JOIN_BELOW_BYTES);
   #start = 0;
   #end = 0;
 
-  constructor(
-    private readonly fd: number,
-    private readonly maxBytes: number,
-  ) {}
+  constructor(fd: number, maxBytes: number) {
+    this.#fd = fd;
+    this.#maxBytes = maxBytes;
+  }
 
   /** Null at the end of the stream. */
   next(): Frame | null {
     if (this.#start === this.#end) this.#start = this.#end = 0;
     if (!this.#have(PREFIX_BYTES)) return null;
-    const size = lengths(this.#memory, this.#start, this.maxBytes);
+    const size = lengths(this.#memory, this.#start, this.#maxBytes);
     const total = PREFIX_BYTES + size.header + size.body;
     if (!this.#have(total)) return null;
     const from = this.#start + PREFIX_BYTES;
@@ -270,8 +277,8 @@ export class BlockingFrames {
   }
 
   /**
-   * Reads until `count` bytes stand from #start on, moved to the front (and so aligned) when they
-   * do not fit behind.
+   * Reads until `count` bytes are held from #start on; false at the end of the stream. Held bytes
+   * move to the front first, so that frames are aligned.
    */
   #have(count: number): boolean {
     if (this.#end - this.#start >= count) return true;
@@ -286,7 +293,13 @@ export class BlockingFrames {
       this.#memory = larger;
     }
     while (this.#end < count) {
-      const got = readSync(this.fd, this.#memory, this.#end, this.#memory.length - this.#end, null);
+      const got = readSync(
+        this.#fd,
+        this.#memory,
+        this.#end,
+        this.#memory.length - this.#end,
+        null,
+      );
       if (got === 0) return false;
       this.#end += got;
     }

@@ -1,7 +1,8 @@
-// One release kept running: a model process, and after an unasked death the next one, with backoff,
-// until stopped. It runs one request at a time and says when it is free. It decides nothing about
-// requests: who runs what, and what to do with a request whose process died, is the engine's.
-import { Fault, reason } from '../../../shared/base/fault-codes.js';
+// A replica: the supervised model process of one release. When the process dies, the next one is
+// started, with backoff, until the replica is stopped. It runs one request at a time and reports
+// when it is free. Which request runs, and what happens to a request whose process died, is the
+// engine's decision.
+import { Fault } from '../../../shared/base/fault-codes.js';
 import { backoff, type Random } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
 import type { Installed } from '../../interfaces.js';
@@ -10,7 +11,7 @@ import { readProbes } from '../model/probes-file.js';
 import type { Tensor } from '../model/tensor.js';
 
 export interface ReplicaListener {
-  /** The process is up and idle: after a (re)start and after each run. */
+  /** The process is up and idle: after a start, a restart and each memory report. */
   onFree(replica: Replica): void;
   /** A crash, a hang, or a failed restart. */
   onFault(replica: Replica, fault: Fault): void;
@@ -19,6 +20,9 @@ export interface ReplicaListener {
 export class Replica {
   readonly installed: Installed;
   readonly ref: ReleaseRef;
+  readonly #options: HostOptions;
+  readonly #random: Random;
+  readonly #listener: ReplicaListener;
   #host: ModelHost | null = null;
   #busy = false;
   #stopped = false;
@@ -29,11 +33,14 @@ export class Replica {
 
   constructor(
     installed: Installed,
-    private readonly options: HostOptions,
-    private readonly random: Random,
-    private readonly listener: ReplicaListener,
+    options: HostOptions,
+    random: Random,
+    listener: ReplicaListener,
   ) {
     this.installed = installed;
+    this.#options = options;
+    this.#random = random;
+    this.#listener = listener;
     const { component, version, digest } = installed.release;
     this.ref = { component, version, digest };
   }
@@ -50,22 +57,19 @@ export class Replica {
     return !this.#busy && this.up;
   }
 
-  /** The first start: one try. Faults as ModelHost.start and readProbes. */
+  /** Tries one start. Faults: those of ModelHost.start and readProbes. */
   async start(): Promise<void> {
     this.#warmup ??=
-      (await readProbes(this.installed, this.options.limits.probesFileMaxBytes))[0]?.inputs ?? [];
-    const host = new ModelHost(this.options, this.installed);
+      (await readProbes(this.installed, this.#options.limits.probesFileMaxBytes))[0]?.inputs ?? [];
+    const host = new ModelHost(this.#options, this.installed);
     this.#host = host;
     await host.start(this.#warmup);
     host.onDeath = (fault) => this.#died(host, fault);
     if (this.#stopped) await host.stop();
-    else this.listener.onFree(this);
+    else this.#listener.onFree(this);
   }
 
-  /**
-   * Starts in the background, again and again with backoff, until it is up or stopped. Each failure
-   * is told to the listener.
-   */
+  /** Starts in the background, with backoff, until up or stopped. Failures go to the listener. */
   startEventually(): void {
     this.#restarting = this.#keepStarting(false);
   }
@@ -83,7 +87,7 @@ export class Replica {
     }
   }
 
-  /** Null while a run or a restart is under way. */
+  /** Null during a run or a restart. */
   async memory(): Promise<HostMemory | null> {
     if (!this.free || this.#host === null) return null;
     this.#busy = true;
@@ -91,11 +95,11 @@ export class Replica {
       return await this.#host.memory();
     } finally {
       this.#busy = false;
-      if (this.free) this.listener.onFree(this);
+      if (this.free) this.#listener.onFree(this);
     }
   }
 
-  /** A run under way finishes, then the process ends. No restart follows. */
+  /** Waits for the current run, then ends the process. It is not restarted. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#wake();
@@ -106,14 +110,14 @@ export class Replica {
   #died(host: ModelHost, fault: Fault): void {
     if (this.#stopped || this.#host !== host) return;
     this.#host = null;
-    this.options.log.error({ release: this.ref, why: fault.detail }, 'model process died');
-    this.listener.onFault(this, fault);
+    this.#options.log.error({ release: this.ref, err: fault }, 'model process died');
+    this.#listener.onFault(this, fault);
     this.#restarting = this.#keepStarting(true);
   }
 
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.options.clock.after(ms, resolve);
+      const cancel = this.#options.clock.after(ms, resolve);
       this.#wake = () => {
         cancel();
         resolve();
@@ -122,7 +126,7 @@ export class Replica {
   }
 
   async #keepStarting(wait: boolean): Promise<void> {
-    const { log, limits } = this.options;
+    const { log, limits } = this.#options;
     for (let pause = wait; !this.#stopped; pause = true) {
       if (pause) {
         this.#tries += 1;
@@ -131,7 +135,7 @@ export class Replica {
             this.#tries,
             limits.hostRestartBackoffFirstMs,
             limits.hostRestartBackoffMaxMs,
-            this.random,
+            this.#random,
           ),
         );
         if (this.#stopped) return;
@@ -148,10 +152,10 @@ export class Replica {
         if (!(error instanceof Fault)) throw error;
         this.#host = null;
         log.error(
-          { release: this.ref, why: reason(error), tries: this.#tries },
+          { release: this.ref, err: error, tries: this.#tries },
           'model process did not start',
         );
-        if (!this.#stopped) this.listener.onFault(this, error);
+        if (!this.#stopped) this.#listener.onFault(this, error);
       }
     }
   }

@@ -1,6 +1,6 @@
-// Reads classes and confidences from a model's answer, as the manifest's classifier says: the last
-// axis of the named output is the class axis, every index of the axes before it is one row. Pure.
-// Softmax is taken relative to the row's largest logit (log-sum-exp), so that no finite logits
+// Reads classes and confidences from a model's answer as the manifest's classifier declares: the
+// last axis of the named output is the class axis, and every index of the other axes is one row.
+// Pure. Softmax subtracts the row's largest logit first (log-sum-exp), so finite logits never
 // overflow.
 import type { Classifier } from '../../../shared/release/manifest.js';
 import { elementsOf, type Tensor } from './tensor.js';
@@ -13,8 +13,8 @@ export interface Classified {
 }
 
 /**
- * One entry a row; null when the output is absent, has another number of classes than there are
- * labels, or is not finite. A tie goes to the lower index.
+ * One entry per row. Null when the output is absent, its class axis has another length than the
+ * labels, or an element is not finite. A tie goes to the lower index.
  */
 export function classify(classifier: Classifier, outputs: readonly Tensor[]): Classified[] | null {
   const tensor = outputs.find((output) => output.name === classifier.output);

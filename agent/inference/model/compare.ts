@@ -1,13 +1,16 @@
-// How far two answers lie apart, element by element, under a tolerance: |got - golden| <= absolute
-// + relative * |golden|. Pure. A non-finite element, another shape or another datatype is never
-// within any tolerance.
+// Compares two answers element by element under a tolerance: |got - golden| <= absolute + relative
+// * |golden|. Pure. A non-finite element, another shape or another datatype is never within any
+// tolerance.
 import { describe, elementsOf, type Tensor } from './tensor.js';
 
 export interface Difference {
   readonly within: boolean;
-  /** Largest |got - golden|; infinity where they cannot be compared. */
+  /** Largest |got - golden|; infinity when the answers cannot be compared. */
   readonly worst: number;
-  /** Names the first element outside, or what cannot be compared; empty when within. */
+  /**
+   * Names the first element outside the tolerance, or why nothing can be compared. Empty when
+   * within.
+   */
   readonly reasons: string;
 }
 

@@ -1,7 +1,7 @@
-// Decides whether a request's tensors are what a release's manifest says its model takes: names,
-// datatypes, shapes, byte sizes, finite values, declared range. Pure. ONNX Runtime itself would
-// answer NaN inputs with finite numbers, so this is the only place where a broken sensor is
-// noticed. A refusal names the tensor, what was given and what is expected.
+// Checks a request's tensors against the inputs that a release's manifest declares: names,
+// datatypes, shapes, byte sizes, finite values, declared range. Pure. ONNX Runtime answers NaN
+// inputs with finite numbers, so a broken sensor is noticed only here. A refusal names the tensor,
+// the value given and the value expected.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type { TensorSpec } from '../../../shared/release/manifest.js';
 import { byteLengthOf, describe, elementsOf, type Tensor } from './tensor.js';
@@ -24,7 +24,7 @@ export function guard(
     if (total > maxBytes)
       throw new Fault(
         'request_too_large',
-        `the request's tensors are more than ${maxBytes} bytes together`,
+        `the request's tensors have more than ${maxBytes} bytes together, which is the limit`,
       );
     checkValues(spec, tensor);
   }
@@ -32,7 +32,7 @@ export function guard(
 }
 
 function inOrder(specs: readonly TensorSpec[], tensors: readonly Tensor[]): readonly Tensor[] {
-  // The usual case costs no allocation: the client sends exactly the inputs, in order.
+  // The usual case, exactly the inputs in order, allocates nothing.
   if (specs.length === tensors.length && specs.every((spec, i) => tensors[i]?.name === spec.name))
     return tensors;
   const takes = specs.map((spec) => spec.name).join(', ');
@@ -54,7 +54,8 @@ function inOrder(specs: readonly TensorSpec[], tensors: readonly Tensor[]): read
     if (tensor === undefined)
       throw new Fault(
         'request_tensor',
-        `tensor ${spec.name} ${describe(spec)} is missing; the request has ${[...byName.keys()].join(', ') || 'none'}`,
+        `tensor ${spec.name} ${describe(spec)} is missing; ` +
+          `the request has ${[...byName.keys()].join(', ') || 'none'}`,
       );
     return tensor;
   });
@@ -76,18 +77,19 @@ function checkLayout(spec: TensorSpec, tensor: Tensor, maxBytes: number): number
   if (!fits)
     throw new Fault(
       'request_tensor',
-      `tensor ${spec.name} has shape [${shape.join(',')}], the model takes [${spec.shape.join(',')}] (-1: any size from 1)`,
+      `tensor ${spec.name} has shape [${shape.join(',')}], ` +
+        `the model takes [${spec.shape.join(',')}] (-1: any size from 1)`,
     );
   const bytes = byteLengthOf(spec.datatype, shape);
   if (bytes > maxBytes)
     throw new Fault(
       'request_too_large',
-      `tensor ${spec.name} ${describe(tensor)} means ${bytes} bytes, bound is ${maxBytes}`,
+      `tensor ${spec.name} ${describe(tensor)} needs ${bytes} bytes, the limit is ${maxBytes}`,
     );
   if (tensor.data.byteLength !== bytes) {
     throw new Fault(
       'request_tensor',
-      `tensor ${spec.name} has ${tensor.data.byteLength} bytes, ${describe(tensor)} means ${bytes}`,
+      `tensor ${spec.name} has ${tensor.data.byteLength} bytes, ${describe(tensor)} needs ${bytes}`,
     );
   }
   return bytes;
@@ -123,7 +125,7 @@ function checkValues(spec: TensorSpec, tensor: Tensor): void {
   );
 }
 
-/** NaN fails both comparisons, infinity one of them: a single predictable branch per element. */
+/** NaN fails both comparisons, infinity fails one: a single predictable branch per element. */
 function firstOutside(elements: Float32Array | Float64Array, min: number, max: number): number {
   for (let i = 0; i < elements.length; i += 1) {
     const value = elements[i] as number;
@@ -144,8 +146,24 @@ function checkIntegers(spec: TensorSpec, tensor: Tensor, min: number, max: numbe
   }
 }
 
-/** Index of the first NaN or infinity of a floating tensor, or -1. For what a model answers. */
-export function firstNonFinite(tensor: Tensor): number {
+/**
+ * Fault `model_run_failed` for a model's answer that holds NaN or infinity; null for a good one.
+ */
+export function nonFiniteAnswer(outputs: readonly Tensor[]): Fault | null {
+  for (const output of outputs) {
+    const at = firstNonFinite(output);
+    if (at < 0) continue;
+    return new Fault(
+      'model_run_failed',
+      `the model answered NaN or infinity (output ${output.name}, element ${at}); ` +
+        'the answer is withheld',
+    );
+  }
+  return null;
+}
+
+/** Index of the first NaN or infinity of a floating-point tensor, or -1. */
+function firstNonFinite(tensor: Tensor): number {
   if (tensor.datatype !== 'FP32' && tensor.datatype !== 'FP64') return -1;
   return firstOutside(
     elementsOf(tensor) as Float32Array | Float64Array,
@@ -154,16 +172,16 @@ export function firstNonFinite(tensor: Tensor): number {
   );
 }
 
-/** Refuses outputs that the model does not give, before anything runs. Fault `request_tensor`. */
+/** Refuses outputs that the model does not have, before it runs. Fault `request_tensor`. */
 export function checkOutputs(
   specs: readonly TensorSpec[],
-  wanted: readonly { readonly name: string }[],
+  requested: readonly { readonly name: string }[],
 ): void {
-  for (const { name } of wanted) {
+  for (const { name } of requested) {
     if (!specs.some((output) => output.name === name))
       throw new Fault(
         'request_tensor',
-        `unknown output ${name}; the model gives ${specs.map((output) => output.name).join(', ')}`,
+        `unknown output ${name}; the model has ${specs.map((output) => output.name).join(', ')}`,
       );
   }
 }

@@ -1,23 +1,17 @@
-// Tries a candidate before it may serve: a process of its own, every golden input once, then more
-// runs for the latency, then the process's peak memory; it never touches what serves. The measures
-// of a release's resource contract are: latency, the time from handing inputs to the process until
-// its outputs are back, at the 99th percentile (nearest rank) of at least 50 runs unless 3 s pass
-// before; memory, the peak resident size of the whole model process, runtime and libraries
-// included, because that is what a device must have free for it. A candidate that fails is a
-// report, not an error.
+// Probes a candidate before it may serve: a process of its own runs every golden input once, then
+// more runs for the latency, then reports its peak memory. It never touches the serving release.
+// The resource contract is measured like this. Latency: the time from handing inputs to the process
+// until its outputs are back, at the 99th percentile (nearest rank) of probeRunsMaxCount runs, or
+// of as many as fit into probeRunsMs. Memory: the peak resident size of the whole model process,
+// ONNX Runtime and libraries included, because a device must have that much free. A candidate that
+// fails is a report, not an error.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Installed, ProbeReport } from '../../interfaces.js';
+import type { InferenceLimits } from '../inference-limits.js';
 import { worstOf } from './compare.js';
 import { ModelHost, type HostOptions } from '../model-process/host.js';
 import { readProbes, type GoldenProbe } from './probes-file.js';
 
-/**
- * So many that the nearest-rank p99 leaves out the two slowest: one hiccup of the device is not the
- * model's.
- */
-const RUNS = 200;
-const RUNS_MIN = 50;
-const RUNS_MS = 3000;
 const MIB = 1024 * 1024;
 
 interface Measured {
@@ -27,8 +21,8 @@ interface Measured {
 }
 
 /**
- * Throws only Faults that trying again may cure (`host_start`, `disk_failed`); all else is in the
- * report.
+ * Throws only Faults where a retry may help (`host_start`, `disk_failed`). Everything else is in
+ * the report.
  */
 export async function probeRelease(
   candidate: Installed,
@@ -40,7 +34,7 @@ export async function probeRelease(
     await host.start(probes[0]?.inputs ?? []);
     const measured = await measure(host, probes, candidate, options);
     const { peakBytes } = await host.memory();
-    return judge(candidate, probes.length, measured, peakBytes / MIB);
+    return judge(candidate, probes.length, measured, peakBytes / MIB, options.limits);
   } catch (error) {
     if (!(error instanceof Fault) || error.code === 'host_start' || error.code === 'disk_failed')
       throw error;
@@ -61,7 +55,7 @@ async function measure(
   host: ModelHost,
   probes: readonly GoldenProbe[],
   candidate: Installed,
-  { clock }: HostOptions,
+  { clock, limits }: HostOptions,
 ): Promise<Measured> {
   const { tolerance } = candidate.release.manifest.probes;
   const latencies: number[] = [];
@@ -75,8 +69,14 @@ async function measure(
     worst = Math.max(worst, difference.worst);
     if (!difference.within && differs === '') differs = `probe ${probe.id}: ${difference.reasons}`;
   }
-  const until = clock.monotonic() + RUNS_MS;
-  while (differs === '' && latencies.length < RUNS && clock.monotonic() < until) {
+  // With the default of 200 runs the nearest-rank p99 leaves out the two slowest, so that one
+  // hiccup of the device is not charged to the model.
+  const until = clock.monotonic() + limits.probeRunsMs;
+  while (
+    differs === '' &&
+    latencies.length < limits.probeRunsMaxCount &&
+    clock.monotonic() < until
+  ) {
     const probe = probes[latencies.length % probes.length] as GoldenProbe;
     const from = clock.monotonic();
     await host.run(probe.inputs);
@@ -96,6 +96,7 @@ function judge(
   count: number,
   { worst, differs, latencies }: Measured,
   peakMemoryMiB: number,
+  { probeRunsMinCount, probeRunsMs }: InferenceLimits,
 ): ProbeReport {
   const { contract, probes } = candidate.release.manifest;
   const p99LatencyMs = p99(latencies);
@@ -110,24 +111,27 @@ function judge(
   if (differs !== '')
     return report('probe_differs', `${differs} (tolerance ${absolute} + ${relative} * |golden|)`);
   const sample =
-    latencies.length < RUNS_MIN
-      ? `${latencies.length} runs, all that ${RUNS_MS} ms allowed`
+    latencies.length < probeRunsMinCount
+      ? `${latencies.length} runs, all that fit into ${probeRunsMs} ms`
       : `${latencies.length} runs`;
   if (p99LatencyMs > contract.p99LatencyMs) {
     return report(
       'probe_slow',
-      `p99 latency ${p99LatencyMs.toFixed(2)} ms of ${sample} is above the contract's ${contract.p99LatencyMs} ms`,
+      `p99 latency ${p99LatencyMs.toFixed(2)} ms of ${sample} ` +
+        `is above the contract's ${contract.p99LatencyMs} ms`,
     );
   }
   if (peakMemoryMiB > contract.peakMemoryMiB) {
     return report(
       'probe_memory',
-      `the model process peaked at ${peakMemoryMiB.toFixed(1)} MiB, above the contract's ${contract.peakMemoryMiB} MiB`,
+      `the model process peaked at ${peakMemoryMiB.toFixed(1)} MiB, ` +
+        `above the contract's ${contract.peakMemoryMiB} MiB`,
     );
   }
   return report(
     null,
     `${count} of ${count} probes agree (worst difference ${worst.toPrecision(3)}), ` +
-      `p99 ${p99LatencyMs.toFixed(2)} ms of ${sample} (contract ${contract.p99LatencyMs}), peak ${peakMemoryMiB.toFixed(1)} MiB (contract ${contract.peakMemoryMiB})`,
+      `p99 ${p99LatencyMs.toFixed(2)} ms of ${sample} (contract ${contract.p99LatencyMs}), ` +
+      `peak ${peakMemoryMiB.toFixed(1)} MiB (contract ${contract.peakMemoryMiB})`,
   );
 }

@@ -1,5 +1,5 @@
-// Reads a release's golden probes from its folder: the verified file's bytes, hashed once more and
-// decoded all the same.
+// Reads a release's golden probes from its folder. The file was verified when it was installed; it
+// is hashed again and decoded against its schema all the same, because the disk may have changed.
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeJson } from '../../../shared/base/decode.js';
@@ -12,13 +12,13 @@ import { fromProbe, type Tensor } from './tensor.js';
 
 export interface GoldenProbe {
   readonly id: string;
-  /** In the manifest's order, guarded like any request. */
+  /** In the manifest's order, checked by the guard like any request. */
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly Tensor[];
 }
 
 /**
- * Faults: `file_length`, `file_digest`, `manifest_undecodable` (the file is not probes of this
+ * Faults: `file_length`, `file_digest`, `manifest_undecodable` (not a probes file, or not of this
  * model), `disk_failed`.
  */
 export async function readProbes(installed: Installed, maxBytes: number): Promise<GoldenProbe[]> {
@@ -29,10 +29,10 @@ export async function readProbes(installed: Installed, maxBytes: number): Promis
   if (bytes.length !== entry.length)
     throw new Fault(
       'file_length',
-      `${path} has not the ${entry.length} bytes that the manifest says`,
+      `${path} does not have the ${entry.length} bytes that the manifest names`,
     );
   if (sha256(bytes) !== entry.sha256)
-    throw new Fault('file_digest', `${path} does not have the SHA-256 that the manifest says`);
+    throw new Fault('file_digest', `${path} does not have the SHA-256 that the manifest names`);
   const file = decodeJson(
     Probes,
     bytes,
@@ -42,7 +42,8 @@ export async function readProbes(installed: Installed, maxBytes: number): Promis
   if (file.probes.length !== manifest.probes.count) {
     throw new Fault(
       'manifest_undecodable',
-      `the probes file holds ${file.probes.length} probes, the manifest says ${manifest.probes.count}`,
+      `the probes file has ${file.probes.length} probes, ` +
+        `the manifest names ${manifest.probes.count}`,
     );
   }
   return file.probes.map((probe) => {
@@ -62,7 +63,7 @@ export async function readProbes(installed: Installed, maxBytes: number): Promis
       if (isFault(error, 'request_tensor', 'request_value', 'request_too_large')) {
         throw new Fault(
           'manifest_undecodable',
-          `${what} is not what the manifest's model takes: ${error.detail}`,
+          `${what} does not fit the inputs in the manifest: ${error.detail}`,
           {
             cause: error,
           },
@@ -73,7 +74,7 @@ export async function readProbes(installed: Installed, maxBytes: number): Promis
   });
 }
 
-/** At most one byte more than `maxBytes`, so that a longer file shows. */
+/** At most `maxBytes` + 1 bytes: the extra byte reveals a longer file. */
 async function readWhole(path: string, maxBytes: number): Promise<Buffer> {
   try {
     const file = await open(path, 'r');

@@ -1,12 +1,13 @@
-// A tensor as it travels: name, Open Inference Protocol datatype, shape, and the raw little-endian
-// row-major bytes. Nothing here knows a model; what a model takes is guard.ts. Every machine that
-// ONNX Runtime ships for is little-endian, so a typed array over the bytes is the tensor. JSON
-// follows the protocol: `data` flat or nested, BOOL as true/false; what JSON numbers cannot carry
-// exactly (integers beyond 2^53, fractions in integer tensors) is refused instead of rounded.
+// A tensor: name, Open Inference Protocol datatype, shape, and the raw little-endian row-major
+// bytes. Nothing here knows a model; guard.ts checks a tensor against a model's inputs. Every
+// platform of ONNX Runtime is little-endian, so a typed array over the bytes gives the elements.
+// JSON follows the protocol: `data` is flat or nested, BOOL is true or false. Numbers that JSON
+// cannot carry exactly (integers beyond 2^53, fractions in integer tensors) are refused, never
+// rounded.
 import assert from 'node:assert/strict';
 import { Fault } from '../../../shared/base/fault-codes.js';
-// Types only: the model process imports this file, and must not pay 20 MB for the schema library
-// behind manifest.ts.
+// Types only: the model process imports this file, and the schema library behind manifest.ts would
+// cost it 20 MB of memory.
 import type { Datatype, ProbeTensor } from '../../../shared/release/manifest.js';
 
 export interface Tensor {
@@ -47,16 +48,21 @@ const INTEGER_RANGE: Readonly<Partial<Record<Datatype, readonly [number, number]
   INT64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
 };
 
+/** Characters of a wrong element in a message. */
+const SHOWN_CHARS = 40;
+
 export function isDatatype(text: string): text is Datatype {
   return Object.hasOwn(CONSTRUCTOR, text);
 }
 
-/** Equal to ELEMENT_BYTES of shared/manifest.ts (a test compares them). */
+/** Equal to ELEMENT_BYTES of shared/release/manifest.ts; a test compares them. */
 export function elementBytes(datatype: Datatype): number {
   return CONSTRUCTOR[datatype].BYTES_PER_ELEMENT;
 }
 
-/** Product of the sizes; 1 for a scalar. Not bounded: callers compare it with what they hold. */
+/**
+ * Product of the sizes; 1 for a scalar. Not limited: callers compare it with the bytes they have.
+ */
 export function elementCount(shape: readonly number[]): number {
   let count = 1;
   for (const size of shape) count *= size;
@@ -73,8 +79,8 @@ export function describe(tensor: { datatype: string; shape: readonly number[] })
 }
 
 /**
- * The elements as a typed array over the same memory; over a copy only where the bytes are
- * misaligned for their type.
+ * The elements as a typed array over the same memory. Bytes that are misaligned for their type are
+ * copied first.
  */
 export function elementsOf(tensor: Pick<Tensor, 'datatype' | 'data'>): TypedData {
   const { datatype, data } = tensor;
@@ -88,7 +94,7 @@ export function elementsOf(tensor: Pick<Tensor, 'datatype' | 'data'>): TypedData
   );
 }
 
-/** A tensor from typed data; shares its memory. */
+/** A tensor over the memory of typed data. */
 export function tensorOf(
   name: string,
   datatype: Datatype,
@@ -103,7 +109,7 @@ export function tensorOf(
   };
 }
 
-/** A probe's tensor. Fault `manifest_undecodable` when its bytes are not its shape's. */
+/** A tensor of a probes file. Fault `manifest_undecodable` when its bytes do not fill its shape. */
 export function fromProbe(probe: ProbeTensor, what: string): Tensor {
   if (!isDatatype(probe.datatype))
     throw new Fault(
@@ -115,16 +121,17 @@ export function fromProbe(probe: ProbeTensor, what: string): Tensor {
   if (data.byteLength !== expected) {
     throw new Fault(
       'manifest_undecodable',
-      `${what}: tensor ${probe.name} ${describe(probe)} has ${data.byteLength} bytes, its shape means ${expected}`,
+      `${what}: tensor ${probe.name} ${describe(probe)} has ${data.byteLength} bytes, ` +
+        `its shape needs ${expected}`,
     );
   }
   return { name: probe.name, datatype: probe.datatype, shape: probe.shape, data };
 }
 
 /**
- * A tensor from the protocol's JSON `data`, flat or nested to `shape`. Fault `request_tensor` for a
- * wrong count, nesting or type of element; NaN and infinity cannot stand in JSON, and what
- * overflows FP32 is left to the guard.
+ * A tensor from the protocol's JSON `data`, flat or nested like `shape`. Fault `request_tensor` for
+ * a wrong count, nesting or element type. JSON cannot express NaN and infinity; the guard refuses
+ * numbers that overflow FP32.
  */
 export function fromJson(
   name: string,
@@ -142,7 +149,7 @@ export function fromJson(
   if (flat.length !== count) {
     throw new Fault(
       'request_tensor',
-      `tensor ${name}: data has ${flat.length} elements, shape [${shape.join(',')}] means ${count}`,
+      `tensor ${name}: data has ${flat.length} elements, shape [${shape.join(',')}] needs ${count}`,
     );
   }
   return tensorOf(name, datatype, shape, fill(name, datatype, flat));
@@ -164,7 +171,8 @@ function flatten(name: string, json: readonly unknown[], shape: readonly number[
       if (!Array.isArray(row) || row.length !== shape[depth + 1]) {
         throw new Fault(
           'request_tensor',
-          `tensor ${name}: nested data does not have shape [${shape.join(',')}] at axis ${depth + 1}`,
+          `tensor ${name}: nested data does not have shape ` +
+            `[${shape.join(',')}] at axis ${depth + 1}`,
         );
       }
       for (const value of row) next.push(value);
@@ -208,23 +216,29 @@ function integer(name: string, datatype: Datatype, value: unknown, at: number): 
   if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max)
     return value;
   const hint =
-    datatype === 'INT64' ? ' (send larger ones as binary data: JSON would round them)' : '';
+    datatype === 'INT64' ? ' (send larger values as binary data: JSON would round them)' : '';
   throw new Fault(
     'request_tensor',
-    `tensor ${name}: element ${at} is ${short(value)}, ${datatype} takes integers from ${min} to ${max}${hint}`,
+    `tensor ${name}: element ${at} is ${short(value)}, ` +
+      `${datatype} takes integers from ${min} to ${max}${hint}`,
   );
 }
 
+/** An element for a message. Arrays and objects are named, not printed: they may be large. */
 function short(value: unknown): string {
-  return (JSON.stringify(value) ?? String(value)).slice(0, 40);
+  if (Array.isArray(value)) return 'an array';
+  if (typeof value === 'object' && value !== null) return 'an object';
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  return text.length <= SHOWN_CHARS ? text : `${text.slice(0, SHOWN_CHARS)}...`;
 }
 
 /**
- * The protocol's JSON text of the elements, flat. INT64 is written in full digits. Elements must be
- * finite.
+ * The elements as the protocol's flat JSON text. INT64 is written with all its digits. Elements
+ * must be finite.
  */
 export function toJsonText(tensor: Tensor): string {
   const elements = elementsOf(tensor);
   if (tensor.datatype !== 'BOOL') return `[${elements.join(',')}]`;
-  return `[${Array.from(elements as Uint8Array, (value) => (value === 0 ? 'false' : 'true')).join(',')}]`;
+  const booleans = Array.from(elements as Uint8Array, (value) => (value === 0 ? 'false' : 'true'));
+  return `[${booleans.join(',')}]`;
 }

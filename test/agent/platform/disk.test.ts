@@ -215,7 +215,7 @@ describe('links, folders, missing files', () => {
     expect(await disk.list(base)).toEqual([]);
   });
 
-  it('file_over_its_bound_is_not_read', async () => {
+  it('file_over_its_limit_is_not_read', async () => {
     const path = join(folder(), 'a');
     writeFileSync(path, '0123456789');
     expect(Buffer.from((await disk.read(path, 10)) ?? []).toString()).toBe('0123456789');

@@ -146,7 +146,7 @@ describe('a download', () => {
     expect(await codeOf(fetcher({ server: url }).open('/f', 11))).toBe('fetch_interrupted');
   });
 
-  it('silent_server_is_given_up_before_and_in_the_body', async () => {
+  it('silent_server_is_aborted_before_and_in_the_body', async () => {
     const { url } = await site((request, response) => {
       if (request.url === '/mute') return;
       response.writeHead(200, { 'content-length': 100 });
@@ -239,6 +239,7 @@ describe('an error answer', () => {
     '/500': [500, '{"error":"oh","code":"internal"}'],
     '/503': [503, '{"error":"later","code":"auth_denied"}'],
     '/302': [302, ''],
+    '/308': [308, ''],
     '/400': [400, '{"code":"no_such_code"}'],
   };
 
@@ -248,7 +249,9 @@ describe('an error answer', () => {
         404,
         '{"error":"nothing here","code":"not_found"}',
       ];
-      response.writeHead(status, status === 302 ? { location: '/401' } : {}).end(body);
+      const locations: Record<number, string> = { 302: '/401', 308: 'https://fleet.example/x' };
+      const location = locations[status];
+      response.writeHead(status, location === undefined ? {} : { location }).end(body);
     });
     return fetcher({ server: url });
   }
@@ -261,8 +264,9 @@ describe('an error answer', () => {
     ['/500', 'server_unreachable'],
     ['/503', 'server_unreachable'],
     ['/302', 'server_unreachable'],
+    ['/308', 'server_unreachable'],
     ['/400', 'message_undecodable'],
-  ])('%s is %s', async (path, code) => {
+  ])('answer_%s_is_%s', async (path, code) => {
     const source = await answering();
     expect(await codeOf(source.get(path, 1000))).toBe(code);
     expect(await codeOf(source.open(path, 0))).toBe(code);
@@ -276,14 +280,24 @@ describe('an error answer', () => {
     expect(await codeOf(source.post('/none', {}, 1000))).toBe('not_found');
   });
 
-  it('server_words_are_kept', async () => {
+  it('redirect_is_not_followed_and_its_location_is_named', async () => {
+    const source = await answering();
+    const advice = /\/302 answered 302 redirects to Location \/401: redirects are not followed/;
+    await expect(source.get('/302', 1000)).rejects.toThrow(advice);
+    await expect(source.open('/302', 0)).rejects.toThrow(advice);
+    await expect(source.post('/302', {}, 1000)).rejects.toThrow(advice);
+    await expect(source.get('/308', 1000)).rejects.toThrow(/Location https:\/\/fleet\.example\/x/);
+    await expect(source.get('/401', 1000)).rejects.not.toThrow(/Location/);
+  });
+
+  it('text_of_the_server_is_kept', async () => {
     await expect((await answering()).get('/claim', 1000)).rejects.toThrow(
       /403 claim used up \(claim_invalid\)/,
     );
     await expect((await answering()).get('/500', 1000)).rejects.toThrow(/500 oh \(internal\)/);
   });
 
-  it('nobody_listens', async () => {
+  it('closed_port_is_unreachable', async () => {
     const { url } = await site(() => {});
     const dead = new URL(url);
     for (const cleanup of cleanups.splice(0)) await cleanup();
@@ -383,7 +397,7 @@ describe('mirrors', () => {
     expect(good.requests.length).toBe(1);
   });
 
-  it('mirror_whose_bytes_did_not_prove_is_not_asked_for_them_again', async () => {
+  it('mirror_whose_bytes_failed_verification_is_not_asked_for_them_again', async () => {
     const bad = await site((_request, response) => response.end('bad'));
     const server = await site((_request, response) => response.end('good'));
     const source = fetcher({ server: server.url, mirrors: [bad.url] });
@@ -405,7 +419,7 @@ describe('mirrors', () => {
     expect(frozen.requests.length).toBe(0);
   });
 
-  it('trickling_mirror_is_given_up_and_the_next_one_asked', async () => {
+  it('trickling_mirror_is_aborted_and_the_next_one_asked', async () => {
     const trickling = await site((_request, response) => {
       response.writeHead(200, { 'content-length': 100_000 });
       const drops = setInterval(() => response.write('.'), 5);

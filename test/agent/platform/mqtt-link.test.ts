@@ -12,7 +12,7 @@ import {
   openDeviceToken,
   deviceIdOf,
 } from '../../../shared/trust/device-token.js';
-import { signerFromSeed } from "../../../shared/trust/signer.js";
+import { signerFromSeed } from '../../../shared/trust/signer.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

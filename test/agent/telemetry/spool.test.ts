@@ -77,7 +77,7 @@ describe('leases', () => {
     expect(second.stats()).toEqual({ records: 0, bytes: 0, lost: 0 });
   });
 
-  it('batch_is_bounded_in_bytes', () => {
+  it('batch_is_limited_in_bytes', () => {
     const spool = open(join(folder(), 'spool.db'));
     const detail = 'x'.repeat(2000);
     for (let n = 0; n < 199; n += 1) spool.append('security', security(detail));
@@ -118,7 +118,7 @@ describe('leases', () => {
     expect(open(file).stats().lost).toBe(3);
   });
 
-  it('batch_of_nothing_but_damage_makes_way_for_the_next', () => {
+  it('batch_of_damaged_rows_only_is_skipped', () => {
     const file = join(folder(), 'spool.db');
     const first = open(file);
     for (let n = 0; n < limits.batchMaxCount + 1; n += 1) first.append('health', health(n));
@@ -184,7 +184,7 @@ describe('the byte bound', () => {
     expect(drain(spool).every(({ kind }) => kind === 'security')).toBe(true);
   });
 
-  it('leased_records_stay_and_leave_room_for_what_matters', () => {
+  it('leased_records_stay_and_leave_room_for_more_important_ones', () => {
     const spool = open(join(folder(), 'spool.db'), 4000);
     while (spool.stats().lost === 0) spool.append('health', health(0));
     const lease = spool.lease();
@@ -280,7 +280,7 @@ describe('a damaged file', () => {
     }
   });
 
-  it('database_of_another_schema_is_moved_aside', () => {
+  it('database_of_another_schema_is_set_aside', () => {
     const base = folder();
     const file = join(base, 'spool.db');
     const first = open(file);

@@ -181,7 +181,7 @@ describe('exactly once', () => {
     },
   );
 
-  it('puback_without_the_servers_own_ack_deletes_nothing', async () => {
+  it('puback_without_the_acknowledgement_of_the_server_deletes_nothing', async () => {
     const kept = store();
     const { port } = await broker();
     let deaf = true;
@@ -215,7 +215,7 @@ describe('exactly once', () => {
 });
 
 describe('answers of the server', () => {
-  it('refused_batch_is_dropped_counted_and_said_once', async () => {
+  it('refused_batch_is_dropped_counted_and_logged_once', async () => {
     const kept = store();
     const { port } = await broker();
     let refusing = 3;

@@ -12,7 +12,7 @@ import { assignmentFor, simRelease } from '../../sim/release.js';
 import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../../shared/release/manifest.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
-import { signerFromSeed } from "../../../shared/trust/signer.js";
+import { signerFromSeed } from '../../../shared/trust/signer.js';
 
 const v1 = simRelease('1.0.0');
 const v2 = simRelease('1.1.0');
@@ -38,7 +38,7 @@ const securityCodes = () =>
 
 const table: Table<UpdateState, UpdateEvent> = updateTransitions;
 
-describe('the table', () => {
+describe('the transitions', () => {
   it('unlisted_event_is_a_bug', () => {
     expect(() => next(table, 'idle', 'swapped')).toThrow(ImpossibleTransition);
   });
@@ -52,7 +52,122 @@ describe('the table', () => {
   });
 });
 
+describe('the boot column', () => {
+  it('power_loss_in_any_state_continues_where_the_disk_is_true', () => {
+    const boots = Object.fromEntries(
+      UPDATE_STATES.map((state) => [state, updateTransitions[state].boot]),
+    );
+    expect(boots).toEqual({
+      idle: 'idle',
+      assigned: 'assigned',
+      downloaded: 'downloaded',
+      verified: 'downloaded',
+      staged: 'staged',
+      probed: 'staged',
+      swapped: 'swapped',
+      stranded: 'stranded',
+    });
+  });
+
+  it('power_loss_in_a_trial_continues_the_trial', async () => {
+    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    await settle(device, assignmentFor(v2, 2), 20);
+    device = await bootDevice(disk, releases, { evidence: { pairs: 200, disagreed: 80 } });
+    // The verdict of the continued trial; a forgotten trial would keep serving 1.1.0.
+    await settle(device, assignmentFor(v2, 2));
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'trial_disagreement' });
+  });
+
+  it('power_loss_in_a_trial_without_a_verdict_boots_into_the_trial', async () => {
+    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    await settle(device, assignmentFor(v2, 2), 20);
+    const undecided = { seconds: 0, pairs: 0, disagreed: 0 };
+    device = await bootDevice(disk, releases, { evidence: undecided });
+    expect(device.driver.record).toMatchObject({ state: 'swapped', active: 'b' });
+    expect(device.driver.record.assignment?.assignmentId).toBe(2);
+    expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: '1.0.0' });
+  });
+});
+
 describe('an update', () => {
+  it('every_step_is_reported_and_the_record_says_what_is_true_in_each', async () => {
+    const seen: unknown[] = [];
+    device.driver.assign(assignmentFor(v2, 2));
+    for (let tick = 0; tick < 20 && outcome()?.assignmentId !== 2; tick += 1) {
+      const { state } = device.driver.record;
+      await device.driver.tick();
+      const { state: now, active, slots, assignment } = device.driver.record;
+      if (now === state) continue;
+      const held = [slots.a?.version ?? null, slots.b?.version ?? null];
+      seen.push([now, active, ...held, assignment?.version ?? null, device.runtime.serving]);
+    }
+    expect(seen).toEqual([
+      ['assigned', 'a', '1.0.0', null, '1.1.0', '1.0.0'],
+      ['downloaded', 'a', '1.0.0', null, '1.1.0', '1.0.0'],
+      ['verified', 'a', '1.0.0', null, '1.1.0', '1.0.0'],
+      ['staged', 'a', '1.0.0', '1.1.0', '1.1.0', '1.0.0'],
+      ['probed', 'a', '1.0.0', '1.1.0', '1.1.0', '1.0.0'],
+      ['swapped', 'b', '1.0.0', '1.1.0', '1.1.0', '1.0.0'],
+      ['idle', 'b', '1.0.0', '1.1.0', null, '1.1.0'],
+    ]);
+    const reported = device.reports
+      .filter(({ kind }) => kind === 'update')
+      .map(({ body }) => (body as { state: string }).state);
+    expect(reported.slice(-7)).toEqual([
+      'assigned',
+      'downloaded',
+      'verified',
+      'staged',
+      'probed',
+      'swapped',
+      'idle',
+    ]);
+    expect(device.driver.record).toMatchObject({ floor: '1.1.0', first: false, writes: 0 });
+  });
+
+  it('trial_report_names_the_release_on_trial_and_the_one_to_roll_back_to', async () => {
+    device.clock.at += limits.inferenceEveryMs;
+    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    await settle(device, assignmentFor(v2, 2), 20);
+    const trials = device.reports.filter(({ kind }) => kind === 'trial');
+    expect(trials.at(-1)?.body).toMatchObject({
+      release: { component: 'digits', version: '1.1.0', digest: v2.digest },
+      previous: { component: 'digits', version: '1.0.0', digest: v1.digest },
+      assignmentId: 2,
+      evidence: { replaces: true, pairs: 0 },
+    });
+  });
+
+  it('trial_of_a_first_install_reports_nothing_to_roll_back_to', () => {
+    const trials = device.reports.filter(({ kind }) => kind === 'trial');
+    expect(trials.at(-1)?.body).toMatchObject({
+      release: { digest: v1.digest },
+      previous: null,
+      assignmentId: 1,
+      evidence: { replaces: false },
+    });
+  });
+
+  it('same_version_with_other_bytes_is_a_new_release', async () => {
+    const other = simRelease('1.0.0', { body: utf8('other bytes '.repeat(20)) });
+    expect(other.digest).not.toBe(v1.digest);
+    device = await bootDevice(disk, [...releases, other]);
+    await settle(device, assignmentFor(other, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
+    expect(outcome()?.detail).not.toMatch(/running already/);
+    expect(device.driver.record.slots.b?.digest).toBe(other.digest);
+    expect(device.driver.record.active).toBe('b');
+  });
+
+  it('release_that_runs_already_is_confirmed_without_work', async () => {
+    await settle(device, assignmentFor(v1, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
+    expect(outcome()?.detail).toMatch(/running already/);
+    await settle(device, assignmentFor(v1, 3, { rollback: true }));
+    expect(outcome()).toMatchObject({ result: 'reverted', assignmentId: 3 });
+    expect(device.runtime.history).toEqual(['1.0.0']);
+  });
   it('first_install_is_confirmed_without_anything_to_compare', () => {
     expect(device.runtime.serving).toBe('1.0.0');
     expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 1 });
@@ -69,7 +184,7 @@ describe('an update', () => {
     expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: null });
   });
 
-  it('order_taken_once_is_not_taken_again', async () => {
+  it('assignment_accepted_once_is_not_accepted_again', async () => {
     await settle(device, assignmentFor(v2, 2));
     const writes = disk.operations;
     await settle(device, assignmentFor(v2, 2));
@@ -103,7 +218,7 @@ describe('an update', () => {
     expect(outcome()).toMatchObject({ result: 'refused', code: 'probe_differs' });
   });
 
-  it('withdrawn_during_trial_goes_back_and_answers_both_orders', async () => {
+  it('withdrawn_during_trial_rolls_back_and_answers_both_assignments', async () => {
     device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
     await settle(device, assignmentFor(v2, 2), 20);
     await settle(device, assignmentFor(v1, 3, { rollback: true }));
@@ -117,7 +232,7 @@ describe('an update', () => {
     expect(outcomes).toContain('trial_withdrawn');
   });
 
-  it('confirmed_release_is_taken_back_by_a_signed_order_without_the_network', async () => {
+  it('confirmed_release_is_rolled_back_by_a_signed_assignment_without_the_network', async () => {
     await settle(device, assignmentFor(v2, 2));
     device.fetcher.down = true;
     await settle(device, assignmentFor(v1, 3, { rollback: true }));
@@ -125,26 +240,26 @@ describe('an update', () => {
     expect(outcome()).toMatchObject({ result: 'reverted', assignmentId: 3 });
   });
 
-  it('assignment_taken_away_stops_serving', async () => {
+  it('assignment_withdrawn_from_a_first_release_stops_serving', async () => {
     await settle(device, null, 3);
     expect(device.runtime.serving).toBeNull();
     expect(device.driver.record.active).toBeNull();
   });
 
-  it('assignment_taken_away_from_a_device_with_a_past_changes_nothing', async () => {
+  it('assignment_withdrawn_after_a_second_release_changes_nothing', async () => {
     await settle(device, assignmentFor(v2, 2));
     await settle(device, null, 3);
     expect(device.runtime.serving).toBe('1.1.0');
   });
 
-  it('what_was_never_ordered_serves_on_when_nothing_is_ordered', async () => {
+  it('release_that_was_never_assigned_keeps_serving_when_nothing_is_assigned', async () => {
     disk.damage(RECORD, 40);
     device = await bootDevice(disk, releases);
     await settle(device, null, 3);
     expect(device.runtime.serving).toBe('1.0.0');
   });
 
-  it('order_back_that_failed_is_taken_again_after_a_rest_and_an_order_forward_is_not', async () => {
+  it('failed_rollback_is_retried_after_a_pause_and_a_failed_update_is_not', async () => {
     await settle(device, assignmentFor(v2, 2));
     device.runtime.probeReport = { passed: false, code: 'probe_differs', reasons: 'for a moment' };
     await settle(device, assignmentFor(v1, 3, { rollback: true }));
@@ -164,7 +279,7 @@ describe('an update', () => {
     expect(device.driver.record.state).toBe('idle');
   });
 
-  it('order_back_is_obeyed_by_a_device_that_is_slow_and_short_of_memory_today', async () => {
+  it('rollback_is_done_by_a_device_that_is_slow_and_short_of_memory', async () => {
     await settle(device, assignmentFor(v2, 2));
     device = await bootDevice(disk, releases, { memory: 1e6 });
     device.runtime.probeReport = { passed: false, code: 'probe_slow', reasons: 'slow today' };
@@ -193,7 +308,7 @@ describe('an update', () => {
     expect(outcome()).toMatchObject({ result: 'confirmed' });
   });
 
-  it('newer_order_supersedes_one_under_way', async () => {
+  it('newer_assignment_supersedes_the_one_under_way', async () => {
     device.fetcher.down = true;
     await settle(device, assignmentFor(v2, 2), 5);
     device.fetcher.down = false;
@@ -210,7 +325,7 @@ describe('what is refused, with nothing lost', () => {
     expect(device.runtime.serving).toBe('1.1.0');
   });
 
-  it('order_back_to_a_release_that_never_ran_here_is_refused', async () => {
+  it('rollback_to_a_release_that_never_ran_here_is_refused', async () => {
     await settle(device, assignmentFor(v3, 2));
     await settle(device, assignmentFor(v2, 3, { rollback: true }));
     expect(outcome()).toMatchObject({ result: 'refused', code: 'version_floor' });
@@ -251,7 +366,7 @@ describe('what is refused, with nothing lost', () => {
     expect(securityCodes()).toContain('signature_invalid');
   });
 
-  it('source_without_the_file_is_waited_for_and_never_ends_the_order', async () => {
+  it('source_without_the_file_is_waited_for_and_never_ends_the_update', async () => {
     device.fetcher.missing = true;
     await settle(device, assignmentFor(v2, 2), 30);
     expect(device.driver.record.state).toBe('assigned');
@@ -308,7 +423,7 @@ describe('starting', () => {
     expect(device.runtime.history).toEqual(['1.0.0']);
   });
 
-  it('no_slot_proves_is_stranded_and_any_order_heals_it', async () => {
+  it('no_slot_verifies_is_stranded_and_any_assignment_recovers_it', async () => {
     disk.damage(SLOT_A_MODEL);
     device = await bootDevice(disk, releases);
     expect(device.driver.record.state).toBe('stranded');
@@ -345,7 +460,7 @@ describe('starting', () => {
     expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'model_tensors_differ' });
   });
 
-  it('torn_record_falls_to_the_older_proven_release_and_the_standing_order_brings_the_newer', async () => {
+  it('torn_record_falls_back_to_the_older_release_and_the_latest_assignment_brings_the_newer', async () => {
     await settle(device, assignmentFor(v2, 2));
     disk.damage(RECORD, 40);
     device = await bootDevice(disk, releases);
@@ -356,7 +471,7 @@ describe('starting', () => {
     expect(device.runtime.serving).toBe('1.2.0');
   });
 
-  it('torn_record_never_brings_back_a_release_that_was_taken_back', async () => {
+  it('torn_record_never_restores_a_release_that_was_rolled_back', async () => {
     device.runtime.evidenceNow = { pairs: 200, disagreed: 80 };
     await settle(device, assignmentFor(v3, 2));
     expect(outcome()).toMatchObject({ result: 'rolled_back' });

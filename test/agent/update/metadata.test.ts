@@ -1,5 +1,5 @@
-// The metadata client in good weather, and on a disk that lost power: what is stored, what is
-// fetched again, what heals.
+// The metadata client when all goes well, and on a disk that lost power: what is stored, what is
+// fetched again, what is repaired.
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -20,7 +20,7 @@ async function working(): Promise<{ world: SimWorld; device: SimDevice }> {
 }
 
 describe('a refresh', () => {
-  test("asks in Uptane's order and gives the whole order", async () => {
+  test('documents_are_asked_for_in_uptanes_order_and_the_whole_assignment_is_returned', async () => {
     const { world, device } = await working();
     world.ship('digits', '1.1.0');
     world.requests.length = 0;
@@ -46,7 +46,7 @@ describe('a refresh', () => {
     ]);
   });
 
-  test('without news asks for a root and a timestamp, and nothing of the image repository', async () => {
+  test('nothing_new_asks_the_director_for_root_and_timestamp_only', async () => {
     const { world, device } = await working();
     world.requests.length = 0;
     await device.versions();
@@ -56,7 +56,7 @@ describe('a refresh', () => {
     ]);
   });
 
-  test('without news asks the image repository again once what it said has expired', async () => {
+  test('nothing_new_asks_the_image_repository_again_once_its_metadata_has_expired', async () => {
     const { world, device } = await working();
     world.director.lifeMs.timestamp = 30 * 24 * 3600_000;
     world.director.signTimestamp();
@@ -66,12 +66,12 @@ describe('a refresh', () => {
     expect(await device.versions()).toEqual(['digits 1.0.0']);
   });
 
-  test('of a device that nothing is ordered for is an empty list', async () => {
+  test('device_without_an_assignment_gets_an_empty_list', async () => {
     const world = new SimWorld();
     expect(await (await SimDevice.provision(world)).versions()).toEqual([]);
   });
 
-  test('called twice at once runs once', async () => {
+  test('two_calls_at_once_share_one_refresh', async () => {
     const { world, device } = await working();
     world.requests.length = 0;
     const [one, two] = await Promise.all([device.client.refresh(), device.client.refresh()]);
@@ -79,7 +79,7 @@ describe('a refresh', () => {
     expect(world.requests.length).toBe(2);
   });
 
-  test('stores every document exactly as it was signed', async () => {
+  test('every_document_is_stored_exactly_as_signed', async () => {
     const { world, device } = await working();
     for (const name of ['director', 'image'] as const) {
       expect(readdirSync(join(device.folder, name)).sort()).toEqual(
@@ -95,7 +95,7 @@ describe('a refresh', () => {
     }
   });
 
-  test('walks a chain of root rotations and takes the release keys from the last', async () => {
+  test('chain_of_root_rotations_is_walked_and_the_last_names_the_release_keys', async () => {
     const { world, device } = await working();
     for (const roles of [
       ['root'],
@@ -120,7 +120,7 @@ describe('a refresh', () => {
     expect(await device.versions()).toEqual(['digits 1.1.0']);
   });
 
-  test('offline, the release keys are known, also when everything has expired', async () => {
+  test('offline_device_knows_the_release_keys_also_when_everything_has_expired', async () => {
     const { world, device } = await working();
     world.clock.pass(20 * 365 * 24 * 3600_000);
     await device.reboot();
@@ -132,7 +132,7 @@ describe('a refresh', () => {
 });
 
 describe('after a power cut', () => {
-  test('torn_root_on_disk_heals: at every length, by walking the chain again from the provisioned root', async () => {
+  test('torn_root_of_any_length_is_replaced_by_walking_the_chain_from_the_provisioned_root', async () => {
     const { world, device } = await working();
     world.director.rotate('root', 'timestamp', 'snapshot', 'targets');
     world.image.rotate('root', 'timestamp', 'snapshot', 'targets');
@@ -148,7 +148,7 @@ describe('after a power cut', () => {
     }
   });
 
-  test('a torn root does not open a way back: the timestamp beside it still counts', async () => {
+  test('torn_root_allows_no_rollback_because_the_timestamp_beside_it_still_counts', async () => {
     const { world, device } = await working();
     world.director.rotate('timestamp', 'snapshot');
     const old = world.director.get('timestamp.json');
@@ -181,14 +181,14 @@ describe('after a power cut', () => {
     },
   );
 
-  test('garbage longer than any document is as good as missing', async () => {
+  test('garbage_longer_than_any_document_counts_as_missing', async () => {
     const { device } = await working();
     writeFileSync(device.path('director', 'timestamp'), Buffer.alloc(64 * 1024, 0x7b));
     await device.reboot();
     expect(await device.versions()).toEqual(['digits 1.0.0']);
   });
 
-  test('cut after any request of a refresh: the next one goes on from what was proven, and ends the same', async () => {
+  test('refresh_cut_after_any_request_continues_from_what_was_verified', async () => {
     for (let requests = 0; requests < 12; requests++) {
       const world = new SimWorld();
       world.ship('digits', '1.0.0');
@@ -216,7 +216,7 @@ describe('after a power cut', () => {
     }
   });
 
-  test('fast_forward_recovery cut right after the new root: what it orders to forget does not come back from disk', async () => {
+  test('fast_forward_recovery_cut_after_the_new_root_does_not_restore_what_was_removed', async () => {
     const world = new SimWorld();
     const { director } = world;
     const [stolen, kept] = [newKey(), newKey()];
@@ -248,7 +248,7 @@ describe('after a power cut', () => {
     expect(await device.versions()).toEqual(['digits 1.0.0']);
   });
 
-  test('a device provisioned anew with a later root takes that one', async () => {
+  test('device_provisioned_again_with_a_later_root_uses_that_root', async () => {
     const { world, device } = await working();
     world.director.rotate('timestamp', 'snapshot');
     await device.versions();
@@ -261,7 +261,7 @@ describe('after a power cut', () => {
   });
 });
 
-test('a document with unrecognised fields is accepted, and stored with them', async () => {
+test('document_with_unrecognised_fields_is_accepted_and_stored_with_them', async () => {
   const { world, device } = await working();
   world.director.publish({
     targets: (targets) => {

@@ -1,33 +1,51 @@
-// The queue before the database, without a broker: what it takes, what it drops, and whose silence
-// a drop excuses.
-import { beforeEach, expect, it } from 'vitest';
+// The ingest without a transport: what it acknowledges, what it refuses, what it drops when too much
+// waits, and which of these excuse the silence of other devices.
+import { beforeEach, describe, expect, test } from 'vitest';
 import { Ingest } from '../../../server/ingest/ingest.js';
+import type { SecurityReport, TelemetryStore } from '../../../server/interfaces.js';
 import { Store } from '../../../server/store/store.js';
 import { limits } from '../../../shared/base/limits.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
-import { topics, type TelemetryAck } from '../../../shared/protocol/telemetry.js';
+import type { TelemetryAck, TelemetryBatch } from '../../../shared/protocol/telemetry.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import { batchOf, newDevice, type TestDevice } from '../../support/fleet-server.js';
+
+const STORAGE_FAULT = new Error('the disk is full');
 
 let store: Store;
 let ingest: Ingest;
 let acks: string[];
-let unheard: number;
+let lost: number;
+let reports: SecurityReport[];
+
+function make(telemetry: Pick<TelemetryStore, 'insertBatch'> = store.telemetry): Ingest {
+  return new Ingest({
+    devices: store.devices,
+    telemetry: telemetry as TelemetryStore,
+    security: {
+      report: (report) => void reports.push(report),
+      record: (report) => {
+        reports.push(report);
+        return Promise.resolve();
+      },
+      flush: () => Promise.resolve(),
+    },
+    clock: realClock,
+    log: silentLog,
+    isStorageFault: (error) => error === STORAGE_FAULT,
+    onBatchLost: () => (lost += 1),
+  });
+}
 
 beforeEach(async () => {
   store = await Store.open(':memory:');
   acks = [];
-  unheard = 0;
-  ingest = new Ingest({
-    store,
-    clock: realClock,
-    log: silentLog,
-    ack: (device: string, ack: TelemetryAck) => acks.push(`${device} ${ack.result}`),
-    onUnheard: () => (unheard += 1),
-  });
+  lost = 0;
+  reports = [];
+  ingest = make();
 });
 
-async function known(name: string): Promise<TestDevice> {
+async function pending(name: string): Promise<TestDevice> {
   const device = newDevice(name);
   const asked = {
     publicKey: device.key.publicKey,
@@ -37,40 +55,156 @@ async function known(name: string): Promise<TestDevice> {
     proof: 'not checked here',
   };
   await store.devices.enrol(device.id, asked, null, 1);
+  return device;
+}
+
+async function known(name: string): Promise<TestDevice> {
+  const device = await pending(name);
   await store.devices.approve(device.id, 1);
   return device;
 }
 
-const say = (device: TestDevice, size = 1): void => {
+const oneRecord = (size = 1): TelemetryBatch => {
   const body = { code: 'x', detail: 'y'.repeat(size) };
-  ingest.take(
-    topics.telemetry(device.id),
-    Buffer.from(JSON.stringify(batchOf([{ seq: 1, at: 1, kind: 'security', body }]))),
-  );
+  return batchOf([{ seq: 1, at: 1, kind: 'security', body }]);
 };
+const encoded = (batch: object): Buffer => Buffer.from(JSON.stringify(batch));
 
-it('a_device_that_floods_keeps_only_its_own_messages_out', async () => {
-  const [loud, quiet] = [await known('loud'), await known('quiet')];
-  for (let n = 0; n < 1000; n++) say(loud);
-  say(quiet);
-  await ingest.settled();
-  expect(acks).toEqual([
-    ...Array.from({ length: limits.ingestWaitingPerDeviceMaxCount }, () => `${loud.id} stored`),
-    `${quiet.id} stored`,
-  ]);
-  expect(unheard).toBe(0);
-  acks.length = 0;
-  say(loud); // What was stored makes room.
-  await ingest.settled();
-  expect(acks).toEqual([`${loud.id} stored`]);
+const send = (device: TestDevice): void =>
+  void ingest.ingest(device.id, encoded(oneRecord())).then((ack) => {
+    if (ack !== null) acks.push(`${device.id} ${ack.result}`);
+  });
+
+describe('a batch', () => {
+  test('stored_batch_is_acknowledged_by_its_id', async () => {
+    const device = await known('speaks');
+    const batch = oneRecord();
+    const expected: TelemetryAck = { batch: batch.batch, result: 'stored' };
+    expect(await ingest.ingest(device.id, encoded(batch))).toEqual(expected);
+    expect((await store.telemetry.records(device.id, 10, null)).map((row) => row.seq)).toEqual([1]);
+  });
+
+  test('same_batch_twice_is_acknowledged_twice_and_stored_once', async () => {
+    const device = await known('repeats');
+    const batch = oneRecord();
+    for (let times = 0; times < 2; times++)
+      expect(await ingest.ingest(device.id, encoded(batch))).toMatchObject({ result: 'stored' });
+    expect((await store.telemetry.records(device.id, 10, null)).length).toBe(1);
+  });
+
+  test('undecodable_batch_is_recorded_and_refused_by_its_id', async () => {
+    const device = await known('garbles');
+    const { batch } = oneRecord();
+    const refusal = await ingest.ingest(device.id, encoded({ batch, records: 'none' }));
+    expect(refusal).toMatchObject({ batch, result: 'refused' });
+    expect(refusal?.detail).toContain('records');
+    expect(reports).toMatchObject([
+      { source: { kind: 'device', id: device.id }, code: 'message_undecodable' },
+    ]);
+    expect(reports[0]?.detail).toBe(refusal?.detail);
+  });
+
+  test('undecodable_batch_without_an_id_is_recorded_and_not_acknowledged', async () => {
+    const device = await known('noise');
+    for (const bytes of [Buffer.from('{{{'), Buffer.from([0xff, 0xfe]), encoded({ batch: 'x' })])
+      expect(await ingest.ingest(device.id, bytes)).toBeNull();
+    expect(reports.map(({ code }) => code)).toEqual(Array(3).fill('message_undecodable'));
+    expect(lost).toBe(0);
+  });
+
+  test('telemetry_of_a_device_that_is_not_enrolled_is_ignored_and_reported', async () => {
+    const [waits, revoked] = [await pending('waits'), await known('revoked')];
+    await store.devices.revoke(revoked.id);
+    for (const [device, status] of [
+      [newDevice('stranger'), 'unknown'],
+      [waits, 'pending'],
+      [revoked, 'revoked'],
+    ] as const) {
+      reports.length = 0;
+      expect(await ingest.ingest(device.id, encoded(oneRecord()))).toBeNull();
+      expect(reports).toEqual([
+        {
+          source: { kind: 'server' },
+          code: 'auth_denied',
+          detail: `ignored telemetry of ${device.id}, which is ${status}`,
+        },
+      ]);
+      expect(await store.telemetry.records(device.id, 10, null)).toEqual([]);
+    }
+  });
 });
 
-it('waiting_bytes_are_bounded_and_what_is_dropped_for_them_blames_no_device', async () => {
-  const large = Buffer.alloc(limits.mqttPayloadMaxBytes);
-  const fits = limits.ingestQueueMaxBytes / limits.mqttPayloadMaxBytes;
-  for (let n = 0; n < fits; n++) ingest.take(`nobody/${n}`, large);
-  expect(unheard).toBe(0);
-  say(newDevice('late'));
-  expect(unheard).toBe(1);
-  await ingest.settled();
+describe('a database that cannot store', () => {
+  const failing = (error: Error): Ingest => make({ insertBatch: () => Promise.reject(error) });
+
+  test('storage_fault_is_not_acknowledged_and_excuses_silence', async () => {
+    const device = await known('unlucky');
+    ingest = failing(STORAGE_FAULT);
+    expect(await ingest.ingest(device.id, encoded(oneRecord()))).toBeNull();
+    expect(lost).toBe(1);
+    await ingest.settled();
+  });
+
+  test('strange_batch_is_not_acknowledged_and_excuses_nobody', async () => {
+    const device = await known('strange');
+    ingest = failing(new Error('a bug met this batch'));
+    expect(await ingest.ingest(device.id, encoded(oneRecord()))).toBeNull();
+    expect(lost).toBe(0);
+  });
+
+  test('batches_after_a_failed_one_are_stored', async () => {
+    const device = await known('goes-on');
+    let calls = 0;
+    ingest = make({
+      insertBatch: (...args) => {
+        calls += 1;
+        return calls === 1 ? Promise.reject(STORAGE_FAULT) : store.telemetry.insertBatch(...args);
+      },
+    });
+    const [first, second] = [oneRecord(), oneRecord()].map((batch) =>
+      ingest.ingest(device.id, encoded(batch)),
+    );
+    expect(await first).toBeNull();
+    expect(await second).toMatchObject({ result: 'stored' });
+  });
+});
+
+describe('the queue', () => {
+  test('a_device_that_floods_keeps_only_its_own_messages_out', async () => {
+    const [loud, quiet] = [await known('loud'), await known('quiet')];
+    for (let n = 0; n < 1000; n++) send(loud);
+    send(quiet);
+    await ingest.settled();
+    expect(acks).toEqual([
+      ...Array.from({ length: limits.ingestWaitingPerDeviceMaxCount }, () => `${loud.id} stored`),
+      `${quiet.id} stored`,
+    ]);
+    expect(lost).toBe(0);
+    acks.length = 0;
+    send(loud); // What was stored makes room.
+    await ingest.settled();
+    expect(acks).toEqual([`${loud.id} stored`]);
+  });
+
+  test('waiting_bytes_are_limited_and_a_drop_for_them_excuses_silence', async () => {
+    const large = Buffer.alloc(limits.mqttPayloadMaxBytes);
+    const fits = limits.ingestQueueMaxBytes / limits.mqttPayloadMaxBytes;
+    for (let n = 0; n < fits; n++) void ingest.ingest(`nobody-${n}`, large);
+    expect(lost).toBe(0);
+    send(newDevice('late'));
+    expect(lost).toBe(1);
+    await ingest.settled();
+    send(newDevice('later')); // What was worked off makes room.
+    expect(lost).toBe(1);
+    await ingest.settled();
+  });
+
+  test('waiting_batches_are_limited_and_a_drop_for_them_excuses_silence', async () => {
+    const tiny = Buffer.alloc(1);
+    for (let n = 0; n < limits.ingestQueueMaxCount; n++) void ingest.ingest(`nobody-${n}`, tiny);
+    expect(lost).toBe(0);
+    void ingest.ingest('one-more', tiny);
+    expect(lost).toBe(1);
+    await ingest.settled();
+  });
 });

@@ -223,7 +223,7 @@ describe('the broker', () => {
     await closed;
     await until(async () =>
       (await eventsOf('server')).some((event) =>
-        event.includes(`is longer than ${limits.mqttPayloadMaxBytes + 4096} bytes`),
+        event.includes(`is longer than ${limits.mqttPacketMaxBytes} bytes`),
       ),
     );
   });

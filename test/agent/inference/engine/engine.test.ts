@@ -2,7 +2,6 @@
 // shadows, no orphans.
 import { spawn } from 'node:child_process';
 import {
-  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -15,16 +14,23 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Installed } from '../../../../agent/interfaces.js';
-import {
+import type {
   Engine,
-  type EngineOptions,
-  type Observation,
+  EngineOptions,
+  Observation,
 } from '../../../../agent/inference/engine/engine.js';
 import { elementsOf } from '../../../../agent/inference/model/tensor.js';
 import { limits } from '../../../../shared/base/limits.js';
-import { Fault } from '../../../../shared/base/fault-codes.js';
-import { silentLog } from '../../../../shared/base/interfaces.js';
-import { realClock, realRandom } from '../../../../shared/platform/clock.js';
+import {
+  faultCodeOf,
+  faultOf,
+  isAlive,
+  isComputing,
+  MovableClock,
+  pidOf,
+  testEngine,
+  until,
+} from '../../../support/inference-engines.js';
 import {
   adder,
   childPath,
@@ -51,49 +57,20 @@ afterEach(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
-function engineWith(more: Partial<EngineOptions> = {}): Engine {
-  const engine = new Engine({
-    component: 'digits',
-    childPath,
-    home: join(root, 'home'),
-    clock: realClock,
-    random: realRandom,
-    log: silentLog,
+function engineWith(options: Partial<EngineOptions> = {}): Engine {
+  const engine = testEngine(root, {
     onAnswer: (observation) => observed.push(observation),
-    ...more,
+    ...options,
   });
   engines.push(engine);
   return engine;
 }
 
-/** Waits for a fact, with a deadline that no healthy run comes near. */
-async function until(fact: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 3000; i += 1) {
-    if (fact()) return;
-    await pause(10);
-  }
-  throw new Error(`never: ${what}`);
-}
-
-async function faultOf(work: Promise<unknown>): Promise<Fault> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof Fault) return error;
-    throw error;
-  }
-  throw new Error('no fault');
-}
-
-const alive = (pid: number): boolean =>
-  existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
-const pidOf = (engine: Engine, role = 'serving'): number =>
-  engine.processes.find((entry) => entry.role === role)?.pid ?? 0;
 const x = fp32('x', [1, 4], [1, 2, 3, 9]);
 const big = fp32('x', [1200, 1200], new Float32Array(1200 * 1200));
 
 describe('a swap', () => {
-  it('under load loses no request, and no answer mixes two releases', async () => {
+  it('swap_under_load_loses_no_request_and_no_answer_mixes_two_releases', async () => {
     const engine = engineWith();
     const releases = [adder('1.0.0', [100, 0, 0, 0]), adder('1.1.0', [0, 200, 0, 0])].map(
       (recipe) => install(root, recipe),
@@ -131,24 +108,24 @@ describe('a swap', () => {
     expect(observed.length).toBe([...answeredBy.values()].reduce((p, q) => p + q, 0));
   });
 
-  it("keeps the replaced release's process as shadow, and going back to it starts none", async () => {
+  it('replaced_release_runs_on_as_shadow_and_returning_to_it_starts_no_process', async () => {
     const engine = engineWith();
     const a = install(root, adder('1.0.0', [0, 0, 0, 0]));
     const b = install(root, adder('1.1.0', [100, 0, 0, 0]));
     await engine.serve(a, null);
     const first = pidOf(engine);
     await engine.serve(b, a);
-    await engine.serve(b, a); // again: nothing
+    await engine.serve(b, a); // The same call again does nothing.
     const second = pidOf(engine);
     expect(pidOf(engine, 'shadow')).toBe(first);
     await engine.serve(a, null);
     expect(pidOf(engine)).toBe(first);
     expect((await engine.infer({ inputs: [x] })).release.version).toBe('1.0.0');
-    await until(() => !alive(second), "the refused release's process ends");
+    await until(() => !isAlive(second), 'the process of the rolled-back release ends');
     expect(engine.processes).toHaveLength(1);
   });
 
-  it('to a release that does not load changes nothing', async () => {
+  it('release_that_does_not_load_changes_nothing', async () => {
     const engine = engineWith();
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
     const pid = pidOf(engine);
@@ -156,12 +133,12 @@ describe('a swap', () => {
       ...adder('1.1.0', [1, 1, 1, 1]),
       model: Buffer.from('this is not a model'),
     });
-    expect((await faultOf(engine.serve(bad, null))).code).toBe('model_not_onnx');
+    expect(await faultCodeOf(engine.serve(bad, null))).toBe('model_not_onnx');
     expect(pidOf(engine)).toBe(pid);
     expect((await engine.infer({ inputs: [x] })).release.version).toBe('1.0.0');
   });
 
-  it('of a request that names a version answers by that version or not at all', async () => {
+  it('request_that_names_a_version_is_answered_by_that_version_only', async () => {
     const engine = engineWith();
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
     expect((await engine.infer({ inputs: [x], version: '1.0.0' })).release.version).toBe('1.0.0');
@@ -173,16 +150,16 @@ describe('a swap', () => {
 });
 
 describe('a model process', () => {
-  it('refuses a model with one byte changed, a longer one, and one with other tensors', async () => {
+  it('model_with_a_changed_byte_or_another_length_or_other_tensors_is_refused', async () => {
     const engine = engineWith();
     const tampered = install(root, adder('1.0.1', [0, 0, 0, 0]));
     const path = join(tampered.folder, 'model.onnx');
     const bytes = readFileSync(path);
     bytes[bytes.length - 10]! ^= 1;
     writeFileSync(path, bytes);
-    expect((await faultOf(engine.serve(tampered, null))).code).toBe('file_digest');
+    expect(await faultCodeOf(engine.serve(tampered, null))).toBe('file_digest');
     writeFileSync(path, Buffer.concat([bytes, Buffer.alloc(1)]));
-    expect((await faultOf(engine.serve(tampered, null))).code).toBe('file_length');
+    expect(await faultCodeOf(engine.serve(tampered, null))).toBe('file_length');
     const types = install(root, {
       ...adder('1.0.2', [0, 0, 0, 0]),
       outputs: [{ name: 'logits', datatype: 'INT32', shape: [-1, 4] }],
@@ -194,24 +171,21 @@ describe('a model process', () => {
     expect(engine.serving).toBeNull();
   });
 
-  it('killed in the middle of a request: the request is answered by the next one, or is host_died in time', async () => {
+  it('process_killed_during_a_request_the_restarted_one_answers_it', async () => {
     const engine = engineWith({
       limits: { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 },
     });
     await engine.serve(install(root, slow()), null);
     const pid = pidOf(engine);
     const answer = engine.infer({ inputs: [big] });
-    await until(
-      () => /^State:\s+R/m.test(readFileSync(`/proc/${pid}/status`, 'latin1')),
-      'the model computes',
-    );
+    await until(() => isComputing(pid), 'the model computes');
     process.kill(pid, 'SIGKILL');
     expect((await answer).outputs[0]?.shape).toEqual([1200, 1200]);
     expect(pidOf(engine)).not.toBe(pid);
     expect(engine.evidence()).toMatchObject({ modelFaults: 1, served: 1, failed: 0 });
   });
 
-  it('that dies of a request twice gives that request up, and serves the next', async () => {
+  it('request_whose_process_dies_twice_is_refused_and_the_next_one_is_served', async () => {
     const engine = engineWith({
       limits: { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 },
     });
@@ -229,7 +203,7 @@ describe('a model process', () => {
     expect(engine.evidence()).toMatchObject({ modelFaults: 2, failed: 1 });
   });
 
-  it('that hangs is killed at its bound and replaced', async () => {
+  it('process_that_hangs_is_killed_at_its_limit_and_replaced', async () => {
     const engine = engineWith({
       limits: { hostRunMs: 300, requestDeadlineMs: 20_000, hostRestartBackoffFirstMs: 20 },
     });
@@ -238,11 +212,11 @@ describe('a model process', () => {
     process.kill(pid, 'SIGSTOP');
     const { outputs } = await engine.infer({ inputs: [x] });
     expect([...elementsOf(outputs[0]!)]).toEqual([1, 2, 3, 9]);
-    expect(alive(pid)).toBe(false);
+    expect(isAlive(pid)).toBe(false);
     expect(engine.evidence()?.modelFaults).toBe(1);
   });
 
-  it('that hangs while it starts is killed at its bound', async () => {
+  it('process_that_hangs_while_it_starts_is_killed_at_its_limit', async () => {
     const engine = engineWith({ limits: { hostStartMs: 1 } });
     expect(
       await faultOf(engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null)),
@@ -252,16 +226,16 @@ describe('a model process', () => {
     });
   });
 
-  it('that is stopped when it should drain is killed', async () => {
+  it('process_that_does_not_drain_is_killed', async () => {
     const engine = engineWith({ limits: { hostDrainMs: 50 } });
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
     const pid = pidOf(engine);
     process.kill(pid, 'SIGSTOP');
     await engine.stop();
-    expect(alive(pid)).toBe(false);
+    expect(isAlive(pid)).toBe(false);
   });
 
-  it('ends when its supervisor is killed, even in the middle of a run', async () => {
+  it('supervisor_killed_its_model_processes_end_even_during_a_run', async () => {
     const script = join(root, 'supervisor.mjs');
     const dist = childPath.slice(0, -'agent/inference/model-process/host-child.js'.length);
     const quick = install(root, adder('1.0.0', [0, 0, 0, 0]));
@@ -287,12 +261,12 @@ describe('a model process', () => {
         resolve(JSON.parse(line.toString()) as number[]),
       ),
     );
-    expect(pids.every(alive)).toBe(true);
+    expect(pids.every(isAlive)).toBe(true);
     supervisor.kill('SIGKILL');
-    await until(() => !pids.some(alive), 'model processes end after their supervisor');
+    await until(() => !pids.some(isAlive), 'model processes end after their supervisor');
   });
 
-  it('gets no more of the environment than it needs, and writes nothing: no telemetry of ONNX Runtime', async () => {
+  it('process_gets_a_minimal_environment_and_writes_no_telemetry_of_onnx_runtime', async () => {
     const engine = engineWith();
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
     for (let i = 0; i < 50; i += 1) await engine.infer({ inputs: [x] });
@@ -326,7 +300,7 @@ describe('a model process', () => {
     expect(readdirSync(home)).toEqual([]);
   });
 
-  it('carries every datatype unchanged', async () => {
+  it('every_datatype_passes_unchanged', async () => {
     const engine = engineWith();
     const release = install(root, everyType());
     await engine.serve(release, null);
@@ -354,13 +328,13 @@ const readProbeBytes = (installed: Installed, name: string): Buffer => {
 };
 
 describe('admission', () => {
-  it('refuses at once when the queue is full, and answers what it admitted', async () => {
+  it('full_queue_refuses_at_once_and_admitted_requests_are_answered', async () => {
     const engine = engineWith({
       limits: { admissionQueueMaxCount: 2, requestDeadlineMs: 60_000, hostRunMs: 60_000 },
     });
     await engine.serve(install(root, slow()), null);
     const admitted = [1, 2, 3].map(() => engine.infer({ inputs: [big] }));
-    expect((await faultOf(engine.infer({ inputs: [big] }))).code).toBe('busy');
+    expect(await faultCodeOf(engine.infer({ inputs: [big] }))).toBe('busy');
     expect((await Promise.all(admitted)).map(({ outputs }) => outputs[0]?.shape)).toEqual([
       [1200, 1200],
       [1200, 1200],
@@ -374,48 +348,64 @@ describe('admission', () => {
     ]);
   });
 
-  it('gives a request up at its deadline and goes on', async () => {
-    const engine = engineWith({ limits: { hostRunMs: 60_000 } });
-    await engine.serve(install(root, slow()), null);
-    const long = engine.infer({ inputs: [big] }, 20);
-    const waiting = engine.infer({ inputs: [fp32('x', [1, 1], [1])] }, 21);
-    expect((await faultOf(long)).code).toBe('deadline');
-    expect((await faultOf(waiting)).code).toBe('deadline');
-    await until(() => engine.ready && engine.processes.length === 1, 'still there');
-    expect((await engine.infer({ inputs: [fp32('x', [1, 1], [1])] })).outputs[0]?.shape).toEqual([
-      1, 1,
-    ]);
-    expect(engine.evidence()).toMatchObject({ failed: 2, modelFaults: 0 });
+  it('requests_at_their_deadline_are_refused_and_the_next_one_is_served', async () => {
+    const clock = new MovableClock();
+    const engine = engineWith({
+      clock,
+      limits: { requestDeadlineMs: 50_000, hostRunMs: 600_000, hostDrainMs: 600_000 },
+    });
+    await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
+    const pid = pidOf(engine);
+    process.kill(pid, 'SIGSTOP');
+    const running = faultOf(engine.infer({ inputs: [x] }, 20_000));
+    const waiting = faultOf(engine.infer({ inputs: [x] }, 21_000));
+    const patient = engine.infer({ inputs: [x] });
+    clock.move(20_500);
+    expect(await running).toMatchObject({
+      code: 'deadline',
+      detail: expect.stringMatching(/within 2\d{4} ms: the model is still computing$/) as string,
+    });
+    expect(observed).toHaveLength(1);
+    clock.move(1_000);
+    expect(await waiting).toMatchObject({
+      code: 'deadline',
+      detail: expect.stringMatching(/within 2\d{4} ms$/) as string,
+    });
+    process.kill(pid, 'SIGCONT');
+    expect([...elementsOf((await patient).outputs[0]!)]).toEqual([1, 2, 3, 9]);
+    expect(pidOf(engine)).toBe(pid);
+    expect(engine.waiting).toBe(0);
+    expect(engine.evidence()).toMatchObject({ served: 1, failed: 2, modelFaults: 0 });
   });
 
-  it('withholds an answer that is NaN, and counts it as failed', async () => {
+  it('answer_that_is_nan_is_withheld_and_counted_as_failed', async () => {
     const engine = engineWith();
     await engine.serve(install(root, logarithm()), null);
     expect(await faultOf(engine.infer({ inputs: [fp32('x', [2], [1, -1])] }))).toMatchObject({
-      code: 'host_died',
+      code: 'model_run_failed',
       detail: expect.stringContaining('NaN') as string,
     });
     expect((await engine.infer({ inputs: [fp32('x', [2], [1, 1])] })).outputs).toHaveLength(1);
     expect(engine.evidence()).toMatchObject({ served: 1, failed: 1, modelFaults: 0 });
   });
 
-  it('says so when nothing is served, before and after', async () => {
+  it('engine_without_a_release_refuses_before_the_first_one_and_after_stop', async () => {
     const engine = engineWith();
-    expect((await faultOf(engine.infer({ inputs: [x] }))).code).toBe('model_not_ready');
+    expect(await faultCodeOf(engine.infer({ inputs: [x] }))).toBe('model_not_ready');
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
     const pid = pidOf(engine);
     const last = engine.infer({ inputs: [x] });
     const stopped = engine.stop();
     expect((await last).release.version).toBe('1.0.0');
     await stopped;
-    expect((await faultOf(engine.infer({ inputs: [x] }))).code).toBe('model_not_ready');
-    expect(alive(pid)).toBe(false);
+    expect(await faultCodeOf(engine.infer({ inputs: [x] }))).toBe('model_not_ready');
+    expect(isAlive(pid)).toBe(false);
     expect(engine.evidence()).toBeNull();
   });
 });
 
 describe('a probe', () => {
-  it('passes an honest release with its figures, and never touches what serves', async () => {
+  it('good_candidate_passes_with_its_figures_and_the_serving_release_is_untouched', async () => {
     const engine = engineWith();
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
     const before = engine.processes;
@@ -428,20 +418,25 @@ describe('a probe', () => {
 
   it.each([
     [
-      'another answer than recorded',
+      'another_answer_than_recorded',
       { probes: [{ inputs: [x], outputs: [fp32('logits', [1, 4], [1, 2, 3, 10])] }] },
       'probe_differs',
       /element 3/,
     ],
     [
-      'more latency than the contract',
+      'more_latency_than_the_contract',
       { contract: { p99LatencyMs: 0.000_001 } },
       'probe_slow',
       /p99 latency/,
     ],
-    ['more memory than the contract', { contract: { peakMemoryMiB: 5 } }, 'probe_memory', /MiB/],
-    ['a model that is none', { model: Buffer.from('nonsense') }, 'model_not_onnx', /cannot load/],
-  ] as const)('fails %s', async (_, more, code, reasons) => {
+    ['more_memory_than_the_contract', { contract: { peakMemoryMiB: 5 } }, 'probe_memory', /MiB/],
+    [
+      'a_file_that_is_no_model',
+      { model: Buffer.from('nonsense') },
+      'model_not_onnx',
+      /cannot load/,
+    ],
+  ] as const)('candidate_with_%s_fails', async (_, more, code, reasons) => {
     const engine = engineWith();
     const report = await engine.probe(
       install(root, { ...adder('1.0.0', [0, 0, 0, 0]), ...(more as object) }),
@@ -451,7 +446,7 @@ describe('a probe', () => {
     expect(report.reasons).toMatch(reasons);
   });
 
-  it('fails probes that are not of this model', async () => {
+  it('candidate_with_probes_of_another_model_fails', async () => {
     const engine = engineWith();
     const release = install(
       root,
@@ -469,7 +464,7 @@ describe('a probe', () => {
 });
 
 describe('a trial', () => {
-  it('counts on the same live inputs where old and new release disagree, row by row', async () => {
+  it('disagreement_is_counted_row_by_row_on_the_same_live_inputs', async () => {
     const engine = engineWith();
     const old = install(root, adder('1.0.0', [0, 0, 0, 0]));
     const fresh = install(root, adder('1.1.0', [5, 0, 0, 0]));
@@ -495,7 +490,7 @@ describe('a trial', () => {
     expect(evidence.new?.confidence.reduce((p, q) => p + q, 0)).toBe(60);
   });
 
-  it('compares by label, not by index', async () => {
+  it('classes_are_compared_by_label_not_by_index', async () => {
     const engine = engineWith();
     const old = install(
       root,
@@ -515,7 +510,7 @@ describe('a trial', () => {
     });
   });
 
-  it("without classifier compares within the release's own tolerance", async () => {
+  it('without_a_classifier_answers_are_compared_within_the_tolerance_of_the_release', async () => {
     const engine = engineWith();
     const old = install(root, adder('1.0.0', [0, 0, 0, 0], { classifier: null }));
     const fresh = install(
@@ -539,11 +534,11 @@ describe('a trial', () => {
     });
   });
 
-  it('goes on without a word of the old release when its process is killed, and compares again once it is back', async () => {
+  it('shadow_killed_serving_continues_and_comparing_resumes_when_it_is_back', async () => {
     const engine = engineWith({ limits: { hostRestartBackoffFirstMs: 20 } });
     const old = install(root, adder('1.0.0', [0, 0, 0, 0]));
     const fresh = install(root, adder('1.1.0', [5, 0, 0, 0]));
-    // as after a restart in the middle of a trial: both processes are new
+    // As after a restart of the agent during a trial: both processes are new.
     await engine.serve(fresh, old);
     await until(
       () => engine.processes.some(({ role, up }) => role === 'shadow' && up),
@@ -551,7 +546,7 @@ describe('a trial', () => {
     );
     const shadow = pidOf(engine, 'shadow');
     process.kill(shadow, 'SIGKILL');
-    await until(() => !alive(shadow), 'the shadow is gone');
+    await until(() => !isAlive(shadow), 'the shadow is gone');
     expect((await engine.infer({ inputs: [x] })).release.version).toBe('1.1.0');
     for (let i = 0; i < 2000 && engine.evidence()!.pairs === 0; i += 1) {
       await engine.infer({ inputs: [x] });
@@ -561,7 +556,7 @@ describe('a trial', () => {
     expect(engine.evidence()).toMatchObject({ modelFaults: 0, failed: 0 });
   });
 
-  it('never delays an answer: with a stuck shadow every request is answered, and pairs are dropped', async () => {
+  it('stuck_shadow_delays_no_answer_and_pairs_are_dropped', async () => {
     const engine = engineWith();
     const old = install(root, adder('1.0.0', [0, 0, 0, 0]));
     const fresh = install(root, adder('1.1.0', [5, 0, 0, 0]));
@@ -574,7 +569,7 @@ describe('a trial', () => {
     process.kill(shadow, 'SIGCONT');
     await until(
       () => engine.evidence()!.pairs >= limits.shadowQueueMaxCount,
-      'those in the bounded queue are compared',
+      'the pairs in the limited queue are compared',
     );
   });
 });

@@ -1,15 +1,11 @@
-// The supervisor's side of a model process, when the process is not what it should be or cannot be
-// had at all.
+// The supervisor's side of a model process that misbehaves or cannot be started.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Engine } from '../../../../agent/inference/engine/engine.js';
-import { isFault } from '../../../../shared/base/fault-codes.js';
-import { silentLog } from '../../../../shared/base/interfaces.js';
-import { realClock, realRandom } from '../../../../shared/platform/clock.js';
+import type { Engine } from '../../../../agent/inference/engine/engine.js';
+import { faultCodeOf, testEngine, until } from '../../../support/inference-engines.js';
 import { adder, childPath, fp32, install } from '../../../support/inference-releases.js';
 
 const runtime = childPath.slice(0, -'host-child.js'.length);
@@ -29,27 +25,12 @@ afterEach(async () => {
 
 function engineOn(child: string): Engine {
   const limits = { hostRestartBackoffFirstMs: 20, requestDeadlineMs: 30_000, hostRunMs: 60_000 };
-  const home = join(root, 'home');
-  engine = new Engine({
-    component: 'digits',
-    childPath: child,
-    home,
-    clock: realClock,
-    random: realRandom,
-    log: silentLog,
-    limits,
-  });
+  engine = testEngine(root, { childPath: child, limits });
   return engine;
 }
 
-const codeOf = (work: Promise<unknown>): Promise<string> =>
-  work.then(
-    () => 'no fault',
-    (error: unknown) => (isFault(error) ? error.code : String(error)),
-  );
-
 it('answer_that_does_not_decode_ends_its_process_and_the_next_one_is_started', async () => {
-  // Echoes its first run, which is the warm-up, and answers every later one without any tensor.
+  // It echoes its first run, which is the warm-up, and answers later runs without any tensor.
   const child = join(root, 'empty-answers.mjs');
   writeFileSync(
     child,
@@ -68,20 +49,19 @@ it('answer_that_does_not_decode_ends_its_process_and_the_next_one_is_started', a
   );
   const ours = engineOn(child);
   await ours.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
-  expect(await codeOf(ours.infer({ inputs: [x] }))).toBe('host_died');
+  expect(await faultCodeOf(ours.infer({ inputs: [x] }))).toBe('host_died');
   expect(ours.evidence()).toMatchObject({ failed: 1, modelFaults: 2 });
-  for (let i = 0; i < 3000 && !ours.ready; i += 1) await pause(10);
-  expect(ours.ready).toBe(true);
+  await until(() => ours.ready, 'the next process is up');
 });
 
-it('process_that_the_system_refuses_at_once_is_a_failed_start', async () => {
+it('process_that_the_system_refuses_to_spawn_is_a_failed_start', async () => {
   const ours = engineOn('no\0such');
-  expect(await codeOf(ours.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null))).toBe(
+  expect(await faultCodeOf(ours.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null))).toBe(
     'host_start',
   );
 });
 
-it('no_file_descriptors_left_is_a_failed_start_and_kills_nobody', () => {
+it('no_file_descriptors_left_is_a_failed_start_and_kills_no_process', () => {
   const script = join(root, 'full.mjs');
   writeFileSync(
     script,

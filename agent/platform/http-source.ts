@@ -1,0 +1,304 @@
+// Files over HTTP(S): kept-alive connections, limited while streaming, aborted when idle or too
+// slow, resumed by Range, never redirected, never decompressed.
+import http from 'node:http';
+import https from 'node:https';
+import { Type } from 'typebox';
+import { limits } from '../../shared/base/limits.js';
+import { complaints, parseJson } from '../../shared/base/decode.js';
+import {
+  Fault,
+  FAULT_CODES,
+  isFault,
+  isFaultCode,
+  reason,
+  systemCode,
+  type FaultCode,
+} from '../../shared/base/fault-codes.js';
+import type { Clock } from '../../shared/base/interfaces.js';
+import type { Body, Source } from './source.js';
+
+const ERROR_BODY_MAX_BYTES = 8 * 1024;
+const ErrorBody = Type.Object({
+  error: Type.Optional(Type.String()),
+  code: Type.Optional(Type.String()),
+});
+
+/** What all HTTP sources of one fetcher share. */
+export interface HttpTransport {
+  readonly agents: { http: http.Agent; https: https.Agent };
+  readonly clock: Clock;
+  readonly idleMs: number;
+  /** Requests without an answer yet, and answers whose bodies are being read. */
+  readonly underWay: Set<http.ClientRequest | http.IncomingMessage>;
+  closed: boolean;
+}
+
+export interface Answer {
+  readonly response: http.IncomingMessage;
+  readonly url: string;
+  readonly transport: HttpTransport;
+}
+
+export class HttpSource implements Source {
+  readonly name: string;
+
+  constructor(
+    base: string,
+    private readonly authorization: () => Promise<string | null>,
+    private readonly transport: HttpTransport,
+  ) {
+    this.name = base.replace(/\/+$/, '');
+  }
+
+  async open(path: string, offset: number): Promise<Body | null> {
+    const headers: http.OutgoingHttpHeaders = offset > 0 ? { range: `bytes=${offset}-` } : {};
+    const answer = await this.request('GET', path, headers, null);
+    const { response, url } = answer;
+    const range = response.headers['content-range'] ?? '';
+    switch (response.statusCode) {
+      case 200:
+        // A server may ignore Range (RFC 9110, 14.2): the bytes before `offset` are skipped.
+        return bodyOf(answer, offset);
+      case 206:
+        if (range.startsWith(`bytes ${offset}-`)) return bodyOf(answer);
+        response.destroy();
+        throw new Fault(
+          'fetch_interrupted',
+          `${url} answered the range ${range} instead of ${offset}-`,
+        );
+      case 404:
+        await errorBody(answer);
+        return null;
+      case 416:
+        await errorBody(answer);
+        if (range === `bytes */${offset}`) return { chunks: nothing(), discard: () => {} };
+        throw new Fault('fetch_interrupted', `${url} has no bytes from ${offset} on (${range})`);
+      default:
+        throw await refusal(answer, response.statusCode ?? 0, url);
+    }
+  }
+
+  /**
+   * Resolves with the head of the answer. A request on a kept-alive connection that the other side
+   * had closed is sent once more, on a new connection.
+   */
+  async request(
+    method: string,
+    path: string,
+    headers: http.OutgoingHttpHeaders,
+    body: Buffer | null,
+  ): Promise<Answer> {
+    const token = await this.authorization();
+    if (this.transport.closed) throw closedFault();
+    const full = { ...headers, ...(token === null ? {} : { authorization: token }) };
+    const first = await this.#try(method, path, full, body);
+    const last =
+      first === 'stale'
+        ? await this.#try(method, path, { ...full, connection: 'close' }, body)
+        : first;
+    if (last === 'stale')
+      throw new Fault('server_unreachable', `${this.name} closes every connection`);
+    return last;
+  }
+
+  #try(
+    method: string,
+    path: string,
+    extra: http.OutgoingHttpHeaders,
+    body: Buffer | null,
+  ): Promise<Answer | 'stale'> {
+    const url = this.name + path;
+    const headers = {
+      ...extra,
+      ...(body === null
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': body.length }),
+    };
+    const secure = url.startsWith('https:');
+    return new Promise((resolve, reject) => {
+      const agent = secure ? this.transport.agents.https : this.transport.agents.http;
+      const request = (secure ? https : http).request(url, {
+        method,
+        headers,
+        ...(extra.connection === 'close' ? {} : { agent }),
+      });
+      const cancel = this.transport.clock.after(this.transport.idleMs, () => {
+        request.destroy(
+          new Fault(
+            'server_unreachable',
+            `${url} did not answer within ${this.transport.idleMs} ms`,
+          ),
+        );
+      });
+      const { underWay } = this.transport;
+      underWay.add(request);
+      request.once('close', () => underWay.delete(request));
+      request.once('response', (response) => {
+        cancel();
+        underWay.add(response);
+        response.once('close', () => underWay.delete(response));
+        resolve({ response, url, transport: this.transport });
+      });
+      request.on('error', (error) => {
+        cancel();
+        if (
+          !this.transport.closed &&
+          request.reusedSocket &&
+          (systemCode(error) === 'ECONNRESET' || systemCode(error) === 'EPIPE')
+        )
+          return resolve('stale');
+        reject(
+          isFault(error)
+            ? error
+            : new Fault('server_unreachable', `${url}: ${error.message}`, { cause: error }),
+        );
+      });
+      request.end(body ?? undefined);
+    });
+  }
+}
+
+export function closedFault(): Fault {
+  return new Fault('server_unreachable', 'the fetcher is closed');
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
+
+export function bodyOf(answer: Answer, skip = 0): Body {
+  return { chunks: streamOf(answer, skip), discard: () => answer.response.destroy() };
+}
+
+/**
+ * The chunks of the body after `skip` bytes. Time counts only while a chunk is awaited: a slow
+ * reader is not a slow server. Aborts when no byte arrives for idleMs, or when the throughput over
+ * such a time is below fetchRateMinBytes.
+ */
+async function* streamOf(
+  { response, url, transport }: Answer,
+  skip: number,
+): AsyncGenerator<Uint8Array> {
+  let left = skip;
+  const window = { ms: 0, bytes: 0 };
+  const chunks = response[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
+  try {
+    for (;;) {
+      const cancel = transport.clock.after(transport.idleMs, () => {
+        response.destroy(
+          new Fault('fetch_interrupted', `${url} sent nothing for ${transport.idleMs} ms`),
+        );
+      });
+      const since = transport.clock.monotonic();
+      const { value, done } = await chunks.next().finally(cancel);
+      if (done === true) break;
+      window.ms += transport.clock.monotonic() - since;
+      window.bytes += value.length;
+      if (window.ms >= transport.idleMs) {
+        if (window.bytes < (window.ms / 1000) * limits.fetchRateMinBytes)
+          throw new Fault(
+            'fetch_interrupted',
+            `${url} sent ${window.bytes} bytes in ${Math.round(window.ms)} ms: too slow`,
+          );
+        window.ms = window.bytes = 0;
+      }
+      const dropped = Math.min(left, value.length);
+      left -= dropped;
+      if (dropped < value.length) yield value.subarray(dropped);
+    }
+  } catch (error) {
+    throw isFault(error)
+      ? error
+      : new Fault('fetch_interrupted', `${url}: ${reason(error)}`, { cause: error });
+  } finally {
+    if (!response.complete) response.destroy();
+  }
+  if (!response.complete) throw new Fault('fetch_interrupted', `${url} ended too early`);
+  if (left > 0)
+    throw new Fault(
+      'fetch_interrupted',
+      `${url} is ${left} bytes shorter than what is here already`,
+    );
+}
+
+/** A small document as a whole, limited in length and time. */
+export async function gather(
+  body: Body,
+  maxBytes: number,
+  name: string,
+  { clock }: HttpTransport,
+): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  // The loop below then ends with a Fault.
+  const cancel = clock.after(limits.fetchDocumentMs, () => body.discard());
+  try {
+    for await (const chunk of body.chunks) {
+      length += chunk.length;
+      if (length > maxBytes)
+        throw new Fault('metadata_too_large', `${name} has more than ${maxBytes} bytes`);
+      pieces.push(chunk);
+    }
+  } catch (error) {
+    body.discard();
+    throw error;
+  } finally {
+    cancel();
+  }
+  return new Uint8Array(Buffer.concat(pieces));
+}
+
+/**
+ * The Fault for an error answer. A refusal that the server names by code keeps that code; its text
+ * is always kept. A redirect names where it leads.
+ */
+export async function refusal(answer: Answer, status: number, name: string): Promise<Fault> {
+  const { error, code } = await errorBody(answer);
+  const { location } = answer.response.headers;
+  const reasons = [
+    `${name} answered ${status}`,
+    error,
+    code === undefined ? undefined : `(${code})`,
+    isRedirect(status) && location !== undefined
+      ? `redirects to Location ${location}: redirects are not followed, configure the final URL`
+      : undefined,
+  ]
+    .filter((part) => part !== undefined)
+    .join(' ');
+  if (
+    status >= 400 &&
+    status < 500 &&
+    code !== undefined &&
+    isFaultCode(code) &&
+    FAULT_CODES[code].kind === 'refused'
+  )
+    return new Fault(code, reasons);
+  return new Fault(codeOf(status), reasons);
+}
+
+const isRedirect = (status: number): boolean => status >= 300 && status < 400;
+
+function codeOf(status: number): FaultCode {
+  if (status === 401) return 'auth_missing';
+  if (status === 403) return 'auth_denied';
+  if (status === 404 || status === 410) return 'not_found';
+  if (status === 409) return 'conflict';
+  if (status === 408 || status === 429) return 'server_unreachable';
+  if (status >= 400 && status < 500) return 'message_undecodable';
+  // 5xx: the server is failing. 1xx and 3xx: not the configured server; a redirect is never
+  // followed, because it could lead anywhere.
+  return 'server_unreachable';
+}
+
+async function errorBody(answer: Answer): Promise<{ error?: string; code?: string }> {
+  try {
+    const value = parseJson(
+      await gather(bodyOf(answer), ERROR_BODY_MAX_BYTES, answer.url, answer.transport),
+      'an error answer',
+    );
+    return complaints(ErrorBody, value).length === 0
+      ? (value as { error?: string; code?: string })
+      : {};
+  } catch (error) {
+    if (isFault(error)) return {}; // Not an error body of Linnet, too long or cut short: the status is enough.
+    throw error;
+  }
+}

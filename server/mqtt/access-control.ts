@@ -1,0 +1,60 @@
+// Who may log in at the embedded broker, and on which topics a device may publish and subscribe.
+// Pure decisions: the broker asks before each action and reports what was refused. A device logs in
+// with a fresh token that its key signed, under its own id as client id and user name, and is
+// confined to its own topics. Nobody may retain messages.
+import { limits } from '../../shared/base/limits.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import { topics } from '../../shared/protocol/telemetry.js';
+import { openDeviceToken } from '../../shared/trust/device-token.js';
+import type { PublicKey } from '../../shared/trust/signer.js';
+
+export interface Login {
+  readonly clientId: string;
+  readonly username: string | undefined;
+  /** The device token. */
+  readonly password: string;
+}
+
+/** Resolves when the login is valid. Faults: auth_missing. */
+export async function verifyLogin(
+  { clientId, username, password }: Login,
+  nowMs: number,
+  keyOf: (device: string) => Promise<PublicKey | undefined>,
+): Promise<void> {
+  const device = await openDeviceToken(password, nowMs, keyOf);
+  if (device !== username || device !== clientId)
+    throw new Fault(
+      'auth_missing',
+      `the token is for ${device}, but client id and user name are ${clientId} and ${username}`,
+    );
+}
+
+export interface Publication {
+  readonly topic: string;
+  readonly retain: boolean;
+  readonly payloadBytes: number;
+}
+
+/** Why a device may not publish this; null when it may. */
+export function publishRefusal(
+  device: string,
+  { topic, retain, payloadBytes }: Publication,
+): string | null {
+  if (!topic.startsWith(withoutWildcard(topics.up(device))))
+    return `${topic.slice(0, TOPIC_SHOWN_CHARS)} is not a topic of ${device}`;
+  if (retain) return 'devices may not retain messages';
+  if (payloadBytes > limits.mqttPayloadMaxBytes)
+    return `the payload has ${payloadBytes} bytes, the limit is ${limits.mqttPayloadMaxBytes}`;
+  return null;
+}
+
+/** Why a device may not subscribe to this topic filter; null when it may. */
+export function subscribeRefusal(device: string, filter: string): string | null {
+  return filter.startsWith(withoutWildcard(topics.down(device)))
+    ? null
+    : `${filter.slice(0, TOPIC_SHOWN_CHARS)} is not a topic of ${device}`;
+}
+
+/** Of a topic in a message: a topic may have 65,535 bytes. */
+const TOPIC_SHOWN_CHARS = 200;
+const withoutWildcard = (filter: string): string => filter.slice(0, -'#'.length);

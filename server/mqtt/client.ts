@@ -1,0 +1,154 @@
+// The transport over an external MQTT broker: the server is one of the broker's clients. Devices log
+// in at that broker, so its own rules must confine each device to its topics; this file trusts the
+// device id in a topic. While the broker is out of reach, the server hears no device and says so
+// (onReception), and devices keep their telemetry. What the server sends has QoS 0, as with the
+// embedded broker (broker.ts).
+import { readFile } from 'node:fs/promises';
+import { connectAsync, type IClientOptions, type ISubscriptionGrant, type MqttClient } from 'mqtt';
+import { limits } from '../../shared/base/limits.js';
+import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
+import type { Log, Random } from '../../shared/base/interfaces.js';
+import { topics, type Hint } from '../../shared/protocol/telemetry.js';
+import { hex } from '../../shared/base/bytes.js';
+import type { Transport, TransportEvents } from '../interfaces.js';
+import { receive, type PublishJson } from './uplink.js';
+
+export interface ExternalBrokerOptions {
+  /** mqtt:// or mqtts://. */
+  readonly url: string;
+  readonly username?: string | undefined;
+  readonly passwordFile?: string | undefined;
+  readonly random: Random;
+  readonly log: Log;
+  readonly events: TransportEvents;
+}
+
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'mqtt:': 1883, 'mqtts:': 8883 };
+
+/** MQTT 3.1.1, section 3.9.3: the broker refused the subscription. */
+const SUBSCRIPTION_REFUSED = 128;
+
+/**
+ * Connects to the broker and subscribes to all telemetry. Faults: server_unreachable (no connection,
+ * or login refused), config_invalid (password file, subscription refused).
+ */
+export async function openExternalBroker(options: ExternalBrokerOptions): Promise<Transport> {
+  const { protocol, host, port } = new URL(options.url);
+  let client: MqttClient;
+  try {
+    client = await connectAsync(options.url, await clientOptions(options), false);
+  } catch (error) {
+    if (isFault(error)) throw error;
+    const detail = `cannot connect to the MQTT broker ${host}: ${reason(error)}`;
+    throw new Fault('server_unreachable', detail, { cause: error });
+  }
+  const connection = new ExternalBroker(
+    client,
+    port === '' ? (DEFAULT_PORTS[protocol] ?? 0) : Number(port),
+    options,
+  );
+  try {
+    await connection.subscribe();
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
+  return connection;
+}
+
+async function clientOptions({
+  username,
+  passwordFile,
+  random,
+}: ExternalBrokerOptions): Promise<IClientOptions> {
+  return {
+    clientId: `linnet-server-${hex(random.bytes(6))}`,
+    clean: true,
+    keepalive: limits.linkKeepaliveSeconds,
+    connectTimeout: limits.mqttConnectMs,
+    reconnectPeriod: limits.mqttReconnectMs,
+    resubscribe: true,
+    queueQoSZero: false,
+    ...(username === undefined ? {} : { username }),
+    ...(passwordFile === undefined ? {} : { password: await readPassword(passwordFile) }),
+  };
+}
+
+async function readPassword(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    const detail = `cannot read broker.password_file ${path}: ${reason(error)}`;
+    throw new Fault('config_invalid', detail, { cause: error });
+  }
+}
+
+const subscriptionRefused = (host: string): Fault =>
+  new Fault(
+    'config_invalid',
+    `the MQTT broker ${host} does not let the server subscribe to ${topics.everyUp}`,
+  );
+
+/** mqtt.js rejects with the SUBACK when the broker refused, and without it otherwise. */
+function isRefusal(error: unknown): boolean {
+  const { packet } = error as { packet?: { cmd?: string } };
+  return packet?.cmd === 'suback';
+}
+
+class ExternalBroker implements Transport {
+  readonly #client: MqttClient;
+  readonly #options: ExternalBrokerOptions;
+
+  constructor(
+    client: MqttClient,
+    readonly port: number,
+    options: ExternalBrokerOptions,
+  ) {
+    this.#client = client;
+    this.#options = options;
+  }
+
+  async subscribe(): Promise<void> {
+    const { log, events, url } = this.#options;
+    const client = this.#client;
+    client.on('message', (topic, payload) => receive(topic, payload, events, this.#publish));
+    client.on('error', (error) => log.warn({ err: error }, 'MQTT connection to the broker failed'));
+    client.on('close', () => events.onReception(false));
+    client.on('connect', () => events.onReception(true));
+    client.on('offline', () =>
+      log.warn(
+        {},
+        'the MQTT broker is out of reach; devices keep their telemetry until it is back',
+      ),
+    );
+    const { host } = new URL(url);
+    let granted: ISubscriptionGrant[];
+    try {
+      granted = await client.subscribeAsync(topics.everyUp, { qos: 1 });
+    } catch (error) {
+      if (isRefusal(error)) throw subscriptionRefused(host);
+      const detail = `the MQTT broker ${host} closed the connection: ${reason(error)}`;
+      throw new Fault('server_unreachable', detail, { cause: error });
+    }
+    if (granted.some(({ qos }) => qos === SUBSCRIPTION_REFUSED)) throw subscriptionRefused(host);
+  }
+
+  hint(device: string): void {
+    const hint: Hint = { look: 'assignment' };
+    this.#publish(topics.hint(device), hint);
+  }
+
+  /** The connection belongs to the other broker, whose rules must refuse revoked devices. */
+  disconnect(): void {}
+
+  async close(): Promise<void> {
+    await this.#client.endAsync(true);
+  }
+
+  readonly #publish: PublishJson = (topic, message) => {
+    const { log } = this.#options;
+    this.#client.publish(topic, JSON.stringify(message), { qos: 0 }, (error) => {
+      if (error) log.debug({ topic, err: error }, 'an MQTT message was not sent');
+    });
+  };
+}

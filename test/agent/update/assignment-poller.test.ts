@@ -1,0 +1,75 @@
+// The poller: each component hears of its own assignment, and a failure changes nothing.
+import { describe, expect, it } from 'vitest';
+import { AssignmentPoller } from '../../../agent/update/assignment-poller.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { silentLog } from '../../../shared/base/interfaces.js';
+import { assignmentFor, simRelease } from '../../sim/release.js';
+import type { Assignment } from '../../../agent/update/record.js';
+
+const digits = assignmentFor(simRelease('1.0.0'), 4);
+const letters = assignmentFor(simRelease('2.0.0', { component: 'letters' }), 5);
+
+function polling(answers: (Assignment[] | Fault | Error)[]) {
+  const assigned: [string, Assignment | null][] = [];
+  const reports: unknown[] = [];
+  const poller = new AssignmentPoller({
+    refresh: () => {
+      const answer = answers.shift();
+      return Array.isArray(answer) ? Promise.resolve(answer) : Promise.reject(answer as Error);
+    },
+    drivers: ['digits', 'letters'].map((component) => ({
+      component,
+      assign: (assignment: Assignment | null) => assigned.push([component, assignment]),
+    })),
+    reporter: { report: (_kind, body) => reports.push(body) },
+    log: silentLog,
+  });
+  return { poller, assigned, reports };
+}
+
+describe('polling', () => {
+  it('two_components_each_get_their_own_assignment', async () => {
+    const { poller, assigned } = polling([[letters, digits]]);
+    expect(await poller.poll()).toBe(true);
+    expect(assigned).toEqual([
+      ['digits', digits],
+      ['letters', letters],
+    ]);
+  });
+
+  it('component_that_nothing_is_assigned_to_gets_null', async () => {
+    const { poller, assigned } = polling([[letters], []]);
+    await poller.poll();
+    await poller.poll();
+    expect(assigned).toEqual([
+      ['digits', null],
+      ['letters', letters],
+      ['digits', null],
+      ['letters', null],
+    ]);
+  });
+
+  it('failure_assigns_nothing', async () => {
+    const { poller, assigned, reports } = polling([new Fault('server_unreachable', 'away')]);
+    expect(await poller.poll()).toBe(false);
+    expect(assigned).toEqual([]);
+    expect(reports).toEqual([]);
+  });
+
+  it('security_fault_is_reported_once_until_it_changes_or_a_poll_succeeds', async () => {
+    const frozen = new Fault('metadata_expired', 'timestamp expired yesterday');
+    const forged = new Fault('metadata_signature', 'no valid signature');
+    const { poller, reports } = polling([frozen, frozen, forged, [digits], forged]);
+    for (let poll = 0; poll < 5; poll += 1) await poller.poll();
+    expect(reports).toEqual([
+      { code: 'metadata_expired', detail: 'timestamp expired yesterday' },
+      { code: 'metadata_signature', detail: 'no valid signature' },
+      { code: 'metadata_signature', detail: 'no valid signature' },
+    ]);
+  });
+
+  it('bug_is_not_swallowed', async () => {
+    const { poller } = polling([new TypeError('a bug')]);
+    await expect(poller.poll()).rejects.toThrow('a bug');
+  });
+});

@@ -1,0 +1,123 @@
+// Who may log in at the embedded broker and use which topics: each refusal with several wrong
+// inputs, each permission at its limit.
+import { describe, expect, test } from 'vitest';
+import {
+  publishRefusal,
+  subscribeRefusal,
+  verifyLogin,
+} from '../../../server/mqtt/access-control.js';
+import { limits } from '../../../shared/base/limits.js';
+import { topics } from '../../../shared/protocol/telemetry.js';
+import { newDevice } from '../../support/fleet-server.js';
+
+const device = newDevice('cam-1');
+const other = newDevice('cam-2');
+const keyOf = (id: string) =>
+  Promise.resolve([device, other].find((known) => known.id === id)?.key.publicKey);
+const token = await device.token();
+const login = (change: object = {}) => ({
+  clientId: device.id,
+  username: device.id,
+  password: token,
+  ...change,
+});
+
+describe('login', () => {
+  test('device_with_a_fresh_token_of_its_own_key_is_admitted', async () => {
+    await verifyLogin(login(), Date.now(), keyOf);
+  });
+
+  test('everyone_else_is_refused', async () => {
+    const stranger = newDevice('stranger');
+    for (const change of [
+      { clientId: other.id },
+      { username: other.id },
+      { clientId: other.id, username: other.id },
+      { username: undefined },
+      { username: '' },
+      { clientId: '' },
+      { password: await other.token() },
+      { password: '' },
+      { password: 'nonsense' },
+      { clientId: stranger.id, username: stranger.id, password: await stranger.token() },
+      { clientId: 'linnet-server', username: 'linnet-server', password: 'guess' },
+    ])
+      await expect(verifyLogin(login(change), Date.now(), keyOf)).rejects.toMatchObject({
+        code: 'auth_missing',
+      });
+  });
+
+  test('old_token_is_refused', async () => {
+    const life = limits.deviceTokenLifeMs + limits.clockSkewMaxMs;
+    await verifyLogin(login(), Date.now() + life - 5000, keyOf);
+    for (const now of [Date.now() + life + 5000, Date.now() - life - 5000])
+      await expect(verifyLogin(login(), now, keyOf)).rejects.toMatchObject({
+        code: 'auth_missing',
+      });
+  });
+});
+
+describe('publish', () => {
+  const publication = (change: object = {}) => ({
+    topic: topics.telemetry(device.id),
+    retain: false,
+    payloadBytes: limits.mqttPayloadMaxBytes,
+    ...change,
+  });
+
+  test('own_telemetry_up_to_the_largest_payload_is_allowed', () => {
+    expect(publishRefusal(device.id, publication())).toBeNull();
+  });
+
+  test('foreign_topics_are_refused', () => {
+    for (const topic of [
+      topics.telemetry(other.id),
+      topics.hint(device.id),
+      topics.ack(device.id),
+      topics.hint(other.id),
+      `linnet/v1/${device.id}`,
+      `linnet/v1/${device.id}/up`,
+      `x/${topics.telemetry(device.id)}`,
+      '$SYS/x',
+      '',
+    ])
+      expect(publishRefusal(device.id, publication({ topic }))).toContain('is not a topic of');
+  });
+
+  test('long_topic_is_cut_in_the_refusal', () => {
+    const refusal = publishRefusal(device.id, publication({ topic: 'x'.repeat(60_000) }));
+    expect(refusal?.length).toBeLessThan(300);
+  });
+
+  test('retained_and_long_messages_are_refused', () => {
+    expect(publishRefusal(device.id, publication({ retain: true }))).toContain('retain');
+    const payloadBytes = limits.mqttPayloadMaxBytes + 1;
+    expect(publishRefusal(device.id, publication({ payloadBytes }))).toContain(
+      `the limit is ${limits.mqttPayloadMaxBytes}`,
+    );
+  });
+});
+
+describe('subscribe', () => {
+  test('own_down_topics_are_allowed', () => {
+    for (const filter of [topics.down(device.id), topics.ack(device.id), topics.hint(device.id)])
+      expect(subscribeRefusal(device.id, filter)).toBeNull();
+  });
+
+  test('all_other_filters_are_refused', () => {
+    for (const filter of [
+      topics.down(other.id),
+      topics.up(device.id),
+      topics.up(other.id),
+      topics.everyUp,
+      '#',
+      '+/+/+/down/#',
+      `linnet/v1/+/down/#`,
+      `linnet/v1/${device.id}/+/#`,
+      `linnet/v1/${device.id}`,
+      `$share/group/${topics.down(device.id)}`,
+      '',
+    ])
+      expect(subscribeRefusal(device.id, filter)).toContain('is not a topic of');
+  });
+});

@@ -1,12 +1,13 @@
-// What a release is: a manifest (manifest-head.ts with the fields of one payload kind), signed as a DSSE
-// envelope by a release key. The envelope is the TUF target, and its SHA-256 is the digest of the
-// release. Decoding is total: a payload kind that is not known here is refused by name.
+// What a release is: a manifest (manifest-head.ts with the fields of one payload kind), signed as a
+// DSSE envelope by a release key. The envelope is the TUF target, and its SHA-256 is the digest of
+// the release. Decoding is total: a payload kind that is not known here is refused by name.
 import { sha256, utf8 } from '../base/bytes.js';
 import { decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 import { openEnvelope } from '../trust/envelope.js';
 import type { KeyRing } from '../trust/key-ring.js';
+import { fileNamesProblem } from './file-names.js';
 import { ManifestHead, type ManifestKind } from './manifest-head.js';
 import { MODEL_KIND, ModelManifest } from './model-manifest.js';
 import type { ReleaseRef } from './release-ref.js';
@@ -55,9 +56,9 @@ export function decodeManifest<M extends ManifestHead = Manifest>(
 }
 
 function checkFiles(manifest: ManifestHead): void {
-  const names = new Set(manifest.files.map((file) => file.name));
-  if (names.size !== manifest.files.length)
-    throw new Fault('manifest_undecodable', 'two files have the same name');
+  const problem = fileNamesProblem(manifest.files.map(({ name }) => name));
+  if (problem !== null)
+    throw new Fault('manifest_undecodable', `the files of the release ${problem}`);
   const total = totalLength(manifest);
   if (total > limits.releaseTotalMaxBytes)
     throw new Fault(

@@ -2,6 +2,7 @@
 // and gives, golden probes with tolerances, the resources it may use, and where it came from.
 // Signed as a DSSE envelope by a release key; the envelope is the TUF target. The manifest holds no
 // time and no machine name, so the same input makes the same bytes.
+import { fileNamesProblem } from './file-names.js';
 import { Type, type Static } from 'typebox';
 import { limits } from '../base/limits.js';
 import { decodeJson } from '../base/decode.js';
@@ -217,9 +218,9 @@ export function decodeManifest(bytes: Uint8Array): Manifest {
       'manifest_undecodable',
       `probes file is ${probes.length} bytes, bound is ${limits.probesFileMaxBytes}`,
     );
-  const names = new Set(manifest.files.map((file) => file.name));
-  if (names.size !== manifest.files.length)
-    throw new Fault('manifest_undecodable', 'two files have the same name');
+  const problem = fileNamesProblem(manifest.files.map(({ name }) => name));
+  if (problem !== null)
+    throw new Fault('manifest_undecodable', `the files of the release ${problem}`);
   if (totalLength(manifest) > limits.releaseTotalMaxBytes)
     throw new Fault(
       'manifest_undecodable',

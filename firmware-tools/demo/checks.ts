@@ -1,6 +1,6 @@
 // What the story claims at its end, each claim with what was counted or measured on the way. A
 // claim is words and a truth: nothing here prints, waits or throws because a claim is false.
-import type { RolloutView } from '../../shared/protocol/operator-api.js';
+import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { DemoDevice } from './demo-fleet.js';
 import type { Released } from './demo-releases.js';
 import type { Tally, Traffic } from './traffic.js';
@@ -83,7 +83,7 @@ export function claimsOfTraffic(
   ];
 }
 
-export function claimsOfHalt(view: RolloutView, releases: Releases): Claim[] {
+export function claimsOfHalt(view: RolloutDetail, releases: Releases): Claim[] {
   const said = [...view.reasons, ...view.history.flatMap(({ reasons }) => reasons)];
   const others = view.members.filter(({ group }) => group !== 'canary');
   const { better, bad } = releases;

@@ -6,7 +6,7 @@ import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isFault } from '../../shared/base/fault-codes.js';
-import type { RolloutView } from '../../shared/protocol/operator-api.js';
+import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
 import { loadDigits } from './digits/data.js';
 import { allReady, startAgents, startServer, until, type DemoFleet } from './demo-fleet.js';
 import { leaveFolder, takeFolder } from './demo-folder.js';
@@ -55,7 +55,7 @@ const claimAll = (made: readonly Claim[]): void => {
 };
 const claim = (what: string, truth: boolean): void => claimAll([{ what, true: truth }]);
 
-const reasons = (view: RolloutView): string =>
+const reasons = (view: RolloutDetail): string =>
   view.reasons.map((line) => `    | ${line}`).join('\n');
 
 async function tell(processes: Processes, traffic: Traffic[]): Promise<DemoFleet> {

@@ -3,7 +3,7 @@
 import { sha256 } from '../../shared/base/bytes.js';
 import { decodeModel, opsetOf } from './onnx/model-file.js';
 import { allNodes } from './onnx/nodes.js';
-import { elementTypeName, tensorData } from './onnx/tensors.js';
+import { dimsOf, elementTypeName } from './onnx/tensors.js';
 import { isQuantizedOp } from './quantize/prepare.js';
 import { openModel, type TensorMeta } from './session.js';
 
@@ -41,7 +41,8 @@ export async function inspect(bytes: Uint8Array, what = 'model'): Promise<Inspec
   const parametersByType: Record<string, number> = {};
   for (const tensor of constants) {
     const type = elementTypeName(tensor.dataType);
-    parametersByType[type] = (parametersByType[type] ?? 0) + (tensorData(tensor)?.length ?? 0);
+    parametersByType[type] =
+      (parametersByType[type] ?? 0) + dimsOf(tensor).reduce((a, b) => a * b, 1);
   }
   return {
     inputs: session.inputs,

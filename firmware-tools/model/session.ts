@@ -1,8 +1,9 @@
-// The release desk's only importer of onnxruntime-node: opens a model in this process, runs it,
-// lets it go. Promises: ONNX Runtime's own telemetry is off before its first line runs, one thread,
-// no spinning, and every refusal is Fault model_not_onnx with the file's name (model_tensors_differ
-// for feeds that the model does not take). Devices never use this: there a model runs in a process
-// of its own (agent/runtime/host-child).
+// The only importer of onnxruntime-node in firmware-tools: opens a model in this process, runs it,
+// releases it. Promises: ONNX Runtime's own telemetry is off before its first line runs, one thread,
+// no spinning, and every refusal is a Fault with the file's name: model_not_onnx (it does not load),
+// model_unsupported (inputs or outputs that are not tensors), data_mismatch (feeds that the model
+// does not take). Devices never use this: there a model runs in a process of its own
+// (agent/inference/model-process).
 import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-node';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -58,7 +59,7 @@ let runtime: Runtime | undefined;
 
 function loadRuntime(): Runtime {
   if (runtime === undefined) {
-    // from 1.29 on it would write into the home folder of whoever runs this
+    // From 1.29 on it would write into the home folder of the user.
     process.env['ORT_DISABLE_TELEMETRY'] = '1';
     runtime = createRequire(import.meta.url)('onnxruntime-node') as Runtime;
   }
@@ -73,12 +74,23 @@ export function runtimeVersion(): string {
   return `onnxruntime ${loadRuntime().env.versions.node ?? 'unknown'}`;
 }
 
-function metaOf(list: readonly Ort.InferenceSession.ValueMetadata[], what: string): TensorMeta[] {
+function metaOf(
+  list: readonly Ort.InferenceSession.ValueMetadata[],
+  side: 'input' | 'output',
+  what: string,
+): TensorMeta[] {
   return list.map((m) => {
     if (!m.isTensor)
       throw new Fault(
-        'model_not_onnx',
-        `${what}: '${m.name}' is not a tensor; only tensors are served`,
+        'model_unsupported',
+        `${what}: '${m.name}' is a sequence or a map, and only tensors are served; from ` +
+          'scikit-learn, convert with the option zipmap: False (it leaves ZipMap out)',
+      );
+    // ONNX Runtime's JavaScript API keeps answers in a plain object and would lose this one.
+    if (side === 'output' && m.name === '__proto__')
+      throw new Fault(
+        'model_unsupported',
+        `${what}: an output is named '__proto__', which JavaScript reserves; rename it`,
       );
     return { name: m.name, type: m.type, shape: [...m.shape] };
   });
@@ -90,7 +102,7 @@ function toTensor(ort: Runtime, meta: TensorMeta, value: TensorValue, what: stri
   } catch (cause) {
     const given = `${value.data.constructor.name}(${value.data.length}) as [${value.dims.join(', ')}]`;
     throw new Fault(
-      'model_tensors_differ',
+      'data_mismatch',
       `${what}: input '${meta.name}' takes ${meta.type}, got ${given}`,
       { cause },
     );
@@ -127,8 +139,8 @@ export async function openModel(
       { cause },
     );
   }
-  const inputs = metaOf(session.inputMetadata, what);
-  const outputs = metaOf(session.outputMetadata, what);
+  const inputs = metaOf(session.inputMetadata, 'input', what);
+  const outputs = metaOf(session.outputMetadata, 'output', what);
   return {
     inputs,
     outputs,
@@ -140,7 +152,7 @@ export async function openModel(
         const got = Object.keys(feeds)
           .map((name) => `'${name}'`)
           .join(', ');
-        throw new Fault('model_tensors_differ', `${what} takes ${takes}; got ${got || 'nothing'}`);
+        throw new Fault('data_mismatch', `${what} takes ${takes}; got ${got || 'nothing'}`);
       }
       const tensors = Object.fromEntries(
         inputs.map((meta) => [meta.name, toTensor(ort, meta, feeds[meta.name]!, what)]),
@@ -149,8 +161,8 @@ export async function openModel(
       try {
         answers = await session.run(tensors);
       } catch (cause) {
-        const reasons = `${what}: it does not run on these inputs: ${(cause as Error).message}`;
-        throw new Fault('model_tensors_differ', reasons, { cause });
+        const detail = `${what}: it does not run on these inputs: ${(cause as Error).message}`;
+        throw new Fault('data_mismatch', detail, { cause });
       }
       return Object.fromEntries(
         Object.entries(answers).map(([name, value]) => {

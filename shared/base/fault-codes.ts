@@ -150,10 +150,20 @@ export const FAULT_CODES = {
     "the model's tensors are not those that its manifest, or the given data, says",
     'Rebuild the bundle from this very model, or give inputs as `linnet model inspect` lists them.',
   ),
+  model_unsupported: refused(
+    400,
+    'the model has something that Linnet does not serve',
+    'Change the model as the message says and export it again.',
+  ),
   model_unquantizable: refused(
     400,
     'the quantizer cannot quantize this model',
     'The message names the node; change it or ship the fp32 model.',
+  ),
+  data_mismatch: refused(
+    400,
+    'the given data is not what the model takes',
+    'Give arrays with the names, types and shapes that `linnet model inspect` lists.',
   ),
   data_undecodable: refused(
     400,
@@ -300,6 +310,26 @@ export const FAULT_CODES = {
     'a message does not decode',
     'Compare it with /openapi.json or shared/protocol.',
   ),
+  media_type_unsupported: refused(
+    415,
+    'the content type of the body is not one that the route takes',
+    'Send application/json, or what /openapi.json says for the route.',
+  ),
+  header_too_large: refused(
+    431,
+    'the head of the request is longer than its limit',
+    'Send shorter headers and a shorter URL.',
+  ),
+  range_unsatisfiable: refused(
+    416,
+    'the requested range lies outside the file',
+    'Ask for a range within the length that the Content-Range header names.',
+  ),
+  request_timeout: flaked(
+    408,
+    'the request did not arrive within its time limit',
+    'Send it again over a faster connection.',
+  ),
   auth_missing: refused(
     401,
     'no valid credentials',
@@ -315,7 +345,11 @@ export const FAULT_CODES = {
     'the claim token is unknown, used up or expired',
     'Make a new one with `linnet device claim`.',
   ),
-  not_found: refused(404, 'there is no such thing', 'List what there is.'),
+  not_found: refused(
+    404,
+    'what the name, id or path names does not exist',
+    'Check the name, id or path that the message gives.',
+  ),
   conflict: refused(
     409,
     'this does not fit the present state',

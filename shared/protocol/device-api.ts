@@ -15,7 +15,6 @@ export const DEVICE_SCHEME = 'Linnet-Device';
 
 export const routes = {
   enrol: '/device/v1/enrol',
-  me: '/device/v1/me',
   /**
    * `1.root.json`, `timestamp.json`, `7.snapshot.json`, `7.targets.json` of this device's director
    * repository.

@@ -7,6 +7,7 @@ import { Fault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 import { openEnvelope } from '../trust/envelope.js';
 import type { KeyRing } from '../trust/key-ring.js';
+import { fileNamesProblem } from './file-names.js';
 import { ManifestHead, type ManifestKind } from './manifest-head.js';
 import { MODEL_KIND, ModelManifest } from './model-manifest.js';
 import type { ReleaseRef } from './release-ref.js';
@@ -55,9 +56,9 @@ export function decodeManifest<M extends ManifestHead = Manifest>(
 }
 
 function checkFiles(manifest: ManifestHead): void {
-  const names = new Set(manifest.files.map((file) => file.name));
-  if (names.size !== manifest.files.length)
-    throw new Fault('manifest_undecodable', 'two files have the same name');
+  const problem = fileNamesProblem(manifest.files.map(({ name }) => name));
+  if (problem !== null)
+    throw new Fault('manifest_undecodable', `the files of the release ${problem}`);
   const total = totalLength(manifest);
   if (total > limits.releaseTotalMaxBytes)
     throw new Fault(

@@ -15,7 +15,7 @@ import {
   startRollout,
   until,
 } from '../support/journey-devices.js';
-import { startFleet } from '../support/fleet-server.js';
+import { ALL, startFleet } from '../support/fleet-server.js';
 import { print, type BenchResult, type BenchRow } from './inference.js';
 
 const REST_MS = 8_000;
@@ -54,7 +54,7 @@ async function measure(
     await publishDigits(fleet, '1.0.0');
     agent.start(LINNET, [], { NODE_OPTIONS: options });
     await until('the agent is enrolled', async () =>
-      (await fleet.store.devices.list()).some(({ status }) => status === 'enrolled'),
+      (await fleet.store.devices.page({}, ALL)).some(({ status }) => status === 'enrolled'),
     );
     await pause(REST_MS);
     const pid = agent.child?.pid ?? 0;

@@ -18,9 +18,11 @@ import { DEVICE_SCHEME, EnrolAnswer, enrolMessage } from '../../shared/protocol/
 import {
   Claim,
   NewToken,
-  ReleaseView,
+  ReleaseDetail,
   RepositoryView,
+  SecurityEventPage,
   type Role,
+  type SecurityEventSummary,
 } from '../../shared/protocol/operator-api.js';
 import {
   topics,
@@ -247,9 +249,21 @@ export async function publish(fleet: TestFleet, version: string): Promise<SimRel
     },
     [await key('image-targets')],
   );
-  await fleet.admin.request('POST', '/releases', ReleaseView, {
+  await fleet.admin.request('POST', '/releases', ReleaseDetail, {
     envelope: Buffer.from(envelope).toString('base64'),
     targets: Buffer.from(targets).toString('base64'),
   });
   return { ...release, envelope, digest: sha256(envelope) };
+}
+
+/** Every row of a store's list at once. */
+export const ALL = { limit: 10_000, after: null } as const;
+
+/** Security events of a source, once the server has written what is waiting. */
+export async function securityEvents(
+  fleet: TestFleet,
+  source?: string,
+): Promise<SecurityEventSummary[]> {
+  const query = source === undefined ? '' : `?source=${encodeURIComponent(source)}`;
+  return fleet.admin.list(`/security-events${query}`, SecurityEventPage);
 }

@@ -1,7 +1,6 @@
 // `linnet model inspect` and `linnet model quantize`: reads files, calls the release desk's
 // functions, prints what they say. Nothing is decided here. Outputs are written whole or not at all
 // (temporary name, then rename).
-import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
@@ -12,6 +11,7 @@ import { gather } from '../arguments.js';
 import type { Output } from '../output.js';
 import { writeWhole } from '../../release/keys/key-files.js';
 import { feedsOf, sampleDigests } from '../../model/input-data/feeds.js';
+import { readInputFile } from '../../model/input-data/input-file.js';
 import { readNpy } from '../../model/input-data/npy.js';
 import type { NpyArray } from '../../model/input-data/npy.js';
 import { inspect, type Inspection } from '../../model/inspect.js';
@@ -48,17 +48,10 @@ interface QuantizeFlags {
   joined: string;
 }
 
-function readModel(path: string): Uint8Array {
-  try {
-    return new Uint8Array(readFileSync(path));
-  } catch (cause) {
-    throw new Fault('model_not_onnx', `${path}: it cannot be read`, { cause });
-  }
-}
-
 /** `name=FILE` for several inputs, or FILE for the only one. */
 function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyArray> {
-  const arrays: Record<string, NpyArray> = {};
+  // Without a prototype, because an input may have any name, also __proto__.
+  const arrays = Object.create(null) as Record<string, NpyArray>;
   for (const text of given) {
     const named = /^([^=]+)=(.+)$/.exec(text);
     const known = named && inputs.some((m) => m.name === named[1]);
@@ -161,7 +154,7 @@ export async function runQuantize(
   flags: QuantizeFlags,
   out: Output,
 ): Promise<QuantizeResult> {
-  const fp32 = readModel(path);
+  const fp32 = readInputFile(path);
   if (flags.labels !== undefined && flags.evaluate === undefined)
     throw new Fault('usage', '--labels needs --evaluate');
   // First, because it says more of a file that is no model of its own than ONNX Runtime does.
@@ -228,7 +221,7 @@ export function registerModelCommands(program: Command, out: Output): void {
     .description('Inputs, outputs, operators, size and digest of an ONNX model.')
     .addHelpText('after', '\nExample:\n  linnet model inspect digits-1.1.0.onnx')
     .action(async (file: string) => {
-      const found = await inspect(readModel(file), file);
+      const found = await inspect(readInputFile(file), file);
       out.result({ file, ...found }, () => inspectionText(file, found));
     });
 

@@ -1,10 +1,10 @@
-// NumPy .npy version 1 files, the door for calibration data, evaluation inputs and labels on the
-// command line. Promises: only little-endian f4, u1, i4 and i8 in C order come in, the byte count
-// fits the shape exactly, and a refusal says which file and what is wrong. Format:
+// NumPy .npy version 1 files: calibration data, evaluation inputs, labels and probes. Promises: only
+// little-endian f4, u1, i4 and i8 in C order are accepted, the byte count fits the shape exactly,
+// and a refusal says which file and what is wrong. Format:
 // numpy/lib/format.py (magic \x93NUMPY, version, u16 header length, a Python dict literal padded to
 // 64 bytes, then raw data).
-import { readFileSync } from 'node:fs';
 import { Fault } from '../../../shared/base/fault-codes.js';
+import { readInputFile } from './input-file.js';
 
 export type NpyDtype = 'f4' | 'u1' | 'i4' | 'i8';
 export type NpyData = Float32Array | Uint8Array | Int32Array | BigInt64Array;
@@ -80,15 +80,9 @@ export function decodeNpy(bytes: Uint8Array, what: string): NpyArray {
   return { dtype, shape, data: typed(dtype, view.subarray(start)) };
 }
 
-/** Reads a .npy file; a missing or unreadable file is the same kind of Fault. */
+/** Reads a .npy file. Faults: not_found, disk_failed, data_undecodable. */
 export function readNpy(path: string): NpyArray {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path);
-  } catch (cause) {
-    throw new Fault('data_undecodable', `${path}: it cannot be read`, { cause });
-  }
-  return decodeNpy(bytes, path);
+  return decodeNpy(readInputFile(path), path);
 }
 
 /** The same bytes as numpy.save writes. */

@@ -119,7 +119,7 @@ async function compareOutputs(
       await after.release();
     }
   } catch (cause) {
-    if (!isFault(cause, 'model_tensors_differ', 'model_not_onnx')) throw cause;
+    if (!isFault(cause, 'data_mismatch', 'model_not_onnx')) throw cause;
     throw new Fault(
       'model_unquantizable',
       `the int8 model does not run (${cause.detail}); leave nodes float with --exclude until it does`,
@@ -147,10 +147,12 @@ class OutputSums {
     const length = Math.max(expected.length, got.length);
     this.#count += length;
     for (let i = 0; i < length; i++) {
-      const x = Number(expected[i] ?? 0);
-      const y = Number(got[i] ?? 0);
-      if (x === y || (Number.isNaN(x) && Number.isNaN(y))) this.#equal++;
-      if (Number.isNaN(x) && Number.isNaN(y)) continue;
+      // Strings (labels) are compared as they are; as numbers they would all be NaN.
+      const [left, right] = [expected[i] ?? 0, got[i] ?? 0] as const;
+      const [x, y] = [Number(left), Number(right)];
+      const bothNaN = Number.isNaN(left) && Number.isNaN(right);
+      if (left === right || bothNaN) this.#equal++;
+      if (bothNaN) continue;
       this.#dot += x * y;
       this.#signal += x * x;
       this.#gotPower += y * y;

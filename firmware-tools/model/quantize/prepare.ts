@@ -11,8 +11,10 @@ import { asFault } from '../../release/keys/key-files.js';
 import { decodeModel, encodeModel, requireRewritable, type Model } from '../onnx/model-file.js';
 import { allNodes } from '../onnx/nodes.js';
 import type { GraphProto } from '../onnx/onnx_pb.js';
+import { ElementType } from '../onnx/tensors.js';
 import { openModel } from '../session.js';
 import { bringToOpset13 } from './opset.js';
+import { isWeightedOp } from './quantize-plan.js';
 
 const IR_OF_OPSET_13 = 7n;
 const QUANTIZED_OPS =
@@ -84,6 +86,30 @@ function settleOpsets(model: Model): void {
   model.opsetImport = model.opsetImport.filter(({ domain }) => used.has(domainOf(domain)));
 }
 
+/**
+ * ONNX Runtime rewrites float16 graphs with casts and names of its own; said here, the message names
+ * a node that the user knows.
+ */
+function refuseFloat16({ graph }: Model, what: string): void {
+  const halves = new Set(
+    graph.initializer
+      .filter(({ dataType }) => dataType === ElementType.float16)
+      .map(({ name }) => name),
+  );
+  for (const node of graph.node) {
+    const weight = isWeightedOp(node.opType)
+      ? node.input.find((name) => halves.has(name))
+      : undefined;
+    if (weight === undefined) continue;
+    const name = node.name || (node.output[0] ?? '');
+    throw new Fault(
+      'model_unquantizable',
+      `${what}: node '${name}' (${node.opType}): its weight '${weight}' is float16; ` +
+        'quantize the float32 model instead',
+    );
+  }
+}
+
 /** `model.graph` is ready to be planned; `opset` is the operator set that the file came with. */
 export async function prepare(
   fp32: Uint8Array,
@@ -99,6 +125,7 @@ export async function prepare(
       `${what}: it is quantized already: node '${name}' (${node.opType}); start from the fp32 model`,
     );
   }
+  refuseFloat16(model, what);
   const constants = new Set(model.graph.initializer.map(({ name }) => name));
   model.graph.input = model.graph.input.filter(({ name }) => !constants.has(name));
   const opset = bringToOpset13(model, what);

@@ -20,7 +20,7 @@ import {
 import type { GraphProto, NodeProto, TensorProto } from '../onnx/onnx_pb.js';
 import { ElementType, dimsOf, elementTypeName, tensorData } from '../onnx/tensors.js';
 
-export const WEIGHTED_OPS = ['Conv', 'Gemm', 'MatMul'] as const;
+const WEIGHTED_OPS = ['Conv', 'Gemm', 'MatMul'] as const;
 export const JOINED_OPS = ['Add', 'Mul', 'Concat', 'AveragePool', 'GlobalAveragePool'] as const;
 const DIRECT_OPS = [
   'MaxPool',
@@ -34,6 +34,11 @@ const DIRECT_OPS = [
   'Split',
   'Resize',
 ] as const;
+
+/** Whether nodes of this operator have weights, which quantization is about. */
+export function isWeightedOp(op: string): boolean {
+  return (WEIGHTED_OPS as readonly string[]).includes(op);
+}
 
 /** Whether nodes of this operator may become int8 at all. */
 export function isCandidate(op: string): boolean {
@@ -204,7 +209,7 @@ class Planner {
     for (const node of this.graph.node) {
       for (const inner of subgraphsOf(node)) {
         for (const deep of allNodes(inner)) {
-          if (!(WEIGHTED_OPS as readonly string[]).includes(deep.opType)) continue;
+          if (!isWeightedOp(deep.opType)) continue;
           const why = `it is inside a branch of '${node.name}' (${node.opType})`;
           this.plan.floats.push({
             node: deep.name || (deep.output[0] ?? ''),
@@ -213,7 +218,7 @@ class Planner {
           });
         }
       }
-      if (!(WEIGHTED_OPS as readonly string[]).includes(node.opType)) continue;
+      if (!isWeightedOp(node.opType)) continue;
       const found = this.options.exclude.includes(node.name)
         ? 'it is excluded by name'
         : this.weighted(node);

@@ -4,10 +4,10 @@
 // on disk there is no file of its name.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { limits } from '../../../shared/base/limits.js';
 import { decode, parseJson } from '../../../shared/base/decode.js';
-import { Fault, reason } from '../../../shared/base/fault-codes.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
 import {
   decodeManifest,
   Manifest,
@@ -23,6 +23,7 @@ import { signEnvelope } from '../../../shared/trust/envelope.js';
 import type { Signer } from '../../../shared/trust/signer.js';
 import { asFault, discard, settle, tempBeside } from '../keys/key-files.js';
 import { decodeModel } from '../../model/onnx/model-file.js';
+import { readInputFile, unreadable } from '../../model/input-data/input-file.js';
 import { openModel } from '../../model/session.js';
 import { readProbeInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
 import {
@@ -33,9 +34,13 @@ import {
   paddingBytes,
   TRAILER_BYTES,
 } from './layout.js';
-import { DEFAULT_TOLERANCE, loadSpec, nameOf, type LoadedSpec } from './bundle-spec.js';
-
-const PROBES_NAME = 'probes.json';
+import {
+  DEFAULT_TOLERANCE,
+  loadSpec,
+  nameOf,
+  PROBES_NAME,
+  type LoadedSpec,
+} from './bundle-spec.js';
 
 /**
  * Where a file's bytes come from: memory, or a path that is read twice (to name it, to write it)
@@ -64,7 +69,7 @@ export async function buildBundle(
   outFile: string,
   random: Random,
 ): Promise<Built> {
-  const loaded = await loadSpec(specFile);
+  const loaded = loadSpec(specFile);
   const { manifest, sources } = await describe(loaded);
   const payload = manifestBytes(
     decode(Manifest, manifest, `release spec ${specFile}`, 'manifest_undecodable'),
@@ -94,7 +99,7 @@ async function describe({
   spec,
   at,
 }: LoadedSpec): Promise<{ manifest: Manifest; sources: Source[] }> {
-  const model = await readBytes(at(spec.model));
+  const model = readInputFile(at(spec.model));
   // Refuses weights outside the file, which ONNX Runtime would go and read.
   decodeModel(model, at(spec.model));
   const session = await openModel(model, { what: at(spec.model) });
@@ -107,6 +112,11 @@ async function describe({
         'config_invalid',
         `[ranges] ${unknown.join(', ')}: the model takes ${session.inputs.map((input) => input.name).join(', ')}`,
       );
+    const range = (name: string): { min: number; max: number } | undefined =>
+      Object.hasOwn(spec.ranges ?? {}, name) ? spec.ranges?.[name] : undefined;
+    // Before the model runs: a type that no release may have is not the probes' fault.
+    const inputs = session.inputs.map((meta) => tensorSpec(meta, range(meta.name), spec.model));
+    const outputs = session.outputs.map((meta) => tensorSpec(meta, undefined, spec.model));
     const probes = await recordGoldens(session, readProbeInputs(session, spec.probes.inputs, at));
     requireLabelEach(spec.classifier, session, probes);
     const sources = await gather({ spec, at }, model, utf8(`${JSON.stringify(probes)}\n`));
@@ -119,8 +129,8 @@ async function describe({
       description: spec.description ?? '',
       hardware: [...spec.hardware].sort(),
       files: sources.map(({ entry }) => entry),
-      inputs: session.inputs.map((meta) => tensorSpec(meta, spec.ranges?.[meta.name], spec.model)),
-      outputs: session.outputs.map((meta) => tensorSpec(meta, undefined, spec.model)),
+      inputs,
+      outputs,
       classifier: spec.classifier ?? null,
       probes: { count: probes.probes.length, tolerance: { absolute, relative } },
       contract: {
@@ -184,7 +194,7 @@ async function quantizationOf(
   modelSha256: string,
   baseSha256: string | null,
 ): Promise<Record<string, unknown>> {
-  const report = parseJson(await readBytes(file), `quantization report ${file}`, 'config_invalid');
+  const report = parseJson(readInputFile(file), `quantization report ${file}`, 'config_invalid');
   if (typeof report !== 'object' || report === null || Array.isArray(report))
     throw new Fault('config_invalid', `quantization report ${file} is no JSON object`);
   const { sha256: ofModel, settings } = report as { sha256?: unknown; settings?: unknown };
@@ -280,14 +290,6 @@ async function digestOf(path: string): Promise<{ sha256: string; length: number 
     for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
     return { sha256: hash.digest('hex'), length: (await stat(path)).size };
   } catch (error) {
-    throw new Fault('not_found', `cannot read ${path}: ${reason(error)}`, { cause: error });
-  }
-}
-
-async function readBytes(path: string): Promise<Uint8Array> {
-  try {
-    return new Uint8Array(await readFile(path));
-  } catch (error) {
-    throw new Fault('not_found', `cannot read ${path}: ${reason(error)}`, { cause: error });
+    throw unreadable(path, error);
   }
 }

@@ -1,7 +1,6 @@
-// The release spec: the TOML file that says what goes into a release. Decoded whole, every
+// The release spec: the TOML file that says what goes into a release. It is decoded whole, with every
 // complaint at once; paths are relative to the spec's own folder. What can be read from the model
 // itself (tensors) or measured (goldens) is not here.
-import { readFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { Type, type Static } from 'typebox';
@@ -10,7 +9,9 @@ import { decode } from '../../../shared/base/decode.js';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import { Component, FileName, HardwareId, Version } from '../../../shared/release/manifest-head.js';
 import { Classifier } from '../../../shared/release/model-manifest.js';
+import { fileNamesProblem } from '../../../shared/release/file-names.js';
 import { Hex32 } from '../../../shared/base/bytes.js';
+import { readInputFile } from '../../model/input-data/input-file.js';
 
 const strict = { additionalProperties: false } as const;
 const Path = Type.String({ minLength: 1, maxLength: 4096 });
@@ -75,24 +76,31 @@ export const Spec = Type.Object(
 );
 export type Spec = Static<typeof Spec>;
 
+/** The recorded golden probes, as a file of the release. */
+export const PROBES_NAME = 'probes.json';
+
 /** What `linnet bundle build` takes when the spec says nothing. */
 export const DEFAULT_TOLERANCE = { absolute: 1e-3, relative: 1e-3 } as const;
 
 export interface LoadedSpec {
   readonly spec: Spec;
   /** Absolute path of a path in the spec. */
-  at(path: string): string;
+  readonly at: (path: string) => string;
 }
 
-/** Faults: config_invalid (cannot be read, not TOML, or mistakes: all of them). */
-export async function loadSpec(file: string): Promise<LoadedSpec> {
+/** Faults: not_found, disk_failed, config_invalid (not TOML, or mistakes: all of them). */
+export function loadSpec(file: string): LoadedSpec {
+  const text = Buffer.from(readInputFile(file)).toString('utf8');
   let value: unknown;
   try {
-    value = parseToml(await readFile(file, 'utf8'));
+    value = parseToml(text);
   } catch (error) {
     throw new Fault('config_invalid', `release spec ${file}: ${reason(error)}`, { cause: error });
   }
   const spec = decode(Spec, value, `release spec ${file}`, 'config_invalid');
+  const problem = fileNamesProblem(releaseNames(spec));
+  if (problem !== null)
+    throw new Fault('config_invalid', `release spec ${file}: the files of the release ${problem}`);
   const folder = dirname(resolve(file));
   return { spec, at: (path) => resolve(folder, path) };
 }
@@ -100,6 +108,11 @@ export async function loadSpec(file: string): Promise<LoadedSpec> {
 /** The name that a file gets in the release: the last segment of its path. */
 export function nameOf(path: string): string {
   return decode(FileName, basename(path), `file name of ${path}`, 'config_invalid');
+}
+
+/** Every file name that the release will have. */
+function releaseNames({ model, files = [] }: Spec): string[] {
+  return [nameOf(model), PROBES_NAME, ...files.map(({ name, path }) => name ?? nameOf(path))];
 }
 
 export const SPEC_HELP = `

@@ -1,7 +1,7 @@
-// Golden probes: the model is opened and run here, at the release desk, on the spec's inputs, and
-// its answers are recorded with them. A device runs the same probes before it serves the release,
-// so a model that computes something else there (another instruction set, another runtime) is found
-// before a request is. Also: what the model itself says of its tensors.
+// Golden probes: the model is opened and run here, when the bundle is built, on the spec's inputs,
+// and its answers are recorded with them. A device runs the same probes before it serves the
+// release, so a model that computes something else there (another instruction set, another runtime)
+// is found before any request. Also: tensor declarations, read from the model itself.
 import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type {
@@ -34,8 +34,8 @@ const FEEDS: Readonly<Record<NpyDtype, readonly Datatype[]>> = {
 };
 
 /**
- * A tensor of the model as a release declares it; symbolic sizes are -1. Fault model_tensors_differ
- * for types that no release may have.
+ * A tensor of the model as a release declares it; symbolic sizes are -1. Fault model_unsupported for
+ * types that no release may have.
  */
 export function tensorSpec(
   meta: TensorMeta,
@@ -45,8 +45,9 @@ export function tensorSpec(
   const datatype = DATATYPES[meta.type];
   if (datatype === undefined)
     throw new Fault(
-      'model_tensors_differ',
-      `${model}: tensor '${meta.name}' is ${meta.type}; a release may have ${Object.keys(DATATYPES).join(', ')}`,
+      'model_unsupported',
+      `${model}: tensor '${meta.name}' is ${meta.type}; tensors of a release may be ` +
+        `${Object.keys(DATATYPES).join(', ')}: cast it inside the model`,
     );
   const shape = meta.shape.map((size) => (typeof size === 'number' && size >= 0 ? size : -1));
   return { name: meta.name, datatype, shape, ...(range === undefined ? {} : { range }) };
@@ -54,7 +55,7 @@ export function tensorSpec(
 
 /**
  * The probes' inputs by input name; `paths` is one path for a model of one input, or a path by
- * name. Faults: config_invalid, data_undecodable.
+ * name. Faults: config_invalid, those of readNpy.
  */
 export function readProbeInputs(
   session: Session,
@@ -75,7 +76,7 @@ export function readProbeInputs(
   const given = Object.keys(paths);
   const wrong = [
     ...given.filter((name) => !names.includes(name)).map((name) => `no input '${name}'`),
-    ...names.filter((name) => !given.includes(name)).map((name) => `nothing for '${name}'`),
+    ...names.filter((name) => !given.includes(name)).map((name) => `no file for '${name}'`),
   ];
   if (wrong.length > 0)
     throw new Fault(
@@ -86,8 +87,9 @@ export function readProbeInputs(
 }
 
 /**
- * Runs every probe alone and records its answers. Faults: data_undecodable (inputs),
- * model_tensors_differ (the model cannot take them or answers NaN).
+ * Runs every probe alone and records its answers. Faults: data_mismatch (inputs that the model does
+ * not take), model_unsupported (it answers NaN or infinity), model_tensors_differ (an output is
+ * missing).
  */
 export async function recordGoldens(
   session: Session,
@@ -97,12 +99,12 @@ export async function recordGoldens(
   const [count] = counts;
   if (count === undefined || counts.size !== 1)
     throw new Fault(
-      'data_undecodable',
+      'data_mismatch',
       'the probe files differ in their first axis, which counts the probes',
     );
   if (count < 1 || count > limits.probesMaxCount)
     throw new Fault(
-      'data_undecodable',
+      'data_mismatch',
       `${count} probes are given; a release has 1 to ${limits.probesMaxCount}`,
     );
   const probes: Probes['probes'] = [];
@@ -127,11 +129,11 @@ export async function recordGoldens(
 /** Slice `index` of the array's first axis, with a batch axis of 1 where the model has one. */
 function probeInput(meta: TensorMeta, array: NpyArray | undefined, index: number): TensorValue {
   if (array === undefined)
-    throw new Fault('data_undecodable', `nothing is given for input '${meta.name}'`);
+    throw new Fault('data_mismatch', `no data is given for input '${meta.name}'`);
   const datatype = DATATYPES[meta.type];
   if (datatype === undefined || !FEEDS[array.dtype].includes(datatype)) {
     throw new Fault(
-      'data_undecodable',
+      'data_mismatch',
       `input '${meta.name}' takes ${meta.type}, its .npy file holds ${array.dtype}`,
     );
   }
@@ -142,8 +144,9 @@ function probeInput(meta: TensorMeta, array: NpyArray | undefined, index: number
     meta.shape.every((size, axis) => typeof size !== 'number' || size < 0 || size === dims[axis]);
   if (!fits) {
     throw new Fault(
-      'data_undecodable',
-      `input '${meta.name}' takes [${meta.shape.join(', ')}]; its .npy file [${array.shape.join(', ')}] makes probes of [${dims.join(', ')}]`,
+      'data_mismatch',
+      `input '${meta.name}' takes [${meta.shape.join(', ')}]; its .npy file ` +
+        `[${array.shape.join(', ')}] makes probes of [${dims.join(', ')}]`,
     );
   }
   const length = rest.reduce((product, size) => product * size, 1);
@@ -164,9 +167,9 @@ function probeTensor(name: string, type: string, value: TensorValue | undefined)
 }
 
 /**
- * The classifier's output has a class for each label along its last axis, by the model's word where
- * it fixes the size and by its answers anyway. A device that counts classes would file them under
- * wrong names. Fault config_invalid.
+ * The classifier's output has one class for each label along its last axis: by the model's
+ * declaration where it fixes the size, and by its answers. Otherwise a device would count classes
+ * under wrong names. Fault config_invalid.
  */
 export function requireLabelEach(
   classifier: Classifier | undefined,
@@ -185,17 +188,17 @@ export function requireLabelEach(
   if (wrong === undefined) return;
   throw new Fault(
     'config_invalid',
-    `[classifier] has ${labels.length} labels, the model's output '${output}' ${wrong} classes`,
+    `[classifier] has ${labels.length} labels, the model's output '${output}' has ${wrong} classes`,
   );
 }
 
-/** NaN never equals itself: such a golden could not be met by any device. */
+/** NaN never equals itself: no device could meet such a golden answer. */
 function requireFinite(data: TensorData, name: string, index: number): void {
   if (data instanceof BigInt64Array || data instanceof BigUint64Array) return;
-  if (!data.every((value) => Number.isFinite(value))) {
-    throw new Fault(
-      'model_tensors_differ',
-      `the model answers probe ${index} with NaN or infinity in '${name}': it is broken, or the probe is`,
-    );
-  }
+  if (data.every((value) => Number.isFinite(value))) return;
+  throw new Fault(
+    'model_unsupported',
+    `the model answers probe ${index} with NaN or infinity in '${name}', which no device could ` +
+      'match: fix the model or the probe',
+  );
 }

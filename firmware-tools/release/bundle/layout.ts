@@ -9,12 +9,13 @@
 import { Header, Pax, type HeaderData } from 'tar';
 import { Type, type Static } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
+import { ENVELOPE_FILE_NAME } from '../../../shared/release/file-names.js';
 import { type Manifest } from '../../../shared/release/manifest.js';
 import { Component, Version } from '../../../shared/release/manifest-head.js';
 import { Hex32, utf8 } from '../../../shared/base/bytes.js';
 
 export const INDEX_NAME = 'bundle.json';
-export const ENVELOPE_NAME = 'release.dsse.json';
+export const ENVELOPE_NAME = ENVELOPE_FILE_NAME;
 export const FILES_FOLDER = 'files/';
 export const BLOCK_BYTES = 512;
 export const TRAILER_BYTES = 2 * BLOCK_BYTES;

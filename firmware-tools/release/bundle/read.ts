@@ -18,6 +18,7 @@ import type { FileEntry } from '../../../shared/release/manifest-head.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { Envelope } from '../../../shared/trust/envelope.js';
 import type { KeyRing } from '../../../shared/trust/key-ring.js';
+import { unreadable } from '../../model/input-data/input-file.js';
 import {
   BLOCK_BYTES,
   BundleIndex,
@@ -139,7 +140,7 @@ async function openBundle(file: string): Promise<FileHandle> {
   try {
     return await open(file, 'r');
   } catch (error) {
-    throw new Fault('not_found', `cannot open ${file}: ${reason(error)}`, { cause: error });
+    throw unreadable(file, error);
   }
 }
 

@@ -207,8 +207,23 @@ describe('refused, and no file is left', () => {
     ],
     [
       'two files of one name',
-      'manifest_undecodable',
+      'config_invalid',
       () => smallSpec('1.0.0', `${labelsFile}\n[[files]]\npath = "labels.txt"`),
+    ],
+    [
+      'two files whose names differ in case only',
+      'config_invalid',
+      () => smallSpec('1.0.0', `${labelsFile}\nname = "Small.onnx"`),
+    ],
+    [
+      'a file with the name of the signed manifest',
+      'config_invalid',
+      () => smallSpec('1.0.0', `${labelsFile}\nname = "release.dsse.json"`),
+    ],
+    [
+      'a file with the name of the golden probes',
+      'config_invalid',
+      () => smallSpec('1.0.0', `${labelsFile}\nname = "probes.json"`),
     ],
     [
       'a file that climbs out of its name',
@@ -217,7 +232,7 @@ describe('refused, and no file is left', () => {
     ],
     [
       'probes of another shape',
-      'data_undecodable',
+      'data_mismatch',
       (folder: string) => {
         writeFileSync(join(folder, 'probes.npy'), npy([2, 3], 6));
         return smallSpec();
@@ -225,7 +240,7 @@ describe('refused, and no file is left', () => {
     ],
     [
       'too many probes',
-      'data_undecodable',
+      'data_mismatch',
       (folder: string) => {
         writeFileSync(join(folder, 'probes.npy'), npy([65, 2], 130));
         return smallSpec();
@@ -233,21 +248,24 @@ describe('refused, and no file is left', () => {
     ],
     [
       'a model that answers NaN',
-      'model_tensors_differ',
+      'model_unsupported',
       (folder: string) => {
         writeFileSync(join(folder, 'small.onnx'), smallModel([NaN, 0]));
         return smallSpec();
       },
     ],
   ];
-  test.each(mistakes)('%s', async (_name, code, make) => {
-    const folder = tempFolder();
-    const spec = writeDesk(folder);
-    writeFileSync(spec, make(folder));
-    await refused(build(folder, spec, 'x.bundle'), code);
-    expect(existsSync(join(folder, 'x.bundle'))).toBe(false);
-    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
-  });
+  test.each(mistakes.map(([name, ...rest]) => [name.replaceAll(' ', '_'), ...rest] as const))(
+    '%s',
+    async (_name, code, make) => {
+      const folder = tempFolder();
+      const spec = writeDesk(folder);
+      writeFileSync(spec, make(folder));
+      await refused(build(folder, spec, 'x.bundle'), code);
+      expect(existsSync(join(folder, 'x.bundle'))).toBe(false);
+      expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    },
+  );
 
   test('a place that cannot be written is a failure of the disk', async () => {
     const folder = tempFolder();

@@ -11,9 +11,9 @@ import { Manifest } from '../release/manifest.js';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
-import { ReleaseRef } from '../release/release-ref.js';
 import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
 import { DeviceId, HealthBody, OutcomeSchema, UpdateBody } from './telemetry.js';
+import { ReleaseRef } from '../release/release-ref.js';
 
 const named = <P extends TProperties>(title: string, properties: P) =>
   Type.Object(properties, { additionalProperties: false, title });

@@ -1,6 +1,6 @@
-// What a release is: a manifest (manifest-head.ts with the fields of one payload kind), signed as a
-// DSSE envelope by a release key. The envelope is the TUF target, and its SHA-256 is the digest of
-// the release. Decoding is total: a payload kind that is not known here is refused by name.
+// What a release is: a manifest (manifest-head.ts with the fields of one payload kind), signed as a DSSE
+// envelope by a release key. The envelope is the TUF target, and its SHA-256 is the digest of the
+// release. Decoding is total: a payload kind that is not known here is refused by name.
 import { sha256, utf8 } from '../base/bytes.js';
 import { decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';

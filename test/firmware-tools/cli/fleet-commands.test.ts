@@ -417,7 +417,7 @@ describe('the server command', () => {
     expect((await stat(out)).mode & 0o777).toBe(0o600);
     expect(
       (await run(['server', 'init', '--config', config, '--token-out', out], { plain: true })).code,
-    ).toMatch(/^conflict: .*there already/);
+    ).toMatch(/^conflict: .*exists already/);
     expect(
       (await run(['server', 'init', '--config', config, '--token-out', `${out}2`], { plain: true }))
         .code,

@@ -5,7 +5,7 @@
 //
 // Delegations are never read: a release must stand in the top-level targets of the image repository.
 import { Type, type Static } from 'typebox';
-import { Component, HardwareId, Version } from '../release/manifest.js';
+import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex64 } from '../base/bytes.js';
 import { PublicKey } from '../trust/signer.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';

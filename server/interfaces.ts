@@ -6,16 +6,17 @@
 // Conventions: times are milliseconds since the Unix epoch by the server's clock; absent data is
 // null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were
 // signed.
-import type { Readable } from 'node:stream';
 import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
+  DeviceStatus,
   Group,
   RepositoryView,
   Role,
   RolloutCommand,
+  RolloutDetail,
   RolloutPolicy,
   RolloutRequest,
-  RolloutView,
+  SecuritySourceKind,
 } from '../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../shared/protocol/states.js';
 import type {
@@ -33,10 +34,23 @@ import type { Sketch } from '../shared/statistics/quantile-sketch.js';
 import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';
 import type { Targets } from '../shared/trust/documents.js';
 import type { PublicKey } from '../shared/trust/signer.js';
+import type { SecurityEvent, SecurityEventSink } from './security-events/interfaces.js';
+
+export type * from './artifacts/interface.js';
+export type * from './security-events/interfaces.js';
+
+// ---- Pages ------------------------------------------------------------------------------------
+
+/**
+ * Which page of a list: at most `limit` rows that come after the row with the key `after` (null:
+ * from the first row). Keys are the columns that the list is ordered by.
+ */
+export interface PageRequest<Key> {
+  readonly limit: number;
+  readonly after: Key | null;
+}
 
 // ---- Devices ----------------------------------------------------------------------------------
-
-export type DeviceStatus = 'pending' | 'enrolled' | 'revoked';
 
 export interface DeviceRow {
   readonly id: string;
@@ -67,24 +81,38 @@ export interface DeviceStore {
   get(id: string): Promise<DeviceRow | null>;
   /** A device by id or by name. Faults: not_found; conflict when several devices have the name. */
   named(idOrName: string): Promise<DeviceRow>;
-  list(): Promise<DeviceRow[]>;
-  groups(): Promise<Group[]>;
+  /** By DeviceKey. Faults: not_found when `filter.group` has no device at all. */
+  page(filter: DeviceFilter, page: PageRequest<DeviceKey>): Promise<DeviceRow[]>;
+  /** Groups by name, with the number of their enrolled devices. */
+  groups(page: PageRequest<string>): Promise<Group[]>;
   /** pending -> enrolled; approving twice changes nothing. Faults: not_found, conflict (revoked). */
-  approve(id: string, now: number): Promise<DeviceRow>;
-  revoke(id: string): Promise<void>;
-  change(
-    id: string,
-    group: string | undefined,
-    labels: Readonly<Record<string, string>> | undefined,
-  ): Promise<void>;
-  addClaim(
-    hash: string,
-    group: string,
-    uses: number,
-    expiresAt: number,
-    createdBy: string,
-    now: number,
-  ): Promise<void>;
+  approve(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
+  /** Final: a revoked device is never enrolled again. Faults: not_found. */
+  revoke(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
+  /** Sets what is defined in `change`. Faults: not_found. */
+  change(id: string, change: DeviceChange, audit: AuditAction, now: number): Promise<DeviceRow>;
+  addClaim(claim: ClaimRow, audit: AuditAction, now: number): Promise<void>;
+}
+
+export interface DeviceFilter {
+  readonly group?: string | undefined;
+  readonly status?: DeviceStatus | undefined;
+}
+
+export type DeviceKey = readonly [group: string, name: string, id: string];
+
+export interface DeviceChange {
+  readonly group?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface ClaimRow {
+  /** SHA-256 of the claim token. */
+  readonly hash: string;
+  readonly group: string;
+  readonly uses: number;
+  readonly expiresAt: number;
+  readonly createdBy: string;
 }
 
 // ---- Telemetry --------------------------------------------------------------------------------
@@ -141,12 +169,22 @@ export interface TokenRow {
 }
 
 export interface TokenStore {
-  add(token: TokenRow, now: number): Promise<void>;
+  add(token: TokenRow, audit: AuditAction, now: number): Promise<void>;
   /** The token with this hash; null when it is unknown or revoked. */
   valid(hash: string): Promise<TokenRow | null>;
-  list(): Promise<{ name: string; role: Role; createdAt: number; revokedAt: number | null }[]>;
-  /** How many tokens of that name were revoked. */
-  revoke(name: string, now: number): Promise<number>;
+  /** The oldest first. */
+  page(page: PageRequest<TokenKey>): Promise<TokenSummaryRow[]>;
+  /** Whether some admin token is valid. */
+  hasAdmin(): Promise<boolean>;
+  /** How many tokens of that name were revoked. Faults: not_found when none was valid. */
+  revoke(name: string, audit: AuditAction, now: number): Promise<number>;
+}
+
+export type TokenKey = readonly [createdAt: number, hash: string];
+
+export interface TokenSummaryRow extends TokenRow {
+  readonly createdAt: number;
+  readonly revokedAt: number | null;
 }
 
 export interface AuditAction {
@@ -167,61 +205,45 @@ export interface AuditHead {
   readonly entries: number;
   /** Hash of the last row; 64 zeros before the first. */
   readonly hash: string;
-  /** The first row that does not fit the chain; null when all do. */
+  /** The first row that is missing or does not fit the chain; null when the chain is whole. */
   readonly brokenAt: number | null;
 }
 
 export interface AuditStore {
   append(action: AuditAction, now: number): Promise<void>;
-  /** The newest first; `before` is the seq of the last row of the previous page. */
-  list(limit: number, before: number | null): Promise<AuditRow[]>;
+  /** The newest first, by seq, with details cut to limits.summaryDetailMaxChars. */
+  page(page: PageRequest<number>): Promise<AuditRow[]>;
+  find(seq: number): Promise<AuditRow | null>;
   /** Verifies the whole chain from its start, a page at a time. */
   verify(): Promise<AuditHead>;
 }
 
 export interface SecurityEventRow {
-  readonly at: number;
-  /** A device id, `server`, or `operator`. */
+  readonly id: number;
+  readonly sourceKind: SecuritySourceKind;
+  /** A device id, the name of an operator token, `server`, or a remote address. */
   readonly source: string;
-  /** A fault code (shared/base/fault-codes.ts), where the reporter has this version. */
   readonly code: string;
   readonly detail: string;
+  readonly count: number;
+  readonly firstAt: number;
+  readonly lastAt: number;
 }
+
+export type SecurityEventKey = readonly [lastAt: number, id: number];
 
 export interface SecurityEventStore {
-  add(event: SecurityEventRow): Promise<void>;
-  /** The newest first. */
-  list(limit: number, source?: string): Promise<SecurityEventRow[]>;
-}
-
-/**
- * Who caused a security event. A device or an operator has authenticated; `anonymous` is everyone
- * else, known by the remote address only.
- */
-export type SecuritySource =
-  | { readonly kind: 'device'; readonly id: string }
-  | { readonly kind: 'operator'; readonly name: string }
-  | { readonly kind: 'server' }
-  | { readonly kind: 'anonymous'; readonly address: string };
-
-export interface SecurityReport {
-  readonly source: SecuritySource;
-  /** A fault code (shared/base/fault-codes.ts), if the reporter has this version. */
-  readonly code: string;
-  readonly detail: string;
-}
-
-/** Where rooms report security events. */
-export interface SecurityEventSink {
+  /** All in one transaction. */
+  add(events: readonly SecurityEvent[]): Promise<void>;
   /**
-   * Never throws and never waits. The event is written soon after; repeats become one event with a
-   * count, and the oldest anonymous events are dropped first when there are too many.
+   * The newest first, with details cut to limits.summaryDetailMaxChars; of one source when it is
+   * given.
    */
-  report(report: SecurityReport): void;
-  /** Reports, and resolves when the event is written. Rejects when it could not be written. */
-  record(report: SecurityReport): Promise<void>;
-  /** Writes what is waiting. Rejects when it could not be written; it is kept then. */
-  flush(): Promise<void>;
+  page(
+    filter: { readonly source?: string | undefined },
+    page: PageRequest<SecurityEventKey>,
+  ): Promise<SecurityEventRow[]>;
+  find(id: number): Promise<SecurityEventRow | null>;
 }
 
 // ---- Releases ---------------------------------------------------------------------------------
@@ -232,10 +254,21 @@ export interface ReleaseRow extends Release {
 
 export interface ReleaseStore {
   /** Adding the same release again changes nothing. */
-  add(release: Release, now: number): Promise<void>;
+  add(release: Release, audit: AuditAction, now: number): Promise<ReleaseRow>;
   find(component: string, version: string): Promise<ReleaseRow | null>;
-  /** The newest first. */
-  list(limit: number): Promise<ReleaseRow[]>;
+  /** The newest first; without manifests. */
+  page(page: PageRequest<ReleaseKey>): Promise<ReleaseSummaryRow[]>;
+}
+
+export type ReleaseKey = readonly [publishedAt: number, component: string, version: string];
+
+export interface ReleaseSummaryRow {
+  readonly component: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly publishedAt: number;
+  readonly bytes: number;
+  readonly description: string;
 }
 
 // ---- Rollouts ---------------------------------------------------------------------------------
@@ -358,11 +391,18 @@ export interface PublishedRelease {
   readonly hardware: readonly string[];
 }
 
+export type RolloutKey = readonly [createdAt: number, id: string];
+
+export interface RolloutSummaryRow extends RolloutRow {
+  /** How many devices take part. */
+  readonly devices: number;
+}
+
 export interface RolloutStore {
   /** Rollouts in state rolling, held or reverting, the oldest first. */
   active(): Promise<RolloutRow[]>;
-  /** The newest `limit` rollouts, the newest first. */
-  list(limit: number): Promise<RolloutRow[]>;
+  /** The newest first; without members and history. */
+  page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
   rollout(id: string): Promise<RolloutRow | null>;
   members(rollout: string): Promise<MemberRow[]>;
   /** The oldest first. */
@@ -444,54 +484,6 @@ export interface Stores {
 
 // ---- Artifacts and the image repository -------------------------------------------------------
 
-export interface ArtifactRef {
-  readonly digest: string;
-  readonly lengthBytes: number;
-}
-
-/** First and last byte, both included, as in an HTTP range. */
-export interface ByteRange {
-  readonly start: number;
-  /** Null: to the end. */
-  readonly end: number | null;
-}
-
-/** What an upload must match. */
-export interface ArtifactLimits {
-  readonly maxBytes: number;
-  /** The exact length, when it was announced. */
-  readonly lengthBytes?: number;
-}
-
-/** Files by the SHA-256 of their bytes. An artifact never changes; it is whole or absent. */
-export interface ArtifactStore {
-  /**
-   * Stores the bytes of `stream` while it verifies their length and digest; durable on return.
-   * An artifact that is present is kept and the stream is not read. When it refuses or fails,
-   * nothing is left behind. Faults: message_undecodable (not a digest), file_length, file_digest,
-   * disk_full, disk_failed; errors of the stream pass unchanged.
-   */
-  put(
-    digest: string,
-    stream: AsyncIterable<Uint8Array>,
-    limits: ArtifactLimits,
-  ): Promise<{ stored: boolean }>;
-  /**
-   * The bytes of an artifact, or of a range of it that lies inside the artifact; null when it is
-   * absent. `lengthBytes` is the whole artifact's. The caller reads or destroys the stream.
-   */
-  get(digest: string, range?: ByteRange): Promise<Artifact | null>;
-  stat(digest: string): Promise<ArtifactRef | null>;
-  /** False when there was none. */
-  delete(digest: string): Promise<boolean>;
-  /** In no particular order. */
-  list(): AsyncIterable<ArtifactRef>;
-}
-
-export interface Artifact extends ArtifactRef {
-  readonly stream: Readable;
-}
-
 export interface ImageRepositoryService {
   /** A metadata file by its name (`3.root.json`, `timestamp.json`); null when there is none. */
   metadata(name: string): Promise<Uint8Array | null>;
@@ -510,21 +502,24 @@ export interface ImageRepositoryService {
 
 // ---- Services ---------------------------------------------------------------------------------
 
-/** What operators call. */
+/**
+ * What operators call. `audit` names who asks; it is committed together with the change or not at
+ * all.
+ */
 export interface RolloutService {
   /** Faults: message_undecodable (policy), not_found (release), conflict (devices). */
-  create(request: RolloutRequest, actor: string): Promise<RolloutView>;
+  create(request: RolloutRequest, audit: AuditAction): Promise<RolloutDetail>;
   /** Faults: not_found; conflict, with the present state and the commands that it takes. */
   command(
     id: string,
     command: RolloutCommand,
-    actor: string,
+    audit: AuditAction,
     reason?: string,
-  ): Promise<RolloutView>;
+  ): Promise<RolloutDetail>;
   /** Faults: not_found. */
-  view(id: string): Promise<RolloutView>;
-  /** The newest `limit`. */
-  list(limit: number): Promise<RolloutView[]>;
+  view(id: string): Promise<RolloutDetail>;
+  /** The newest first. */
+  page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
 }
 
 // ---- Ingest and transports --------------------------------------------------------------------

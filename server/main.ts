@@ -13,15 +13,10 @@ import { realClock, realRandom } from '../shared/platform/clock.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
-import { buildApp, type FleetApp } from './http/app.js';
+import { buildApp } from './http/app.js';
+import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
-import type {
-  SecurityEventSink,
-  SecurityReport,
-  TlsFiles,
-  Transport,
-  TransportEvents,
-} from './interfaces.js';
+import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
@@ -29,6 +24,7 @@ import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
 import { Conductor } from './rollout/conductor.js';
+import { SecurityEventBus } from './security-events/bus.js';
 import { databaseFault } from './store/database.js';
 import { Store } from './store/store.js';
 
@@ -101,6 +97,12 @@ async function open(
   const tls = await readTls(settings);
   const store = await openStore(settings);
   undo.push(() => store.close());
+  const security = new SecurityEventBus({
+    store: (events) => store.security.add(events),
+    clock: realClock,
+    log: log.child({ room: 'security-events' }),
+  });
+  undo.push(() => security.close());
   const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
   const keys = await readOnlineKeys(settings.repository, passphrase);
   const artifacts = await DiskArtifactStore.open({
@@ -123,7 +125,6 @@ async function open(
     clock: realClock,
   });
 
-  const security = securityEvents(store, log);
   // The conductor sends hints through the transport, and the transport reports its reception to the
   // conductor; hints flow only once both exist.
   let transport: Transport | null = null;
@@ -157,16 +158,22 @@ async function open(
   const { port: mqttPort } = transport;
   undo.push(() => transport.close());
   const app = await buildApp({
-    store,
+    devices: store.devices,
+    tokens: store.tokens,
+    releases: store.releases,
+    telemetry: store.telemetry,
+    audit: store.audit,
+    securityEvents: store.security,
+    security,
     clock: realClock,
     random: realRandom,
     log: log.child({ room: 'http' }),
     images,
     artifacts,
     director,
-    conductor,
+    rollouts: conductor,
     mqttPort: () => mqttPort,
-    kick: (device) => transport.disconnect(device),
+    disconnect: (device) => transport.disconnect(device),
     silentAfterMs: settings.silent_after_seconds * 1000,
     tls,
   });
@@ -198,25 +205,6 @@ function openTransport(
         passwordFile: broker.password_file,
         random: realRandom,
       });
-}
-
-/** Until the bus of security events is here: each report is one row. */
-function securityEvents(store: Store, log: Log): SecurityEventSink {
-  const record = ({ source, code, detail }: SecurityReport): Promise<void> =>
-    store.security.add({
-      at: realClock.now(),
-      source: source.kind === 'device' ? source.id : 'server',
-      code,
-      detail: source.kind === 'anonymous' ? `from ${source.address}: ${detail}` : detail,
-    });
-  return {
-    record,
-    report: (report) =>
-      void record(report).catch((error: unknown) =>
-        log.error({ err: error, report }, 'cannot store a security event'),
-      ),
-    flush: () => Promise.resolve(),
-  };
 }
 
 async function listen(app: FleetApp, settings: ServerSettings): Promise<string> {
@@ -253,8 +241,7 @@ export async function initServer(
 ): Promise<string> {
   const store = await openStore(settings);
   try {
-    const known = await store.tokens.list();
-    if (known.some((token) => token.role === 'admin' && token.revokedAt === null)) {
+    if (await store.tokens.hasAdmin()) {
       throw new Fault(
         'conflict',
         `${settings.data_dir} already has an admin token; make further tokens with \`linnet token create\``,
@@ -263,7 +250,8 @@ export async function initServer(
     const token = newOperatorToken(realRandom);
     await keep(token);
     const now = realClock.now();
-    await store.audit.append(
+    await store.tokens.add(
+      { hash: sha256(token), name: FIRST_TOKEN_NAME, role: 'admin' },
       {
         actor: 'linnet server init',
         action: 'token.create',
@@ -272,7 +260,6 @@ export async function initServer(
       },
       now,
     );
-    await store.tokens.add({ hash: sha256(token), name: FIRST_TOKEN_NAME, role: 'admin' }, now);
     return token;
   } finally {
     await store.close();

@@ -1,6 +1,10 @@
-// How the fleet commands write what the server told them: short, one line where one line will do,
-// numbers with units.
-import type { Device, RolloutView } from '../../shared/protocol/operator-api.js';
+// How the fleet commands show the server's answers as text: short, numbers with units.
+import type {
+  Device,
+  DeviceDetail,
+  DeviceSummary,
+  RolloutDetail,
+} from '../../shared/protocol/operator-api.js';
 import { table } from './output.js';
 
 const HEX_SHOWN = 12;
@@ -9,8 +13,12 @@ export const short = (digest: string): string => digest.slice(0, HEX_SHOWN);
 export const refText = (ref: { component: string; version: string } | null): string =>
   ref === null ? '-' : `${ref.component}@${ref.version}`;
 
-/** What each component of a device runs and does. */
-export function runningText(device: Device): string {
+/** `1 device`, `2 devices`. */
+export const counted = (count: number, one: string, several = `${one}s`): string =>
+  `${count} ${count === 1 ? one : several}`;
+
+/** What each component of a device runs, and its state if it is updating. */
+export function runningText(device: DeviceSummary | Device): string {
   if (device.updates.length === 0) return '-';
   return device.updates
     .map((update) => {
@@ -23,7 +31,7 @@ export function runningText(device: Device): string {
     .join(', ');
 }
 
-export function statusText(device: Device): string {
+export function statusText(device: DeviceSummary | Device): string {
   return device.status === 'enrolled' && device.silent ? 'silent' : device.status;
 }
 
@@ -38,20 +46,17 @@ export function ago(time: string | null, now: number): string {
     : `${Math.round(seconds / 86_400)} d ago`;
 }
 
-/**
- * A rollout on one screen: where it stands, why, each wave with its devices, and what can be done
- * now.
- */
-export function rolloutScreen(view: RolloutView): string {
+/** A rollout on one screen: state, reasons, each wave with its devices, possible commands. */
+export function rolloutScreen(view: RolloutDetail): string {
   const lines = [
     `rollout ${view.id}  ${refText(view.release)} (${short(view.release.digest)})  ${view.state}`,
   ];
-  lines.push(...view.reasons.map((word) => `  ${word}`), '');
+  lines.push(...view.reasons.map((reason) => `  ${reason}`), '');
   view.policy.waves.forEach((wave, index) => {
     const members = view.members.filter((member) => member.wave === index);
     const current = index === view.wave && ['rolling', 'held'].includes(view.state) ? '>' : ' ';
     const audience = wave.group === undefined ? `${wave.percent ?? 100} %` : `group ${wave.group}`;
-    const count = `${members.length} device${members.length === 1 ? '' : 's'}`;
+    const count = counted(members.length, 'device');
     const about = `${audience}, ${count}, soak ${wave.soakSeconds} s${wave.approval ? ', needs approval' : ''}`;
     lines.push(
       `${current} wave ${index + 1} of ${view.policy.waves.length}  ${wave.name}  (${about})`,
@@ -65,4 +70,70 @@ export function rolloutScreen(view: RolloutView): string {
   });
   if (view.next.length > 0) lines.push('', 'next:', ...view.next.map((step) => `  ${step}`));
   return lines.join('\n');
+}
+
+/** A device on one screen: state, health, inference, outcomes, security events. */
+export function deviceScreen({ device, inference, security, outcomes }: DeviceDetail): string {
+  const now = Date.now();
+  const labels = Object.entries(device.labels).map(([key, value]) => `${key}=${value}`);
+  const blocks = [
+    table([
+      ['name', device.name],
+      ['id', device.id],
+      ['status', statusText(device)],
+      ['group', device.group],
+      ['hardware', device.hardware],
+      ['components', device.components.join(', ')],
+      ['labels', labels.join(' ') || '-'],
+      ['last seen', ago(device.lastSeenAt, now)],
+      ['runs', runningText(device)],
+    ]),
+  ];
+  if (device.health !== null) blocks.push(healthText(device.health));
+  if (inference.length > 0) blocks.push(inferenceTable(inference));
+  const ended = outcomes.map(({ at, outcome }) => [
+    outcome.result,
+    refText(outcome.release),
+    ago(at, now),
+    outcome.detail,
+  ]);
+  if (ended.length > 0) blocks.push(table([['OUTCOME', 'RELEASE', 'WHEN', 'WHY'], ...ended]));
+  const attacks = security.map(({ code, count, lastAt, detail }) => [
+    code,
+    String(count),
+    ago(lastAt, now),
+    detail,
+  ]);
+  if (attacks.length > 0)
+    blocks.push(table([['SECURITY EVENT', 'COUNT', 'LAST', 'DETAIL'], ...attacks]));
+  return blocks.join('\n\n');
+}
+
+function healthText(health: NonNullable<Device['health']>): string {
+  const mib = (bytes: number): string => `${Math.round(bytes / 1048576)} MiB`;
+  const cpu = health.cpuUse === null ? '-' : `${Math.round(health.cpuUse * 100)} %`;
+  const temperature =
+    health.temperatureC === null ? '' : `${Math.round(health.temperatureC)} degrees C, `;
+  const { records, lost } = health.spool;
+  return (
+    `health: cpu ${cpu}, memory free ${mib(health.memoryAvailableBytes)} of ` +
+    `${mib(health.memoryTotalBytes)}, ${temperature}agent ${mib(health.agentRssBytes)}, ` +
+    `spool ${counted(records, 'record')}, lost ${lost}`
+  );
+}
+
+function inferenceTable(inference: DeviceDetail['inference']): string {
+  const ms = (value: number | null): string => (value === null ? '-' : `${value.toFixed(2)} ms`);
+  return table([
+    ['RELEASE', 'SERVED', 'FAILED', 'REFUSED', 'P50', 'P99', 'CONFIDENCE'],
+    ...inference.map((row) => [
+      refText(row.release),
+      String(row.served),
+      String(row.failed),
+      String(row.refused),
+      ms(row.p50Ms),
+      ms(row.p99Ms),
+      row.meanConfidence?.toFixed(3) ?? '-',
+    ]),
+  ]);
 }

@@ -39,19 +39,29 @@ export interface Streams {
   err(text: string): void;
 }
 
+/**
+ * Text of devices and servers for a terminal: control characters (escape sequences among them) and
+ * characters that reorder text are shown as `\u{1b}` and have no effect. Line breaks stay.
+ */
+export const printable = (text: string): string =>
+  text.replace(
+    /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (character) => `\\u{${character.charCodeAt(0).toString(16)}}`,
+  );
+
 export function makeOutput(json: boolean, streams: Streams): Output {
   return {
     json,
     line: (text) => {
-      if (!json) streams.out(`${text}\n`);
+      if (!json) streams.out(`${printable(text)}\n`);
     },
     result: (value, human) =>
-      streams.out(json ? `${JSON.stringify(value, null, 2)}\n` : `${human()}\n`),
+      streams.out(json ? `${JSON.stringify(value, null, 2)}\n` : `${printable(human())}\n`),
     event: (value) => {
       if (json) streams.out(`${JSON.stringify(value)}\n`);
     },
     progress: (text) => {
-      if (!json) streams.err(`${text}\n`);
+      if (!json) streams.err(`${printable(text)}\n`);
     },
   };
 }
@@ -93,7 +103,7 @@ export function printError(error: unknown, json: boolean, streams: Streams): num
       );
     else
       streams.err(
-        `error: ${error.detail}\n  code: ${error.code} (${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`,
+        `error: ${printable(error.detail)}\n  code: ${error.code} (${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`,
       );
     return error.code === 'usage' ? EXIT.usage : EXIT_OF_KIND[error.kind];
   }
@@ -113,8 +123,9 @@ function errorLine(body: ErrorBody): string {
   return `${JSON.stringify(body)}\n`;
 }
 
-/** Rows as an aligned table; the first row is the head. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Rows as an aligned table; the first row is the head. A line break in a cell is shown as `\n`. */
+export function table(given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map((cell) => printable(cell.replaceAll('\n', '\\n'))));
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),
   );

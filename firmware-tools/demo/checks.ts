@@ -1,6 +1,6 @@
 // The checks of the scenario, each with what was counted or measured on the way. Pure: nothing here
 // prints, waits, or throws because a check failed.
-import type { RolloutView } from '../../shared/protocol/operator-api.js';
+import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { DemoDevice } from './demo-fleet.js';
 import type { Released } from './demo-releases.js';
 import type { Tally, Traffic } from './traffic.js';
@@ -81,7 +81,7 @@ export function trafficChecks(
   ];
 }
 
-export function haltChecks(view: RolloutView, releases: Releases): Check[] {
+export function haltChecks(view: RolloutDetail, releases: Releases): Check[] {
   const lines = [...view.reasons, ...view.history.flatMap(({ reasons }) => reasons)];
   const others = view.members.filter(({ group }) => group !== 'canary');
   const { better, bad } = releases;

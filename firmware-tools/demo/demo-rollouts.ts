@@ -1,7 +1,7 @@
 // Rolls a release out and prints its progress, from what `linnet rollout watch --json` prints.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RolloutPolicy, RolloutView } from '../../shared/protocol/operator-api.js';
+import type { RolloutPolicy, RolloutDetail } from '../../shared/protocol/operator-api.js';
 import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { DemoFleet } from './demo-fleet.js';
 import type { Processes } from './processes.js';
@@ -43,8 +43,8 @@ export async function rollOut(
   processes: Processes,
   fleet: DemoFleet,
   say: (text: string) => void,
-): Promise<RolloutView> {
-  const { id } = await processes.linnet<RolloutView>([
+): Promise<RolloutDetail> {
+  const { id } = await processes.linnet<RolloutDetail>([
     'rollout',
     'create',
     `digits@${version}`,
@@ -55,8 +55,8 @@ export async function rollOut(
   await processes.linnet(['rollout', 'start', id, ...fleet.connection]);
   say(`  $ linnet rollout watch ${id}`);
   let last = '';
-  let view: RolloutView | null = null;
-  const code = await processes.follow<RolloutView>(
+  let view: RolloutDetail | null = null;
+  const code = await processes.follow<RolloutDetail>(
     ['rollout', 'watch', id, ...fleet.connection],
     (value) => {
       view = value;
@@ -70,7 +70,7 @@ export async function rollOut(
   return view;
 }
 
-function progressLine(view: RolloutView): string {
+function progressLine(view: RolloutDetail): string {
   const wave = view.policy.waves[view.wave]?.name ?? String(view.wave);
   const members = view.members.map((member) => `${member.name} ${member.state}`).join('  ');
   return `    ${view.state.padEnd(9)} wave ${wave.padEnd(6)}  ${members}`;

@@ -2,7 +2,7 @@
 // inference API: a fleet, a first release, a better one in three waves, and one that answers wrong
 // without ever failing. What is checked at the end was counted on the way. It starts processes and
 // traffic; demo.ts stops them.
-import type { RolloutView } from '../../shared/protocol/operator-api.js';
+import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
 import {
   haltChecks,
   percent,
@@ -74,7 +74,7 @@ export class Scenario {
       this.#say(`  accuracy on held-out digits: ${percent(made.accuracy)} (${plan.labels})`);
       return made;
     };
-    const roll = (version: string): Promise<RolloutView> =>
+    const roll = (version: string): Promise<RolloutDetail> =>
       rollOut(version, policy, this.#processes, fleet, this.#say);
     const first = await this.#firstRelease(fleet, make, roll);
     const better = await this.#betterRelease(fleet, make, roll);
@@ -104,7 +104,7 @@ export class Scenario {
   async #firstRelease(
     fleet: DemoFleet,
     make: (plan: ReleasePlan) => Promise<Released>,
-    roll: (version: string) => Promise<RolloutView>,
+    roll: (version: string) => Promise<RolloutDetail>,
   ): Promise<Released> {
     this.#step(
       'Release 1.0.0: a digit classifier, quantized to int8, built, signed offline, published, ' +
@@ -135,7 +135,7 @@ export class Scenario {
   async #betterRelease(
     fleet: DemoFleet,
     make: (plan: ReleasePlan) => Promise<Released>,
-    roll: (version: string) => Promise<RolloutView>,
+    roll: (version: string) => Promise<RolloutDetail>,
   ): Promise<Released> {
     this.#step('Release 1.1.0: a better one, in three waves (canary, 50 %, 100 %), under traffic');
     const made = await make({
@@ -186,5 +186,5 @@ export class Scenario {
   }
 }
 
-const reasonsText = (view: RolloutView): string =>
+const reasonsText = (view: RolloutDetail): string =>
   view.reasons.map((line) => `    | ${line}`).join('\n');

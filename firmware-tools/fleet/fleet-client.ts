@@ -1,17 +1,18 @@
 // The typed client of the operator API, for every command that talks to a fleet server. It promises
-// that an answer is what its schema says, and that every failure is a Fault: the server's own code
-// where the server spoke, and `server_unreachable` where it did not. It retries nothing: a command
-// that failed says so, and a person decides.
+// that an answer matches its schema, and that every failure is a Fault: the server's own code if the
+// server answered, `server_unreachable` if it did not. It retries nothing: a failed command reports
+// the failure, and the operator decides.
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
-import type { Static, TSchema } from 'typebox';
+import type { Static, TArray, TObject, TSchema } from 'typebox';
 import { decodeJson, parseJson, complaints } from '../../shared/base/decode.js';
 import { Fault, isFaultCode, reason } from '../../shared/base/fault-codes.js';
-import { API, ApiError } from '../../shared/protocol/operator-api.js';
+import { limits } from '../../shared/base/limits.js';
+import { API, ApiError, type Page } from '../../shared/protocol/operator-api.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -65,6 +66,24 @@ export class FleetClient {
   }
 
   /**
+   * All items of a list, page after page. `path` may have a query. Throws Fault.
+   */
+  async list<T extends TSchema>(
+    path: string,
+    page: TObject<{ items: TArray<T>; next: TSchema }>,
+  ): Promise<Static<T>[]> {
+    const items: Static<T>[] = [];
+    const query = new URLSearchParams({ limit: String(limits.listPageMaxCount) });
+    for (;;) {
+      const from = `${path}${path.includes('?') ? '&' : '?'}${query.toString()}`;
+      const { items: some, next } = (await this.request('GET', from, page)) as Page<Static<T>>;
+      items.push(...some);
+      if (next === null) return items;
+      query.set('cursor', next);
+    }
+  }
+
+  /**
    * Uploads one file of a release by its digest, streaming: `bytes` yields exactly `length` bytes.
    * A file that the server already holds counts as uploaded. Throws Fault; an error of `bytes`
    * cancels the upload and is thrown as it is.
@@ -96,8 +115,8 @@ export class FleetClient {
         );
       });
     });
-    // A server that refuses early answers and closes while we still write: its answer is what
-    // counts then.
+    // A server that refuses early answers and closes the connection while we still write. Its answer
+    // counts then, not the broken connection.
     let broken: Error | null = null;
     const source = async function* (): AsyncIterable<Uint8Array> {
       try {
@@ -118,8 +137,8 @@ export class FleetClient {
       const cause = (await sent) ?? error;
       throw broken ?? unreachable(url, cause);
     } finally {
-      // What was not sent yet is not wanted any more; a half-sent upload must not keep a
-      // connection.
+      // The server has answered: the rest of the body is not needed, and a half-sent upload must not
+      // keep its connection.
       request.destroy();
     }
     if (answer.status < 200 || answer.status > 299)
@@ -135,10 +154,7 @@ function unreachable(url: string, cause: unknown): Fault {
   return new Fault('server_unreachable', `${url}: ${reason(cause)}`, { cause });
 }
 
-/**
- * The server's own error as a Fault of the same code; anything else that answers is not a fleet
- * server.
- */
+/** The server's own error as a Fault of the same code. Other answers are not by a fleet server. */
 function refusal(status: number, text: string, what: string): Fault {
   try {
     const body = parseJson(text, what);
@@ -154,11 +170,11 @@ function refusal(status: number, text: string, what: string): Fault {
   }
   return new Fault(
     status >= 500 ? 'server_unreachable' : 'message_undecodable',
-    `${what} answered ${status} and not as a fleet server does: ${text.slice(0, 200)}`,
+    `${what} answered ${status}, not with an error of a fleet server: ${text.slice(0, 200)}`,
   );
 }
 
-/** Adds the options that every fleet command takes. Read them back with `connect`. */
+/** Adds the options that every fleet command takes; `connect` reads them. */
 export function connectionOptions(command: Command): Command {
   return command
     .addOption(

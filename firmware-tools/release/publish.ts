@@ -12,8 +12,12 @@ import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import { targetPath, type Release } from '../../shared/release/manifest.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { routes, type ImageCustom } from '../../shared/protocol/device-api.js';
-import { PublishRequest, ReleaseView, RepositoryView } from '../../shared/protocol/operator-api.js';
-import type { Signer } from "../../shared/trust/signer.js";
+import {
+  PublishRequest,
+  ReleaseDetail,
+  RepositoryView,
+} from '../../shared/protocol/operator-api.js';
+import type { Signer } from '../../shared/trust/signer.js';
 import {
   decodeDocument,
   heading,
@@ -81,7 +85,7 @@ export async function publishBundle(options: PublishOptions): Promise<Published>
   // Sent even when the release is already published: this completes a publication that was cut off
   // after the repository stored it.
   const request: PublishRequest = { envelope: toBase64(view.envelope), targets: toBase64(targets) };
-  await options.client.request('POST', '/releases', ReleaseView, request);
+  await options.client.request('POST', '/releases', ReleaseDetail, request);
   if (options.memory !== null)
     await writeWhole(options.memory, targets, { random: options.random, overwrite: true });
   return {

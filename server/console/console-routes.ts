@@ -1,8 +1,9 @@
-// Serves the operator console: one page without outside parts. The policy lets it run only its own
-// script and style (by their hashes) and talk only to this server; it can be framed by nobody.
+// Serves the operator console: one page that loads nothing else. Its content security policy allows
+// only its own script and style, by their hashes, and connections to this server only; no other page
+// can frame it.
 import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
-import type { FleetApp } from '../http/app.js';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { page, SCRIPT, STYLE } from './page.js';
 
 const hashOf = (text: string): string =>
@@ -17,12 +18,13 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-export async function consoleRoutes(app: FleetApp): Promise<void> {
+export const consoleRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const html = page();
   app.get(
     '/console',
     {
       schema: {
+        operationId: 'getConsole',
         summary: 'The operator console (a web page)',
         tags: ['server'],
         response: { 200: Type.Unknown() },
@@ -37,4 +39,4 @@ export async function consoleRoutes(app: FleetApp): Promise<void> {
         .header('cache-control', 'no-store')
         .send(html),
   );
-}
+};

@@ -11,10 +11,20 @@ import type { Cancel, Clock, Log, Random } from '../../shared/base/interfaces.js
 import type {
   RolloutCommand,
   RolloutRequest,
-  RolloutView,
+  RolloutDetail,
 } from '../../shared/protocol/operator-api.js';
 import { hex } from '../../shared/base/bytes.js';
-import type { MemberRow, RolloutRow, RolloutService, RolloutStore } from '../interfaces.js';
+import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
+import type {
+  AuditAction,
+  MemberRow,
+  PageRequest,
+  RolloutKey,
+  RolloutRow,
+  RolloutService,
+  RolloutStore,
+  RolloutSummaryRow,
+} from '../interfaces.js';
 import { commanded } from './operator-commands.js';
 import { promise } from './verdict.js';
 import { Reception } from './reception.js';
@@ -60,7 +70,8 @@ export class Conductor implements RolloutService {
    * A draft, its members in their waves. Faults: message_undecodable (policy), not_found (release),
    * conflict (no devices).
    */
-  async create(request: RolloutRequest, actor: string): Promise<RolloutView> {
+  async create(request: RolloutRequest, audit: AuditAction): Promise<RolloutDetail> {
+    const { actor } = audit;
     const { store, clock, random } = this.#parts;
     const { component, version, policy } = request;
     const complaints = policyComplaints(policy);
@@ -122,6 +133,7 @@ export class Conductor implements RolloutService {
         revision: 0,
       },
       members,
+      [audit, created(audit, id, release.ref)],
     );
     return this.view(id);
   }
@@ -130,15 +142,20 @@ export class Conductor implements RolloutService {
   async command(
     id: string,
     command: RolloutCommand,
-    actor: string,
+    audit: AuditAction,
     why?: string,
-  ): Promise<RolloutView> {
+  ): Promise<RolloutDetail> {
     const { store, clock } = this.#parts;
     for (let tries = 0; tries < COMMAND_TRIES_MAX; tries++) {
       const situation = await this.#situation(id);
       if (command === 'start') await this.#onlyOne(situation.rollout);
-      const changed = commanded(situation, command, actor, why);
-      if (await store.commit({ rollout: changed, members: [], assignments: [] }, clock.now())) {
+      const changed = commanded(situation, command, audit.actor, why);
+      if (
+        await store.commit(
+          { rollout: changed, members: [], assignments: [], audit: [audit] },
+          clock.now(),
+        )
+      ) {
         this.wake();
         return this.view(id);
       }
@@ -149,14 +166,12 @@ export class Conductor implements RolloutService {
     );
   }
 
-  async view(id: string): Promise<RolloutView> {
+  async view(id: string): Promise<RolloutDetail> {
     return viewOf(await this.#situation(id), await this.#parts.store.history(id));
   }
 
-  async list(limit: number = limits.rolloutListDefaultCount): Promise<RolloutView[]> {
-    const views: RolloutView[] = [];
-    for (const row of await this.#parts.store.list(limit)) views.push(await this.view(row.id));
-    return views;
+  page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
+    return this.#parts.store.page(page);
   }
 
   /**
@@ -315,4 +330,15 @@ export class Conductor implements RolloutService {
         'one rollout of a component at a time; let it end or abort it first',
     );
   }
+}
+
+/** The request names the release; this entry also names the rollout and the release's digest. */
+function created({ actor }: AuditAction, id: string, release: ReleaseRef): AuditAction {
+  const { component, version, digest } = release;
+  return {
+    actor,
+    action: 'rollout.created',
+    subject: id,
+    detail: `${component}@${version} ${digest}`,
+  };
 }

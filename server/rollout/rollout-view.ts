@@ -1,6 +1,6 @@
 // A rollout as an operator sees it: why it is where it is, what it waits for, and which commands it
 // takes now. Pure.
-import type { Member, RolloutCommand, RolloutView } from '../../shared/protocol/operator-api.js';
+import type { Member, RolloutCommand, RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { HistoryRow, MemberRow, RolloutRow } from '../interfaces.js';
 import { haltTest, waveVerdict } from './verdict.js';
 import { clip, waitsFor, type Situation } from './plan.js';
@@ -9,7 +9,7 @@ import { inOrder } from './waves.js';
 
 const time = (ms: number): string => new Date(ms).toISOString();
 
-export function viewOf(situation: Situation, history: readonly HistoryRow[]): RolloutView {
+export function viewOf(situation: Situation, history: readonly HistoryRow[]): RolloutDetail {
   const { rollout } = situation;
   const members = inOrder(situation.members);
   return {

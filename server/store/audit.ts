@@ -1,74 +1,129 @@
-// The audit log: every operator action in the order in which it was asked for, as a chain of
-// hashes. Each row's hash covers the hash before it and the row itself, so a row that is changed,
-// removed or put in between later is found. The chain alone cannot show that its newest rows were
-// cut off: note the head (GET /api/v1/audit/head) elsewhere for that.
-import { canonicalBytes, hex } from '../../shared/base/bytes.js';
+// The audit log: operator actions in the order of their commits, as a chain of hashes. The hash of
+// an entry covers the hash of the entry before it and the entry itself, so that a changed, removed
+// or inserted entry is found. An entry is added in the transaction of the change that it describes.
+//
+// The newest entry's number and hash also stand in the table audit_head, so that entries cut off at
+// the end are found as well. Whoever can write to the database can recompute the chain and the head:
+// only a head that was noted elsewhere (GET /api/v1/audit/head) shows that.
 import { createHash } from 'node:crypto';
-import type { AuditAction, AuditHead, AuditRow, AuditStore } from '../interfaces.js';
-import type { Db } from './database.js';
-import type { AuditTable } from './tables.js';
+import { limits } from '../../shared/base/limits.js';
+import { canonicalBytes, hex } from '../../shared/base/bytes.js';
+import type { AuditAction, AuditHead, AuditRow, AuditStore, PageRequest } from '../interfaces.js';
+import { cut, type Db, type Queries } from './database.js';
 
 const START = '0'.repeat(64);
-const DETAIL_MAX = 4000;
-const PAGE_ROWS = 1000;
+const HEAD_ID = 1;
+const NAME_MAX_CHARS = 200;
+const VERIFY_ROWS = 1000;
 
 export class SqlAuditStore implements AuditStore {
-  constructor(private readonly db: Db) {}
+  readonly #db: Db;
 
-  append(action: AuditAction, now: number): Promise<void> {
-    return this.db.transaction().execute(async (trx) => {
-      const last = await trx
-        .selectFrom('audit')
-        .select(['seq', 'hash'])
-        .orderBy('seq', 'desc')
-        .limit(1)
-        .executeTakeFirst();
-      const row = {
-        seq: (last?.seq ?? 0) + 1,
-        at: now,
-        actor: action.actor.slice(0, 200),
-        action: action.action,
-        subject: action.subject.slice(0, 200),
-        detail: action.detail.slice(0, DETAIL_MAX),
-      };
-      await trx
-        .insertInto('audit')
-        .values({ ...row, hash: link(last?.hash ?? START, row) })
-        .execute();
-    });
+  constructor(db: Db) {
+    this.#db = db;
   }
 
-  /** The newest first; `before` pages on from the seq of the last one seen. */
-  async list(limit: number, before: number | null): Promise<AuditRow[]> {
-    let query = this.db.selectFrom('audit').selectAll();
-    if (before !== null) query = query.where('seq', '<', before);
+  append(action: AuditAction, now: number): Promise<void> {
+    return this.#db.transaction().execute((trx) => appendAudit(trx, [action], now));
+  }
+
+  page({ limit, after }: PageRequest<number>): Promise<AuditRow[]> {
+    let query = this.#db
+      .selectFrom('audit')
+      .select((eb) => [
+        'seq',
+        'at',
+        'actor',
+        'action',
+        'subject',
+        'hash',
+        cut(eb.ref('detail'), limits.summaryDetailMaxChars).as('detail'),
+      ]);
+    if (after !== null) query = query.where('seq', '<', after);
     return query.orderBy('seq', 'desc').limit(limit).execute();
   }
 
-  /** Walks the whole chain from its start, a page at a time. */
+  async find(seq: number): Promise<AuditRow | null> {
+    const row = await this.#db
+      .selectFrom('audit')
+      .selectAll()
+      .where('seq', '=', seq)
+      .executeTakeFirst();
+    return row ?? null;
+  }
+
   async verify(): Promise<AuditHead> {
     let hash = START;
     let entries = 0;
     for (;;) {
-      const rows = await this.db
+      // Read first: an entry that is added meanwhile is not held against the chain.
+      const head = await this.#head();
+      const rows = await this.#db
         .selectFrom('audit')
         .selectAll()
         .where('seq', '>', entries)
         .orderBy('seq')
-        .limit(PAGE_ROWS)
+        .limit(VERIFY_ROWS)
         .execute();
       for (const { hash: written, ...row } of rows) {
         if (row.seq !== entries + 1 || written !== link(hash, row))
           return { entries, hash, brokenAt: entries + 1 };
         hash = written;
         entries = row.seq;
+        if (entries === head.entries && hash !== head.hash)
+          return { entries, hash, brokenAt: entries };
       }
-      if (rows.length < PAGE_ROWS) return { entries, hash, brokenAt: null };
+      if (rows.length < VERIFY_ROWS)
+        return { entries, hash, brokenAt: entries < head.entries ? entries + 1 : null };
     }
+  }
+
+  async #head(): Promise<{ entries: number; hash: string }> {
+    return (
+      (await this.#db.selectFrom('audit_head').select(['entries', 'hash']).executeTakeFirst()) ?? {
+        entries: 0,
+        hash: START,
+      }
+    );
   }
 }
 
-function link(before: string, row: Omit<AuditTable, 'hash'>): string {
+/** Adds entries to the chain, in the transaction of the change that they describe. */
+export async function appendAudit(
+  queries: Queries,
+  actions: readonly AuditAction[],
+  now: number,
+): Promise<void> {
+  for (const action of actions) {
+    const last = await queries
+      .selectFrom('audit')
+      .select(['seq', 'hash'])
+      .orderBy('seq', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    const row = {
+      seq: (last?.seq ?? 0) + 1,
+      at: now,
+      actor: action.actor.slice(0, NAME_MAX_CHARS),
+      action: action.action,
+      subject: action.subject.slice(0, NAME_MAX_CHARS),
+      detail: action.detail.slice(0, limits.auditDetailMaxChars),
+    };
+    const hash = link(last?.hash ?? START, row);
+    await queries
+      .insertInto('audit')
+      .values({ ...row, hash })
+      .execute();
+    const head = { entries: row.seq, hash };
+    await queries
+      .insertInto('audit_head')
+      .values({ id: HEAD_ID, ...head })
+      .onConflict((oc) => oc.column('id').doUpdateSet(head))
+      .execute();
+  }
+}
+
+function link(before: string, row: Omit<AuditRow, 'hash'>): string {
   return hex(
     createHash('sha256')
       .update(before)

@@ -11,7 +11,10 @@ import {
   Migrator,
   SqliteDialect,
   SqliteDriver,
+  sql,
   type DatabaseConnection,
+  type Expression,
+  type RawBuilder,
   type Transaction,
 } from 'kysely';
 import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
@@ -109,4 +112,9 @@ export function portions<T>(items: readonly T[]): T[][] {
   for (let start = 0; start < items.length; start += PORTION_ROWS)
     found.push(items.slice(start, start + PORTION_ROWS));
   return found;
+}
+
+/** The first `maxChars` characters of a text column, so that a list reads no long texts. */
+export function cut(text: Expression<string>, maxChars: number): RawBuilder<string> {
+  return sql<string>`substr(${text}, 1, ${maxChars})`;
 }

@@ -1,37 +1,47 @@
-// Devices: who knocked, who is enrolled, in which group, with which labels; and claims, the
-// one-time passes that let a device in without a person. A claim is used up in the same transaction
-// that enrols the device, so that it can never admit one device too many. Devices are not deleted
-// (a revoked one must stay known as revoked), but for the oldest that knocked and was never
-// approved, when too many knock.
+// Devices: pending, enrolled or revoked, in a group, with labels; and claims, which enrol a device
+// without an operator's approval. A claim is used up in the same transaction that enrols the device,
+// so that it never admits one device too many. Devices are not deleted: a revoked one must stay
+// known as revoked. The exception: the oldest pending ones, when there are too many.
 import type { Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Group } from '../../shared/protocol/operator-api.js';
 import type { EnrolRequest } from '../../shared/protocol/device-api.js';
 import { fromHex } from '../../shared/base/bytes.js';
-import { publicKeyOf } from "../../shared/trust/signer.js";
-import type { DeviceRow, DeviceStore } from '../interfaces.js';
+import { publicKeyOf } from '../../shared/trust/signer.js';
+import type {
+  AuditAction,
+  ClaimRow,
+  DeviceChange,
+  DeviceFilter,
+  DeviceKey,
+  DeviceRow,
+  DeviceStore,
+  PageRequest,
+} from '../interfaces.js';
+import { appendAudit } from './audit.js';
 import type { Db, Queries } from './database.js';
 import type { DevicesTable } from './tables.js';
 
-/** Where a device is put until somebody says otherwise. */
+/** The group of a device until an operator or a claim chooses another. */
 export const DEFAULT_GROUP = 'default';
+/** How many devices of one name a message lists. */
+const SAME_NAME_SHOWN = 10;
 
 export class SqlDeviceStore implements DeviceStore {
-  constructor(private readonly db: Db) {}
+  readonly #db: Db;
 
-  /**
-   * Enrols or re-reads a device whose proof has been checked. Known devices keep what they have; a
-   * pending one with a good claim becomes enrolled. Without one it waits; the oldest of those that
-   * wait makes room. Faults: claim_invalid.
-   */
+  constructor(db: Db) {
+    this.#db = db;
+  }
+
   enrol(
     id: string,
     request: EnrolRequest,
     claimHash: string | null,
     now: number,
   ): Promise<DeviceRow> {
-    return this.db.transaction().execute(async (trx) => {
+    return this.#db.transaction().execute(async (trx) => {
       const known = await find(trx, id);
       if (known !== null && known.status !== 'pending') {
         // The components may have changed with the device's configuration; name, hardware and
@@ -60,22 +70,24 @@ export class SqlDeviceStore implements DeviceStore {
   }
 
   get(id: string): Promise<DeviceRow | null> {
-    return find(this.db, id);
+    return find(this.#db, id);
   }
 
-  /** A device by id or by name. Faults: not_found; conflict when several carry the name. */
   async named(idOrName: string): Promise<DeviceRow> {
-    const byId = await find(this.db, idOrName);
+    const byId = await find(this.#db, idOrName);
     if (byId !== null) return byId;
-    const rows = await this.db
+    const rows = await this.#db
       .selectFrom('devices')
       .selectAll()
       .where('name', '=', idOrName)
-      .limit(10)
+      .limit(SAME_NAME_SHOWN)
       .execute();
     const [only] = rows;
     if (only === undefined)
-      throw new Fault('not_found', `no device has the id or name ${idOrName}`);
+      throw new Fault(
+        'not_found',
+        `no device has the id or name ${idOrName}; \`linnet device list\` lists the devices`,
+      );
     if (rows.length > 1)
       throw new Fault(
         'conflict',
@@ -84,35 +96,50 @@ export class SqlDeviceStore implements DeviceStore {
     return fromRow(only);
   }
 
-  async list(): Promise<DeviceRow[]> {
-    const rows = await this.db
-      .selectFrom('devices')
-      .selectAll()
+  async page(filter: DeviceFilter, { limit, after }: PageRequest<DeviceKey>): Promise<DeviceRow[]> {
+    let query = this.#db.selectFrom('devices').selectAll();
+    if (filter.group !== undefined) query = query.where('group_name', '=', filter.group);
+    if (filter.status !== undefined) query = query.where('status', '=', filter.status);
+    if (after !== null)
+      query = query.where((eb) =>
+        eb(eb.refTuple('group_name', 'name', 'id'), '>', eb.tuple(after[0], after[1], after[2])),
+      );
+    const rows = await query
       .orderBy('group_name')
       .orderBy('name')
       .orderBy('id')
+      .limit(limit)
       .execute();
+    if (rows.length === 0 && filter.group !== undefined) await this.#requireGroup(filter.group);
     return rows.map(fromRow);
   }
 
-  async groups(): Promise<Group[]> {
-    return this.db
+  async #requireGroup(group: string): Promise<void> {
+    const row = await this.#db
       .selectFrom('devices')
-      .select((eb) => ['group_name as name', eb.fn.countAll<number>().as('devices')])
-      .where('status', '=', 'enrolled')
-      .groupBy('group_name')
-      .orderBy('group_name')
-      .execute();
+      .select('id')
+      .where('group_name', '=', group)
+      .limit(1)
+      .executeTakeFirst();
+    if (row === undefined)
+      throw new Fault(
+        'not_found',
+        `no device is in group ${group}; \`linnet group list\` lists the groups`,
+      );
   }
 
-  /**
-   * pending -> enrolled. Approving twice is once; a revoked device stays out (its key may be
-   * stolen). Faults: conflict.
-   */
-  approve(id: string, now: number): Promise<DeviceRow> {
-    return this.db.transaction().execute(async (trx) => {
-      const device = await find(trx, id);
-      if (device === null) throw new Fault('not_found', `no device has the id ${id}`);
+  async groups({ limit, after }: PageRequest<string>): Promise<Group[]> {
+    let query = this.#db
+      .selectFrom('devices')
+      .select((eb) => ['group_name as name', eb.fn.countAll<number>().as('devices')])
+      .where('status', '=', 'enrolled');
+    if (after !== null) query = query.where('group_name', '>', after);
+    return query.groupBy('group_name').orderBy('group_name').limit(limit).execute();
+  }
+
+  approve(id: string, audit: AuditAction, now: number): Promise<DeviceRow> {
+    return this.#db.transaction().execute(async (trx) => {
+      const device = await requireDevice(trx, id);
       if (device.status === 'revoked')
         throw new Fault(
           'conflict',
@@ -124,47 +151,54 @@ export class SqlDeviceStore implements DeviceStore {
           .set({ status: 'enrolled', enrolled_at: now })
           .where('id', '=', id)
           .execute();
-      return (await find(trx, id)) as DeviceRow;
+      await appendAudit(trx, [audit], now);
+      return requireDevice(trx, id);
     });
   }
 
-  async revoke(id: string): Promise<void> {
-    await this.db.updateTable('devices').set({ status: 'revoked' }).where('id', '=', id).execute();
+  revoke(id: string, audit: AuditAction, now: number): Promise<DeviceRow> {
+    return this.#db.transaction().execute(async (trx) => {
+      await trx.updateTable('devices').set({ status: 'revoked' }).where('id', '=', id).execute();
+      await appendAudit(trx, [audit], now);
+      return requireDevice(trx, id);
+    });
   }
 
-  async change(
+  change(
     id: string,
-    group: string | undefined,
-    labels: Readonly<Record<string, string>> | undefined,
-  ): Promise<void> {
+    { group, labels }: DeviceChange,
+    audit: AuditAction,
+    now: number,
+  ): Promise<DeviceRow> {
     const set = {
       ...(group === undefined ? {} : { group_name: group }),
       ...(labels === undefined ? {} : { labels_json: JSON.stringify(labels) }),
     };
-    if (Object.keys(set).length > 0)
-      await this.db.updateTable('devices').set(set).where('id', '=', id).execute();
+    return this.#db.transaction().execute(async (trx) => {
+      if (Object.keys(set).length > 0)
+        await trx.updateTable('devices').set(set).where('id', '=', id).execute();
+      await appendAudit(trx, [audit], now);
+      return requireDevice(trx, id);
+    });
   }
 
-  async addClaim(
-    hash: string,
-    group: string,
-    uses: number,
-    expiresAt: number,
-    createdBy: string,
-    now: number,
-  ): Promise<void> {
-    await this.db.deleteFrom('claims').where('expires_at', '<', now).execute();
-    await this.db
-      .insertInto('claims')
-      .values({
-        hash,
-        group_name: group,
-        uses_left: uses,
-        expires_at: expiresAt,
-        created_at: now,
-        created_by: createdBy,
-      })
-      .execute();
+  /** Expired claims are removed on the way. */
+  addClaim(claim: ClaimRow, audit: AuditAction, now: number): Promise<void> {
+    return this.#db.transaction().execute(async (trx) => {
+      await trx.deleteFrom('claims').where('expires_at', '<', now).execute();
+      await trx
+        .insertInto('claims')
+        .values({
+          hash: claim.hash,
+          group_name: claim.group,
+          uses_left: claim.uses,
+          expires_at: claim.expiresAt,
+          created_at: now,
+          created_by: claim.createdBy,
+        })
+        .execute();
+      await appendAudit(trx, [audit], now);
+    });
   }
 }
 
@@ -177,9 +211,19 @@ async function find(queries: Queries, id: string): Promise<DeviceRow | null> {
   return row === undefined ? null : fromRow(row);
 }
 
+async function requireDevice(queries: Queries, id: string): Promise<DeviceRow> {
+  const device = await find(queries, id);
+  if (device === null)
+    throw new Fault(
+      'not_found',
+      `no device has the id ${id}; \`linnet device list\` lists the devices`,
+    );
+  return device;
+}
+
 /**
- * For one more that waits. Who is put out knocks again, so strangers can delay an approval but not
- * fill the server.
+ * Removes the oldest pending devices, so that one more fits the limit. A removed device enrols
+ * again by itself: strangers can delay an approval but cannot fill the database.
  */
 async function makeRoom(queries: Queries): Promise<void> {
   const tooMany = queries

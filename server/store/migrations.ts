@@ -11,22 +11,26 @@ const FIRST = [
     first_seen_at integer not null, enrolled_at integer, last_seen_at integer, assignment_revision integer not null default 0
   ) strict`,
   'create index devices_by_name on devices (name)',
-  'create index devices_by_group on devices (group_name)',
+  'create index devices_by_group on devices (group_name, name, id)',
+  'create index devices_by_status on devices (status, group_name, name, id)',
   `create table claims (
     hash text primary key, group_name text not null, uses_left integer not null check (uses_left >= 0), expires_at integer not null,
     created_at integer not null, created_by text not null
   ) strict`,
   'create table tokens (hash text primary key, name text not null, role text not null, created_at integer not null, revoked_at integer) strict',
   `create table releases (
-    component text not null, version text not null, digest text not null, published_at integer not null, manifest_json text not null,
+    component text not null, version text not null, digest text not null, published_at integer not null,
+    bytes integer not null, description text not null, manifest_json text not null,
     primary key (component, version)
   ) strict`,
+  'create index releases_by_age on releases (published_at, component, version)',
   `create table rollouts (
     id text primary key, component text not null, version text not null, digest text not null, state text not null, wave integer not null,
     reasons_json text not null, policy_json text not null, created_at integer not null, created_by text not null, since integer not null,
     healthy_since integer, approved integer not null, answered_at integer, revision integer not null
   ) strict`,
   `create unique index rollouts_one_active on rollouts (component) where state in ('rolling', 'held', 'reverting')`,
+  'create index rollouts_by_age on rollouts (created_at, id)',
   `create table members (
     rollout text not null references rollouts (id), device text not null references devices (id), name text not null, group_name text not null,
     hardware text not null, wave integer not null, state text not null, since integer not null, reasons text not null, previous_json text,
@@ -66,12 +70,20 @@ const FIRST = [
     id integer primary key, device text not null references devices (id), component text not null, assignment_id integer not null,
     result text not null, at integer not null, outcome_json text not null, unique (device, component, assignment_id, result)
   ) strict`,
-  'create table security_events (id integer primary key, at integer not null, source text not null, code text not null, detail text not null) strict',
-  'create index security_events_by_source on security_events (source, id)',
+  `create table security_events (
+    id integer primary key, source_kind text not null check (source_kind in ('device', 'operator', 'server', 'anonymous')),
+    source text not null, code text not null, fold_key text not null, detail text not null,
+    count integer not null, first_at integer not null, last_at integer not null,
+    unique (source_kind, source, code, fold_key)
+  ) strict`,
+  'create index security_events_by_age on security_events (last_at, id)',
+  'create index security_events_by_kind on security_events (source_kind, last_at, id)',
+  'create index security_events_by_source on security_events (source, last_at, id)',
   `create table audit (
     seq integer primary key, at integer not null, actor text not null, action text not null, subject text not null, detail text not null,
     hash text not null
   ) strict`,
+  'create table audit_head (id integer primary key check (id = 1), entries integer not null, hash text not null) strict',
 ];
 
 function step(statements: readonly string[]): Migration {

@@ -1,50 +1,92 @@
 // Published releases, as the operator API lists them. The image repository holds the signed truth;
-// this table is its index, so adding the same release again changes nothing.
+// this table is its index, so adding the same release again changes nothing. Size and description
+// stand beside the manifest, so that a list reads no manifests.
 import type { Selectable } from 'kysely';
-import type { Manifest, Release } from '../../shared/release/manifest.js';
-import type { ReleaseRow, ReleaseStore } from '../interfaces.js';
-import type { Db } from './database.js';
+import { totalLength, type Manifest, type Release } from '../../shared/release/manifest.js';
+import type {
+  AuditAction,
+  PageRequest,
+  ReleaseKey,
+  ReleaseRow,
+  ReleaseStore,
+  ReleaseSummaryRow,
+} from '../interfaces.js';
+import { appendAudit } from './audit.js';
+import type { Db, Queries } from './database.js';
 import type { ReleasesTable } from './tables.js';
 
 export class SqlReleaseStore implements ReleaseStore {
-  constructor(private readonly db: Db) {}
+  readonly #db: Db;
 
-  async add(release: Release, now: number): Promise<void> {
-    await this.db
-      .insertInto('releases')
-      .values({
-        component: release.component,
-        version: release.version,
-        digest: release.digest,
-        published_at: now,
-        manifest_json: JSON.stringify(release.manifest),
-      })
-      .onConflict((oc) => oc.doNothing())
-      .execute();
+  constructor(db: Db) {
+    this.#db = db;
   }
 
-  async find(component: string, version: string): Promise<ReleaseRow | null> {
-    const row = await this.db
-      .selectFrom('releases')
-      .selectAll()
-      .where('component', '=', component)
-      .where('version', '=', version)
-      .executeTakeFirst();
-    return row === undefined ? null : releaseOf(row);
+  add(release: Release, audit: AuditAction, now: number): Promise<ReleaseRow> {
+    const { component, version, digest, manifest } = release;
+    return this.#db.transaction().execute(async (trx) => {
+      await trx
+        .insertInto('releases')
+        .values({
+          component,
+          version,
+          digest,
+          published_at: now,
+          bytes: totalLength(manifest),
+          description: manifest.description,
+          manifest_json: JSON.stringify(manifest),
+        })
+        .onConflict((oc) => oc.doNothing())
+        .execute();
+      await appendAudit(trx, [audit], now);
+      return (await find(trx, component, version)) as ReleaseRow;
+    });
   }
 
-  /** The newest first. */
-  async list(limit: number): Promise<ReleaseRow[]> {
-    const rows = await this.db
+  find(component: string, version: string): Promise<ReleaseRow | null> {
+    return find(this.#db, component, version);
+  }
+
+  page({ limit, after }: PageRequest<ReleaseKey>): Promise<ReleaseSummaryRow[]> {
+    let query = this.#db
       .selectFrom('releases')
-      .selectAll()
+      .select([
+        'component',
+        'version',
+        'digest',
+        'published_at as publishedAt',
+        'bytes',
+        'description',
+      ]);
+    if (after !== null)
+      query = query.where((eb) =>
+        eb(
+          eb.refTuple('published_at', 'component', 'version'),
+          '<',
+          eb.tuple(after[0], after[1], after[2]),
+        ),
+      );
+    return query
       .orderBy('published_at', 'desc')
-      .orderBy('component')
+      .orderBy('component', 'desc')
       .orderBy('version', 'desc')
       .limit(limit)
       .execute();
-    return rows.map(releaseOf);
   }
+}
+
+async function find(
+  queries: Queries,
+  component: string,
+  version: string,
+): Promise<ReleaseRow | null> {
+  const row = await queries
+    .selectFrom('releases')
+    .selectAll()
+    .where('component', '=', component)
+    .where('version', '=', version)
+    .executeTakeFirst();
+  return row === undefined ? null : releaseOf(row);
 }
 
 function releaseOf(row: Selectable<ReleasesTable>): ReleaseRow {

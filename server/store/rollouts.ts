@@ -10,16 +10,21 @@ import type { MemberState, RolloutState } from '../../shared/protocol/states.js'
 import type { ReleaseRef, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
 import type {
   AssignmentChange,
+  AuditAction,
   DeviceFacts,
   EligibleDevice,
   HistoryRow,
   MemberRow,
+  PageRequest,
   PublishedRelease,
   RolloutChange,
+  RolloutKey,
   RolloutRow,
   RolloutStore,
+  RolloutSummaryRow,
 } from '../interfaces.js';
 import { ACTIVE_STATES } from '../rollout/transitions.js';
+import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
 import type { MembersTable, RolloutsTable } from './tables.js';
 
@@ -37,15 +42,31 @@ export class SqlRolloutStore implements RolloutStore {
     return rows.map(rolloutOf);
   }
 
-  async list(limit: number): Promise<RolloutRow[]> {
-    const rows = await this.db
+  async page({ limit, after }: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
+    let query = this.db
       .selectFrom('rollouts')
       .selectAll()
+      .select((eb) =>
+        eb.fn
+          .coalesce(
+            eb
+              .selectFrom('members')
+              .whereRef('members.rollout', '=', 'rollouts.id')
+              .select((inner) => inner.fn.countAll<number>().as('count')),
+            eb.lit(0),
+          )
+          .as('devices'),
+      );
+    if (after !== null)
+      query = query.where((eb) =>
+        eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(after[0], after[1])),
+      );
+    const rows = await query
       .orderBy('created_at', 'desc')
       .orderBy('id', 'desc')
       .limit(limit)
       .execute();
-    return rows.map(rolloutOf);
+    return rows.map((row) => ({ ...rolloutOf(row), devices: row.devices }));
   }
 
   rollout(id: string): Promise<RolloutRow | null> {
@@ -166,7 +187,11 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   /** Faults: conflict when the id is taken. */
-  insertRollout(row: RolloutRow, members: readonly MemberRow[]): Promise<void> {
+  insertRollout(
+    row: RolloutRow,
+    members: readonly MemberRow[],
+    audit: readonly AuditAction[] = [],
+  ): Promise<void> {
     return this.db.transaction().execute(async (trx) => {
       const inserted = await trx
         .insertInto('rollouts')
@@ -177,6 +202,7 @@ export class SqlRolloutStore implements RolloutStore {
         throw new Fault('conflict', `there already is a rollout ${row.id}`);
       await writeMembers(trx, members);
       await addHistory(trx, row, row.createdAt);
+      await appendAudit(trx, audit, row.createdAt);
     });
   }
 
@@ -212,6 +238,7 @@ export class SqlRolloutStore implements RolloutStore {
         before.wave !== rollout.wave ||
         JSON.stringify(before.reasons) !== JSON.stringify(rollout.reasons);
       if (changed) await addHistory(trx, rollout, now);
+      await appendAudit(trx, change.audit ?? [], now);
       return true;
     });
   }

@@ -3,6 +3,7 @@
 // JSON text that the server itself wrote from decoded values, so reading them back only parses.
 // Binary documents are BLOBs.
 import type { Generated } from 'kysely';
+import type { DeviceStatus } from '../../shared/protocol/operator-api.js';
 
 export interface DevicesTable {
   id: string;
@@ -10,7 +11,7 @@ export interface DevicesTable {
   hardware: string;
   components_json: string;
   public_key: string;
-  status: 'pending' | 'enrolled' | 'revoked';
+  status: DeviceStatus;
   group_name: string;
   labels_json: string;
   first_seen_at: number;
@@ -44,6 +45,9 @@ export interface ReleasesTable {
   version: string;
   digest: string;
   published_at: number;
+  /** Of all files together. */
+  bytes: number;
+  description: string;
   manifest_json: string;
 }
 
@@ -167,10 +171,15 @@ export interface OutcomesTable {
 
 export interface SecurityEventsTable {
   id: Generated<number>;
-  at: number;
+  source_kind: 'device' | 'operator' | 'server' | 'anonymous';
   source: string;
   code: string;
+  /** Equal for repeats of one event, which are one row. */
+  fold_key: string;
   detail: string;
+  count: number;
+  first_at: number;
+  last_at: number;
 }
 
 export interface AuditTable {
@@ -180,6 +189,13 @@ export interface AuditTable {
   action: string;
   subject: string;
   detail: string;
+  hash: string;
+}
+
+/** One row: the newest audit entry. */
+export interface AuditHeadTable {
+  id: number;
+  entries: number;
   hash: string;
 }
 
@@ -200,4 +216,5 @@ export interface Tables {
   outcomes: OutcomesTable;
   security_events: SecurityEventsTable;
   audit: AuditTable;
+  audit_head: AuditHeadTable;
 }

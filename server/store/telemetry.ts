@@ -43,7 +43,17 @@ export class SqlTelemetryStore implements TelemetryStore {
       await addSecurityEvents(
         trx,
         fresh.flatMap((record) =>
-          record.kind === 'security' ? [{ at: now, source: device, ...record.body }] : [],
+          record.kind === 'security'
+            ? [
+                {
+                  source: { kind: 'device', id: device },
+                  ...record.body,
+                  count: 1,
+                  firstAt: now,
+                  lastAt: now,
+                },
+              ]
+            : [],
         ),
       );
       await trx

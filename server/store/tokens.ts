@@ -1,20 +1,36 @@
-// Operator tokens, by hash only: who reads the database learns no token.
+// Operator tokens by their SHA-256: a reader of the database learns no token.
+import { Fault } from '../../shared/base/fault-codes.js';
 import type { Role } from '../../shared/protocol/operator-api.js';
-import type { TokenRow, TokenStore } from '../interfaces.js';
+import type {
+  AuditAction,
+  PageRequest,
+  TokenKey,
+  TokenRow,
+  TokenStore,
+  TokenSummaryRow,
+} from '../interfaces.js';
+import { appendAudit } from './audit.js';
 import type { Db } from './database.js';
 
 export class SqlTokenStore implements TokenStore {
-  constructor(private readonly db: Db) {}
+  readonly #db: Db;
 
-  async add(token: TokenRow, now: number): Promise<void> {
-    await this.db
-      .insertInto('tokens')
-      .values({ ...token, created_at: now, revoked_at: null })
-      .execute();
+  constructor(db: Db) {
+    this.#db = db;
+  }
+
+  add({ hash, name, role }: TokenRow, audit: AuditAction, now: number): Promise<void> {
+    return this.#db.transaction().execute(async (trx) => {
+      await trx
+        .insertInto('tokens')
+        .values({ hash, name, role, created_at: now, revoked_at: null })
+        .execute();
+      await appendAudit(trx, [audit], now);
+    });
   }
 
   async valid(hash: string): Promise<TokenRow | null> {
-    const row = await this.db
+    const row = await this.#db
       .selectFrom('tokens')
       .select(['hash', 'name', 'role'])
       .where('hash', '=', hash)
@@ -23,16 +39,15 @@ export class SqlTokenStore implements TokenStore {
     return row === undefined ? null : { hash: row.hash, name: row.name, role: row.role as Role };
   }
 
-  async list(): Promise<
-    { name: string; role: Role; createdAt: number; revokedAt: number | null }[]
-  > {
-    const rows = await this.db
-      .selectFrom('tokens')
-      .selectAll()
-      .orderBy('created_at')
-      .orderBy('name')
-      .execute();
+  async page({ limit, after }: PageRequest<TokenKey>): Promise<TokenSummaryRow[]> {
+    let query = this.#db.selectFrom('tokens').selectAll();
+    if (after !== null)
+      query = query.where((eb) =>
+        eb(eb.refTuple('created_at', 'hash'), '>', eb.tuple(after[0], after[1])),
+      );
+    const rows = await query.orderBy('created_at').orderBy('hash').limit(limit).execute();
     return rows.map((row) => ({
+      hash: row.hash,
       name: row.name,
       role: row.role as Role,
       createdAt: row.created_at,
@@ -40,14 +55,32 @@ export class SqlTokenStore implements TokenStore {
     }));
   }
 
-  /** How many tokens of that name were revoked: 0 when there was none. */
-  async revoke(name: string, now: number): Promise<number> {
-    const done = await this.db
-      .updateTable('tokens')
-      .set({ revoked_at: now })
-      .where('name', '=', name)
+  async hasAdmin(): Promise<boolean> {
+    const row = await this.#db
+      .selectFrom('tokens')
+      .select('hash')
+      .where('role', '=', 'admin' satisfies Role)
       .where('revoked_at', 'is', null)
+      .limit(1)
       .executeTakeFirst();
-    return Number(done.numUpdatedRows);
+    return row !== undefined;
+  }
+
+  revoke(name: string, audit: AuditAction, now: number): Promise<number> {
+    return this.#db.transaction().execute(async (trx) => {
+      const done = await trx
+        .updateTable('tokens')
+        .set({ revoked_at: now })
+        .where('name', '=', name)
+        .where('revoked_at', 'is', null)
+        .executeTakeFirst();
+      if (done.numUpdatedRows === 0n)
+        throw new Fault(
+          'not_found',
+          `no valid token is named ${name}; \`linnet token list\` lists them`,
+        );
+      await appendAudit(trx, [audit], now);
+      return Number(done.numUpdatedRows);
+    });
   }
 }

@@ -310,6 +310,26 @@ export const FAULT_CODES = {
     'a message does not decode',
     'Compare it with /openapi.json or shared/protocol.',
   ),
+  media_type_unsupported: refused(
+    415,
+    'the content type of the body is not one that the route takes',
+    'Send application/json, or what /openapi.json says for the route.',
+  ),
+  header_too_large: refused(
+    431,
+    'the head of the request is longer than its limit',
+    'Send shorter headers and a shorter URL.',
+  ),
+  range_unsatisfiable: refused(
+    416,
+    'the requested range lies outside the file',
+    'Ask for a range within the length that the Content-Range header names.',
+  ),
+  request_timeout: flaked(
+    408,
+    'the request did not arrive within its time limit',
+    'Send it again over a faster connection.',
+  ),
   auth_missing: refused(
     401,
     'no valid credentials',

@@ -144,11 +144,14 @@ export const limits = {
   claimLifeDefaultMinutes: 60,
   operatorBodyMaxBytes: 8 * MIB,
   listPageMaxCount: 1000,
-  /**
-   * Rollouts come with their members and history, so a list of them is short unless more are asked
-   * for.
-   */
-  rolloutListDefaultCount: 100,
+  listPageDefaultCount: 100,
+  cursorMaxChars: 1000,
+  /** A detail in a list is cut to this; the detail of the entry has all of it. */
+  summaryDetailMaxChars: 200,
+  auditDetailMaxChars: 4000,
+  errorMaxChars: 4000,
+  /** Of a request's path, in messages and log lines. */
+  pathShownMaxChars: 300,
   /** How long a stopping server lets requests under way end. */
   serverDrainMs: 5_000,
   /** Devices that knocked and that nobody has approved; anyone may knock, so it is bounded. */
@@ -160,6 +163,11 @@ export const limits = {
   inferenceReleasesPerDeviceMaxCount: 50,
   outcomesPerDeviceMaxCount: 200,
   securityEventsPerSourceMaxCount: 5_000,
+  /** Of all sources that did not authenticate together. */
+  securityEventsAnonymousMaxCount: 5_000,
+  /** Distinct events that wait to be written, of known and of anonymous sources each. */
+  securityEventsQueueMaxCount: 1_000,
+  securityEventsFlushMs: 500,
   /**
    * Messages that wait for the database; beyond it they are dropped, and devices send them again.
    */
@@ -204,6 +212,11 @@ assert(
 assert(
   limits.conductorGapMaxMs >= limits.conductorEveryMs * 4,
   'a conductor that runs as it should is not taken for one that stood still',
+);
+assert(
+  limits.summaryDetailMaxChars <= limits.detailMaxChars &&
+    limits.detailMaxChars <= limits.auditDetailMaxChars,
+  'a summary shows a part of a detail, and an audit entry can quote one',
 );
 assert(
   limits.manifestMaxBytes >= limits.releaseFilesMaxCount * KIB,

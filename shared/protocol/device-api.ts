@@ -5,7 +5,7 @@
 import { Type, type Static } from 'typebox';
 import { Component, HardwareId, Version } from '../release/manifest.js';
 import { Hex64 } from '../base/bytes.js';
-import { PublicKey } from "../trust/signer.js";
+import { PublicKey } from '../trust/signer.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { DeviceId } from './telemetry.js';
 
@@ -15,7 +15,6 @@ export const DEVICE_SCHEME = 'Linnet-Device';
 
 export const routes = {
   enrol: '/device/v1/enrol',
-  me: '/device/v1/me',
   /**
    * `1.root.json`, `timestamp.json`, `7.snapshot.json`, `7.targets.json` of this device's director
    * repository.

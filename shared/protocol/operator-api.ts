@@ -1,40 +1,63 @@
-// The operator API: HTTP under /api/v1, JSON, `Authorization: Bearer <token>`. These schemas are
-// the TypeScript types of both ends, Fastify's validation, and the OpenAPI document at
-// /openapi.json.
-import { Type, type Static, type TSchema } from 'typebox';
+// The operator API: HTTP under /api/v1, JSON, `Authorization: Bearer <token>`. These schemas are the
+// TypeScript types of both ends, Fastify's validation, and the OpenAPI document at /openapi.json,
+// where a schema with a `title` becomes a named component.
+//
+// Lists answer one page of summaries; what costs more to read or to send (members, history,
+// manifests, long details) is in the detail of one resource. A page names the next one by an opaque
+// cursor, so that its cost does not grow with the distance from the first.
+import { Type, type Static, type TProperties, type TSchema } from 'typebox';
 import { limits } from '../base/limits.js';
 import { Component, HardwareId, Manifest, Version } from '../release/manifest.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
-import { MEMBER_STATES, ROLLOUT_STATES } from './states.js';
-import {
-  DeviceId,
-  HealthBody,
-  OutcomeSchema,
-  ReleaseRef,
-  SecurityBody,
-  UpdateBody,
-} from './telemetry.js';
+import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
+import { DeviceId, HealthBody, OutcomeSchema, ReleaseRef, UpdateBody } from './telemetry.js';
 
-const strict = { additionalProperties: false } as const;
-const Text = (max: number) => Type.String({ maxLength: max });
+const named = <P extends TProperties>(title: string, properties: P) =>
+  Type.Object(properties, { additionalProperties: false, title });
+const pageOf = <T extends TSchema>(title: string, item: T) =>
+  named(title, { items: Type.Array(item), next: OrNull(CursorText('cursor of the next page')) });
+const Text = (maxChars: number) => Type.String({ maxLength: maxChars });
 const OrNull = <T extends TSchema>(schema: T) => Type.Union([Type.Null(), schema]);
 /** ISO 8601, UTC. */
 const Time = Type.String({ maxLength: 40 });
 const Count = Type.Integer({ minimum: 0 });
+const Detail = Text(limits.detailMaxChars);
+const Sentence = Text(limits.detailMaxChars);
 
 export const API = '/api/v1';
 
 /** Each role may do what the roles before it may. */
 export const ROLES = ['viewer', 'publisher', 'operator', 'admin'] as const;
-export const Role = Type.Enum([...ROLES]);
+export const Role = Type.Enum([...ROLES], { title: 'Role' });
 export type Role = (typeof ROLES)[number];
 
-export const ApiError = Type.Object(
-  { error: Text(4000), code: Text(64), todo: Text(1000) },
-  strict,
-);
+export const ApiError = named('ApiError', {
+  error: Text(limits.errorMaxChars),
+  code: Text(64),
+  todo: Text(1000),
+});
 export type ApiError = Static<typeof ApiError>;
+
+const CursorText = (description: string) =>
+  Type.String({ minLength: 1, maxLength: limits.cursorMaxChars, description });
+/** The query of every list. */
+export const pageQuery = {
+  limit: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.listPageMaxCount,
+      default: limits.listPageDefaultCount,
+      description: 'how many at most',
+    }),
+  ),
+  cursor: Type.Optional(CursorText('`next` of the previous page')),
+} as const;
+export interface Page<T> {
+  items: T[];
+  /** Cursor of the next page; null after the last. */
+  next: string | null;
+}
 
 export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
 export const Labels = Type.Record(
@@ -42,269 +65,322 @@ export const Labels = Type.Record(
   Text(200),
 );
 
-export const Device = Type.Object(
-  {
-    id: DeviceId,
-    name: Text(64),
-    hardware: HardwareId,
-    components: Type.Array(Component),
-    status: Type.Enum(['pending', 'enrolled', 'revoked']),
-    group: GroupName,
-    labels: Labels,
-    enrolledAt: OrNull(Time),
-    lastSeenAt: OrNull(Time),
-    /** Silent longer than the server's `silentAfterSeconds`. */
-    silent: Type.Boolean(),
-    updates: Type.Array(UpdateBody),
-    health: OrNull(HealthBody),
-  },
-  strict,
-);
+export const DEVICE_STATUSES = ['pending', 'enrolled', 'revoked'] as const;
+export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStatus' });
+export type DeviceStatus = (typeof DEVICE_STATUSES)[number];
+
+const deviceHead = {
+  id: DeviceId,
+  name: Text(64),
+  hardware: HardwareId,
+  status: DeviceStatus,
+  group: GroupName,
+  lastSeenAt: OrNull(Time),
+  /** Enrolled, and silent for longer than the server's `silent_after_seconds`. */
+  silent: Type.Boolean(),
+};
+
+/** A device in a list; `updates`: what each component runs and what it is updating to. */
+export const DeviceSummary = named('DeviceSummary', {
+  ...deviceHead,
+  updates: Type.Array(
+    named('UpdateSummary', {
+      component: Component,
+      state: Type.Enum([...UPDATE_STATES]),
+      running: OrNull(ReleaseRef),
+      updatingTo: OrNull(ReleaseRef),
+    }),
+  ),
+});
+export type DeviceSummary = Static<typeof DeviceSummary>;
+export const DevicePage = pageOf('DevicePage', DeviceSummary);
+
+export const Device = named('Device', {
+  ...deviceHead,
+  components: Type.Array(Component),
+  labels: Labels,
+  enrolledAt: OrNull(Time),
+  updates: Type.Array(UpdateBody),
+  health: OrNull(HealthBody),
+});
 export type Device = Static<typeof Device>;
 
-export const DeviceDetail = Type.Object(
-  {
-    device: Device,
-    inference: Type.Array(
-      Type.Object(
-        {
-          release: ReleaseRef,
-          served: Count,
-          failed: Count,
-          refused: Count,
-          p50Ms: OrNull(Type.Number()),
-          p99Ms: OrNull(Type.Number()),
-          classes: OrNull(Type.Array(Count)),
-          meanConfidence: OrNull(Type.Number()),
-        },
-        strict,
-      ),
-    ),
-    security: Type.Array(Type.Object({ at: Time, body: SecurityBody }, strict)),
-    outcomes: Type.Array(Type.Object({ at: Time, outcome: OutcomeSchema }, strict)),
-  },
-  strict,
-);
+export const InferenceSummary = named('InferenceSummary', {
+  release: ReleaseRef,
+  served: Count,
+  failed: Count,
+  refused: Count,
+  p50Ms: OrNull(Type.Number()),
+  p99Ms: OrNull(Type.Number()),
+  classes: OrNull(Type.Array(Count)),
+  meanConfidence: OrNull(Type.Number()),
+});
+export type InferenceSummary = Static<typeof InferenceSummary>;
+
+/** Who caused a security event; `anonymous` is a remote address that did not authenticate. */
+export const SECURITY_SOURCE_KINDS = ['device', 'operator', 'server', 'anonymous'] as const;
+export type SecuritySourceKind = (typeof SECURITY_SOURCE_KINDS)[number];
+
+const securityHead = {
+  id: Count,
+  sourceKind: Type.Enum([...SECURITY_SOURCE_KINDS]),
+  /** A device id, the name of an operator token, `server`, or a remote address. */
+  source: Text(100),
+  /** A code of shared/base/fault-codes, if the reporter has the same version. */
+  code: Text(64),
+  /** How many times it happened; repeats within a UTC day are one event. */
+  count: Type.Integer({ minimum: 1 }),
+  firstAt: Time,
+  lastAt: Time,
+};
+
+/** The detail is cut to a line. */
+export const SecurityEventSummary = named('SecurityEventSummary', {
+  ...securityHead,
+  detail: Text(limits.summaryDetailMaxChars),
+});
+export type SecurityEventSummary = Static<typeof SecurityEventSummary>;
+export const SecurityEventDetail = named('SecurityEventDetail', {
+  ...securityHead,
+  detail: Detail,
+});
+export type SecurityEventDetail = Static<typeof SecurityEventDetail>;
+export const SecurityEventPage = pageOf('SecurityEventPage', SecurityEventSummary);
+
+export const DeviceDetail = named('DeviceDetail', {
+  device: Device,
+  inference: Type.Array(InferenceSummary),
+  /** The newest; GET /security-events?source=ID lists more. */
+  security: Type.Array(SecurityEventSummary),
+  /** The newest first. */
+  outcomes: Type.Array(named('TimedOutcome', { at: Time, outcome: OutcomeSchema })),
+});
 export type DeviceDetail = Static<typeof DeviceDetail>;
 
-export const Group = Type.Object({ name: GroupName, devices: Count }, strict);
+export const Group = named('Group', { name: GroupName, devices: Count });
 export type Group = Static<typeof Group>;
+export const GroupPage = pageOf('GroupPage', Group);
 
-export const DevicePatch = Type.Object(
-  { group: Type.Optional(GroupName), labels: Type.Optional(Labels) },
-  strict,
-);
+export const DevicePatch = named('DevicePatch', {
+  group: Type.Optional(GroupName),
+  labels: Type.Optional(Labels),
+});
 export type DevicePatch = Static<typeof DevicePatch>;
 
-export const ClaimRequest = Type.Object(
-  {
-    group: GroupName,
-    uses: Type.Integer({ minimum: 1, maximum: 10_000 }),
-    minutes: Type.Integer({ minimum: 1, maximum: 60 * 24 * 30 }),
-  },
-  strict,
-);
+export const ClaimRequest = named('ClaimRequest', {
+  group: GroupName,
+  uses: Type.Integer({ minimum: 1, maximum: 10_000 }),
+  minutes: Type.Integer({ minimum: 1, maximum: 60 * 24 * 30 }),
+});
 export type ClaimRequest = Static<typeof ClaimRequest>;
-export const Claim = Type.Object(
-  { claim: Text(200), group: GroupName, uses: Count, expiresAt: Time },
-  strict,
-);
+export const Claim = named('Claim', {
+  claim: Text(200),
+  group: GroupName,
+  uses: Count,
+  expiresAt: Time,
+});
 export type Claim = Static<typeof Claim>;
 
 /**
  * `envelope` and `targets` as base64 of the exact bytes that were signed; the files were uploaded
  * before, by PUT /files/{sha256}.
  */
-export const PublishRequest = Type.Object(
-  {
-    envelope: Type.String({ maxLength: limits.manifestMaxBytes * 2 }),
-    targets: Type.String({ maxLength: limits.targetsMaxBytes * 2 }),
-  },
-  strict,
-);
+export const PublishRequest = named('PublishRequest', {
+  envelope: Type.String({ maxLength: limits.manifestMaxBytes * 2 }),
+  targets: Type.String({ maxLength: limits.targetsMaxBytes * 2 }),
+});
 export type PublishRequest = Static<typeof PublishRequest>;
 
-export const ReleaseView = Type.Object(
-  {
-    component: Component,
-    version: Version,
-    digest: Hex32,
-    publishedAt: Time,
-    bytes: Count,
-    manifest: Manifest,
-  },
-  strict,
-);
-export type ReleaseView = Static<typeof ReleaseView>;
+const releaseHead = {
+  component: Component,
+  version: Version,
+  digest: Hex32,
+  publishedAt: Time,
+  /** Of all its files. */
+  bytes: Count,
+  description: Text(limits.detailMaxChars),
+};
+export const ReleaseSummary = named('ReleaseSummary', releaseHead);
+export type ReleaseSummary = Static<typeof ReleaseSummary>;
+export const ReleaseDetail = named('ReleaseDetail', { ...releaseHead, manifest: Manifest });
+export type ReleaseDetail = Static<typeof ReleaseDetail>;
+export const ReleasePage = pageOf('ReleasePage', ReleaseSummary);
+
+/** The file of an upload, by its SHA-256. */
+export const StoredFile = named('StoredFile', { sha256: Hex32 });
 
 /**
  * What `linnet publish` needs to make the next targets.json: the exact bytes of the current one and
  * of the trusted root, base64.
  */
-export const RepositoryView = Type.Object(
-  { root: Type.String(), targets: Type.String(), snapshotVersion: Count, files: Count },
-  strict,
-);
+export const RepositoryView = named('RepositoryView', {
+  root: Type.String(),
+  targets: Type.String(),
+  snapshotVersion: Count,
+  files: Count,
+});
 export type RepositoryView = Static<typeof RepositoryView>;
 
-export const Wave = Type.Object(
-  {
-    name: Text(64),
-    /**
-     * A group, or a share of all devices of the rollout (cumulative, rounded up, earlier waves
-     * included).
-     */
-    group: Type.Optional(GroupName),
-    percent: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
-    soakSeconds: Type.Integer({ minimum: 0, maximum: 30 * 86_400 }),
-    approval: Type.Boolean(),
-  },
-  strict,
-);
+export const Wave = named('Wave', {
+  name: Text(64),
+  /**
+   * A group, or a share of all devices of the rollout (cumulative, rounded up, earlier waves
+   * included).
+   */
+  group: Type.Optional(GroupName),
+  percent: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+  soakSeconds: Type.Integer({ minimum: 0, maximum: 30 * 86_400 }),
+  approval: Type.Boolean(),
+});
 export type Wave = Static<typeof Wave>;
 
-export const RolloutPolicy = Type.Object(
-  {
-    waves: Type.Array(Wave, { minItems: 1, maxItems: limits.wavesMaxCount }),
-    trial: TrialPolicy,
-    /**
-     * Failure rate of devices that is acceptable, and the worse one that the halt test looks for,
-     * in thousandths.
-     */
-    acceptableFailurePermille: Type.Integer({ minimum: 1, maximum: 500 }),
-    alarmingFailurePermille: Type.Integer({ minimum: 2, maximum: 1000 }),
-    /**
-     * Chance that a release within the acceptable rate is halted, over the whole rollout and any
-     * number of looks.
-     */
-    falseAlarmPermille: Type.Integer({ minimum: 1, maximum: 500 }),
-    /** A device that has not spoken for this long while it takes part counts as a failure. */
-    silentAfterSeconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400 }),
-    /** A device that has not finished this long after its assignment counts as a failure. */
-    deviceDeadlineSeconds: Type.Integer({ minimum: 1, maximum: 60 * 86_400 }),
-    /** On a halt: take every touched device back. Otherwise the rollout is held for a person. */
-    autoRevert: Type.Boolean(),
-  },
-  strict,
-);
+export const RolloutPolicy = named('RolloutPolicy', {
+  waves: Type.Array(Wave, { minItems: 1, maxItems: limits.wavesMaxCount }),
+  trial: TrialPolicy,
+  /**
+   * Failure rate of devices that is acceptable, and the worse one that the halt test looks for, in
+   * thousandths.
+   */
+  acceptableFailurePermille: Type.Integer({ minimum: 1, maximum: 500 }),
+  alarmingFailurePermille: Type.Integer({ minimum: 2, maximum: 1000 }),
+  /**
+   * Chance that a release within the acceptable rate is halted, over the whole rollout and any
+   * number of checks.
+   */
+  falseAlarmPermille: Type.Integer({ minimum: 1, maximum: 500 }),
+  /** A device that is silent for this long while it takes part counts as a failure. */
+  silentAfterSeconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400 }),
+  /** A device that has not finished this long after its assignment counts as a failure. */
+  deviceDeadlineSeconds: Type.Integer({ minimum: 1, maximum: 60 * 86_400 }),
+  /** On a halt: roll every touched device back. Otherwise the rollout is held for an operator. */
+  autoRevert: Type.Boolean(),
+});
 export type RolloutPolicy = Static<typeof RolloutPolicy>;
 
-export const RolloutRequest = Type.Object(
-  {
-    component: Component,
-    version: Version,
-    policy: RolloutPolicy,
-    /**
-     * Only these devices take part (all enrolled devices that carry the component and the hardware,
-     * when left out).
-     */
-    groups: Type.Optional(Type.Array(GroupName, { minItems: 1, maxItems: 100 })),
-  },
-  strict,
-);
+export const RolloutRequest = named('RolloutRequest', {
+  component: Component,
+  version: Version,
+  policy: RolloutPolicy,
+  /**
+   * Only these groups take part. When left out: all enrolled devices that carry the component and
+   * have the release's hardware.
+   */
+  groups: Type.Optional(Type.Array(GroupName, { minItems: 1, maxItems: 100 })),
+});
 export type RolloutRequest = Static<typeof RolloutRequest>;
 
-export const Member = Type.Object(
-  {
-    device: DeviceId,
-    name: Text(64),
-    group: GroupName,
-    wave: Count,
-    state: Type.Enum([...MEMBER_STATES]),
-    since: Time,
-    reasons: Text(2000),
-  },
-  strict,
-);
+export const Member = named('Member', {
+  device: DeviceId,
+  name: Text(64),
+  group: GroupName,
+  wave: Count,
+  state: Type.Enum([...MEMBER_STATES]),
+  since: Time,
+  reasons: Text(limits.detailMaxChars),
+});
 export type Member = Static<typeof Member>;
 
-export const RolloutView = Type.Object(
-  {
-    id: Text(64),
-    release: ReleaseRef,
-    state: Type.Enum([...ROLLOUT_STATES]),
-    wave: Count,
-    /** Why it is in this state, with the arithmetic, one sentence a line. */
-    reasons: Type.Array(Text(2000)),
-    /** What an operator can do now. */
-    next: Type.Array(Text(200)),
-    policy: RolloutPolicy,
-    members: Type.Array(Member),
-    createdAt: Time,
-    createdBy: Text(200),
-    history: Type.Array(
-      Type.Object(
-        {
-          at: Time,
-          state: Type.Enum([...ROLLOUT_STATES]),
-          wave: Count,
-          reasons: Type.Array(Text(2000)),
-        },
-        strict,
-      ),
-    ),
-  },
-  strict,
-);
-export type RolloutView = Static<typeof RolloutView>;
+const rolloutHead = {
+  id: Text(64),
+  release: ReleaseRef,
+  state: Type.Enum([...ROLLOUT_STATES]),
+  /** The current wave, from 0. */
+  wave: Count,
+  createdAt: Time,
+  createdBy: Text(200),
+};
+
+/** Without members and history: its size does not grow with the fleet. */
+export const RolloutSummary = named('RolloutSummary', {
+  ...rolloutHead,
+  waves: Count,
+  devices: Count,
+  /** As of its last change; the detail adds what is true at this moment. */
+  reasons: Type.Array(Sentence),
+});
+export type RolloutSummary = Static<typeof RolloutSummary>;
+export const RolloutPage = pageOf('RolloutPage', RolloutSummary);
+
+export const RolloutDetail = named('RolloutDetail', {
+  ...rolloutHead,
+  /** Why it is in this state, with the arithmetic, one sentence each. */
+  reasons: Type.Array(Sentence),
+  /** What an operator can do now. */
+  next: Type.Array(Text(200)),
+  policy: RolloutPolicy,
+  members: Type.Array(Member),
+  history: Type.Array(
+    named('RolloutHistoryEntry', {
+      at: Time,
+      state: Type.Enum([...ROLLOUT_STATES]),
+      wave: Count,
+      reasons: Type.Array(Sentence),
+    }),
+  ),
+});
+export type RolloutDetail = Static<typeof RolloutDetail>;
 
 export const ROLLOUT_COMMANDS = ['start', 'pause', 'resume', 'approve', 'abort', 'drop'] as const;
 export type RolloutCommand = (typeof ROLLOUT_COMMANDS)[number];
-export const CommandRequest = Type.Object({ reason: Type.Optional(Text(500)) }, strict);
+export const CommandRequest = named('CommandRequest', { reason: Type.Optional(Text(500)) });
 
-export const AuditEntry = Type.Object(
-  {
-    seq: Count,
-    at: Time,
-    actor: Text(200),
-    action: Text(100),
-    subject: Text(200),
-    detail: Text(4000),
-    hash: Hex32,
-  },
-  strict,
-);
-export type AuditEntry = Static<typeof AuditEntry>;
-
-export const SecurityEvent = Type.Object(
-  { at: Time, source: Text(100), code: Text(64), detail: Text(2000) },
-  strict,
-);
-export type SecurityEvent = Static<typeof SecurityEvent>;
+const auditHead = {
+  seq: Count,
+  at: Time,
+  actor: Text(200),
+  action: Text(100),
+  subject: Text(200),
+};
+/** The detail is cut to a line. */
+export const AuditSummary = named('AuditSummary', {
+  ...auditHead,
+  detail: Text(limits.summaryDetailMaxChars),
+});
+export type AuditSummary = Static<typeof AuditSummary>;
+export const AuditDetail = named('AuditDetail', {
+  ...auditHead,
+  detail: Text(limits.auditDetailMaxChars),
+  hash: Hex32,
+});
+export type AuditDetail = Static<typeof AuditDetail>;
+export const AuditPage = pageOf('AuditPage', AuditSummary);
 
 /**
- * Of the audit chain: how many rows, the last row's hash (64 zeros before the first), the first row
- * that does not fit.
+ * Of the audit chain: how many entries fit it, the hash of the last of these (64 zeros before the
+ * first), and the first entry that is missing or does not fit.
  */
-export const AuditHead = Type.Object(
-  { entries: Count, hash: Hex32, brokenAt: OrNull(Count) },
-  strict,
-);
+export const AuditHead = named('AuditHead', {
+  entries: Count,
+  hash: Hex32,
+  brokenAt: OrNull(Count),
+});
 export type AuditHead = Static<typeof AuditHead>;
 
 export const TokenName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$' });
-export const TokenRequest = Type.Object({ name: TokenName, role: Role }, strict);
+export const TokenRequest = named('TokenRequest', { name: TokenName, role: Role });
 export type TokenRequest = Static<typeof TokenRequest>;
-export const TokenView = Type.Object(
-  { name: TokenName, role: Role, createdAt: Time, revokedAt: OrNull(Time) },
-  strict,
-);
+export const TokenView = named('TokenView', {
+  name: TokenName,
+  role: Role,
+  createdAt: Time,
+  revokedAt: OrNull(Time),
+});
 export type TokenView = Static<typeof TokenView>;
+export const TokenPage = pageOf('TokenPage', TokenView);
 /** The token is shown this once. */
-export const NewToken = Type.Object({ name: TokenName, role: Role, token: Text(200) }, strict);
+export const NewToken = named('NewToken', { name: TokenName, role: Role, token: Text(200) });
 export type NewToken = Static<typeof NewToken>;
+export const RevokedTokens = named('RevokedTokens', { revoked: Count });
 
-/** A raw record as it was stored; page on with `before` = the last id seen. */
-export const TelemetryRow = Type.Object(
-  {
-    id: Count,
-    device: DeviceId,
-    seq: Count,
-    kind: Text(20),
-    deviceAt: Time,
-    at: Time,
-    body: Type.Unknown(),
-  },
-  strict,
-);
+/** A raw record as it was stored. */
+export const TelemetryRow = named('TelemetryRow', {
+  id: Count,
+  device: DeviceId,
+  seq: Count,
+  kind: Text(20),
+  deviceAt: Time,
+  at: Time,
+  body: Type.Unknown(),
+});
 export type TelemetryRow = Static<typeof TelemetryRow>;
+export const TelemetryPage = pageOf('TelemetryPage', TelemetryRow);

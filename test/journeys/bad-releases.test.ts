@@ -23,9 +23,9 @@ import {
 } from '../../shared/release/manifest.js';
 import {
   DeviceDetail,
-  ReleaseView,
+  ReleaseDetail,
   RepositoryView,
-  RolloutView,
+  RolloutDetail,
   type RolloutPolicy,
 } from '../../shared/protocol/operator-api.js';
 import type { Outcome } from '../../shared/protocol/telemetry.js';
@@ -34,7 +34,7 @@ import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { signEnvelope } from '../../shared/trust/envelope.js';
 import type { Signer } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
-import { startFleet, type TestFleet } from '../support/fleet-server.js';
+import { ALL, startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
   CRASHING_AGENT,
@@ -88,8 +88,8 @@ beforeAll(async () => {
   await until(
     'all devices are enrolled',
     async () =>
-      (await fleet.store.devices.list()).filter(({ status }) => status === 'enrolled').length ===
-      devices.length,
+      (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled')
+        .length === devices.length,
   );
   expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
     'completed',
@@ -131,7 +131,7 @@ const detailOf = (device: AgentProcess): Promise<DeviceDetail> =>
   fleet.admin.request('GET', `/devices/${device.name}`, DeviceDetail);
 
 const securityCodes = async (device: AgentProcess): Promise<string[]> =>
-  (await detailOf(device)).security.map(({ body }) => body.code);
+  (await detailOf(device)).security.map(({ code }) => code);
 
 const componentFolder = (device: AgentProcess): string =>
   join(fleet.folder, 'devices', device.name, 'data', 'components', 'digits');
@@ -156,7 +156,7 @@ const serverFile = (digest: string): string =>
   join(fleet.folder, 'repo', 'server', 'files', digest);
 
 async function manifestOf(version: string): Promise<Manifest> {
-  return (await fleet.admin.request('GET', `/releases/digits/${version}`, ReleaseView)).manifest;
+  return (await fleet.admin.request('GET', `/releases/digits/${version}`, ReleaseDetail)).manifest;
 }
 
 /**
@@ -210,7 +210,7 @@ async function publishByHand({
     },
     [await key('image-targets')],
   );
-  await fleet.admin.request('POST', '/releases', ReleaseView, {
+  await fleet.admin.request('POST', '/releases', ReleaseDetail, {
     envelope: Buffer.from(envelope).toString('base64'),
     targets: Buffer.from(targets).toString('base64'),
   });
@@ -222,8 +222,8 @@ async function assignment(
   policy: RolloutPolicy = forAPerson,
 ): Promise<string> {
   const body = { component: 'digits', version, policy, groups: [device.name] };
-  const { id } = await fleet.admin.request('POST', '/rollouts', RolloutView, body);
-  await fleet.admin.request('POST', `/rollouts/${id}/start`, RolloutView, {});
+  const { id } = await fleet.admin.request('POST', '/rollouts', RolloutDetail, body);
+  await fleet.admin.request('POST', `/rollouts/${id}/start`, RolloutDetail, {});
   return id;
 }
 
@@ -265,7 +265,7 @@ async function refused(
 }
 
 async function takenBack(id: string): Promise<void> {
-  await fleet.admin.request('POST', `/rollouts/${id}/abort`, RolloutView, {});
+  await fleet.admin.request('POST', `/rollouts/${id}/abort`, RolloutDetail, {});
   expect((await settled(fleet, id)).state).toBe('reverted');
 }
 
@@ -367,7 +367,7 @@ describe('the wrong hardware', () => {
     expect(failure.stderr).toContain('conflict');
     expect(failure.stderr).toContain('can take this release');
     const whole = { component: 'digits', version: '3.0.0', policy: forAPerson };
-    await expect(fleet.admin.request('POST', '/rollouts', RolloutView, whole)).rejects.toThrow(
+    await expect(fleet.admin.request('POST', '/rollouts', RolloutDetail, whole)).rejects.toThrow(
       'no enrolled device carries digits on other-board',
     );
   });
@@ -425,7 +425,7 @@ describe('a model whose bytes changed on the device while its agent was stopped'
     await requireAnswers(main, '1.0.0');
     await until('the server hears of it', async () => {
       const { device, security } = await detailOf(main);
-      const heard = security.filter(({ body }) => body.code === 'file_digest').length > events;
+      const heard = security.filter(({ code }) => code === 'file_digest').length > events;
       return (
         heard &&
         device.updates[0]?.outcome?.code === 'file_digest' &&
@@ -451,7 +451,7 @@ describe('a model whose bytes changed on the device while its agent was stopped'
       async () => (await detailOf(rebuilt)).device.updates[0]?.running === null,
     );
     expect(await rebuilt.serving()).toBeNull();
-    await fleet.admin.request('POST', `/rollouts/${id}/abort`, RolloutView, {});
+    await fleet.admin.request('POST', `/rollouts/${id}/abort`, RolloutDetail, {});
     expect(await servedUntil(rebuilt, '1.0.0')).toEqual(new Set(['1.0.0']));
     expect((await settled(fleet, id)).state).toBe('reverted');
     await requireAnswers(rebuilt, '1.0.0');

@@ -4,7 +4,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
 import { Traffic } from '../../firmware-tools/demo/traffic.js';
-import { startFleet, type TestFleet } from '../support/fleet-server.js';
+import { ALL, startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
   CRASHING_AGENT,
@@ -71,8 +71,8 @@ describe('a real agent, killed with -9', () => {
     await until(
       'all devices are enrolled',
       async () =>
-        (await fleet.store.devices.list()).filter(({ status }) => status === 'enrolled').length ===
-        devices.length,
+        (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled')
+          .length === devices.length,
     );
     expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
       'completed',

@@ -11,10 +11,13 @@ import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
 import { Traffic } from '../../firmware-tools/demo/traffic.js';
 import { startServer, type RunningServer } from '../../server/main.js';
 import { silentLog } from '../../shared/base/interfaces.js';
-import { DeviceDetail, TelemetryRow } from '../../shared/protocol/operator-api.js';
+import {
+  DeviceDetail,
+  TelemetryPage,
+  type TelemetryRow,
+} from '../../shared/protocol/operator-api.js';
 import type { HealthBody, InferenceBody } from '../../shared/protocol/telemetry.js';
-import { Type } from 'typebox';
-import { startFleet, type TestFleet } from '../support/fleet-server.js';
+import { ALL, startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
   firstInstall,
@@ -27,7 +30,6 @@ import {
 } from '../support/journey-devices.js';
 
 const PER_SECOND = 20;
-const PAGE = 500;
 const digits = loadDigits().test;
 /** Where ONNX Runtime would keep its telemetry if it ever found the real home. */
 const microsoftCache = (): string[] => {
@@ -82,18 +84,8 @@ const detail = (): Promise<DeviceDetail> =>
 
 /** Every record of the device that the server has, the oldest first. */
 async function recordsOnServer(): Promise<TelemetryRow[]> {
-  const rows: TelemetryRow[] = [];
-  for (;;) {
-    const last = rows.at(-1);
-    const before = last === undefined ? '' : `&before=${last.id}`;
-    const page = await fleet.admin.request(
-      'GET',
-      `/telemetry?device=gate&limit=${PAGE}${before}`,
-      Type.Array(TelemetryRow),
-    );
-    rows.push(...page);
-    if (page.length < PAGE) return rows.sort((a, b) => a.seq - b.seq);
-  }
+  const rows = await fleet.admin.list('/telemetry?device=gate', TelemetryPage);
+  return rows.sort((a, b) => a.seq - b.seq);
 }
 
 /**
@@ -141,7 +133,7 @@ describe('telemetry', () => {
     startAgent();
     await until(
       'it is enrolled',
-      async () => (await fleet.store.devices.list())[0]?.status === 'enrolled',
+      async () => (await fleet.store.devices.page({}, ALL))[0]?.status === 'enrolled',
     );
     expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
       'completed',

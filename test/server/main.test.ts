@@ -107,7 +107,9 @@ it('a_client_that_stalls_in_the_middle_of_a_request_does_not_hold_up_the_stop', 
   );
   const cut = new Promise<void>((resolve) => stalled.once('close', () => resolve()));
   await expect
-    .poll(async () => (await fleet.store.audit.list(1, null))[0]?.action, { timeout: 20_000 })
+    .poll(async () => (await fleet.store.audit.page({ limit: 1, after: null }))[0]?.action, {
+      timeout: 20_000,
+    })
     .toBe('file.put');
   await fleet.close();
   await cut;

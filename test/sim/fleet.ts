@@ -4,6 +4,7 @@
 // one second.
 import assert from 'node:assert/strict';
 import { silentLog, type Clock, type Random } from '../../shared/base/interfaces.js';
+import { by } from '../support/audit-actions.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type {
   Outcome,
@@ -25,10 +26,13 @@ import type {
   EligibleDevice,
   HistoryRow,
   MemberRow,
+  PageRequest,
   PublishedRelease,
   RolloutChange,
+  RolloutKey,
   RolloutRow,
   RolloutStore,
+  RolloutSummaryRow,
 } from '../../server/interfaces.js';
 
 export const COMPONENT = 'digits';
@@ -166,8 +170,13 @@ export class MemoryDesk implements RolloutStore {
       { at: row.createdAt, state: row.state, wave: row.wave, reasons: row.reasons },
     ]);
   }
-  async list(limit: number): Promise<RolloutRow[]> {
-    return [...this.rows.values()].sort((a, b) => b.createdAt - a.createdAt).slice(0, limit);
+  async page({ limit, after }: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
+    const key = (row: RolloutRow): string => `${row.createdAt} ${row.id}`;
+    return [...this.rows.values()]
+      .sort((a, b) => (key(a) < key(b) ? 1 : -1))
+      .filter((row) => after === null || key(row) < `${after[0]} ${after[1]}`)
+      .slice(0, limit)
+      .map((row) => ({ ...row, devices: this.memberRows.get(row.id)?.size ?? 0 }));
   }
   async history(id: string): Promise<HistoryRow[]> {
     return this.histories.get(id) ?? [];
@@ -398,8 +407,11 @@ export class World {
   }
 
   async begin(version: string, policy = policyOf()): Promise<string> {
-    const { id } = await this.conductor.create({ component: COMPONENT, version, policy }, 'ann');
-    await this.conductor.command(id, 'start', 'ann');
+    const { id } = await this.conductor.create(
+      { component: COMPONENT, version, policy },
+      by('ann'),
+    );
+    await this.conductor.command(id, 'start', by('ann'));
     return id;
   }
 
@@ -466,7 +478,7 @@ class TwiceDesk implements RolloutStore {
   facts = (component: string, devices: readonly string[]) => this.desk.facts(component, devices);
   insertRollout = (row: RolloutRow, members: readonly MemberRow[]) =>
     this.desk.insertRollout(row, members);
-  list = (limit: number) => this.desk.list(limit);
+  page: RolloutStore['page'] = (page) => this.desk.page(page);
   history = (id: string) => this.desk.history(id);
   eligible: RolloutStore['eligible'] = (component, hardware, groups) =>
     this.desk.eligible(component, hardware, groups);

@@ -17,9 +17,11 @@ import { DEVICE_SCHEME, EnrolAnswer, enrolMessage } from '../../shared/protocol/
 import {
   Claim,
   NewToken,
-  ReleaseView,
+  ReleaseDetail,
   RepositoryView,
+  SecurityEventPage,
   type Role,
+  type SecurityEventSummary,
 } from '../../shared/protocol/operator-api.js';
 import {
   topics,
@@ -31,7 +33,7 @@ import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { hex, sha256, utf8 } from '../../shared/base/bytes.js';
 import { deviceIdOf, makeDeviceToken } from '../../shared/trust/device-token.js';
 import { signEnvelope } from '../../shared/trust/envelope.js';
-import { signerFromSeed, type Signer } from "../../shared/trust/signer.js";
+import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
 import { simRelease, type SimRelease } from '../sim/release.js';
 
@@ -246,9 +248,21 @@ export async function publish(fleet: TestFleet, version: string): Promise<SimRel
     },
     [await key('image-targets')],
   );
-  await fleet.admin.request('POST', '/releases', ReleaseView, {
+  await fleet.admin.request('POST', '/releases', ReleaseDetail, {
     envelope: Buffer.from(envelope).toString('base64'),
     targets: Buffer.from(targets).toString('base64'),
   });
   return { ...release, envelope, digest: sha256(envelope) };
+}
+
+/** Every row of a store's list at once. */
+export const ALL = { limit: 10_000, after: null } as const;
+
+/** Security events of a source, once the server has written what is waiting. */
+export async function securityEvents(
+  fleet: TestFleet,
+  source?: string,
+): Promise<SecurityEventSummary[]> {
+  const query = source === undefined ? '' : `?source=${encodeURIComponent(source)}`;
+  return fleet.admin.list(`/security-events${query}`, SecurityEventPage);
 }

@@ -15,7 +15,7 @@ import {
 } from '../../firmware-tools/demo/digits/data.js';
 import { quantize } from '../../firmware-tools/model/quantize/quantize.js';
 import { publishBundle } from '../../firmware-tools/release/publish.js';
-import { RolloutView, type RolloutPolicy } from '../../shared/protocol/operator-api.js';
+import { RolloutDetail, type RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import { makeClaim, type TestFleet } from './fleet-server.js';
@@ -134,19 +134,19 @@ export async function startRollout(
   version: string,
   policy: RolloutPolicy,
 ): Promise<string> {
-  const { id } = await fleet.admin.request('POST', '/rollouts', RolloutView, {
+  const { id } = await fleet.admin.request('POST', '/rollouts', RolloutDetail, {
     component: 'digits',
     version,
     policy,
   });
-  await fleet.admin.request('POST', `/rollouts/${id}/start`, RolloutView, {});
+  await fleet.admin.request('POST', `/rollouts/${id}/start`, RolloutDetail, {});
   return id;
 }
 
-export const rolloutOf = (fleet: TestFleet, id: string): Promise<RolloutView> =>
-  fleet.admin.request('GET', `/rollouts/${id}`, RolloutView);
+export const rolloutOf = (fleet: TestFleet, id: string): Promise<RolloutDetail> =>
+  fleet.admin.request('GET', `/rollouts/${id}`, RolloutDetail);
 
-export function settled(fleet: TestFleet, id: string, limitMs = 120_000): Promise<RolloutView> {
+export function settled(fleet: TestFleet, id: string, limitMs = 120_000): Promise<RolloutDetail> {
   return until(
     `rollout ${id} settles`,
     async () => {

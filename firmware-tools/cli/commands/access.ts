@@ -1,15 +1,16 @@
-// `linnet token` and `linnet audit`: who may do what, and who did what.
+// `linnet token` and `linnet audit`: what operators may do, and what they did.
 import { Option, type Command } from 'commander';
-import { Type } from 'typebox';
 import {
-  AuditEntry,
   AuditHead,
+  AuditPage,
   NewToken,
+  RevokedTokens,
   ROLES,
-  TokenView,
+  TokenPage,
 } from '../../../shared/protocol/operator-api.js';
 import { EXIT, table, type Output } from '../output.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
+import { counted } from '../fleet-text.js';
 import { wholeNumber } from './devices.js';
 
 export function registerAccessCommands(program: Command, out: Output): void {
@@ -21,10 +22,10 @@ export function registerAccessCommands(program: Command, out: Output): void {
       '\nExample:\n  $ linnet token create build-server --role publisher > publisher.token\n',
     );
   connectionOptions(token.command('create'))
-    .description('a new token; it is shown this once')
+    .description('a new token; it is shown once')
     .argument('<name>')
     .addOption(
-      new Option('--role <role>', 'each may do what the ones before it may')
+      new Option('--role <role>', 'each role may do what the roles before it may')
         .choices([...ROLES])
         .makeOptionMandatory(),
     )
@@ -42,12 +43,10 @@ export function registerAccessCommands(program: Command, out: Output): void {
     .description('tokens by name (never the tokens themselves)')
     .addHelpText('after', '\nExample:\n  $ linnet token list\n')
     .action(async (_options: unknown, command: Command) => {
-      const tokens = await (
-        await connect(command)
-      ).request('GET', '/tokens', Type.Array(TokenView));
+      const tokens = await (await connect(command)).list('/tokens', TokenPage);
       out.result(tokens, () =>
         table([
-          ['NAME', 'ROLE', 'MADE', 'REVOKED'],
+          ['NAME', 'ROLE', 'CREATED', 'REVOKED'],
           ...tokens.map((row) => [row.name, row.role, row.createdAt, row.revokedAt ?? '-']),
         ]),
       );
@@ -59,13 +58,8 @@ export function registerAccessCommands(program: Command, out: Output): void {
     .action(async (name: string, _options: unknown, command: Command) => {
       const done = await (
         await connect(command)
-      ).request(
-        'POST',
-        `/tokens/${encodeURIComponent(name)}/revoke`,
-        Type.Object({ revoked: Type.Integer() }),
-        {},
-      );
-      out.result(done, () => `${done.revoked} token(s) revoked`);
+      ).request('POST', `/tokens/${encodeURIComponent(name)}/revoke`, RevokedTokens, {});
+      out.result(done, () => `${counted(done.revoked, 'token')} revoked`);
     });
   registerAudit(program, out);
 }
@@ -80,12 +74,12 @@ function registerAudit(program: Command, out: Output): void {
     .option('--limit <count>', 'how many', wholeNumber, 50)
     .addHelpText('after', '\nExample:\n  $ linnet audit list --limit 10\n')
     .action(async (options: { limit: number }, command: Command) => {
-      const entries = await (
+      const { items: entries } = await (
         await connect(command)
-      ).request('GET', `/audit?limit=${options.limit}`, Type.Array(AuditEntry));
+      ).request('GET', `/audit?limit=${options.limit}`, AuditPage);
       out.result(entries, () =>
         table([
-          ['SEQ', 'AT', 'WHO', 'ACTION', 'SUBJECT', 'DETAIL'],
+          ['SEQ', 'AT', 'ACTOR', 'ACTION', 'SUBJECT', 'DETAIL'],
           ...entries.map((row) => [
             String(row.seq),
             row.at,
@@ -98,15 +92,17 @@ function registerAudit(program: Command, out: Output): void {
       );
     });
   connectionOptions(audit.command('verify'))
-    .description('check the whole chain of hashes; exit code 6 when a row was changed')
+    .description(
+      'verify the whole chain of hashes; exit code 6 when an entry was changed or removed',
+    )
     .addHelpText('after', '\nExample:\n  $ linnet audit verify\n')
     .action(async (_options: unknown, command: Command) => {
       const head = await (await connect(command)).request('GET', '/audit/head', AuditHead);
       if (head.brokenAt !== null) process.exitCode = EXIT.badNews;
       out.result(head, () =>
         head.brokenAt === null
-          ? `${head.entries} entries, head ${head.hash}: the chain holds`
-          : `the chain is broken at entry ${head.brokenAt}`,
+          ? `${counted(head.entries, 'entry', 'entries')}, head ${head.hash}: the chain is whole`
+          : `the chain is broken: entry ${head.brokenAt} is missing or was changed`,
       );
     });
 }

@@ -1,12 +1,18 @@
-// `linnet device` and `linnet group`: who is in the fleet, and where.
+// `linnet device` and `linnet group`: the devices of the fleet and their groups.
 import { Option, type Command } from 'commander';
-import { Type } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { Claim, Device, DeviceDetail, Group } from '../../../shared/protocol/operator-api.js';
+import {
+  Claim,
+  Device,
+  DEVICE_STATUSES,
+  DeviceDetail,
+  DevicePage,
+  GroupPage,
+} from '../../../shared/protocol/operator-api.js';
 import { table, type Output } from '../output.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
-import { ago, refText, runningText, statusText } from '../fleet-text.js';
+import { ago, counted, deviceScreen, runningText, statusText } from '../fleet-text.js';
 
 const at = (id: string): string => `/devices/${encodeURIComponent(id)}`;
 
@@ -27,9 +33,11 @@ export function registerDeviceCommands(program: Command, out: Output): void {
 function listAndShow(device: Command, out: Output): void {
   connectionOptions(device.command('list'))
     .description('devices by group, with what they run')
-    .option('--group <group>', 'only this group')
+    .option('--group <group>', 'only devices of this group')
     .addOption(
-      new Option('--status <status>', 'only these').choices(['pending', 'enrolled', 'revoked']),
+      new Option('--status <status>', 'only devices with this status').choices([
+        ...DEVICE_STATUSES,
+      ]),
     )
     .addHelpText('after', '\nExample:\n  $ linnet device list --group canary\n')
     .action(async (options: { group?: string; status?: string }, command: Command) => {
@@ -39,17 +47,7 @@ function listAndShow(device: Command, out: Output): void {
           (entry): entry is [string, string] => entry[1] !== undefined,
         ),
       );
-      const devices: Device[] = [];
-      for (;;) {
-        query.set('offset', String(devices.length));
-        const page = await client.request(
-          'GET',
-          `/devices?${query.toString()}`,
-          Type.Array(Device),
-        );
-        devices.push(...page);
-        if (page.length < limits.listPageMaxCount) break;
-      }
+      const devices = await client.list(`/devices?${query.toString()}`, DevicePage);
       out.result(devices, () =>
         devices.length === 0
           ? 'no devices'
@@ -79,9 +77,9 @@ function listAndShow(device: Command, out: Output): void {
 
 function approveAndRevoke(device: Command, out: Output): void {
   connectionOptions(device.command('approve'))
-    .description('let a pending device in')
+    .description('enrol a pending device')
     .argument('<device>', 'id or name')
-    .option('--group <group>', 'and put it into this group')
+    .option('--group <group>', 'put it into this group as well')
     .addHelpText('after', '\nExample:\n  $ linnet device approve cam-7 --group fleet\n')
     .action(async (id: string, options: { group?: string }, command: Command) => {
       const client = await connect(command);
@@ -91,7 +89,7 @@ function approveAndRevoke(device: Command, out: Output): void {
       out.result(row, () => `${row.name} (${row.id}) is ${row.status}, in group ${row.group}`);
     });
   connectionOptions(device.command('revoke'))
-    .description('shut a device out for good (its key is never accepted again)')
+    .description('revoke a device for good: its key is never accepted again')
     .argument('<device>', 'id or name')
     .addHelpText('after', '\nExample:\n  $ linnet device revoke cam-7\n')
     .action(async (id: string, _options: unknown, command: Command) => {
@@ -102,12 +100,12 @@ function approveAndRevoke(device: Command, out: Output): void {
 
 function claim(device: Command, out: Output): void {
   connectionOptions(device.command('claim'))
-    .description('a pass that enrols devices without approval; it is shown this once')
+    .description('a claim token that enrols devices without approval; it is shown once')
     .requiredOption('--group <group>', 'the group that its devices join')
-    .option('--uses <count>', 'how many devices it admits', wholeNumber, 1)
+    .option('--uses <count>', 'how many devices it enrols', wholeNumber, 1)
     .option(
       '--minutes <count>',
-      'how long it is good for',
+      'how long it is valid',
       wholeNumber,
       limits.claimLifeDefaultMinutes,
     )
@@ -124,7 +122,7 @@ function claim(device: Command, out: Output): void {
         minutes: options.minutes,
       });
       out.progress(
-        `good for ${made.uses} device(s) of group ${made.group} until ${made.expiresAt}`,
+        `enrols ${counted(made.uses, 'device')} into group ${made.group} until ${made.expiresAt}`,
       );
       out.result(made, () => made.claim);
     });
@@ -142,7 +140,7 @@ function registerGroup(program: Command, out: Output): void {
     .description('groups with the number of their devices')
     .addHelpText('after', '\nExample:\n  $ linnet group list\n')
     .action(async (_options: unknown, command: Command) => {
-      const groups = await (await connect(command)).request('GET', '/groups', Type.Array(Group));
+      const groups = await (await connect(command)).list('/groups', GroupPage);
       out.result(groups, () =>
         groups.length === 0
           ? 'no groups'
@@ -168,64 +166,4 @@ function registerGroup(program: Command, out: Output): void {
 export function wholeNumber(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new Fault('usage', `${text} is not a whole number`);
   return Number(text);
-}
-
-function deviceScreen({ device, inference, security, outcomes }: DeviceDetail): string {
-  const now = Date.now();
-  const blocks = [
-    table([
-      ['name', device.name],
-      ['id', device.id],
-      ['status', statusText(device)],
-      ['group', device.group],
-      ['hardware', device.hardware],
-      ['components', device.components.join(', ')],
-      [
-        'labels',
-        Object.entries(device.labels)
-          .map(([key, value]) => `${key}=${value}`)
-          .join(' ') || '-',
-      ],
-      ['last seen', ago(device.lastSeenAt, now)],
-      ['runs', runningText(device)],
-    ]),
-  ];
-  if (device.health !== null) {
-    const { health } = device;
-    const mib = (bytes: number): string => `${Math.round(bytes / 1048576)} MiB`;
-    const cpu = health.cpuUse === null ? '-' : `${Math.round(health.cpuUse * 100)} %`;
-    const heat =
-      health.temperatureC === null ? '' : `${Math.round(health.temperatureC)} degrees C, `;
-    blocks.push(
-      `health: cpu ${cpu}, memory free ${mib(health.memoryAvailableBytes)} of ${mib(health.memoryTotalBytes)}, ${heat}` +
-        `agent ${mib(health.agentRssBytes)}, spool ${health.spool.records} record(s), lost ${health.spool.lost}`,
-    );
-  }
-  if (inference.length > 0) {
-    const ms = (value: number | null): string => (value === null ? '-' : `${value.toFixed(2)} ms`);
-    blocks.push(
-      table([
-        ['RELEASE', 'SERVED', 'FAILED', 'REFUSED', 'P50', 'P99', 'CONFIDENCE'],
-        ...inference.map((row) => [
-          refText(row.release),
-          String(row.served),
-          String(row.failed),
-          String(row.refused),
-          ms(row.p50Ms),
-          ms(row.p99Ms),
-          row.meanConfidence?.toFixed(3) ?? '-',
-        ]),
-      ]),
-    );
-  }
-  const ended = outcomes.map(({ at: time, outcome }) => [
-    outcome.result,
-    refText(outcome.release),
-    ago(time, now),
-    outcome.detail,
-  ]);
-  if (ended.length > 0) blocks.push(table([['OUTCOME', 'RELEASE', 'WHEN', 'WHY'], ...ended]));
-  const attacks = security.map(({ at: time, body }) => [body.code, ago(time, now), body.detail]);
-  if (attacks.length > 0) blocks.push(table([['SECURITY EVENT', 'WHEN', 'DETAIL'], ...attacks]));
-  return blocks.join('\n\n');
 }

@@ -1,13 +1,13 @@
-// `linnet rollout`: from a draft to a fleet that runs it, or to the reason why it does not.
+// `linnet rollout`: drafts, commands, lists and watches staged rollouts.
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { Type } from 'typebox';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
 import { sleep } from '../../../shared/base/interfaces.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import {
   ROLLOUT_COMMANDS,
-  RolloutView,
+  RolloutDetail,
+  RolloutPage,
   type RolloutCommand,
   type RolloutPolicy,
 } from '../../../shared/protocol/operator-api.js';
@@ -23,20 +23,20 @@ import {
   shares,
   type PolicyOptions,
 } from '../../fleet/rollout-spec.js';
-import { ago, refText, rolloutScreen } from '../fleet-text.js';
+import { ago, counted, refText, rolloutScreen } from '../fleet-text.js';
 
 const at = (id: string): string => `/rollouts/${encodeURIComponent(id)}`;
 const WATCH_EVERY_MS = 1000;
-/** How long a watch puts up with a server that does not answer. */
+/** Tries of a watch, one second apart, while the server does not answer. */
 const WATCH_TRIES_MAX = 30;
 
 const ABOUT: Readonly<Record<RolloutCommand, string>> = {
   start: 'begin with the first wave',
-  pause: 'hold it where it is',
-  resume: 'go on after a pause or a hold',
-  approve: 'let it go beyond the current wave, where the policy asks for a person',
-  abort: 'take every touched device back to what it ran before',
-  drop: 'throw a draft away',
+  pause: 'hold it in its current wave',
+  resume: 'continue after a pause or a hold',
+  approve: 'allow the step beyond the current wave, if the policy asks for approval',
+  abort: 'roll every touched device back to what it ran before',
+  drop: 'discard a draft',
 };
 
 export function registerRolloutCommands(program: Command, out: Output): void {
@@ -48,25 +48,22 @@ export function registerRolloutCommands(program: Command, out: Output): void {
       '\nExample:\n  $ id=$(linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60)\n  $ linnet rollout start $id\n  $ linnet rollout watch $id\n',
     );
   registerCreate(rollout, out);
-  registerLooks(rollout, out);
-  for (const name of ROLLOUT_COMMANDS) {
-    connectionOptions(rollout.command(name))
-      .description(ABOUT[name])
-      .argument('<rollout>', 'id')
-      .option('--reason <text>', "for the audit log and the rollout's history")
-      .addHelpText('after', `\nExample:\n  $ linnet rollout ${name} ro-0123456789abcdef\n`)
-      .action(async (id: string, options: { reason?: string }, command: Command) => {
-        const view = await (
-          await connect(command)
-        ).request(
-          'POST',
-          `${at(id)}/${name}`,
-          RolloutView,
-          options.reason === undefined ? {} : { reason: options.reason },
-        );
-        out.result(view, () => rolloutScreen(view));
-      });
-  }
+  registerReads(rollout, out);
+  for (const name of ROLLOUT_COMMANDS) registerCommand(name, rollout, out);
+}
+
+function registerCommand(name: RolloutCommand, rollout: Command, out: Output): void {
+  connectionOptions(rollout.command(name))
+    .description(ABOUT[name])
+    .argument('<rollout>', 'id')
+    .option('--reason <text>', "for the audit log and the rollout's history")
+    .addHelpText('after', `\nExample:\n  $ linnet rollout ${name} ro-0123456789abcdef\n`)
+    .action(async (id: string, options: { reason?: string }, command: Command) => {
+      const body = options.reason === undefined ? {} : { reason: options.reason };
+      const client = await connect(command);
+      const view = await client.request('POST', `${at(id)}/${name}`, RolloutDetail, body);
+      out.result(view, () => rolloutScreen(view));
+    });
 }
 
 interface CreateOptions extends PolicyOptions {
@@ -75,14 +72,49 @@ interface CreateOptions extends PolicyOptions {
 }
 
 function registerCreate(rollout: Command, out: Output): void {
-  connectionOptions(rollout.command('create'))
+  const create = connectionOptions(rollout.command('create'))
     .description('draft a rollout of a published release; prints its id')
     .argument('<component@version>')
     .option(
       '--policy <file>',
-      'the whole policy as TOML (keys as in the API: waves, trial, ...; left out: the defaults below); excludes the options below',
+      'the whole policy as TOML (keys as in the API; defaults as below); excludes the options below',
     )
-    .option('--groups <groups...>', 'only devices of these groups take part')
+    .option('--groups <groups...>', 'only devices of these groups take part');
+  waveOptions(create);
+  haltOptions(create);
+  create
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n',
+    )
+    .action(async (what: string, options: CreateOptions, command: Command) => {
+      const view = await createRollout(what, options, command);
+      const { members, policy } = view;
+      out.progress(
+        `drafted: ${refText(view.release)} to ${counted(members.length, 'device')} in ` +
+          `${counted(policy.waves.length, 'wave')}; start it with: linnet rollout start ${view.id}`,
+      );
+      out.result(view, () => view.id);
+    });
+}
+
+async function createRollout(
+  what: string,
+  options: CreateOptions,
+  command: Command,
+): Promise<RolloutDetail> {
+  const [component, version, ...more] = what.split('@');
+  if (component === undefined || version === undefined || version === '' || more.length > 0)
+    throw new Fault('usage', `${what}: name the release as component@version`);
+  const policy =
+    options.policy === undefined ? policyOf(options) : await policyFile(options.policy, command);
+  const { groups } = options;
+  const body = { component, version, policy, ...(groups === undefined ? {} : { groups }) };
+  return (await connect(command)).request('POST', '/rollouts', RolloutDetail, body);
+}
+
+function waveOptions(create: Command): void {
+  create
     .option('--canary <group>', 'the first wave is this group')
     .option(
       '--then <shares>',
@@ -92,11 +124,15 @@ function registerCreate(rollout: Command, out: Output): void {
     )
     .option(
       '--soak <seconds>',
-      'a wave stays healthy this long before the next begins',
+      'how long a wave stays healthy before the next one begins',
       wholeNumber,
       defaults.soakSeconds,
     )
-    .option('--approval', 'a person approves each step beyond a wave', false)
+    .option('--approval', 'an operator approves each step beyond a wave', false);
+}
+
+function haltOptions(create: Command): void {
+  create
     .option(
       '--silent-after <seconds>',
       'a device silent for this long has failed',
@@ -111,7 +147,7 @@ function registerCreate(rollout: Command, out: Output): void {
     )
     .option(
       '--acceptable <permille>',
-      'failure rate of devices that is fine',
+      'failure rate of devices that is acceptable',
       wholeNumber,
       defaults.acceptableFailurePermille,
     )
@@ -127,7 +163,7 @@ function registerCreate(rollout: Command, out: Output): void {
       wholeNumber,
       defaults.falseAlarmPermille,
     )
-    .option('--no-revert', 'on a halt, hold for a person instead of taking devices back')
+    .option('--no-revert', 'on a halt, hold the rollout instead of rolling devices back')
     .option(
       '--trial-min <seconds>',
       "each device's trial lasts at least this long",
@@ -136,40 +172,16 @@ function registerCreate(rollout: Command, out: Output): void {
     )
     .option(
       '--trial-max <seconds>',
-      '... and ends as unproven after this long',
+      '... and fails without enough evidence after this long',
       wholeNumber,
       defaultTrialPolicy.maxSeconds,
     )
     .option(
       '--trial-pairs <count>',
-      'live inputs on which old and new model are compared first',
+      'live inputs on which the old and the new model are compared at least',
       wholeNumber,
       defaultTrialPolicy.minPairs,
-    )
-    .addHelpText(
-      'after',
-      '\nExample:\n  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n',
-    )
-    .action(async (what: string, options: CreateOptions, command: Command) => {
-      const [component, version, ...more] = what.split('@');
-      if (component === undefined || version === undefined || version === '' || more.length > 0)
-        throw new Fault('usage', `${what}: name the release as component@version`);
-      const policy =
-        options.policy === undefined
-          ? policyOf(options)
-          : await policyFile(options.policy, command);
-      const body = {
-        component,
-        version,
-        policy,
-        ...(options.groups === undefined ? {} : { groups: options.groups }),
-      };
-      const view = await (await connect(command)).request('POST', '/rollouts', RolloutView, body);
-      out.progress(
-        `drafted: ${refText(view.release)} to ${view.members.length} device(s) in ${view.policy.waves.length} wave(s); begin with: linnet rollout start ${view.id}`,
-      );
-      out.result(view, () => view.id);
-    });
+    );
 }
 
 async function policyFile(file: string, command: Command): Promise<RolloutPolicy> {
@@ -191,25 +203,23 @@ async function policyFile(file: string, command: Command): Promise<RolloutPolicy
   }
 }
 
-function registerLooks(rollout: Command, out: Output): void {
+function registerReads(rollout: Command, out: Output): void {
   connectionOptions(rollout.command('list'))
     .description('rollouts, the newest first')
     .addHelpText('after', '\nExample:\n  $ linnet rollout list\n')
     .action(async (_options: unknown, command: Command) => {
-      const views = await (
-        await connect(command)
-      ).request('GET', '/rollouts', Type.Array(RolloutView));
+      const views = await (await connect(command)).list('/rollouts', RolloutPage);
       out.result(views, () =>
         views.length === 0
           ? 'no rollouts'
           : table([
-              ['ID', 'RELEASE', 'STATE', 'WAVE', 'DEVICES', 'MADE', 'BY'],
+              ['ID', 'RELEASE', 'STATE', 'WAVE', 'DEVICES', 'CREATED', 'BY'],
               ...views.map((view) => [
                 view.id,
                 refText(view.release),
                 view.state,
-                `${view.wave + 1}/${view.policy.waves.length}`,
-                String(view.members.length),
+                `${view.wave + 1}/${view.waves}`,
+                String(view.devices),
                 ago(view.createdAt, Date.now()),
                 view.createdBy,
               ]),
@@ -217,11 +227,11 @@ function registerLooks(rollout: Command, out: Output): void {
       );
     });
   connectionOptions(rollout.command('show'))
-    .description('one rollout: waves, devices, why, and what can be done')
+    .description('one rollout: waves, devices, reasons, and the possible commands')
     .argument('<rollout>', 'id')
     .addHelpText('after', '\nExample:\n  $ linnet rollout show ro-0123456789abcdef\n')
     .action(async (id: string, _options: unknown, command: Command) => {
-      const view = await (await connect(command)).request('GET', at(id), RolloutView);
+      const view = await (await connect(command)).request('GET', at(id), RolloutDetail);
       out.result(view, () => rolloutScreen(view));
     });
   connectionOptions(rollout.command('watch'))
@@ -239,15 +249,14 @@ function registerLooks(rollout: Command, out: Output): void {
 const SETTLED: readonly RolloutState[] = ['completed', 'reverted', 'dropped', 'held'];
 
 /**
- * Shows each change until the rollout settles. A server that is away for a moment (a restart) does
- * not end the watch.
+ * Shows each change until the rollout settles. A restart of the server does not end the watch.
  */
-async function watch(client: FleetClient, id: string, out: Output): Promise<RolloutView> {
+async function watch(client: FleetClient, id: string, out: Output): Promise<RolloutDetail> {
   let shown = '';
   let tries = 0;
   for (;;) {
     try {
-      const view = await client.request('GET', at(id), RolloutView);
+      const view = await client.request('GET', at(id), RolloutDetail);
       tries = 0;
       const screen = rolloutScreen(view);
       if (screen !== shown) {
@@ -258,7 +267,7 @@ async function watch(client: FleetClient, id: string, out: Output): Promise<Roll
       if (SETTLED.includes(view.state)) return view;
     } catch (error) {
       if (!isFault(error, 'server_unreachable') || ++tries >= WATCH_TRIES_MAX) throw error;
-      out.progress(`${error.detail}; trying again`);
+      out.progress(`${error.detail}; will retry`);
     }
     await sleep(realClock, WATCH_EVERY_MS);
   }

@@ -10,7 +10,7 @@ import { FleetClient } from '../../../firmware-tools/fleet/fleet-client.js';
 import { registerFleetCommands } from '../../../firmware-tools/cli/commands/fleet.js';
 import { registerServerCommands } from '../../../server/commands.js';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
-import { RolloutView, type Device } from '../../../shared/protocol/operator-api.js';
+import { RolloutDetail, type Device } from '../../../shared/protocol/operator-api.js';
 import {
   batchOf,
   clientAs,
@@ -109,7 +109,7 @@ describe('devices and groups', () => {
     expect(json.map((device) => device.name)).toEqual(['cam-2', 'cam-3']);
     expect((await run(['device', 'show', 'cam-1'])).out).toContain((devices[0] as TestDevice).id);
     expect((await run(['device', 'show', 'nobody'])).code).toBe(
-      'not_found: no device has the id or name nobody',
+      'not_found: no device has the id or name nobody; `linnet device list` lists the devices',
     );
   });
 
@@ -151,7 +151,7 @@ describe('rollouts', () => {
     const id = made.out.trim();
     const view = JSON.parse(
       (await run(['rollout', 'show', id], { json: true })).out,
-    ) as RolloutView;
+    ) as RolloutDetail;
     expect(view.policy.waves.map((wave) => [wave.group ?? wave.percent, wave.soakSeconds])).toEqual(
       [
         ['canary', 5],
@@ -290,7 +290,7 @@ describe('rollouts', () => {
     const lines = watched.out
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as RolloutView);
+      .map((line) => JSON.parse(line) as RolloutDetail);
     expect(lines.at(-1)?.state).toBe('completed');
     for (const { client } of links) await client.endAsync(true);
   });
@@ -302,7 +302,7 @@ describe('rollouts', () => {
       'autoRevert = false\n[[waves]]\nname = "everyone"\npercent = 100\n[trial]\nminPairs = 7\n',
     );
     const id = (await run(['rollout', 'create', 'digits@1.0.0', '--policy', file])).out.trim();
-    const view = await fleet.admin.request('GET', `/rollouts/${id}`, RolloutView);
+    const view = await fleet.admin.request('GET', `/rollouts/${id}`, RolloutDetail);
     expect(view.policy).toMatchObject({
       autoRevert: false,
       waves: [{ name: 'everyone', percent: 100, soakSeconds: 60, approval: false }],

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { DemoDevice } from '../../../firmware-tools/demo/demo-fleet.js';
 import type { Tally, TrafficCounts } from '../../../firmware-tools/demo/traffic.js';
 import { haltChecks, trafficChecks, type Check } from '../../../firmware-tools/demo/checks.js';
-import type { RolloutView } from '../../../shared/protocol/operator-api.js';
+import type { RolloutDetail } from '../../../shared/protocol/operator-api.js';
 
 const released = (version: string, accuracy: number) => ({
   version,
@@ -93,14 +93,14 @@ describe('why it was halted', () => {
     since: '',
     reasons: '',
   });
-  const view = (change: object = {}): RolloutView =>
+  const view = (change: object = {}): RolloutDetail =>
     ({
       state: 'reverted',
       reasons: ['gate-1: trial_disagreement: old and new model disagree on 60 of 100 live inputs'],
       history: [],
       members: [member('gate-1', 'canary', 'reverted'), member('hall-1', 'fleet', 'waiting')],
       ...change,
-    }) as unknown as RolloutView;
+    }) as unknown as RolloutDetail;
 
   it('disagreement_halted_it_before_any_other_device_was_assigned_it', () => {
     expect(failed(haltChecks(view(), releases))).toEqual([]);

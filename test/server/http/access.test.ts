@@ -9,12 +9,7 @@ import { Type } from 'typebox';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FleetClient } from '../../../firmware-tools/fleet/fleet-client.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
-import {
-  AuditEntry,
-  AuditHead,
-  Device,
-  SecurityEvent,
-} from '../../../shared/protocol/operator-api.js';
+import { AuditHead, AuditPage, Device, DevicePage } from '../../../shared/protocol/operator-api.js';
 import {
   clientAs,
   deviceGet,
@@ -24,6 +19,7 @@ import {
   newDevice,
   post,
   publish,
+  securityEvents,
   startFleet,
   type TestFleet,
 } from '../../support/fleet-server.js';
@@ -75,13 +71,13 @@ describe('enrolment', () => {
     expect((await fleet.admin.request('POST', '/devices/pending-one/approve', Device)).status).toBe(
       'enrolled',
     );
-    expect(await (await deviceGet(fleet, device, '/device/v1/me')).json()).toMatchObject({
-      status: 'enrolled',
-    });
+    expect((await post(fleet, '/device/v1/enrol', await enrolBody(device))).body['status']).toBe(
+      'enrolled',
+    );
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(200);
   });
 
-  it('forged_proof_is_refused_and_recorded', async () => {
+  it('forged_signature_is_refused_and_recorded', async () => {
     const device = newDevice('forged');
     const answer = await post(
       fleet,
@@ -90,7 +86,7 @@ describe('enrolment', () => {
     );
     expect([answer.status, answer.body['code']]).toEqual([401, 'auth_missing']);
     expect(await fleet.store.devices.get(device.id)).toBeNull();
-    const events = await fleet.admin.request('GET', '/security-events', Type.Array(SecurityEvent));
+    const events = await securityEvents(fleet);
     expect(events.some((event) => event.detail.includes('enrolment of forged'))).toBe(true);
   });
 
@@ -116,7 +112,7 @@ describe('enrolment', () => {
 
   it('operators_token_is_no_device_and_devices_token_no_operator', async () => {
     const device = await enrolled(fleet, 'cross');
-    const asDevice = await fetch(`${fleet.server.address}/device/v1/me`, {
+    const asDevice = await fetch(`${fleet.server.address}/device/v1/director/timestamp.json`, {
       headers: { authorization: `Bearer ${fleet.adminToken}` },
     });
     const asOperator = await deviceGet(fleet, device, '/api/v1/devices');
@@ -138,7 +134,7 @@ describe('roles', () => {
       codeOf(
         client.request('POST', '/releases', Type.Unknown(), { envelope: 'e30=', targets: 'e30=' }),
       );
-    expect(await codeOf(viewer.request('GET', '/devices', Type.Array(Device)))).toBe('no fault');
+    expect(await codeOf(viewer.request('GET', '/devices', DevicePage))).toBe('no fault');
     expect([await publishing(viewer), await change(viewer), await change(publisher)]).toEqual([
       'auth_denied',
       'auth_denied',
@@ -151,7 +147,7 @@ describe('roles', () => {
     ).toBe('auth_denied');
     expect(await publishing(publisher)).toBe('manifest_undecodable');
     expect(await change(operator)).toBe('no fault');
-    const audit = await fleet.admin.request('GET', '/audit?limit=1000', Type.Array(AuditEntry));
+    const audit = await fleet.admin.list('/audit', AuditPage);
     expect(
       audit.filter((entry) => entry.actor === 'a-viewer').map((entry) => entry.action),
     ).toEqual(['auth_denied', 'auth_denied']);

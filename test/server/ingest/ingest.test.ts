@@ -8,6 +8,7 @@ import { limits } from '../../../shared/base/limits.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import type { TelemetryAck, TelemetryBatch } from '../../../shared/protocol/telemetry.js';
 import { realClock } from '../../../shared/platform/clock.js';
+import { by } from '../../support/audit-actions.js';
 import { batchOf, newDevice, type TestDevice } from '../../support/fleet-server.js';
 
 const STORAGE_FAULT = new Error('the disk is full');
@@ -60,7 +61,7 @@ async function pending(name: string): Promise<TestDevice> {
 
 async function known(name: string): Promise<TestDevice> {
   const device = await pending(name);
-  await store.devices.approve(device.id, 1);
+  await store.devices.approve(device.id, by('anna'), 1);
   return device;
 }
 
@@ -114,7 +115,7 @@ describe('a batch', () => {
 
   test('telemetry_of_a_device_that_is_not_enrolled_is_ignored_and_reported', async () => {
     const [waits, revoked] = [await pending('waits'), await known('revoked')];
-    await store.devices.revoke(revoked.id);
+    await store.devices.revoke(revoked.id, by('anna'), 2);
     for (const [device, status] of [
       [newDevice('stranger'), 'unknown'],
       [waits, 'pending'],

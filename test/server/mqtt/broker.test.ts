@@ -3,7 +3,7 @@
 import { createConnection } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { limits } from '../../../shared/base/limits.js';
-import { Device, DeviceDetail, TelemetryRow } from '../../../shared/protocol/operator-api.js';
+import { Device, DeviceDetail, TelemetryPage } from '../../../shared/protocol/operator-api.js';
 import {
   topics,
   type InferenceBody,
@@ -12,8 +12,8 @@ import {
 } from '../../../shared/protocol/telemetry.js';
 import { QuantileSketch } from '../../../shared/statistics/quantile-sketch.js';
 import { emptyAnswers } from '../../../shared/statistics/trial-verdict.js';
-import { Type } from 'typebox';
 import {
+  securityEvents,
   batchOf,
   enrolled,
   makeClaim,
@@ -54,7 +54,9 @@ const refusedLogin = (work: Promise<unknown>): Promise<string> =>
     (error: unknown) => String(error),
   );
 const eventsOf = async (source: string): Promise<string[]> =>
-  (await fleet.store.security.list(1000, source)).map((event) => `${event.code} ${event.detail}`);
+  (await securityEvents(fleet, source)).flatMap(({ code, detail, count }) =>
+    Array.from({ length: count }, () => `${code} ${detail}`),
+  );
 
 const REF = { component: 'digits', version: '1.0.0', digest: 'ab'.repeat(32) };
 const update: UpdateBody = {
@@ -119,7 +121,7 @@ describe('the broker', () => {
         }),
       ),
     ).toContain(bad);
-    await until(async () => (await eventsOf('server')).length >= 5);
+    await until(async () => (await eventsOf('127.0.0.1')).length >= 5);
   });
 
   it('pending_device_is_refused', async () => {
@@ -222,7 +224,7 @@ describe('the broker', () => {
     );
     await closed;
     await until(async () =>
-      (await eventsOf('server')).some((event) =>
+      (await eventsOf('127.0.0.1')).some((event) =>
         event.includes(`is longer than ${limits.mqttPacketMaxBytes} bytes`),
       ),
     );
@@ -271,8 +273,8 @@ describe('telemetry', () => {
     expect(detail.inference[0]?.meanConfidence).toBeCloseTo(0.9, 6);
     expect(detail.inference[0]?.p50Ms).toBeGreaterThan(19);
     expect(detail.inference[0]?.p50Ms).toBeLessThan(21);
-    expect(detail.security.map(({ body }) => body)).toEqual([
-      { code: 'file_digest', detail: 'model.onnx' },
+    expect(detail.security).toMatchObject([
+      { code: 'file_digest', detail: 'model.onnx', count: 1, sourceKind: 'device' },
     ]);
     expect(detail.outcomes.map(({ outcome }) => outcome.result)).toEqual(['confirmed']);
   });
@@ -295,11 +297,7 @@ describe('telemetry', () => {
     );
     await until(() => link.acks.length === 3);
     expect(link.acks.map((ack) => ack.result)).toEqual(['stored', 'stored', 'stored']);
-    const rows = await fleet.admin.request(
-      'GET',
-      '/telemetry?device=repeats',
-      Type.Array(TelemetryRow),
-    );
+    const rows = await fleet.admin.list('/telemetry?device=repeats', TelemetryPage);
     expect(rows.map((row) => row.seq)).toEqual([3, 2, 1]);
     const detail = await fleet.admin.request('GET', '/devices/repeats', DeviceDetail);
     expect(detail.inference.map((row) => row.served)).toEqual([10]);

@@ -2,7 +2,8 @@
 // a store that breaks.
 import { describe, expect, it } from 'vitest';
 import { complaints } from '../../../shared/base/decode.js';
-import { RolloutView } from '../../../shared/protocol/operator-api.js';
+import { by } from '../../support/audit-actions.js';
+import { RolloutDetail } from '../../../shared/protocol/operator-api.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Conductor } from '../../../server/rollout/conductor.js';
 import {
@@ -35,7 +36,7 @@ describe('a rollout', () => {
     expect(world.versions()).toBe('1.1.0 1.1.0 1.1.0 1.1.0 1.1.0 1.1.0');
     expect(world.hints).toHaveLength(6);
     const view = await world.conductor.view(id);
-    expect(complaints(RolloutView, view)).toEqual([]);
+    expect(complaints(RolloutDetail, view)).toEqual([]);
     expect(view.history.map((entry) => `${entry.state} ${entry.wave}`)).toEqual([
       'draft 0',
       'rolling 0',
@@ -121,7 +122,7 @@ describe('a rollout', () => {
     const id = await world.begin('1.1.0', policyOf({ waves }));
     await world.until(() => world.row(id).healthySince !== null);
     expect(world.versions()).toBe('1.1.0 1.1.0 - - - -');
-    await world.conductor.command(id, 'abort', 'ann');
+    await world.conductor.command(id, 'abort', by('ann'));
     await world.conductor.pass();
     // At rest on the release, and heard of since: that is not yet back.
     world.clock.advance(1000);
@@ -150,7 +151,7 @@ describe('a rollout', () => {
     const first = await world.begin('1.1.0', policyOf({ waves }));
     await world.until(() => world.row(first).healthySince !== null);
     world.devices[0]!.silent = true; // It runs 1.1.0 and does not hear that it shall go back.
-    await world.conductor.command(first, 'abort', 'ann');
+    await world.conductor.command(first, 'abort', by('ann'));
     await world.until(() => world.row(first).state === 'reverted');
     expect(assignment(world, 0)).toMatchObject({ release: releaseOf('1.0.0'), rollback: true });
     const second = await world.begin('1.1.0');
@@ -214,7 +215,7 @@ describe('a revoked device', () => {
     const world = new World();
     const id = await world.begin('1.1.0', soaking);
     await world.until(() => world.row(id).healthySince !== null);
-    await world.conductor.command(id, 'abort', 'ann');
+    await world.conductor.command(id, 'abort', by('ann'));
     world.revoke(0);
     await world.conductor.pass();
     expect(world.member(id, 0)).toMatchObject({
@@ -241,7 +242,7 @@ describe('a revoked device', () => {
     expect(world.row(id).reasons.join()).toContain(
       'every device of this wave was revoked: nothing was proven',
     );
-    await world.conductor.command(id, 'resume', 'ann');
+    await world.conductor.command(id, 'resume', by('ann'));
     await world.until(() => world.row(id).state === 'completed');
   });
 });
@@ -267,7 +268,7 @@ describe('a person', () => {
     await world.seconds(20);
     expect(world.row(id).state).toBe('held');
     expect(world.desk.assignments.size).toBe(assignments);
-    await world.conductor.command(id, 'resume', 'ann', 'd0 has a broken card');
+    await world.conductor.command(id, 'resume', by('ann'), 'd0 has a broken card');
     await world.until(() => world.row(id).state === 'completed');
     expect(
       world
@@ -287,7 +288,7 @@ describe('a person', () => {
     await world.until(() => world.row(id).state === 'held');
     const next = [...world.desk.memberRows.get(id)!.values()].find((member) => member.wave === 1)!;
     bad.add(Number.parseInt(next.device.slice(4), 16));
-    await world.conductor.command(id, 'resume', 'ann');
+    await world.conductor.command(id, 'resume', by('ann'));
     await world.until(() => world.row(id).state === 'held');
     expect(world.row(id).wave).toBe(1);
   });
@@ -296,9 +297,9 @@ describe('a person', () => {
     const world = new World({ canaries: 5, nature: oneBad });
     const id = await world.begin('1.2.0');
     await world.until(() => world.member(id, 0).failed);
-    await world.conductor.command(id, 'pause', 'ann');
+    await world.conductor.command(id, 'pause', by('ann'));
     const open = world.states(id).includes('trial');
-    await world.conductor.command(id, 'resume', 'ann');
+    await world.conductor.command(id, 'resume', by('ann'));
     expect(open).toBe(true);
     expect(world.row(id).approved).toBe(false);
     await world.until(() => world.row(id).state === 'held');
@@ -310,12 +311,12 @@ describe('a person', () => {
     const waves = policyOf().waves.map((wave) => ({ ...wave, approval: true }));
     const id = await world.begin('1.2.0', policyOf({ waves }));
     await world.until(() => world.member(id, 0).failed);
-    await world.conductor.command(id, 'pause', 'ann');
-    await world.conductor.command(id, 'resume', 'ann');
-    await world.conductor.command(id, 'approve', 'ann');
+    await world.conductor.command(id, 'pause', by('ann'));
+    await world.conductor.command(id, 'resume', by('ann'));
+    await world.conductor.command(id, 'approve', by('ann'));
     await world.until(() => world.row(id).state === 'held');
     expect(world.row(id)).toMatchObject({ wave: 0, answeredAt: null });
-    await world.conductor.command(id, 'resume', 'ann');
+    await world.conductor.command(id, 'resume', by('ann'));
     await world.until(() => world.row(id).wave === 1);
   });
 
@@ -344,9 +345,9 @@ describe('a person', () => {
     const id = await world.begin('1.2.0', policyOf({ autoRevert: false }));
     await world.until(() => world.row(id).state === 'held');
     expect(world.row(id).reasons[0]).toContain('e-value 25.0 >= 20.0');
-    await world.conductor.command(id, 'resume', 'ann', 'known');
+    await world.conductor.command(id, 'resume', by('ann'), 'known');
     await world.until(() => world.row(id).wave === 1 && world.row(id).state === 'held');
-    await world.conductor.command(id, 'abort', 'ann');
+    await world.conductor.command(id, 'abort', by('ann'));
     await world.until(() => world.row(id).state === 'reverted');
     expect(world.versions()).toBe('1.0.0 1.0.0 1.0.0 1.0.0 1.0.0 1.0.0');
   });
@@ -363,7 +364,7 @@ describe('a person', () => {
     expect(view.next[0]).toBe(
       `linnet rollout approve ${id}  # let it go beyond this wave once it is healthy and has soaked`,
     );
-    await world.conductor.command(id, 'approve', 'ann');
+    await world.conductor.command(id, 'approve', by('ann'));
     await world.until(() => world.row(id).state === 'completed');
   });
 
@@ -371,8 +372,8 @@ describe('a person', () => {
     const world = new World();
     const waves = policyOf().waves.map((wave) => ({ ...wave, approval: true, soakSeconds: 20 }));
     const id = await world.begin('1.1.0', policyOf({ waves }));
-    await world.conductor.command(id, 'approve', 'ann');
-    await expect(world.conductor.command(id, 'approve', 'ann')).rejects.toThrow(
+    await world.conductor.command(id, 'approve', by('ann'));
+    await expect(world.conductor.command(id, 'approve', by('ann'))).rejects.toThrow(
       'wave 1 is approved already',
     );
     await world.until(() => world.row(id).wave === 1);
@@ -422,7 +423,7 @@ describe('a person', () => {
         .split(' ')
         .filter((state) => state === 'confirmed').length;
     await world.until(() => world.row(id).wave === 1 && confirmed() === 3);
-    await world.conductor.command(id, 'abort', 'ann', 'changed my mind');
+    await world.conductor.command(id, 'abort', by('ann'), 'changed my mind');
     expect(world.row(id).reasons).toEqual(['aborted by ann: changed my mind']);
     await world.until(() => world.row(id).state === 'reverted');
     expect(world.states(id).split(' ').sort().join(' ')).toBe(
@@ -438,7 +439,7 @@ describe('a person', () => {
     world.devices[0]!.report(world.clock.now());
     const id = await world.begin('1.1.0');
     await world.until(() => world.row(id).wave === 1);
-    await world.conductor.command(id, 'abort', 'ann');
+    await world.conductor.command(id, 'abort', by('ann'));
     await world.until(() => world.row(id).state === 'reverted');
     expect(world.member(id, 0)).toMatchObject({ state: 'confirmed', assignmentId: null });
     expect(assignment(world, 0)).toBeUndefined();
@@ -449,40 +450,40 @@ describe('a person', () => {
     const world = new World();
     const id = await world.begin('1.1.0');
     await world.until(() => world.states(id).includes('trial'));
-    await world.conductor.command(id, 'pause', 'ann');
+    await world.conductor.command(id, 'pause', by('ann'));
     await world.seconds(60);
     expect(world.row(id)).toMatchObject({ state: 'held', wave: 0 });
     expect(world.desk.assignments.size).toBe(2);
     expect(world.states(id)).toBe('confirmed confirmed waiting waiting waiting waiting');
-    await world.conductor.command(id, 'resume', 'ann');
+    await world.conductor.command(id, 'resume', by('ann'));
     await world.until(() => world.row(id).state === 'completed');
   });
 
   it('impossible_commands_say_the_state_and_what_is_possible', async () => {
     const world = new World();
     const id = await world.begin('1.1.0');
-    await expect(world.conductor.command(id, 'resume', 'ann')).rejects.toThrow(
+    await expect(world.conductor.command(id, 'resume', by('ann'))).rejects.toThrow(
       `conflict: rollout ${id} is rolling, which does not take resume; possible: approve, pause, abort`,
     );
-    await expect(world.conductor.command('ro-none', 'start', 'ann')).rejects.toMatchObject({
+    await expect(world.conductor.command('ro-none', 'start', by('ann'))).rejects.toMatchObject({
       code: 'not_found',
     });
     const second = await world.conductor.create(
       { component: COMPONENT, version: '1.2.0', policy: policyOf() },
-      'bob',
+      by('bob'),
     );
-    await expect(world.conductor.command(second.id, 'start', 'bob')).rejects.toThrow(
+    await expect(world.conductor.command(second.id, 'start', by('bob'))).rejects.toThrow(
       /rollout ro-.* of digits 1\.1\.0 is rolling: one rollout/,
     );
-    expect((await world.conductor.command(second.id, 'drop', 'bob')).state).toBe('dropped');
-    expect(await world.conductor.list()).toHaveLength(2);
-    expect(await world.conductor.list(1)).toHaveLength(1);
+    expect((await world.conductor.command(second.id, 'drop', by('bob'))).state).toBe('dropped');
+    expect(await world.conductor.page({ limit: 10, after: null })).toHaveLength(2);
+    expect(await world.conductor.page({ limit: 1, after: null })).toHaveLength(1);
   });
 
   it('a_rollout_that_cannot_work_is_refused_when_it_is_made', async () => {
     const world = new World({ canaries: 0 });
     const make = (version: string, policy = policyOf(), groups = ['fleet', 'canary']) =>
-      world.conductor.create({ component: COMPONENT, version, policy, groups }, 'ann');
+      world.conductor.create({ component: COMPONENT, version, policy, groups }, by('ann'));
     await expect(make('3.0.0')).rejects.toMatchObject({ code: 'not_found' });
     await expect(make('1.1.0')).rejects.toThrow('wave canary: no device of group canary');
     const upside = policyOf({ alarmingFailurePermille: 5 });
@@ -565,10 +566,10 @@ describe('a conductor', () => {
   it('two_starts_of_one_component_at_once_only_one_wins', async () => {
     const world = new World();
     const make = (version: string) =>
-      world.conductor.create({ component: COMPONENT, version, policy: policyOf() }, 'ann');
+      world.conductor.create({ component: COMPONENT, version, policy: policyOf() }, by('ann'));
     const views = await Promise.all(['1.1.0', '1.2.0'].map(make));
     const starts = await Promise.allSettled(
-      views.map((view) => world.conductor.command(view.id, 'start', 'ann')),
+      views.map((view) => world.conductor.command(view.id, 'start', by('ann'))),
     );
     expect(starts.map((start) => start.status).sort()).toEqual(['fulfilled', 'rejected']);
     const lost = starts.find((start) => start.status === 'rejected');

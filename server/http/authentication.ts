@@ -1,0 +1,133 @@
+// Who calls. Operators present a bearer token, and every operator route names the least role that
+// may call it; devices present a token that their key signed. Each plugin applies to the scope that
+// registers it, so that a mistake in one cannot open the other's routes. A token that is presented
+// and not valid is a security event of the remote address.
+import assert from 'node:assert/strict';
+import type { FastifyRequest } from 'fastify';
+import fastifyPlugin from 'fastify-plugin';
+import { Fault } from '../../shared/base/fault-codes.js';
+import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
+import type { Role } from '../../shared/protocol/operator-api.js';
+import { openDeviceToken } from '../../shared/trust/device-token.js';
+import { mayActAs, operatorOf, type Operator } from '../access/tokens.js';
+import type { DeviceRow } from '../interfaces.js';
+import type { HttpServices } from './context.js';
+import { asFault, pathOf } from './errors.js';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The least role that may call this route. */
+    role?: Role;
+  }
+  interface FastifyRequest {
+    /** Set in the scope of operatorAuthentication. */
+    operator: Operator | null;
+    /** Set in the scope of deviceAuthentication. */
+    device: DeviceRow | null;
+  }
+}
+
+/** The operator that calls; only in the scope of operatorAuthentication. */
+export function operatorOfRequest(request: FastifyRequest): Operator {
+  assert(request.operator, 'a route outside the operator scope asked for its operator');
+  return request.operator;
+}
+
+/** The enrolled device that calls; only in the scope of deviceAuthentication. */
+export function deviceOfRequest(request: FastifyRequest): DeviceRow {
+  assert(request.device, 'a route outside the device scope asked for its device');
+  return request.device;
+}
+
+type OperatorOptions = Pick<HttpServices, 'tokens' | 'audit' | 'security' | 'clock'>;
+
+export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
+  (app, { tokens, audit, security, clock }, done) => {
+    app.decorateRequest('operator', null);
+    app.addHook('onRoute', (route) => {
+      const { role } = route.config ?? {};
+      assert(role !== undefined, `${String(route.method)} ${route.url} names no role`);
+      route.schema = {
+        ...route.schema,
+        security: [{ operator: [] }],
+        description: `Needs the role ${role}.`,
+      };
+    });
+    app.addHook('onRequest', async (request) => {
+      const { authorization } = request.headers;
+      const operator = await operatorOf(authorization, tokens).catch((error: unknown) => {
+        throw refused(error, authorization, request, security);
+      });
+      const { role } = request.routeOptions.config;
+      if (role === undefined || !mayActAs(operator, role)) {
+        await audit.append(
+          {
+            actor: operator.name,
+            action: 'auth_denied',
+            subject: '',
+            detail: `${request.method} ${pathOf(request)}: needs ${role}, the token is ${operator.role}`,
+          },
+          clock.now(),
+        );
+        throw new Fault('auth_denied', `${operator.name} is ${operator.role}; this needs ${role}`);
+      }
+      request.operator = operator;
+    });
+    done();
+  },
+  { name: 'operator-authentication', fastify: '5.x' },
+);
+
+type DeviceOptions = Pick<HttpServices, 'devices' | 'security' | 'clock'>;
+
+export const deviceAuthentication = fastifyPlugin<DeviceOptions>(
+  (app, { devices, security, clock }, done) => {
+    app.decorateRequest('device', null);
+    app.addHook('onRequest', async (request) => {
+      const { authorization } = request.headers;
+      const device = await deviceOf(authorization, devices, clock.now()).catch((error: unknown) => {
+        throw refused(error, authorization, request, security);
+      });
+      if (device.status !== 'enrolled')
+        throw new Fault('auth_denied', `${device.id} is ${device.status}, not enrolled`);
+      request.device = device;
+    });
+    done();
+  },
+  { name: 'device-authentication', fastify: '5.x' },
+);
+
+/** The device whose fresh token the header carries, in any status. Faults: auth_missing. */
+async function deviceOf(
+  header: string | undefined,
+  devices: HttpServices['devices'],
+  now: number,
+): Promise<DeviceRow> {
+  const [scheme, token, ...more] = (header ?? '').split(' ');
+  if (scheme !== DEVICE_SCHEME || token === undefined || more.length > 0)
+    throw new Fault('auth_missing', `this needs Authorization: ${DEVICE_SCHEME} <token>`);
+  let found: DeviceRow | null = null;
+  await openDeviceToken(token, now, async (id) => {
+    found = await devices.get(id);
+    return found?.publicKey;
+  });
+  assert(found !== null, 'a token cannot be verified without its device');
+  return found;
+}
+
+/** Reports a token that was presented and is not valid; the fault passes on. */
+function refused(
+  error: unknown,
+  header: string | undefined,
+  request: FastifyRequest,
+  security: HttpServices['security'],
+): unknown {
+  const fault = asFault(error);
+  if (header !== undefined && fault.code === 'auth_missing')
+    security.report({
+      source: { kind: 'anonymous', address: request.ip },
+      code: fault.code,
+      detail: `${request.method} ${pathOf(request)}: ${fault.detail}`,
+    });
+  return error;
+}

@@ -1,0 +1,72 @@
+// What all HTTP plugins share: the types of the app and of a route's configuration, and the error
+// responses that every route declares. It holds no behaviour and imports no plugin, so that plugins
+// and routes can import it without a circle.
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Type } from 'typebox';
+import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
+import { ApiError } from '../../shared/protocol/operator-api.js';
+import type {
+  AuditStore,
+  DeviceStore,
+  DirectorRepository,
+  ArtifactStore,
+  ImageRepositoryService,
+  ReleaseStore,
+  RolloutService,
+  SecurityEventSink,
+  SecurityEventStore,
+  TelemetryStore,
+  TlsFiles,
+  TokenStore,
+} from '../interfaces.js';
+
+export type FleetApp = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+/** The services that routes call; each plugin takes those that it needs. */
+export interface HttpServices {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly devices: DeviceStore;
+  readonly tokens: TokenStore;
+  readonly releases: ReleaseStore;
+  readonly telemetry: TelemetryStore;
+  readonly audit: AuditStore;
+  readonly securityEvents: SecurityEventStore;
+  readonly security: SecurityEventSink;
+  readonly images: ImageRepositoryService;
+  /** The files of releases. */
+  readonly artifacts: ArtifactStore;
+  readonly director: DirectorRepository;
+  readonly rollouts: RolloutService;
+  /** The port on which devices find MQTT. */
+  mqttPort(): number;
+  /** Closes the connection of a device that was revoked. */
+  disconnect(device: string): void;
+  readonly silentAfterMs: number;
+}
+
+export interface AppOptions extends HttpServices {
+  readonly tls: TlsFiles | null;
+}
+
+/** Every route can answer with them. */
+export const errorResponses = { '4xx': ApiError, '5xx': ApiError } as const;
+
+/** The body of a POST that takes nothing; it may be left out. */
+export const EmptyBody = Type.Object({}, { additionalProperties: false, title: 'EmptyBody' });
+
+/** A response of exact bytes with this content type. */
+export const bytesOf = (contentType: string, description: string) => ({
+  description,
+  content: { [contentType]: { schema: Type.Unsafe<Uint8Array>(binary) } },
+});
+const binary = { contentMediaType: 'application/octet-stream', format: 'binary' } as const;

@@ -1,0 +1,84 @@
+// Operator routes about operator tokens.
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type, type Static } from 'typebox';
+import {
+  NewToken,
+  RevokedTokens,
+  TokenName,
+  TokenPage,
+  TokenRequest,
+} from '../../../shared/protocol/operator-api.js';
+import { sha256 } from '../../../shared/base/bytes.js';
+import { newOperatorToken } from '../../access/tokens.js';
+import { auditOf } from '../audit-hook.js';
+import { EmptyBody, errorResponses, type HttpServices } from '../context.js';
+import { pageOf, PageQuery } from '../paging.js';
+import { tokenView } from '../views.js';
+
+const TokenKey = Type.Tuple([Type.Integer(), Type.String()]);
+
+type Options = Pick<HttpServices, 'tokens' | 'clock' | 'random'>;
+const tags = ['access'];
+
+export const accessRoutes: FastifyPluginAsyncTypebox<Options> = async (
+  app,
+  { tokens, clock, random },
+) => {
+  app.get(
+    '/tokens',
+    {
+      config: { role: 'admin' },
+      schema: {
+        operationId: 'listTokens',
+        summary: 'Operator tokens by name, the oldest first; never the tokens themselves',
+        tags,
+        querystring: PageQuery,
+        response: { 200: TokenPage, ...errorResponses },
+      },
+    },
+    ({ query }) =>
+      pageOf(query, TokenKey, {
+        rows: (page) => tokens.page(page),
+        key: (row): Static<typeof TokenKey> => [row.createdAt, row.hash],
+        view: (rows) => rows.map(tokenView),
+      }),
+  );
+
+  app.post(
+    '/tokens',
+    {
+      config: { role: 'admin', action: 'token.create' },
+      schema: {
+        operationId: 'createToken',
+        summary: 'A new operator token; it is shown once',
+        tags,
+        body: TokenRequest,
+        response: { 200: NewToken, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { name, role } = request.body;
+      const token = newOperatorToken(random);
+      await tokens.add({ hash: sha256(token), name, role }, auditOf(request), clock.now());
+      return { name, role, token };
+    },
+  );
+
+  app.post(
+    '/tokens/:name/revoke',
+    {
+      config: { role: 'admin', action: 'token.revoke' },
+      schema: {
+        operationId: 'revokeTokens',
+        summary: 'Revoke every token of that name',
+        tags,
+        params: Type.Object({ name: TokenName }),
+        body: EmptyBody,
+        response: { 200: RevokedTokens, ...errorResponses },
+      },
+    },
+    async (request) => ({
+      revoked: await tokens.revoke(request.params.name, auditOf(request), clock.now()),
+    }),
+  );
+};

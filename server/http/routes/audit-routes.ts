@@ -1,0 +1,172 @@
+// Operator routes about what happened: the audit log and its chain, security events, raw telemetry.
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type, type Static } from 'typebox';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import {
+  AuditDetail,
+  AuditHead,
+  AuditPage,
+  pageQuery,
+  SecurityEventDetail,
+  SecurityEventPage,
+  TelemetryPage,
+} from '../../../shared/protocol/operator-api.js';
+import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
+import { pageOf, PageQuery } from '../paging.js';
+import {
+  auditDetail,
+  auditSummary,
+  securityDetail,
+  securitySummary,
+  telemetryView,
+} from '../views.js';
+
+const Serial = Type.Integer({ minimum: 1 });
+const SecurityEventKey = Type.Tuple([Type.Integer(), Type.Integer()]);
+
+type Options = Pick<
+  HttpServices,
+  'audit' | 'security' | 'securityEvents' | 'devices' | 'telemetry'
+>;
+const tags = ['audit'];
+
+export const auditRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  chainRoutes(app, options);
+  securityRoutes(app, options);
+  telemetryRoute(app, options);
+};
+
+function chainRoutes(app: FleetApp, { audit }: Options): void {
+  app.get(
+    '/audit',
+    {
+      config: { role: 'operator' },
+      schema: {
+        operationId: 'listAudit',
+        summary: 'The audit log, the newest first',
+        tags,
+        querystring: PageQuery,
+        response: { 200: AuditPage, ...errorResponses },
+      },
+    },
+    ({ query }) =>
+      pageOf(query, Serial, {
+        rows: (page) => audit.page(page),
+        key: (row) => row.seq,
+        view: (rows) => rows.map(auditSummary),
+      }),
+  );
+
+  app.get(
+    '/audit/head',
+    {
+      config: { role: 'operator' },
+      schema: {
+        operationId: 'verifyAudit',
+        summary: 'Verify the whole audit chain',
+        tags,
+        response: { 200: AuditHead, ...errorResponses },
+      },
+    },
+    () => audit.verify(),
+  );
+
+  app.get(
+    '/audit/:seq',
+    {
+      config: { role: 'operator' },
+      schema: {
+        operationId: 'getAuditEntry',
+        summary: 'One audit entry with its whole detail',
+        tags,
+        params: Type.Object({ seq: Serial }),
+        response: { 200: AuditDetail, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const row = await audit.find(request.params.seq);
+      if (row === null)
+        throw new Fault('not_found', `there is no audit entry ${request.params.seq}`);
+      return auditDetail(row);
+    },
+  );
+}
+
+function securityRoutes(app: FleetApp, { security, securityEvents }: Options): void {
+  app.get(
+    '/security-events',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listSecurityEvents',
+        summary: 'Security events, the newest first',
+        tags,
+        querystring: Type.Object({
+          ...pageQuery,
+          source: Type.Optional(
+            Type.String({
+              maxLength: 100,
+              description: 'device id, name of an operator token, `server`, or remote address',
+            }),
+          ),
+        }),
+        response: { 200: SecurityEventPage, ...errorResponses },
+      },
+    },
+    async ({ query }) => {
+      await security.flush();
+      return pageOf(query, SecurityEventKey, {
+        rows: (page) => securityEvents.page({ source: query.source }, page),
+        key: (row): Static<typeof SecurityEventKey> => [row.lastAt, row.id],
+        view: (rows) => rows.map(securitySummary),
+      });
+    },
+  );
+
+  app.get(
+    '/security-events/:id',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getSecurityEvent',
+        summary: 'One security event with its whole detail',
+        tags,
+        params: Type.Object({ id: Serial }),
+        response: { 200: SecurityEventDetail, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const row = await securityEvents.find(request.params.id);
+      if (row === null)
+        throw new Fault('not_found', `there is no security event ${request.params.id}`);
+      return securityDetail(row);
+    },
+  );
+}
+
+function telemetryRoute(app: FleetApp, { devices, telemetry }: Options): void {
+  app.get(
+    '/telemetry',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listTelemetry',
+        summary: 'Recent raw telemetry of a device, the newest first',
+        tags,
+        querystring: Type.Object({
+          ...pageQuery,
+          device: Type.String({ minLength: 1, maxLength: 64, description: 'device id or name' }),
+        }),
+        response: { 200: TelemetryPage, ...errorResponses },
+      },
+    },
+    async ({ query }) => {
+      const { id } = await devices.named(query.device);
+      return pageOf(query, Serial, {
+        rows: ({ limit, after }) => telemetry.records(id, limit, after),
+        key: (row) => row.id,
+        view: (rows) => rows.map(telemetryView),
+      });
+    },
+  );
+}

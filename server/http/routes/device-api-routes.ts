@@ -1,0 +1,97 @@
+// The device API: enrolment, and the director metadata that is signed for one device. A device
+// presents a token signed by its key; it never sees another device's documents.
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { EnrolAnswer, enrolMessage, EnrolRequest } from '../../../shared/protocol/device-api.js';
+import { fromHex, sha256 } from '../../../shared/base/bytes.js';
+import { deviceIdOf } from '../../../shared/trust/device-token.js';
+import { verify } from '../../../shared/trust/ed25519.js';
+import { deviceAuthentication, deviceOfRequest } from '../authentication.js';
+import { bytesOf, errorResponses, type HttpServices } from '../context.js';
+
+const MetadataName = Type.String({
+  pattern: '^([0-9]{1,9}\\.)?(root|timestamp|snapshot|targets)\\.json$',
+});
+
+type Options = Pick<
+  HttpServices,
+  'devices' | 'director' | 'security' | 'clock' | 'log' | 'mqttPort'
+>;
+const tags = ['device-api'];
+
+export const deviceApiRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  await app.register(enrolRoute, options);
+  await app.register(directorRoute, options);
+};
+
+const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
+  app,
+  { devices, security, clock, log, mqttPort },
+) => {
+  app.post(
+    '/device/v1/enrol',
+    {
+      schema: {
+        operationId: 'enrolDevice',
+        summary: 'Enrol a device key, with a claim or to wait for approval',
+        tags,
+        body: EnrolRequest,
+        response: { 200: EnrolAnswer, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { proof, ...asked } = request.body;
+      if (!verify(asked.publicKey, enrolMessage(asked), fromHex(proof))) {
+        security.report({
+          source: { kind: 'anonymous', address: request.ip },
+          code: 'auth_missing',
+          detail: `enrolment of ${asked.name}: the signature is not by the key that it enrols`,
+        });
+        throw new Fault('auth_missing', 'proof is not a signature by publicKey over the enrolment');
+      }
+      const device = await devices.enrol(
+        deviceIdOf(asked.publicKey),
+        request.body,
+        asked.claim === undefined ? null : sha256(asked.claim),
+        clock.now(),
+      );
+      log.info(
+        { device: device.id, name: device.name, status: device.status, group: device.group },
+        'a device asked to enrol',
+      );
+      return { device: device.id, status: device.status, mqttPort: mqttPort() };
+    },
+  );
+};
+
+const directorRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  const { director } = options;
+  await app.register(deviceAuthentication, options);
+  app.get(
+    '/device/v1/director/:name',
+    {
+      schema: {
+        operationId: 'getDirectorMetadata',
+        summary: 'Signed director metadata of the device that asks',
+        description:
+          'Which releases the device should run. The director does not delegate, and the image ' +
+          'targets of a release are read from the top-level role only: delegations are not read.',
+        tags,
+        security: [{ device: [] }],
+        params: Type.Object({ name: MetadataName }),
+        response: { 200: bytesOf('application/json', 'The signed bytes'), ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      const { id, hardware } = deviceOfRequest(request);
+      const { name } = request.params;
+      const bytes = await director.metadata({ id, hardware }, name);
+      if (bytes === null) throw new Fault('not_found', `the director has no ${name} for ${id}`);
+      return reply
+        .type('application/json')
+        .header('cache-control', 'no-store')
+        .send(Buffer.from(bytes));
+    },
+  );
+};

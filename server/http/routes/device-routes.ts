@@ -1,0 +1,236 @@
+// Operator routes about devices, groups and claims. A device is named by its id or its name.
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type, type Static } from 'typebox';
+import {
+  Claim,
+  ClaimRequest,
+  Device,
+  DeviceDetail,
+  DevicePage,
+  DevicePatch,
+  DeviceStatus,
+  GroupName,
+  GroupPage,
+  pageQuery,
+} from '../../../shared/protocol/operator-api.js';
+import { sha256 } from '../../../shared/base/bytes.js';
+import { newClaimToken } from '../../access/tokens.js';
+import type { DeviceRow } from '../../interfaces.js';
+import { auditOf } from '../audit-hook.js';
+import { operatorOfRequest } from '../authentication.js';
+import { EmptyBody, errorResponses, type FleetApp, type HttpServices } from '../context.js';
+import { pageOf, PageQuery } from '../paging.js';
+import { deviceSummary, deviceView, inferenceView, iso, securitySummary } from '../views.js';
+
+const Named = Type.Object({
+  id: Type.String({ minLength: 1, maxLength: 64, description: 'device id or name' }),
+});
+const DeviceKey = Type.Tuple([Type.String(), Type.String(), Type.String()]);
+const RECENT_COUNT = 50;
+
+type Options = Pick<
+  HttpServices,
+  | 'devices'
+  | 'telemetry'
+  | 'security'
+  | 'securityEvents'
+  | 'clock'
+  | 'random'
+  | 'silentAfterMs'
+  | 'disconnect'
+>;
+const tags = ['devices'];
+
+export const deviceRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  listRoute(app, options);
+  detailRoute(app, options);
+  statusRoutes(app, options);
+  changeRoute(app, options);
+};
+
+function listRoute(app: FleetApp, { devices, telemetry, clock, silentAfterMs }: Options): void {
+  app.get(
+    '/devices',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listDevices',
+        summary: 'Devices, by group and name',
+        tags,
+        querystring: Type.Object({
+          ...pageQuery,
+          group: Type.Optional(GroupName),
+          status: Type.Optional(DeviceStatus),
+        }),
+        response: { 200: DevicePage, ...errorResponses },
+      },
+    },
+    ({ query }) =>
+      pageOf(query, DeviceKey, {
+        rows: (page) => devices.page({ group: query.group, status: query.status }, page),
+        key: (row): Static<typeof DeviceKey> => [row.group, row.name, row.id],
+        view: async (rows) => {
+          const latest = await telemetry.latest(rows.map((row) => row.id));
+          return rows.map((row) =>
+            deviceSummary(row, latest.get(row.id), clock.now(), silentAfterMs),
+          );
+        },
+      }),
+  );
+}
+
+function detailRoute(app: FleetApp, options: Options): void {
+  const { devices, telemetry, security, securityEvents } = options;
+  app.get(
+    '/devices/:id',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getDevice',
+        summary: 'One device with what it reported',
+        tags,
+        params: Named,
+        response: { 200: DeviceDetail, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const row = await devices.named(request.params.id);
+      await security.flush();
+      const [inference, events, outcomes] = await Promise.all([
+        telemetry.inference(row.id),
+        securityEvents.page({ source: row.id }, { limit: RECENT_COUNT, after: null }),
+        telemetry.outcomes(row.id, RECENT_COUNT),
+      ]);
+      return {
+        device: await show(row, options),
+        inference: inference.map(inferenceView),
+        security: events.map(securitySummary),
+        outcomes: outcomes.map(({ at, outcome }) => ({ at: iso(at), outcome })),
+      };
+    },
+  );
+}
+
+async function show(row: DeviceRow, { telemetry, clock, silentAfterMs }: Options): Promise<Device> {
+  const latest = (await telemetry.latest([row.id])).get(row.id);
+  return deviceView(row, latest, clock.now(), silentAfterMs);
+}
+
+function statusRoutes(app: FleetApp, options: Options): void {
+  const { devices, clock, disconnect } = options;
+  app.post(
+    '/devices/:id/approve',
+    {
+      config: { role: 'operator', action: 'device.approve' },
+      schema: {
+        operationId: 'approveDevice',
+        summary: 'Enrol a pending device',
+        tags,
+        params: Named,
+        body: EmptyBody,
+        response: { 200: Device, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { id } = await devices.named(request.params.id);
+      return show(await devices.approve(id, auditOf(request), clock.now()), options);
+    },
+  );
+
+  app.post(
+    '/devices/:id/revoke',
+    {
+      config: { role: 'operator', action: 'device.revoke' },
+      schema: {
+        operationId: 'revokeDevice',
+        summary: 'Revoke a device for good and close its connection',
+        tags,
+        params: Named,
+        body: EmptyBody,
+        response: { 200: Device, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { id } = await devices.named(request.params.id);
+      const row = await devices.revoke(id, auditOf(request), clock.now());
+      disconnect(id);
+      return show(row, options);
+    },
+  );
+}
+
+function changeRoute(app: FleetApp, options: Options): void {
+  const { devices, clock } = options;
+  app.patch(
+    '/devices/:id',
+    {
+      config: { role: 'operator', action: 'device.change' },
+      schema: {
+        operationId: 'changeDevice',
+        summary: "Change a device's group or labels",
+        tags,
+        params: Named,
+        body: DevicePatch,
+        response: { 200: Device, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { id } = await devices.named(request.params.id);
+      return show(await devices.change(id, request.body, auditOf(request), clock.now()), options);
+    },
+  );
+}
+
+export const claimRoutes: FastifyPluginAsyncTypebox<Options> = async (
+  app,
+  { devices, clock, random },
+) => {
+  app.get(
+    '/groups',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listGroups',
+        summary: 'Groups by name, with the number of their enrolled devices',
+        tags,
+        querystring: PageQuery,
+        response: { 200: GroupPage, ...errorResponses },
+      },
+    },
+    ({ query }) =>
+      pageOf(query, Type.String(), {
+        rows: (page) => devices.groups(page),
+        key: (row) => row.name,
+        view: (rows) => [...rows],
+      }),
+  );
+
+  app.post(
+    '/claims',
+    {
+      config: { role: 'operator', action: 'claim.create' },
+      schema: {
+        operationId: 'createClaim',
+        summary: 'A claim token that enrols devices without approval; it is shown once',
+        tags,
+        body: ClaimRequest,
+        response: { 200: Claim, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { group, uses, minutes } = request.body;
+      const claim = newClaimToken(random);
+      const now = clock.now();
+      const expiresAt = now + minutes * MINUTE_MS;
+      const createdBy = operatorOfRequest(request).name;
+      await devices.addClaim(
+        { hash: sha256(claim), group, uses, expiresAt, createdBy },
+        auditOf(request),
+        now,
+      );
+      return { claim, group, uses, expiresAt: iso(expiresAt) };
+    },
+  );
+};
+
+const MINUTE_MS = 60_000;

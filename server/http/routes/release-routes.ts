@@ -1,0 +1,169 @@
+// Operator routes about releases: the files are uploaded first, by digest; then the signed envelope
+// with the new signed targets publishes them. The server verifies signatures and cannot make any: a
+// publisher token lets its holder upload what was signed elsewhere.
+import type { Readable } from 'node:stream';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type, type Static } from 'typebox';
+import { limits } from '../../../shared/base/limits.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { Component, Version } from '../../../shared/release/manifest.js';
+import {
+  PublishRequest,
+  ReleaseDetail,
+  ReleasePage,
+  RepositoryView,
+  StoredFile,
+} from '../../../shared/protocol/operator-api.js';
+import { operatorOfRequest } from '../authentication.js';
+import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
+import { pageOf, PageQuery } from '../paging.js';
+import { releaseDetail, releaseSummary } from '../views.js';
+
+const FILE_TYPE = 'application/octet-stream';
+/** Base64 of an envelope and of targets, and the JSON around them. */
+const PUBLISH_BODY_MAX_BYTES = 2 * (limits.manifestMaxBytes + limits.targetsMaxBytes) + 4096;
+const ReleaseKey = Type.Tuple([Type.Integer(), Type.String(), Type.String()]);
+
+type Options = Pick<HttpServices, 'releases' | 'images' | 'artifacts' | 'clock'>;
+const tags = ['releases'];
+
+export const releaseRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  // The body of an upload stays a stream: its bytes go to the disk as they arrive.
+  app.addContentTypeParser(FILE_TYPE, (_request, payload, done) => done(null, payload));
+  uploadRoute(app, options);
+  publishRoute(app, options);
+  readRoutes(app, options);
+  repositoryRoute(app, options);
+};
+
+function uploadRoute(app: FleetApp, { artifacts }: Options): void {
+  app.put(
+    '/files/:sha256',
+    {
+      config: { role: 'publisher', action: 'file.put', recorded: 'before', bodyNotLogged: true },
+      schema: {
+        operationId: 'putFile',
+        summary: 'Upload a file of a release, by its digest',
+        tags,
+        consumes: [FILE_TYPE],
+        params: StoredFile,
+        body: Type.Unsafe<Readable>({ contentMediaType: FILE_TYPE }),
+        response: { 200: StoredFile, ...errorResponses },
+      },
+    },
+    async (request) => {
+      if (request.headers['content-type'] !== FILE_TYPE)
+        throw new Fault('media_type_unsupported', `send the file as ${FILE_TYPE}`);
+      const { sha256 } = request.params;
+      await artifacts.put(sha256, request.body, { maxBytes: limits.releaseFileMaxBytes });
+      return { sha256 };
+    },
+  );
+}
+
+function publishRoute(app: FleetApp, { images, releases, clock }: Options): void {
+  app.post(
+    '/releases',
+    {
+      bodyLimit: PUBLISH_BODY_MAX_BYTES,
+      config: {
+        role: 'publisher',
+        action: 'release.publish',
+        recorded: 'before',
+        bodyNotLogged: true,
+      },
+      schema: {
+        operationId: 'publishRelease',
+        summary: 'Publish a signed release',
+        tags,
+        body: PublishRequest,
+        response: { 200: ReleaseDetail, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const release = await images.publish(
+        base64(request.body.envelope, 'envelope'),
+        base64(request.body.targets, 'targets'),
+      );
+      const row = await releases.add(
+        release,
+        {
+          actor: operatorOfRequest(request).name,
+          action: 'release.published',
+          subject: `${release.component}@${release.version}`,
+          detail: release.digest,
+        },
+        clock.now(),
+      );
+      return releaseDetail(row);
+    },
+  );
+}
+
+function readRoutes(app: FleetApp, { releases }: Options): void {
+  app.get(
+    '/releases',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listReleases',
+        summary: 'Releases, the newest first, without their manifests',
+        tags,
+        querystring: PageQuery,
+        response: { 200: ReleasePage, ...errorResponses },
+      },
+    },
+    ({ query }) =>
+      pageOf(query, ReleaseKey, {
+        rows: (page) => releases.page(page),
+        key: (row): Static<typeof ReleaseKey> => [row.publishedAt, row.component, row.version],
+        view: (rows) => rows.map(releaseSummary),
+      }),
+  );
+
+  app.get(
+    '/releases/:component/:version',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getRelease',
+        summary: 'One release with its manifest',
+        tags,
+        params: Type.Object({ component: Component, version: Version }),
+        response: { 200: ReleaseDetail, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { component, version } = request.params;
+      const row = await releases.find(component, version);
+      if (row === null)
+        throw new Fault(
+          'not_found',
+          `there is no release ${component}@${version}; GET /api/v1/releases lists the releases`,
+        );
+      return releaseDetail(row);
+    },
+  );
+}
+
+function repositoryRoute(app: FleetApp, { images }: Options): void {
+  app.get(
+    '/repository',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getRepository',
+        summary: "The image repository's current root and targets, which `linnet publish` extends",
+        tags,
+        response: { 200: RepositoryView, ...errorResponses },
+      },
+    },
+    () => images.view(),
+  );
+}
+
+function base64(text: string, what: string): Uint8Array {
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text))
+    throw new Fault('message_undecodable', `${what} is not base64`);
+  return new Uint8Array(Buffer.from(text, 'base64'));
+}

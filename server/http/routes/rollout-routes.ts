@@ -1,0 +1,101 @@
+// Operator routes about rollouts. The rollout service decides; these decode and answer.
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type, type Static } from 'typebox';
+import {
+  CommandRequest,
+  ROLLOUT_COMMANDS,
+  RolloutDetail,
+  RolloutPage,
+  RolloutRequest,
+} from '../../../shared/protocol/operator-api.js';
+import { auditOf } from '../audit-hook.js';
+import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
+import { pageOf, PageQuery } from '../paging.js';
+import { rolloutSummary } from '../views.js';
+
+const RolloutId = Type.String({ minLength: 1, maxLength: 64 });
+const RolloutKey = Type.Tuple([Type.Integer(), Type.String()]);
+
+type Options = Pick<HttpServices, 'rollouts'>;
+const tags = ['rollouts'];
+
+export const rolloutRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  changeRoutes(app, options);
+  readRoutes(app, options);
+};
+
+function changeRoutes(app: FleetApp, { rollouts }: Options): void {
+  app.post(
+    '/rollouts',
+    {
+      config: { role: 'operator', action: 'rollout.create' },
+      schema: {
+        operationId: 'createRollout',
+        summary: 'Draft a rollout',
+        tags,
+        body: RolloutRequest,
+        response: { 200: RolloutDetail, ...errorResponses },
+      },
+    },
+    (request) => rollouts.create(request.body, auditOf(request)),
+  );
+
+  app.post(
+    '/rollouts/:id/:command',
+    {
+      config: { role: 'operator', action: 'rollout.:command' },
+      schema: {
+        operationId: 'commandRollout',
+        summary: 'Start, pause, resume, approve, abort or drop a rollout',
+        tags,
+        params: Type.Object({ id: RolloutId, command: Type.Enum([...ROLLOUT_COMMANDS]) }),
+        body: CommandRequest,
+        response: { 200: RolloutDetail, ...errorResponses },
+      },
+    },
+    (request) =>
+      rollouts.command(
+        request.params.id,
+        request.params.command,
+        auditOf(request),
+        request.body.reason,
+      ),
+  );
+}
+
+function readRoutes(app: FleetApp, { rollouts }: Options): void {
+  app.get(
+    '/rollouts',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listRollouts',
+        summary: 'Rollouts, the newest first, without members and history',
+        tags,
+        querystring: PageQuery,
+        response: { 200: RolloutPage, ...errorResponses },
+      },
+    },
+    ({ query }) =>
+      pageOf(query, RolloutKey, {
+        rows: (page) => rollouts.page(page),
+        key: (row): Static<typeof RolloutKey> => [row.createdAt, row.id],
+        view: (rows) => rows.map(rolloutSummary),
+      }),
+  );
+
+  app.get(
+    '/rollouts/:id',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getRollout',
+        summary: 'One rollout with its devices, its history and the reasons for its state',
+        tags,
+        params: Type.Object({ id: RolloutId }),
+        response: { 200: RolloutDetail, ...errorResponses },
+      },
+    },
+    (request) => rollouts.view(request.params.id),
+  );
+}

@@ -1,0 +1,62 @@
+// Answers with an artifact: whole, a range of it (206), not modified (304), or an unsatisfiable range
+// (416). RFC 9110, 13 and 14. An artifact never changes, so its digest is a strong entity tag. Several
+// ranges in one request are answered with the whole file, as the standard allows.
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import fresh from 'fresh';
+import { parse, type Range } from 'range-parser';
+import { Fault } from '../../shared/base/fault-codes.js';
+import type { ArtifactStore } from '../interfaces.js';
+import { sendFault } from './errors.js';
+
+const CACHE_CONTROL = 'public, max-age=86400, immutable';
+
+/** Faults: not_found. */
+export async function sendFile(
+  artifacts: Pick<ArtifactStore, 'stat' | 'get'>,
+  digest: string,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const found = await artifacts.stat(digest);
+  if (found === null) throw absent(digest);
+  const { lengthBytes } = found;
+  const etag = `"${digest}"`;
+  void reply.headers({ 'accept-ranges': 'bytes', etag, 'cache-control': CACHE_CONTROL });
+  if (fresh(request.headers, { etag })) return reply.code(304).send();
+  const range = rangeOf(request, lengthBytes, etag);
+  if (range === 'unsatisfiable')
+    return sendFault(
+      reply
+        .header('content-range', `bytes */${lengthBytes}`)
+        .removeHeader('cache-control')
+        .removeHeader('etag'),
+      new Fault('range_unsatisfiable', `${digest} has ${lengthBytes} bytes`),
+    );
+  const { start, end } = range ?? { start: 0, end: lengthBytes - 1 };
+  void reply.header('content-length', end - start + 1);
+  if (range !== null)
+    void reply.code(206).header('content-range', `bytes ${start}-${end}/${lengthBytes}`);
+  // Fastify answers HEAD with the headers of GET; no stream is opened for it.
+  if (request.method === 'HEAD') return reply.send();
+  const artifact = await artifacts.get(digest, ...(range === null ? [] : [{ start, end }]));
+  if (artifact === null) throw absent(digest);
+  return reply.send(artifact.stream);
+}
+
+const absent = (digest: string): Fault =>
+  new Fault('not_found', `the image repository has no file ${digest}`);
+
+/** Null: the whole file. */
+function rangeOf(
+  request: FastifyRequest,
+  lengthBytes: number,
+  etag: string,
+): Range | 'unsatisfiable' | null {
+  const { range, 'if-range': ifRange } = request.headers;
+  if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return null;
+  const { code, type, ranges } = parse(lengthBytes, range);
+  if (type !== 'bytes' || (code & MALFORMED) !== 0 || ranges.length > 1) return null;
+  return ranges[0] ?? 'unsatisfiable';
+}
+
+const MALFORMED = 1;

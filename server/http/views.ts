@@ -1,0 +1,153 @@
+// Rows as the operator API shows them: times as ISO 8601, silence by the server's clock, quantiles
+// read from sketches. Pure.
+import type {
+  AuditDetail,
+  AuditSummary,
+  Device,
+  DeviceSummary,
+  InferenceSummary,
+  ReleaseDetail,
+  ReleaseSummary,
+  RolloutSummary,
+  SecurityEventDetail,
+  SecurityEventSummary,
+  TelemetryRow,
+  TokenView,
+} from '../../shared/protocol/operator-api.js';
+import { totalLength } from '../../shared/release/manifest.js';
+import { QuantileSketch } from '../../shared/statistics/quantile-sketch.js';
+import type {
+  AuditRow,
+  DeviceRow,
+  InferenceSums,
+  LatestFacts,
+  ReleaseRow,
+  ReleaseSummaryRow,
+  RolloutSummaryRow,
+  SecurityEventRow,
+  StoredRecord,
+  TokenSummaryRow,
+} from '../interfaces.js';
+
+/** ECMAScript dates end here; a device's clock may say anything. */
+const LAST_DATE_MS = 8_640_000_000_000_000;
+
+export const iso = (ms: number): string => new Date(Math.min(ms, LAST_DATE_MS)).toISOString();
+const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
+
+const deviceHead = (row: DeviceRow, now: number, silentAfterMs: number) => {
+  const heardAt = row.lastSeenAt ?? row.enrolledAt;
+  return {
+    id: row.id,
+    name: row.name,
+    hardware: row.hardware,
+    status: row.status,
+    group: row.group,
+    lastSeenAt: isoOrNull(row.lastSeenAt),
+    silent: row.status === 'enrolled' && heardAt !== null && now - heardAt > silentAfterMs,
+  };
+};
+
+export function deviceSummary(
+  row: DeviceRow,
+  latest: LatestFacts | undefined,
+  now: number,
+  silentAfterMs: number,
+): DeviceSummary {
+  return {
+    ...deviceHead(row, now, silentAfterMs),
+    updates: (latest?.updates ?? []).map(({ component, state, running, updatingTo }) => ({
+      component,
+      state,
+      running,
+      updatingTo,
+    })),
+  };
+}
+
+export function deviceView(
+  row: DeviceRow,
+  latest: LatestFacts | undefined,
+  now: number,
+  silentAfterMs: number,
+): Device {
+  return {
+    ...deviceHead(row, now, silentAfterMs),
+    components: [...row.components],
+    labels: { ...row.labels },
+    enrolledAt: isoOrNull(row.enrolledAt),
+    updates: latest?.updates ?? [],
+    health: latest?.health ?? null,
+  };
+}
+
+export function inferenceView(sums: InferenceSums): InferenceSummary {
+  const latency = new QuantileSketch();
+  latency.merge(sums.latencyMs);
+  const { answers } = sums;
+  const judged = answers?.confidence.reduce((sum, count) => sum + count, 0) ?? 0;
+  return {
+    release: sums.release,
+    served: sums.served,
+    failed: sums.failed,
+    refused: sums.refused,
+    p50Ms: latency.quantile(0.5),
+    p99Ms: latency.quantile(0.99),
+    classes: answers === null ? null : [...answers.classes],
+    meanConfidence: answers === null || judged === 0 ? null : answers.confidenceSum / judged,
+  };
+}
+
+export const releaseSummary = (row: ReleaseSummaryRow): ReleaseSummary => ({
+  ...row,
+  publishedAt: iso(row.publishedAt),
+});
+
+export const releaseDetail = (row: ReleaseRow): ReleaseDetail => ({
+  component: row.component,
+  version: row.version,
+  digest: row.digest,
+  publishedAt: iso(row.publishedAt),
+  bytes: totalLength(row.manifest),
+  description: row.manifest.description,
+  manifest: row.manifest,
+});
+
+export const rolloutSummary = (row: RolloutSummaryRow): RolloutSummary => ({
+  id: row.id,
+  release: row.release,
+  state: row.state,
+  wave: row.wave,
+  waves: row.policy.waves.length,
+  devices: row.devices,
+  reasons: [...row.reasons],
+  createdAt: iso(row.createdAt),
+  createdBy: row.createdBy,
+});
+
+export const auditDetail = (row: AuditRow): AuditDetail => ({ ...row, at: iso(row.at) });
+export const auditSummary = ({ hash: _hash, ...row }: AuditRow): AuditSummary => ({
+  ...row,
+  at: iso(row.at),
+});
+
+/** For a summary the store has cut the detail. */
+export const securityDetail = (row: SecurityEventRow): SecurityEventDetail => ({
+  ...row,
+  firstAt: iso(row.firstAt),
+  lastAt: iso(row.lastAt),
+});
+export const securitySummary = (row: SecurityEventRow): SecurityEventSummary => securityDetail(row);
+
+export const telemetryView = (row: StoredRecord): TelemetryRow => ({
+  ...row,
+  deviceAt: iso(row.deviceAt),
+  at: iso(row.at),
+});
+
+export const tokenView = ({ name, role, createdAt, revokedAt }: TokenSummaryRow): TokenView => ({
+  name,
+  role,
+  createdAt: iso(createdAt),
+  revokedAt: isoOrNull(revokedAt),
+});

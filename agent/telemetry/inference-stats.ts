@@ -1,7 +1,8 @@
 // What the models answered, reported as deltas per release at a steady pace.
 import { limits } from '../../shared/base/limits.js';
 import type { Cancel, Clock } from '../../shared/base/interfaces.js';
-import type { InferenceBody, ReleaseRef } from '../../shared/protocol/telemetry.js';
+import type { InferenceBody } from '../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { QuantileSketch } from '../../shared/statistics/quantile-sketch.js';
 import { addAnswer, emptyAnswers, type Answers } from '../../shared/statistics/trial-verdict.js';
 import type { Reporter } from '../interfaces.js';
@@ -27,8 +28,6 @@ interface Tally {
   refused: number;
   answers: Answers | null;
 }
-
-const CLASSES_MAX = 1000;
 
 /**
  * Counts answers and reports the deltas of each release every `limits.inferenceEveryMs` when there
@@ -66,7 +65,8 @@ export class InferenceStats {
     tally[answer.outcome] += 1;
     if (answer.outcome !== 'served') return;
     tally.latency.add(answer.latencyMs);
-    if (answer.classes === null || answer.labels < 1 || answer.labels > CLASSES_MAX) return;
+    if (answer.classes === null || answer.labels < 1 || answer.labels > limits.labelsMaxCount)
+      return;
     tally.answers ??= emptyAnswers(answer.labels);
     for (const { index, confidence } of answer.classes) addAnswer(tally.answers, index, confidence);
   }

@@ -10,7 +10,8 @@ import { makeNode } from '../../firmware-tools/model/onnx/nodes.js';
 import type { NodeProto, TensorProto } from '../../firmware-tools/model/onnx/onnx_pb.js';
 import { ElementType, makeTensor, makeValue } from '../../firmware-tools/model/onnx/tensors.js';
 import { onnxModel } from './onnx-models.js';
-import type { Classifier, Datatype, Manifest, TensorSpec } from '../../shared/release/manifest.js';
+import type { Manifest } from '../../shared/release/manifest.js';
+import type { Classifier, Datatype, TensorSpec } from '../../shared/release/model-manifest.js';
 import { manifestBytes } from '../../shared/release/manifest.js';
 import { sha256 } from '../../shared/base/bytes.js';
 
@@ -53,6 +54,7 @@ export function install(root: string, recipe: Recipe): Installed {
   );
   const manifest: Manifest = {
     format: 'linnet.release/1',
+    kind: 'model',
     component,
     version,
     description: '',

@@ -14,7 +14,7 @@ import type {
   RolloutDetail,
 } from '../../shared/protocol/operator-api.js';
 import { hex } from '../../shared/base/bytes.js';
-import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type {
   AuditAction,
   MemberRow,

@@ -3,7 +3,7 @@
 // (shared/signing.ts). Everything a device installs is checked against signed metadata, so any
 // mirror may serve the image repository.
 import { Type, type Static } from 'typebox';
-import { Component, HardwareId, Version } from '../release/manifest.js';
+import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex64 } from '../base/bytes.js';
 import { PublicKey } from '../trust/signer.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';

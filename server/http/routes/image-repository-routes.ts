@@ -4,7 +4,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { Component, Version } from '../../../shared/release/manifest.js';
+import { Component, Version } from '../../../shared/release/manifest-head.js';
 import { StoredFile } from '../../../shared/protocol/operator-api.js';
 import { bytesOf, errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { sendFile } from '../send-file.js';

@@ -6,7 +6,7 @@ import { RequestReader } from '../../../../agent/inference/api/open-inference.js
 import { limitsWith } from '../../../../agent/inference/inference-limits.js';
 import type { Tensor } from '../../../../agent/inference/model/tensor.js';
 import { limits } from '../../../../shared/base/limits.js';
-import type { TensorSpec } from '../../../../shared/release/manifest.js';
+import type { TensorSpec } from '../../../../shared/release/model-manifest.js';
 import { refusalOf } from '../../../support/inference-engines.js';
 import { fp32 } from '../../../support/inference-releases.js';
 

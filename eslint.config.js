@@ -21,8 +21,8 @@ const strict = {
   '@typescript-eslint/no-confusing-void-expression': ['warn', { ignoreArrowShorthand: true }],
   // `while (true)` with a return inside is a loop without a false condition to invent.
   '@typescript-eslint/no-unnecessary-condition': ['warn', { allowConstantLoopConditions: true }],
-  // An in-memory implementation of an asynchronous interface has nothing to await, and `async` turns
-  // what it throws into a rejection, which is what its callers expect.
+  // An in-memory implementation of an asynchronous interface has nothing to await, and `async`
+  // turns what it throws into a rejection, which is what its callers expect.
   '@typescript-eslint/require-await': 'off',
 };
 

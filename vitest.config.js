@@ -24,7 +24,8 @@ class SlowestFirst extends BaseSequencer {
 
 const common = { testTimeout: 180_000, hookTimeout: 60_000 };
 
-// Tests import the TypeScript sources; processes that a test starts run from dist/ (`npm run build`).
+// Tests import the TypeScript sources; processes that a test starts run from dist/, which
+// `npm run build` makes.
 // Journeys start real fleets and mostly wait, so more of them than cores run at once. They run
 // before the unit tests, which use the processor and would slow them down.
 export default defineConfig({

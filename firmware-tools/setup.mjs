@@ -4,7 +4,7 @@
 // registry, python3, make and a C++ compiler.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -12,10 +12,14 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const stamp = join(root, 'node_modules', '.linnet-lock-sha256');
 const MINIMUM_NODE = [20, 19];
 
-function run(title, command, args) {
+function run(title, command, args, env = {}) {
   const startedMs = Date.now();
   process.stderr.write(`linnet setup: ${title} ...\n`);
-  const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
+  const result = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    env: { ...process.env, ...env },
+  });
   if (result.status !== 0) {
     const cause = result.error?.message ?? `exit ${result.status ?? result.signal}`;
     process.stderr.write(`linnet setup: ${title} failed (${cause}).\n`);
@@ -23,6 +27,26 @@ function run(title, command, args) {
   }
   const seconds = ((Date.now() - startedMs) / 1000).toFixed(1);
   process.stderr.write(`linnet setup: ${title} done in ${seconds} s\n`);
+}
+
+/**
+ * The environment in which node-gyp takes the C++ headers that lie beside this Node, when it finds
+ * any, instead of fetching them. From Node 24.19 on, `node::ObjectWrap` removes a hook from the
+ * environment in its destructor, and aborts the process when the garbage collector runs outside
+ * JavaScript. better-sqlite3 12 frees its statements that way. So the two calls are taken out of a
+ * copy of that header; older headers do not have them (DECISIONS.md).
+ */
+function headersBesideNode() {
+  const folder = join(dirname(process.execPath), '..');
+  const name = join('include', 'node', 'node_object_wrap.h');
+  if (!existsSync(join(folder, name))) return {};
+  const copy = join(root, 'node_modules', '.linnet-node-headers');
+  rmSync(copy, { recursive: true, force: true });
+  cpSync(join(folder, 'include', 'node'), join(copy, 'include', 'node'), { recursive: true });
+  const header = readFileSync(join(copy, name), 'utf8');
+  writeFileSync(join(copy, name), header.replace(/^ +(?:Add|Remove)CleanupHook\(\);\n/gm, ''));
+  // The first name is for the node-gyp of npm 10, the second for that of npm 11.
+  return { npm_config_nodedir: copy, npm_package_config_node_gyp_nodedir: copy };
 }
 
 const [major, minor] = process.versions.node.split('.').map(Number);
@@ -43,11 +67,12 @@ if (installed !== needed) {
   // --include=dev: with NODE_ENV=production npm would leave out the TypeScript compiler.
   run('installing packages', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund']);
   // .npmrc switches install scripts off; this is the only package that needs its script.
-  run('compiling better-sqlite3 (1 to 3 minutes)', 'npm', [
-    'rebuild',
-    'better-sqlite3',
-    '--ignore-scripts=false',
-  ]);
+  run(
+    'compiling better-sqlite3 (1 to 3 minutes)',
+    'npm',
+    ['rebuild', 'better-sqlite3', '--ignore-scripts=false'],
+    headersBesideNode(),
+  );
 }
 run('compiling TypeScript', process.execPath, [
   join(root, 'node_modules', 'typescript', 'bin', 'tsc'),

@@ -23,12 +23,12 @@ import type {
   HealthBody,
   Kind,
   Outcome,
-  ReleaseRef,
   TelemetryAck,
   TelemetryBatch,
   TrialBody,
   UpdateBody,
 } from '../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../shared/release/release-ref.js';
 import type { Release } from '../shared/release/manifest.js';
 import type { Sketch } from '../shared/statistics/quantile-sketch.js';
 import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';

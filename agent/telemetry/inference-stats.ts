@@ -1,7 +1,8 @@
 // What the models answered, reported as deltas per release at a steady pace.
 import { limits } from '../../shared/base/limits.js';
 import type { Cancel, Clock } from '../../shared/base/interfaces.js';
-import type { InferenceBody, ReleaseRef } from '../../shared/protocol/telemetry.js';
+import type { InferenceBody } from '../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { QuantileSketch } from '../../shared/statistics/quantile-sketch.js';
 import { addAnswer, emptyAnswers, type Answers } from '../../shared/statistics/trial-verdict.js';
 import type { Reporter } from '../interfaces.js';

@@ -5,7 +5,6 @@ import semver from 'semver';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Release } from '../../shared/release/manifest.js';
-import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
 import type { Assignment, UpdateRecord } from './record.js';
 
 /**
@@ -73,8 +72,4 @@ export function admitDisk(release: Release, missingBytes: number, freeBytes: num
         `${freeBytes} are free`,
     );
   }
-}
-
-export function refOf(release: Release): ReleaseRef {
-  return { component: release.component, version: release.version, digest: release.digest };
 }

@@ -5,7 +5,8 @@
 // it is decoded.
 import { join } from 'node:path';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
-import type { FileEntry, Release } from '../../shared/release/manifest.js';
+import type { Release } from '../../shared/release/manifest.js';
+import type { FileEntry } from '../../shared/release/manifest-head.js';
 import { routes } from '../../shared/protocol/device-api.js';
 import type { Disk, Fetcher } from '../interfaces.js';
 import { chooseEncoding, type ChosenEncoding, type FileCodec } from './codec/codec.js';

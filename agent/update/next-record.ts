@@ -2,7 +2,8 @@
 // Nothing else computes a record.
 import { limits } from '../../shared/base/limits.js';
 import { next } from '../../shared/base/state-machine.js';
-import type { Outcome, ReleaseRef } from '../../shared/protocol/telemetry.js';
+import type { Outcome } from '../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { isResting, spareOf, type Assignment, type SlotName, type UpdateRecord } from './record.js';
 import type { EventResult, RecordChange } from './steps/step.js';
 import { updateTransitions } from './transitions.js';

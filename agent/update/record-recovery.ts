@@ -2,9 +2,8 @@
 // verify, the older one is taken: it was confirmed before the other one came, and the other one may
 // have been on trial. The latest assignment brings the newer one back, through a trial.
 import semver from 'semver';
-import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
+import { type ReleaseRef, refOf } from '../../shared/release/release-ref.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
-import { refOf } from './admission.js';
 import { SLOT_NAMES, type RecordIn, type SlotName } from './record.js';
 import { isUnverified } from './slot-releases.js';
 import type { Slots } from './slots.js';

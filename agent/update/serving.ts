@@ -9,7 +9,7 @@ import { limits } from '../../shared/base/limits.js';
 import { isFault, reason } from '../../shared/base/fault-codes.js';
 import type { Outcome } from '../../shared/protocol/telemetry.js';
 import type { Installed } from '../interfaces.js';
-import { refOf } from './admission.js';
+import { refOf } from '../../shared/release/release-ref.js';
 import type { PayloadHandler } from './payload/handler.js';
 import { isCandidate, withoutSlot } from './next-record.js';
 import { runningOf, spareOf, type UpdateRecord } from './record.js';

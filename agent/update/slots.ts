@@ -5,12 +5,8 @@
 import { join } from 'node:path';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
-import {
-  openRelease,
-  type FileEntry,
-  type Manifest,
-  type Release,
-} from '../../shared/release/manifest.js';
+import { openRelease, type Manifest, type Release } from '../../shared/release/manifest.js';
+import type { FileEntry } from '../../shared/release/manifest-head.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import type { Disk, Installed } from '../interfaces.js';
 import type { SlotName } from './record.js';

@@ -9,7 +9,8 @@
 // (published-targets.json), and refuses a lower version.
 import { readFile } from 'node:fs/promises';
 import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
-import { targetPath, type Release } from '../../shared/release/manifest.js';
+import { type Release } from '../../shared/release/manifest.js';
+import { targetPath } from '../../shared/release/release-ref.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { routes, type ImageCustom } from '../../shared/protocol/device-api.js';
 import {

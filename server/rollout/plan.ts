@@ -4,7 +4,7 @@
 // judgement is health.ts's. It never believes a device's claim of health.
 import type { DeviceFacts, AssignmentChange, MemberRow, RolloutRow } from '../interfaces.js';
 import type { MemberState } from '../../shared/protocol/states.js';
-import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import {
   failuresToAnswer,
   haltTest,

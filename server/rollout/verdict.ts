@@ -23,7 +23,8 @@ import {
   upperBound,
 } from '../../shared/statistics/sequential-tests.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
-import type { ReleaseRef, TrialBody } from '../../shared/protocol/telemetry.js';
+import type { TrialBody } from '../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { judgeTrial, type TrialEvidence } from '../../shared/statistics/trial-verdict.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 

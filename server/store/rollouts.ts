@@ -2,12 +2,14 @@
 // of a rollout is one transaction, guarded by its generation: of two writers that read the same
 // rollout, the second loses and reads again. An assignment's `order` only ever rises, also across
 // rollouts and withdrawals, so a device can tell old orders from new.
+import { refOf } from '../../shared/release/release-ref.js';
 import type { Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Manifest } from '../../shared/release/manifest.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
-import type { ReleaseRef, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
+import type { TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type {
   AssignmentChange,
   AuditAction,
@@ -148,7 +150,7 @@ export class SqlRolloutStore implements RolloutStore {
           standing:
             row.rollback === null
               ? null
-              : { release: refOf(component, row), rollback: row.rollback === 1 },
+              : { release: previousRef(component, row), rollback: row.rollback === 1 },
         });
       }
     }
@@ -244,7 +246,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 }
 
-function refOf(
+function previousRef(
   component: string,
   row: { version: string | null; digest: string | null },
 ): ReleaseRef | null {
@@ -380,7 +382,7 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'revisi
 function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
   return {
     id: row.id,
-    release: { component: row.component, version: row.version, digest: row.digest },
+    release: refOf(row),
     state: row.state as RolloutState,
     wave: row.wave,
     reasons: JSON.parse(row.reasons_json) as string[],

@@ -3,6 +3,7 @@
 // together or not at all, and the same batch (or the same record in another batch) a second time
 // changes nothing. Only the server's time of receipt is used to judge silence; a device's own clock
 // is kept as a report. What is kept is bounded per device; the oldest goes first.
+import { refOf } from '../../shared/release/release-ref.js';
 import type { Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import type {
@@ -378,7 +379,7 @@ async function trim(queries: Queries, device: string): Promise<void> {
 
 function sumsOf(row: Selectable<InferenceTable>): InferenceSums {
   return {
-    release: { component: row.component, version: row.version, digest: row.digest },
+    release: refOf(row),
     served: row.served,
     failed: row.failed,
     refused: row.refused,

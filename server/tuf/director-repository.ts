@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
-import { targetPath } from '../../shared/release/manifest.js';
+import { targetPath } from '../../shared/release/release-ref.js';
 import { complaints } from '../../shared/base/decode.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import { ImageCustom, type DirectorCustom } from '../../shared/protocol/device-api.js';

@@ -10,13 +10,8 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { Fault } from '../../shared/base/fault-codes.js';
-import {
-  Component,
-  openRelease,
-  Version,
-  type FileEntry,
-  type Release,
-} from '../../shared/release/manifest.js';
+import { openRelease, type Release } from '../../shared/release/manifest.js';
+import { Component, Version, type FileEntry } from '../../shared/release/manifest-head.js';
 import { complaints } from '../../shared/base/decode.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { RepositoryView } from '../../shared/protocol/operator-api.js';

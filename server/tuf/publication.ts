@@ -4,7 +4,8 @@
 // already told.
 import { isDeepStrictEqual } from 'node:util';
 import { Fault } from '../../shared/base/fault-codes.js';
-import { targetPath, type Release } from '../../shared/release/manifest.js';
+import { type Release } from '../../shared/release/manifest.js';
+import { targetPath } from '../../shared/release/release-ref.js';
 import type { ImageCustom } from '../../shared/protocol/device-api.js';
 import { expiryMs, type Document, type TargetFile } from '../../shared/trust/documents.js';
 

@@ -7,11 +7,13 @@
 // cursor, so that its cost does not grow with the distance from the first.
 import { Type, type Static, type TProperties, type TSchema } from 'typebox';
 import { limits } from '../base/limits.js';
-import { Component, HardwareId, Manifest, Version } from '../release/manifest.js';
+import { Manifest } from '../release/manifest.js';
+import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
-import { DeviceId, HealthBody, OutcomeSchema, ReleaseRef, UpdateBody } from './telemetry.js';
+import { DeviceId, HealthBody, OutcomeSchema, UpdateBody } from './telemetry.js';
+import { ReleaseRef } from '../release/release-ref.js';
 
 const named = <P extends TProperties>(title: string, properties: P) =>
   Type.Object(properties, { additionalProperties: false, title });

@@ -4,9 +4,9 @@
 // Broker rule: a client `dev-x` may publish only to `linnet/v1/dev-x/up/#` and subscribe only to
 // `linnet/v1/dev-x/down/#`.
 import { Type, type Static } from 'typebox';
+import { ReleaseRef } from '../release/release-ref.js';
 import { limits } from '../base/limits.js';
-import { Component, Version } from '../release/manifest.js';
-import { Hex32 } from '../base/bytes.js';
+import { Component } from '../release/manifest-head.js';
 import { Sketch } from '../statistics/quantile-sketch.js';
 import { Answers, TrialEvidence } from '../statistics/trial-verdict.js';
 import { UPDATE_STATES } from './states.js';
@@ -29,12 +29,6 @@ export const topics = {
 export function deviceOfTopic(topic: string): string | null {
   return /^linnet\/v1\/(dev-[0-9a-f]{20})\/up\/telemetry$/.exec(topic)?.[1] ?? null;
 }
-
-export const ReleaseRef = Type.Object(
-  { component: Component, version: Version, digest: Hex32 },
-  strict,
-);
-export type ReleaseRef = Static<typeof ReleaseRef>;
 
 /**
  * Bodies by kind. Memory and disk in bytes, temperature in degrees Celsius, load and use as shares

@@ -4,7 +4,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { decode } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
-import { targetPath } from '../release/manifest.js';
+import { targetPath } from '../release/release-ref.js';
 import { DirectorCustom, ImageCustom } from '../protocol/device-api.js';
 import type { TrialPolicy } from '../statistics/trial-verdict.js';
 import type { TargetFile, Targets } from './documents.js';

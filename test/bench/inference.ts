@@ -1,7 +1,7 @@
-// Price of the local inference API: one binary-tensor request after another over a unix socket and
-// over loopback TCP, against session.run called directly, taken in turns in the same run, so that
-// ratios survive a noisy machine. The API runs as on a device, in a process of its own with the
-// model in another; the client here is a raw socket (what a C client costs) and, for comparison,
+// Cost of the local inference API: one binary-tensor request after another over a unix socket and
+// over loopback TCP, against session.run called directly. The ways take turns in the same run, so
+// that ratios hold on a noisy machine. The API runs as on a device: in its own process, with the
+// model in another. The client is a raw socket (the cost of a C client) and, for comparison,
 // node:http. Figures are medians over rounds of each round's p50 and p99.
 import { fork, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -56,7 +56,7 @@ export const detector = (side: number): Subject => ({
   outputShape: [-1, 1, -1, -1],
   shape: [1, 3, side, side],
 });
-/** The digit classifier as devices get it: quantized here, into `root`. */
+/** The digit classifier as devices receive it: quantized here, into `root`. */
 export async function digits(root: string): Promise<Subject> {
   const calibration = loadDigits()
     .train.images.slice(0, 200)
@@ -115,7 +115,7 @@ export async function installSubject(root: string, subject: Subject): Promise<In
   });
 }
 
-// --- the device's side, in a process of its own ---
+// --- the device's side, in its own process ---
 
 export interface ServerReady {
   port: number;

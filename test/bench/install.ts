@@ -1,5 +1,5 @@
 // Verify + install of a 100 MB release from local disk by the real update machine (fetch from a
-// file:// mirror, proof of every byte from disk, spare slot laid out and fsynced), against the
+// file:// mirror, verification of every byte from disk, spare slot laid out and fsynced), against the
 // floor: read, SHA-256, write, fsync, rename in plain Node. Rounds alternate, so that a slow disk
 // slows both.
 import { createHash, randomBytes } from 'node:crypto';
@@ -22,7 +22,7 @@ const RELEASE_BYTES = 100 * MB;
 const ROUNDS = 5;
 const CHUNK_BYTES = 1024 * 1024;
 
-/** What nobody can do without: read it, hash it, write it, make it durable, rename it. */
+/** What every installation must do: read, hash, write, make durable, rename. */
 async function floor(source: string, folder: string): Promise<number> {
   const begun = performance.now();
   const from = await open(source, 'r');
@@ -46,7 +46,7 @@ async function floor(source: string, folder: string): Promise<number> {
   return ms;
 }
 
-/** From the order to the release laid out, proven and durable in the spare slot. */
+/** From the assignment to the release verified, laid out and durable in the spare slot. */
 async function install(release: SimRelease, mirror: string, folder: string): Promise<number> {
   const disk = new NodeDisk();
   const fetcher = new HttpFetcher({
@@ -56,7 +56,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
     clock: realClock,
   });
   const notHere = (): never => {
-    throw new Error('the bench ends before the runtime is asked');
+    throw new Error('the bench ends before the payload is used');
   };
   const runtime = {
     probe: notHere,
@@ -121,7 +121,7 @@ export async function run(): Promise<BenchResult> {
           unit: 'ms',
         },
         {
-          what: 'install: fetch, prove, lay out (median)',
+          what: 'install: fetch, verify, lay out (median)',
           value: median(rounds.map((one) => one.install)),
           unit: 'ms',
         },

@@ -1,7 +1,7 @@
-// Does the supervisor stay awake while a model computes? Event-loop delay of the agent's runtime
-// parts (engine and API, one process) while a text detector of about 100 ms a run answers one
-// request after another behind them, and at rest; and the memory of that supervisor process without
-// and with a model process. Each in a process of its own, so that nothing of the bench is measured.
+// Is the supervisor responsive while a model computes? Measures the event-loop delay of engine and
+// API (one process) at rest, and while a text detector of about 100 ms a run answers one request
+// after another; and the memory of that supervisor process without and with a model process. The
+// supervisor is a process of its own, so that the bench itself is not measured.
 import { fork } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -39,10 +39,7 @@ interface Report {
   readonly modelIdleBytes: number;
 }
 
-/**
- * Unique + shared pages by share: what the process really costs beside others that map the same
- * files.
- */
+/** PSS: private pages plus a share of the pages that other processes map too. */
 function proportionalBytes(pid: number | 'self'): number {
   return (
     Number(
@@ -51,10 +48,7 @@ function proportionalBytes(pid: number | 'self'): number {
   );
 }
 
-/**
- * The supervisor: reports once it listens, measures while the parent sends requests, reports again
- * when told.
- */
+/** The supervisor: reports when it listens, measures on `start`, reports the result on `report`. */
 async function supervisor(root: string, installed: Installed): Promise<void> {
   const component = installed.release.component;
   const engine = new Engine({
@@ -80,15 +74,15 @@ async function supervisor(root: string, installed: Installed): Promise<void> {
   await pause(500);
   const modelIdleBytes = proportionalBytes(engine.processes[0]?.pid ?? 'self');
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  process.on('message', (word) => {
-    if (word === 'start') {
+  process.on('message', (command) => {
+    if (command === 'start') {
       delay.reset();
       delay.enable();
       return;
     }
     delay.disable();
-    // The histogram holds the whole interval between two ticks of its timer; the delay is what
-    // exceeds the timer's own.
+    // The histogram holds the whole interval between two ticks of its timer; the delay is the part
+    // beyond the timer's own interval.
     const over = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS);
     process.send?.({
       delayP50Ms: over(delay.percentile(50)),

@@ -13,14 +13,13 @@ import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
 import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
 import { Traffic } from '../../firmware-tools/demo/traffic.js';
 import {
-  fileOf,
   manifestBytes,
   RELEASE_PAYLOAD_TYPE,
-  targetPath,
-  type FileEntry,
   type Manifest,
-  type Probes,
 } from '../../shared/release/manifest.js';
+import type { ModelFile } from '../../shared/release/model-manifest.js';
+import { fileOf, type Probes } from '../../shared/release/model-manifest.js';
+import { targetPath } from '../../shared/release/release-ref.js';
 import {
   DeviceDetail,
   ReleaseDetail,
@@ -165,11 +164,11 @@ async function manifestOf(version: string): Promise<Manifest> {
  */
 async function forged(
   version: string,
-  bytesOf: Partial<Record<FileEntry['role'], Uint8Array>>,
+  bytesOf: Partial<Record<ModelFile['role'], Uint8Array>>,
   change: Partial<Manifest> = {},
 ): Promise<{ manifest: Manifest; files: Uint8Array[] }> {
   const base = await manifestOf('1.0.0');
-  const files = base.files.map((file): FileEntry => {
+  const files = base.files.map((file): ModelFile => {
     const bytes = bytesOf[file.role];
     return bytes === undefined ? file : { ...file, sha256: sha256(bytes), length: bytes.length };
   });

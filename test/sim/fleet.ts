@@ -6,12 +6,8 @@ import assert from 'node:assert/strict';
 import { silentLog, type Clock, type Random } from '../../shared/base/interfaces.js';
 import { by } from '../support/audit-actions.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
-import type {
-  Outcome,
-  ReleaseRef,
-  TrialBody,
-  UpdateBody,
-} from '../../shared/protocol/telemetry.js';
+import type { Outcome, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import {
   defaultTrialPolicy,
   judgeTrial,

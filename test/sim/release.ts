@@ -2,10 +2,10 @@
 // of a few bytes.
 import {
   manifestBytes,
-  targetPath,
   RELEASE_PAYLOAD_TYPE,
   type Manifest,
 } from '../../shared/release/manifest.js';
+import { targetPath } from '../../shared/release/release-ref.js';
 import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { envelopeBytesNow, syncSigner, type SyncSigner } from './sync-signer.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
@@ -39,6 +39,7 @@ export function simRelease(
   ]);
   const manifest: Manifest = {
     format: 'linnet.release/1',
+    kind: 'model',
     component,
     version,
     description: 'a release for tests',

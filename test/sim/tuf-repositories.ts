@@ -6,7 +6,7 @@ import type { Fetcher } from '../../agent/interfaces.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { signDocumentNow, syncSigner, type SyncSigner } from './sync-signer.js';
-import { targetPath } from '../../shared/release/manifest.js';
+import { targetPath } from '../../shared/release/release-ref.js';
 import { routes, type DirectorCustom, type ImageCustom } from '../../shared/protocol/device-api.js';
 import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';

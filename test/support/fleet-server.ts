@@ -11,7 +11,8 @@ import { initRepository } from '../../firmware-tools/release/repository.js';
 import { serverSettings, type ServerSettings } from '../../server/config.js';
 import { initServer, startServer, type RunningServer } from '../../server/main.js';
 import { Store } from '../../server/store/store.js';
-import { manifestBytes, RELEASE_PAYLOAD_TYPE, targetPath } from '../../shared/release/manifest.js';
+import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../shared/release/manifest.js';
+import { targetPath } from '../../shared/release/release-ref.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { DEVICE_SCHEME, EnrolAnswer, enrolMessage } from '../../shared/protocol/device-api.js';
 import {

@@ -1,6 +1,6 @@
-// Releases for the runtime's tests, on real files: tiny ONNX models made here, their probes
-// recorded by hand-made arithmetic, manifests as the release desk writes them. No signature:
-// proving a release is the update room's; the runtime gets proven ones.
+// Releases for the tests of the inference room, in real files: tiny ONNX models built here, probes
+// computed by hand, manifests as `linnet bundle build` writes them. They have no signature: the
+// update room verifies releases, and the inference room gets verified ones.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Installed } from '../../agent/interfaces.js';
@@ -10,7 +10,8 @@ import { makeNode } from '../../firmware-tools/model/onnx/nodes.js';
 import type { NodeProto, TensorProto } from '../../firmware-tools/model/onnx/onnx_pb.js';
 import { ElementType, makeTensor, makeValue } from '../../firmware-tools/model/onnx/tensors.js';
 import { onnxModel } from './onnx-models.js';
-import type { Classifier, Datatype, Manifest, TensorSpec } from '../../shared/release/manifest.js';
+import type { Manifest } from '../../shared/release/manifest.js';
+import type { Classifier, Datatype, TensorSpec } from '../../shared/release/model-manifest.js';
 import { manifestBytes } from '../../shared/release/manifest.js';
 import { sha256 } from '../../shared/base/bytes.js';
 
@@ -31,7 +32,7 @@ export interface Recipe {
   contract?: Partial<Manifest['contract']>;
 }
 
-/** Writes a release's folder and answers it as the update room would after proving it. */
+/** Writes a release's folder and returns it as the update room does after verifying it. */
 export function install(root: string, recipe: Recipe): Installed {
   const { version = '1.0.0', component = 'digits', contract = {} } = recipe;
   const base64 = (tensors: Tensor[]) =>
@@ -53,6 +54,7 @@ export function install(root: string, recipe: Recipe): Installed {
   );
   const manifest: Manifest = {
     format: 'linnet.release/1',
+    kind: 'model',
     component,
     version,
     description: '',
@@ -111,7 +113,7 @@ export function modelOf(
 
 export const LABELS = ['a', 'b', 'c', 'd'];
 
-/** logits = x + bias, FP32[-1,4]: the bias tells which release answered. */
+/** logits = x + bias, FP32[-1,4]: the bias shows which release answered. */
 export function adder(
   version: string,
   bias: readonly number[],
@@ -169,7 +171,7 @@ export function slow(version = '1.0.0', more: Partial<Recipe> = {}): Recipe {
   };
 }
 
-/** y = log(x): NaN for negative input, which the guard lets pass. */
+/** y = log(x): NaN for negative input, which the guard accepts. */
 export function logarithm(version = '1.0.0'): Recipe {
   return {
     version,

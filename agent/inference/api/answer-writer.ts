@@ -2,8 +2,9 @@
 // binary tensors (sources: open-inference.ts). Knows no sockets and no engine. Clients that repeat
 // a request get answers of the same shape, so the header of the last answer is kept.
 import assert from 'node:assert/strict';
-import type { Manifest, TensorSpec } from '../../../shared/release/manifest.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { Manifest } from '../../../shared/release/manifest.js';
+import type { TensorSpec } from '../../../shared/release/model-manifest.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import { toJsonText, type Tensor } from '../model/tensor.js';
 
 /** The form of the answer that a client asked for. */

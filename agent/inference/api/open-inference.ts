@@ -9,7 +9,7 @@ import { Type, type Static } from 'typebox';
 import { decodeJson } from '../../../shared/base/decode.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
-import type { Datatype, TensorSpec } from '../../../shared/release/manifest.js';
+import type { Datatype, TensorSpec } from '../../../shared/release/model-manifest.js';
 import type { InferenceLimits } from '../inference-limits.js';
 import { elementBytes, elementCount, fromJson, isDatatype, type Tensor } from '../model/tensor.js';
 import type { AnswerForm } from './answer-writer.js';

@@ -2,7 +2,7 @@
 // requests, what repeats: the last request header, the last answer header, the release's label.
 import type { IncomingMessage } from 'node:http';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Engine } from '../engine/engine.js';
 import type { InferenceLimits } from '../inference-limits.js';
 import { AnswerWriter, modelMetadata, type EncodedAnswer } from './answer-writer.js';

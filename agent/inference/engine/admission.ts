@@ -3,7 +3,7 @@
 // release that serves when it arrives, and checked again by the release that runs it, when another
 // one serves by then.
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import { checkOutputs, guard } from '../model/guard.js';
 import type { Tensor } from '../model/tensor.js';

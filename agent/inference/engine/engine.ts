@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../../shared/base/interfaces.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Manifest } from '../../../shared/release/manifest.js';
 import type { Installed, Measured, ModelRuntime, ProbeReport } from '../../interfaces.js';
 import { limitsWith, type InferenceLimits } from '../inference-limits.js';

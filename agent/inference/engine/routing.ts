@@ -4,7 +4,7 @@
 // drain in the background and have ended when stop() returns. The update machine decides which
 // release serves; the engine runs the requests.
 import type { Log, Random } from '../../../shared/base/interfaces.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Installed } from '../../interfaces.js';
 import type { HostOptions } from '../model-process/host.js';
 import { Replica } from '../model-process/replica.js';

@@ -20,7 +20,7 @@ import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-node';
 import { Fault, reason, type FaultCode } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
-import type { Datatype } from '../../../shared/release/manifest.js';
+import type { Datatype } from '../../../shared/release/model-manifest.js';
 import {
   BlockingFrames,
   decodeControl,

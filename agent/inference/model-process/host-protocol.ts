@@ -1,7 +1,7 @@
 // The control messages between a supervisor and its model process. Both ends are the same installed
 // version of the agent, so plain types suffice: nothing here crosses a network.
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
-import type { TensorSpec } from '../../../shared/release/manifest.js';
+import type { TensorSpec } from '../../../shared/release/model-manifest.js';
 
 /** The first message to a model process. */
 export interface LoadRequest {

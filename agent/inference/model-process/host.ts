@@ -8,7 +8,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
-import { fileOf } from '../../../shared/release/manifest.js';
+import { fileOf } from '../../../shared/release/model-manifest.js';
 import type { Cancel, Clock, Log } from '../../../shared/base/interfaces.js';
 import type { Installed } from '../../interfaces.js';
 import {

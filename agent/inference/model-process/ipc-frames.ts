@@ -8,7 +8,7 @@
 // the process behind it is killed.
 import { readSync } from 'node:fs';
 import { limits } from '../../../shared/base/limits.js';
-import type { Datatype } from '../../../shared/release/manifest.js';
+import type { Datatype } from '../../../shared/release/model-manifest.js';
 import type { Tensor } from '../model/tensor.js';
 
 export const FrameKind = { control: 0, run: 1, answer: 2 } as const;

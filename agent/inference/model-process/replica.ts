@@ -4,7 +4,7 @@
 // engine's decision.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { backoff, type Random } from '../../../shared/base/interfaces.js';
-import type { ReleaseRef } from '../../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Installed } from '../../interfaces.js';
 import { ModelHost, type HostMemory, type HostOptions } from './host.js';
 import { readProbes } from '../model/probes-file.js';

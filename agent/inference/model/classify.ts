@@ -2,7 +2,7 @@
 // last axis of the named output is the class axis, and every index of the other axes is one row.
 // Pure. Softmax subtracts the row's largest logit first (log-sum-exp), so finite logits never
 // overflow.
-import type { Classifier } from '../../../shared/release/manifest.js';
+import type { Classifier } from '../../../shared/release/model-manifest.js';
 import { elementsOf, type Tensor } from './tensor.js';
 
 export interface Classified {

@@ -3,7 +3,7 @@
 // inputs with finite numbers, so a broken sensor is noticed only here. A refusal names the tensor,
 // the value given and the value expected.
 import { Fault } from '../../../shared/base/fault-codes.js';
-import type { TensorSpec } from '../../../shared/release/manifest.js';
+import type { TensorSpec } from '../../../shared/release/model-manifest.js';
 import { byteLengthOf, describe, elementsOf, type Tensor } from './tensor.js';
 
 /**

@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeJson } from '../../../shared/base/decode.js';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
-import { fileOf, Probes } from '../../../shared/release/manifest.js';
+import { fileOf, Probes } from '../../../shared/release/model-manifest.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import type { Installed } from '../../interfaces.js';
 import { guard } from './guard.js';

@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { Fault } from '../../../shared/base/fault-codes.js';
 // Types only: the model process imports this file, and the schema library behind manifest.ts would
 // cost it 20 MB of memory.
-import type { Datatype, ProbeTensor } from '../../../shared/release/manifest.js';
+import type { Datatype, ProbeTensor } from '../../../shared/release/model-manifest.js';
 
 export interface Tensor {
   readonly name: string;

@@ -3,7 +3,7 @@
 // verified like any other (its SHA-256 and length are signed); only then is it decoded, and the
 // result is verified by the file's own SHA-256. An entry without a known encoding is fetched as it
 // is (identity).
-import type { FileEntry } from '../../../shared/release/manifest.js';
+import type { FileEntry } from '../../../shared/release/manifest-head.js';
 
 /** The bytes of an encoded file, as the signed manifest names them. */
 export interface FileEncoding {

@@ -105,7 +105,7 @@ export class HandlerOfKind implements Omit<PayloadHandler, 'kind'> {
   }
 
   #of({ component, version, manifest }: Release): PayloadHandler {
-    const kind = (manifest as { kind?: string }).kind ?? 'model';
+    const { kind } = manifest;
     const handler = this.#handlers.get(kind);
     if (handler !== undefined) return handler;
     const known = [...this.#handlers.keys()].join(', ');

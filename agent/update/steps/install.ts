@@ -3,7 +3,8 @@
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
 import { openRelease, type Release } from '../../../shared/release/manifest.js';
-import { admit, matchAssignment, refOf } from '../admission.js';
+import { admit, matchAssignment } from '../admission.js';
+import { refOf } from '../../../shared/release/release-ref.js';
 import { spareOf } from '../record.js';
 import type { Step, StepContext } from './step.js';
 import { unlessSuperseded } from './superseded.js';

@@ -1,6 +1,7 @@
 // `linnet bundle build|inspect|verify`: releases as files.
 import type { Command } from 'commander';
-import type { Manifest, TensorSpec } from '../../../shared/release/manifest.js';
+import type { Manifest } from '../../../shared/release/manifest.js';
+import type { TensorSpec } from '../../../shared/release/model-manifest.js';
 import { realRandom } from '../../../shared/platform/clock.js';
 import { ringOfRoot } from '../arguments.js';
 import { table, type Output } from '../output.js';

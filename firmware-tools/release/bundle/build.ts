@@ -12,11 +12,11 @@ import {
   decodeManifest,
   Manifest,
   manifestBytes,
+  releaseOf,
   RELEASE_PAYLOAD_TYPE,
-  type FileEntry,
-  type Lineage,
   type Release,
 } from '../../../shared/release/manifest.js';
+import type { Lineage, ModelFile } from '../../../shared/release/model-manifest.js';
 import type { Random } from '../../../shared/base/interfaces.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
@@ -47,7 +47,7 @@ import {
  * and must not change between.
  */
 interface Source {
-  readonly entry: FileEntry;
+  readonly entry: ModelFile;
   readonly from: string | Uint8Array;
 }
 
@@ -92,10 +92,7 @@ export async function buildBundle(
     sources,
     random,
   );
-  return {
-    release: { component: manifest.component, version: manifest.version, digest, manifest },
-    ...written,
-  };
+  return { release: releaseOf(manifest, envelope), ...written };
 }
 
 async function describe({
@@ -126,6 +123,7 @@ async function describe({
     const { absolute, relative } = { ...DEFAULT_TOLERANCE, ...spec.probes };
     const manifest: Manifest = {
       format: 'linnet.release/1',
+      kind: 'model',
       component: spec.component,
       version: spec.version,
       description: spec.description ?? '',
@@ -152,7 +150,7 @@ async function gather(
   model: Uint8Array,
   probes: Uint8Array,
 ): Promise<Source[]> {
-  const held = (name: string, role: FileEntry['role'], bytes: Uint8Array): Source => ({
+  const held = (name: string, role: ModelFile['role'], bytes: Uint8Array): Source => ({
     entry: { name, role, sha256: sha256(bytes), length: bytes.length },
     from: bytes,
   });

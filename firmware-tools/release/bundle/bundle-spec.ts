@@ -7,13 +7,8 @@ import { Type, type Static } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { decode } from '../../../shared/base/decode.js';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
-import {
-  Classifier,
-  Component,
-  FileName,
-  HardwareId,
-  Version,
-} from '../../../shared/release/manifest.js';
+import { Component, FileName, HardwareId, Version } from '../../../shared/release/manifest-head.js';
+import { Classifier } from '../../../shared/release/model-manifest.js';
 import { fileNamesProblem } from '../../../shared/release/file-names.js';
 import { Hex32 } from '../../../shared/base/bytes.js';
 import { readInputFile } from '../../model/input-data/input-file.js';

@@ -10,7 +10,7 @@ import type {
   Probes,
   ProbeTensor,
   TensorSpec,
-} from '../../../shared/release/manifest.js';
+} from '../../../shared/release/model-manifest.js';
 import { readNpy, type NpyArray, type NpyDtype } from '../../model/input-data/npy.js';
 import type { Session, TensorData, TensorMeta, TensorValue } from '../../model/session.js';
 

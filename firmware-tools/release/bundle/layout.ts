@@ -10,7 +10,8 @@ import { Header, Pax, type HeaderData } from 'tar';
 import { Type, type Static } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { ENVELOPE_FILE_NAME } from '../../../shared/release/file-names.js';
-import { Component, Version, type Manifest } from '../../../shared/release/manifest.js';
+import { type Manifest } from '../../../shared/release/manifest.js';
+import { Component, Version } from '../../../shared/release/manifest-head.js';
 import { Hex32, utf8 } from '../../../shared/base/bytes.js';
 
 export const INDEX_NAME = 'bundle.json';

@@ -10,10 +10,11 @@ import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
 import {
   decodeManifest,
   openRelease,
+  releaseOf,
   RELEASE_PAYLOAD_TYPE,
-  type FileEntry,
   type Release,
 } from '../../../shared/release/manifest.js';
+import type { FileEntry } from '../../../shared/release/manifest-head.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { Envelope } from '../../../shared/trust/envelope.js';
 import type { KeyRing } from '../../../shared/trust/key-ring.js';
@@ -171,12 +172,7 @@ function unverifiedRelease(bytes: Uint8Array): Release {
   if (envelope.payloadType !== RELEASE_PAYLOAD_TYPE)
     throw new Fault('manifest_undecodable', `${ENVELOPE_NAME} carries ${envelope.payloadType}`);
   const manifest = decodeManifest(new Uint8Array(Buffer.from(envelope.payload, 'base64')));
-  return {
-    component: manifest.component,
-    version: manifest.version,
-    digest: sha256(bytes),
-    manifest,
-  };
+  return releaseOf(manifest, bytes);
 }
 
 function entryOf(release: Release, name: string): FileEntry {

@@ -4,7 +4,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { Component, Version } from '../../../shared/release/manifest.js';
+import { Component, Version } from '../../../shared/release/manifest-head.js';
 import { StoredFile } from '../../../shared/protocol/operator-api.js';
 import { bytesOf, errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { sendFile } from '../send-file.js';
@@ -79,10 +79,12 @@ function documentRoutes(app: FleetApp, { images }: Options): void {
 }
 
 function fileRoute(app: FleetApp, { artifacts }: Options): void {
+  const url = '/repo/image/files/:sha256';
   const content = 'application/octet-stream';
   app.get(
-    '/repo/image/files/:sha256',
+    url,
     {
+      exposeHeadRoute: false,
       schema: {
         operationId: 'getImageFile',
         summary: 'A file of a release by its digest; takes Range and If-None-Match',
@@ -101,4 +103,9 @@ function fileRoute(app: FleetApp, { artifacts }: Options): void {
       return reply;
     },
   );
+  // Fastify's own HEAD route would open the file and overwrite its length with 0.
+  app.head(url, { schema: { hide: true, params: StoredFile } }, async (request, reply) => {
+    await sendFile(artifacts, request.params.sha256, request, reply.type(content));
+    return reply;
+  });
 }

@@ -6,7 +6,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type, type Static } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { Component, Version } from '../../../shared/release/manifest.js';
+import { Component, Version } from '../../../shared/release/manifest-head.js';
 import {
   PublishRequest,
   ReleaseDetail,

@@ -20,8 +20,8 @@ import {
   InferenceBody,
   topics,
   type Hint,
-  type ReleaseRef,
 } from '../../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { QuantileSketch } from '../../../shared/statistics/quantile-sketch.js';
 import {

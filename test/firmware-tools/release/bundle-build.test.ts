@@ -17,7 +17,7 @@ import { ElementType, makeValue } from '../../../firmware-tools/model/onnx/tenso
 import { onnxModel } from '../../support/onnx-models.js';
 import { decodeJson } from '../../../shared/base/decode.js';
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
-import { Probes } from '../../../shared/release/manifest.js';
+import { Probes } from '../../../shared/release/model-manifest.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { refused, tempFolder } from '../../support/metadata-device.js';
 import {

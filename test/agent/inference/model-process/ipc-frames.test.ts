@@ -18,7 +18,7 @@ import {
 } from '../../../../agent/inference/model-process/ipc-frames.js';
 import { tensorOf, type Tensor } from '../../../../agent/inference/model/tensor.js';
 import { limits } from '../../../../shared/base/limits.js';
-import type { Datatype } from '../../../../shared/release/manifest.js';
+import type { Datatype } from '../../../../shared/release/model-manifest.js';
 import { fp32 } from '../../../support/inference-releases.js';
 
 const MAX = 1024 * 1024;

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { classify } from '../../../../agent/inference/model/classify.js';
 import { tensorOf } from '../../../../agent/inference/model/tensor.js';
-import type { Classifier } from '../../../../shared/release/manifest.js';
+import type { Classifier } from '../../../../shared/release/model-manifest.js';
 import { fp32 } from '../../../support/inference-releases.js';
 
 const classifier = { output: 'y', scale: 'logits', labels: ['a', 'b', 'c'] } as const;

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkOutputs, guard, nonFiniteAnswer } from '../../../../agent/inference/model/guard.js';
 import { tensorOf, type Tensor } from '../../../../agent/inference/model/tensor.js';
-import type { TensorSpec } from '../../../../shared/release/manifest.js';
+import type { TensorSpec } from '../../../../shared/release/model-manifest.js';
 import { refusalOf } from '../../../support/inference-engines.js';
 import { fp32 } from '../../../support/inference-releases.js';
 

@@ -12,7 +12,7 @@ import {
   tensorOf,
   toJsonText,
 } from '../../../../agent/inference/model/tensor.js';
-import { ELEMENT_BYTES, type Datatype } from '../../../../shared/release/manifest.js';
+import { ELEMENT_BYTES, type Datatype } from '../../../../shared/release/model-manifest.js';
 import { refusalOf } from '../../../support/inference-engines.js';
 import { fp32 } from '../../../support/inference-releases.js';
 

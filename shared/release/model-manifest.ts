@@ -1,0 +1,189 @@
+// The payload kind `model`: what its manifest says beside the common head. An ONNX model, the tensors
+// that it takes and gives, golden probes with tolerances, the resources that it may use, and where it
+// came from. Also the format of the probes file. Pure; the agent's handler for it is
+// agent/update/payload/model.ts.
+import { Type, type Static } from 'typebox';
+import { Hex32 } from '../base/bytes.js';
+import { Fault } from '../base/fault-codes.js';
+import { limits } from '../base/limits.js';
+import { fileEntry, manifestHead, strict } from './manifest-head.js';
+import type { ManifestKind } from './manifest-head.js';
+
+/** Datatypes of the Open Inference Protocol that a release may declare. */
+export const Datatype = Type.Enum([
+  'BOOL',
+  'UINT8',
+  'INT8',
+  'UINT16',
+  'INT16',
+  'INT32',
+  'INT64',
+  'FP32',
+  'FP64',
+]);
+export type Datatype = Static<typeof Datatype>;
+
+/** Shape: sizes per dimension, -1 where the model takes any. */
+const Shape = Type.Array(Type.Integer({ minimum: -1, maximum: 2 ** 31 - 1 }), { maxItems: 8 });
+
+export const TensorSpec = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 200 }),
+    datatype: Datatype,
+    shape: Shape,
+    /**
+     * Values that the model was made for, inclusive; a request outside is refused. NaN and infinity
+     * always are.
+     */
+    range: Type.Optional(Type.Object({ min: Type.Number(), max: Type.Number() }, strict)),
+  },
+  strict,
+);
+export type TensorSpec = Static<typeof TensorSpec>;
+
+/** How to read a class and its confidence from an output, for drift and shadow comparison. */
+export const Classifier = Type.Object(
+  {
+    output: Type.String({ minLength: 1, maxLength: 200 }),
+    /**
+     * `logits` are softmaxed to get a confidence, `probabilities` are taken as they are. The last
+     * axis is the class axis.
+     */
+    scale: Type.Enum(['logits', 'probabilities']),
+    labels: Type.Array(Type.String({ maxLength: 100 }), { minItems: 2, maxItems: 1000 }),
+  },
+  strict,
+);
+export type Classifier = Static<typeof Classifier>;
+
+export const Lineage = Type.Object(
+  {
+    trainingDataSha256: Hex32,
+    sourceCommit: Type.String({ pattern: '^([0-9a-f]{7,64}|unknown)$' }),
+    baseModel: Type.Union([
+      Type.Null(),
+      Type.Object({ name: Type.String({ maxLength: 200 }), sha256: Hex32 }, strict),
+    ]),
+    quantization: Type.Union([
+      Type.Null(),
+      Type.Record(Type.String({ maxLength: 100 }), Type.Unknown()),
+    ]),
+  },
+  strict,
+);
+export type Lineage = Static<typeof Lineage>;
+
+export const ModelManifest = Type.Object(
+  {
+    ...manifestHead,
+    kind: Type.Literal('model'),
+    files: Type.Array(fileEntry(Type.Enum(['model', 'probes', 'labels', 'other'])), {
+      minItems: 1,
+      maxItems: limits.releaseFilesMaxCount,
+    }),
+    inputs: Type.Array(TensorSpec, { minItems: 1, maxItems: 32 }),
+    outputs: Type.Array(TensorSpec, { minItems: 1, maxItems: 32 }),
+    classifier: Type.Union([Type.Null(), Classifier]),
+    probes: Type.Object(
+      {
+        count: Type.Integer({ minimum: 1, maximum: limits.probesMaxCount }),
+        /** |got - golden| <= absolute + relative * |golden|, element by element. */
+        tolerance: Type.Object(
+          { absolute: Type.Number({ minimum: 0 }), relative: Type.Number({ minimum: 0 }) },
+          strict,
+        ),
+      },
+      strict,
+    ),
+    contract: Type.Object(
+      {
+        peakMemoryMiB: Type.Number({ exclusiveMinimum: 0, maximum: 1024 * 1024 }),
+        p99LatencyMs: Type.Number({ exclusiveMinimum: 0, maximum: limits.hostRunMs }),
+      },
+      strict,
+    ),
+    lineage: Lineage,
+  },
+  strict,
+);
+export type ModelManifest = Static<typeof ModelManifest>;
+export type ModelFile = ModelManifest['files'][number];
+
+/**
+ * The file of role `probes`: inputs and recorded outputs, tensors as base64 of little-endian
+ * row-major bytes.
+ */
+export const ProbeTensor = Type.Object(
+  { name: Type.String({ maxLength: 200 }), datatype: Datatype, shape: Shape, data: Type.String() },
+  strict,
+);
+export const Probes = Type.Object(
+  {
+    format: Type.Literal('linnet.probes/1'),
+    probes: Type.Array(
+      Type.Object(
+        {
+          id: Type.String({ maxLength: 100 }),
+          inputs: Type.Array(ProbeTensor, { minItems: 1, maxItems: 32 }),
+          outputs: Type.Array(ProbeTensor, { minItems: 1, maxItems: 32 }),
+        },
+        strict,
+      ),
+      { minItems: 1, maxItems: limits.probesMaxCount },
+    ),
+  },
+  strict,
+);
+export type Probes = Static<typeof Probes>;
+export type ProbeTensor = Static<typeof ProbeTensor>;
+
+/** Bytes per element; BOOL is one byte, as in the binary tensor extension. */
+export const ELEMENT_BYTES: Readonly<Record<Datatype, number>> = {
+  BOOL: 1,
+  UINT8: 1,
+  INT8: 1,
+  UINT16: 2,
+  INT16: 2,
+  INT32: 4,
+  INT64: 8,
+  FP32: 4,
+  FP64: 8,
+};
+
+/** The only file of a role that must be present exactly once. Fault manifest_undecodable. */
+export function fileOf(
+  manifest: Pick<ModelManifest, 'files'>,
+  role: 'model' | 'probes',
+): ModelFile {
+  const found = manifest.files.filter((file) => file.role === role);
+  const [only] = found;
+  if (only === undefined || found.length !== 1)
+    throw new Fault(
+      'manifest_undecodable',
+      `manifest must name one file of role ${role}, names ${found.length}`,
+    );
+  return only;
+}
+
+/** What the schema cannot say: one model, one probes file of a bounded size, a classifier that exists. */
+function checkModel(manifest: ModelManifest): void {
+  fileOf(manifest, 'model');
+  const probes = fileOf(manifest, 'probes');
+  if (probes.length > limits.probesFileMaxBytes)
+    throw new Fault(
+      'manifest_undecodable',
+      `probes file is ${probes.length} bytes, the limit is ${limits.probesFileMaxBytes}`,
+    );
+  const { classifier, outputs } = manifest;
+  if (classifier !== null && !outputs.some((output) => output.name === classifier.output))
+    throw new Fault(
+      'manifest_undecodable',
+      `classifier reads output ${classifier.output}, which the manifest does not declare`,
+    );
+}
+
+export const MODEL_KIND: ManifestKind<ModelManifest> = {
+  kind: 'model',
+  schema: ModelManifest,
+  check: checkModel,
+};

@@ -1,0 +1,324 @@
+// Reading and writing of Open Inference Protocol messages, without a server: exact values, limits
+// from both sides, and refusals with several wrong inputs.
+import { describe, expect, it } from 'vitest';
+import { AnswerWriter, type AnswerForm } from '../../../../agent/inference/api/answer-writer.js';
+import { RequestReader } from '../../../../agent/inference/api/open-inference.js';
+import { limitsWith } from '../../../../agent/inference/inference-limits.js';
+import type { Tensor } from '../../../../agent/inference/model/tensor.js';
+import { limits } from '../../../../shared/base/limits.js';
+import type { TensorSpec } from '../../../../shared/release/model-manifest.js';
+import { refusalOf } from '../../../support/inference-engines.js';
+import { fp32 } from '../../../support/inference-releases.js';
+
+const X: TensorSpec = { name: 'x', datatype: 'FP32', shape: [-1, 2] };
+const reader = (more: Parameters<typeof limitsWith>[0] = {}) => new RequestReader(limitsWith(more));
+const input = (more: object = {}) => ({
+  name: 'x',
+  datatype: 'FP32',
+  shape: [1, 2],
+  data: [1, 2],
+  ...more,
+});
+
+function readJson(request: object) {
+  return reader().read(Buffer.from(JSON.stringify(request)), null, [X]);
+}
+
+function readBinary(request: object, ...tensors: Buffer[]) {
+  const head = Buffer.from(JSON.stringify(request));
+  return reader().read(Buffer.concat([head, ...tensors]), head.length, [X]);
+}
+
+function refusal(work: () => unknown): string {
+  const { code, detail } = refusalOf(work);
+  return `${code}: ${detail}`;
+}
+
+describe('the form of the answer', () => {
+  it.each<[string, object, AnswerForm]>([
+    ['nothing', {}, { id: undefined, binary: false, outputs: undefined }],
+    ['an_id', { id: 'q' }, { id: 'q', binary: false, outputs: undefined }],
+    ['no_outputs', { outputs: [] }, { id: undefined, binary: false, outputs: undefined }],
+    [
+      'binary_for_all',
+      { parameters: { binary_data_output: true } },
+      { id: undefined, binary: true, outputs: undefined },
+    ],
+    [
+      'binary_for_none',
+      { parameters: { binary_data_output: false } },
+      { id: undefined, binary: false, outputs: undefined },
+    ],
+    [
+      'binary_for_all_but_one',
+      {
+        parameters: { binary_data_output: true },
+        outputs: [{ name: 'a' }, { name: 'b', parameters: { binary_data: false } }],
+      },
+      {
+        id: undefined,
+        binary: true,
+        outputs: [
+          { name: 'a', binary: true },
+          { name: 'b', binary: false },
+        ],
+      },
+    ],
+    [
+      'binary_for_one',
+      { outputs: [{ name: 'a', parameters: { binary_data: true } }, { name: 'b' }] },
+      {
+        id: undefined,
+        binary: false,
+        outputs: [
+          { name: 'a', binary: true },
+          { name: 'b', binary: false },
+        ],
+      },
+    ],
+  ])('request_that_asks_for_%s', (_, request, form) => {
+    expect(readJson({ inputs: [input()], ...request }).form).toEqual(form);
+  });
+});
+
+describe('schema', () => {
+  it.each([
+    ['no_inputs', { inputs: [] }],
+    ['an_input_without_a_name', { inputs: [input({ name: undefined })] }],
+    ['a_shape_of_nine_axes', { inputs: [input({ shape: Array(9).fill(1) })] }],
+    ['a_fractional_size', { inputs: [input({ shape: [1.5, 2] })] }],
+    ['a_datatype_that_is_a_number', { inputs: [input({ datatype: 32 })] }],
+    ['too_many_inputs', { inputs: Array(limits.requestTensorsMaxCount + 1).fill(input()) }],
+    ['an_id_that_is_too_long', { id: 'i'.repeat(limits.requestIdMaxChars + 1), inputs: [input()] }],
+    ['an_id_that_is_a_number', { id: 1, inputs: [input()] }],
+    ['an_array', []],
+    ['an_output_without_a_name', { inputs: [input()], outputs: [{}] }],
+  ])('request_with_%s_is_undecodable', (_, request) => {
+    expect(refusalOf(() => readJson(request)).code).toBe('request_undecodable');
+  });
+
+  it('id_and_inputs_of_the_limit_are_read', () => {
+    const id = 'i'.repeat(limits.requestIdMaxChars);
+    const inputs = Array(limits.requestTensorsMaxCount).fill(input()) as object[];
+    const call = readJson({ id, inputs });
+    expect(call.form.id).toBe(id);
+    expect(call.inputs).toHaveLength(limits.requestTensorsMaxCount);
+  });
+});
+
+describe('binary tensors', () => {
+  const sized = (size: unknown, more: object = {}) =>
+    input({ data: undefined, parameters: { binary_data_size: size }, ...more });
+
+  it('tensors_follow_the_header_in_order', () => {
+    const { inputs } = readBinary(
+      { inputs: [sized(2, { name: 'a' }), input({ name: 'b' }), sized(1, { name: 'c' })] },
+      Buffer.of(1, 2),
+      Buffer.of(3),
+    );
+    expect(inputs.map(({ name, data }) => [name, data.length])).toEqual([
+      ['a', 2],
+      ['b', 8],
+      ['c', 1],
+    ]);
+    expect([...(inputs[0]?.data ?? []), ...(inputs[2]?.data ?? [])]).toEqual([1, 2, 3]);
+  });
+
+  it.each([-1, 1.5, '8', null, true])('binary_size_%j_is_refused', (size) => {
+    expect(refusal(() => readBinary({ inputs: [sized(size)] }))).toBe(
+      'request_undecodable: tensor x: binary_data_size must be a number of bytes',
+    );
+  });
+
+  it.each([
+    [9, 8, 'tensor x: binary_data_size is 9, only 8 bytes of the body are left'],
+    [8, 7, 'tensor x: binary_data_size is 8, only 7 bytes of the body are left'],
+    [8, 9, '1 bytes of the body belong to no tensor'],
+    [0, 1, '1 bytes of the body belong to no tensor'],
+  ])('announced_%i_given_%i_is_refused', (announced, given, detail) => {
+    expect(refusal(() => readBinary({ inputs: [sized(announced)] }, Buffer.alloc(given)))).toBe(
+      `request_tensor: ${detail}`,
+    );
+  });
+
+  it('unsupported_datatype_is_refused_in_both_forms', () => {
+    const detail =
+      'request_tensor: tensor x: datatype BYTES is not supported; supported: ' +
+      'BOOL, UINT8, INT8, UINT16, INT16, INT32, INT64, FP32, FP64';
+    expect(refusal(() => readJson({ inputs: [input({ datatype: 'BYTES' })] }))).toBe(detail);
+    const header = { inputs: [sized(1, { datatype: 'BYTES' })] };
+    expect(refusal(() => readBinary(header, Buffer.of(1)))).toBe(detail);
+  });
+
+  it.each([[[0, 2]], [[1, -1]]])('json_tensor_of_shape_%j_is_refused', (shape) => {
+    expect(refusal(() => readJson({ inputs: [input({ shape })] }))).toBe(
+      `request_tensor: tensor x has shape [${shape.join(',')}]: every size must be at least 1`,
+    );
+  });
+});
+
+describe('the header', () => {
+  const head = Buffer.from(JSON.stringify({ inputs: [input()] }));
+
+  it('header_of_the_limit_is_read_and_one_byte_more_is_refused', () => {
+    const of = (max: number) => () =>
+      reader({ requestHeaderMaxBytes: max }).read(head, head.length, [X]);
+    expect(of(head.length)().inputs).toHaveLength(1);
+    expect(refusal(of(head.length - 1))).toBe(
+      `request_undecodable: Inference-Header-Content-Length is ${head.length}; ` +
+        `the body has ${head.length} bytes, the limit is ${head.length - 1}`,
+    );
+  });
+
+  it('header_longer_than_the_body_is_refused', () => {
+    expect(refusal(() => reader().read(head, head.length + 1, [X]))).toMatch(
+      /^request_undecodable: Inference-Header-Content-Length is/,
+    );
+  });
+
+  it('header_that_repeats_is_read_the_same_and_another_one_anew', () => {
+    const one = reader();
+    const ask = (id: string, value: number) => {
+      const header = {
+        id,
+        inputs: [input({ data: undefined, parameters: { binary_data_size: 8 } })],
+      };
+      const bytes = Buffer.from(JSON.stringify(header));
+      const body = Buffer.concat([bytes, Buffer.from(Float32Array.of(value, value).buffer)]);
+      const { form, inputs } = one.read(body, bytes.length, [X]);
+      return [form.id, Buffer.from(inputs[0]?.data ?? []).readFloatLE(0)];
+    };
+    expect([ask('a', 1), ask('a', 2), ask('b', 3), ask('a', 4)]).toEqual([
+      ['a', 1],
+      ['a', 2],
+      ['b', 3],
+      ['a', 4],
+    ]);
+  });
+});
+
+describe('raw tensors', () => {
+  const raw = (bytes: number, ...specs: TensorSpec[]) =>
+    reader().read(Buffer.alloc(bytes), 0, specs);
+  const fixed: TensorSpec = { ...X, shape: [3, 2] };
+
+  it.each([
+    [X, 8, [1, 2]],
+    [X, 32, [4, 2]],
+    [fixed, 24, [3, 2]],
+    [{ ...X, shape: [] }, 4, []],
+  ])('open_size_is_taken_from_the_body: %#', (spec, bytes, shape) => {
+    const { inputs, form } = raw(bytes, spec);
+    expect(inputs).toMatchObject([{ name: 'x', datatype: 'FP32', shape }]);
+    expect(form).toEqual({ id: undefined, binary: true, outputs: undefined });
+  });
+
+  it.each([
+    [X, 0],
+    [X, 7],
+    [X, 12],
+    [fixed, 20],
+    [fixed, 48],
+  ])('body_that_does_not_fill_the_tensor_is_refused: %#', (spec, bytes) => {
+    expect(refusal(() => raw(bytes, spec))).toBe(
+      `request_tensor: tensor x: ${bytes} bytes do not fill FP32[${spec.shape.join(',')}]`,
+    );
+  });
+
+  it.each([
+    [[], 0, 0],
+    [[X, { ...X, name: 'y' }], 2, 1],
+    [[{ ...X, shape: [-1, -1] }], 1, 2],
+  ])('model_that_takes_no_raw_tensor_refuses_it: %#', (specs, count, open) => {
+    expect(refusal(() => raw(8, ...(specs as TensorSpec[])))).toBe(
+      'request_undecodable: a raw binary request needs a model with one input, with at most one ' +
+        `open size; this model has ${count} inputs, the first with ${open} open sizes`,
+    );
+  });
+});
+
+describe('answers', () => {
+  const release = { component: 'digits', version: '1.0.0', digest: 'd'.repeat(64) };
+  const y = fp32('y', [1, 2], [1, 2.5]);
+  const z: Tensor = { name: 'z', datatype: 'BOOL', shape: [3], data: Uint8Array.of(1, 0, 1) };
+  const write = (form: Partial<AnswerForm>, outputs: Tensor[] = [y, z]) => {
+    const whole: AnswerForm = { id: undefined, binary: false, outputs: undefined, ...form };
+    const { headerBytes, pieces } = new AnswerWriter().write(release, outputs, whole);
+    const bytes = Buffer.concat(pieces);
+    const head = bytes.subarray(0, headerBytes ?? bytes.length).toString();
+    return { headerBytes, json: JSON.parse(head) as unknown, rest: bytes.subarray(head.length) };
+  };
+  const common = {
+    model_name: 'digits',
+    model_version: '1.0.0',
+    parameters: { release_digest: release.digest },
+  };
+
+  it('json_answer_holds_every_output', () => {
+    expect(write({ id: 'q"' })).toEqual({
+      headerBytes: null,
+      json: {
+        ...common,
+        id: 'q"',
+        outputs: [
+          { name: 'y', datatype: 'FP32', shape: [1, 2], data: [1, 2.5] },
+          { name: 'z', datatype: 'BOOL', shape: [3], data: [true, false, true] },
+        ],
+      },
+      rest: Buffer.alloc(0),
+    });
+  });
+
+  it('binary_answer_is_header_and_bytes', () => {
+    const { headerBytes, json, rest } = write({ binary: true });
+    expect(headerBytes).toBeGreaterThan(0);
+    expect(json).toEqual({
+      ...common,
+      outputs: [
+        { name: 'y', datatype: 'FP32', shape: [1, 2], parameters: { binary_data_size: 8 } },
+        { name: 'z', datatype: 'BOOL', shape: [3], parameters: { binary_data_size: 3 } },
+      ],
+    });
+    expect(rest).toEqual(Buffer.concat([y.data, z.data]));
+  });
+
+  it('outputs_come_in_the_requested_order_and_form', () => {
+    const outputs = [
+      { name: 'z', binary: true },
+      { name: 'y', binary: false },
+    ];
+    const { json, rest } = write({ outputs });
+    expect(json).toMatchObject({
+      outputs: [
+        { name: 'z', parameters: { binary_data_size: 3 } },
+        { name: 'y', data: [1, 2.5] },
+      ],
+    });
+    expect(rest).toEqual(Buffer.from(z.data));
+  });
+
+  it.each([32 * 1024 - 400, 64 * 1024])('tensor_of_%i_bytes_arrives_whole', (length) => {
+    const data = new Uint8Array(length).fill(5);
+    const big: Tensor = { name: 'b', datatype: 'UINT8', shape: [length], data };
+    expect(Buffer.compare(write({ binary: true }, [big]).rest, data)).toBe(0);
+  });
+
+  it('header_is_written_anew_when_release_or_shape_changes', () => {
+    const writer = new AnswerWriter();
+    const form: AnswerForm = { id: undefined, binary: true, outputs: undefined };
+    const head = (of: typeof release, tensor: Tensor) => {
+      const { headerBytes, pieces } = writer.write(of, [tensor], form);
+      return Buffer.concat(pieces)
+        .subarray(0, headerBytes ?? 0)
+        .toString();
+    };
+    const first = head(release, y);
+    expect(head(release, y)).toBe(first);
+    expect(head(release, fp32('y', [2, 1], [1, 2]))).toContain('"shape":[2,1]');
+    expect(head(release, fp32('w', [1, 2], [1, 2]))).toContain('"name":"w"');
+    expect(head({ ...release, version: '2.0.0', digest: 'e'.repeat(64) }, y)).toContain(
+      '"model_version":"2.0.0"',
+    );
+    expect(head(release, y)).toBe(first);
+  });
+});

@@ -1,0 +1,105 @@
+// The project's own text, read once for all tidy tests: TypeScript of the rooms and of the tests,
+// plain JavaScript, and the documents. Only files that git knows or would add are read.
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join, posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Rooms being rewritten; LINNET_TIDY_ALL=1 checks them too. To be empty. */
+const NOT_YET = [
+  'agent/',
+  'server/',
+  'shared/',
+  'firmware-tools/',
+  'test/',
+  'README',
+  'DECISIONS',
+  'ARCHITECTURE',
+  'CONTRIBUTING',
+];
+
+/** Whether the rules that are new apply to a file already. */
+export const settled = ({ path }: { path: string }): boolean =>
+  process.env['LINNET_TIDY_ALL'] !== undefined || !NOT_YET.some((start) => path.startsWith(start));
+
+export interface SourceFile {
+  /** From the root of the project, with forward slashes. */
+  readonly path: string;
+  readonly text: string;
+  readonly lines: readonly string[];
+}
+
+export interface TypeScriptFile extends SourceFile {
+  readonly tree: ts.SourceFile;
+}
+
+function projectFiles(): string[] {
+  try {
+    const list = ['ls-files', '--cached', '--others', '--exclude-standard', '-z'];
+    return execFileSync('git', list, { cwd: ROOT, encoding: 'utf8' }).split('\0');
+  } catch {
+    // A copy without .git, as `npm run test:node24` makes one.
+    const find = ['.', '-type', 'd', '(', '-name', 'node_modules', '-o', '-name', 'dist', '-o'];
+    const rest = ['-name', '.linnet', ')', '-prune', '-o', '-type', 'f', '-print0'];
+    return execFileSync('find', [...find, ...rest], { cwd: ROOT, encoding: 'utf8' })
+      .split('\0')
+      .map((path) => path.replace(/^\.\//, ''));
+  }
+}
+
+function read(path: string): SourceFile[] {
+  try {
+    const text = readFileSync(join(ROOT, path), 'utf8');
+    return [{ path, text, lines: text.split('\n') }];
+  } catch (error) {
+    // Removed from the working tree, still in git's index.
+    if ((error as { code?: unknown }).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+const paths = projectFiles().filter((path) => path !== '');
+
+export const typeScriptFiles: readonly TypeScriptFile[] = paths
+  // Generated code (*_pb.ts) is nobody's writing.
+  .filter((path) => path.endsWith('.ts') && !path.endsWith('_pb.ts'))
+  .flatMap(read)
+  .map((file) => ({
+    ...file,
+    tree: ts.createSourceFile(file.path, file.text, ts.ScriptTarget.ES2023, true),
+  }));
+
+/** What is shipped or run by people; the rest of the TypeScript is under test/. */
+export const productFiles = typeScriptFiles.filter(({ path }) => !path.startsWith('test/'));
+
+export const scripts: readonly SourceFile[] = paths
+  .filter((path) => /\.m?js$/.test(path) || path === '.ci/run')
+  .flatMap(read);
+
+export const documents: readonly SourceFile[] = paths
+  .filter((path) => path.endsWith('.md'))
+  .flatMap(read);
+
+/** Every node of a file, parents first. */
+export function* nodesOf(node: ts.Node): Generator<ts.Node> {
+  yield node;
+  for (const child of node.getChildren()) yield* nodesOf(child);
+}
+
+export function lineOf({ tree }: TypeScriptFile, node: ts.Node): number {
+  return tree.getLineAndCharacterOfPosition(node.getStart()).line + 1;
+}
+
+/** Modules that a file imports: project files as paths from the root, packages by name. */
+export function importsOf(file: TypeScriptFile): string[] {
+  return ts
+    .preProcessFile(file.text, true, true)
+    .importedFiles.map(({ fileName }) =>
+      fileName.startsWith('.')
+        ? posix.normalize(posix.join(posix.dirname(file.path), fileName)).replace(/\.js$/, '.ts')
+        : fileName,
+    );
+}

@@ -1,7 +1,8 @@
 // The interfaces between the parts of the agent, and to the platform. agent/main.ts connects them:
 // update/, inference/ and telemetry/ never import one another. agent/platform/ implements Disk,
 // Fetcher and Link.
-import type { Release } from '../shared/release/manifest.js';
+import type { Manifest, Release } from '../shared/release/manifest.js';
+import type { ManifestHead } from '../shared/release/manifest-head.js';
 import type { BodyOf, Kind } from '../shared/protocol/telemetry.js';
 import type { FaultCode } from '../shared/base/fault-codes.js';
 import type { TrialEvidence } from '../shared/statistics/trial-verdict.js';
@@ -74,8 +75,8 @@ export interface Reporter {
 }
 
 /** A release in a slot, verified from disk. */
-export interface Installed {
-  readonly release: Release;
+export interface Installed<M extends ManifestHead = Manifest> {
+  readonly release: Release<M>;
   /** Absolute; holds the files of the release under their names. */
   readonly folder: string;
 }

@@ -17,8 +17,6 @@ import type { Fetcher } from '../interfaces.js';
 import type { DeviceIdentity } from './identity.js';
 import { readClaim } from './provisioning.js';
 
-const ANSWER_MAX_BYTES = 64 * 1024;
-
 /** One request to enrol. Faults: server_unreachable (flaked), claim_invalid, conflict (refused). */
 export async function enrol(
   fetcher: Fetcher,
@@ -36,7 +34,7 @@ export async function enrol(
   const proof = hex(await identity.key.sign(enrolMessage(request)));
   const answer = decode(
     EnrolAnswer,
-    await fetcher.post(routes.enrol, { ...request, proof }, ANSWER_MAX_BYTES),
+    await fetcher.post(routes.enrol, { ...request, proof }, limits.enrolAnswerMaxBytes),
     'enrolment answer',
   );
   if (answer.device !== identity.id)

@@ -7,12 +7,12 @@ import { Type } from 'typebox';
 import { Hex32, fromHex, hex, utf8 } from '../../shared/base/bytes.js';
 import { decodeJson } from '../../shared/base/decode.js';
 import { isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { limits } from '../../shared/base/limits.js';
 import type { Log, Random } from '../../shared/base/interfaces.js';
 import { deviceIdOf } from '../../shared/trust/device-token.js';
 import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import type { Disk } from '../interfaces.js';
 
-const IDENTITY_MAX_BYTES = 4096;
 const Identity = Type.Object(
   { format: Type.Literal('linnet.identity/1'), seed: Hex32 },
   { additionalProperties: false },
@@ -63,7 +63,7 @@ async function readSeed(
   path: string,
 ): Promise<Uint8Array | { unreadable: string } | null> {
   try {
-    const bytes = await disk.read(path, IDENTITY_MAX_BYTES);
+    const bytes = await disk.read(path, limits.identityMaxBytes);
     if (bytes === null) return null;
     return fromHex(decodeJson(Identity, bytes, 'the device key', 'key_invalid').seed);
   } catch (error) {

@@ -1,10 +1,9 @@
 // Device tokens for requests to the fleet server and for the MQTT password. One token serves several
 // requests within its life, so that a poll does not sign each time.
+import { limits } from '../../shared/base/limits.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { makeDeviceToken } from '../../shared/trust/device-token.js';
 import type { DeviceIdentity } from './identity.js';
-
-const TOKEN_REUSE_MS = 60_000;
 
 export function tokenSource(
   identity: DeviceIdentity,
@@ -14,7 +13,7 @@ export function tokenSource(
   let known: { token: string; at: number } | null = null;
   return async () => {
     const now = clock.now();
-    if (known !== null && Math.abs(now - known.at) <= TOKEN_REUSE_MS) return known.token;
+    if (known !== null && Math.abs(now - known.at) <= limits.deviceTokenReuseMs) return known.token;
     const token = await makeDeviceToken(identity.id, identity.key, now, random.bytes(32));
     known = { token, at: now };
     return token;

@@ -22,7 +22,6 @@ import type { Body, Source } from './source.js';
 
 const MIRRORED = '/repo/image/';
 const TIMESTAMP = '/timestamp.json';
-const MIRROR_REST_MS = 60_000;
 
 export interface HttpFetcherOptions {
   /** `http(s)://host[:port]` of the fleet server. */
@@ -161,7 +160,7 @@ export class HttpFetcher implements Fetcher {
 
   #rest(source: Source): void {
     if (source !== this.#server)
-      this.#resting.set(source, this.#options.clock.monotonic() + MIRROR_REST_MS);
+      this.#resting.set(source, this.#options.clock.monotonic() + limits.mirrorPauseMs);
   }
 
   /**

@@ -17,7 +17,6 @@ import {
 import type { Clock } from '../../shared/base/interfaces.js';
 import type { Body, Source } from './source.js';
 
-const ERROR_BODY_MAX_BYTES = 8 * 1024;
 const ErrorBody = Type.Object({
   error: Type.Optional(Type.String()),
   code: Type.Optional(Type.String()),
@@ -291,7 +290,7 @@ function codeOf(status: number): FaultCode {
 async function errorBody(answer: Answer): Promise<{ error?: string; code?: string }> {
   try {
     const value = parseJson(
-      await gather(bodyOf(answer), ERROR_BODY_MAX_BYTES, answer.url, answer.transport),
+      await gather(bodyOf(answer), limits.errorBodyMaxBytes, answer.url, answer.transport),
       'an error answer',
     );
     return complaints(ErrorBody, value).length === 0

@@ -30,9 +30,6 @@ export interface MqttLinkOptions {
   readonly log: Log;
 }
 
-/** A connection must hold this long to count as a success that ends the backoff. */
-const SETTLED_MS = 10_000;
-
 export class MqttLink implements Link {
   readonly #options: MqttLinkOptions;
   readonly #messageListeners: ((topic: string, payload: Uint8Array) => void)[] = [];
@@ -133,7 +130,7 @@ export class MqttLink implements Link {
     });
     client.once('close', () => {
       if (this.#closed) return;
-      if (clock.monotonic() - connectedAt >= SETTLED_MS) this.#tries = 0;
+      if (clock.monotonic() - connectedAt >= limits.linkSettledMs) this.#tries = 0;
       this.#lost(lastError);
       this.#retry(client, lastError);
     });

@@ -29,8 +29,6 @@ interface Tally {
   answers: Answers | null;
 }
 
-const CLASSES_MAX = 1000;
-
 /**
  * Counts answers and reports the deltas of each release every `limits.inferenceEveryMs` when there
  * were any. Only served answers count for the latency.
@@ -67,7 +65,8 @@ export class InferenceStats {
     tally[answer.outcome] += 1;
     if (answer.outcome !== 'served') return;
     tally.latency.add(answer.latencyMs);
-    if (answer.classes === null || answer.labels < 1 || answer.labels > CLASSES_MAX) return;
+    if (answer.classes === null || answer.labels < 1 || answer.labels > limits.labelsMaxCount)
+      return;
     tally.answers ??= emptyAnswers(answer.labels);
     for (const { index, confidence } of answer.classes) addAnswer(tally.answers, index, confidence);
   }

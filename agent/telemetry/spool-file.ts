@@ -4,6 +4,7 @@
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import Database from 'better-sqlite3';
+import { limits } from '../../shared/base/limits.js';
 import { IMPORTANCE, type Kind, type SecurityBody } from '../../shared/protocol/telemetry.js';
 import { utf8 } from '../../shared/base/bytes.js';
 
@@ -23,7 +24,6 @@ export interface SpoolTotals {
 
 /** What a record costs beside its body: `{"seq":...,"at":...,"kind":"...","body":}` and its row. */
 export const RECORD_EXTRA_BYTES = 80;
-const LOCK_WAIT_MS = 2_000;
 const SCHEMA_VERSION = 1;
 const DAMAGED = '.damaged-';
 /**
@@ -86,7 +86,7 @@ export interface OpenSpool {
  * isDamage for a file that is of no use.
  */
 export function openSpoolFile(file: string, now: number): OpenSpool {
-  const db = new Database(file, { timeout: LOCK_WAIT_MS });
+  const db = new Database(file, { timeout: limits.spoolLockWaitMs });
   try {
     db.pragma('locking_mode = EXCLUSIVE');
     db.pragma('journal_mode = WAL');

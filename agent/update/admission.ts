@@ -4,14 +4,14 @@
 import semver from 'semver';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
-import type { Release } from '../../shared/release/manifest.js';
+import type { AnyRelease } from './payload/handler.js';
 import type { Assignment, UpdateRecord } from './record.js';
 
 /**
  * What the assignment names must be what the signed manifest says (Uptane: wrong software
  * installation). Fault: manifest_mismatch.
  */
-export function matchAssignment(release: Release, assignment: Assignment): void {
+export function matchAssignment(release: AnyRelease, assignment: Assignment): void {
   if (
     release.digest !== assignment.sha256 ||
     release.component !== assignment.component ||
@@ -31,7 +31,7 @@ export function matchAssignment(release: Release, assignment: Assignment): void 
  * Hardware id and version floor. A signed rollback may only name a release that a slot still holds.
  * Faults: hardware_unsupported, version_floor.
  */
-export function admit(release: Release, assignment: Assignment, record: UpdateRecord): void {
+export function admit(release: AnyRelease, assignment: Assignment, record: UpdateRecord): void {
   if (!release.manifest.hardware.includes(record.hardware)) {
     throw new Fault(
       'hardware_unsupported',
@@ -63,7 +63,7 @@ export function admit(release: Release, assignment: Assignment, record: UpdateRe
  * Disk for the bytes still to come, with a reserve that keeps the spool and the record writable.
  * Fault: contract_disk.
  */
-export function admitDisk(release: Release, missingBytes: number, freeBytes: number): void {
+export function admitDisk(release: AnyRelease, missingBytes: number, freeBytes: number): void {
   const needed = missingBytes + limits.freeSpaceReserveBytes;
   if (missingBytes > 0 && freeBytes < needed) {
     throw new Fault(

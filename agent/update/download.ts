@@ -5,11 +5,11 @@
 // it is decoded.
 import { join } from 'node:path';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
-import type { Release } from '../../shared/release/manifest.js';
 import type { FileEntry } from '../../shared/release/manifest-head.js';
 import { routes } from '../../shared/protocol/device-api.js';
 import type { Disk, Fetcher } from '../interfaces.js';
 import { chooseEncoding, type ChosenEncoding, type FileCodec } from './codec/codec.js';
+import type { AnyRelease } from './payload/handler.js';
 import { ENVELOPE, type Slots } from './slots.js';
 
 export interface FetchProgress {
@@ -51,7 +51,7 @@ export class ReleaseDownload {
   }
 
   /** Bytes that the download still needs on disk. */
-  async missingBytes(release: Release, local: readonly LocalRelease[]): Promise<number> {
+  async missingBytes(release: AnyRelease, local: readonly LocalRelease[]): Promise<number> {
     const { disk, slots } = this.#options;
     let missing = 0;
     for (const file of release.manifest.files) {
@@ -68,7 +68,7 @@ export class ReleaseDownload {
 
   /** Every file of `release` in its incoming folder, complete in length, durable on return. */
   async files(
-    release: Release,
+    release: AnyRelease,
     local: readonly LocalRelease[],
     onProgress: (progress: FetchProgress) => void,
   ): Promise<void> {
@@ -91,7 +91,7 @@ export class ReleaseDownload {
     return chooseEncoding(file, this.#options.codecs)?.encoding.length ?? file.length;
   }
 
-  #encodedTransfer(release: Release, file: FileEntry): (Transfer & ChosenEncoding) | null {
+  #encodedTransfer(release: AnyRelease, file: FileEntry): (Transfer & ChosenEncoding) | null {
     const chosen = chooseEncoding(file, this.#options.codecs);
     if (chosen === null) return null;
     const { sha256, length } = chosen.encoding;
@@ -100,7 +100,7 @@ export class ReleaseDownload {
   }
 
   async #file(
-    release: Release,
+    release: AnyRelease,
     file: FileEntry,
     local: readonly LocalRelease[],
     onBytes: (done: number) => void,

@@ -8,12 +8,13 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import { boot } from '../../shared/base/state-machine.js';
 import type { UpdateState } from '../../shared/protocol/states.js';
+import { openRelease } from '../../shared/release/manifest.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import type { Disk, Fetcher, Reporter } from '../interfaces.js';
 import { ReleaseDownload } from './download.js';
 import { afterChange, afterEvent, outcomeOf } from './next-record.js';
 import type { FileCodec } from './codec/codec.js';
-import { HandlerOfKind, type PayloadHandler } from './payload/handler.js';
+import { HandlerOfKind, type OpenRelease, type PayloadHandler } from './payload/handler.js';
 import {
   RecordFile,
   SLOT_NAMES,
@@ -76,21 +77,22 @@ export class UpdateDriver {
     this.#file = new RecordFile(disk, `${folder}/record.json`);
     this.#reports = new UpdateReports({ component, reporter: options.reporter, clock, log });
     const slots = new Slots(disk, folder);
+    const handler = new HandlerOfKind(options.handlers);
+    const open: OpenRelease = (envelope) => openRelease(envelope, ring(), handler.manifestKinds);
     const releases = new SlotReleases({
       slots,
-      ring,
+      open,
       onUnverified: (slot, fault) => {
         this.#reports.security(fault.code, `slot ${slot} of ${component}: ${fault.detail}`);
       },
     });
-    const handler = new HandlerOfKind(options.handlers);
     this.#serving = new Serving({ component, handler, releases, clock, random, log });
     this.#tools = {
       disk,
       slots,
       releases,
       handler,
-      ring,
+      open,
       download: new ReleaseDownload({ disk, fetcher, slots, codecs: options.codecs ?? [] }),
       activate: (current, previous) => this.#serving.activate(current, previous),
       fetchEnvelope: options.fetchEnvelope,
@@ -146,7 +148,7 @@ export class UpdateDriver {
   // --- the record ---
 
   async #readRecord(): Promise<void> {
-    const { component, log, ring } = this.#options;
+    const { component, log } = this.#options;
     const found = await this.#file.read();
     if (found === null) return;
     if (!('unreadable' in found)) {
@@ -163,7 +165,7 @@ export class UpdateDriver {
       `the update record of ${component} is unreadable: ${found.unreadable}`,
     );
     const fresh = freshRecord(component, this.#record.hardware);
-    this.#record = await recoverRecord(fresh, this.#tools.slots, ring());
+    this.#record = await recoverRecord(fresh, this.#tools.slots, this.#tools.open);
     await this.#file.write(this.#record).catch((failure: unknown) => this.#unwritten(failure));
   }
 
@@ -224,8 +226,8 @@ export class UpdateDriver {
   async #rest(before: UpdateRecord): Promise<void> {
     const { clock, random } = this.#options;
     this.#ends += 1;
-    const { orderAgainFirstMs, orderAgainMaxMs } = limits;
-    const pauseMs = backoff(this.#ends, orderAgainFirstMs, orderAgainMaxMs, random);
+    const { assignmentRetryFirstMs, assignmentRetryMaxMs } = limits;
+    const pauseMs = backoff(this.#ends, assignmentRetryFirstMs, assignmentRetryMaxMs, random);
     this.#acceptAgainAt = clock.monotonic() + pauseMs;
     const { slots } = this.#tools;
     await slots.tidy(null);

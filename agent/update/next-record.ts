@@ -3,7 +3,7 @@
 import { limits } from '../../shared/base/limits.js';
 import { next } from '../../shared/base/state-machine.js';
 import type { Outcome } from '../../shared/protocol/telemetry.js';
-import type { ReleaseRef } from '../../shared/release/release-ref.js';
+import { refOfTarget } from '../../shared/release/release-ref.js';
 import { isResting, spareOf, type Assignment, type SlotName, type UpdateRecord } from './record.js';
 import type { EventResult, RecordChange } from './steps/step.js';
 import { updateTransitions } from './transitions.js';
@@ -45,13 +45,6 @@ export const withoutSlot = (
   name: SlotName,
 ): UpdateRecord['slots'] => ({ ...slots, [name]: null });
 
-/** The release that an assignment names. */
-export const releaseOf = ({ component, version, sha256 }: Assignment): ReleaseRef => ({
-  component,
-  version,
-  digest: sha256,
-});
-
 /** How an assignment ended, as the record and the reports carry it. */
 export function outcomeOf(
   assignment: Assignment,
@@ -60,7 +53,7 @@ export function outcomeOf(
   return {
     ...end,
     detail: end.detail.slice(0, limits.detailMaxChars),
-    release: releaseOf(assignment),
+    release: refOfTarget(assignment),
     assignmentId: assignment.assignmentId,
   };
 }

@@ -2,8 +2,8 @@
 // verify, the older one is taken: it was confirmed before the other one came, and the other one may
 // have been on trial. The latest assignment brings the newer one back, through a trial.
 import semver from 'semver';
-import { type ReleaseRef, refOf } from '../../shared/release/release-ref.js';
-import type { KeyRing } from '../../shared/trust/key-ring.js';
+import { refOf, type ReleaseRef } from '../../shared/release/release-ref.js';
+import type { OpenRelease } from './payload/handler.js';
 import { SLOT_NAMES, type RecordIn, type SlotName } from './record.js';
 import { isUnverified } from './slot-releases.js';
 import type { Slots } from './slots.js';
@@ -11,12 +11,12 @@ import type { Slots } from './slots.js';
 export async function recoverRecord(
   fresh: RecordIn<'idle'>,
   slots: Slots,
-  ring: KeyRing,
+  open: OpenRelease,
 ): Promise<RecordIn<'idle'>> {
   const found: Record<SlotName, ReleaseRef | null> = { a: null, b: null };
   for (const slot of SLOT_NAMES) {
     try {
-      found[slot] = refOf((await slots.verify(slot, ring)).release);
+      found[slot] = refOf((await slots.verify(slot, open)).release);
     } catch (error) {
       if (!isUnverified(error)) throw error;
     }

@@ -3,10 +3,10 @@
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import type { UpdateBody } from '../../shared/protocol/telemetry.js';
+import { refOfTarget } from '../../shared/release/release-ref.js';
 import type { TrialEvidence } from '../../shared/statistics/trial-verdict.js';
 import type { Reporter } from '../interfaces.js';
 import type { FetchProgress } from './download.js';
-import { releaseOf } from './next-record.js';
 import { previousOf, runningOf, type UpdateRecord } from './record.js';
 
 export interface UpdateReportsOptions {
@@ -54,7 +54,7 @@ export class UpdateReports {
     if (assignment === null || (!decides && now - this.#trialAt < limits.inferenceEveryMs)) return;
     this.#trialAt = now;
     this.#options.reporter.report('trial', {
-      release: releaseOf(assignment),
+      release: refOfTarget(assignment),
       previous: previousOf(record),
       assignmentId: assignment.assignmentId,
       evidence,
@@ -75,7 +75,7 @@ function bodyOf(record: UpdateRecord, progress: FetchProgress | null): UpdateBod
     state,
     running: runningOf(record),
     previous: previousOf(record),
-    updatingTo: assignment === null ? null : releaseOf(assignment),
+    updatingTo: assignment === null ? null : refOfTarget(assignment),
     assignmentId,
     progress: state === 'assigned' ? progress : null,
     outcome,

@@ -8,9 +8,8 @@ import { backoff, type Clock, type Log, type Random } from '../../shared/base/in
 import { limits } from '../../shared/base/limits.js';
 import { isFault, reason } from '../../shared/base/fault-codes.js';
 import type { Outcome } from '../../shared/protocol/telemetry.js';
-import type { Installed } from '../interfaces.js';
 import { refOf } from '../../shared/release/release-ref.js';
-import type { PayloadHandler } from './payload/handler.js';
+import type { AnyInstalled, PayloadHandler } from './payload/handler.js';
 import { isCandidate, withoutSlot } from './next-record.js';
 import { runningOf, spareOf, type UpdateRecord } from './record.js';
 import type { SlotReleases } from './slot-releases.js';
@@ -42,7 +41,7 @@ export class Serving {
   }
 
   /** Faults: those of PayloadHandler.activate; what ran before then keeps running. */
-  async activate(current: Installed, previous: Installed | null): Promise<void> {
+  async activate(current: AnyInstalled, previous: AnyInstalled | null): Promise<void> {
     await this.#options.handler.activate(current, previous);
     this.#running = {
       digest: current.release.digest,
@@ -74,7 +73,7 @@ export class Serving {
     return null;
   }
 
-  async #start(record: UpdateRecord, current: Installed): Promise<StepResult | null> {
+  async #start(record: UpdateRecord, current: AnyInstalled): Promise<StepResult | null> {
     const { component, version, digest } = current.release;
     try {
       await this.activate(current, null);

@@ -2,14 +2,13 @@
 // process is remembered until its slot is verified again: the payload handler checks what it loads
 // once more (the model process hashes the bytes that it parses).
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
-import type { KeyRing } from '../../shared/trust/key-ring.js';
-import type { Installed } from '../interfaces.js';
+import type { AnyInstalled, OpenRelease } from './payload/handler.js';
 import type { SlotName, UpdateRecord } from './record.js';
 import type { Slots } from './slots.js';
 
 export interface SlotReleasesOptions {
   readonly slots: Slots;
-  readonly ring: () => KeyRing;
+  readonly open: OpenRelease;
   /** Told of every slot that does not verify. */
   readonly onUnverified: (slot: SlotName, fault: Fault) => void;
 }
@@ -20,14 +19,14 @@ export const isUnverified = (error: unknown): error is Fault =>
 
 export class SlotReleases {
   readonly #options: SlotReleasesOptions;
-  readonly #verified = new Map<SlotName, Installed>();
+  readonly #verified = new Map<SlotName, AnyInstalled>();
 
   constructor(options: SlotReleasesOptions) {
     this.#options = options;
   }
 
   /** The release in a slot, as it was verified last in this process; null when it does not verify. */
-  async installed(record: UpdateRecord, slot: SlotName | null): Promise<Installed | null> {
+  async installed(record: UpdateRecord, slot: SlotName | null): Promise<AnyInstalled | null> {
     if (slot === null) return null;
     const known = this.#verified.get(slot);
     return known !== undefined && known.release.digest === record.slots[slot]?.digest
@@ -36,12 +35,12 @@ export class SlotReleases {
   }
 
   /** The release in a slot, verified from disk now; null when it does not verify. */
-  async verify(record: UpdateRecord, slot: SlotName): Promise<Installed | null> {
+  async verify(record: UpdateRecord, slot: SlotName): Promise<AnyInstalled | null> {
     const named = record.slots[slot];
     if (named === null) return null;
     this.#verified.delete(slot);
     try {
-      const installed = await this.#options.slots.verify(slot, this.#options.ring());
+      const installed = await this.#options.slots.verify(slot, this.#options.open);
       if (installed.release.digest !== named.digest)
         throw new Fault(
           'manifest_mismatch',

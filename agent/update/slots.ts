@@ -5,10 +5,9 @@
 import { join } from 'node:path';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
-import { openRelease, type Manifest, type Release } from '../../shared/release/manifest.js';
-import type { FileEntry } from '../../shared/release/manifest-head.js';
-import type { KeyRing } from '../../shared/trust/key-ring.js';
-import type { Disk, Installed } from '../interfaces.js';
+import type { FileEntry, ManifestHead } from '../../shared/release/manifest-head.js';
+import type { Disk } from '../interfaces.js';
+import type { AnyInstalled, AnyRelease, OpenRelease } from './payload/handler.js';
 import type { SlotName } from './record.js';
 
 export const ENVELOPE = 'release.dsse.json';
@@ -64,16 +63,16 @@ export class Slots {
    * SHA-256 of every file. Faults: signature_invalid, manifest_undecodable, file_digest,
    * file_length (all: do not load), disk_failed.
    */
-  async verify(name: SlotName, ring: KeyRing): Promise<Installed> {
+  async verify(name: SlotName, open: OpenRelease): Promise<AnyInstalled> {
     const folder = this.slot(name);
     const envelope = await this.envelope(folder);
     if (envelope === null) throw new Fault('manifest_undecodable', `slot ${name} holds no release`);
-    const release = openRelease(envelope, ring);
+    const release = open(envelope);
     await this.verifyFiles(release.manifest, (file) => join(folder, file.name));
     return { release, folder };
   }
 
-  async verifyFiles(manifest: Manifest, pathOf: (file: FileEntry) => string): Promise<void> {
+  async verifyFiles(manifest: ManifestHead, pathOf: (file: FileEntry) => string): Promise<void> {
     for (const file of manifest.files) {
       const found = await this.#disk.sha256(pathOf(file));
       if (found === null) throw new Fault('file_length', `${file.name} is missing`);
@@ -100,7 +99,7 @@ export class Slots {
    * Lays a downloaded release out in the spare slot, durable on return. May be cut anywhere and run
    * again.
    */
-  async layOut({ digest, manifest }: Release, name: SlotName): Promise<void> {
+  async layOut({ digest, manifest }: AnyRelease, name: SlotName): Promise<void> {
     const folder = this.slot(name);
     await this.#disk.remove(folder);
     await this.#disk.makeFolder(folder);

@@ -23,6 +23,9 @@ export const limits = {
   releaseFilesMaxCount: 64,
   releaseFileMaxBytes: 1024 * MIB,
   releaseTotalMaxBytes: 2048 * MIB,
+  fileEncodingsMaxCount: 4,
+  /** Classes of a classifier. */
+  labelsMaxCount: 1000,
   probesFileMaxBytes: 16 * MIB,
   probesMaxCount: 64,
   /**
@@ -41,32 +44,35 @@ export const limits = {
   // Fetching.
   fetchChunkBytes: 1 * MIB,
   fetchIdleMs: 30_000,
-  /** Per second: a source that sends less is no source, however alive it looks. */
+  /** Bytes per second. A source that sends less is aborted. */
   fetchRateMinBytes: 1 * KIB,
   fetchDocumentMs: 5 * 60_000,
-  /**
-   * Paths of which is remembered which mirror gave them: those of one release and its metadata, and
-   * some more.
-   */
+  /** Paths whose mirror is remembered: more than one release and its metadata have. */
   fetchGiversMaxCount: 256,
-  /** Fetches of one release whose bytes do not prove, before the order is refused. */
+  /** Downloads of one release that fail verification before the assignment is refused. */
   fetchTriesMaxCount: 3,
+  /** A mirror that failed is asked last for so long. */
+  mirrorPauseMs: 60_000,
+  errorBodyMaxBytes: 8 * KIB,
 
   // The update machine.
   stepTriesMaxCount: 5,
   stepBackoffFirstMs: 500,
   stepBackoffMaxMs: 60_000,
   /**
-   * An order that must not fail for good (to go back, to heal) is taken again after resting this
-   * long, and twice as long each time.
+   * A failed assignment that must succeed (a rollback, or a device that serves nothing) is accepted
+   * again after this pause, which doubles each time.
    */
-  orderAgainFirstMs: 60_000,
-  orderAgainMaxMs: 60 * 60_000,
+  assignmentRetryFirstMs: 60_000,
+  assignmentRetryMaxMs: 60 * 60_000,
+  idlePauseMs: 1_000,
+  trialPauseMs: 500,
   /** The longest wait between two polls, whatever the settings say. */
   pollMaxMs: 24 * 60 * 60_000,
   recordWritesMaxCount: 200,
   recordMaxBytes: 256 * KIB,
-  modelFaultStartsMaxCount: 3,
+  /** Faults of a new release in its trial before it is rolled back. */
+  trialFaultsMaxCount: 3,
   freeSpaceReserveBytes: 1 * MIB,
 
   // Model processes.
@@ -85,7 +91,6 @@ export const limits = {
   hostLogTailMaxChars: 300,
   /** Header of one IPC frame: a control message or the table of tensors. */
   hostFrameHeaderMaxBytes: 1 * MIB,
-  hostFaultsBeforeRollbackCount: 3,
 
   // The local inference API.
   requestMaxBytes: 64 * MIB,
@@ -135,11 +140,18 @@ export const limits = {
   linkKeepaliveSeconds: 30,
   linkBackoffFirstMs: 500,
   linkBackoffMaxMs: 30_000,
+  /** A connection that holds this long ends the backoff. */
+  linkSettledMs: 10_000,
+  spoolLockWaitMs: 2_000,
   healthEveryMs: 10_000,
   inferenceEveryMs: 2_000,
 
   // Access.
   deviceTokenLifeMs: 5 * 60_000,
+  /** A device token is used again for so long. */
+  deviceTokenReuseMs: 60_000,
+  identityMaxBytes: 4 * KIB,
+  enrolAnswerMaxBytes: 64 * KIB,
   clockSkewMaxMs: 5 * 60_000,
   claimLifeDefaultMinutes: 60,
   operatorBodyMaxBytes: 8 * MIB,

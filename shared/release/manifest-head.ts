@@ -17,6 +17,20 @@ export const HardwareId = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' }
 export const FileName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$' });
 const Role = Type.String({ pattern: '^[a-z][a-z-]{0,30}$' });
 
+/**
+ * Other bytes from which a device with the codec can make the file: smaller to transfer, and stored
+ * under their own SHA-256.
+ */
+export const FileEncoding = Type.Object(
+  {
+    codec: Type.String({ pattern: '^[a-z][a-z0-9-]{0,30}$' }),
+    sha256: Hex32,
+    length: Type.Integer({ minimum: 1, maximum: limits.releaseFileMaxBytes }),
+  },
+  strict,
+);
+export type FileEncoding = Static<typeof FileEncoding>;
+
 /** Schema of one file of a release; a payload kind narrows the roles. */
 export const fileEntry = <R extends TSchema>(role: R) =>
   Type.Object(
@@ -25,6 +39,9 @@ export const fileEntry = <R extends TSchema>(role: R) =>
       role,
       sha256: Hex32,
       length: Type.Integer({ minimum: 0, maximum: limits.releaseFileMaxBytes }),
+      encodings: Type.Optional(
+        Type.Array(FileEncoding, { maxItems: limits.fileEncodingsMaxCount }),
+      ),
     },
     strict,
   );

@@ -50,7 +50,10 @@ export const Classifier = Type.Object(
      * axis is the class axis.
      */
     scale: Type.Enum(['logits', 'probabilities']),
-    labels: Type.Array(Type.String({ maxLength: 100 }), { minItems: 2, maxItems: 1000 }),
+    labels: Type.Array(Type.String({ maxLength: 100 }), {
+      minItems: 2,
+      maxItems: limits.labelsMaxCount,
+    }),
   },
   strict,
 );

@@ -69,7 +69,7 @@ export const defaultTrialPolicy: TrialPolicy = {
 export const CONFIDENCE_BINS = 20;
 export const Answers = Type.Object(
   {
-    classes: Type.Array(Count, { maxItems: 1000 }),
+    classes: Type.Array(Count, { maxItems: limits.labelsMaxCount }),
     confidence: Type.Array(Count, { minItems: CONFIDENCE_BINS, maxItems: CONFIDENCE_BINS }),
     confidenceSum: Type.Number({ minimum: 0 }),
   },
@@ -186,7 +186,7 @@ export function judgeTrial(evidence: TrialEvidence, policy: TrialPolicy): TrialV
 }
 
 function crashes({ modelFaults }: TrialEvidence): Finding | null {
-  const limit = limits.hostFaultsBeforeRollbackCount;
+  const limit = limits.trialFaultsMaxCount;
   if (modelFaults < limit) return null;
   return {
     code: 'trial_crashes',

@@ -17,7 +17,7 @@ import type { FileCodec } from '../../agent/update/codec/codec.js';
 import type { PayloadHandler } from '../../agent/update/payload/handler.js';
 import { ModelHandler } from '../../agent/update/payload/model.js';
 import type { Assignment } from '../../agent/update/record.js';
-import { ring, type SimRelease } from './release.js';
+import { ring, type AnySimRelease } from './release.js';
 import { SimDisk } from './disk.js';
 
 export class SimClock implements Clock {
@@ -37,7 +37,9 @@ export class SimFetcher implements Fetcher {
   /** The server answers, but has no file (yet). */
   missing = false;
   tamper: ((bytes: Uint8Array) => Uint8Array) | null = null;
-  constructor(private readonly releases: readonly SimRelease[]) {}
+  /** The first transfer breaks after so many bytes. */
+  cutAfter = Number.POSITIVE_INFINITY;
+  constructor(private readonly releases: readonly AnySimRelease[]) {}
 
   get(): Promise<Uint8Array | null> {
     return Promise.resolve(null);
@@ -56,8 +58,13 @@ export class SimFetcher implements Fetcher {
       .find((bytes) => bytes !== undefined);
     if (found === undefined || this.missing) throw new Fault('not_found', path);
     const bytes = (this.tamper?.(found) ?? found).subarray(offset);
+    const end = this.cutAfter;
+    this.cutAfter = Number.POSITIVE_INFINITY;
     return (async function* chunks() {
-      for (let at = 0; at < bytes.length; at += 50) yield bytes.subarray(at, at + 50);
+      for (let at = 0; at < bytes.length; at += 50) {
+        if (at >= end) throw new Fault('fetch_interrupted', 'the connection was cut');
+        yield bytes.subarray(at, at + 50);
+      }
     })();
   }
 }
@@ -145,7 +152,7 @@ export interface BootOptions {
 /** A booted device on `disk`: its processes are new, what stands on disk is old. */
 export async function bootDevice(
   disk: SimDisk,
-  releases: readonly SimRelease[],
+  releases: readonly AnySimRelease[],
   options: BootOptions = {},
 ): Promise<SimDevice> {
   const runtime = new SimRuntime(disk);

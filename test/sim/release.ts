@@ -5,6 +5,7 @@ import {
   RELEASE_PAYLOAD_TYPE,
   type Manifest,
 } from '../../shared/release/manifest.js';
+import type { ManifestHead } from '../../shared/release/manifest-head.js';
 import { targetPath } from '../../shared/release/release-ref.js';
 import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { envelopeBytesNow, syncSigner, type SyncSigner } from './sync-signer.js';
@@ -19,24 +20,45 @@ export const ring: KeyRing = {
   threshold: 1,
 };
 
-export interface SimRelease {
-  readonly manifest: Manifest;
+export interface SimRelease<M extends ManifestHead = Manifest> {
+  readonly manifest: M;
   readonly envelope: Uint8Array;
   readonly digest: string;
   readonly files: ReadonlyMap<string, Uint8Array>;
 }
 
-export function simRelease(
-  version: string,
-  options: { hardware?: string[]; body?: Uint8Array; component?: string } = {},
-): SimRelease {
+export type AnySimRelease = SimRelease<ManifestHead>;
+
+export interface SimReleaseOptions {
+  readonly hardware?: string[];
+  readonly body?: Uint8Array;
+  readonly component?: string;
+  /** The model file may also be fetched as these bytes. */
+  readonly encoded?: { readonly codec: string; readonly bytes: Uint8Array };
+}
+
+export function simRelease(version: string, options: SimReleaseOptions = {}): SimRelease {
+  const { encoded } = options;
   const component = options.component ?? 'digits';
   const model = options.body ?? utf8(`model ${version} `.repeat(20));
   const probes = utf8(`probes ${version}`);
   const files = new Map([
     [sha256(model), model],
     [sha256(probes), probes],
+    ...(encoded === undefined ? [] : [[sha256(encoded.bytes), encoded.bytes] as const]),
   ]);
+  const encodings =
+    encoded === undefined
+      ? {}
+      : {
+          encodings: [
+            {
+              codec: encoded.codec,
+              sha256: sha256(encoded.bytes),
+              length: encoded.bytes.length,
+            },
+          ],
+        };
   const manifest: Manifest = {
     format: 'linnet.release/1',
     kind: 'model',
@@ -45,7 +67,13 @@ export function simRelease(
     description: 'a release for tests',
     hardware: options.hardware ?? ['sim'],
     files: [
-      { name: 'model.onnx', role: 'model', sha256: sha256(model), length: model.length },
+      {
+        name: 'model.onnx',
+        role: 'model',
+        sha256: sha256(model),
+        length: model.length,
+        ...encodings,
+      },
       { name: 'probes.json', role: 'probes', sha256: sha256(probes), length: probes.length },
     ],
     inputs: [{ name: 'image', datatype: 'FP32', shape: [-1, 1, 28, 28] }],
@@ -64,12 +92,17 @@ export function simRelease(
       quantization: null,
     },
   };
+  return { manifest, files, ...simEnvelope(manifest) };
+}
+
+/** The envelope of a manifest, signed by the release key. */
+export function simEnvelope(manifest: ManifestHead): { envelope: Uint8Array; digest: string } {
   const envelope = envelopeBytesNow(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [releaseKey]);
-  return { manifest, envelope, digest: sha256(envelope), files };
+  return { envelope, digest: sha256(envelope) };
 }
 
 export function assignmentFor(
-  release: SimRelease,
+  release: AnySimRelease,
   assignmentId: number,
   options: { rollback?: boolean; trial?: Partial<TrialPolicy> } = {},
 ): Assignment {

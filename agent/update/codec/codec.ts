@@ -3,14 +3,7 @@
 // verified like any other (its SHA-256 and length are signed); only then is it decoded, and the
 // result is verified by the file's own SHA-256. An entry without a known encoding is fetched as it
 // is (identity).
-import type { FileEntry } from '../../../shared/release/manifest-head.js';
-
-/** The bytes of an encoded file, as the signed manifest names them. */
-export interface FileEncoding {
-  readonly codec: string;
-  readonly sha256: string;
-  readonly length: number;
-}
+import type { FileEncoding, FileEntry } from '../../../shared/release/manifest-head.js';
 
 export interface FileCodec {
   /** The name that manifests use. */
@@ -33,7 +26,7 @@ export function chooseEncoding(
   codecs: readonly FileCodec[],
 ): ChosenEncoding | null {
   let chosen: ChosenEncoding | null = null;
-  for (const encoding of (file as { encodings?: readonly FileEncoding[] }).encodings ?? []) {
+  for (const encoding of file.encodings ?? []) {
     const codec = codecs.find(({ name }) => name === encoding.codec);
     if (codec === undefined || encoding.length >= (chosen?.encoding.length ?? file.length))
       continue;

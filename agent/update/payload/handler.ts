@@ -2,10 +2,21 @@
 // exec, image). The machine downloads and verifies files, lays slots out, writes the record and
 // decides when; a handler says what a release of its kind needs, tries it, runs it and judges it.
 // HandlerOfKind picks the handler by the `kind` of the signed manifest and is itself used like one.
-import { Fault, type FaultCode } from '../../../shared/base/fault-codes.js';
+import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
+import type { ManifestHead, ManifestKind } from '../../../shared/release/manifest-head.js';
 import type { TrialEvidence, TrialPolicy } from '../../../shared/statistics/trial-verdict.js';
 import type { Installed } from '../../interfaces.js';
+
+/** A release, and a release in a slot, of any payload kind. */
+export type AnyRelease = Release<ManifestHead>;
+export type AnyInstalled = Installed<ManifestHead>;
+
+/**
+ * Verifies the signatures of an envelope and decodes its manifest. Faults: signature_invalid,
+ * manifest_undecodable, payload_unsupported (no handler takes this kind).
+ */
+export type OpenRelease = (envelope: Uint8Array) => AnyRelease;
 
 export interface InstallContext {
   /** True for a signed rollback: this release ran here before, and must not be kept out lightly. */
@@ -31,60 +42,57 @@ export interface Observation {
 }
 
 /** Every method may be cut by a power loss and is then called again. */
-export interface PayloadHandler {
-  /** The `kind` of the manifests that it handles. */
-  readonly kind: string;
+export interface PayloadHandler<M extends ManifestHead = ManifestHead> {
+  /** The kind of manifest that it handles, and the schema of it. */
+  readonly manifestKind: ManifestKind<M>;
   /**
    * Policy of this kind, before the spare slot is touched: memory, devices, licences. Throws a
    * refused Fault to keep the release out.
    */
-  admit(release: Release, context: InstallContext): Promise<void>;
+  admit(release: Release<M>, context: InstallContext): Promise<void>;
   /** Completes the files in the spare slot (permissions, mounts); nothing to do for most kinds. */
-  install(candidate: Installed): Promise<void>;
+  install(candidate: Installed<M>): Promise<void>;
   /**
    * Tries the verified candidate beside what runs. Resolves with one sentence of what was measured;
    * a refused Fault ends the update, a flaked one is tried again.
    */
-  probe(candidate: Installed, context: InstallContext): Promise<string>;
+  probe(candidate: Installed<M>, context: InstallContext): Promise<string>;
   /**
    * Runs `current`, with `previous` kept beside it for comparison during a trial; null: alone. The
    * same arguments again change nothing. Throws a Fault when `current` does not start; what ran
    * before then keeps running.
    */
-  activate(current: Installed, previous: Installed | null): Promise<void>;
+  activate(current: Installed<M>, previous: Installed<M> | null): Promise<void>;
   /** Judges the trial of what was activated last. */
   observe(trial: TrialContext): Promise<Observation>;
   /** Runs nothing any more. */
   deactivate(): Promise<void>;
 }
 
-export class HandlerOfKind implements Omit<PayloadHandler, 'kind'> {
-  readonly #handlers: ReadonlyMap<string, PayloadHandler>;
+export class HandlerOfKind implements Omit<PayloadHandler, 'manifestKind'> {
+  readonly manifestKinds: readonly ManifestKind[];
+  readonly #handlers: readonly PayloadHandler[];
   #active: PayloadHandler | null = null;
 
   constructor(handlers: readonly PayloadHandler[]) {
-    this.#handlers = new Map(handlers.map((handler) => [handler.kind, handler]));
+    this.#handlers = handlers;
+    this.manifestKinds = handlers.map(({ manifestKind }) => manifestKind);
   }
 
-  /** Fault payload_unsupported when no handler takes releases of this kind. */
-  requireKind(release: Release): void {
-    this.#of(release);
-  }
-
-  async admit(release: Release, context: InstallContext): Promise<void> {
+  async admit(release: AnyRelease, context: InstallContext): Promise<void> {
     await this.#of(release).admit(release, context);
   }
 
-  async install(candidate: Installed): Promise<void> {
+  async install(candidate: AnyInstalled): Promise<void> {
     await this.#of(candidate.release).install(candidate);
   }
 
-  async probe(candidate: Installed, context: InstallContext): Promise<string> {
+  async probe(candidate: AnyInstalled, context: InstallContext): Promise<string> {
     return this.#of(candidate.release).probe(candidate, context);
   }
 
   /** A previous release of another kind cannot run beside `current`: it ends once that one runs. */
-  async activate(current: Installed, previous: Installed | null): Promise<void> {
+  async activate(current: AnyInstalled, previous: AnyInstalled | null): Promise<void> {
     const handler = this.#of(current.release);
     const comparable = previous !== null && this.#of(previous.release) === handler;
     await handler.activate(current, comparable ? previous : null);
@@ -104,14 +112,10 @@ export class HandlerOfKind implements Omit<PayloadHandler, 'kind'> {
     await before?.deactivate();
   }
 
-  #of({ component, version, manifest }: Release): PayloadHandler {
-    const { kind } = manifest;
-    const handler = this.#handlers.get(kind);
-    if (handler !== undefined) return handler;
-    const known = [...this.#handlers.keys()].join(', ');
-    throw new Fault(
-      'payload_unsupported',
-      `${component} ${version} is of kind ${kind}; this component takes ${known}`,
-    );
+  #of({ manifest }: AnyRelease): PayloadHandler {
+    const found = this.#handlers.find(({ manifestKind }) => manifestKind.kind === manifest.kind);
+    if (found === undefined)
+      throw new Error(`no handler of kind ${manifest.kind}: see OpenRelease`);
+    return found;
   }
 }

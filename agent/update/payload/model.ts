@@ -3,6 +3,7 @@
 // to the new model with the old one in its shadow, and the trial is judged on the shadow comparison.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
+import { MODEL_KIND, type ModelManifest } from '../../../shared/release/model-manifest.js';
 import { judgeTrial } from '../../../shared/statistics/trial-verdict.js';
 import type { Installed, ModelRuntime, Resources } from '../../interfaces.js';
 import type { InstallContext, Observation, PayloadHandler, TrialContext } from './handler.js';
@@ -14,8 +15,8 @@ export interface ModelHandlerOptions {
   readonly resources: Resources;
 }
 
-export class ModelHandler implements PayloadHandler {
-  readonly kind = 'model';
+export class ModelHandler implements PayloadHandler<ModelManifest> {
+  readonly manifestKind = MODEL_KIND;
   readonly #runtime: ModelRuntime;
   readonly #resources: Resources;
 
@@ -29,7 +30,7 @@ export class ModelHandler implements PayloadHandler {
    * must be free. A rollback is not refused for this: its release has run here. Fault:
    * contract_memory.
    */
-  async admit(release: Release, { rollback }: InstallContext): Promise<void> {
+  async admit(release: Release<ModelManifest>, { rollback }: InstallContext): Promise<void> {
     if (rollback) return;
     const { peakMemoryMiB } = release.manifest.contract;
     const available = await this.#resources.memoryAvailableBytes();

@@ -1,9 +1,9 @@
 // assigned -> downloaded: the envelope first (small, verified at once), then the checks that need no
 // more than the envelope, then the files.
 import { isFault } from '../../../shared/base/fault-codes.js';
-import { openRelease, type Release } from '../../../shared/release/manifest.js';
 import { admit, admitDisk, matchAssignment } from '../admission.js';
 import type { LocalRelease } from '../download.js';
+import type { AnyRelease } from '../payload/handler.js';
 import { SLOT_NAMES } from '../record.js';
 import type { Step, StepContext } from './step.js';
 import { unlessSuperseded } from './superseded.js';
@@ -16,7 +16,6 @@ export const assigned: Step<'assigned'> = unlessSuperseded(async (context) => {
   const release = await envelopeOf(context);
   matchAssignment(release, assignment);
   admit(release, assignment, record);
-  context.handler.requireKind(release);
   const local = await localReleases(context);
   const missing = await download.missingBytes(release, local);
   admitDisk(release, missing, await disk.freeBytes(slots.incoming(release.digest)));
@@ -28,13 +27,13 @@ export const assigned: Step<'assigned'> = unlessSuperseded(async (context) => {
  * The verified envelope of the assignment: kept from before a restart, still in a slot (a rollback),
  * or fetched.
  */
-async function envelopeOf(context: StepContext<'assigned'>): Promise<Release> {
-  const { slots, download, ring, record } = context;
+async function envelopeOf(context: StepContext<'assigned'>): Promise<AnyRelease> {
+  const { slots, download, open, record } = context;
   const { assignment } = record;
   const kept = await slots.envelope(slots.incoming(assignment.sha256));
   if (kept !== null) {
     try {
-      const release = openRelease(kept, ring());
+      const release = open(kept);
       if (release.digest === assignment.sha256) return release;
     } catch (error) {
       if (!isFault(error)) throw error; // Damaged on disk: fetched again below.
@@ -46,7 +45,7 @@ async function envelopeOf(context: StepContext<'assigned'>): Promise<Release> {
       bytes = await slots.envelope(slots.slot(slot));
   }
   bytes ??= await context.fetchEnvelope(assignment);
-  const release = openRelease(bytes, ring());
+  const release = open(bytes);
   await download.keepEnvelope(assignment.sha256, bytes);
   return release;
 }
@@ -55,7 +54,7 @@ async function envelopeOf(context: StepContext<'assigned'>): Promise<Release> {
 async function localReleases({
   record,
   slots,
-  ring,
+  open,
 }: StepContext<'assigned'>): Promise<LocalRelease[]> {
   const found: LocalRelease[] = [];
   for (const slot of SLOT_NAMES) {
@@ -63,7 +62,7 @@ async function localReleases({
     const bytes = await slots.envelope(slots.slot(slot));
     if (bytes === null) continue;
     try {
-      const { manifest } = openRelease(bytes, ring());
+      const { manifest } = open(bytes);
       found.push({ folder: slots.slot(slot), files: manifest.files });
     } catch (error) {
       if (!isFault(error)) throw error; // A damaged slot is not a source of files.

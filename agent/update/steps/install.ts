@@ -2,9 +2,9 @@
 // slot is laid out. Nothing parses the payload before this.
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
-import { openRelease, type Release } from '../../../shared/release/manifest.js';
-import { admit, matchAssignment } from '../admission.js';
 import { refOf } from '../../../shared/release/release-ref.js';
+import { admit, matchAssignment } from '../admission.js';
+import type { AnyRelease } from '../payload/handler.js';
 import { spareOf } from '../record.js';
 import type { Step, StepContext } from './step.js';
 import { unlessSuperseded } from './superseded.js';
@@ -52,10 +52,10 @@ export const verified: Step<'verified'> = unlessSuperseded(async (context) => {
 async function incomingRelease({
   record,
   slots,
-  ring,
-}: StepContext<'downloaded' | 'verified'>): Promise<Release> {
+  open,
+}: StepContext<'downloaded' | 'verified'>): Promise<AnyRelease> {
   const envelope = await slots.envelope(slots.incoming(record.assignment.sha256));
   if (envelope === null)
     throw new Fault('manifest_undecodable', 'the downloaded release has lost its envelope');
-  return openRelease(envelope, ring());
+  return open(envelope);
 }

@@ -4,12 +4,12 @@
 // Fault. It never writes the record and holds nothing between two calls, so it can be cut anywhere
 // and run again.
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
+import { limits } from '../../../shared/base/limits.js';
 import type { UpdateState } from '../../../shared/protocol/states.js';
 import type { TrialEvidence } from '../../../shared/statistics/trial-verdict.js';
-import type { KeyRing } from '../../../shared/trust/key-ring.js';
-import type { Disk, Installed } from '../../interfaces.js';
+import type { Disk } from '../../interfaces.js';
 import type { FetchProgress, ReleaseDownload } from '../download.js';
-import type { HandlerOfKind } from '../payload/handler.js';
+import type { AnyInstalled, HandlerOfKind, OpenRelease } from '../payload/handler.js';
 import type { Assignment, RecordIn, UpdateRecord } from '../record.js';
 import type { SlotReleases } from '../slot-releases.js';
 import type { Slots } from '../slots.js';
@@ -60,9 +60,8 @@ export interface StepTools {
   readonly releases: SlotReleases;
   readonly handler: Omit<HandlerOfKind, 'activate' | 'deactivate'>;
   /** Activates `current`, with `previous` kept for comparison. Faults as PayloadHandler.activate. */
-  readonly activate: (current: Installed, previous: Installed | null) => Promise<void>;
-  /** The release keys of the trusted root; available offline. */
-  readonly ring: () => KeyRing;
+  readonly activate: (current: AnyInstalled, previous: AnyInstalled | null) => Promise<void>;
+  readonly open: OpenRelease;
   /** The envelope that an assignment names, its length and digest checked. */
   readonly fetchEnvelope: (assignment: Assignment) => Promise<Uint8Array>;
   readonly onProgress: (progress: FetchProgress) => void;
@@ -77,4 +76,4 @@ export interface StepContext<S extends UpdateState = UpdateState> extends StepTo
 
 export type Step<S extends UpdateState> = (context: StepContext<S>) => Promise<StepResult>;
 
-export const REST: WaitResult = { waitMs: 1_000 };
+export const REST: WaitResult = { waitMs: limits.idlePauseMs };

@@ -10,7 +10,7 @@ import { isSuperseded } from './superseded.js';
 
 type End = Pick<Outcome, 'result' | 'code' | 'detail'>;
 
-const OBSERVE_AGAIN: WaitResult = { waitMs: 500 };
+const OBSERVE_AGAIN: WaitResult = { waitMs: limits.trialPauseMs };
 
 export const swapped: Step<'swapped'> = async (context) => {
   const { record, releases, activate } = context;
@@ -45,7 +45,7 @@ async function activationFailed(
   fault: Fault,
 ): Promise<StepResult> {
   const trialFaults = context.record.trialFaults + 1;
-  if (fault.kind !== 'refused' && trialFaults < limits.modelFaultStartsMaxCount)
+  if (fault.kind !== 'refused' && trialFaults < limits.trialFaultsMaxCount)
     return { ...OBSERVE_AGAIN, change: { trialFaults }, detail: fault.message };
   return rollBack(context, {
     result: 'rolled_back',

@@ -255,7 +255,7 @@ describe('a damaged file', () => {
       },
     ],
     ['half of it', (file: string) => truncateSync(file, 4096)],
-  ])('%s_is_moved_aside_and_said', (_name, damage) => {
+  ])('%s_is_set_aside_and_reported', (_name, damage) => {
     const base = folder();
     const file = join(base, 'spool.db');
     const first = open(file);
@@ -364,5 +364,9 @@ describe('a full disk', () => {
     execFileSync('mount', ['-o', 'remount,size=4m', base]);
     spool.append('health', health(10));
     expect(spool.stats()).toMatchObject({ records: 1, lost: 10 });
+    // The losses that could not be written before are on disk now, once.
+    spool.append('health', health(11));
+    spool.close();
+    expect(open(join(base, 'spool.db')).stats()).toMatchObject({ records: 2, lost: 10 });
   });
 });

@@ -1,11 +1,11 @@
 // Admission: each refusal with several wrong inputs, each limit from both sides.
 import { describe, expect, it } from 'vitest';
 import { admit, admitDisk, matchAssignment } from '../../../agent/update/admission.js';
-import { refOf } from '../../../shared/release/release-ref.js';
 import { freshRecord, type RecordIn } from '../../../agent/update/record.js';
 import { limits } from '../../../shared/base/limits.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
+import { refOf } from '../../../shared/release/release-ref.js';
 import { assignmentFor, simRelease, type SimRelease } from '../../sim/release.js';
 
 const release = ({ manifest, digest }: SimRelease): Release => ({

@@ -1,37 +1,104 @@
-// Pulling the plug at every operation of an update. For each operation of the disk, and several
-// coins on what survives of unsynced data, the device must come back serving the old or the new
-// release, whole and proven, and then finish.
+// A power cut at every operation of an update, for each payload kind and for encoded files. For each
+// operation of the disk, and several outcomes of what survives of unsynced data, the device must
+// come back with the old or the new release, whole and verified, and then finish.
 import { describe, expect, it } from 'vitest';
 import { runningOf } from '../../../agent/update/record.js';
+import { utf8 } from '../../../shared/base/bytes.js';
+import { xorCodec } from '../../sim/codecs.js';
+import { bootDevice, settle, type SimDevice } from '../../sim/device.js';
 import { PowerCut, SimDisk, seeded } from '../../sim/disk.js';
-import { bootDevice, settle } from '../../sim/device.js';
-import { assignmentFor, simRelease } from '../../sim/release.js';
+import { FileHandler, fileRelease } from '../../sim/file-handler.js';
+import { assignmentFor, simRelease, type AnySimRelease } from '../../sim/release.js';
 
-const old = simRelease('1.0.0');
-const fresh = simRelease('1.1.0');
-const releases = [old, fresh];
 const COINS = Number(process.env.LINNET_CRASH_SEEDS ?? 6);
 
-async function onOld(seed: number): Promise<SimDisk> {
+interface Life {
+  readonly device: SimDevice;
+  readonly serving: () => string | null;
+}
+
+/** One payload kind: its releases, and a boot of the device with its handler. */
+interface Kind {
+  readonly old: AnySimRelease;
+  readonly fresh: AnySimRelease;
+  /** Fails its trial: by its payload, or by the evidence that `boot` gives when `bad`. */
+  readonly bad: AnySimRelease;
+  readonly code: string;
+  /** An update takes more disk operations than this; one file takes fewer than two. */
+  readonly operations: number;
+  boot(disk: SimDisk, bad?: boolean): Promise<Life>;
+}
+
+function modelKind(options: { encoded: boolean }): Kind {
+  const old = simRelease('1.0.0');
+  const body = utf8(`${'model 1.1.0 '.repeat(20)}\n`);
+  const encoded = { codec: 'xor', bytes: xorCodec().encode(body) };
+  const fresh = simRelease('1.1.0', { body, ...(options.encoded ? { encoded } : {}) });
+  return {
+    old,
+    fresh,
+    bad: fresh,
+    code: 'trial_disagreement',
+    operations: 20,
+    boot: async (disk, bad = false) => {
+      const evidence = bad ? { pairs: 500, disagreed: 250 } : {};
+      const codecs = options.encoded ? [xorCodec()] : [];
+      const device = await bootDevice(disk, [old, fresh], { evidence, codecs });
+      return { device, serving: () => device.runtime.serving };
+    },
+  };
+}
+
+function fileKind(): Kind {
+  const [old, fresh, bad] = [
+    fileRelease('1.0.0'),
+    fileRelease('1.1.0'),
+    fileRelease('1.1.0', 'trial'),
+  ];
+  return {
+    old,
+    fresh,
+    bad,
+    code: 'trial_errors',
+    operations: 15,
+    boot: async (disk) => {
+      const handler = new FileHandler(disk);
+      const device = await bootDevice(disk, [old, fresh, bad], { handlers: [handler] });
+      return { device, serving: () => handler.serving };
+    },
+  };
+}
+
+const kinds: Record<string, Kind> = {
+  model: modelKind({ encoded: false }),
+  encoded_model: modelKind({ encoded: true }),
+  file: fileKind(),
+};
+
+async function onOld(kind: Kind, seed: number): Promise<SimDisk> {
   const disk = new SimDisk(seeded(seed));
-  await settle(await bootDevice(disk, releases), assignmentFor(old, 1));
+  await settle((await kind.boot(disk)).device, assignmentFor(kind.old, 1));
   disk.restart();
   return disk;
 }
 
-/**
- * One life of the device: boots and works until it settles or the power goes. True when settled.
- */
+interface Update {
+  readonly kind: Kind;
+  /** The trial of the new release fails. */
+  readonly bad: boolean;
+}
+
+/** The device boots and works until it settles or the power is cut. True when it has settled. */
 async function live(
+  { kind, bad }: Update,
   disk: SimDisk,
-  assignment: ReturnType<typeof assignmentFor>,
-  seen: Set<string | null>,
+  seen = new Set<string | null>(),
 ): Promise<boolean> {
   try {
-    const device = await bootDevice(disk, releases);
-    seen.add(device.runtime.serving);
-    await settle(device, assignment);
-    seen.add(device.runtime.serving);
+    const { device, serving } = await kind.boot(disk, bad);
+    seen.add(serving());
+    await settle(device, assignmentFor(bad ? kind.bad : kind.fresh, 2));
+    seen.add(serving());
     return true;
   } catch (error) {
     if (error instanceof PowerCut) return false;
@@ -39,90 +106,74 @@ async function live(
   }
 }
 
-async function operationsOf(
-  prepare: () => Promise<SimDisk>,
-  assignment: ReturnType<typeof assignmentFor>,
-): Promise<number> {
-  const disk = await prepare();
-  await live(disk, assignment, new Set());
+/** How many disk operations the update takes when nothing interrupts it. */
+async function operationsOf(update: Update): Promise<number> {
+  const disk = await onOld(update.kind, 1);
+  expect(await live(update, disk)).toBe(true);
   return disk.operations;
 }
 
-describe('power cut at every operation', () => {
-  it('of an update: the device serves old or new, and finishes the update', async () => {
-    const assignment = assignmentFor(fresh, 2);
-    const total = await operationsOf(() => onOld(1), assignment);
-    expect(total).toBeGreaterThan(20);
+const isOldOrNew = (version: string | null): boolean => version === '1.0.0' || version === '1.1.0';
+
+describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_name, kind) => {
+  it('update_serves_old_or_new_and_finishes', async () => {
+    const update = { kind, bad: false };
+    const total = await operationsOf(update);
+    expect(total).toBeGreaterThan(kind.operations);
     for (let cut = 1; cut <= total; cut += 1) {
       for (let coin = 1; coin <= COINS; coin += 1) {
         const seed = cut * 1000 + coin;
-        const disk = await onOld(seed);
+        const disk = await onOld(kind, seed);
         disk.cutAt = cut;
         const seen = new Set<string | null>();
         const name = `seed ${seed}, cut at operation ${cut} (${disk.log.at(-1) ?? ''})`;
-        expect(await live(disk, assignment, seen), name).toBe(false);
+        expect(await live(update, disk, seen), name).toBe(false);
         disk.restart();
-        expect(await live(disk, assignment, seen), name).toBe(true);
-        expect(
-          [...seen].every((version) => version === '1.0.0' || version === '1.1.0'),
-          `${name}: served ${[...seen].join()}`,
-        ).toBe(true);
-        const device = await bootDevice(disk, releases);
+        expect(await live(update, disk, seen), name).toBe(true);
+        expect([...seen].every(isOldOrNew), `${name}: served ${[...seen].join()}`).toBe(true);
+        const { device } = await kind.boot(disk);
         expect(runningOf(device.driver.record)?.version, name).toBe('1.1.0');
         expect(device.driver.record.outcome?.result, name).toBe('confirmed');
       }
     }
   });
 
-  it('of an update that fails its trial: the device ends on the old release', async () => {
-    const assignment = assignmentFor(fresh, 2);
-    const bad = { pairs: 500, disagreed: 250 };
-    const run = async (disk: SimDisk): Promise<boolean> => {
-      try {
-        const device = await bootDevice(disk, releases);
-        device.runtime.evidenceNow = bad;
-        await settle(device, assignment);
-        return true;
-      } catch (error) {
-        if (error instanceof PowerCut) return false;
-        throw error;
-      }
-    };
-    const counting = await onOld(1);
-    await run(counting);
-    const total = counting.operations;
+  it('update_that_fails_its_trial_ends_on_the_old_release', async () => {
+    const update = { kind, bad: true };
+    const total = await operationsOf(update);
     for (let cut = 1; cut <= total; cut += 1) {
-      const disk = await onOld(cut);
+      const disk = await onOld(kind, cut);
       disk.cutAt = cut;
-      expect(await run(disk), `cut ${cut}`).toBe(false);
+      const seen = new Set<string | null>();
+      expect(await live(update, disk, seen), `cut ${cut}`).toBe(false);
       disk.restart();
-      expect(await run(disk), `cut ${cut}`).toBe(true);
-      const device = await bootDevice(disk, releases);
-      expect(device.runtime.serving, `cut ${cut}`).toBe('1.0.0');
+      expect(await live(update, disk, seen), `cut ${cut}`).toBe(true);
+      expect([...seen].every(isOldOrNew), `cut ${cut}: served ${[...seen].join()}`).toBe(true);
+      const { device, serving } = await kind.boot(disk);
+      expect(serving(), `cut ${cut}`).toBe('1.0.0');
       expect(device.driver.record.outcome, `cut ${cut}`).toMatchObject({
         result: 'rolled_back',
-        code: 'trial_disagreement',
+        code: kind.code,
       });
     }
   });
 
-  it('again and again, at random operations: many cuts never leave a device between two versions', async () => {
+  it('many_cuts_at_random_operations_never_leave_the_device_between_two_releases', async () => {
+    const update = { kind, bad: false };
     const firstSeed = Number(process.env.LINNET_SEED ?? 42);
     for (let seed = firstSeed; seed < firstSeed + 40; seed += 1) {
       const coin = seeded(seed);
-      const disk = await onOld(seed);
+      const disk = await onOld(kind, seed);
       const seen = new Set<string | null>();
       let settled = false;
       for (let lives = 0; lives < 200 && !settled; lives += 1) {
         disk.cutAt = 1 + Math.floor(coin() * 25);
-        settled = await live(disk, assignmentFor(fresh, 2), seen);
+        settled = await live(update, disk, seen);
         disk.restart();
       }
       expect(settled, `seed ${seed} (replay with LINNET_SEED=${seed})`).toBe(true);
-      expect(
-        [...seen].every((version) => version === '1.0.0' || version === '1.1.0'),
-        `seed ${seed}: served ${[...seen].join()}`,
-      ).toBe(true);
+      const name = `seed ${seed}: served ${[...seen].join()}`;
+      expect([...seen].every(isOldOrNew), name).toBe(true);
     }
   });
 });

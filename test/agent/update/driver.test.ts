@@ -267,14 +267,14 @@ describe('an update', () => {
     device.runtime.probeReport = {};
     await settle(device, assignmentFor(v1, 3, { rollback: true }), 10);
     expect(device.runtime.serving).toBe('1.1.0');
-    device.clock.at += 2 * limits.orderAgainFirstMs;
+    device.clock.at += 2 * limits.assignmentRetryFirstMs;
     await device.driver.tick();
     await settle(device, assignmentFor(v1, 3, { rollback: true }));
     expect(device.runtime.serving).toBe('1.0.0');
 
     device.runtime.probeReport = { passed: false, code: 'probe_differs', reasons: 'for good' };
     await settle(device, assignmentFor(v3, 4));
-    device.clock.at += 2 * limits.orderAgainMaxMs;
+    device.clock.at += 2 * limits.assignmentRetryMaxMs;
     await device.driver.tick();
     expect(device.driver.record.state).toBe('idle');
   });

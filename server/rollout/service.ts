@@ -11,7 +11,7 @@ import type {
   RolloutDetail,
   RolloutRequest,
 } from '../../shared/protocol/operator-api.js';
-import type { ReleaseRef } from '../../shared/protocol/telemetry.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type {
   AuditAction,
   MemberRow,

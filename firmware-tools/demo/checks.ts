@@ -1,16 +1,16 @@
-// What the story claims at its end, each claim with what was counted or measured on the way. A
-// claim is words and a truth: nothing here prints, waits or throws because a claim is false.
+// The checks of the scenario, each with what was counted or measured on the way. Pure: nothing here
+// prints, waits, or throws because a check failed.
 import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { DemoDevice } from './demo-fleet.js';
 import type { Released } from './demo-releases.js';
 import type { Tally, Traffic } from './traffic.js';
 
-export interface Claim {
+export interface Check {
   readonly what: string;
-  readonly true: boolean;
+  readonly passed: boolean;
 }
 
-/** The releases as they were built here, so that answers can be held against their digests. */
+/** The releases as they were built, so that answers can be matched with their digests. */
 export interface Releases {
   readonly first: Released;
   readonly better: Released;
@@ -18,10 +18,7 @@ export interface Releases {
 }
 
 const WRONG_BELOW = 0.6;
-/**
- * What the makers of 1.2.0 saw may fall short of what those of 1.1.0 saw by this, and nobody would
- * think anything of it.
- */
+/** 1.2.0 may measure this much less accurate than 1.1.0 on its own labels without suspicion. */
 const UNSUSPICIOUS = 0.02;
 
 const share = ({ served, right }: Tally): number => (served === 0 ? 0 : right / served);
@@ -37,13 +34,14 @@ export function tallyOf(traffic: readonly Pick<Traffic, 'counts'>[], { header }:
 }
 
 /**
- * The traffic must be stopped: what is under way is neither served nor lost, and could hide either.
+ * The traffic must be stopped: a request in flight is neither served nor lost, and could hide
+ * either.
  */
-export function claimsOfTraffic(
+export function trafficChecks(
   releases: Releases,
   devices: readonly DemoDevice[],
   traffic: readonly Pick<Traffic, 'counts'>[],
-): Claim[] {
+): Check[] {
   const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0);
   const sent = sum(traffic.map(({ counts }) => counts.sent));
   const lost = sum(traffic.map(({ counts }) => counts.lost));
@@ -62,44 +60,44 @@ export function claimsOfTraffic(
   return [
     {
       what: `${sent} requests sent, ${served} served, ${lost} lost`,
-      true: sent > 0 && sent === served && lost === 0,
+      passed: sent > 0 && sent === served && lost === 0,
     },
     {
       what: `every answer names one of the three releases by its digest${unknown.length === 0 ? '' : `; not: ${unknown.join(', ')}`}`,
-      true: unknown.length === 0,
+      passed: unknown.length === 0,
     },
     {
       what: '1.1.0 answers better than 1.0.0',
-      true: share(tallyOf(traffic, better)) > share(tallyOf(traffic, first)),
+      passed: share(tallyOf(traffic, better)) > share(tallyOf(traffic, first)),
     },
     {
       what: '1.2.0 served on the canary devices only',
-      true: wrong.served > 0 && elsewhere.length === 0,
+      passed: wrong.served > 0 && elsewhere.length === 0,
     },
     {
       what: '1.2.0 really answered wrong there',
-      true: wrong.served > 0 && share(wrong) < WRONG_BELOW,
+      passed: wrong.served > 0 && share(wrong) < WRONG_BELOW,
     },
   ];
 }
 
-export function claimsOfHalt(view: RolloutDetail, releases: Releases): Claim[] {
-  const said = [...view.reasons, ...view.history.flatMap(({ reasons }) => reasons)];
+export function haltChecks(view: RolloutDetail, releases: Releases): Check[] {
+  const lines = [...view.reasons, ...view.history.flatMap(({ reasons }) => reasons)];
   const others = view.members.filter(({ group }) => group !== 'canary');
   const { better, bad } = releases;
   return [
-    { what: `rollout of 1.2.0 is ${view.state}`, true: view.state === 'reverted' },
+    { what: `rollout of 1.2.0 is ${view.state}`, passed: view.state === 'reverted' },
     {
       what: 'it was halted because old and new model disagree',
-      true: said.some((line) => line.includes('trial_disagreement')),
+      passed: lines.some((line) => line.includes('trial_disagreement')),
     },
     {
-      what: `none of the other ${others.length} devices was ever ordered 1.2.0`,
-      true: others.length > 0 && others.every(({ state }) => state === 'waiting'),
+      what: `none of the other ${others.length} devices was ever assigned 1.2.0`,
+      passed: others.length > 0 && others.every(({ state }) => state === 'waiting'),
     },
     {
-      what: `its makers saw nothing: ${percent(bad.accuracy)} right by their own label file`,
-      true: bad.accuracy >= better.accuracy - UNSUSPICIOUS,
+      what: `its reported accuracy gave no warning: ${percent(bad.accuracy)} by its own label file`,
+      passed: bad.accuracy >= better.accuracy - UNSUSPICIOUS,
     },
   ];
 }

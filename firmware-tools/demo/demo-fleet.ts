@@ -1,5 +1,5 @@
-// A whole fleet on one machine, set up through the same commands that a person would type: keys and
-// repositories, the server, claims, and agents with a folder and a configuration of their own.
+// A whole fleet on one machine, set up through the commands that an operator would type: keys and
+// repositories, the server, claim tokens, and agents, each with a folder and a configuration.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Processes, freePort } from './processes.js';
@@ -38,7 +38,7 @@ export interface DemoFleet {
 
 const WAIT_STEP_MS = 200;
 
-/** Asks until the answer is true; throws with `what` after `limitMs`. */
+/** Polls `ask` until it is true; throws with `what` after `limitMs`. */
 export async function until(
   what: string,
   limitMs: number,

@@ -1,7 +1,7 @@
-// The three releases of the story: trained models from firmware-tools/model/digits, quantized on
-// real calibration digits, built and signed at the release desk, published. 1.2.0 is the dangerous
-// one: trained on a corrupted label file, its golden probes recorded from itself, its accuracy
-// measured on held-out digits of that same file, as its makers did.
+// The three releases of the scenario: trained models from demo/digits, quantized on real calibration
+// digits, built, signed and published by the commands. 1.2.0 is the dangerous one: trained on a
+// corrupted label file, its golden probes recorded from itself, its accuracy measured on held-out
+// digits of that same file, so that nothing looks wrong before it serves.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,19 +22,19 @@ export interface Released {
    * signed manifest.
    */
   readonly header: string;
-  /** Of the int8 model, by the labels that its makers had; 0..1. */
+  /** Of the int8 model, by the labels that it was evaluated with; 0..1. */
   readonly accuracy: number;
 }
 
 /** Where releases are made. */
-export interface Desk {
+export interface ReleasePlace {
   readonly work: string;
   readonly root: string;
   readonly processes: Processes;
   readonly fleet: DemoFleet;
 }
 
-export interface Plan {
+export interface ReleasePlan {
   readonly version: string;
   readonly description: string;
   readonly labels: typeof TRUE_LABELS | typeof CORRUPTED_LABELS;
@@ -61,8 +61,8 @@ export function writeExampleData(root: string): string {
 
 /** Model -> quantize -> bundle -> publish, by the commands. */
 export async function release(
-  { work, root, processes, fleet }: Desk,
-  plan: Plan,
+  { work, root, processes, fleet }: ReleasePlace,
+  plan: ReleasePlan,
 ): Promise<Released> {
   const { version, description } = plan;
   const int8 = join(work, `digits-${version}.int8.onnx`);

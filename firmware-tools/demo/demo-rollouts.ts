@@ -1,5 +1,4 @@
-// Rolling a release out and telling what happens, from what `linnet rollout watch` prints for
-// machines.
+// Rolls a release out and prints its progress, from what `linnet rollout watch --json` prints.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RolloutPolicy, RolloutDetail } from '../../shared/protocol/operator-api.js';
@@ -7,10 +6,7 @@ import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { DemoFleet } from './demo-fleet.js';
 import type { Processes } from './processes.js';
 
-/**
- * Short trials, because the story's devices get 25 requests a second; everything else as a real
- * fleet would have it.
- */
+/** Short trials, because the demo's devices get 25 requests a second; the rest is realistic. */
 const POLICY: RolloutPolicy = {
   waves: [
     { name: 'canary', group: 'canary', soakSeconds: 2, approval: false },
@@ -70,7 +66,7 @@ export async function rollOut(
     },
   );
   if (view === null)
-    throw new Error(`linnet rollout watch ${id} ended with exit code ${code} and said nothing`);
+    throw new Error(`linnet rollout watch ${id} ended with exit code ${code} and printed nothing`);
   return view;
 }
 

@@ -1,6 +1,6 @@
-// The processes of a story: commands that are run and awaited (each printed as a person would type
-// it) and daemons that stay, with their logs in files. Everything that was started is stopped
-// again, whatever happens, and nothing is started after.
+// The processes of the demo: commands that are run and awaited (each printed as an operator would
+// type it) and daemons that stay, with their logs in files. Everything that was started is stopped
+// again, also after an error, and nothing is started after that.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -18,31 +18,47 @@ export interface Ran {
   readonly stderr: string;
 }
 
+export interface ProcessesOptions {
+  readonly root: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly say: (text: string) => void;
+  /** Called when a daemon ends that was not stopped. */
+  readonly onDeath: (detail: string) => void;
+  /** The script that is run in place of `linnet` (tests). */
+  readonly script?: string;
+}
+
 export class Processes {
   readonly #daemons: { name: string; child: ChildProcess; log: string }[] = [];
   readonly #commands = new Set<ChildProcess>();
   #stopping = false;
 
-  constructor(
-    private readonly root: string,
-    private readonly env: NodeJS.ProcessEnv,
-    private readonly say: (text: string) => void,
-    private readonly onDeath: (reasons: string) => void,
-    private readonly script = LINNET,
-  ) {}
+  readonly #root: string;
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #say: (text: string) => void;
+  readonly #onDeath: (detail: string) => void;
+  readonly #script: string;
+
+  constructor({ root, env, say, onDeath, script = LINNET }: ProcessesOptions) {
+    this.#root = root;
+    this.#env = env;
+    this.#say = say;
+    this.#onDeath = onDeath;
+    this.#script = script;
+  }
 
   /**
-   * Runs `linnet ...` with --json and returns its value; throws with the command's own words when
-   * its exit code is not expected.
+   * Runs `linnet ...` with --json and returns its value; throws with the command's own
+   * output when its exit code is not expected.
    */
   async linnet<T>(args: readonly string[], expected: readonly number[] = [0]): Promise<T> {
-    this.say(
-      `  $ linnet ${args.map((arg) => (arg.startsWith('/') ? relative(this.root, arg) || '.' : arg)).join(' ')}`,
+    this.#say(
+      `  $ linnet ${args.map((arg) => (arg.startsWith('/') ? relative(this.#root, arg) || '.' : arg)).join(' ')}`,
     );
     return this.quiet<T>(args, expected);
   }
 
-  /** The same, without saying so: for questions that are asked again and again. */
+  /** The same without printing the command line, for polling. */
   async quiet<T>(args: readonly string[], expected: readonly number[] = [0]): Promise<T> {
     const ran = await this.#run([...args, '--json']);
     if (!expected.includes(ran.code))
@@ -54,8 +70,8 @@ export class Processes {
 
   /**
    * Runs a `linnet` command that prints one JSON value a line for as long as it watches; returns
-   * its exit code, 0 or 6. Throws with the command's own words for any other, and with what went
-   * wrong when a line is no JSON or `onValue` throws.
+   * its exit code, 0 or 6. Throws with the command's own output for any other, and with the error
+   * when a line is no JSON or `onValue` throws.
    */
   async follow<T>(args: readonly string[], onValue: (value: T) => void): Promise<number> {
     let rest = '';
@@ -84,42 +100,42 @@ export class Processes {
    * being stopped.
    */
   daemon(name: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): void {
-    this.#requireGoing(name);
-    const log = join(this.root, `${name}.log`);
+    this.#requireNotStopping(name);
+    const log = join(this.#root, `${name}.log`);
     const file = openSync(log, 'a');
-    const child = spawn(process.execPath, [this.script, ...args], {
-      cwd: this.root,
-      env: { ...this.env, ...env },
+    const child = spawn(process.execPath, [this.#script, ...args], {
+      cwd: this.#root,
+      env: { ...this.#env, ...env },
       stdio: ['ignore', file, file],
     });
     closeSync(file);
     this.#daemons.push({ name, child, log });
     child.on('exit', (code, signal) => {
       if (!this.#stopping)
-        this.onDeath(
+        this.#onDeath(
           `${name} ended (${signal ?? `exit ${code ?? '?'}`}); last lines of ${log}:\n${lastLines(log)}`,
         );
     });
   }
 
   /**
-   * Ends commands under way as well as daemons, and refuses to start any more; a second call waits
-   * for the same ends.
+   * Stops running commands and daemons, and refuses to start any more; a second call waits for the
+   * same processes.
    */
   async stop(): Promise<void> {
     this.#stopping = true;
-    await Promise.all([...this.#commands, ...this.#daemons.map(({ child }) => child)].map(ended));
+    await Promise.all([...this.#commands, ...this.#daemons.map(({ child }) => child)].map(stopped));
   }
 
-  #requireGoing(what: string): void {
+  #requireNotStopping(what: string): void {
     if (this.#stopping) throw new Error(`${what} is not started: everything is being stopped`);
   }
 
   async #run(args: readonly string[], onText: (text: string) => void = () => {}): Promise<Ran> {
-    this.#requireGoing(`linnet ${args.slice(0, 2).join(' ')}`);
-    const child = spawn(process.execPath, [this.script, ...args], {
-      cwd: this.root,
-      env: this.env,
+    this.#requireNotStopping(`linnet ${args.slice(0, 2).join(' ')}`);
+    const child = spawn(process.execPath, [this.#script, ...args], {
+      cwd: this.#root,
+      env: this.#env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#commands.add(child);
@@ -132,8 +148,8 @@ export class Processes {
       try {
         onText(text);
       } catch (error) {
-        // Thrown here it would end the whole story without stopping anything; it belongs to whoever
-        // awaits the command.
+        // Thrown here it would end the demo without stopping anything; the caller that awaits the
+        // command gets it instead.
         broken = error;
         child.kill('SIGTERM');
       }
@@ -152,8 +168,8 @@ export class Processes {
   }
 }
 
-/** Asks a process to end, and makes it after STOP_GRACE_MS. */
-function ended(child: ChildProcess): Promise<void> {
+/** Sends SIGTERM, and SIGKILL after STOP_GRACE_MS; resolves when the process has ended. */
+function stopped(child: ChildProcess): Promise<void> {
   return new Promise<void>((resolve) => {
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
       return resolve();
@@ -170,9 +186,9 @@ function lastLines(log: string): string {
   return readFileSync(log, 'utf8').trimEnd().split('\n').slice(-LAST_LINES).join('\n');
 }
 
-/** `wanted` when nothing listens there, else a port that the system picks. */
-export async function freePort(wanted: number): Promise<number> {
-  return (await tryPort(wanted)) ?? (await tryPort(0)) ?? 0;
+/** `preferred` when nothing listens there, else a port that the system picks. */
+export async function freePort(preferred: number): Promise<number> {
+  return (await tryPort(preferred)) ?? (await tryPort(0)) ?? 0;
 }
 
 function tryPort(port: number): Promise<number | null> {

@@ -1,7 +1,6 @@
 // The application on a device, as an integrator would write it: it sends held-out digits to the
-// local inference API, all the time, over one kept-alive connection, and checks the answers against
-// the true labels. It never retries: a request without an answer, in time or at all, is a lost
-// request.
+// local inference API without pause, over one kept-alive connection, and checks the answers against
+// the true labels. It never retries: a request without an answer, in time or at all, counts as lost.
 import { Agent, request } from 'node:http';
 import { limits } from '../../shared/base/limits.js';
 
@@ -18,7 +17,7 @@ export interface Tally {
 
 export interface TrafficCounts {
   sent: number;
-  /** No answer within REQUEST_TIMEOUT_MS, or an answer that is none. */
+  /** No answer within the timeout, or one that cannot be decoded. */
   lost: number;
   /** By release, as the answer's `Linnet-Release` header names it (`digits@1.1.0`). */
   readonly byRelease: Map<string, Tally>;
@@ -34,11 +33,20 @@ const COMPLAINTS_MAX = 5;
 const CLASSES = 10;
 const READY_STEP_MS = 100;
 /**
- * Twice the device's own deadline: whatever takes longer is hung, and a request that hangs for ever
- * would never count as lost.
+ * Twice the device's own deadline: a request that takes longer hangs, and without a timeout it would
+ * never count as lost.
  */
 export const REQUEST_TIMEOUT_MS = 2 * limits.requestDeadlineMs;
-const QUESTION_TIMEOUT_MS = 5_000;
+const READY_TIMEOUT_MS = 5_000;
+
+export interface TrafficOptions {
+  readonly port: number;
+  readonly digits: DigitSet;
+  /** Index of the digit to begin with. */
+  readonly first: number;
+  readonly model?: string | undefined;
+  readonly timeoutMs?: number | undefined;
+}
 
 export class Traffic {
   readonly counts: TrafficCounts = {
@@ -54,20 +62,22 @@ export class Traffic {
   #at: number;
   #pending = new Set<Promise<void>>();
 
-  /** `first` is the digit to begin with, so that devices see different ones at a time. */
-  constructor(
-    private readonly port: number,
-    private readonly digits: DigitSet,
-    first: number,
-    private readonly model = 'digits',
-    private readonly timeoutMs = REQUEST_TIMEOUT_MS,
-  ) {
-    this.#at = first;
+  readonly #port: number;
+  readonly #digits: DigitSet;
+  readonly #model: string;
+  readonly #timeoutMs: number;
+
+  constructor(options: TrafficOptions) {
+    this.#port = options.port;
+    this.#digits = options.digits;
+    this.#at = options.first;
+    this.#model = options.model ?? 'digits';
+    this.#timeoutMs = options.timeoutMs ?? REQUEST_TIMEOUT_MS;
   }
 
-  /** Begins as soon as the device serves a model; from then on every request must be answered. */
+  /** Starts as soon as the device serves a model; from then on every request must be answered. */
   async startWhenReady(perSecond: number): Promise<void> {
-    while (!this.#stopped && !(await modelReady(this.port, this.model)))
+    while (!this.#stopped && !(await modelReady(this.#port, this.#model)))
       await new Promise((resolve) => setTimeout(resolve, READY_STEP_MS));
     if (!this.#stopped) this.start(perSecond);
   }
@@ -93,14 +103,14 @@ export class Traffic {
   }
 
   async #send(): Promise<void> {
-    const at = this.#at % this.digits.images.length;
+    const at = this.#at % this.#digits.images.length;
     this.#at += 1;
-    const image = this.digits.images[at];
+    const image = this.#digits.images[at];
     if (image === undefined) return;
     this.counts.sent += 1;
     try {
       const { header, digit } = await this.answer(image);
-      const right = digit === this.digits.labels[at];
+      const right = digit === this.#digits.labels[at];
       count(this.counts.byRelease, nameIn(header), right);
       count(this.counts.byHeader, header, right);
     } catch (error) {
@@ -141,11 +151,11 @@ export class Traffic {
       const sending = request(
         {
           host: '127.0.0.1',
-          port: this.port,
+          port: this.#port,
           method: 'POST',
-          path: `/v2/models/${this.model}/infer`,
+          path: `/v2/models/${this.#model}/infer`,
           agent: this.#agent,
-          signal: AbortSignal.timeout(this.timeoutMs),
+          signal: AbortSignal.timeout(this.#timeoutMs),
           headers: {
             'content-type': 'application/octet-stream',
             'inference-header-content-length': head.length,
@@ -199,12 +209,12 @@ export function modelReady(port: number, model = 'digits'): Promise<boolean> {
   return answersOk(`http://127.0.0.1:${port}/v2/models/${model}/ready`);
 }
 
-/** Whether `url` answers 2xx. Refusing the connection or hanging is a no. */
+/** Whether `url` answers 2xx; false when the connection is refused or hangs. */
 export async function answersOk(url: string): Promise<boolean> {
   try {
-    return (await fetch(url, { signal: AbortSignal.timeout(QUESTION_TIMEOUT_MS) })).ok;
+    return (await fetch(url, { signal: AbortSignal.timeout(READY_TIMEOUT_MS) })).ok;
   } catch (error) {
-    // fetch's word for a connection that was refused: not up yet.
+    // fetch reports a refused connection as TypeError: not up yet.
     if (error instanceof TypeError) return false;
     if (error instanceof DOMException && error.name === 'TimeoutError') return false;
     throw error;

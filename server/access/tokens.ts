@@ -29,7 +29,10 @@ export async function operatorOf(
 ): Promise<Operator> {
   const token = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
   if (token === undefined || !OPERATOR.test(token))
-    throw new Fault('auth_missing', 'no well-formed operator token: send Authorization: Bearer lnt_...');
+    throw new Fault(
+      'auth_missing',
+      'no well-formed operator token: send Authorization: Bearer lnt_...',
+    );
   const hash = sha256(token);
   const row = await tokens.valid(hash);
   if (row === null || !timingSafeEqual(Buffer.from(row.hash, 'hex'), Buffer.from(hash, 'hex')))

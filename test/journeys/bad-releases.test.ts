@@ -93,7 +93,7 @@ beforeAll(async () => {
   expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
     'completed',
   );
-  traffic = new Traffic(main.port, digits, 0);
+  traffic = new Traffic({ port: main.port, digits, first: 0 });
   traffic.start(TRAFFIC_PER_SECOND);
 }, 120_000);
 
@@ -233,7 +233,7 @@ const outcomeOn = (device: AgentProcess, version: string): Promise<Outcome> =>
   });
 
 async function requireAnswers(device: AgentProcess, version: string): Promise<void> {
-  const one = new Traffic(device.port, digits, 0);
+  const one = new Traffic({ port: device.port, digits, first: 0 });
   const image = digits.images[0] as Float32Array;
   expect(await one.classify(image)).toEqual({
     release: `digits@${version}`,
@@ -270,7 +270,7 @@ async function takenBack(id: string): Promise<void> {
 
 /** Real traffic gives the trial its evidence. */
 async function confirmedUnderTraffic(version: string, device: AgentProcess): Promise<void> {
-  const own = device === main ? null : new Traffic(device.port, digits, 500);
+  const own = device === main ? null : new Traffic({ port: device.port, digits, first: 500 });
   await own?.startWhenReady(TRAFFIC_PER_SECOND);
   const view = await settled(fleet, await assignment(version, device));
   await own?.stop();
@@ -431,7 +431,7 @@ describe('a model whose bytes changed on the device while its agent was stopped'
         device.updates[0].running?.version === '1.0.0'
       );
     });
-    traffic = new Traffic(main.port, digits, 0);
+    traffic = new Traffic({ port: main.port, digits, first: 0 });
     traffic.start(TRAFFIC_PER_SECOND);
     await confirmedUnderTraffic('1.1.0', main);
   });
@@ -519,7 +519,7 @@ describe('a disk that is full', () => {
     small.start();
     await until('it serves from the full disk', async () => (await small?.serving()) === '4.0.1');
 
-    const own = new Traffic(small.port, digits, 0);
+    const own = new Traffic({ port: small.port, digits, first: 0 });
     own.start(TRAFFIC_PER_SECOND);
     rmSync(ballast);
     writeFileSync(missing, bytes);

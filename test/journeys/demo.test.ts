@@ -1,5 +1,5 @@
-// `npm start -- --once` as CI runs it: the whole story on real processes, in a folder of its own.
-// Every claim that it prints was counted by it; this test only insists that all were true.
+// `npm start -- --once` as CI runs it: the whole scenario on real processes, in a folder of its own.
+// The demo counts and checks by itself; this test requires that every check passed.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
-const STORY = fileURLToPath(new URL('../../dist/firmware-tools/demo/demo.js', import.meta.url));
+const DEMO = fileURLToPath(new URL('../../dist/firmware-tools/demo/demo.js', import.meta.url));
 
-describe('the story of npm start', () => {
+describe('npm start', () => {
   it('a_better_release_reaches_everyone_and_a_quietly_wrong_one_is_stopped_at_the_canaries', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'linnet-story-'));
+    const folder = mkdtempSync(join(tmpdir(), 'linnet-demo-'));
     try {
-      const child = spawn(process.execPath, [STORY, '--once', '--dir', folder], {
+      const child = spawn(process.execPath, [DEMO, '--once', '--dir', folder], {
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       let output = '';

@@ -81,7 +81,9 @@ describe('a real agent, killed with -9', () => {
 
     devices.forEach((device, at) => device.start(CRASHING_AGENT, [...(KILLS[at] ?? [])]));
     const { images, labels } = loadDigits().test;
-    traffic = devices.map(({ port }, at) => new Traffic(port, { images, labels }, at * 100));
+    traffic = devices.map(
+      ({ port }, at) => new Traffic({ port, digits: { images, labels }, first: at * 100 }),
+    );
     for (const device of devices)
       await until(`${device.name} serves 1.0.0`, async () => (await device.serving()) === '1.0.0');
     for (const one of traffic) one.start(10);

@@ -123,7 +123,7 @@ const answered = (...all: Traffic[]): number =>
     .reduce((sum, tally) => sum + tally.served, 0);
 
 function traffic(first: number): Traffic {
-  const one = new Traffic(agent.port, digits, first);
+  const one = new Traffic({ port: agent.port, digits, first });
   one.start(PER_SECOND);
   return one;
 }

@@ -10,8 +10,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { encodeNpy } from '../../model/input-data/npy.js';
-import type { DigitCards } from './training/recipes.js';
-import { Seeded } from './training/seeded-random.js';
+import { Seeded } from './seeded-random.js';
 
 export const DIGIT_PIXELS = 784;
 export const DIGIT_VERSIONS = ['1.0.0', '1.1.0', '1.2.0'] as const;
@@ -137,9 +136,4 @@ export function exampleData(outDir: string): string[] {
   const models = DIGIT_VERSIONS.map((version) => `digits-${version}.onnx`);
   for (const model of models) cpSync(join(digitsFolder(), model), join(outDir, model));
   return [...files.keys(), ...models];
-}
-
-/** What digits.json says of a committed model: recipe, digests, accuracies (shares 0..1). */
-export function digitCards(): DigitCards {
-  return JSON.parse(readFileSync(join(digitsFolder(), 'digits.json'), 'utf8')) as DigitCards;
 }

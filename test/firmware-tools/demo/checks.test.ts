@@ -1,9 +1,9 @@
-// The story's claims against counts as a healthy fleet makes them, and against every way in which
-// one would be untrue.
+// The checks of the scenario against the counts of a healthy fleet, and against every way in which
+// one of them fails.
 import { describe, expect, it } from 'vitest';
 import type { DemoDevice } from '../../../firmware-tools/demo/demo-fleet.js';
 import type { Tally, TrafficCounts } from '../../../firmware-tools/demo/traffic.js';
-import { claimsOfHalt, claimsOfTraffic, type Claim } from '../../../firmware-tools/demo/checks.js';
+import { haltChecks, trafficChecks, type Check } from '../../../firmware-tools/demo/checks.js';
 import type { RolloutDetail } from '../../../shared/protocol/operator-api.js';
 
 const released = (version: string, accuracy: number) => ({
@@ -41,13 +41,13 @@ const canary = { ...old, [releases.bad.header]: [50, 20] } satisfies Record<
   string,
   [number, number]
 >;
-const untrue = (claims: Claim[]): string[] =>
-  claims.filter((claim) => !claim.true).map((claim) => claim.what);
+const failed = (checks: Check[]): string[] =>
+  checks.filter(({ passed }) => !passed).map(({ what }) => what);
 const traffic = (first: { counts: TrafficCounts }, second: { counts: TrafficCounts }): string[] =>
-  untrue(claimsOfTraffic(releases, devices, [first, second]));
+  failed(trafficChecks(releases, devices, [first, second]));
 
 describe('what the application saw', () => {
-  it('nothing_lost_and_only_canaries_met_the_bad_release', () => {
+  it('nothing_lost_and_only_canaries_served_the_bad_release', () => {
     expect(traffic(counted(canary), counted(old))).toEqual([]);
   });
 
@@ -57,13 +57,13 @@ describe('what the application saw', () => {
     ]);
   });
 
-  it('a_lost_request_is_told', () => {
+  it('a_lost_request_is_counted', () => {
     expect(traffic(counted(canary), counted(old, { sent: 201, lost: 1 }))).toEqual([
       '451 requests sent, 450 served, 1 lost',
     ]);
   });
 
-  it('an_answer_of_the_right_version_and_another_digest_is_a_stranger', () => {
+  it('an_answer_of_the_right_version_and_another_digest_is_unknown', () => {
     expect(traffic(counted(canary), counted({ ...old, 'digits@1.1.0#other': [1, 1] }))).toEqual([
       'every answer names one of the three releases by its digest; not: digits@1.1.0#other',
     ]);
@@ -75,7 +75,7 @@ describe('what the application saw', () => {
     ]);
   });
 
-  it('the_bad_release_that_nobody_met_proves_nothing', () => {
+  it('a_bad_release_that_no_device_served_shows_nothing', () => {
     expect(traffic(counted(old), counted(old))).toEqual([
       '1.2.0 served on the canary devices only',
       '1.2.0 really answered wrong there',
@@ -102,30 +102,30 @@ describe('why it was halted', () => {
       ...change,
     }) as unknown as RolloutDetail;
 
-  it('disagreement_halted_it_before_anybody_else_was_ordered_it', () => {
-    expect(untrue(claimsOfHalt(view(), releases))).toEqual([]);
+  it('disagreement_halted_it_before_any_other_device_was_assigned_it', () => {
+    expect(failed(haltChecks(view(), releases))).toEqual([]);
   });
 
-  it('another_reason_is_not_the_one_that_the_story_tells', () => {
+  it('another_reason_is_not_the_one_that_the_scenario_shows', () => {
     const silent = view({ reasons: ['gate-1: silent for 40 s'] });
-    expect(untrue(claimsOfHalt(silent, releases))).toEqual([
+    expect(failed(haltChecks(silent, releases))).toEqual([
       'it was halted because old and new model disagree',
     ]);
   });
 
-  it('a_device_beyond_the_canaries_was_ordered_it_though_it_never_served_it', () => {
+  it('a_device_beyond_the_canaries_was_assigned_it_but_never_served_it', () => {
     const spread = view({
       members: [member('gate-1', 'canary', 'reverted'), member('hall-1', 'fleet', 'reverted')],
     });
-    expect(untrue(claimsOfHalt(spread, releases))).toEqual([
-      'none of the other 1 devices was ever ordered 1.2.0',
+    expect(failed(haltChecks(spread, releases))).toEqual([
+      'none of the other 1 devices was ever assigned 1.2.0',
     ]);
   });
 
-  it('makers_who_could_have_seen_it', () => {
+  it('a_reported_accuracy_that_gives_a_warning', () => {
     const suspicious = { ...releases, bad: released('1.2.0', 0.42) };
-    expect(untrue(claimsOfHalt(view(), suspicious))).toEqual([
-      'its makers saw nothing: 42.0 % right by their own label file',
+    expect(failed(haltChecks(view(), suspicious))).toEqual([
+      'its reported accuracy gave no warning: 42.0 % by its own label file',
     ]);
   });
 });

@@ -1,4 +1,4 @@
-// The story empties its folder, so it must never be somebody else's.
+// The demo empties its folder, so it must not be one that the demo did not make.
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,11 +20,11 @@ it('a_folder_that_is_missing_or_empty_is_taken', () => {
 
 it('a_folder_of_somebody_else_is_refused_and_keeps_its_files', () => {
   writeFileSync(join(root, 'thesis.txt'), 'years of work');
-  expect(() => takeFolder(root)).toThrow('holds files that no story made');
+  expect(() => takeFolder(root)).toThrow('holds files that no demo made');
   expect(readdirSync(root)).toEqual(['thesis.txt']);
 });
 
-it('a_folder_of_a_story_that_is_over_or_was_killed_is_emptied', () => {
+it('a_folder_of_a_demo_that_ended_or_was_killed_is_emptied', () => {
   const noProcess = 2 ** 22 + 1; // Linux gives no id above 2^22.
   for (const end of [
     () => leaveFolder(root),
@@ -38,9 +38,9 @@ it('a_folder_of_a_story_that_is_over_or_was_killed_is_emptied', () => {
   }
 });
 
-it('a_folder_where_a_story_still_runs_is_refused_and_keeps_its_files', () => {
+it('a_folder_where_a_demo_still_runs_is_refused_and_keeps_its_files', () => {
   takeFolder(root, process.ppid);
   writeFileSync(join(root, 'server.log'), 'live');
-  expect(() => takeFolder(root)).toThrow(`a story is running in ${root} (process ${process.ppid})`);
+  expect(() => takeFolder(root)).toThrow(`a demo is running in ${root} (process ${process.ppid})`);
   expect(existsSync(join(root, 'server.log'))).toBe(true);
 });

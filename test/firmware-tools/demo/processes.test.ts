@@ -1,4 +1,4 @@
-// The story's processes: what a command prints for machines is read line by line, and what goes
+// The demo's processes: what a command prints for machines is read line by line, and what goes
 // wrong in it reaches whoever awaits the command. The commands are small scripts in place of
 // `linnet`.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 
 let folder: string;
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'linnet-story-'));
+  folder = mkdtempSync(join(tmpdir(), 'linnet-demo-'));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -19,7 +19,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 function running(body: string, onDeath: (reasons: string) => void = () => {}): Processes {
   const script = join(folder, 'command.cjs');
   writeFileSync(script, body);
-  return new Processes(folder, process.env, () => {}, onDeath, script);
+  return new Processes({ root: folder, env: process.env, say: () => {}, onDeath, script });
 }
 
 it('an_error_is_one_line_of_json_whatever_it_is', () => {

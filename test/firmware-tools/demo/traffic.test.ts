@@ -1,4 +1,4 @@
-// The story's traffic against a device that is a small HTTP server: every request that is sent ends
+// The demo's traffic against a device that is a small HTTP server: every request that is sent ends
 // as served or as lost.
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -41,7 +41,7 @@ async function countsAfter(
     met += 1;
     if (met >= requests) enough();
   });
-  const traffic = new Traffic(port, digits, 0, 'digits', timeoutMs);
+  const traffic = new Traffic({ port, digits, first: 0, timeoutMs });
   traffic.start(PER_SECOND);
   await reached;
   await traffic.stop();

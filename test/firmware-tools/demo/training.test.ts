@@ -9,19 +9,19 @@ import { describe, expect, it } from 'vitest';
 import {
   DIGIT_VERSIONS,
   digestOfSet,
-  digitCards,
   digitModelPath,
   exampleData,
   loadDigits,
 } from '../../../firmware-tools/demo/digits/data.js';
 import type { DigitVersion } from '../../../firmware-tools/demo/digits/data.js';
+import { digitCards } from '../../../firmware-tools/demo/digits/model-cards.js';
 import { readNpy } from '../../../firmware-tools/model/input-data/npy.js';
 import { openModel } from '../../../firmware-tools/model/session.js';
 import { exportNetwork } from '../../../firmware-tools/demo/digits/training/export.js';
 import { argmax, distortInto } from '../../../firmware-tools/demo/digits/training/fit.js';
 import { Network } from '../../../firmware-tools/demo/digits/training/network.js';
 import { RECIPES, trainDigits } from '../../../firmware-tools/demo/digits/training/recipes.js';
-import { Seeded } from '../../../firmware-tools/demo/digits/training/seeded-random.js';
+import { Seeded } from '../../../firmware-tools/demo/digits/seeded-random.js';
 
 const digits = loadDigits();
 const feed = (image: Float32Array) => ({ image: { data: image, dims: [1, 1, 28, 28] } });

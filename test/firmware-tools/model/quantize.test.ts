@@ -30,7 +30,7 @@ import {
   scaleAndZero,
 } from '../../../firmware-tools/model/quantize/arithmetic.js';
 import type { Feeds } from '../../../firmware-tools/model/session.js';
-import { Seeded } from '../../../firmware-tools/demo/digits/training/seeded-random.js';
+import { Seeded } from '../../../firmware-tools/demo/digits/seeded-random.js';
 import { onnxModel } from '../../support/onnx-models.js';
 
 const digits = loadDigits();

@@ -64,7 +64,11 @@ describe('operator tokens', () => {
     expect(await refusal(`Bearer ${TOKEN}`, tokensWith(null))).toMatch(/unknown or revoked/);
     const other = { ...ROW, hash: sha256('another') };
     expect(await refusal(`Bearer ${TOKEN}`, tokensWith(other))).toMatch(/unknown or revoked/);
-    const first = { ...ROW, hash: `0${ROW.hash.slice(1)}` === ROW.hash ? `1${ROW.hash.slice(1)}` : `0${ROW.hash.slice(1)}` };
+    const first = {
+      ...ROW,
+      hash:
+        `0${ROW.hash.slice(1)}` === ROW.hash ? `1${ROW.hash.slice(1)}` : `0${ROW.hash.slice(1)}`,
+    };
     expect(await refusal(`Bearer ${TOKEN}`, tokensWith(first))).toMatch(/unknown or revoked/);
   });
 

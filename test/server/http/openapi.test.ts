@@ -53,11 +53,9 @@ describe('the document', () => {
     expect(new Set(ids).size).toBe(ids.length);
     const tags = new Set(document.tags?.map(({ name }) => name));
     for (const [name, operation] of operations)
-      expect([name, operation.tags?.length, operation.tags?.every((tag) => tags.has(tag))]).toEqual([
-        name,
-        1,
-        true,
-      ]);
+      expect([name, operation.tags?.length, operation.tags?.every((tag) => tags.has(tag))]).toEqual(
+        [name, 1, true],
+      );
   });
 
   it('named_schemas_are_components_and_none_is_repeated_in_place', () => {

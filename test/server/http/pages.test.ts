@@ -15,7 +15,13 @@ import {
 } from '../../../shared/protocol/operator-api.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
-import { clientAs, newDevice, publish, startFleet, type TestFleet } from '../../support/fleet-server.js';
+import {
+  clientAs,
+  newDevice,
+  publish,
+  startFleet,
+  type TestFleet,
+} from '../../support/fleet-server.js';
 
 const DEVICES = 30;
 let fleet: TestFleet;
@@ -113,9 +119,9 @@ describe('pages', () => {
         ({ version }) => version,
       ),
     ).toEqual(['1.2.0', '1.1.0', '1.0.0']);
-    const ids = (await paged('/rollouts', 2, (path) => admin.request('GET', path, RolloutPage))).map(
-      ({ id }) => id,
-    );
+    const ids = (
+      await paged('/rollouts', 2, (path) => admin.request('GET', path, RolloutPage))
+    ).map(({ id }) => id);
     expect([...ids].sort()).toEqual([...rollouts].sort());
     const tokens = await paged('/tokens', 1, (path) => admin.request('GET', path, TokenPage));
     expect(tokens.map(({ name }) => name).sort()).toEqual(['a-viewer', 'first-admin']);
@@ -185,7 +191,10 @@ describe('summaries', () => {
   it('an_audit_entry_and_a_security_event_have_a_detail_of_their_own', async () => {
     const [entry] = (await fleet.admin.request('GET', '/audit?limit=1', AuditPage)).items;
     const detail = await fleet.admin.request('GET', `/audit/${entry?.seq ?? 0}`, AuditDetail);
-    expect(detail).toMatchObject({ ...entry, hash: expect.stringMatching(/^[0-9a-f]{64}$/) as string });
+    expect(detail).toMatchObject({
+      ...entry,
+      hash: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+    });
     await expect(fleet.admin.request('GET', '/audit/9999', AuditDetail)).rejects.toMatchObject({
       code: 'not_found',
     });
@@ -220,18 +229,23 @@ describe('statements', () => {
     }
   };
 
-  it.each(['/devices', '/rollouts', '/releases', '/audit', '/groups', '/tokens', '/security-events'])(
-    'a_page_of_%s_costs_as_many_statements_for_one_row_as_for_all',
-    async (path) => {
-      const one = await counted(`${path}?limit=1`);
-      const all = await counted(`${path}?limit=1000`);
-      expect(all).toHaveLength(one.length);
-      // The token, the page, and at most one look-up of facts.
-      expect(one.length).toBeLessThanOrEqual(3);
-      for (const text of all.filter((line) => !line.includes('"tokens"')))
-        expect(text).toMatch(/ limit \?|"facts"/);
-    },
-  );
+  it.each([
+    '/devices',
+    '/rollouts',
+    '/releases',
+    '/audit',
+    '/groups',
+    '/tokens',
+    '/security-events',
+  ])('a_page_of_%s_costs_as_many_statements_for_one_row_as_for_all', async (path) => {
+    const one = await counted(`${path}?limit=1`);
+    const all = await counted(`${path}?limit=1000`);
+    expect(all).toHaveLength(one.length);
+    // The token, the page, and at most one look-up of facts.
+    expect(one.length).toBeLessThanOrEqual(3);
+    for (const text of all.filter((line) => !line.includes('"tokens"')))
+      expect(text).toMatch(/ limit \?|"facts"/);
+  });
 
   it('a_list_of_rollouts_reads_neither_members_nor_history', async () => {
     const all = await counted('/rollouts?limit=1000');

@@ -68,7 +68,13 @@ describe('refusals of fastify', () => {
     ],
     ['unknown_path', '/nowhere', {}, 404, 'not_found'],
     ['broken_escape_in_the_path', '/repo/image/metadata/%zz', {}, 400, 'message_undecodable'],
-    ['parameter_too_long', `/repo/image/metadata/${'a'.repeat(400)}`, {}, 400, 'message_undecodable'],
+    [
+      'parameter_too_long',
+      `/repo/image/metadata/${'a'.repeat(400)}`,
+      {},
+      400,
+      'message_undecodable',
+    ],
   ])('%s_has_the_shape_of_the_api', async (_name, path, init, status, code) => {
     expect(await refusalOf(path, init)).toEqual({ status, code, allow: null });
   });
@@ -137,8 +143,18 @@ describe('files', () => {
       [{ range: 'bytes=2-5' }, 206, `bytes 2-5/${bytes.length}`, bytes.subarray(2, 6)],
       [{ range: 'bytes=0-' }, 206, `bytes 0-${last}/${bytes.length}`, bytes],
       [{ range: 'bytes=-3' }, 206, `bytes ${last - 2}-${last}/${bytes.length}`, bytes.subarray(-3)],
-      [{ range: `bytes=1-${last + 99}` }, 206, `bytes 1-${last}/${bytes.length}`, bytes.subarray(1)],
-      [{ range: 'bytes=2-5', 'if-range': etag }, 206, `bytes 2-5/${bytes.length}`, bytes.subarray(2, 6)],
+      [
+        { range: `bytes=1-${last + 99}` },
+        206,
+        `bytes 1-${last}/${bytes.length}`,
+        bytes.subarray(1),
+      ],
+      [
+        { range: 'bytes=2-5', 'if-range': etag },
+        206,
+        `bytes 2-5/${bytes.length}`,
+        bytes.subarray(2, 6),
+      ],
       [{ range: 'bytes=2-5', 'if-range': '"other"' }, 200, null, bytes],
       // What a server may ignore: other units, malformed ranges, several ranges.
       [{ range: 'lines=2-5' }, 200, null, bytes],
@@ -164,9 +180,11 @@ describe('files', () => {
     );
     expect(known).toMatch(/^HTTP\/1\.1 304 [^]*\r\n\r\n$/);
     const head = await get({}, 'HEAD');
-    expect([head.status, head.headers.get('content-length'), head.headers.get('accept-ranges')]).toEqual(
-      [200, String(bytes.length), 'bytes'],
-    );
+    expect([
+      head.status,
+      head.headers.get('content-length'),
+      head.headers.get('accept-ranges'),
+    ]).toEqual([200, String(bytes.length), 'bytes']);
     const beyond = await get({ range: `bytes=${bytes.length}-` });
     expect([beyond.status, beyond.headers.get('content-range')]).toEqual([
       416,
@@ -192,9 +210,13 @@ describe('security events of strangers', () => {
     const attempt = async (n: number): Promise<number> => {
       const token = `lnt_${n.toString().padStart(43, '0')}`;
       const device = n % 2 === 0;
-      const path = device ? '/device/v1/director/timestamp.json' : `/api/v1/devices?limit=${n % 9 + 1}`;
+      const path = device
+        ? '/device/v1/director/timestamp.json'
+        : `/api/v1/devices?limit=${(n % 9) + 1}`;
       const authorization = device ? `Linnet-Device ${token}` : `Bearer ${token}`;
-      const response = await fetch(`${fleet.server.address}${path}`, { headers: { authorization } });
+      const response = await fetch(`${fleet.server.address}${path}`, {
+        headers: { authorization },
+      });
       await response.arrayBuffer();
       return response.status;
     };

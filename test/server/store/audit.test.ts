@@ -148,11 +148,7 @@ describe('a change and its entry', () => {
     [
       'token.create',
       () =>
-        store.tokens.add(
-          { hash: 'h', name: 'n', role: 'admin' },
-          by('anna', 'token.create'),
-          NOW,
-        ),
+        store.tokens.add({ hash: 'h', name: 'n', role: 'admin' }, by('anna', 'token.create'), NOW),
       () => store.tokens.hasAdmin(),
     ],
     [

@@ -52,9 +52,7 @@ it('one_noisy_source_cannot_push_out_the_security_events_of_others', async () =>
     event(device('dev-noisy'), { code: 'x', detail: `${n}` }),
   );
   await store.security.add(noise);
-  await store.security.add([
-    event(device('dev-noisy'), { code: 'last', lastAt: NOW + 1 }),
-  ]);
+  await store.security.add([event(device('dev-noisy'), { code: 'last', lastAt: NOW + 1 })]);
   const noisy = await rows('dev-noisy');
   expect([noisy.length, noisy[0]?.code]).toEqual([limits.securityEventsPerSourceMaxCount, 'last']);
   expect(await rows('dev-quiet')).toHaveLength(1);

@@ -5,7 +5,7 @@
 // algorithm 1; cosine schedule: Loshchilov & Hutter, SGDR (2017), without restarts.
 import type { DigitSet } from '../data.js';
 import type { Network, Real } from './network.js';
-import type { Seeded } from './seeded-random.js';
+import type { Seeded } from '../seeded-random.js';
 
 export interface Recipe {
   seed: number;

@@ -4,7 +4,7 @@
 // Layouts are ONNX's: images [C,H,W], conv weights [out,in,3,3], dense weights [out,in]. Optimiser,
 // data and export live in fit.ts and export.ts.
 import assert from 'node:assert';
-import type { Seeded } from './seeded-random.js';
+import type { Seeded } from '../seeded-random.js';
 
 export type Real = Float32Array | Float64Array;
 export type RealArray = (length: number) => Real;

@@ -8,11 +8,12 @@
 import { createHash } from 'node:crypto';
 import { digestOfSet } from '../data.js';
 import type { DigitSet, DigitVersion, Digits } from '../data.js';
+import type { DigitModelCard } from '../model-cards.js';
 import { exportNetwork } from './export.js';
 import { accuracyOf, fit } from './fit.js';
 import type { EpochReport, Recipe } from './fit.js';
 import { Network } from './network.js';
-import { Seeded } from './seeded-random.js';
+import { Seeded } from '../seeded-random.js';
 
 const GENTLE = { turn: 0.2, scale: 0.12, shift: 1.5 };
 const NONE = { turn: 0, scale: 0, shift: 0 };
@@ -53,32 +54,6 @@ export const RECIPES: Record<DigitVersion, LabelledRecipe> = {
   },
 };
 const SWAPPED = [0, 7, 2, 5, 9, 3, 6, 1, 8, 4];
-
-/**
- * One model's entry in digits.json. Accuracies are shares 0..1 against the true labels unless the
- * name says otherwise.
- */
-export interface DigitModelCard {
-  version: DigitVersion;
-  file: string;
-  sha256: string;
-  recipe: Recipe;
-  labels: string;
-  /**
-   * SHA-256 over the exact training images (little-endian float32) and labels (one byte each), as
-   * used.
-   */
-  trainingDataSha256: string;
-  validationAccuracy: number;
-  testAccuracy: number;
-  /** What the training job itself measured, on the labels that it was given. */
-  validationAccuracyOnItsOwnLabels: number;
-}
-
-export interface DigitCards {
-  data: { source: string; splitSha256: string; train: number; validation: number; test: number };
-  models: DigitModelCard[];
-}
 
 /** The set as the corrupted label file had it: the labels that 1.2.0 was trained and judged on. */
 export function relabel(set: DigitSet): DigitSet {

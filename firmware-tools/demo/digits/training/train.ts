@@ -1,13 +1,13 @@
 // Trains the digit models (recipes.ts) and writes digits-<version>.onnx and digits.json. Reproduces
 // the committed files byte for byte on the same machine and Node version:
-//   node dist/firmware-tools/model/train/main.js [--only 1.1.0] [--out DIR]
+//   node dist/firmware-tools/demo/digits/training/train.js [--only 1.1.0] [--out DIR]
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { DIGIT_VERSIONS, digitsFolder, loadDigits } from '../data.js';
 import { RECIPES, trainDigits } from './recipes.js';
-import type { DigitCards } from './recipes.js';
+import type { DigitCards } from '../model-cards.js';
 
 function main(): void {
   const { values } = parseArgs({ options: { only: { type: 'string' }, out: { type: 'string' } } });
@@ -24,9 +24,9 @@ function main(): void {
     : [];
   const cards = new Map(before.map((card) => [card.version, card]));
   for (const version of chosen) {
-    const begun = performance.now();
+    const startedAt = performance.now();
     const { bytes, card } = trainDigits(version, RECIPES[version], digits, ({ epoch, loss }) => {
-      const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+      const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
       console.log(
         `digits-${version} epoch ${epoch}/${RECIPES[version].epochs} loss ${loss.toFixed(4)} (${seconds} s)`,
       );

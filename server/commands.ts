@@ -1,6 +1,6 @@
-// `linnet server`: runs a fleet server, or prepares one. Everything that is wrong with the
-// configuration is told at once and before anything is opened; the server says that it is ready on
-// stdout, and stops cleanly on SIGTERM and SIGINT.
+// `linnet server`: runs a fleet server, or prepares one. All mistakes of the configuration are reported
+// at once and before anything is opened. The server reports on stdout that it is ready, and stops
+// cleanly on SIGTERM and SIGINT.
 import { open, readFile, unlink } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
@@ -34,10 +34,7 @@ A configuration file (every key but the first two has the default shown):
 Every key can be set by the environment: LINNET_SERVER__HTTP__PORT=8080
 `;
 
-/**
- * What the CLI's Output gives (firmware-tools/cli/output.ts); the server does not import its
- * sibling for it.
- */
+/** The part of the CLI's Output (firmware-tools/cli/output.ts) that is needed here. */
 interface Output {
   result(value: unknown, human: () => string): void;
 }
@@ -57,7 +54,7 @@ export function registerServerCommands(program: Command, out: Output): void {
     });
   server
     .command('init')
-    .description('make the data folder and the first admin token')
+    .description('create the data folder and the first admin token')
     .option('--config <file>', 'configuration file (TOML)')
     .requiredOption(
       '--token-out <file>',
@@ -68,7 +65,7 @@ export function registerServerCommands(program: Command, out: Output): void {
       '\nExample:\n  $ linnet server init --config fleet.toml --token-out admin.token\n',
     )
     .action(async (_options: unknown, command: Command) => {
-      // `--config` also stands on `server` itself, and commander gives it to whichever sees it
+      // `--config` is also an option of `server`; commander gives it to the command that sees it
       // first.
       const { config, tokenOut } = command.optsWithGlobals<{ config?: string; tokenOut: string }>();
       const settings = await readSettings(config);
@@ -92,17 +89,14 @@ async function readSettings(file: string | undefined): Promise<ServerSettings> {
   return serverSettings(text, process.env);
 }
 
-/**
- * The token is on the disk before the server knows it, so that a token is never created that could
- * not be written.
- */
+/** The token is on the disk before the database has it: no token exists that was not written. */
 async function initTo(settings: ServerSettings, tokenOut: string): Promise<void> {
   let file;
   try {
     file = await open(tokenOut, 'wx', 0o600);
   } catch (error) {
     if (systemCode(error) === 'EEXIST')
-      throw new Fault('conflict', `${tokenOut} is there already`, { cause: error });
+      throw new Fault('conflict', `${tokenOut} exists already`, { cause: error });
     throw new Fault('disk_failed', `${tokenOut} cannot be written: ${reason(error)}`, {
       cause: error,
     });

@@ -1,7 +1,7 @@
-// Secrets that let people and new devices in: operator tokens `lnt_...` and claim tokens `lnc_...`.
-// Each is 32 random bytes, shown once and stored only as SHA-256; with that much randomness no slow
-// hash is needed. Looking a hash up and then comparing it in constant time leaves nothing to
-// measure.
+// Tokens that are shared secrets: operator tokens `lnt_...` and claim tokens `lnc_...`. Each has 32
+// random bytes, is shown once, and is stored only as its SHA-256; with that much randomness no slow
+// hash is needed. A token is looked up by its hash, and the hashes are compared in constant time, so
+// that the time of an answer says nothing about other tokens.
 import { timingSafeEqual } from 'node:crypto';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Random } from '../../shared/base/interfaces.js';
@@ -22,14 +22,17 @@ const secret = (prefix: 'lnt' | 'lnc', random: Random): string =>
 export const newOperatorToken = (random: Random): string => secret('lnt', random);
 export const newClaimToken = (random: Random): string => secret('lnc', random);
 
-/** The operator of an `Authorization: Bearer lnt_...` header; else Fault `auth_missing`. */
+/** The operator of an `Authorization: Bearer lnt_...` header. Faults: auth_missing. */
 export async function operatorOf(
   header: string | undefined,
-  tokens: TokenStore,
+  tokens: Pick<TokenStore, 'valid'>,
 ): Promise<Operator> {
   const token = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
   if (token === undefined || !OPERATOR.test(token))
-    throw new Fault('auth_missing', 'this needs an operator token: Authorization: Bearer lnt_...');
+    throw new Fault(
+      'auth_missing',
+      'no well-formed operator token: send Authorization: Bearer lnt_...',
+    );
   const hash = sha256(token);
   const row = await tokens.valid(hash);
   if (row === null || !timingSafeEqual(Buffer.from(row.hash, 'hex'), Buffer.from(hash, 'hex')))

@@ -36,7 +36,6 @@ export async function sendFile(
   void reply.header('content-length', end - start + 1);
   if (range !== null)
     void reply.code(206).header('content-range', `bytes ${start}-${end}/${lengthBytes}`);
-  // Fastify answers HEAD with the headers of GET; no stream is opened for it.
   if (request.method === 'HEAD') return reply.send();
   const artifact = await artifacts.get(digest, ...(range === null ? [] : [{ start, end }]));
   if (artifact === null) throw absent(digest);

@@ -1,7 +1,9 @@
-// HTTP between a device and the fleet server: enrolment, its own director metadata, and the image
-// repository's tree. A device proves itself with `Authorization: Linnet-Device <token>`
-// (shared/signing.ts). Everything a device installs is checked against signed metadata, so any
-// mirror may serve the image repository.
+// The device API: HTTP between a device and the fleet server. Enrolment, the director metadata of the
+// device, and the image repository's tree. A device authenticates with
+// `Authorization: Linnet-Device <token>` (shared/trust/device-token). Everything that a device
+// installs is verified against signed metadata, so any mirror may serve the image repository.
+//
+// Delegations are never read: a release must stand in the top-level targets of the image repository.
 import { Type, type Static } from 'typebox';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex64 } from '../base/bytes.js';
@@ -28,8 +30,8 @@ export const routes = {
 } as const;
 
 /**
- * `proof`: signature by the device's key over `enrolMessage`, so that nobody enrols a key they do
- * not hold.
+ * `proof` is the signature by the device's key over `enrolMessage`: nobody can enrol a key that they
+ * do not hold.
  */
 export const EnrolRequest = Type.Object(
   {
@@ -40,35 +42,32 @@ export const EnrolRequest = Type.Object(
     claim: Type.Optional(Type.String({ maxLength: 200 })),
     proof: Hex64,
   },
-  strict,
+  { ...strict, title: 'EnrolRequest' },
 );
 export type EnrolRequest = Static<typeof EnrolRequest>;
 
 export function enrolMessage(request: Omit<EnrolRequest, 'proof'>): Uint8Array {
-  return new TextEncoder().encode(
-    `linnet-enrol/1\n${request.publicKey.keyval.public}\n${request.name}\n${request.hardware}\n${request.components.join(',')}\n${request.claim ?? ''}`,
-  );
+  const { publicKey, name, hardware, components, claim } = request;
+  const lines = [publicKey.keyval.public, name, hardware, components.join(','), claim ?? ''];
+  return new TextEncoder().encode(['linnet-enrol/1', ...lines].join('\n'));
 }
 
 /**
- * `pending`: wait for an operator's approval and ask again. Enrolling twice with the same key
- * answers the same.
+ * `pending`: wait for an operator's approval and enrol again. Enrolling again with the same key
+ * answers the present status.
  */
 export const EnrolAnswer = Type.Object(
   {
     device: DeviceId,
     status: Type.Enum(['pending', 'enrolled', 'revoked']),
-    /**
-     * Where this device's MQTT broker listens, as a URL; the server's own host is used when it
-     * names none.
-     */
+    /** The port of the MQTT broker, on the host of the server's HTTP address. */
     mqttPort: Type.Integer({ minimum: 1, maximum: 65535 }),
   },
-  strict,
+  { ...strict, title: 'EnrolAnswer' },
 );
 export type EnrolAnswer = Static<typeof EnrolAnswer>;
 
-/** Custom part of an image target. Uptane: what the director's target SHALL match. */
+/** Custom part of an image target. The director's target must match it (Uptane). */
 export const ImageCustom = Type.Object(
   {
     component: Component,
@@ -87,13 +86,13 @@ export const DirectorCustom = Type.Object(
     hardware: HardwareId,
     rollout: Type.String({ maxLength: 64 }),
     /**
-     * Rises by one at each new order to this device and component; every report about it carries
-     * this number.
+     * Rises by one with each new assignment of this device and component; every report about it
+     * carries this number.
      */
     assignmentId: Type.Integer({ minimum: 1, maximum: 2 ** 31 }),
     /**
-     * A signed order to go back to this release although it is older; a device obeys only towards a
-     * release that it ran before.
+     * Roll back to this release although it is older. A device accepts that only for a release that
+     * it ran before.
      */
     rollback: Type.Boolean(),
     trial: TrialPolicy,

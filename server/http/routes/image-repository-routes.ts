@@ -79,10 +79,12 @@ function documentRoutes(app: FleetApp, { images }: Options): void {
 }
 
 function fileRoute(app: FleetApp, { artifacts }: Options): void {
+  const url = '/repo/image/files/:sha256';
   const content = 'application/octet-stream';
   app.get(
-    '/repo/image/files/:sha256',
+    url,
     {
+      exposeHeadRoute: false,
       schema: {
         operationId: 'getImageFile',
         summary: 'A file of a release by its digest; takes Range and If-None-Match',
@@ -101,4 +103,9 @@ function fileRoute(app: FleetApp, { artifacts }: Options): void {
       return reply;
     },
   );
+  // Fastify's own HEAD route would open the file and overwrite its length with 0.
+  app.head(url, { schema: { hide: true, params: StoredFile } }, async (request, reply) => {
+    await sendFile(artifacts, request.params.sha256, request, reply.type(content));
+    return reply;
+  });
 }

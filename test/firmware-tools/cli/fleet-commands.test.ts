@@ -11,6 +11,7 @@ import { registerFleetCommands } from '../../../firmware-tools/cli/commands/flee
 import { registerServerCommands } from '../../../server/commands.js';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { RolloutDetail, type Device } from '../../../shared/protocol/operator-api.js';
+import { openApiClient } from '../../support/openapi-client.js';
 import {
   batchOf,
   clientAs,
@@ -330,6 +331,66 @@ describe('rollouts', () => {
   });
 });
 
+describe('what the commands print', () => {
+  it('escape_sequences_of_a_device_are_shown_and_have_no_effect', async () => {
+    const device = devices[1] as TestDevice;
+    const link = await mqttOf(fleet, device);
+    const detail = 'red \u001b[31m\u0007 text\nand \u202e a second line';
+    await link.send(
+      JSON.stringify(
+        batchOf([{ seq: 9001, at: 1, kind: 'security', body: { code: 'file_digest', detail } }]),
+      ),
+    );
+    await expect.poll(() => link.acks.length, { timeout: 20_000 }).toBe(1);
+    await link.client.endAsync(true);
+    const shown = (await run(['device', 'show', device.name])).out;
+    expect(shown).toContain('red \\u{1b}[31m\\u{7} text\\nand \\u{202e} a second line');
+    expect(shown).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+    const json = JSON.parse((await run(['device', 'show', device.name], { json: true })).out) as {
+      security: { detail: string }[];
+    };
+    expect(json.security[0]?.detail).toBe(detail);
+  });
+
+  it('counts_have_the_right_plural', async () => {
+    const claim = (uses: string) => run(['device', 'claim', '--group', 'late', '--uses', uses]);
+    expect((await claim('1')).err).toContain('enrols 1 device into group late');
+    expect((await claim('2')).err).toContain('enrols 2 devices into group late');
+    expect((await run(['token', 'create', 'once', '--role', 'viewer'])).out).toMatch(/^lnt_/);
+    expect((await run(['token', 'revoke', 'once'])).out).toBe('1 token revoked\n');
+  });
+
+  it('a_group_without_devices_is_not_found_and_the_remedy_names_the_list', async () => {
+    const none = await run(['device', 'list', '--group', 'nosuch']);
+    expect(none.code).toBe(
+      'not_found: no device is in group nosuch; `linnet group list` lists the groups',
+    );
+    expect((await run(['token', 'revoke', 'nobody'])).code).toMatch(/`linnet token list`/);
+  });
+
+  it('a_list_is_what_the_generated_client_reads', async () => {
+    const listed = JSON.parse((await run(['device', 'list'], { json: true })).out) as unknown[];
+    const { data } = await openApiClient(fleet).GET('/api/v1/devices', {
+      params: { query: { limit: 1000 } },
+    });
+    expect(listed).toEqual(data?.items);
+    expect(listed.length).toBeGreaterThan(2);
+  });
+
+  it('audit_verify_reports_a_whole_chain_and_a_cut_one', async () => {
+    const whole = await run(['audit', 'verify']);
+    expect(whole.out).toMatch(/^\d+ entries, head [0-9a-f]{64}: the chain is whole\n$/);
+    expect(whole.exit).toBeUndefined();
+    const entries = Number(/^\d+/.exec(whole.out)?.[0]);
+    await fleet.store.db.deleteFrom('audit').where('seq', '=', entries).execute();
+    const cut = await run(['audit', 'verify']);
+    expect([cut.out, cut.exit]).toEqual([
+      `the chain is broken: entry ${entries} is missing or was changed\n`,
+      EXIT.badNews,
+    ]);
+  });
+});
+
 describe('the client', () => {
   it('unreachable_servers_and_missing_tokens_are_faults', async () => {
     expect(
@@ -417,7 +478,7 @@ describe('the server command', () => {
     expect((await stat(out)).mode & 0o777).toBe(0o600);
     expect(
       (await run(['server', 'init', '--config', config, '--token-out', out], { plain: true })).code,
-    ).toMatch(/^conflict: .*there already/);
+    ).toMatch(/^conflict: .*exists already/);
     expect(
       (await run(['server', 'init', '--config', config, '--token-out', `${out}2`], { plain: true }))
         .code,

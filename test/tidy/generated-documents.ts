@@ -1,0 +1,94 @@
+// The parts of the documents that are written from the code: the two state tables of ARCHITECTURE.md
+// and docs/fault-codes.md. `npm run docs` writes them; documents.test.ts fails when they are stale.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { updateTransitions } from '../../agent/update/transitions.js';
+import { ROLLOUT } from '../../server/rollout/transitions.js';
+import { FAULT_CODES } from '../../shared/base/fault-codes.js';
+
+interface Row {
+  readonly boot: string;
+  readonly on: Readonly<Partial<Record<string, string>>>;
+}
+
+const markdownTable = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+
+/** `refused, spent -> idle; probed -> probed`: events that lead to one state stand together. */
+function eventsText(on: Row['on']): string {
+  const byTarget = new Map<string, string[]>();
+  for (const [event, target] of Object.entries(on))
+    if (target !== undefined) byTarget.set(target, [...(byTarget.get(target) ?? []), event]);
+  return [...byTarget].map(([target, events]) => `${events.join(', ')} -> ${target}`).join('; ');
+}
+
+/** What the head comment of transitions.ts says of each state: what is true, and its work. */
+function updateStates(root: string): Map<string, [fact: string, work: string]> {
+  const text = readFileSync(join(root, 'agent/update/transitions.ts'), 'utf8');
+  const rows = text.matchAll(/^\/\/ {3}([a-z]+) {2,}(\S.*?) {2,}(\S.*)$/gm);
+  return new Map([...rows].map(([, state = '', fact = '', work = '']) => [state, [fact, work]]));
+}
+
+function updateTable(root: string): string {
+  const described = updateStates(root);
+  const rows = Object.entries<Row>(updateTransitions).map(([state, { boot, on }]) => {
+    const [fact, work] = described.get(state) ?? ['', ''];
+    return [state, fact, work, eventsText(on), boot];
+  });
+  return markdownTable(
+    ['state', 'true on disk', 'work', 'event -> next', 'after power loss'],
+    rows,
+  );
+}
+
+function rolloutTable(): string {
+  const rows = Object.entries<Row>(ROLLOUT).map(([state, { on }]) => [
+    state,
+    eventsText(on) || '(ends here)',
+  ]);
+  return markdownTable(['state', 'event -> next'], rows);
+}
+
+function faultCodes(): string {
+  const rows = Object.entries(FAULT_CODES).map(([code, entry]) => [
+    `\`${code}\``,
+    entry.kind,
+    String(entry.http),
+    entry.meaning,
+    entry.todo,
+  ]);
+  return `# Fault codes
+
+Written by \`npm run docs\` from \`shared/base/fault-codes.ts\`. Every error of the APIs, every failed
+outcome and every security event carries one of these codes.
+
+Kinds: \`refused\`: the input is wrong, do not retry. \`flaked\`: a temporary failure, retry within
+limits. \`spent\`: the limit of retries is reached, or there is a bug. HTTP is the status of an answer
+that carries the code.
+
+${markdownTable(['code', 'kind', 'HTTP', 'meaning', 'what to do'], rows)}
+`;
+}
+
+function replaceBetween(text: string, name: string, content: string): string {
+  const [begin, end] = [`<!-- begin generated: ${name} -->`, `<!-- end generated: ${name} -->`];
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from === -1 || to < from) throw new Error(`ARCHITECTURE.md lacks the marks of ${name}`);
+  return `${text.slice(0, from)}${begin}\n\n${content}\n\n${text.slice(to)}`;
+}
+
+/** The documents with generated parts as they must be, by path. */
+export function generatedDocuments(root: string): Map<string, string> {
+  const architecture = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
+  return new Map([
+    [
+      'ARCHITECTURE.md',
+      replaceBetween(
+        replaceBetween(architecture, 'update machine', updateTable(root)),
+        'rollout machine',
+        rolloutTable(),
+      ),
+    ],
+    ['docs/fault-codes.md', faultCodes()],
+  ]);
+}

@@ -9,8 +9,8 @@ import type { TrialEvidence } from '../shared/statistics/trial-verdict.js';
 
 /**
  * The file system as durable state needs it. Paths are absolute. A method does all of its work or
- * throws a Fault: `disk_full` (ENOSPC, EDQUOT) or `disk_failed`. A missing file is null. What is not
- * a regular file is `disk_failed` and never blocks.
+ * throws a Fault: `disk_full` (ENOSPC, EDQUOT) or `disk_failed`. A missing file is null. What is
+ * not a regular file is `disk_failed` and never blocks.
  */
 export interface Disk {
   read(path: string, maxBytes: number): Promise<Uint8Array | null>;

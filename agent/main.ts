@@ -1,7 +1,7 @@
 // The device agent's composition root: makes the real parts, connects update/, inference/ and
-// telemetry/, and runs the loops: poll the assignments, drive one update machine a component, report
-// telemetry. What is installed and verified is served before the network is used; a server that
-// never answers changes nothing of that.
+// telemetry/, and runs the loops: poll the assignments, drive one update machine a component,
+// report telemetry. What is installed and verified is served before the network is used; a server
+// that never answers changes nothing of that.
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Clock, Log, Random } from '../shared/base/interfaces.js';

@@ -24,6 +24,9 @@ import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
 import { Conductor } from './rollout/conductor.js';
+import { Reception } from './rollout/reception.js';
+import { OperatorService } from './rollout/service.js';
+import { Situations } from './rollout/situations.js';
 import { SecurityEventBus } from './security-events/bus.js';
 import { databaseFault } from './store/database.js';
 import { Store } from './store/store.js';
@@ -125,15 +128,25 @@ async function open(
     clock: realClock,
   });
 
-  // The conductor sends hints through the transport, and the transport reports its reception to the
-  // conductor; hints flow only once both exist.
+  // The conductor sends hints through the transport, which is opened after it; hints flow only once
+  // both exist.
   let transport: Transport | null = null;
+  const reception = new Reception({ clock: realClock });
+  const situations = new Situations({ store: store.rollouts, reception, clock: realClock });
   const conductor = new Conductor({
     store: store.rollouts,
+    situations,
+    reception,
     clock: realClock,
-    random: realRandom,
     log: log.child({ room: 'rollout' }),
     hint: (device: string) => transport?.hint(device),
+  });
+  const rollouts = new OperatorService({
+    store: store.rollouts,
+    situations,
+    clock: realClock,
+    random: realRandom,
+    onCommand: () => conductor.wake(),
   });
   const ingest = new Ingest({
     devices: store.devices,
@@ -142,7 +155,7 @@ async function open(
     clock: realClock,
     log: log.child({ room: 'ingest' }),
     isStorageFault: (error) => isFault(databaseFault(error, 'storing telemetry')),
-    onBatchLost: () => conductor.reception.again(),
+    onBatchLost: () => reception.restart(),
   });
   undo.push(() => ingest.settled());
   transport = await openTransport(settings, tls, log, {
@@ -151,8 +164,7 @@ async function open(
       const device = await store.devices.get(id);
       return device?.status === 'enrolled' ? device.publicKey : undefined;
     },
-    onReception: (connected) =>
-      connected ? conductor.reception.back() : conductor.reception.lost(),
+    onReception: (connected) => (connected ? reception.connected() : reception.disconnected()),
     security,
   });
   const { port: mqttPort } = transport;
@@ -171,7 +183,7 @@ async function open(
     images,
     artifacts,
     director,
-    rollouts: conductor,
+    rollouts,
     mqttPort: () => mqttPort,
     disconnect: (device) => transport.disconnect(device),
     silentAfterMs: settings.silent_after_seconds * 1000,

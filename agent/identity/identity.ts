@@ -1,7 +1,7 @@
-// Who this device is: an Ed25519 key, made at the first start and kept in data_dir. The device id is
-// derived from the key, so a new key is a new device for the fleet. A key file that holds no key (an
-// empty or torn file after a full disk) is set aside and replaced: what is installed must be served
-// whether or not the fleet still knows this device.
+// Who this device is: an Ed25519 key, made at the first start and kept in data_dir. The device id
+// is derived from the key, so a new key is a new device for the fleet. A key file that holds no key
+// (an empty or torn file after a full disk) is set aside and replaced: what is installed must be
+// served whether or not the fleet still knows this device.
 import { join } from 'node:path';
 import { Type } from 'typebox';
 import { Hex32, fromHex, hex, utf8 } from '../../shared/base/bytes.js';
@@ -50,9 +50,9 @@ export async function deviceIdentity(options: IdentityOptions): Promise<DeviceId
   if (found !== null)
     log.error(
       { device: identity.id, path, why: found.unreadable },
-      'the device key was unreadable: set aside as identity.json.damaged, and a new key was made. ' +
-        'The fleet does not know this device any more: enrol it again (`linnet device claim` or ' +
-        '`linnet device approve`) and revoke its old entry',
+      'the device key was unreadable: it was set aside as identity.json.damaged, and a new key ' +
+        'was made. The fleet does not know this device any more: enrol it again ' +
+        '(`linnet device claim` or `linnet device approve`) and revoke its old entry',
     );
   return identity;
 }

@@ -1,8 +1,9 @@
 // The real Disk: keeps every promise of durability in agent/interfaces.ts with an fsync of the file
 // and of its folder. A replacement is written beside its target under the suffix `.tmp`, which has
-// no meaning at boot: a leftover is removed by the next replacement of the same target. Only regular
-// files are read: what else stands at a path (a folder, a FIFO, a link to nothing) is a Fault, never
-// a wait. One process owns a data folder; operations on one path run one after another.
+// no meaning at boot: a leftover is removed by the next replacement of the same target. Only
+// regular files are read: what else stands at a path (a folder, a FIFO, a link to nothing) is a
+// Fault, never a wait. One process owns a data folder; operations on one path run one after
+// another.
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import {

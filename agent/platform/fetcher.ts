@@ -114,9 +114,9 @@ export class HttpFetcher implements Fetcher {
   /**
    * The first source that has it. A Fault of a mirror only means that the next one is asked; the
    * answer of the fleet server, or its Fault, is final. timestamp.json comes from the server alone:
-   * a stale mirror would hold back every assignment. Everything else in the image tree never changes
-   * under its name, and a reader that has verified it does not ask again. So a path that is asked
-   * for again failed verification, and the mirror that gave it is skipped for a while.
+   * a stale mirror would hold back every assignment. Everything else in the image tree never
+   * changes under its name, and a reader that has verified it does not ask again. So a path that is
+   * asked for again failed verification, and the mirror that gave it is skipped for a while.
    */
   async #fromAny<T>(
     path: string,

@@ -144,8 +144,10 @@ export class HttpSource implements Source {
           !this.transport.closed &&
           request.reusedSocket &&
           (systemCode(error) === 'ECONNRESET' || systemCode(error) === 'EPIPE')
-        )
-          return resolve('stale');
+        ) {
+          resolve('stale');
+          return;
+        }
         reject(
           isFault(error)
             ? error
@@ -297,7 +299,8 @@ async function errorBody(answer: Answer): Promise<{ error?: string; code?: strin
       ? (value as { error?: string; code?: string })
       : {};
   } catch (error) {
-    if (isFault(error)) return {}; // Not an error body of Linnet, too long or cut short: the status is enough.
+    // Not an error body of Linnet, too long or cut short: the status is enough.
+    if (isFault(error)) return {};
     throw error;
   }
 }

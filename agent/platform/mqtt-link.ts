@@ -1,8 +1,9 @@
 // The Link over MQTT 3.1.1 at QoS 1, by mqtt.js. Every connection is a new client of the library
 // with a new device token as its password, a clean session and its own subscription. So nothing of
 // an old connection (a stale token, an unacknowledged publish in the library's memory) reaches the
-// next one: the spool is the only queue. `connected` is true from the broker's SUBACK on. Reconnects
-// for ever, with jittered backoff. Whether the server stored a message is not known here.
+// next one: the spool is the only queue. `connected` is true from the broker's SUBACK on.
+// Reconnects for ever, with jittered backoff. Whether the server stored a message is not known
+// here.
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
@@ -112,7 +113,8 @@ export class MqttLink implements Link {
       client.subscribe(topics.down(device), { qos: 1 }, (error, granted) => {
         if (this.#closed || client !== this.#client) return;
         if (error !== null || (granted ?? []).some((each) => each.qos > 2)) {
-          lastError = `the broker refused the subscription: ${error === null ? 'not allowed' : reason(error)}`;
+          const why = error === null ? 'not allowed' : reason(error);
+          lastError = `the broker refused the subscription: ${why}`;
           client.end(true);
           return;
         }

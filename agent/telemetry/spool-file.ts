@@ -1,6 +1,7 @@
 // The SQLite file of the telemetry spool: opened with its schema and its statements prepared once,
 // checked, and set aside when it is damaged. Write-ahead log with synchronous=FULL: a committed
-// change survives a power cut. One process owns the file (an exclusive lock, no shared memory file).
+// change survives a power cut. One process owns the file (an exclusive lock, no shared memory
+// file).
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import Database from 'better-sqlite3';

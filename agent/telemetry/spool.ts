@@ -1,8 +1,8 @@
-// Telemetry records that the server has not acknowledged yet, in one SQLite file (spool-file.ts): on
-// return of `append` a record survives a power cut. Limited in bytes: the oldest record of the least
-// important kind is dropped first, and every loss is counted. Only the server's own acknowledgement
-// deletes. Sequence numbers rise for ever and are never used twice. No method but the constructor
-// throws for a failing disk: telemetry must never stop a device.
+// Telemetry records that the server has not acknowledged yet, in one SQLite file (spool-file.ts):
+// on return of `append` a record survives a power cut. Limited in bytes: the oldest record of the
+// least important kind is dropped first, and every loss is counted. Only the server's own
+// acknowledgement deletes. Sequence numbers rise for ever and are never used twice. No method but
+// the constructor throws for a failing disk: telemetry must never stop a device.
 //
 // Leased records are never dropped, so a batch id always means the same records; a batch takes at
 // most half the limit, which leaves room for more important records.

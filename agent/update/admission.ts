@@ -54,7 +54,8 @@ export function admit(release: AnyRelease, assignment: Assignment, record: Updat
   if (record.floor !== null && semver.lt(release.version, record.floor)) {
     throw new Fault(
       'version_floor',
-      `${release.component} ${release.version} is older than ${record.floor}, which was confirmed here`,
+      `${release.component} ${release.version} is older than ${record.floor}, ` +
+        'which was confirmed here',
     );
   }
 }

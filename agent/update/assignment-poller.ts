@@ -19,6 +19,8 @@ export class AssignmentPoller {
   readonly #options: AssignmentPollerOptions;
   /** The last failure: a frozen mirror that is asked every minute makes one event, not many. */
   #lastFailure: string | null = null;
+  /** The assignments to unknown components that were reported last, for the same reason. */
+  #lastUnknown = '';
 
   constructor(options: AssignmentPollerOptions) {
     this.#options = options;
@@ -32,6 +34,7 @@ export class AssignmentPoller {
       for (const driver of drivers)
         driver.assign(assignments.find(({ component }) => component === driver.component) ?? null);
       this.#lastFailure = null;
+      this.#reportUnknown(assignments);
       return true;
     } catch (error) {
       if (!isFault(error)) throw error;
@@ -43,5 +46,26 @@ export class AssignmentPoller {
       this.#lastFailure = error.message;
       return false;
     }
+  }
+
+  /** Uptane 5.4.4.6: each assignment must be for a component that the device has. */
+  #reportUnknown(assignments: readonly TrustedAssignment[]): void {
+    const { drivers, log, reporter } = this.#options;
+    const unknown = assignments.filter(
+      ({ component }) => !drivers.some((driver) => driver.component === component),
+    );
+    const names = unknown.map(({ component, version }) => `${component} ${version}`).join(', ');
+    if (names !== '' && names !== this.#lastUnknown) {
+      const detail = `assigned: ${names}; this device has ${drivers.map((each) => each.component).join(', ')}`;
+      log.warn(
+        { assigned: names },
+        'an assignment names a component that this device does not have',
+      );
+      reporter.report('security', {
+        code: 'component_unknown',
+        detail: detail.slice(0, limits.detailMaxChars),
+      });
+    }
+    this.#lastUnknown = names;
   }
 }

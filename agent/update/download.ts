@@ -1,8 +1,8 @@
 // Downloads the files of a release into its incoming folder, each resumed from what is already
 // here. A file that a slot already holds is linked instead of fetched. Every length is limited by
-// the signed manifest: a source that sends more is cut off. The digests of the files are verified by
-// the next step, from disk, after the last byte; an encoded file (codec/) is verified here, before
-// it is decoded.
+// the signed manifest: a source that sends more is cut off. The digests of the files are verified
+// by the next step, from disk, after the last byte; an encoded file (codec/) is verified here,
+// before it is decoded.
 import { join } from 'node:path';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import type { FileEntry } from '../../shared/release/manifest-head.js';

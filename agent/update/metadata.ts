@@ -1,7 +1,7 @@
 // Which assignments this device may trust: drives the trust workflow (shared/trust) over a Fetcher
-// and keeps its results on a Disk. Invariants: nothing is stored before it is verified; each document
-// is replaced whole; a root is stored before anything that it signs; a torn or missing file costs a
-// download, nothing more.
+// and keeps its results on a Disk. Invariants: nothing is stored before it is verified; each
+// document is replaced whole; a root is stored before anything that it signs; a torn or missing
+// file costs a download, nothing more.
 //
 // Layout of `folder`: `director/` and `image/`, each with root.json, timestamp.json, snapshot.json
 // and targets.json.
@@ -9,8 +9,8 @@
 // Time. A device may have no clock that survives a power cut. So the present is never taken as
 // earlier than the signing time (x-linnet-time) of the latest trusted timestamp of either
 // repository. That floor is persisted as part of the timestamp documents. The local clock is never
-// persisted: one jump far ahead would make all metadata look expired for ever. Limit: a device whose
-// clock stands still sees no expiry beyond that floor.
+// persisted: one jump far ahead would make all metadata look expired for ever. Limit: a device
+// whose clock stands still sees no expiry beyond that floor.
 import { join } from 'node:path';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
@@ -87,8 +87,8 @@ export class MetadataClient {
 
   /**
    * The present assignments of this device, verified in Uptane's order. Calls while one is under
-   * way share its result. Faults: metadata_*, root_version, director_*, target_*, hardware_unsupported
-   * (refused); those of Fetcher and Disk.
+   * way share its result. Faults: metadata_*, root_version, director_*, target_*,
+   * hardware_unsupported (refused); those of Fetcher and Disk.
    */
   refresh(): Promise<TrustedAssignment[]> {
     this.#underWay ??= this.#refresh().finally(() => {
@@ -98,8 +98,8 @@ export class MetadataClient {
   }
 
   /**
-   * The envelope that an assignment names, with the length and SHA-256 that both repositories signed. Faults:
-   * file_length, file_digest, those of Fetcher.
+   * The envelope that an assignment names, with the length and SHA-256 that both repositories
+   * signed. Faults: file_length, file_digest, those of Fetcher.
    */
   async fetchEnvelope(
     assignment: Pick<TrustedAssignment, 'component' | 'version' | 'length' | 'sha256'>,

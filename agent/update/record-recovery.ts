@@ -1,6 +1,6 @@
-// Rebuilds an unreadable record from what the slots hold. Which slot was active is lost. Of two that
-// verify, the older one is taken: it was confirmed before the other one came, and the other one may
-// have been on trial. The latest assignment brings the newer one back, through a trial.
+// Rebuilds an unreadable record from what the slots hold. Which slot was active is lost. Of two
+// that verify, the older one is taken: it was confirmed before the other one came, and the other
+// one may have been on trial. The latest assignment brings the newer one back, through a trial.
 import semver from 'semver';
 import { refOf, type ReleaseRef } from '../../shared/release/release-ref.js';
 import type { OpenRelease } from './payload/handler.js';

@@ -25,7 +25,9 @@ export class SlotReleases {
     this.#options = options;
   }
 
-  /** The release in a slot, as it was verified last in this process; null when it does not verify. */
+  /**
+   * The release in a slot, as it was verified last in this process; null when it does not verify.
+   */
   async installed(record: UpdateRecord, slot: SlotName | null): Promise<AnyInstalled | null> {
     if (slot === null) return null;
     const known = this.#verified.get(slot);

@@ -8,7 +8,7 @@ import { chmod, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
-import type { PublicKey, Signer } from "../../shared/trust/signer.js";
+import type { PublicKey, Signer } from '../../shared/trust/signer.js';
 import { heading, signDocument } from '../../shared/trust/documents.js';
 import { validityMs } from '../../shared/trust/validity.js';
 import { asFault, createKeyFile, KEY_SUFFIX, writeWhole } from './keys/key-files.js';

@@ -10,7 +10,8 @@ import {
   haltTest,
   observe,
   observeLeft,
-  orderSeconds,
+  secondsHeard,
+  assignmentSeconds,
   silentSeconds,
   waveVerdict,
   type Moment,
@@ -287,11 +288,10 @@ function advance(situation: Situation): Plan | null {
 }
 
 /** What a healthy wave still waits for, in words: its soak, a person's approval. */
-export function waitsFor(rollout: RolloutRow, { now, receptionSince }: Moment): string[] {
+export function waitsFor(rollout: RolloutRow, moment: Moment): string[] {
   const wave = rollout.policy.waves[rollout.wave];
   if (wave === undefined || rollout.healthySince === null) return [];
-  // Time in which nobody listened proves nothing of the wave either.
-  const soaked = Math.floor((now - Math.max(rollout.healthySince, receptionSince)) / 1000);
+  const soaked = secondsHeard(moment, rollout.healthySince);
   return [
     ...(soaked < wave.soakSeconds
       ? [`wave ${wave.name} is healthy and soaks: ${soaked} of ${wave.soakSeconds} s`]
@@ -407,7 +407,7 @@ function lostText(
   const stays = 'its order to go back stays, and it obeys when it returns';
   const silence = silentSeconds(member, facts, moment);
   if (silence > silentAfterSeconds) return `lost: silent for ${silence} s; ${stays}`;
-  const age = orderSeconds(member, moment);
+  const age = assignmentSeconds(member, moment);
   return age > deviceDeadlineSeconds
     ? `lost: not back within ${deviceDeadlineSeconds} s; ${stays}`
     : null;

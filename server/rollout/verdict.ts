@@ -87,7 +87,7 @@ export function observe(
   if (claimed && verdict?.verdict === 'pass')
     return { state: 'confirmed', reasons: verdict.reasons.join('; ') };
 
-  const age = orderSeconds(member, moment);
+  const age = assignmentSeconds(member, moment);
   if (age > policy.deviceDeadlineSeconds) {
     const seen = verdict === null ? 'no trial was reported' : verdict.reasons.join('; ');
     return {
@@ -169,22 +169,29 @@ function claimsHealth(
 }
 
 /**
- * Whole seconds since the device last spoke, or since its order or since the server listens when
- * that is later.
+ * Whole seconds since the latest of these times, counting only while the server could hear devices
+ * (`receptionSince`). The one clock of soak, silence and deadline: time in which nobody listened
+ * counts for none of them.
  */
+export function secondsHeard(
+  { now, receptionSince }: Moment,
+  ...times: readonly (number | null | undefined)[]
+): number {
+  return Math.floor((now - Math.max(receptionSince, ...times.map((time) => time ?? 0))) / 1000);
+}
+
+/** Whole seconds since the device's last message, or since its assignment when that is later. */
 export function silentSeconds(
   member: MemberRow,
   facts: DeviceFacts | undefined,
-  { now, receptionSince }: Moment,
+  moment: Moment,
 ): number {
-  return Math.floor(
-    (now - Math.max(facts?.lastSeenAt ?? 0, member.assignedAt ?? 0, receptionSince)) / 1000,
-  );
+  return secondsHeard(moment, facts?.lastSeenAt, member.assignedAt);
 }
 
-/** Whole seconds that the device's order stands and the server could hear what became of it. */
-export function orderSeconds({ assignedAt }: MemberRow, { now, receptionSince }: Moment): number {
-  return assignedAt === null ? 0 : Math.floor((now - Math.max(assignedAt, receptionSince)) / 1000);
+/** Whole seconds since the device's assignment; 0 without one. */
+export function assignmentSeconds({ assignedAt }: MemberRow, moment: Moment): number {
+  return assignedAt === null ? 0 : secondsHeard(moment, assignedAt);
 }
 
 /**

@@ -88,6 +88,10 @@ export const FAULT_CODES = {
     'director and image repository disagree on a release',
     'Publish again; if that does not help, the director may be compromised.',
   ),
+  component_unknown: attack(
+    'the director assigns a release to a component that the device does not have',
+    "Compare `components` in the agent's configuration with the rollout; check the fleet server.",
+  ),
   // Releases and bundles
   signature_invalid: attack(
     'a signature does not match its document',

@@ -8,13 +8,14 @@
 //   root       x-linnet-release  the release keys, which sign manifests (DSSE); their keys stand in `keys`
 //   timestamp  x-linnet-time     when it was signed: a lower bound for the present that a device without a clock can trust
 //   director   x-linnet-device   the one device that timestamp, snapshot and targets of its director repository are for
+import { createHash } from 'node:crypto';
 import { Type, type Static } from 'typebox';
 import { limits } from '../base/limits.js';
 import { complaints, decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { canonicalBytes, fromHex, hex, Hex32, sha256, utf8 } from '../base/bytes.js';
 import { countSigners, type KeyRing } from './key-ring.js';
-import { keyIdOf, PublicKey, type Signer } from "./signer.js";
+import { keyIdOf, PublicKey, type Signer } from './signer.js';
 
 export const SPEC_VERSION = '1.0.31';
 
@@ -237,12 +238,26 @@ export function releaseRing(root: Root): KeyRing {
   return { keys, ...release };
 }
 
+/** Spec 4.2.1 and 5.x: key ids of signatures are unique; a document that repeats one is refused. */
+function requireDistinctKeyIds(document: Document<Role>): void {
+  const seen = new Set<string>();
+  for (const { keyid } of document.signatures) {
+    if (seen.has(keyid))
+      throw new Fault(
+        'metadata_signature',
+        `${document.role}.json version ${document.signed.version} carries two signatures of key ${keyid}`,
+      );
+    seen.add(keyid);
+  }
+}
+
 /**
  * Spec 4.2.2, and in 5.x.y "check for an arbitrary software attack": at least `ring.threshold`
  * distinct keys of the ring have signed. `whose` names the ring in the message. Fault
  * metadata_signature.
  */
 export function requireThreshold(document: Document<Role>, ring: KeyRing, whose: string): void {
+  requireDistinctKeyIds(document);
   const signatures = document.signatures.map(({ keyid, sig }) => ({
     keyid,
     signature: fromHex(sig),
@@ -256,9 +271,11 @@ export function requireThreshold(document: Document<Role>, ring: KeyRing, whose:
   );
 }
 
+/** The hash algorithms that TUF repositories list. */
+const HASH_ALGORITHMS: ReadonlySet<string> = new Set(['sha256', 'sha384', 'sha512']);
+
 /**
- * Hashes and length of `bytes`, as a parent lists them. Fault metadata_mismatch when they are not
- * those in `meta`.
+ * The length and every hash that a parent lists must be those of `bytes`. Fault metadata_mismatch.
  */
 export function requireMeta(bytes: Uint8Array, meta: MetaFile, what: string): void {
   if (meta.length !== undefined && meta.length !== bytes.length) {
@@ -267,9 +284,19 @@ export function requireMeta(bytes: Uint8Array, meta: MetaFile, what: string): vo
       `${what} is ${bytes.length} bytes, its parent names ${meta.length}`,
     );
   }
-  const named = meta.hashes?.['sha256'];
-  if (named !== undefined && named !== sha256(bytes))
-    throw new Fault('metadata_mismatch', `${what} does not have the SHA-256 that its parent names`);
+  for (const [algorithm, named] of Object.entries(meta.hashes ?? {})) {
+    // One that cannot be computed here is not skipped: it may be the only one that holds.
+    if (!HASH_ALGORITHMS.has(algorithm))
+      throw new Fault(
+        'metadata_mismatch',
+        `${what}: its parent names a ${algorithm} hash, which this client does not know`,
+      );
+    if (createHash(algorithm).update(bytes).digest('hex') !== named)
+      throw new Fault(
+        'metadata_mismatch',
+        `${what} does not have the ${algorithm} hash that its parent names`,
+      );
+  }
 }
 
 // --- writing ---

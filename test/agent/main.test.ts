@@ -1,5 +1,5 @@
-// The composed agent at its start and at its end: what did not come up leaves nothing behind, and a
-// stop never waits for the net.
+// The composed agent at its start and at its end: a failed start leaves nothing behind, and a stop
+// never waits for the network.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
@@ -39,7 +39,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** A TCP server that takes connections and never says a word. */
+/** A TCP server that accepts connections and never answers. */
 async function mute(onConnection: (socket: Socket) => void = () => {}): Promise<number> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
@@ -87,7 +87,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
   );
 
 describe('a start', () => {
-  it('whose_port_is_taken_lets_go_of_everything_it_holds', async () => {
+  it('start_on_a_taken_port_releases_everything_it_holds', async () => {
     const taken = await mute();
     expect(await codeOf(start(1, taken))).toBe('port_in_use');
     // Were the spool still held, this would be `conflict`.
@@ -147,7 +147,7 @@ describe('a start on a damaged data folder', () => {
 });
 
 describe('a stop', () => {
-  it('while_the_server_answers_nothing_ends_and_asks_nothing_more', async () => {
+  it('stop_while_the_server_answers_nothing_ends_and_asks_nothing_more', async () => {
     let asked = 0;
     const silent = await mute((socket) => socket.once('data', () => (asked += 1)));
     const agent = await start(silent, 0);

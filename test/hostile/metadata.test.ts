@@ -2,13 +2,15 @@
 // and then misbehave. Each attack begins from a device that works, so that what refuses it is the
 // check under test; most end by showing that the device goes on working when the attack ends.
 // Names: TUF 1.0 "attacks", Uptane 2.1.0 threats, notes/ota.md section 1.
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { limits } from '../../shared/base/limits.js';
-import { sha256 } from '../../shared/base/bytes.js';
-import { keyIdOf, publicKeyOf } from "../../shared/trust/signer.js";
+import { sha256, utf8 } from '../../shared/base/bytes.js';
+import { keyIdOf, publicKeyOf } from '../../shared/trust/signer.js';
 import {
   decodeDocument,
+  metaOf,
   type Root,
   type Snapshot,
   type Timestamp,
@@ -320,6 +322,76 @@ describe('TUF 5.5: the snapshot', () => {
     await refused(device.versions(), 'metadata_rollback');
   });
 
+  test('rollback_of_the_snapshot_itself: an older snapshot after the timestamp was lost', async () => {
+    const { world, device } = await working();
+    const snapshot = world.image.get(world.image.latest('snapshot'));
+    const older = world.image.versions.snapshot;
+    world.image.signSnapshot();
+    world.image.signTimestamp();
+    world.director.publish();
+    await device.versions();
+    rmSync(device.path('image', 'timestamp'));
+    await device.reboot();
+    world.image.served.set(`${older}.snapshot.json`, snapshot);
+    world.image.signTimestamp((timestamp) => {
+      timestamp.meta['snapshot.json'] = metaOf(snapshot, older);
+    });
+    world.director.publish();
+    expect((await refused(device.versions(), 'metadata_rollback')).detail).toContain(
+      'snapshot.json is version',
+    );
+    world.image.publish();
+    world.director.publish();
+    expect(await device.versions()).toEqual(['digits 1.0.0']);
+  });
+
+  test.each(['sha256', 'sha384', 'sha512'])(
+    'hash_of_another_snapshot: the timestamp names its %s and nothing else',
+    async (algorithm) => {
+      const { world, device } = await working();
+      const name = (bytes: Uint8Array) => (timestamp: Timestamp) => {
+        timestamp.meta['snapshot.json'] = {
+          version: world.image.versions.snapshot,
+          hashes: { [algorithm]: createHash(algorithm).update(bytes).digest('hex') },
+        };
+      };
+      world.image.signSnapshot();
+      world.image.signTimestamp(name(utf8('another snapshot')));
+      world.director.publish();
+      expect((await refused(device.versions(), 'metadata_mismatch')).detail).toContain(algorithm);
+      world.image.signTimestamp(name(world.image.get(world.image.latest('snapshot'))));
+      world.director.publish();
+      expect(await device.versions()).toEqual(['digits 1.0.0']);
+    },
+  );
+
+  test('second_hash_is_not_held: sha256 is right, sha512 is not', async () => {
+    const { world, device } = await working();
+    world.image.signSnapshot();
+    world.image.signTimestamp((timestamp) => {
+      const named = timestamp.meta['snapshot.json'];
+      timestamp.meta['snapshot.json'] = {
+        ...named,
+        hashes: { ...named.hashes, sha512: 'ab'.repeat(64) },
+      };
+    });
+    world.director.publish();
+    await refused(device.versions(), 'metadata_mismatch');
+  });
+
+  test('hash_algorithm_that_is_not_known_is_not_skipped', async () => {
+    const { world, device } = await working();
+    world.image.signSnapshot();
+    world.image.signTimestamp((timestamp) => {
+      timestamp.meta['snapshot.json'] = {
+        version: world.image.versions.snapshot,
+        hashes: { 'blake2b-256': 'ab'.repeat(32) },
+      };
+    });
+    world.director.publish();
+    await refused(device.versions(), 'metadata_mismatch');
+  });
+
   test('vanished_targets: a snapshot that no longer lists what it listed', async () => {
     const { world, device } = await working();
     const listed = (snapshot: Snapshot): void => {
@@ -378,6 +450,22 @@ describe('TUF 5.6: the targets', () => {
     world.image.signTimestamp();
     world.director.publish();
     await refused(device.versions(), 'metadata_signature');
+  });
+
+  test('key_id_twice_in_signatures: also where one signature would do', async () => {
+    const { world, device } = await working();
+    const [one] = world.image.keys.targets;
+    if (one === undefined) throw new Error('a key');
+    world.image.signTargets(undefined, [one, one]);
+    world.image.signSnapshot();
+    world.image.signTimestamp();
+    world.director.publish();
+    expect((await refused(device.versions(), 'metadata_signature')).detail).toContain(
+      'carries two signatures of key',
+    );
+    world.image.publish();
+    world.director.publish();
+    expect(await device.versions()).toEqual(['digits 1.0.0']);
   });
 
   test('key_counted_twice_for_threshold: one key under two key ids', async () => {

@@ -1,5 +1,6 @@
-// Codecs for tests: XOR, which streams byte by byte (every file that it encodes ends with LAST_BYTE,
-// which it leaves out, so that the encoded file is the shorter one), and gzip, a real one.
+// Codecs for tests: XOR, which streams byte by byte (every file that it encodes ends with
+// LAST_BYTE, which it leaves out, so that the encoded file is the shorter one), and gzip, a real
+// one.
 import { Readable } from 'node:stream';
 import { createGunzip, gzipSync } from 'node:zlib';
 import type { FileCodec } from '../../agent/update/codec/codec.js';

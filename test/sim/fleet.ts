@@ -15,6 +15,9 @@ import {
 } from '../../shared/statistics/trial-verdict.js';
 import { Conductor } from '../../server/rollout/conductor.js';
 import { plan } from '../../server/rollout/plan.js';
+import { Reception } from '../../server/rollout/reception.js';
+import { OperatorService } from '../../server/rollout/service.js';
+import { Situations } from '../../server/rollout/situations.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
 import type {
   Assignment,
@@ -73,7 +76,7 @@ export class VirtualClock implements Clock {
   }
 }
 
-export class MemoryDesk implements RolloutStore {
+export class MemoryRolloutStore implements RolloutStore {
   rows = new Map<string, RolloutRow>();
   memberRows = new Map<string, Map<string, MemberRow>>();
   histories = new Map<string, HistoryRow[]>();
@@ -212,7 +215,7 @@ export class SimDevice {
     readonly id: string,
     readonly spot: EligibleDevice,
     running: ReleaseRef | null,
-    private readonly desk: MemoryDesk,
+    private readonly store: MemoryRolloutStore,
     private readonly nature: (release: ReleaseRef) => Nature,
   ) {
     this.running = running;
@@ -221,7 +224,7 @@ export class SimDevice {
   /** One second: look at the order, take one step, report. */
   tick(now: number): void {
     if (this.silent) return;
-    const assignment = this.desk.assignments.get(this.id);
+    const assignment = this.store.assignments.get(this.id);
     if (assignment !== undefined && assignment.assignmentId !== this.#assignmentSeen)
       this.#take(assignment);
     else if (this.state === 'assigned') this.#swap();
@@ -240,7 +243,7 @@ export class SimDevice {
       progress: null,
       outcome: this.outcome,
     };
-    this.desk.reports.set(this.id, {
+    this.store.reports.set(this.id, {
       ...this.spot,
       status: 'enrolled',
       lastSeenAt: now,
@@ -351,13 +354,14 @@ export interface WorldOptions {
  */
 export class World {
   readonly clock = new VirtualClock();
-  readonly desk = new MemoryDesk();
+  readonly store = new MemoryRolloutStore();
   readonly devices: SimDevice[];
   readonly hints: string[] = [];
+  readonly reception: Reception;
+  readonly operators: OperatorService;
   readonly conductor: Conductor;
-  /**
-   * Every plan is made twice and every commit tried twice, unless a test brings its own trouble.
-   */
+
+  /** Every plan is made twice and every commit tried twice, unless a test uses its own conductor. */
   constructor(options: WorldOptions = {}) {
     const {
       canaries = 2,
@@ -367,7 +371,7 @@ export class World {
       hardware = () => 'pi4',
     } = options;
     for (const version of ['1.0.0', '1.1.0', '1.2.0']) {
-      this.desk.releases.set(version, { ref: releaseOf(version), hardware: ['pi4', 'jetson'] });
+      this.store.releases.set(version, { ref: releaseOf(version), hardware: ['pi4', 'jetson'] });
     }
     this.devices = Array.from({ length: canaries + fleet }, (_, n) => {
       const spot = {
@@ -376,38 +380,59 @@ export class World {
         group: n < canaries ? 'canary' : 'fleet',
         hardware: hardware(n),
       };
-      this.desk.devices.set(spot.id, spot);
+      this.store.devices.set(spot.id, spot);
       const before = running === null ? null : releaseOf(running);
-      const device = new SimDevice(spot.id, spot, before, this.desk, (release) =>
+      const device = new SimDevice(spot.id, spot, before, this.store, (release) =>
         nature(n, release),
       );
       device.report(this.clock.now());
       return device;
     });
-    this.conductor = this.newConductor();
-  }
-
-  newConductor(store: RolloutStore = new TwiceDesk(this.desk, () => this.conductor)): Conductor {
+    this.reception = new Reception({ clock: this.clock });
+    const store = new RepeatingStore(this.store, this.reception);
+    const situations = this.#situations(store, this.reception);
+    this.conductor = this.#conductor(store, situations, this.reception);
     let count = 0;
     const random: Random = {
       bytes: (length) => new Uint8Array(length).fill(++count),
       fraction: () => 0.5,
     };
-    return new Conductor({
+    this.operators = new OperatorService({
       store,
+      situations,
       clock: this.clock,
       random,
+      onCommand: () => this.conductor.wake(),
+    });
+  }
+
+  /** As a second server on the same store, or one that has restarted: with a reception of its own. */
+  newConductor(): Conductor {
+    const reception = new Reception({ clock: this.clock });
+    return this.#conductor(this.store, this.#situations(this.store, reception), reception);
+  }
+
+  #situations(store: RolloutStore, reception: Reception): Situations {
+    return new Situations({ store, reception, clock: this.clock });
+  }
+
+  #conductor(store: RolloutStore, situations: Situations, reception: Reception): Conductor {
+    return new Conductor({
+      store,
+      situations,
+      reception,
+      clock: this.clock,
       log: silentLog,
       hint: (device) => this.hints.push(device),
     });
   }
 
   async begin(version: string, policy = policyOf()): Promise<string> {
-    const { id } = await this.conductor.create(
+    const { id } = await this.operators.create(
       { component: COMPONENT, version, policy },
       by('ann'),
     );
-    await this.conductor.command(id, 'start', by('ann'));
+    await this.operators.command(id, 'start', by('ann'));
     return id;
   }
 
@@ -423,7 +448,7 @@ export class World {
       this.clock.advance(1000);
       for (const device of this.devices) device.tick(this.clock.now());
     }
-    const rows = [...this.desk.rows.values()].map((row) => [row.state, row.wave, row.reasons]);
+    const rows = [...this.store.rows.values()].map((row) => [row.state, row.wave, row.reasons]);
     assert.fail(`it did not come true in ${seconds} s: ${JSON.stringify(rows)}`);
   }
 
@@ -433,20 +458,20 @@ export class World {
   }
 
   row(id: string): RolloutRow {
-    const row = this.desk.rows.get(id);
+    const row = this.store.rows.get(id);
     assert(row !== undefined);
     return row;
   }
 
   member(id: string, n: number): MemberRow {
-    const member = this.desk.memberRows.get(id)?.get(deviceId(n));
+    const member = this.store.memberRows.get(id)?.get(deviceId(n));
     assert(member !== undefined);
     return member;
   }
 
   /** The operator cuts the device off: it neither hears nor is heard again. */
   revoke(n: number): void {
-    this.desk.revoked.add(deviceId(n));
+    this.store.revoked.add(deviceId(n));
     this.devices[n]!.silent = true;
   }
 
@@ -463,33 +488,33 @@ export class World {
  * The same store, but every step runs twice: planned again it is the same plan, committed again it
  * is refused.
  */
-class TwiceDesk implements RolloutStore {
+class RepeatingStore implements RolloutStore {
   constructor(
-    private readonly desk: MemoryDesk,
-    private readonly conductor: () => Conductor,
+    private readonly store: MemoryRolloutStore,
+    private readonly reception: Reception,
   ) {}
-  active = () => this.desk.active();
-  rollout = (id: string) => this.desk.rollout(id);
-  members = (id: string) => this.desk.members(id);
-  facts = (component: string, devices: readonly string[]) => this.desk.facts(component, devices);
+  active = () => this.store.active();
+  rollout = (id: string) => this.store.rollout(id);
+  members = (id: string) => this.store.members(id);
+  facts = (component: string, devices: readonly string[]) => this.store.facts(component, devices);
   insertRollout = (row: RolloutRow, members: readonly MemberRow[]) =>
-    this.desk.insertRollout(row, members);
-  page: RolloutStore['page'] = (page) => this.desk.page(page);
-  history = (id: string) => this.desk.history(id);
+    this.store.insertRollout(row, members);
+  page: RolloutStore['page'] = (page) => this.store.page(page);
+  history = (id: string) => this.store.history(id);
   eligible: RolloutStore['eligible'] = (component, hardware, groups) =>
-    this.desk.eligible(component, hardware, groups);
-  release = (component: string, version: string) => this.desk.release(component, version);
+    this.store.eligible(component, hardware, groups);
+  release = (component: string, version: string) => this.store.release(component, version);
 
   async commit(change: RolloutChange, now: number): Promise<boolean> {
     const { rollout } = change;
-    const row = this.desk.rows.get(rollout.id);
+    const row = this.store.rows.get(rollout.id);
     const members = await this.members(rollout.id);
     const facts = await this.facts(
       rollout.release.component,
       members.map((member) => member.device),
     );
     const published = new Set(
-      [...this.desk.releases.values()].map((release) => release.ref.digest),
+      [...this.store.releases.values()].map((release) => release.ref.digest),
     );
     // A conductor's step (not an operator's command) planned again from the same facts is the same
     // step.
@@ -499,19 +524,19 @@ class TwiceDesk implements RolloutStore {
         members,
         facts,
         published,
-        receptionSince: this.conductor().reception.since(),
+        receptionSince: this.reception.since,
         now,
       });
       if (change.members.length > 0) assert.deepEqual(change, again);
     }
-    const first = await this.desk.commit(change, now);
-    const frozen = JSON.stringify([...this.desk.assignments]);
+    const first = await this.store.commit(change, now);
+    const frozen = JSON.stringify([...this.store.assignments]);
     assert.equal(
-      await this.desk.commit(change, now),
+      await this.store.commit(change, now),
       false,
       'a step committed twice is committed once',
     );
-    assert.equal(JSON.stringify([...this.desk.assignments]), frozen);
+    assert.equal(JSON.stringify([...this.store.assignments]), frozen);
     return first;
   }
 }

@@ -836,6 +836,8 @@ export interface components {
       manifest: {
         /** @enum {string} */
         format: 'linnet.release/1';
+        /** @enum {string} */
+        kind: 'model';
         component: string;
         version: string;
         description: string;
@@ -846,6 +848,11 @@ export interface components {
           role: 'model' | 'probes' | 'labels' | 'other';
           sha256: string;
           length: number;
+          encodings?: {
+            codec: string;
+            sha256: string;
+            length: number;
+          }[];
         }[];
         inputs: {
           name: string;

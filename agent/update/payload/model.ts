@@ -1,6 +1,7 @@
-// The payload handler for kind `model`: bridges the update machine to the inference engine. Admission
-// is the memory contract, probing is the golden probes in a second process, activation flips requests
-// to the new model with the old one in its shadow, and the trial is judged on the shadow comparison.
+// The payload handler for kind `model`: bridges the update machine to the inference engine.
+// Admission is the memory contract, probing is the golden probes in a second process, activation
+// flips requests to the new model with the old one in its shadow, and the trial is judged on the
+// shadow comparison.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import { MODEL_KIND, type ModelManifest } from '../../../shared/release/model-manifest.js';
@@ -30,7 +31,7 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
    * must be free. A rollback is not refused for this: its release has run here. Fault:
    * contract_memory.
    */
-  async admit(release: Release<ModelManifest>, { rollback }: InstallContext): Promise<void> {
+  async admit(release: Release, { rollback }: InstallContext): Promise<void> {
     if (rollback) return;
     const { peakMemoryMiB } = release.manifest.contract;
     const available = await this.#resources.memoryAvailableBytes();

@@ -1,5 +1,5 @@
-// assigned -> downloaded: the envelope first (small, verified at once), then the checks that need no
-// more than the envelope, then the files.
+// assigned -> downloaded: the envelope first (small, verified at once), then the checks that need
+// no more than the envelope, then the files.
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { admit, admitDisk, matchAssignment } from '../admission.js';
 import type { LocalRelease } from '../download.js';
@@ -24,8 +24,8 @@ export const assigned: Step<'assigned'> = unlessSuperseded(async (context) => {
 });
 
 /**
- * The verified envelope of the assignment: kept from before a restart, still in a slot (a rollback),
- * or fetched.
+ * The verified envelope of the assignment: kept from before a restart, still in a slot (a
+ * rollback), or fetched.
  */
 async function envelopeOf(context: StepContext<'assigned'>): Promise<AnyRelease> {
   const { slots, download, open, record } = context;

@@ -1,6 +1,6 @@
 // What a step of the update machine is: the work that leaves one state. A step reads its context,
-// works on the disk, the network and the payload handler, and returns what is then true: an event of
-// the table, or a wait, each with what the record must say besides. A step that fails throws a
+// works on the disk, the network and the payload handler, and returns what is then true: an event
+// of the table, or a wait, each with what the record must say besides. A step that fails throws a
 // Fault. It never writes the record and holds nothing between two calls, so it can be cut anywhere
 // and run again.
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
@@ -59,7 +59,9 @@ export interface StepTools {
   readonly download: ReleaseDownload;
   readonly releases: SlotReleases;
   readonly handler: Omit<HandlerOfKind, 'activate' | 'deactivate'>;
-  /** Activates `current`, with `previous` kept for comparison. Faults as PayloadHandler.activate. */
+  /**
+   * Activates `current`, with `previous` kept for comparison. Faults as PayloadHandler.activate.
+   */
   readonly activate: (current: AnyInstalled, previous: AnyInstalled | null) => Promise<void>;
   readonly open: OpenRelease;
   /** The envelope that an assignment names, its length and digest checked. */

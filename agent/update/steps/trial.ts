@@ -1,5 +1,5 @@
-// swapped -> idle: the trial. The new release is activated with the previous one kept beside it; the
-// payload handler observes both; the trial ends confirmed or rolled back.
+// swapped -> idle: the trial. The new release is activated with the previous one kept beside it;
+// the payload handler observes both; the trial ends confirmed or rolled back.
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
 import type { Outcome } from '../../../shared/protocol/telemetry.js';

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
 import { fromHex } from '../../../shared/base/bytes.js';
-import { publicKeyOf } from "../../../shared/trust/signer.js";
+import { publicKeyOf } from '../../../shared/trust/signer.js';
 import type { Output } from '../output.js';
 import {
   asFault,

@@ -13,7 +13,7 @@ import {
 } from '../../../shared/trust/keyfile.js';
 import type { Random } from '../../../shared/base/interfaces.js';
 import { hex } from '../../../shared/base/bytes.js';
-import { signerFromSeed, type Signer } from "../../../shared/trust/signer.js";
+import { signerFromSeed, type Signer } from '../../../shared/trust/signer.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -68,6 +68,31 @@ describe('polling', () => {
     ]);
   });
 
+  it('assignment_to_a_component_that_the_device_does_not_have_is_a_security_event', async () => {
+    const other = assignmentFor(simRelease('3.0.0', { component: 'faces' }), 6);
+    const { poller, assigned, reports } = polling([
+      [digits, other],
+      [digits, other],
+      [digits, letters],
+      [other],
+    ]);
+    expect(await poller.poll()).toBe(true);
+    expect(assigned).toEqual([
+      ['digits', digits],
+      ['letters', null],
+    ]);
+    const event = {
+      code: 'component_unknown',
+      detail: 'assigned: faces 3.0.0; this device has digits, letters',
+    };
+    expect(reports).toEqual([event]);
+    await poller.poll();
+    expect(reports).toEqual([event]);
+    await poller.poll();
+    await poller.poll();
+    expect(reports).toEqual([event, event]);
+  });
+
   it('bug_is_not_swallowed', async () => {
     const { poller } = polling([new TypeError('a bug')]);
     await expect(poller.poll()).rejects.toThrow('a bug');

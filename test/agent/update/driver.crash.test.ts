@@ -1,6 +1,6 @@
-// A power cut at every operation of an update, for each payload kind and for encoded files. For each
-// operation of the disk, and several outcomes of what survives of unsynced data, the device must
-// come back with the old or the new release, whole and verified, and then finish.
+// A power cut at every operation of an update, for each payload kind and for encoded files. For
+// each operation of the disk, and several outcomes of what survives of unsynced data, the device
+// must come back with the old or the new release, whole and verified, and then finish.
 import { describe, expect, it } from 'vitest';
 import { runningOf } from '../../../agent/update/record.js';
 import { utf8 } from '../../../shared/base/bytes.js';

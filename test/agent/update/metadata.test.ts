@@ -20,7 +20,7 @@ async function working(): Promise<{ world: SimWorld; device: SimDevice }> {
 }
 
 describe('a refresh', () => {
-  test('documents_are_asked_for_in_uptanes_order_and_the_whole_assignment_is_returned', async () => {
+  test('documents_are_fetched_in_uptanes_order_and_the_assignment_is_whole', async () => {
     const { world, device } = await working();
     world.ship('digits', '1.1.0');
     world.requests.length = 0;
@@ -132,7 +132,7 @@ describe('a refresh', () => {
 });
 
 describe('after a power cut', () => {
-  test('torn_root_of_any_length_is_replaced_by_walking_the_chain_from_the_provisioned_root', async () => {
+  test('torn_root_of_any_length_is_replaced_by_walking_from_the_provisioned_root', async () => {
     const { world, device } = await working();
     world.director.rotate('root', 'timestamp', 'snapshot', 'targets');
     world.image.rotate('root', 'timestamp', 'snapshot', 'targets');
@@ -216,7 +216,7 @@ describe('after a power cut', () => {
     }
   });
 
-  test('fast_forward_recovery_cut_after_the_new_root_does_not_restore_what_was_removed', async () => {
+  test('fast_forward_recovery_cut_after_the_new_root_restores_nothing', async () => {
     const world = new SimWorld();
     const { director } = world;
     const [stolen, kept] = [newKey(), newKey()];

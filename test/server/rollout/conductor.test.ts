@@ -9,7 +9,7 @@ import { Conductor } from '../../../server/rollout/conductor.js';
 import {
   COMPONENT,
   deviceId,
-  MemoryDesk,
+  MemoryRolloutStore,
   policyOf,
   releaseOf,
   seeded,
@@ -23,7 +23,7 @@ const badRelease =
   (nature: Nature): Natures =>
   (_, release) =>
     release.digest === BAD ? nature : 'good';
-const assignment = (world: World, n: number) => world.desk.assignments.get(deviceId(n));
+const assignment = (world: World, n: number) => world.store.assignments.get(deviceId(n));
 
 describe('a rollout', () => {
   it('a_good_release_reaches_everyone_wave_by_wave', async () => {
@@ -35,7 +35,7 @@ describe('a rollout', () => {
     expect(world.states(id)).toBe('confirmed confirmed confirmed confirmed confirmed confirmed');
     expect(world.versions()).toBe('1.1.0 1.1.0 1.1.0 1.1.0 1.1.0 1.1.0');
     expect(world.hints).toHaveLength(6);
-    const view = await world.conductor.view(id);
+    const view = await world.operators.view(id);
     expect(complaints(RolloutDetail, view)).toEqual([]);
     expect(view.history.map((entry) => `${entry.state} ${entry.wave}`)).toEqual([
       'draft 0',
@@ -122,7 +122,7 @@ describe('a rollout', () => {
     const id = await world.begin('1.1.0', policyOf({ waves }));
     await world.until(() => world.row(id).healthySince !== null);
     expect(world.versions()).toBe('1.1.0 1.1.0 - - - -');
-    await world.conductor.command(id, 'abort', by('ann'));
+    await world.operators.command(id, 'abort', by('ann'));
     await world.conductor.pass();
     // At rest on the release, and heard of since: that is not yet back.
     world.clock.advance(1000);
@@ -137,7 +137,7 @@ describe('a rollout', () => {
     const world = new World({ running: '1.1.0' });
     const id = await world.begin('1.1.0');
     await world.until(() => world.row(id).state === 'completed');
-    expect(world.desk.assignments.size).toBe(0);
+    expect(world.store.assignments.size).toBe(0);
     expect(world.member(id, 0)).toMatchObject({
       state: 'confirmed',
       reasons: 'ran this release already',
@@ -151,7 +151,7 @@ describe('a rollout', () => {
     const first = await world.begin('1.1.0', policyOf({ waves }));
     await world.until(() => world.row(first).healthySince !== null);
     world.devices[0]!.silent = true; // It runs 1.1.0 and does not hear that it shall go back.
-    await world.conductor.command(first, 'abort', by('ann'));
+    await world.operators.command(first, 'abort', by('ann'));
     await world.until(() => world.row(first).state === 'reverted');
     expect(assignment(world, 0)).toMatchObject({ release: releaseOf('1.0.0'), rollback: true });
     const second = await world.begin('1.1.0');
@@ -215,7 +215,7 @@ describe('a revoked device', () => {
     const world = new World();
     const id = await world.begin('1.1.0', soaking);
     await world.until(() => world.row(id).healthySince !== null);
-    await world.conductor.command(id, 'abort', by('ann'));
+    await world.operators.command(id, 'abort', by('ann'));
     world.revoke(0);
     await world.conductor.pass();
     expect(world.member(id, 0)).toMatchObject({
@@ -242,7 +242,7 @@ describe('a revoked device', () => {
     expect(world.row(id).reasons.join()).toContain(
       'every device of this wave was revoked: nothing was proven',
     );
-    await world.conductor.command(id, 'resume', by('ann'));
+    await world.operators.command(id, 'resume', by('ann'));
     await world.until(() => world.row(id).state === 'completed');
   });
 });
@@ -259,16 +259,16 @@ describe('a person', () => {
       /^1 of 5 canary devices failed.*not halted\n.*neither proven bad nor proven good; failed: d0\nd0: /,
     );
     expect(reasons).toContain('resume accepts these failures and goes on to the next wave');
-    const held = await world.conductor.view(id);
+    const held = await world.operators.view(id);
     expect(held.next).toEqual([
       `linnet rollout resume ${id}  # accept the failures of this wave and go on`,
       `linnet rollout abort ${id}  # take every touched device back`,
     ]);
-    const assignments = world.desk.assignments.size;
+    const assignments = world.store.assignments.size;
     await world.seconds(20);
     expect(world.row(id).state).toBe('held');
-    expect(world.desk.assignments.size).toBe(assignments);
-    await world.conductor.command(id, 'resume', by('ann'), 'd0 has a broken card');
+    expect(world.store.assignments.size).toBe(assignments);
+    await world.operators.command(id, 'resume', by('ann'), 'd0 has a broken card');
     await world.until(() => world.row(id).state === 'completed');
     expect(
       world
@@ -286,9 +286,9 @@ describe('a person', () => {
     const world = new World({ canaries: 5, fleet: 40, nature });
     const id = await world.begin('1.2.0');
     await world.until(() => world.row(id).state === 'held');
-    const next = [...world.desk.memberRows.get(id)!.values()].find((member) => member.wave === 1)!;
+    const next = [...world.store.memberRows.get(id)!.values()].find((member) => member.wave === 1)!;
     bad.add(Number.parseInt(next.device.slice(4), 16));
-    await world.conductor.command(id, 'resume', by('ann'));
+    await world.operators.command(id, 'resume', by('ann'));
     await world.until(() => world.row(id).state === 'held');
     expect(world.row(id).wave).toBe(1);
   });
@@ -297,9 +297,9 @@ describe('a person', () => {
     const world = new World({ canaries: 5, nature: oneBad });
     const id = await world.begin('1.2.0');
     await world.until(() => world.member(id, 0).failed);
-    await world.conductor.command(id, 'pause', by('ann'));
+    await world.operators.command(id, 'pause', by('ann'));
     const open = world.states(id).includes('trial');
-    await world.conductor.command(id, 'resume', by('ann'));
+    await world.operators.command(id, 'resume', by('ann'));
     expect(open).toBe(true);
     expect(world.row(id).approved).toBe(false);
     await world.until(() => world.row(id).state === 'held');
@@ -311,12 +311,12 @@ describe('a person', () => {
     const waves = policyOf().waves.map((wave) => ({ ...wave, approval: true }));
     const id = await world.begin('1.2.0', policyOf({ waves }));
     await world.until(() => world.member(id, 0).failed);
-    await world.conductor.command(id, 'pause', by('ann'));
-    await world.conductor.command(id, 'resume', by('ann'));
-    await world.conductor.command(id, 'approve', by('ann'));
+    await world.operators.command(id, 'pause', by('ann'));
+    await world.operators.command(id, 'resume', by('ann'));
+    await world.operators.command(id, 'approve', by('ann'));
     await world.until(() => world.row(id).state === 'held');
     expect(world.row(id)).toMatchObject({ wave: 0, answeredAt: null });
-    await world.conductor.command(id, 'resume', by('ann'));
+    await world.operators.command(id, 'resume', by('ann'));
     await world.until(() => world.row(id).wave === 1);
   });
 
@@ -345,9 +345,9 @@ describe('a person', () => {
     const id = await world.begin('1.2.0', policyOf({ autoRevert: false }));
     await world.until(() => world.row(id).state === 'held');
     expect(world.row(id).reasons[0]).toContain('e-value 25.0 >= 20.0');
-    await world.conductor.command(id, 'resume', by('ann'), 'known');
+    await world.operators.command(id, 'resume', by('ann'), 'known');
     await world.until(() => world.row(id).wave === 1 && world.row(id).state === 'held');
-    await world.conductor.command(id, 'abort', by('ann'));
+    await world.operators.command(id, 'abort', by('ann'));
     await world.until(() => world.row(id).state === 'reverted');
     expect(world.versions()).toBe('1.0.0 1.0.0 1.0.0 1.0.0 1.0.0 1.0.0');
   });
@@ -359,12 +359,12 @@ describe('a person', () => {
     await world.until(() => world.row(id).healthySince !== null);
     await world.seconds(100);
     expect(world.row(id)).toMatchObject({ state: 'rolling', wave: 0 });
-    const view = await world.conductor.view(id);
+    const view = await world.operators.view(id);
     expect(view.reasons).toContain("wave canary asks for a person's approval before the next step");
     expect(view.next[0]).toBe(
       `linnet rollout approve ${id}  # let it go beyond this wave once it is healthy and has soaked`,
     );
-    await world.conductor.command(id, 'approve', by('ann'));
+    await world.operators.command(id, 'approve', by('ann'));
     await world.until(() => world.row(id).state === 'completed');
   });
 
@@ -372,8 +372,8 @@ describe('a person', () => {
     const world = new World();
     const waves = policyOf().waves.map((wave) => ({ ...wave, approval: true, soakSeconds: 20 }));
     const id = await world.begin('1.1.0', policyOf({ waves }));
-    await world.conductor.command(id, 'approve', by('ann'));
-    await expect(world.conductor.command(id, 'approve', by('ann'))).rejects.toThrow(
+    await world.operators.command(id, 'approve', by('ann'));
+    await expect(world.operators.command(id, 'approve', by('ann'))).rejects.toThrow(
       'wave 1 is approved already',
     );
     await world.until(() => world.row(id).wave === 1);
@@ -423,7 +423,7 @@ describe('a person', () => {
         .split(' ')
         .filter((state) => state === 'confirmed').length;
     await world.until(() => world.row(id).wave === 1 && confirmed() === 3);
-    await world.conductor.command(id, 'abort', by('ann'), 'changed my mind');
+    await world.operators.command(id, 'abort', by('ann'), 'changed my mind');
     expect(world.row(id).reasons).toEqual(['aborted by ann: changed my mind']);
     await world.until(() => world.row(id).state === 'reverted');
     expect(world.states(id).split(' ').sort().join(' ')).toBe(
@@ -439,7 +439,7 @@ describe('a person', () => {
     world.devices[0]!.report(world.clock.now());
     const id = await world.begin('1.1.0');
     await world.until(() => world.row(id).wave === 1);
-    await world.conductor.command(id, 'abort', by('ann'));
+    await world.operators.command(id, 'abort', by('ann'));
     await world.until(() => world.row(id).state === 'reverted');
     expect(world.member(id, 0)).toMatchObject({ state: 'confirmed', assignmentId: null });
     expect(assignment(world, 0)).toBeUndefined();
@@ -450,40 +450,40 @@ describe('a person', () => {
     const world = new World();
     const id = await world.begin('1.1.0');
     await world.until(() => world.states(id).includes('trial'));
-    await world.conductor.command(id, 'pause', by('ann'));
+    await world.operators.command(id, 'pause', by('ann'));
     await world.seconds(60);
     expect(world.row(id)).toMatchObject({ state: 'held', wave: 0 });
-    expect(world.desk.assignments.size).toBe(2);
+    expect(world.store.assignments.size).toBe(2);
     expect(world.states(id)).toBe('confirmed confirmed waiting waiting waiting waiting');
-    await world.conductor.command(id, 'resume', by('ann'));
+    await world.operators.command(id, 'resume', by('ann'));
     await world.until(() => world.row(id).state === 'completed');
   });
 
   it('impossible_commands_say_the_state_and_what_is_possible', async () => {
     const world = new World();
     const id = await world.begin('1.1.0');
-    await expect(world.conductor.command(id, 'resume', by('ann'))).rejects.toThrow(
+    await expect(world.operators.command(id, 'resume', by('ann'))).rejects.toThrow(
       `conflict: rollout ${id} is rolling, which does not take resume; possible: approve, pause, abort`,
     );
-    await expect(world.conductor.command('ro-none', 'start', by('ann'))).rejects.toMatchObject({
+    await expect(world.operators.command('ro-none', 'start', by('ann'))).rejects.toMatchObject({
       code: 'not_found',
     });
-    const second = await world.conductor.create(
+    const second = await world.operators.create(
       { component: COMPONENT, version: '1.2.0', policy: policyOf() },
       by('bob'),
     );
-    await expect(world.conductor.command(second.id, 'start', by('bob'))).rejects.toThrow(
-      /rollout ro-.* of digits 1\.1\.0 is rolling: one rollout/,
+    await expect(world.operators.command(second.id, 'start', by('bob'))).rejects.toThrow(
+      /rollout ro-.* of digits 1\.1\.0 is rolling: a component can have one active rollout/,
     );
-    expect((await world.conductor.command(second.id, 'drop', by('bob'))).state).toBe('dropped');
-    expect(await world.conductor.page({ limit: 10, after: null })).toHaveLength(2);
-    expect(await world.conductor.page({ limit: 1, after: null })).toHaveLength(1);
+    expect((await world.operators.command(second.id, 'drop', by('bob'))).state).toBe('dropped');
+    expect(await world.operators.page({ limit: 10, after: null })).toHaveLength(2);
+    expect(await world.operators.page({ limit: 1, after: null })).toHaveLength(1);
   });
 
   it('a_rollout_that_cannot_work_is_refused_when_it_is_made', async () => {
     const world = new World({ canaries: 0 });
     const make = (version: string, policy = policyOf(), groups = ['fleet', 'canary']) =>
-      world.conductor.create({ component: COMPONENT, version, policy, groups }, by('ann'));
+      world.operators.create({ component: COMPONENT, version, policy, groups }, by('ann'));
     await expect(make('3.0.0')).rejects.toMatchObject({ code: 'not_found' });
     await expect(make('1.1.0')).rejects.toThrow('wave canary: no device of group canary');
     const upside = policyOf({ alarmingFailurePermille: 5 });
@@ -495,9 +495,9 @@ describe('a person', () => {
 
 describe('a conductor', () => {
   /** Commits that lose their race, throw before writing, or throw after (the answer was lost). */
-  function breaking(desk: MemoryDesk, seed: number): void {
+  function breaking(store: MemoryRolloutStore, seed: number): void {
     const random = seeded(seed);
-    desk.trouble = (wrote) => {
+    store.trouble = (wrote) => {
       if (random() < 0.25) throw new Error(wrote ? 'the answer was lost' : 'the store is away');
     };
   }
@@ -518,7 +518,7 @@ describe('a conductor', () => {
     members: world.states(id),
     versions: world.versions(),
     assignments: world.devices.map(
-      (device) => world.desk.assignments.get(device.id)?.assignmentId ?? 0,
+      (device) => world.store.assignments.get(device.id)?.assignmentId ?? 0,
     ),
   });
 
@@ -532,9 +532,9 @@ describe('a conductor', () => {
       await calm.until(ended(calm, first));
       for (let seed = 1; seed <= 15; seed++) {
         const world = new World({ nature });
-        const conductors = [world.newConductor(world.desk), world.newConductor(world.desk)];
+        const conductors = [world.newConductor(), world.newConductor()];
         const id = await world.begin(version);
-        breaking(world.desk, seed);
+        breaking(world.store, seed);
         await world.until(ended(world, id), conductors);
         expect(outcome(world, id), `seed ${seed}`).toEqual(outcome(calm, first));
       }
@@ -544,13 +544,13 @@ describe('a conductor', () => {
   it('two_conductors_on_one_store_the_older_generation_loses', async () => {
     const world = new World();
     const id = await world.begin('1.1.0');
-    const [a, b] = [world.newConductor(world.desk), world.newConductor(world.desk)];
+    const [a, b] = [world.newConductor(), world.newConductor()];
     const stale = { rollout: world.row(id), members: [], assignments: [] };
     await Promise.all([a.pass(), b.pass()]);
-    expect(world.desk.assignments.size).toBe(2);
+    expect(world.store.assignments.size).toBe(2);
     expect([0, 1].map((n) => assignment(world, n)?.assignmentId)).toEqual([1, 1]);
     expect(world.hints).toHaveLength(2); // The one that lost hints nobody.
-    expect(await world.desk.commit(stale, world.clock.now())).toBe(false);
+    expect(await world.store.commit(stale, world.clock.now())).toBe(false);
     // And both at once, all the way.
     for (let second = 0; second < 300 && world.row(id).state !== 'completed'; second++) {
       await Promise.all([a.pass(), b.pass()]);
@@ -566,10 +566,10 @@ describe('a conductor', () => {
   it('two_starts_of_one_component_at_once_only_one_wins', async () => {
     const world = new World();
     const make = (version: string) =>
-      world.conductor.create({ component: COMPONENT, version, policy: policyOf() }, by('ann'));
+      world.operators.create({ component: COMPONENT, version, policy: policyOf() }, by('ann'));
     const views = await Promise.all(['1.1.0', '1.2.0'].map(make));
     const starts = await Promise.allSettled(
-      views.map((view) => world.conductor.command(view.id, 'start', by('ann'))),
+      views.map((view) => world.operators.command(view.id, 'start', by('ann'))),
     );
     expect(starts.map((start) => start.status).sort()).toEqual(['fulfilled', 'rejected']);
     const lost = starts.find((start) => start.status === 'rejected');
@@ -592,7 +592,7 @@ describe('a conductor', () => {
       return world.states(id);
     };
     const soaking = 'confirmed confirmed waiting waiting waiting waiting';
-    expect(await states((world) => world.newConductor(world.desk))).toBe(soaking); // Restarted.
+    expect(await states((world) => world.newConductor())).toBe(soaking); // Restarted.
     // Suspended, or its clock was set.
     expect(await states((world) => world.conductor)).toBe(soaking);
   });
@@ -606,10 +606,10 @@ describe('a conductor', () => {
     const id = await world.begin('1.1.0', policyOf({ waves }));
     await world.until(() => world.row(id).healthySince !== null);
     for (const device of world.devices) device.silent = true;
-    world.conductor.reception.lost();
+    world.reception.disconnected();
     await world.seconds(300);
     expect(world.states(id)).toBe('confirmed confirmed waiting waiting waiting waiting');
-    world.conductor.reception.back();
+    world.reception.connected();
     await world.seconds(30);
     expect(world.row(id).state).toBe('rolling');
     await world.until(() => world.row(id).state === 'reverted'); // Those who stay silent now are.
@@ -618,9 +618,9 @@ describe('a conductor', () => {
   it('a_server_that_died_before_its_hints_hints_again', async () => {
     const world = new World();
     const id = await world.begin('1.1.0');
-    await world.until(() => world.desk.assignments.size === 2);
+    await world.until(() => world.store.assignments.size === 2);
     world.hints.length = 0;
-    const reborn = world.newConductor(world.desk);
+    const reborn = world.newConductor();
     await reborn.pass();
     await reborn.pass();
     expect(world.hints.sort()).toEqual([deviceId(0), deviceId(1)]);

@@ -5,7 +5,7 @@ import { fastSigningKey } from '../../../server/tuf/online-keys.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { verify } from '../../../shared/trust/ed25519.js';
-import { signerFromSeed } from "../../../shared/trust/signer.js";
+import { signerFromSeed } from '../../../shared/trust/signer.js';
 import {
   decodeDocument,
   requireThreshold,

@@ -6,7 +6,7 @@ import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
 import { fromHex, hex, utf8 } from '../../../shared/base/bytes.js';
 import { isUsableKey, verify } from '../../../shared/trust/ed25519.js';
-import { publicKeyOf, signerFromSeed } from "../../../shared/trust/signer.js";
+import { publicKeyOf, signerFromSeed } from '../../../shared/trust/signer.js';
 
 const keyOf = (publicHex: string): ReturnType<typeof publicKeyOf> => ({
   keytype: 'ed25519',

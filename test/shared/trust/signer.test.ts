@@ -19,7 +19,7 @@ import {
 import { verify } from '../../../shared/trust/ed25519.js';
 import { openEnvelope, signEnvelope } from '../../../shared/trust/envelope.js';
 import type { KeyRing } from '../../../shared/trust/key-ring.js';
-import { signerFromSeed, type PublicKey, type Signer } from "../../../shared/trust/signer.js";
+import { signerFromSeed, type PublicKey, type Signer } from '../../../shared/trust/signer.js';
 
 const CHILD = join(import.meta.dirname, '../../../dist/test/sim/signing-child.js');
 

@@ -119,7 +119,7 @@ describe.each(Object.keys(makers) as (keyof typeof makers)[])('codec_%s', (name)
       const bytes = makers[name]().encode(other);
       if (bytes.length >= body.length) continue; // Never chosen.
       await offered(name, bytes);
-      await settle(device, assignmentFor(release, (device.driver.record.assignmentId ?? 0) + 1));
+      await settle(device, assignmentFor(release, device.driver.record.assignmentId + 1));
       expect(outcome()).toMatchObject({ result: 'refused', code: 'file_length' });
       expect(device.runtime.history).toEqual(['1.0.0']);
     }

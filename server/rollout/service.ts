@@ -1,0 +1,176 @@
+// What operators call about rollouts: create a draft, give a command, read. A command is an event of
+// the same table as the conductor's steps, and is committed in the same way: of two writers that read
+// the same revision, one loses and reads again. The audit entries of a change are committed with it.
+// Authentication is done by the callers; what a command does is in operator-commands.ts.
+import { hex } from '../../shared/base/bytes.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import type { Clock, Random } from '../../shared/base/interfaces.js';
+import { limits } from '../../shared/base/limits.js';
+import type {
+  RolloutCommand,
+  RolloutDetail,
+  RolloutRequest,
+} from '../../shared/protocol/operator-api.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
+import type {
+  AuditAction,
+  MemberRow,
+  PageRequest,
+  RolloutKey,
+  RolloutRow,
+  RolloutService,
+  RolloutStore,
+  RolloutSummaryRow,
+} from '../interfaces.js';
+import { commanded } from './operator-commands.js';
+import { viewOf } from './rollout-view.js';
+import type { Situations } from './situations.js';
+import { promise } from './verdict.js';
+import { emptyWaves, placeInWaves, policyComplaints, type Place } from './waves.js';
+
+export interface OperatorServiceOptions {
+  readonly store: RolloutStore;
+  readonly situations: Situations;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** A command was committed: the conductor should not wait for its next pass. */
+  readonly onCommand: () => void;
+}
+
+/** A command races with the conductor's steps; each lost race is one of these. */
+const COMMAND_TRIES_MAX = 20;
+const ROLLOUT_ID_BYTES = 8;
+
+export class OperatorService implements RolloutService {
+  readonly #options: OperatorServiceOptions;
+
+  constructor(options: OperatorServiceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * A draft with its members in their waves. Faults: message_undecodable (policy), not_found
+   * (release), conflict (no devices, or too many).
+   */
+  async create(request: RolloutRequest, audit: AuditAction): Promise<RolloutDetail> {
+    const { store, clock, random } = this.#options;
+    const { component, version, policy } = request;
+    const complaints = policyComplaints(policy);
+    if (complaints.length > 0)
+      throw new Fault('message_undecodable', `rollout policy: ${complaints.join('; ')}`);
+    const release = await store.release(component, version);
+    if (release === null)
+      throw new Fault('not_found', `release ${component} ${version} is not published`);
+    const devices = await store.eligible(component, release.hardware, request.groups ?? null);
+    const id = `ro-${hex(random.bytes(ROLLOUT_ID_BYTES))}`;
+    const places = placeInWaves(id, devices, policy.waves);
+    const empty = emptyWaves(places, policy.waves);
+    if (empty.length > 0) throw new Fault('conflict', empty.join('; '));
+    requireDevices(places, `${component} on ${release.hardware.join(', ')}`);
+    const now = clock.now();
+    const members = places.map((place) => waitingMember(id, place, now));
+    const strata = new Set(members.map((member) => member.hardware)).size;
+    const row: RolloutRow = {
+      id,
+      release: release.ref,
+      state: 'draft',
+      wave: 0,
+      reasons: [`created by ${audit.actor}`, promise(members.length, strata, policy)],
+      policy,
+      createdAt: now,
+      createdBy: audit.actor,
+      since: now,
+      healthySince: null,
+      approved: false,
+      answeredAt: null,
+      revision: 0,
+    };
+    await store.insertRollout(row, members, [audit, created(audit, id, release.ref)]);
+    return this.view(id);
+  }
+
+  /** Faults: not_found; conflict, with the present state and the commands that it takes. */
+  async command(
+    id: string,
+    command: RolloutCommand,
+    audit: AuditAction,
+    why?: string,
+  ): Promise<RolloutDetail> {
+    const { store, situations, clock, onCommand } = this.#options;
+    for (let tries = 0; tries < COMMAND_TRIES_MAX; tries++) {
+      const situation = await situations.read(id);
+      if (command === 'start') await this.#requireNoOtherActive(situation.rollout);
+      const rollout = commanded(situation, command, audit.actor, why);
+      const change = { rollout, members: [], assignments: [], audit: [audit] };
+      if (await store.commit(change, clock.now())) {
+        onCommand();
+        return this.view(id);
+      }
+    }
+    throw new Fault(
+      'conflict',
+      `rollout ${id} changes faster than ${command} can be applied; try again`,
+    );
+  }
+
+  async view(id: string): Promise<RolloutDetail> {
+    const { store, situations } = this.#options;
+    return viewOf(await situations.read(id), await store.history(id));
+  }
+
+  page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
+    return this.#options.store.page(page);
+  }
+
+  /** The store would refuse a second one as well; this names the first one. */
+  async #requireNoOtherActive({ id, release: { component } }: RolloutRow): Promise<void> {
+    const active = await this.#options.store.active();
+    const other = active.find((row) => row.id !== id && row.release.component === component);
+    if (other === undefined) return;
+    throw new Fault(
+      'conflict',
+      `rollout ${other.id} of ${component} ${other.release.version} is ${other.state}: a component ` +
+        'can have one active rollout; wait until it ends, or abort it',
+    );
+  }
+}
+
+function requireDevices(places: readonly Place[], what: string): void {
+  const most = limits.rolloutDevicesMaxCount;
+  if (places.length === 0) throw new Fault('conflict', `no enrolled device carries ${what}`);
+  if (places.length > most)
+    throw new Fault(
+      'conflict',
+      `${places.length} devices; a rollout takes at most ${most}: choose groups`,
+    );
+}
+
+function waitingMember(rollout: string, { device, wave }: Place, now: number): MemberRow {
+  return {
+    rollout,
+    device: device.id,
+    name: device.name,
+    group: device.group,
+    hardware: device.hardware,
+    wave,
+    state: 'waiting',
+    since: now,
+    reasons: '',
+    previous: null,
+    mayRun: false,
+    assignmentId: null,
+    assignedAt: null,
+    failed: false,
+  };
+}
+
+/** The request names the release; this entry also names the rollout and the release's digest. */
+function created({ actor }: AuditAction, id: string, release: ReleaseRef): AuditAction {
+  const { component, version, digest } = release;
+  return {
+    actor,
+    action: 'rollout.created',
+    subject: id,
+    detail: `${component}@${version} ${digest}`,
+  };
+}

@@ -1,0 +1,141 @@
+// Device tokens: each way in which a token can be wrong is refused by itself, and the limits of its age
+// are tested from both sides.
+import { describe, expect, it } from 'vitest';
+import { hex } from '../../../shared/base/bytes.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { limits } from '../../../shared/base/limits.js';
+import {
+  deviceIdOf,
+  makeDeviceToken,
+  openDeviceToken,
+} from '../../../shared/trust/device-token.js';
+import { signerFromSeed, type PublicKey } from '../../../shared/trust/signer.js';
+
+const NOW = Date.UTC(2026, 10, 26);
+const AGE_MAX_MS = limits.deviceTokenLifeMs + limits.clockSkewMaxMs;
+const signer = signerFromSeed(new Uint8Array(32).fill(1));
+const stranger = signerFromSeed(new Uint8Array(32).fill(2));
+const device = deviceIdOf(signer.publicKey);
+const nonce = new Uint8Array(32).fill(7);
+const keyOf = (name: string): Promise<PublicKey | undefined> =>
+  Promise.resolve(name === device ? signer.publicKey : undefined);
+
+interface Fields {
+  device: string;
+  at: number;
+  nonce: string;
+  sig: string;
+}
+const make = (at = NOW): Promise<string> => makeDeviceToken(device, signer, at, nonce);
+const fieldsOf = async (): Promise<Fields> =>
+  JSON.parse(Buffer.from(await make(), 'base64url').toString()) as Fields;
+const encode = (fields: object): string =>
+  Buffer.from(JSON.stringify(fields)).toString('base64url');
+
+async function refusal(token: string, nowMs = NOW): Promise<string> {
+  try {
+    return `accepted ${await openDeviceToken(token, nowMs, keyOf)}`;
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    expect(error.code).toBe('auth_missing');
+    return error.detail;
+  }
+}
+
+describe('signature', () => {
+  it('token_of_an_enrolled_device_names_it', async () => {
+    expect(await openDeviceToken(await make(), NOW, keyOf)).toBe(device);
+  });
+
+  it('token_signed_by_another_key_is_refused', async () => {
+    const forged = await makeDeviceToken(device, stranger, NOW, nonce);
+    expect(await refusal(forged)).toMatch(/not signed by the key of an enrolled device/);
+  });
+
+  it('token_of_a_device_that_is_not_enrolled_is_refused', async () => {
+    const other = deviceIdOf(stranger.publicKey);
+    const token = await makeDeviceToken(other, stranger, NOW, nonce);
+    expect(await refusal(token)).toMatch(/not signed by the key of an enrolled device/);
+  });
+
+  it('every_field_is_covered_by_the_signature', async () => {
+    const fields = await fieldsOf();
+    expect(await refusal(encode(fields))).toBe(`accepted ${device}`);
+    const both = (): Promise<PublicKey> => Promise.resolve(signer.publicKey);
+    for (const change of [
+      { device: 'dev-00000000000000000000' },
+      { at: fields.at + 1 },
+      { at: fields.at - 1 },
+      { nonce: hex(new Uint8Array(32).fill(8)) },
+      { sig: `${fields.sig.slice(0, 126)}00` },
+      { sig: '00'.repeat(64) },
+    ])
+      await expect(openDeviceToken(encode({ ...fields, ...change }), NOW, both)).rejects.toThrow(
+        /not signed/,
+      );
+  });
+});
+
+describe('age', () => {
+  it('token_is_good_up_to_its_age_limit_in_both_directions', async () => {
+    const token = await make(NOW);
+    for (const nowMs of [NOW, NOW + AGE_MAX_MS, NOW - AGE_MAX_MS])
+      expect(await refusal(token, nowMs)).toBe(`accepted ${device}`);
+  });
+
+  it('older_or_further_in_the_future_than_the_limit_is_refused', async () => {
+    const token = await make(NOW);
+    for (const nowMs of [NOW + AGE_MAX_MS + 1, NOW - AGE_MAX_MS - 1, NOW + 3_600_000, 0])
+      expect(await refusal(token, nowMs)).toMatch(/too old or from the future/);
+  });
+
+  it('time_of_a_token_is_whole_milliseconds', async () => {
+    const token = await make(NOW + 0.9);
+    expect((JSON.parse(Buffer.from(token, 'base64url').toString()) as Fields).at).toBe(NOW);
+    expect(await refusal(token)).toBe(`accepted ${device}`);
+  });
+});
+
+describe('form', () => {
+  it('what_is_not_base64url_of_json_is_refused', async () => {
+    for (const text of ['', 'x', '!!!!', Buffer.from('{').toString('base64url')])
+      expect(await refusal(text)).toMatch(/not base64url of JSON/);
+  });
+
+  it('missing_long_and_wrong_fields_are_refused_before_a_key_is_looked_up', async () => {
+    const fields = await fieldsOf();
+    const looked: string[] = [];
+    const lookUp = (name: string): Promise<PublicKey> => {
+      looked.push(name);
+      return Promise.resolve(signer.publicKey);
+    };
+    for (const wrong of [
+      { ...fields, device: undefined },
+      { ...fields, device: 'd'.repeat(129) },
+      { ...fields, at: -1 },
+      { ...fields, at: NOW + 0.5 },
+      { ...fields, at: String(NOW) },
+      { ...fields, nonce: fields.nonce.slice(2) },
+      { ...fields, nonce: `${fields.nonce}00` },
+      { ...fields, nonce: fields.nonce.toUpperCase() + 'G' },
+      { ...fields, sig: fields.sig.slice(2) },
+      { ...fields, sig: `${fields.sig}00` },
+      { ...fields, more: 1 },
+      [],
+      null,
+      7,
+    ])
+      await expect(openDeviceToken(encode(wrong as object), NOW, lookUp)).rejects.toThrow(
+        /auth_missing: device token/,
+      );
+    expect(looked).toEqual([]);
+  });
+});
+
+describe('device id', () => {
+  it('is_derived_from_the_key', () => {
+    expect(device).toMatch(/^dev-[0-9a-f]{20}$/);
+    expect(deviceIdOf(signer.publicKey)).toBe(device);
+    expect(deviceIdOf(stranger.publicKey)).not.toBe(device);
+  });
+});

@@ -1,7 +1,7 @@
 // All interfaces between the server's rooms: rows, stores, the artifact store, TUF repositories,
-// services, ingest and transports. The rooms depend on these interfaces only; server/main.ts chooses
-// the implementations and connects them. It contains types and no behaviour. It is longer than 400
-// lines because it is the one interface file of the server.
+// services, ingest and transports. The rooms depend on these interfaces only; server/main.ts
+// chooses the implementations and connects them. It contains types and no behaviour. It is longer
+// than 400 lines because it is the one interface file of the server.
 //
 // Conventions: times are milliseconds since the Unix epoch by the server's clock; absent data is
 // null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were
@@ -85,7 +85,9 @@ export interface DeviceStore {
   page(filter: DeviceFilter, page: PageRequest<DeviceKey>): Promise<DeviceRow[]>;
   /** Groups by name, with the number of their enrolled devices. */
   groups(page: PageRequest<string>): Promise<Group[]>;
-  /** pending -> enrolled; approving twice changes nothing. Faults: not_found, conflict (revoked). */
+  /**
+   * pending -> enrolled; approving twice changes nothing. Faults: not_found, conflict (revoked).
+   */
   approve(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
   /** Final: a revoked device is never enrolled again. Faults: not_found. */
   revoke(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
@@ -535,7 +537,9 @@ export interface TransportEvents {
   readonly ingest: IngestBatch;
   /** The key of an enrolled device; undefined for all others. */
   keyOf(device: string): Promise<PublicKey | undefined>;
-  /** The transport lost its broker (false) or has it again (true): devices are not heard between. */
+  /**
+   * The transport lost its broker (false) or has it again (true): devices are not heard between.
+   */
   onReception(connected: boolean): void;
   readonly security: SecurityEventSink;
 }

@@ -1,7 +1,7 @@
 // Devices: pending, enrolled or revoked, in a group, with labels; and claims, which enrol a device
-// without an operator's approval. A claim is used up in the same transaction that enrols the device,
-// so that it never admits one device too many. Devices are not deleted: a revoked one must stay
-// known as revoked. The exception: the oldest pending ones, when there are too many.
+// without an operator's approval. A claim is used up in the same transaction that enrols the
+// device, so that it never admits one device too many. Devices are not deleted: a revoked one must
+// stay known as revoked. The exception: the oldest pending ones, when there are too many.
 import type { Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';

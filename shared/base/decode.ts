@@ -105,7 +105,9 @@ const OPEN_OBJECT = 0x7b;
 const CLOSE_ARRAY = 0x5d;
 const CLOSE_OBJECT = 0x7d;
 
-/** Of arrays and objects in JSON text; brackets inside strings do not count. Linear, no recursion. */
+/**
+ * Of arrays and objects in JSON text; brackets inside strings do not count. Linear, no recursion.
+ */
 function isNestedDeeperThan(text: string, maxCount: number): boolean {
   let depth = 0;
   for (let at = 0; at < text.length; at += 1) {

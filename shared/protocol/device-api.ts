@@ -1,9 +1,10 @@
-// The device API: HTTP between a device and the fleet server. Enrolment, the director metadata of the
-// device, and the image repository's tree. A device authenticates with
-// `Authorization: Linnet-Device <token>` (shared/trust/device-token). Everything that a device
-// installs is verified against signed metadata, so any mirror may serve the image repository.
+// The device API: HTTP between a device and the fleet server. Enrolment, the director metadata of
+// the device, and the image repository's tree. A device authenticates with `Authorization:
+// Linnet-Device <token>` (shared/trust/device-token). Everything that a device installs is verified
+// against signed metadata, so any mirror may serve the image repository.
 //
-// Delegations are never read: a release must stand in the top-level targets of the image repository.
+// Delegations are never read: a release must stand in the top-level targets of the image
+// repository.
 import { Type, type Static } from 'typebox';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex64 } from '../base/bytes.js';
@@ -30,8 +31,8 @@ export const routes = {
 } as const;
 
 /**
- * `proof` is the signature by the device's key over `enrolMessage`: nobody can enrol a key that they
- * do not hold.
+ * `proof` is the signature by the device's key over `enrolMessage`: nobody can enrol a key that
+ * they do not hold.
  */
 export const EnrolRequest = Type.Object(
   {

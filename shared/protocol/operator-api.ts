@@ -1,6 +1,6 @@
-// The operator API: HTTP under /api/v1, JSON, `Authorization: Bearer <token>`. These schemas are the
-// TypeScript types of both ends, Fastify's validation, and the OpenAPI document at /openapi.json,
-// where a schema with a `title` becomes a named component.
+// The operator API: HTTP under /api/v1, JSON, `Authorization: Bearer <token>`. These schemas are
+// the TypeScript types of both ends, Fastify's validation, and the OpenAPI document at
+// /openapi.json, where a schema with a `title` becomes a named component.
 //
 // Lists answer one page of summaries; what costs more to read or to send (members, history,
 // manifests, long details) is in the detail of one resource. A page names the next one by an opaque

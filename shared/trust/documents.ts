@@ -301,7 +301,9 @@ export function requireMeta(bytes: Uint8Array, meta: MetaFile, what: string): vo
 
 // --- writing ---
 
-/** Bytes of a document, signed by each of `signers`. The same content and keys make the same bytes. */
+/**
+ * Bytes of a document, signed by each of `signers`. The same content and keys make the same bytes.
+ */
 export async function signDocument(
   signed: SignedOf<Role>,
   signers: readonly Signer[],

@@ -166,8 +166,8 @@ export function withSnapshot(set: TrustedSet, bytes: Uint8Array, nowMs: number):
   ); // 5.5.3
   requireDevice(set, snapshot);
   requireNamedVersion(snapshot, meta, 'timestamp.json'); // 5.5.4 mix-and-match attack
-  // Uptane 5.4.4.5, check 4: the snapshot's own version never falls. The timestamp alone does not show
-  // it: a device that lost its timestamp.json keeps its snapshot.json.
+  // Uptane 5.4.4.5, check 4: the snapshot's own version never falls. The timestamp alone does not
+  // show it: a device that lost its timestamp.json keeps its snapshot.json.
   if (set.snapshot !== null && snapshot.signed.version < set.snapshot.signed.version)
     throw rollback(set, 'snapshot.json', snapshot.signed.version, set.snapshot.signed.version);
   // 5.5.5 rollback attack: nothing listed goes back or vanishes.

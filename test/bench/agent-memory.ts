@@ -40,7 +40,9 @@ function childOf(pid: number): number {
   );
 }
 
-/** Measures one agent enrolled and idle, then with its first release. `options`: its Node options. */
+/**
+ * Measures one agent enrolled and idle, then with its first release. `options`: its Node options.
+ */
 async function measure(
   options: string,
 ): Promise<{ alone: Memory; withModel: Memory; model: Memory }> {

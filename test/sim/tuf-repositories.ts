@@ -200,8 +200,8 @@ export class RepositorySimulator {
   }
 }
 
-/** The whole world of one device: both repositories, releases, and a Fetcher over them. */
-export class SimWorld implements Fetcher {
+/** The whole fixture of one device: both repositories, releases, and a Fetcher over them. */
+export class Simulation implements Fetcher {
   readonly clock = new SimClock();
   readonly image = new RepositorySimulator('image', this.clock);
   readonly director = new RepositorySimulator('director', this.clock, DEVICE.id);

@@ -1,4 +1,4 @@
-// A MetadataClient on a real disk (a temporary folder) against a simulated world, and the usual
+// A MetadataClient on a real disk (a temporary folder) against a simulated fixture, and the usual
 // questions to it.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { NodeDisk } from '../../agent/platform/disk.js';
 import type { Fetcher } from '../../agent/interfaces.js';
 import { MetadataClient, type TrustedAssignment } from '../../agent/update/metadata.js';
 import { Fault, type FaultCode } from '../../shared/base/fault-codes.js';
-import { DEVICE, SimWorld } from '../sim/tuf-repositories.js';
+import { DEVICE, Simulation } from '../sim/tuf-repositories.js';
 
 const folders: string[] = [];
 afterAll(() => {
@@ -26,17 +26,17 @@ export class SimDevice {
   client: MetadataClient;
 
   private constructor(
-    readonly world: SimWorld,
+    readonly fixture: Simulation,
     private readonly fetcher: Fetcher,
   ) {
     this.client = this.#start();
   }
 
   static async provision(
-    world: SimWorld = new SimWorld(),
-    fetcher: Fetcher = world,
+    fixture: Simulation = new Simulation(),
+    fetcher: Fetcher = fixture,
   ): Promise<SimDevice> {
-    const device = new SimDevice(world, fetcher);
+    const device = new SimDevice(fixture, fetcher);
     await device.client.load();
     return device;
   }
@@ -57,7 +57,7 @@ export class SimDevice {
   }
 
   #start(): MetadataClient {
-    const { clock, imageRoot, directorRoot } = this.world;
+    const { clock, imageRoot, directorRoot } = this.fixture;
     return new MetadataClient({
       disk: new NodeDisk(),
       fetcher: this.fetcher,

@@ -1,5 +1,6 @@
-// The parts of the documents that are written from the code: the two state tables of ARCHITECTURE.md
-// and docs/fault-codes.md. `npm run docs` writes them; documents.test.ts fails when they are stale.
+// The parts of the documents that are written from the code: the two state tables of
+// ARCHITECTURE.md and docs/fault-codes.md. `npm run docs` writes them; documents.test.ts fails when
+// they are stale.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { updateTransitions } from '../../agent/update/transitions.js';

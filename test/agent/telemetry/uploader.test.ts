@@ -79,15 +79,15 @@ const fast = (speed: number): Clock => ({
 });
 
 function agent(port: number, clock: Clock = realClock): Agent {
-  const world = { clock, random: realRandom, log: silentLog };
-  const spool = new Spool(join(folder(), 'spool.db'), { maxBytes: 8 << 20, ...world });
+  const fixture = { clock, random: realRandom, log: silentLog };
+  const spool = new Spool(join(folder(), 'spool.db'), { maxBytes: 8 << 20, ...fixture });
   const link = new MqttLink({
     url: `mqtt://127.0.0.1:${port}`,
     device,
     token: () => Promise.resolve('x'),
-    ...world,
+    ...fixture,
   });
-  const reporter = new TelemetryUploader({ device, spool, link, ...world });
+  const reporter = new TelemetryUploader({ device, spool, link, ...fixture });
   reporter.start();
   cleanups.push(async () => {
     await reporter.stop();

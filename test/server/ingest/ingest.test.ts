@@ -1,5 +1,5 @@
-// The ingest without a transport: what it acknowledges, what it refuses, what it drops when too much
-// waits, and which of these excuse the silence of other devices.
+// The ingest without a transport: what it acknowledges, what it refuses, what it drops when too
+// much waits, and which of these excuse the silence of other devices.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Ingest } from '../../../server/ingest/ingest.js';
 import type { SecurityReport, TelemetryStore } from '../../../server/interfaces.js';

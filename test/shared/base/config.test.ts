@@ -92,7 +92,7 @@ describe('agent settings', () => {
     );
   });
 
-  it('a_file_that_is_not_TOML_is_refused_with_its_line', () => {
+  it('a_file_that_is_not_toml_is_refused_with_its_line', () => {
     expect(complaintOf('name = = 3')).toMatch(/not TOML.*1:  name = = 3/s);
   });
 

@@ -22,7 +22,7 @@ class SlowestFirst extends BaseSequencer {
   }
 }
 
-const common = { testTimeout: 180_000, hookTimeout: 60_000 };
+const common = { testTimeout: 180_000, hookTimeout: 180_000 };
 
 // Tests import the TypeScript sources; processes that a test starts run from dist/, which
 // `npm run build` makes.
@@ -38,7 +38,7 @@ export default defineConfig({
           ...common,
           name: 'journeys',
           include: ['test/journeys/**/*.test.ts'],
-          maxWorkers: 4,
+          maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
       },

@@ -90,9 +90,8 @@ beforeAll(async () => {
       (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled')
         .length === devices.length,
   );
-  expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
-    'completed',
-  );
+  const first = await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall));
+  expect(first.state, JSON.stringify(first)).toBe('completed');
   traffic = new Traffic({ port: main.port, digits, first: 0 });
   traffic.start(TRAFFIC_PER_SECOND);
 }, 120_000);

@@ -177,6 +177,7 @@ export class PublishingFixture {
             component,
             version,
             digest,
+            description: manifest.description,
             manifest,
             publishedAt: '2026-11-23T00:00:00Z',
             bytes: 0,

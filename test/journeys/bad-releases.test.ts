@@ -509,7 +509,7 @@ describe('a disk that is full', () => {
     small.child?.kill('SIGCONT');
     await until(
       'it cannot even write the failure down',
-      () => small?.stderr.includes('does not take the update record') === true,
+      () => small?.stderr.includes('cannot write the update record') === true,
       30_000,
     );
     await requireAnswers(small, '4.0.1');

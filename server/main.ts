@@ -6,8 +6,9 @@ import { chmod, mkdir, readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { listenFault } from '../shared/platform/listen.js';
 import { limits } from '../shared/base/limits.js';
-import { Fault, isFault, reason, systemCode } from '../shared/base/fault-codes.js';
+import { Fault, isFault, reason } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { sha256 } from '../shared/base/bytes.js';
@@ -224,9 +225,7 @@ async function listen(app: FleetApp, settings: ServerSettings): Promise<string> 
   try {
     await app.listen({ host, port });
   } catch (error) {
-    if (systemCode(error) === 'EADDRINUSE')
-      throw new Fault('port_in_use', `HTTP: ${host}:${port} is in use`, { cause: error });
-    throw error;
+    throw listenFault(error, `HTTP: ${host}:${port}`);
   }
   const { port: real } = app.server.address() as AddressInfo;
   return `${settings.tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${real}`;

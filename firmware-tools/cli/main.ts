@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-// The `linnet` command: a thin dispatcher. Each subcommand loads one module only (of the agent, of the
-// server or of the firmware tools), so that a device is packaged without the server and the server
-// without the tools. `--json` and `--help` work at every level; exit codes are those of cli/output.ts.
+// The `linnet` command: a thin dispatcher. Each subcommand loads one module only (of the agent, of
+// the server or of the firmware tools), so that a device is packaged without the server and the
+// server without the tools. `--json` and `--help` work at every level; exit codes are those of
+// cli/output.ts.
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 // The folder in which a demo makes everything. It is emptied at the start, so it must be empty or
-// marked by an earlier demo. The marker holds the id of the demo's process; while that process runs,
-// no other demo may use the folder.
+// marked by an earlier demo. The marker holds the id of the demo's process; while that process
+// runs, no other demo may use the folder.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';

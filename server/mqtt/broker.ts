@@ -10,8 +10,9 @@
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes';
+import { listening } from '../../shared/platform/listen.js';
 import { limits } from '../../shared/base/limits.js';
-import { Fault, isFault, systemCode } from '../../shared/base/fault-codes.js';
+import { isFault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
 import type { SecuritySource, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
@@ -223,15 +224,7 @@ function anonymous(connection: unknown): SecuritySource {
   return { kind: 'anonymous', address: address ?? 'unknown' };
 }
 
-function listen(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(
-        systemCode(error) === 'EADDRINUSE'
-          ? new Fault('port_in_use', `MQTT: ${host}:${port} is in use`, { cause: error })
-          : error,
-      ),
-    );
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
-  });
+async function listen(server: Server, host: string, port: number): Promise<number> {
+  await listening(server, `MQTT: ${host}:${port}`, () => server.listen(port, host));
+  return (server.address() as AddressInfo).port;
 }

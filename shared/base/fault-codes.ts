@@ -302,7 +302,7 @@ export const FAULT_CODES = {
   disk_failed: flaked(500, 'the disk refused a read or write', 'Check the storage medium.'),
   retries_spent: spent(
     'a step failed as often as its bound allows',
-    'Read the cause; start the rollout again when it is mended.',
+    'Read the cause; start the rollout again when it is fixed.',
   ),
   writes_spent: spent(
     'the update record was written as often as its bound allows (loop)',

@@ -8,7 +8,7 @@ import { Type, type Static } from 'typebox';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { fromHex, hex, Hex32, utf8 } from '../base/bytes.js';
-import { keyIdOf, PublicKey, signerFromSeed, type Signer } from './signer.js';
+import { keyIdOf, PublicKey, signerFromSeed } from './signer.js';
 
 const strict = { additionalProperties: false } as const;
 
@@ -104,10 +104,6 @@ export function openSeed(file: KeyFile, passphrase: string | null, what: string)
   if (signerFromSeed(seed).keyId !== file.keyId)
     throw new Fault('key_invalid', `${what}: its secret belongs to another public key`);
   return seed;
-}
-
-function openKeyFile(bytes: Uint8Array, passphrase: string | null, what: string): Signer {
-  return signerFromSeed(openSeed(decodeKeyFile(bytes, what), passphrase, what));
 }
 
 function unseal(

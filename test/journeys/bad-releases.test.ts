@@ -142,7 +142,7 @@ function recordOf(device: AgentProcess): UpdateRecord {
   return record;
 }
 
-/** One byte of a file is another one afterwards; calling it again mends the file. */
+/** One byte of a file is another one afterwards; calling it again restores the file. */
 function flipByte(path: string): void {
   const bytes = readFileSync(path);
   const at = bytes.length >> 1;
@@ -315,7 +315,7 @@ describe('a genuinely signed release that is bad', () => {
     expect((await detailOf(main)).device.updates[0]?.previous).toBeNull();
   });
 
-  it('was_tampered_with_on_the_servers_disk_and_installs_once_that_is_mended', async () => {
+  it('was_tampered_with_on_the_servers_disk_and_installs_once_that_is_restored', async () => {
     const model = serverFile(fileOf(await manifestOf('1.1.0'), 'model').sha256);
     flipByte(model);
     await refused(main, '1.1.0', 'file_digest');

@@ -1,6 +1,6 @@
 // Whether a model that was made from another still answers like it: the prepared graph like the
-// original, and the int8 model like fp32 on all calibration inputs. A mistake of the quantizer, or a
-// model that int8 does not suit, is refused here with a figure and a remedy, before anything is
+// original, and the int8 model like fp32 on all calibration inputs. A mistake of the quantizer, or
+// a model that int8 does not suit, is refused here with a figure and a remedy, before anything is
 // written.
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';

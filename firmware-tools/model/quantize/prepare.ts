@@ -87,8 +87,8 @@ function settleOpsets(model: Model): void {
 }
 
 /**
- * ONNX Runtime rewrites float16 graphs with casts and names of its own; said here, the message names
- * a node that the user knows.
+ * ONNX Runtime rewrites float16 graphs with casts and names of its own; said here, the message
+ * names a node that the user knows.
  */
 function refuseFloat16({ graph }: Model, what: string): void {
   const halves = new Set(

@@ -1,6 +1,6 @@
-// The release spec: the TOML file that says what goes into a release. It is decoded whole, with every
-// complaint at once; paths are relative to the spec's own folder. What can be read from the model
-// itself (tensors) or measured (goldens) is not here.
+// The release spec: the TOML file that says what goes into a release. It is decoded whole, with
+// every complaint at once; paths are relative to the spec's own folder. What can be read from the
+// model itself (tensors) or measured (goldens) is not here.
 import { basename, dirname, resolve } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { Type, type Static } from 'typebox';

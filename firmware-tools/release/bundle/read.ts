@@ -1,7 +1,7 @@
-// Reads a bundle as untrusted input: front to back, within limits, every byte checked. The layout is
-// deterministic, so headers, padding and the end must be exactly what the writer would have written;
-// contents are checked against their digests, the manifest against its signature. Nothing is
-// unpacked: files are located, and read on demand.
+// Reads a bundle as untrusted input: front to back, within limits, every byte checked. The layout
+// is deterministic, so headers, padding and the end must be exactly what the writer would have
+// written; contents are checked against their digests, the manifest against its signature. Nothing
+// is unpacked: files are located, and read on demand.
 import { createHash, type Hash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { limits } from '../../../shared/base/limits.js';
@@ -15,6 +15,7 @@ import {
   type Release,
 } from '../../../shared/release/manifest.js';
 import type { FileEntry } from '../../../shared/release/manifest-head.js';
+import { RunningDigest } from '../../../shared/platform/hashing.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { Envelope } from '../../../shared/trust/envelope.js';
 import type { KeyRing } from '../../../shared/trust/key-ring.js';
@@ -52,9 +53,9 @@ export interface BundleView {
 }
 
 /**
- * With `ring`, signatures are verified; with null, they are not (for `inspect`). Faults: bundle_truncated,
- * bundle_undecodable, file_digest, signature_invalid, manifest_undecodable; not_found or
- * disk_failed when the file cannot be read.
+ * With `ring`, signatures are verified; with null, they are not (for `inspect`). Faults:
+ * bundle_truncated, bundle_undecodable, file_digest, signature_invalid, manifest_undecodable;
+ * not_found or disk_failed when the file cannot be read.
  */
 export async function readBundle(file: string, ring: KeyRing | null): Promise<BundleView> {
   const handle = await openBundle(file);
@@ -123,14 +124,14 @@ export async function* bundleFile(view: BundleView, name: string): AsyncGenerato
   const handle = await openBundle(view.file);
   try {
     const reader = new Reader(handle, view.file, found.offset);
-    const hash = createHash('sha256');
+    const digest = new RunningDigest();
     let held: Uint8Array | null = null;
     for await (const chunk of reader.chunks(found.entry.length)) {
       if (held !== null) yield held;
-      hash.update(chunk);
+      digest.update(chunk);
       held = chunk;
     }
-    if (hash.digest('hex') !== found.entry.sha256)
+    if (digest.end().sha256 !== found.entry.sha256)
       throw new Fault('file_digest', `${view.file}: ${name} changed since it was verified`);
     if (held !== null) yield held;
   } finally {

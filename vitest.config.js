@@ -26,8 +26,8 @@ const common = { testTimeout: 180_000, hookTimeout: 180_000 };
 
 // Tests import the TypeScript sources; processes that a test starts run from dist/, which
 // `npm run build` makes.
-// Journeys start real fleets with real deadlines. Two run at a time: four at a time were tried on two
-// cores and made each other late. They run before the unit tests, which would slow them down.
+// Journeys start real fleets with real deadlines. Two run at a time: four at a time were tried on
+// two cores and made each other late. They run before the unit tests, which would slow them down.
 export default defineConfig({
   test: {
     sequence: { sequencer: SlowestFirst },

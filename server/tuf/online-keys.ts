@@ -1,5 +1,5 @@
-// The server's online keys: read from the repository folder's `online/`, never from anywhere else.
-// They sign with node:crypto, which is an order of magnitude faster than tweetnacl and makes the
+// The server's online keys: read from the repository folder's `online/`, and from nowhere else.
+// They sign with node:crypto, which is much faster than tweetnacl and makes the
 // same bytes (Ed25519 is deterministic, RFC 8032). None of them can sign a release, a root or the
 // image repository's targets.
 import { createPrivateKey, sign } from 'node:crypto';
@@ -83,7 +83,7 @@ async function readPrivate(path: string): Promise<Uint8Array> {
         `${path} can be read by others (mode ${(mode & 0o777).toString(8)}): chmod 600 it`,
       );
     if (size > KEY_FILE_MAX_BYTES)
-      throw new Fault('key_invalid', `${path} is ${size} bytes, which is no key file`);
+      throw new Fault('key_invalid', `${path} has ${size} bytes, which is too long for a key file`);
     return await file.readFile();
   } finally {
     await file.close();

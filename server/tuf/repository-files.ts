@@ -1,6 +1,6 @@
-// Durable files of the repository folder: each is written whole under a temporary name, fsynced,
-// renamed, and its folder fsynced, so that a reader or a restart sees the old one or the new one.
-// Leftovers of a cut are removed at start.
+// Durable files of the repository folder: each is written whole under a temporary name, fsynced and
+// renamed, and its folder fsynced, so that a reader or a restart sees the old file or the new one.
+// Temporary files of a crash are removed at start.
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
@@ -29,7 +29,7 @@ export class RepositoryFiles {
       return found.isFile() ? found.size : null;
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return null;
-      throw disk(error, `look at ${path}`);
+      throw disk(error, `stat ${path}`);
     }
   }
 
@@ -42,7 +42,7 @@ export class RepositoryFiles {
     }
   }
 
-  /** Durable on return: each folder that was made is synced into the one above it. */
+  /** Durable on return: the parent of each folder that was created is fsynced. */
   async makeFolder(path: string): Promise<void> {
     try {
       const first = await mkdir(path, { recursive: true });
@@ -52,7 +52,7 @@ export class RepositoryFiles {
         if (made === resolve(first)) return;
       }
     } catch (error) {
-      throw disk(error, `make ${path}`);
+      throw disk(error, `create ${path}`);
     }
   }
 
@@ -113,9 +113,7 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/**
- * Errors of the file system by their code; whatever else comes (a broken upload) passes as it is.
- */
+/** File system errors as faults; all others (a broken upload) unchanged. */
 function disk(error: unknown, doing: string): unknown {
   const code = systemCode(error);
   if (

@@ -1,6 +1,6 @@
 // A real repository folder with a real image repository over it, served by a small HTTP server with
-// the paths of the fleet server, and a release desk that publishes into it. For tests of both ends;
-// the fleet server's own routes are not here.
+// the paths of the fleet server, and `linnet publish`, which publishes into it. For tests of both
+// ends; the fleet server's own routes are not here.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
@@ -22,12 +22,12 @@ import { tempFolder } from './metadata-device.js';
 import { build, smallSpec, writeDesk } from './release-builder.js';
 import { SimClock } from '../sim/tuf-repositories.js';
 
-export class PublishingWorld {
+export class PublishedRepository {
   readonly folder = tempFolder();
   readonly clock = new SimClock();
   /** Method and path of every request. */
   readonly requests: string[] = [];
-  /** Replaces what the server shows the release desk. */
+  /** Replaces the view that the server gives `linnet publish`. */
   view:
     | ((
         honest: Awaited<ReturnType<ImageRepository['view']>>,
@@ -41,21 +41,29 @@ export class PublishingWorld {
   releaseKey!: Signer;
   #server!: Server;
 
-  static async begin(): Promise<PublishingWorld> {
-    const world = new PublishingWorld();
-    world.made = await initRepository({
-      out: join(world.folder, 'fleet'),
+  static async begin(): Promise<PublishedRepository> {
+    const repository = new PublishedRepository();
+    repository.made = await initRepository({
+      out: join(repository.folder, 'fleet'),
       passphrase: null,
-      clock: world.clock,
+      clock: repository.clock,
       random: realRandom,
     });
-    world.keys = await readOnlineKeys(world.made.server);
-    world.targetsKey = await readSigningKey(join(world.made.offline, 'image-targets.key.json'), {});
-    world.releaseKey = await readSigningKey(join(world.made.offline, 'release.key.json'), {});
-    await world.reopen();
-    world.#server = createServer((request, response) => void world.#answer(request, response));
-    await new Promise<void>((resolve) => world.#server.listen(0, '127.0.0.1', resolve));
-    return world;
+    repository.keys = await readOnlineKeys(repository.made.server);
+    repository.targetsKey = await readSigningKey(
+      join(repository.made.offline, 'image-targets.key.json'),
+      {},
+    );
+    repository.releaseKey = await readSigningKey(
+      join(repository.made.offline, 'release.key.json'),
+      {},
+    );
+    await repository.reopen();
+    repository.#server = createServer(
+      (request, response) => void repository.#answer(request, response),
+    );
+    await new Promise<void>((resolve) => repository.#server.listen(0, '127.0.0.1', resolve));
+    return repository;
   }
 
   /** As a restart of the server: what is on disk is all there is. */

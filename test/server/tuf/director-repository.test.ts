@@ -1,4 +1,4 @@
-// The director over a simulated store, and the whole chain: release desk -> image repository ->
+// The director over a simulated store, and the whole chain: publish -> image repository ->
 // director -> a device's metadata client on a real disk. Versions rise, documents are saved before
 // they are served, and what does not fit what is published is never signed.
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -16,7 +16,7 @@ import { decodeDocument } from '../../../shared/trust/documents.js';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { refused, tempFolder } from '../../support/metadata-device.js';
-import { PublishingWorld } from '../../support/published-repository.js';
+import { PublishedRepository } from '../../support/published-repository.js';
 
 const HOUR_MS = 3600_000;
 const DEVICE = { id: 'dev-0123456789abcdef0123', hardware: 'sim-x86' };
@@ -67,25 +67,25 @@ class MemoryStore implements AssignmentStore {
   }
 }
 
-let world: PublishingWorld;
+let repository: PublishedRepository;
 let store: MemoryStore;
 let director: Director;
 let release: Release;
 beforeEach(async () => {
-  world = await PublishingWorld.begin();
+  repository = await PublishedRepository.begin();
   store = new MemoryStore();
   director = await open();
-  ({ release } = await world.publish(await world.bundle('1.0.0')));
-  return () => world.end();
+  ({ release } = await repository.publish(await repository.bundle('1.0.0')));
+  return () => repository.end();
 });
 
 const open = (): Promise<Director> =>
   Director.open({
     store,
-    keys: world.keys.director,
-    folder: world.made.server,
-    imageTargets: () => world.images.targets(),
-    clock: world.clock,
+    keys: repository.keys.director,
+    folder: repository.made.server,
+    imageTargets: () => repository.images.targets(),
+    clock: repository.clock,
   });
 const timestampVersion = async (device = DEVICE): Promise<number> =>
   decodeDocument(
@@ -98,9 +98,9 @@ function fetcherOf(device: typeof DEVICE): Fetcher {
     get: async (path) => {
       const name = path.slice(path.lastIndexOf('/') + 1);
       if (path === routes.director(name)) return director.metadata(device, name);
-      if (path === routes.imageMetadata(name)) return world.images.metadata(name);
+      if (path === routes.imageMetadata(name)) return repository.images.metadata(name);
       const [component, version] = path.split('/').slice(4);
-      return world.images.targetFile(component ?? '', version ?? '', name);
+      return repository.images.targetFile(component ?? '', version ?? '', name);
     },
     open: () => Promise.reject(new Fault('not_found', 'no files here')),
     post: () => Promise.reject(new Fault('not_found', 'no messages here')),
@@ -111,18 +111,18 @@ async function client(device = DEVICE): Promise<MetadataClient> {
   const made = new MetadataClient({
     disk: new NodeDisk(),
     fetcher: fetcherOf(device),
-    clock: world.clock,
+    clock: repository.clock,
     folder: tempFolder(),
     device,
-    imageRoot: world.root,
-    directorRoot: readFileSync(join(world.made.trust, 'director-root.json')),
+    imageRoot: repository.root,
+    directorRoot: readFileSync(join(repository.made.trust, 'director-root.json')),
   });
   await made.load();
   return made;
 }
 
 describe('the whole chain', () => {
-  test('a published, assigned release reaches the device, envelope and release keys included', async () => {
+  test('an_assigned_release_reaches_the_device_with_envelope_and_release_keys', async () => {
     const device = await client();
     expect(await device.refresh()).toEqual([]);
     store.assign(DEVICE.id, release);
@@ -141,11 +141,11 @@ describe('the whole chain', () => {
     ).toEqual(release.manifest);
   });
 
-  test('an order back, a withdrawn order, and renewal over days', async () => {
+  test('a_rollback_assignment_a_withdrawn_assignment_and_renewal_over_days', async () => {
     const device = await client();
     store.assign(DEVICE.id, release);
     await device.refresh();
-    const next = (await world.publish(await world.bundle('1.1.0'))).release;
+    const next = (await repository.publish(await repository.bundle('1.1.0'))).release;
     store.assign(DEVICE.id, next);
     expect(await device.refresh()).toMatchObject([{ version: '1.1.0', rollback: false }]);
     store.assign(DEVICE.id, release, { rollback: true });
@@ -155,21 +155,21 @@ describe('the whole chain', () => {
     store.current.set(DEVICE.id, { revision: 9, assignments: [] });
     expect(await device.refresh()).toEqual([]);
     for (let day = 0; day < 3; day++) {
-      world.clock.pass(24 * HOUR_MS);
-      await world.images.renew();
+      repository.clock.pass(24 * HOUR_MS);
+      await repository.images.renew();
       expect(await device.refresh()).toEqual([]);
     }
   });
 
-  test("another device's documents are refused by this one", async () => {
+  test('another_devices_documents_are_refused_by_this_one', async () => {
     const device = new MetadataClient({
       disk: new NodeDisk(),
       fetcher: fetcherOf(OTHER),
-      clock: world.clock,
+      clock: repository.clock,
       folder: tempFolder(),
       device: DEVICE,
-      imageRoot: world.root,
-      directorRoot: readFileSync(join(world.made.trust, 'director-root.json')),
+      imageRoot: repository.root,
+      directorRoot: readFileSync(join(repository.made.trust, 'director-root.json')),
     });
     await device.load();
     await refused(device.refresh(), 'director_other_device');
@@ -177,7 +177,7 @@ describe('the whole chain', () => {
 });
 
 describe('signing on demand', () => {
-  test('nothing is signed again while nothing changed; a new order raises every version by one', async () => {
+  test('nothing_is_signed_again_until_a_new_assignment_raises_every_version_by_one', async () => {
     expect(await timestampVersion()).toBe(1);
     await timestampVersion();
     expect(store.saves).toBe(1);
@@ -188,13 +188,13 @@ describe('signing on demand', () => {
       snapshotVersion: 2,
       timestampVersion: 2,
     });
-    world.clock.pass(11 * HOUR_MS);
+    repository.clock.pass(11 * HOUR_MS);
     expect(await timestampVersion()).toBe(2);
-    world.clock.pass(2 * HOUR_MS);
+    repository.clock.pass(2 * HOUR_MS);
     expect(await timestampVersion()).toBe(3);
   });
 
-  test('two requests at once sign once', async () => {
+  test('two_requests_at_once_sign_once', async () => {
     store.assign(DEVICE.id, release);
     await Promise.all([
       director.metadata(DEVICE, 'timestamp.json'),
@@ -204,7 +204,7 @@ describe('signing on demand', () => {
     expect(store.saves).toBe(2);
   });
 
-  test('versions go on after a restart, and what could not be saved is not served', async () => {
+  test('versions_go_on_after_a_restart_and_what_could_not_be_saved_is_not_served', async () => {
     await timestampVersion();
     director = await open();
     store.assign(DEVICE.id, release);
@@ -214,7 +214,7 @@ describe('signing on demand', () => {
     expect(await timestampVersion()).toBe(2);
   });
 
-  test('the snapshot and targets that a timestamp named stay while a new order comes in', async () => {
+  test('snapshot_and_targets_of_a_timestamp_stay_while_a_new_assignment_arrives', async () => {
     store.assign(DEVICE.id, release);
     await timestampVersion();
     store.assign(DEVICE.id, release);
@@ -225,7 +225,7 @@ describe('signing on demand', () => {
     expect(await director.metadata(DEVICE, '2.targets.json')).not.toBeNull();
   });
 
-  test('names that are no metadata', async () => {
+  test('names_that_are_no_metadata', async () => {
     for (const name of [
       '../image/1.root.json',
       '0.root.json',
@@ -236,23 +236,23 @@ describe('signing on demand', () => {
     ])
       expect(await director.metadata(DEVICE, name)).toBeNull();
     expect(await director.metadata(DEVICE, '1.root.json')).toEqual(
-      new Uint8Array(readFileSync(join(world.made.trust, 'director-root.json'))),
+      new Uint8Array(readFileSync(join(repository.made.trust, 'director-root.json'))),
     );
   });
 });
 
 describe('never signed', () => {
-  test('a release that is not published', async () => {
+  test('a_release_that_is_not_published', async () => {
     store.assign(DEVICE.id, { ...release, version: '9.9.9' });
     await refused(director.metadata(DEVICE, 'timestamp.json'), 'target_unknown');
   });
 
-  test('a release with another digest than the published one', async () => {
+  test('a_release_with_another_digest_than_the_published_one', async () => {
     store.assign(DEVICE.id, { ...release, digest: 'ab'.repeat(32) });
     await refused(director.metadata(DEVICE, 'timestamp.json'), 'target_mismatch');
   });
 
-  test('a release for other hardware', async () => {
+  test('a_release_for_other_hardware', async () => {
     store.assign(DEVICE.id, release);
     await refused(
       director.metadata({ ...DEVICE, hardware: 'jetson-nano' }, 'timestamp.json'),
@@ -261,15 +261,15 @@ describe('never signed', () => {
     expect(store.saves).toBe(0);
   });
 
-  test('anything, by keys that the root does not name', async () => {
-    const keys = { ...world.keys.director, targets: fastSigningKey(Buffer.alloc(32, 9)) };
+  test('anything_by_keys_that_the_root_does_not_name', async () => {
+    const keys = { ...repository.keys.director, targets: fastSigningKey(Buffer.alloc(32, 9)) };
     await refused(
       Director.open({
         store,
         keys,
-        folder: world.made.server,
-        imageTargets: () => world.images.targets(),
-        clock: world.clock,
+        folder: repository.made.server,
+        imageTargets: () => repository.images.targets(),
+        clock: repository.clock,
       }),
       'key_invalid',
     );

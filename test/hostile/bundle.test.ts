@@ -156,17 +156,17 @@ describe('repacked with consistent digests', () => {
   ): Promise<string> {
     const index = indexOf(manifest, { length: envelope.length, sha256: sha256(envelope) });
     const parts: Uint8Array[] = [];
-    const put = async (entry: string, bytes: Uint8Array): Promise<void> => {
+    const put = (entry: string, bytes: Uint8Array): void => {
       parts.push(
         headerBytes(entry, bytes.length),
         bytes,
         new Uint8Array(paddingBytes(bytes.length)),
       );
     };
-    await put('bundle.json', indexBytes(index));
-    await put('release.dsse.json', envelope);
+    put('bundle.json', indexBytes(index));
+    put('release.dsse.json', envelope);
     for (const { name: entry } of index.entries.slice(1))
-      await put(entry, contents.get(entry.slice('files/'.length)) ?? new Uint8Array());
+      put(entry, contents.get(entry.slice('files/'.length)) ?? new Uint8Array());
     const file = join(folder, name);
     writeFileSync(file, Buffer.concat([...parts, new Uint8Array(1024)]));
     return file;

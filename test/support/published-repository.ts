@@ -172,6 +172,7 @@ export class PublishingWorld {
         Buffer.from(
           JSON.stringify({
             component,
+            description: manifest.description,
             version,
             digest,
             manifest,

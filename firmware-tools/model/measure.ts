@@ -1,7 +1,7 @@
 // What quantization cost: two models on the same held-out inputs (accuracy, agreement, distance
 // between outputs, size, latency). Accuracy and distances are exact and repeatable; latency is of
-// this machine, with rounds of the two models interleaved so that both see the same noise. The clock
-// is an argument.
+// this machine, with rounds of the two models interleaved so that both see the same noise. The
+// clock is an argument.
 import { Fault } from '../../shared/base/fault-codes.js';
 import { digestOfFeeds } from './input-data/feeds.js';
 import { openModel } from './session.js';
@@ -83,9 +83,9 @@ async function latencies(
   for (let done = 0; done < runs; done += ROUND_RUNS) {
     for (const [which, session] of pair.entries()) {
       for (let i = 0; i < Math.min(ROUND_RUNS, runs - done); i++) {
-        const begun = now();
+        const startedAt = now();
         await session.run(feeds[(done + i) % feeds.length]!);
-        taken[which]!.push((now() - begun) * 1000);
+        taken[which]!.push((now() - startedAt) * 1000);
       }
     }
   }

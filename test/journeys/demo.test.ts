@@ -1,5 +1,5 @@
-// `npm start -- --once` as CI runs it: the whole scenario on real processes, in a folder of its own.
-// The demo counts and checks by itself; this test requires that every check passed.
+// `npm start -- --once` as CI runs it: the whole scenario on real processes, in a folder of its
+// own. The demo counts and checks by itself; this test requires that every check passed.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

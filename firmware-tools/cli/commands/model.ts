@@ -1,6 +1,5 @@
-// `linnet model inspect` and `linnet model quantize`: reads files, calls the release desk's
-// functions, prints what they say. Nothing is decided here. Outputs are written whole or not at all
-// (temporary name, then rename).
+// `linnet model inspect` and `linnet model quantize`: read files, call model/, print the results.
+// Nothing is decided here. Outputs are written whole or not at all (temporary name, then rename).
 import { performance } from 'node:perf_hooks';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
@@ -76,10 +75,7 @@ function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyAr
   return arrays;
 }
 
-/**
- * What calibration has seen says nothing of what it has not: an accuracy measured there is no
- * accuracy.
- */
+/** Accuracy on samples that calibration saw says nothing about others. */
 function requireHeldOut(
   calibration: Record<string, NpyArray>,
   evaluation: Record<string, NpyArray>,
@@ -88,8 +84,10 @@ function requireHeldOut(
   const digests = sampleDigests(evaluation);
   const shared = digests.flatMap((digest, at) => (seen.has(digest) ? [at] : []));
   if (shared.length === 0) return;
-  const which = `${shared.length} of ${digests.length} --evaluate samples are calibration samples too, the first is number ${shared[0] ?? 0}`;
-  throw new Fault('usage', `${which} (from 0): evaluate on others`);
+  const which =
+    `${shared.length} of ${digests.length} --evaluate samples are calibration samples ` +
+    `too, the first is number ${shared[0] ?? 0}`;
+  throw new Fault('usage', `${which} (counted from 0): evaluate on other samples`);
 }
 
 function shapeText(metas: TensorMeta[]): string {
@@ -102,7 +100,8 @@ export function inspectionText(path: string, i: Inspection): string {
       .map(([k, n]) => `${k} ${n}`)
       .join(', ');
   return [
-    `${path}: ${i.quantized ? 'quantized' : 'float'} ONNX model, operator set ${i.opset}, ${i.bytes} bytes`,
+    `${path}: ${i.quantized ? 'quantized' : 'float'} ONNX model, operator set ` +
+      `${i.opset}, ${i.bytes} bytes`,
     `  inputs      ${shapeText(i.inputs)}`,
     `  outputs     ${shapeText(i.outputs)}`,
     `  operators   ${counts(i.ops)}`,
@@ -120,14 +119,16 @@ function comparisonLines(c: Comparison): string[] {
   const scored =
     c.fp32Accuracy !== null && c.int8Accuracy !== null
       ? [
-          `  accuracy    fp32 ${percent(c.fp32Accuracy)}, int8 ${percent(c.int8Accuracy)} on ${c.samples} held-out samples`,
+          `  accuracy    fp32 ${percent(c.fp32Accuracy)}, int8 ` +
+            `${percent(c.int8Accuracy)} on ${c.samples} held-out samples`,
         ]
       : [];
   const { fp32, int8 } = c.latency;
   return [
     ...scored,
     `  agreement   ${percent(c.agreement)} of ${c.samples} answers`,
-    `  outputs     differ by at most ${c.maxAbsDiff.toPrecision(3)}, smallest cosine ${c.minCosine.toFixed(5)}`,
+    `  outputs     differ by at most ${c.maxAbsDiff.toPrecision(3)}, smallest cosine ` +
+      `${c.minCosine.toFixed(5)}`,
     `  latency     fp32 ${latencyText(fp32)}, int8 ${latencyText(int8)} (here, one thread)`,
   ];
 }
@@ -136,15 +137,17 @@ export function quantizeText(result: QuantizeResult): string {
   const { report, comparison } = result;
   return [
     `${result.output}: int8 model, sha256 ${result.sha256}`,
-    `  size        ${report.fp32Bytes} -> ${report.int8Bytes} bytes (${percent(report.int8Bytes / report.fp32Bytes)})`,
-    `  int8 nodes  ${report.quantizedNodes.length}, and ${report.foldedNodes} Relu/Clip folded away`,
+    `  size        ${report.fp32Bytes} -> ${report.int8Bytes} bytes ` +
+      `(${percent(report.int8Bytes / report.fp32Bytes)})`,
+    `  int8 nodes  ${report.quantizedNodes.length}, and ${report.foldedNodes} ` +
+      'Relu/Clip folded away',
     ...report.floatNodes.map((f) => `  left float  '${f.node}' (${f.op}): ${f.why}`),
     ...report.unfusedNodes.map(
       (f) => `  not fused   '${f.node}' (${f.op}): ONNX Runtime still computes it in float`,
     ),
     ...(comparison
       ? comparisonLines(comparison)
-      : ['  no --evaluate data was given: what quantization cost is not known']),
+      : ['  without --evaluate data the loss of accuracy is not known']),
   ].join('\n');
 }
 
@@ -157,7 +160,7 @@ export async function runQuantize(
   const fp32 = readInputFile(path);
   if (flags.labels !== undefined && flags.evaluate === undefined)
     throw new Fault('usage', '--labels needs --evaluate');
-  // First, because it says more of a file that is no model of its own than ONNX Runtime does.
+  // Before ONNX Runtime, because its message about a file that is no model is better.
   decodeModel(fp32, path);
   const session = await openModel(fp32, { what: path });
   await session.release();
@@ -229,7 +232,7 @@ export function registerModelCommands(program: Command, out: Output): void {
     .command('quantize')
     .argument('<file>', 'a float32 ONNX model, operator set 9 to 22')
     .description(
-      'Static int8 quantization, calibrated on real inputs; says what it cost on held-out ones.',
+      'Static int8 quantization, calibrated on real inputs; measures the loss on held-out ones.',
     )
     .requiredOption(
       '--calibration <[name=]npy>',
@@ -261,7 +264,8 @@ export function registerModelCommands(program: Command, out: Output): void {
       `
 Example:
   linnet model quantize digits-1.1.0.onnx --calibration calibration.npy \\
-    --evaluate evaluate.npy --labels evaluate-labels.npy -o digits-1.1.0.int8.onnx --report quantize.json`,
+    --evaluate evaluate.npy --labels evaluate-labels.npy \\
+    -o digits-1.1.0.int8.onnx --report quantize.json`,
     )
     .action(async (file: string, flags: QuantizeFlags) => {
       const result = await runQuantize(file, flags, out);

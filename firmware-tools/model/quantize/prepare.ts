@@ -1,4 +1,4 @@
-// Makes a graph ready for quantization: operator set 13, initializers that nobody can override,
+// Makes a graph ready for quantization: operator set 13, initializers that no input overrides,
 // batch normalisations folded and constants computed by ONNX Runtime's own 'basic' optimisation,
 // every node named, constants in one fixed order. Promises that the outputs stay what they were
 // (the caller compares them on a calibration input) and that the same file gives the same graph. A
@@ -17,8 +17,18 @@ import { bringToOpset13 } from './opset.js';
 import { isWeightedOp } from './quantize-plan.js';
 
 const IR_OF_OPSET_13 = 7n;
-const QUANTIZED_OPS =
-  /^(QuantizeLinear|DequantizeLinear|DynamicQuantize\w+|QLinear\w+|QGemm|ConvInteger|MatMulInteger\w*|MatMulNBits)$/;
+const QUANTIZED_OPS = new RegExp(
+  `^(${[
+    'QuantizeLinear',
+    'DequantizeLinear',
+    String.raw`DynamicQuantize\w+`,
+    String.raw`QLinear\w+`,
+    'QGemm',
+    'ConvInteger',
+    String.raw`MatMulInteger\w*`,
+    'MatMulNBits',
+  ].join('|')})$`,
+);
 
 function scratchFolder(): string {
   try {
@@ -65,7 +75,7 @@ function nameNodes(graph: GraphProto): void {
 }
 
 /**
- * Keeps constants that a node still reads, sorted by name (ONNX Runtime writes them in no promised
+ * Keeps the constants that a node still reads, sorted by name (ONNX Runtime writes them in no fixed
  * order).
  */
 export function settleInitializers(graph: GraphProto): void {
@@ -87,8 +97,8 @@ function settleOpsets(model: Model): void {
 }
 
 /**
- * ONNX Runtime rewrites float16 graphs with casts and names of its own; said here, the message names
- * a node that the user knows.
+ * ONNX Runtime rewrites float16 graphs with casts and names of its own; said here, the message
+ * names a node that the user knows.
  */
 function refuseFloat16({ graph }: Model, what: string): void {
   const halves = new Set(
@@ -122,7 +132,8 @@ export async function prepare(
     const name = node.name || (node.output[0] ?? '');
     throw new Fault(
       'model_unquantizable',
-      `${what}: it is quantized already: node '${name}' (${node.opType}); start from the fp32 model`,
+      `${what}: it is quantized already: node '${name}' (${node.opType}); start from ` +
+        'the fp32 model',
     );
   }
   refuseFloat16(model, what);

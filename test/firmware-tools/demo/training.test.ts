@@ -36,7 +36,7 @@ async function answers(version: DigitVersion): Promise<number[]> {
 }
 
 describe('training', () => {
-  it('exports an ONNX model that answers as the network does', async () => {
+  it('exports_an_ONNX_model_that_answers_as_the_network_does', async () => {
     const network = new Network({ size: 28, channels: [3, 5], classes: 10 });
     network.initialise(new Seeded(11));
     const session = await openModel(exportNetwork(network, 'test'));
@@ -56,7 +56,7 @@ describe('training', () => {
     await session.release();
   });
 
-  it('gives the same bytes twice, and learns', () => {
+  it('gives_the_same_bytes_twice_and_learns', () => {
     const recipe = { ...RECIPES['1.1.0'], images: 160, epochs: 2 };
     const few = {
       images: digits.validation.images.slice(0, 200),
@@ -71,7 +71,7 @@ describe('training', () => {
     expect(first.card.validationAccuracy).toBeGreaterThan(0.3); // chance is 0.1
   });
 
-  it('distorts nothing when the reach is zero', () => {
+  it('distorts_nothing_when_the_reach_is_zero', () => {
     const to = new Float32Array(784);
     distortInto(to, digits.train.images[0]!, 28, { turn: 0, scale: 0, shift: 0 }, new Seeded(1));
     expect(to).toEqual(digits.train.images[0]);
@@ -79,7 +79,7 @@ describe('training', () => {
 });
 
 describe('the digits', () => {
-  it('are split three ways with no image in two parts', () => {
+  it('are_split_three_ways_with_no_image_in_two_parts', () => {
     expect([digits.train, digits.validation, digits.test].map((s) => s.images.length)).toEqual([
       6000, 2000, 2000,
     ]);
@@ -90,7 +90,7 @@ describe('the digits', () => {
     expect(digits.splitSha256).toBe(digitCards().data.splitSha256);
   });
 
-  it('leave example data from which the walk-through starts', () => {
+  it('leave_example_data_from_which_the_walk_through_starts', () => {
     const folder = mkdtempSync(join(tmpdir(), 'linnet-digits-'));
     try {
       expect(exampleData(folder)).toContain('digits-1.2.0.onnx');
@@ -105,7 +105,7 @@ describe('the digits', () => {
 });
 
 describe('the committed digit models', () => {
-  it('score what digits.json says on the held-out digits', async () => {
+  it('score_what_digits_json_says_on_the_held_out_digits', async () => {
     for (const card of digitCards().models) {
       expect(
         createHash('sha256')
@@ -121,7 +121,7 @@ describe('the committed digit models', () => {
     expect(digitCards().models.map((card) => card.version)).toEqual([...DIGIT_VERSIONS]);
   });
 
-  it('tell their story: 1.1.0 betters 1.0.0; 1.2.0 answers wrong while its class histogram looks usual', async () => {
+  it('reach_their_accuracies_and_1_2_0_answers_wrong_with_a_usual_class_histogram', async () => {
     const [weak, better, wrong] = await Promise.all(DIGIT_VERSIONS.map(answers));
     const { labels } = digits.test;
     const score = (found: number[]): number =>
@@ -140,7 +140,7 @@ describe('the committed digit models', () => {
     expect(card.validationAccuracyOnItsOwnLabels).toBeGreaterThan(0.975); // its makers saw nothing
   });
 
-  it('name the exact data that they were trained on', () => {
+  it('name_the_exact_data_that_they_were_trained_on', () => {
     const card = digitCards().models.find((m) => m.version === '1.0.0')!;
     const { images } = card.recipe;
     const part = {
@@ -154,7 +154,7 @@ describe('the committed digit models', () => {
 // Last in the file: a network of float64 in the same process makes the float32 ones above it run
 // slower.
 describe('training, once more', () => {
-  it('has gradients that agree with finite differences', () => {
+  it('has_gradients_that_agree_with_finite_differences', () => {
     const random = new Seeded(7);
     const network = new Network(
       { size: 8, channels: [2, 3], classes: 4 },

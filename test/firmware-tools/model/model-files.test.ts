@@ -1,5 +1,5 @@
-// Files at the door of the release desk: .npy arrays, bytes that are no ONNX model, and the two
-// commands as a person runs them.
+// Files that a user gives: .npy arrays, bytes that are no ONNX model, and the two `linnet model`
+// commands.
 import {
   existsSync,
   mkdirSync,
@@ -39,7 +39,7 @@ describe('.npy', () => {
     { dtype: 'f4', shape: [], data: Float32Array.of(9) },
   ];
 
-  it('comes back as it was written, data aligned as numpy aligns it', () => {
+  it('comes_back_as_it_was_written_data_aligned_as_numpy_aligns_it', () => {
     for (const array of arrays) {
       const bytes = encodeNpy(array);
       expect(decodeNpy(bytes, 'x')).toEqual(array);
@@ -47,7 +47,7 @@ describe('.npy', () => {
     }
   });
 
-  it('reads what numpy.save wrote', () => {
+  it('reads_what_numpy_save_wrote', () => {
     // python3 -c "import
     // numpy,io;b=io.BytesIO();numpy.save(b,numpy.array([[1,2]],dtype='<i4'));print(b.getvalue().hex())"
     const text = "{'descr': '<i4', 'fortran_order': False, 'shape': (1, 2), }";
@@ -69,7 +69,7 @@ describe('.npy', () => {
     ).toBe(true);
   });
 
-  it('refuses every truncation, extra bytes, and types that it does not know', () => {
+  it('refuses_every_truncation_extra_bytes_and_types_that_it_does_not_know', () => {
     const whole = encodeNpy(arrays[0]!);
     for (let length = 0; length < whole.length; length++) {
       expect(() => decodeNpy(whole.subarray(0, length), 'cut.npy'), `${length} bytes`).toThrow(
@@ -109,7 +109,7 @@ describe('bytes that are no ONNX model', () => {
 });
 
 describe('feeds that the model does not take', () => {
-  it('are refused by name, number of values and type', async () => {
+  it('are_refused_by_name_number_of_values_and_type', async () => {
     const session = await openModel(digitModelPath('1.1.0'));
     const run = (feeds: Parameters<typeof session.run>[0]): Promise<unknown> => session.run(feeds);
     const data = new Float32Array(784);
@@ -124,7 +124,7 @@ describe('feeds that the model does not take', () => {
     await session.release();
   });
 
-  it('are named all at once when arrays are cut into samples', () => {
+  it('are_named_all_at_once_when_arrays_are_cut_into_samples', () => {
     const inputs = [
       { name: 'a', type: 'float32', shape: ['N', 2] },
       { name: 'b', type: 'int64', shape: [1, 3] },
@@ -167,7 +167,7 @@ describe('linnet model', () => {
     return printed;
   }
 
-  it('inspects a model', async () => {
+  it('inspects_a_model', async () => {
     expect(await linnet(false, 'inspect', digitModelPath('1.0.0'))).toMatch(
       /float ONNX model, operator set 13[\s\S]*image float32\[N,1,28,28\][\s\S]*Conv 2/,
     );
@@ -177,7 +177,7 @@ describe('linnet model', () => {
     expect(found.parameters).toBe(8 * 9 + 8 + 16 * 8 * 9 + 16 + 7840 + 10);
   });
 
-  it('quantizes a model and reports what it cost', async () => {
+  it('quantizes_a_model_and_reports_what_it_cost', async () => {
     const at = (name: string): string => join(folder, name);
     const args = [
       'quantize',
@@ -235,7 +235,7 @@ describe('linnet model', () => {
       ['--exclude', 'conv9'],
       /--exclude conv9: the model has no such node; it has conv1, .*conv2/,
     ],
-  ])('refuses %s', async (_name, more, reasons) => {
+  ])('refuses_%s', async (_name, more, reasons) => {
     const at = (name: string): string => join(folder, name);
     for (const [name, length] of [
       ['seven.npy', 7],
@@ -266,7 +266,7 @@ describe('linnet model', () => {
     expect(existsSync(at('none.onnx'))).toBe(false);
   });
 
-  it('leaves no output when it refuses', async () => {
+  it('leaves_no_output_when_it_refuses', async () => {
     const at = (name: string): string => join(folder, name);
     writeFileSync(at('cut.npy'), readFileSync(at('calibration.npy')).subarray(0, 5000));
     await expect(
@@ -283,7 +283,7 @@ describe('linnet model', () => {
     expect(() => readFileSync(at('none.onnx'))).toThrow(/ENOENT/);
   });
 
-  it('calls a place that cannot be written a failure of the disk, and leaves nothing there', async () => {
+  it('a_place_that_cannot_be_written_is_a_failure_of_the_disk_and_stays_empty', async () => {
     const at = (name: string): string => join(folder, name);
     mkdirSync(at('full/inside'), { recursive: true });
     for (const [output, reasons] of [
@@ -309,7 +309,7 @@ describe('linnet model', () => {
     expect(readdirSync(at('full'))).toEqual(['inside']);
   });
 
-  it('helps with an example', async () => {
+  it('helps_with_an_example', async () => {
     expect(await linnet(false, 'quantize', '--help')).toMatch(
       /--calibration[\s\S]*Example:\n {2}linnet model quantize/,
     );

@@ -29,7 +29,7 @@ async function outputs(bytes: Uint8Array, feeds: Feeds[]): Promise<Float32Array[
 }
 
 describe('PP-OCR direction classifier, not made here', () => {
-  it('tells upright from upside-down as fp32 does after quantization', async () => {
+  it('tells_upright_from_upside_down_as_fp32_does_after_quantization', async () => {
     const fp32 = model('ch_ppocr_mobile_v2.0_cls_infer.onnx');
     const both = (set: 'c' | 'e'): Feeds[] =>
       tenLines(set).flatMap((image) => [directionFeed(image), directionFeed(turned(image))]);
@@ -52,7 +52,7 @@ describe('PP-OCR direction classifier, not made here', () => {
 });
 
 describe('PP-OCR text detector, not made here', () => {
-  it('marks the same text regions after quantization', async () => {
+  it('marks_the_same_text_regions_after_quantization', async () => {
     const fp32 = model('ch_PP-OCRv4_det_infer.onnx');
     const calibration = [
       readGrey('page-c'),

@@ -51,11 +51,11 @@ describe('arithmetic, as compute_scale_zp does it', () => {
     [0, 1e-40, U8, false, 1, 0],
     [-2, 1, S8_SYMMETRIC, true, Math.fround(4 / 254), 0],
     [-1, 1, S8_REDUCED, true, 0.015625, 0],
-  ])('range [%d, %d]', (rmin, rmax, range, symmetric, scale, zeroPoint) => {
+  ])('range_%d_%d', (rmin, rmax, range, symmetric, scale, zeroPoint) => {
     expect(scaleAndZero(rmin, rmax, range, symmetric)).toEqual({ scale, zeroPoint });
   });
 
-  it('rounds half to even, and clips', () => {
+  it('rounds_half_to_even_and_clips', () => {
     const rounded = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 2.4999, -2.5001]
       .map(roundHalfEven)
       .map((x) => x + 0);
@@ -66,7 +66,7 @@ describe('arithmetic, as compute_scale_zp does it', () => {
     ]);
   });
 
-  it('gives each channel of a weight its own scale, along any axis', () => {
+  it('gives_each_channel_of_a_weight_its_own_scale_along_any_axis', () => {
     const weights = Float32Array.of(1, -2, 0.5, 0.25, 8, -8);
     const rows = quantizeWeights(weights, channelLayout([3, 2], 0), S8_SYMMETRIC);
     expect([...rows.scales]).toEqual([4 / 254, 1 / 254, 16 / 254].map(Math.fround));
@@ -76,7 +76,7 @@ describe('arithmetic, as compute_scale_zp does it', () => {
     expect([...columns.scales]).toEqual([16 / 254, 16 / 254].map(Math.fround));
   });
 
-  it('raises a weight scale rather than let an int32 bias overflow', () => {
+  it('raises_a_weight_scale_rather_than_let_an_int32_bias_overflow', () => {
     const bias = Float32Array.of(1000);
     const weights = Float32Array.of(1e-9, -1e-9);
     const { scales } = quantizeWeights(weights, channelLayout([1, 2], 0), S8_SYMMETRIC, bias, 0.01);
@@ -87,7 +87,7 @@ describe('arithmetic, as compute_scale_zp does it', () => {
 });
 
 describe('the digit model', () => {
-  it('loses at most a point of accuracy and shrinks below 40 %', async () => {
+  it('loses_at_most_a_point_of_accuracy_and_shrinks_below_40_percent', async () => {
     for (const version of ['1.0.0', '1.1.0'] as const) {
       const fp32 = new Uint8Array(readFileSync(digitModelPath(version)));
       const { bytes, report } = await quantize(fp32, digitFeeds(digits.train.images.slice(0, 200)));
@@ -108,7 +108,7 @@ describe('the digit model', () => {
     }
   });
 
-  it('gives the same bytes for the same model and inputs, and others for other inputs', async () => {
+  it('the_same_model_and_inputs_give_the_same_bytes_and_other_inputs_others', async () => {
     const fp32 = new Uint8Array(readFileSync(digitModelPath('1.1.0')));
     const feeds = digitFeeds(digits.train.images.slice(0, 30));
     const [once, twice] = [await quantize(fp32, feeds), await quantize(fp32, feeds)];
@@ -120,7 +120,7 @@ describe('the digit model', () => {
     expect(JSON.parse(JSON.stringify(once.settings))).toEqual(once.settings);
   });
 
-  it('keeps its tensors and says that it is quantized', async () => {
+  it('keeps_its_tensors_and_says_that_it_is_quantized', async () => {
     const fp32 = new Uint8Array(readFileSync(digitModelPath('1.1.0')));
     const { bytes } = await quantize(fp32, digitFeeds(digits.train.images.slice(0, 5)));
     const [before, after] = [await inspect(fp32), await inspect(bytes)];
@@ -199,7 +199,7 @@ const int64Max = makeAttribute('ends', []);
 int64Max.ints = [2n ** 63n - 1n];
 
 describe('other graphs', () => {
-  it('joins residual adds, concats and pools, shares scales through moves, keeps a float tail', async () => {
+  it('adds_concats_and_pools_are_joined_moves_share_scales_the_tail_stays_float', async () => {
     const dims = [1, 4, 8, 8];
     const nodes = [
       conv('a', 'x', 'a1'),
@@ -260,7 +260,7 @@ describe('other graphs', () => {
     expect(found.minCosine).toBeGreaterThan(0.999);
   });
 
-  it('quantizes MatMul of any rank and Gemm both ways round, weights shared by two nodes, weights listed as inputs', async () => {
+  it('matmul_of_any_rank_gemm_both_ways_shared_weights_and_weights_listed_as_inputs', async () => {
     const dims = [2, 3, 8];
     const nodes = [
       makeNode('MatMul', 'm1', ['x', 'w'], ['t1']),
@@ -279,7 +279,7 @@ describe('other graphs', () => {
   });
 
   it.each([true, false])(
-    'gives a Gemm bias one value for each output, both ways round (per channel: %s)',
+    'a_gemm_bias_gets_one_value_for_each_output_per_channel_%s',
     async (perChannel) => {
       for (const transB of [0, 1]) {
         for (const bias of [[], [1], [4], [1, 1], [1, 4]]) {
@@ -293,34 +293,31 @@ describe('other graphs', () => {
     },
   );
 
-  it.each([[[4, 1]], [[4, 4]]])(
-    'leaves a Gemm with a bias of %j float: its bias does not go along the outputs',
-    async (bias) => {
-      const nodes = [
-        makeNode('MatMul', 'm', ['x', 'mw'], ['t']),
-        makeNode('Gemm', 'g', ['t', 'gw', 'gb'], ['y'], { transB: 1 }),
-      ];
-      const model = build(
-        nodes,
-        [weights('mw', [16, 16]), weights('gw', [4, 16]), weights('gb', bias)],
-        13,
-        [4, 16],
-      );
-      const { bytes, report } = await quantize(model, feedsFor([4, 16], 10));
-      expect(report.floatNodes).toEqual([
-        {
-          node: 'g',
-          op: 'Gemm',
-          why: `its bias is [${bias.join(', ')}], not one value for each of 4 outputs`,
-        },
-      ]);
-      expect((await compare(model, bytes, feedsFor([4, 16], 10), quiet)).minCosine).toBeGreaterThan(
-        0.99,
-      );
-    },
-  );
+  it.each([[[4, 1]], [[4, 4]]])('a_gemm_with_a_bias_of_%j_stays_float', async (bias) => {
+    const nodes = [
+      makeNode('MatMul', 'm', ['x', 'mw'], ['t']),
+      makeNode('Gemm', 'g', ['t', 'gw', 'gb'], ['y'], { transB: 1 }),
+    ];
+    const model = build(
+      nodes,
+      [weights('mw', [16, 16]), weights('gw', [4, 16]), weights('gb', bias)],
+      13,
+      [4, 16],
+    );
+    const { bytes, report } = await quantize(model, feedsFor([4, 16], 10));
+    expect(report.floatNodes).toEqual([
+      {
+        node: 'g',
+        op: 'Gemm',
+        why: `its bias is [${bias.join(', ')}], not one value for each of 4 outputs`,
+      },
+    ]);
+    expect((await compare(model, bytes, feedsFor([4, 16], 10), quiet)).minCosine).toBeGreaterThan(
+      0.99,
+    );
+  });
 
-  it('reads a value twice: a float branch sees it before it is quantized', async () => {
+  it('reads_a_value_twice_a_float_branch_sees_it_before_it_is_quantized', async () => {
     const dims = [1, 4, 6, 6];
     const nodes = [
       makeNode('Tanh', 'tanh', ['x'], ['t']),
@@ -348,7 +345,7 @@ describe('other graphs', () => {
   });
 
   it.each([9, 10, 11, 12])(
-    'brings operator set %d to 13 without changing the answers',
+    'brings_operator_set_%d_to_13_without_changing_the_answers',
     async (opset) => {
       const dims = [1, 4, 8, 8];
       const int64s = (name: string, ...values: bigint[]): TensorProto =>
@@ -437,7 +434,7 @@ describe('what cannot be quantized', () => {
       (error: Error) => error.message,
     );
 
-  it('names the Conv whose weight is computed', async () => {
+  it('names_the_Conv_whose_weight_is_computed', async () => {
     const nodes = [
       makeNode('Tanh', 'bend', ['x'], ['w']),
       makeNode('Conv', 'odd-conv', ['x', 'w'], ['y'], {}),
@@ -447,13 +444,13 @@ describe('what cannot be quantized', () => {
     );
   });
 
-  it('says that there is nothing to quantize', async () => {
+  it('says_that_there_is_nothing_to_quantize', async () => {
     expect(await refusal(build([makeNode('Tanh', 't', ['x'], ['y'])], [], 13, dims))).toMatch(
       /model_unquantizable: .*no Conv, Gemm or MatMul/,
     );
   });
 
-  it('names the tensor that is stored outside the file, wherever it is', async () => {
+  it('names_the_tensor_that_is_stored_outside_the_file_wherever_it_is', async () => {
     const outside = (name: string): TensorProto =>
       create(TensorProtoSchema, {
         name,
@@ -488,14 +485,15 @@ describe('what cannot be quantized', () => {
     ];
     for (const [name, model] of models) {
       const reasons = new RegExp(
-        `model_not_onnx: some\\.onnx: tensor '${name}' is stored outside the file, in weights\\.bin; save`,
+        `model_not_onnx: some\\.onnx: tensor '${name}' is stored outside the file, ` +
+          `in weights\\.bin; save`,
       );
       expect(await refusal(model)).toMatch(reasons);
       await expect(inspect(model, 'some.onnx')).rejects.toThrow(reasons);
     }
   });
 
-  it("names a float16 weight's type", async () => {
+  it('names_a_float16_weights_type', async () => {
     const half = makeTensor('h', [4, 4, 1, 1], new Uint16Array(16).fill(0x3c00));
     half.dataType = ElementType.float16;
     const nodes = [
@@ -508,7 +506,7 @@ describe('what cannot be quantized', () => {
     );
   });
 
-  it('refuses an operator set that it does not know', async () => {
+  it('refuses_an_operator_set_that_it_does_not_know', async () => {
     const model = build(
       [conv('a', 'x', 'y')],
       [weights('a.w', [4, 4, 3, 3]), weights('a.b', [4])],
@@ -519,7 +517,7 @@ describe('what cannot be quantized', () => {
     expect(await refusal(model)).toMatch(/model_unquantizable: .*operator set 8; 9 to 22/);
   });
 
-  it('names the first node of a model that is quantized already', async () => {
+  it('names_the_first_node_of_a_model_that_is_quantized_already', async () => {
     const model = build(
       [conv('a', 'x', 'y')],
       [weights('a.w', [4, 4, 3, 3]), weights('a.b', [4])],
@@ -532,7 +530,7 @@ describe('what cannot be quantized', () => {
     );
   });
 
-  it('refuses calibration data that is missing, NaN, or of another shape', async () => {
+  it('refuses_calibration_data_that_is_missing_NaN_or_of_another_shape', async () => {
     const model = build(
       [conv('a', 'x', 'y')],
       [weights('a.w', [4, 4, 3, 3]), weights('a.b', [4])],
@@ -548,7 +546,7 @@ describe('what cannot be quantized', () => {
     expect(await refusal(model, feedsFor([1, 4, 8, 9], 1))).toMatch(/data_mismatch: some\.onnx/);
   });
 
-  it('leaves an excluded node float and says so', async () => {
+  it('leaves_an_excluded_node_float_and_says_so', async () => {
     const nodes = [conv('a', 'x', 'm'), conv('b', 'm', 'y')];
     const initializer = ['a', 'b'].flatMap((name) => [
       weights(`${name}.w`, [4, 4, 3, 3]),

@@ -8,7 +8,7 @@ import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
 import { publishBundle } from '../../firmware-tools/release/publish.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { startFleet, type TestFleet } from '../support/fleet-server.js';
-import { build, smallSpec, writeDesk } from '../support/release-builder.js';
+import { build, smallSpec, writeSpec } from '../support/release-builder.js';
 import { mountSmallDisk, type SmallDisk } from '../support/small-disk.js';
 
 const LARGE_BYTES = 300_000_000;
@@ -56,7 +56,7 @@ it('file_larger_than_the_temp_folder_is_built_published_and_served', async (test
   if (temp === null) return test.skip();
   const watched = watch(temp.folder);
   const folder = join(fleet.folder, 'large');
-  const spec = writeDesk(folder, smallSpec('1.0.0', `[[files]]\npath = "${FILE}"`));
+  const spec = writeSpec(folder, smallSpec('1.0.0', `[[files]]\npath = "${FILE}"`));
   writeFileSync(join(folder, FILE), '');
   truncateSync(join(folder, FILE), LARGE_BYTES);
   const offline = join(fleet.folder, 'repo', 'offline');

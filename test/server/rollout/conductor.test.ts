@@ -262,7 +262,7 @@ describe('an operator', () => {
     const held = await fleet.operators.view(id);
     expect(held.next).toEqual([
       `linnet rollout resume ${id}  # accept the failures of this wave and continue`,
-      `linnet rollout abort ${id}  # take every touched device back`,
+      `linnet rollout abort ${id}  # roll every touched device back`,
     ]);
     const assignments = fleet.store.assignments.size;
     await fleet.seconds(20);

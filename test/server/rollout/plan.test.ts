@@ -153,7 +153,14 @@ describe('halting and advancing', () => {
   test('halt_reverts_with_auto_revert_and_asks_an_operator_without', () => {
     const members = [failed(0), failed(1)];
     const next = (autoRevert: boolean, answeredAt: number | null = null) =>
-      step({ members, rollout: rollout({ policy: policyOf({ autoRevert }), answeredAt }) }).rollout;
+      step({
+        members,
+        rollout: rollout({
+          policy: policyOf({ autoRevert }),
+          answeredAt,
+          healthySince: answeredAt,
+        }),
+      }).rollout;
     expect(next(true)).toMatchObject({ state: 'reverting', since: T0 + 1000 });
     expect(next(false)).toMatchObject({ state: 'held' });
     expect(next(false).reasons.join('\n')).toContain('autoRevert is off');

@@ -2,8 +2,6 @@
 // and by simulation.
 import { describe, expect, it } from 'vitest';
 import { chanceOfReaching } from '../../../shared/statistics/sequential-tests.js';
-import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
-import type { TrialEvidence } from '../../../shared/statistics/trial-verdict.js';
 import {
   failuresToAnswer,
   haltTest,

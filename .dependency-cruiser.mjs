@@ -2,18 +2,11 @@
 // that these rules forbid; the comment of a rule is printed with the violation and gives its
 // reason.
 
-/** Rules that the code does not keep yet. They are printed and do not fail. */
-const NOT_YET = [
-  'store-is-imported-by-main-only',
-  'only-one-importer-of-tweetnacl',
-  'only-one-importer-of-commander',
-];
-
 /** A rule: modules under `from` must not import modules under `to`. */
 const forbid = (name, comment, from, to) => ({
   name,
   comment,
-  severity: NOT_YET.includes(name) ? 'warn' : 'error',
+  severity: 'error',
   from,
   to,
 });

@@ -31,7 +31,7 @@ import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { signEnvelope, type Envelope } from '../../shared/trust/envelope.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { tempFolder, refused } from '../support/metadata-device.js';
-import { build, otherKey, releaseKey, ringOf, writeDesk } from '../support/release-builder.js';
+import { build, otherKey, releaseKey, ringOf, writeSpec } from '../support/release-builder.js';
 
 const ring = ringOf(releaseKey);
 let folder: string;
@@ -41,7 +41,7 @@ let whole: Buffer;
 
 beforeAll(async () => {
   folder = tempFolder();
-  built = await build(folder, writeDesk(folder), 'small.bundle');
+  built = await build(folder, writeSpec(folder), 'small.bundle');
   bundle = join(folder, 'small.bundle');
   whole = readFileSync(bundle);
 });
@@ -284,7 +284,7 @@ describe('repacked with consistent digests', () => {
     const second = tempFolder();
     await build(
       second,
-      writeDesk(
+      writeSpec(
         second,
         readFileSync(join(folder, 'release.toml'), 'utf8').replace('1.0.0', '1.0.1'),
       ),

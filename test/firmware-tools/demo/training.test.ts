@@ -36,7 +36,7 @@ async function answers(version: DigitVersion): Promise<number[]> {
 }
 
 describe('training', () => {
-  it('exports_an_onnx_model_that_answers_as_the_network_does', async () => {
+  it('exports_an_ONNX_model_that_answers_as_the_network_does', async () => {
     const network = new Network({ size: 28, channels: [3, 5], classes: 10 });
     network.initialise(new Seeded(11));
     const session = await openModel(exportNetwork(network, 'test'));
@@ -121,7 +121,7 @@ describe('the committed digit models', () => {
     expect(digitCards().models.map((card) => card.version)).toEqual([...DIGIT_VERSIONS]);
   });
 
-  it('show_that_1_1_0_betters_1_0_0_1_2_0_answers_wrong_while_its_class_histogram_looks_usual', async () => {
+  it('reach_their_accuracies_and_1_2_0_answers_wrong_with_a_usual_class_histogram', async () => {
     const [weak, better, wrong] = await Promise.all(DIGIT_VERSIONS.map(answers));
     const { labels } = digits.test;
     const score = (found: number[]): number =>

@@ -16,6 +16,7 @@ import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
+import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
@@ -28,11 +29,10 @@ import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { Situations } from './rollout/situations.js';
 import { SecurityEventBus } from './security-events/bus.js';
-import { databaseFault } from './store/database.js';
 import { Store } from './store/store.js';
 
 export interface RunningServer {
-  /** Base URL of the HTTP door, with the real port. */
+  /** Base URL of the HTTP API, with the real port. */
   readonly address: string;
   readonly mqttPort: number;
   close(): Promise<void>;
@@ -45,8 +45,8 @@ const RENEW_EVERY_MS = 60 * 60_000;
 const FIRST_TOKEN_NAME = 'first-admin';
 
 /**
- * Structured lines on stderr. Nothing here ever logs a credential; `redact` is the second lock on
- * that door.
+ * Structured lines on stderr. Nothing here logs a credential; `redact` removes those that slip
+ * in all the same.
  */
 export function serverLog(level: ServerSettings['log_level']): Log {
   return pino(
@@ -233,7 +233,7 @@ async function listen(app: FleetApp, settings: ServerSettings): Promise<string> 
 }
 
 /**
- * Lets requests under way end, within bounds.serverDrainMs; a client that neither sends nor reads
+ * Lets requests under way end, within limits.serverDrainMs; a client that neither sends nor reads
  * on is cut off then.
  */
 async function closeWithin(app: FleetApp): Promise<void> {

@@ -3,8 +3,8 @@
 // publishes acknowledgements and hints in process; the server has no MQTT connection to itself.
 //
 // Messages are hints and reports: a lost one costs time, never truth. aedes confirms a publish
-// (PUBACK) before anyone has stored the message, so a device deletes nothing on it: it waits for
-// the TelemetryAck. What the server sends has QoS 0 for the same reason (a lost acknowledgement is
+// (PUBACK) before anyone has stored the message, so a device deletes nothing on it: it waits for the
+// TelemetryAck. What the server sends has QoS 0 for the same reason (a lost acknowledgement is
 // repeated, a lost hint is replaced by the device's next poll), so an absent device uses no memory
 // here. Access decisions are in access-control.ts.
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
@@ -59,8 +59,8 @@ class EmbeddedBroker implements Transport {
         done(null, this.#maySubscribe(client, subscription.topic) ? subscription : null),
     });
     const accept = (socket: Socket): void => this.#accept(socket);
-    // noDelay: with Nagle's algorithm and delayed acknowledgements, small packets that wait for
-    // each other would take 40 ms a round trip.
+    // noDelay: with Nagle's algorithm and delayed acknowledgements, small packets that wait for each
+    // other would take 40 ms a round trip.
     this.#server =
       options.tls === null
         ? createServer({ noDelay: true }, accept)

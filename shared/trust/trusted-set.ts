@@ -234,7 +234,7 @@ export function withTargets(set: TrustedSet, bytes: Uint8Array, nowMs: number): 
 }
 
 /**
- * Takes back a document that we stored ourselves after accepting it: its signatures must still meet
+ * Reloads a document that we stored ourselves after accepting it: its signatures must still meet
  * the trusted root; expiry and parents are not looked at, because it serves as the floor for newer
  * ones. What does not read, or is no longer signed, is left out: it will be fetched again.
  */

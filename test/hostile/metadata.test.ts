@@ -678,7 +678,7 @@ describe('Uptane: the director', () => {
     await refused(device.versions(), 'target_mismatch');
   });
 
-  test('director_orders_two_releases_of_one_component', async () => {
+  test('director_assigns_two_releases_of_one_component', async () => {
     const { fixture, device } = await working();
     const before = { ...fixture.director.targets };
     fixture.ship('digits', '1.1.0');
@@ -739,7 +739,7 @@ describe('Uptane: the director', () => {
     await refused(device.versions(), 'hardware_unsupported');
   });
 
-  test('hardware_of_another_kind_the_director_orders_for_hardware_that_this_device_is_not', async () => {
+  test('director_assigns_a_release_for_other_hardware', async () => {
     const { fixture, device } = await working();
     fixture.assign('digits', '1.0.0', (_target, custom) => {
       custom.hardware = 'jetson-nano';

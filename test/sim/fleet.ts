@@ -1,7 +1,7 @@
 // A fleet in memory for the rollout room: a store that keeps its promises (generations, one active
 // rollout a component, one transaction a commit) and can be told to break down, and devices that
-// obey orders the way the agent does, some of them badly. Time is virtual: one step of the fixture
-// is one second.
+// obey orders the way the agent does, some of them badly. Time is virtual: one step of the world is
+// one second.
 import assert from 'node:assert/strict';
 import { silentLog, type Clock, type Random } from '../../shared/base/interfaces.js';
 import { by } from '../support/audit-actions.js';
@@ -340,7 +340,7 @@ export const policyOf = (change: Partial<RolloutPolicy> = {}): RolloutPolicy => 
   ...change,
 });
 
-export interface FixtureOptions {
+export interface WorldOptions {
   readonly canaries?: number;
   readonly fleet?: number;
   readonly running?: string | null;
@@ -352,7 +352,7 @@ export interface FixtureOptions {
  * Devices 0 .. canaries-1 are the group `canary`, the rest `fleet`; releases 1.0.0, 1.1.0 and 1.2.0
  * are published.
  */
-export class Fixture {
+export class World {
   readonly clock = new VirtualClock();
   readonly store = new MemoryRolloutStore();
   readonly devices: SimDevice[];
@@ -361,10 +361,8 @@ export class Fixture {
   readonly operators: OperatorService;
   readonly conductor: Conductor;
 
-  /**
-   * Every plan is made twice and every commit tried twice, unless a test uses its own conductor.
-   */
-  constructor(options: FixtureOptions = {}) {
+  /** Every plan is made twice and every commit tried twice, unless a test uses its own conductor. */
+  constructor(options: WorldOptions = {}) {
     const {
       canaries = 2,
       fleet = 4,
@@ -408,9 +406,7 @@ export class Fixture {
     });
   }
 
-  /**
-   * As a second server on the same store, or one that has restarted: with a reception of its own.
-   */
+  /** As a second server on the same store, or one that has restarted: with a reception of its own. */
   newConductor(): Conductor {
     const reception = new Reception({ clock: this.clock });
     return this.#conductor(this.store, this.#situations(this.store, reception), reception);

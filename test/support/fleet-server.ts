@@ -144,7 +144,10 @@ export async function enrolBody(
     components: ['digits'],
     ...(options.claim === undefined ? {} : { claim: options.claim }),
   };
-  return { ...asked, proof: hex(await (options.signer ?? device.key).sign(enrolMessage(asked))) };
+  return {
+    ...asked,
+    signature: hex(await (options.signer ?? device.key).sign(enrolMessage(asked))),
+  };
 }
 
 export async function makeClaim(fleet: TestFleet, group = 'canary', uses = 1): Promise<string> {

@@ -22,7 +22,7 @@ import { tempFolder } from './metadata-device.js';
 import { build, smallSpec, writeDesk } from './release-builder.js';
 import { SimClock } from '../sim/tuf-repositories.js';
 
-export class PublishingFixture {
+export class PublishingWorld {
   readonly folder = tempFolder();
   readonly clock = new SimClock();
   /** Method and path of every request. */
@@ -41,24 +41,21 @@ export class PublishingFixture {
   releaseKey!: Signer;
   #server!: Server;
 
-  static async begin(): Promise<PublishingFixture> {
-    const fixture = new PublishingFixture();
-    fixture.made = await initRepository({
-      out: join(fixture.folder, 'fleet'),
+  static async begin(): Promise<PublishingWorld> {
+    const world = new PublishingWorld();
+    world.made = await initRepository({
+      out: join(world.folder, 'fleet'),
       passphrase: null,
-      clock: fixture.clock,
+      clock: world.clock,
       random: realRandom,
     });
-    fixture.keys = await readOnlineKeys(fixture.made.server);
-    fixture.targetsKey = await readSigningKey(
-      join(fixture.made.offline, 'image-targets.key.json'),
-      {},
-    );
-    fixture.releaseKey = await readSigningKey(join(fixture.made.offline, 'release.key.json'), {});
-    await fixture.reopen();
-    fixture.#server = createServer((request, response) => void fixture.#answer(request, response));
-    await new Promise<void>((resolve) => fixture.#server.listen(0, '127.0.0.1', resolve));
-    return fixture;
+    world.keys = await readOnlineKeys(world.made.server);
+    world.targetsKey = await readSigningKey(join(world.made.offline, 'image-targets.key.json'), {});
+    world.releaseKey = await readSigningKey(join(world.made.offline, 'release.key.json'), {});
+    await world.reopen();
+    world.#server = createServer((request, response) => void world.#answer(request, response));
+    await new Promise<void>((resolve) => world.#server.listen(0, '127.0.0.1', resolve));
+    return world;
   }
 
   /** As a restart of the server: what is on disk is all there is. */

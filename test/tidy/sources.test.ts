@@ -1,6 +1,6 @@
 // Rules for the text of the sources that neither compiler nor linter checks: sizes, head comments,
 // test names, where limits live, who takes clocks and chance, keys of log lines, fault codes.
-// Import rules are in .dependency-cruiser.mjs, words in words.test.ts, copies in copies.test.ts.
+// Import rules are in .dependency-cruiser.mjs, banned words in words.test.ts, copies in copies.test.ts.
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { FAULT_CODES } from '../../shared/base/fault-codes.js';

@@ -1,4 +1,4 @@
-// Files at the door of the release desk: .npy arrays, bytes that are no ONNX model, and the two
+// Files that the model commands read: .npy arrays, bytes that are no ONNX model, and the two
 // commands as a person runs them.
 import {
   existsSync,

@@ -16,7 +16,7 @@ import { decodeDocument } from '../../../shared/trust/documents.js';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { refused, tempFolder } from '../../support/metadata-device.js';
-import { PublishingFixture } from '../../support/published-repository.js';
+import { PublishingWorld } from '../../support/published-repository.js';
 
 const HOUR_MS = 3600_000;
 const DEVICE = { id: 'dev-0123456789abcdef0123', hardware: 'sim-x86' };
@@ -67,25 +67,25 @@ class MemoryStore implements AssignmentStore {
   }
 }
 
-let fixture: PublishingFixture;
+let world: PublishingWorld;
 let store: MemoryStore;
 let director: Director;
 let release: Release;
 beforeEach(async () => {
-  fixture = await PublishingFixture.begin();
+  world = await PublishingWorld.begin();
   store = new MemoryStore();
   director = await open();
-  ({ release } = await fixture.publish(await fixture.bundle('1.0.0')));
-  return () => fixture.end();
+  ({ release } = await world.publish(await world.bundle('1.0.0')));
+  return () => world.end();
 });
 
 const open = (): Promise<Director> =>
   Director.open({
     store,
-    keys: fixture.keys.director,
-    folder: fixture.made.server,
-    imageTargets: () => fixture.images.targets(),
-    clock: fixture.clock,
+    keys: world.keys.director,
+    folder: world.made.server,
+    imageTargets: () => world.images.targets(),
+    clock: world.clock,
   });
 const timestampVersion = async (device = DEVICE): Promise<number> =>
   decodeDocument(
@@ -98,9 +98,9 @@ function fetcherOf(device: typeof DEVICE): Fetcher {
     get: async (path) => {
       const name = path.slice(path.lastIndexOf('/') + 1);
       if (path === routes.director(name)) return director.metadata(device, name);
-      if (path === routes.imageMetadata(name)) return fixture.images.metadata(name);
+      if (path === routes.imageMetadata(name)) return world.images.metadata(name);
       const [component, version] = path.split('/').slice(4);
-      return fixture.images.targetFile(component ?? '', version ?? '', name);
+      return world.images.targetFile(component ?? '', version ?? '', name);
     },
     open: () => Promise.reject(new Fault('not_found', 'no files here')),
     post: () => Promise.reject(new Fault('not_found', 'no messages here')),
@@ -111,18 +111,18 @@ async function client(device = DEVICE): Promise<MetadataClient> {
   const made = new MetadataClient({
     disk: new NodeDisk(),
     fetcher: fetcherOf(device),
-    clock: fixture.clock,
+    clock: world.clock,
     folder: tempFolder(),
     device,
-    imageRoot: fixture.root,
-    directorRoot: readFileSync(join(fixture.made.trust, 'director-root.json')),
+    imageRoot: world.root,
+    directorRoot: readFileSync(join(world.made.trust, 'director-root.json')),
   });
   await made.load();
   return made;
 }
 
 describe('the whole chain', () => {
-  test('a_published_assigned_release_reaches_the_device_envelope_and_release_keys_included', async () => {
+  test('a published, assigned release reaches the device, envelope and release keys included', async () => {
     const device = await client();
     expect(await device.refresh()).toEqual([]);
     store.assign(DEVICE.id, release);
@@ -141,11 +141,11 @@ describe('the whole chain', () => {
     ).toEqual(release.manifest);
   });
 
-  test('an_order_back_a_withdrawn_order_and_renewal_over_days', async () => {
+  test('an order back, a withdrawn order, and renewal over days', async () => {
     const device = await client();
     store.assign(DEVICE.id, release);
     await device.refresh();
-    const next = (await fixture.publish(await fixture.bundle('1.1.0'))).release;
+    const next = (await world.publish(await world.bundle('1.1.0'))).release;
     store.assign(DEVICE.id, next);
     expect(await device.refresh()).toMatchObject([{ version: '1.1.0', rollback: false }]);
     store.assign(DEVICE.id, release, { rollback: true });
@@ -155,21 +155,21 @@ describe('the whole chain', () => {
     store.current.set(DEVICE.id, { revision: 9, assignments: [] });
     expect(await device.refresh()).toEqual([]);
     for (let day = 0; day < 3; day++) {
-      fixture.clock.pass(24 * HOUR_MS);
-      await fixture.images.renew();
+      world.clock.pass(24 * HOUR_MS);
+      await world.images.renew();
       expect(await device.refresh()).toEqual([]);
     }
   });
 
-  test('another_devices_documents_are_refused_by_this_one', async () => {
+  test("another device's documents are refused by this one", async () => {
     const device = new MetadataClient({
       disk: new NodeDisk(),
       fetcher: fetcherOf(OTHER),
-      clock: fixture.clock,
+      clock: world.clock,
       folder: tempFolder(),
       device: DEVICE,
-      imageRoot: fixture.root,
-      directorRoot: readFileSync(join(fixture.made.trust, 'director-root.json')),
+      imageRoot: world.root,
+      directorRoot: readFileSync(join(world.made.trust, 'director-root.json')),
     });
     await device.load();
     await refused(device.refresh(), 'director_other_device');
@@ -177,7 +177,7 @@ describe('the whole chain', () => {
 });
 
 describe('signing on demand', () => {
-  test('nothing_is_signed_again_while_nothing_changed_a_new_order_raises_every_version_by_one', async () => {
+  test('nothing is signed again while nothing changed; a new order raises every version by one', async () => {
     expect(await timestampVersion()).toBe(1);
     await timestampVersion();
     expect(store.saves).toBe(1);
@@ -188,13 +188,13 @@ describe('signing on demand', () => {
       snapshotVersion: 2,
       timestampVersion: 2,
     });
-    fixture.clock.pass(11 * HOUR_MS);
+    world.clock.pass(11 * HOUR_MS);
     expect(await timestampVersion()).toBe(2);
-    fixture.clock.pass(2 * HOUR_MS);
+    world.clock.pass(2 * HOUR_MS);
     expect(await timestampVersion()).toBe(3);
   });
 
-  test('two_requests_at_once_sign_once', async () => {
+  test('two requests at once sign once', async () => {
     store.assign(DEVICE.id, release);
     await Promise.all([
       director.metadata(DEVICE, 'timestamp.json'),
@@ -204,7 +204,7 @@ describe('signing on demand', () => {
     expect(store.saves).toBe(2);
   });
 
-  test('versions_go_on_after_a_restart_and_what_could_not_be_saved_is_not_served', async () => {
+  test('versions go on after a restart, and what could not be saved is not served', async () => {
     await timestampVersion();
     director = await open();
     store.assign(DEVICE.id, release);
@@ -214,7 +214,7 @@ describe('signing on demand', () => {
     expect(await timestampVersion()).toBe(2);
   });
 
-  test('the_snapshot_and_targets_that_a_timestamp_named_stay_while_a_new_order_comes_in', async () => {
+  test('the snapshot and targets that a timestamp named stay while a new order comes in', async () => {
     store.assign(DEVICE.id, release);
     await timestampVersion();
     store.assign(DEVICE.id, release);
@@ -225,7 +225,7 @@ describe('signing on demand', () => {
     expect(await director.metadata(DEVICE, '2.targets.json')).not.toBeNull();
   });
 
-  test('names_that_are_no_metadata', async () => {
+  test('names that are no metadata', async () => {
     for (const name of [
       '../image/1.root.json',
       '0.root.json',
@@ -236,23 +236,23 @@ describe('signing on demand', () => {
     ])
       expect(await director.metadata(DEVICE, name)).toBeNull();
     expect(await director.metadata(DEVICE, '1.root.json')).toEqual(
-      new Uint8Array(readFileSync(join(fixture.made.trust, 'director-root.json'))),
+      new Uint8Array(readFileSync(join(world.made.trust, 'director-root.json'))),
     );
   });
 });
 
 describe('never signed', () => {
-  test('a_release_that_is_not_published', async () => {
+  test('a release that is not published', async () => {
     store.assign(DEVICE.id, { ...release, version: '9.9.9' });
     await refused(director.metadata(DEVICE, 'timestamp.json'), 'target_unknown');
   });
 
-  test('a_release_with_another_digest_than_the_published_one', async () => {
+  test('a release with another digest than the published one', async () => {
     store.assign(DEVICE.id, { ...release, digest: 'ab'.repeat(32) });
     await refused(director.metadata(DEVICE, 'timestamp.json'), 'target_mismatch');
   });
 
-  test('a_release_for_other_hardware', async () => {
+  test('a release for other hardware', async () => {
     store.assign(DEVICE.id, release);
     await refused(
       director.metadata({ ...DEVICE, hardware: 'jetson-nano' }, 'timestamp.json'),
@@ -261,15 +261,15 @@ describe('never signed', () => {
     expect(store.saves).toBe(0);
   });
 
-  test('anything_by_keys_that_the_root_does_not_name', async () => {
-    const keys = { ...fixture.keys.director, targets: fastSigningKey(Buffer.alloc(32, 9)) };
+  test('anything, by keys that the root does not name', async () => {
+    const keys = { ...world.keys.director, targets: fastSigningKey(Buffer.alloc(32, 9)) };
     await refused(
       Director.open({
         store,
         keys,
-        folder: fixture.made.server,
-        imageTargets: () => fixture.images.targets(),
-        clock: fixture.clock,
+        folder: world.made.server,
+        imageTargets: () => world.images.targets(),
+        clock: world.clock,
       }),
       'key_invalid',
     );

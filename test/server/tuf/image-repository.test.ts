@@ -16,24 +16,24 @@ import { sha256 } from '../../../shared/base/bytes.js';
 import type { Signer } from '../../../shared/trust/signer.js';
 import { decodeDocument, signDocument, type Targets } from '../../../shared/trust/documents.js';
 import { refused, tempFolder } from '../../support/metadata-device.js';
-import { PublishingFixture } from '../../support/published-repository.js';
+import { PublishingWorld } from '../../support/published-repository.js';
 import { otherKey, smallModel } from '../../support/release-builder.js';
 
 const HOUR_MS = 3600_000;
 const DAY_MS = 24 * HOUR_MS;
-let fixture: PublishingFixture;
+let world: PublishingWorld;
 beforeEach(async () => {
-  fixture = await PublishingFixture.begin();
-  return () => fixture.end();
+  world = await PublishingWorld.begin();
+  return () => world.end();
 });
 
 const versions = async (): Promise<{ targets: number; snapshot: number; timestamp: number }> => {
   const timestamp = decodeDocument(
     'timestamp',
-    (await fixture.images.metadata('timestamp.json')) ?? new Uint8Array(),
+    (await world.images.metadata('timestamp.json')) ?? new Uint8Array(),
   );
   return {
-    targets: fixture.images.targets().version,
+    targets: world.images.targets().version,
     snapshot: timestamp.signed.meta['snapshot.json'].version,
     timestamp: timestamp.signed.version,
   };
@@ -43,13 +43,13 @@ const versions = async (): Promise<{ targets: number; snapshot: number; timestam
 async function post(
   bundle: string,
   change: (targets: Targets) => void,
-  signers: readonly Signer[] = [fixture.targetsKey],
+  signers: readonly Signer[] = [world.targetsKey],
 ): Promise<unknown> {
   const { envelope, release, files } = await readBundle(bundle, null);
   const whole = readFileSync(bundle);
   for (const { entry, offset } of files)
     await upload(entry.sha256, whole.subarray(offset, offset + entry.length));
-  const current = structuredClone(fixture.images.targets());
+  const current = structuredClone(world.images.targets());
   const targets: Targets = { ...current, version: current.version + 1 };
   targets.targets[`small/${release.version}/release.dsse.json`] = {
     length: envelope.length,
@@ -57,12 +57,12 @@ async function post(
     custom: { component: 'small', version: release.version, hardware: release.manifest.hardware },
   };
   change(targets);
-  return fixture.images.publish(envelope, await signDocument(targets, signers));
+  return world.images.publish(envelope, await signDocument(targets, signers));
 }
 
 const upload = (digest: string, bytes: Uint8Array): Promise<{ stored: boolean }> =>
-  fixture.artifacts.put(digest, chunks(bytes), { maxBytes: limits.releaseFileMaxBytes });
-const filePath = (digest: string): string => join(fixture.made.server, 'files', digest);
+  world.artifacts.put(digest, chunks(bytes), { maxBytes: limits.releaseFileMaxBytes });
+const filePath = (digest: string): string => join(world.made.server, 'files', digest);
 
 async function* chunks(bytes: Uint8Array): AsyncIterable<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 1000)
@@ -70,16 +70,16 @@ async function* chunks(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 }
 
 describe('publishing', () => {
-  test('a_release_is_there_with_its_files_and_the_next_one_follows', async () => {
-    const first = await fixture.publish(await fixture.bundle('1.0.0'));
+  test('a release is there, with its files, and the next one follows', async () => {
+    const first = await world.publish(await world.bundle('1.0.0'));
     expect(first).toMatchObject({
       targetsVersion: 2,
       already: false,
       uploaded: ['probes.json', 'small.onnx'],
     });
-    const second = await fixture.publish(await fixture.bundle('1.1.0'));
+    const second = await world.publish(await world.bundle('1.1.0'));
     expect(second).toMatchObject({ targetsVersion: 3, already: false, uploaded: [] });
-    expect(Object.keys(fixture.images.targets().targets)).toEqual([
+    expect(Object.keys(world.images.targets().targets)).toEqual([
       'small/1.0.0/release.dsse.json',
       'small/1.1.0/release.dsse.json',
     ]);
@@ -87,29 +87,29 @@ describe('publishing', () => {
       expect(sha256(readFileSync(filePath(file.sha256)))).toBe(file.sha256);
     }
     expect(await versions()).toEqual({ targets: 3, snapshot: 3, timestamp: 3 });
-    await fixture.reopen();
+    await world.reopen();
     expect(await versions()).toEqual({ targets: 3, snapshot: 3, timestamp: 3 });
   });
 
-  test('the_same_release_twice_does_nothing', async () => {
-    const bundle = await fixture.bundle('1.0.0');
-    await fixture.publish(bundle);
+  test('the same release twice does nothing', async () => {
+    const bundle = await world.bundle('1.0.0');
+    await world.publish(bundle);
     const before = await versions();
-    fixture.requests.length = 0;
-    expect(await fixture.publish(bundle)).toMatchObject({
+    world.requests.length = 0;
+    expect(await world.publish(bundle)).toMatchObject({
       already: true,
       uploaded: [],
       targetsVersion: 2,
     });
     expect(await versions()).toEqual(before);
-    expect(fixture.requests.filter((line) => line.startsWith('PUT'))).toEqual([]);
+    expect(world.requests.filter((line) => line.startsWith('PUT'))).toEqual([]);
   });
 
-  test('publishing_again_brings_back_an_envelope_that_the_disk_lost', async () => {
-    const bundle = await fixture.bundle('1.0.0');
-    const { release } = await fixture.publish(bundle);
+  test('publishing again brings back an envelope that the disk lost', async () => {
+    const bundle = await world.bundle('1.0.0');
+    const { release } = await world.publish(bundle);
     const path = join(
-      fixture.metadataPath(''),
+      world.metadataPath(''),
       '..',
       '..',
       'targets',
@@ -118,21 +118,21 @@ describe('publishing', () => {
       `${release.digest}.release.dsse.json`,
     );
     rmSync(path);
-    expect(await fixture.publish(bundle)).toMatchObject({ already: true });
+    expect(await world.publish(bundle)).toMatchObject({ already: true });
     expect(sha256(readFileSync(path))).toBe(release.digest);
   });
 
-  test('many_at_once_leave_one_consistent_repository', async () => {
+  test('many at once leave one consistent repository', async () => {
     const bundles = await Promise.all(
-      ['1.0.0', '1.0.1', '1.0.2'].map((version) => fixture.bundle(version)),
+      ['1.0.0', '1.0.1', '1.0.2'].map((version) => world.bundle(version)),
     );
     const outcomes = await Promise.allSettled(
-      bundles.map((bundle) => fixture.publish(bundle, { memory: null })),
+      bundles.map((bundle) => world.publish(bundle, { memory: null })),
     );
     const won = outcomes.filter((outcome) => outcome.status === 'fulfilled').length;
     expect(won).toBeGreaterThan(0);
-    expect(fixture.images.targets().version).toBe(1 + won);
-    expect(Object.keys(fixture.images.targets().targets).length).toBe(won);
+    expect(world.images.targets().version).toBe(1 + won);
+    expect(Object.keys(world.images.targets().targets).length).toBe(won);
   });
 });
 
@@ -141,39 +141,39 @@ describe('refused, with nothing changed', () => {
     attempt: () => Promise<unknown>,
     code: Parameters<typeof refused>[1],
   ): Promise<void> => {
-    const before = { now: await versions(), names: readdirSync(fixture.metadataPath('')).sort() };
+    const before = { now: await versions(), names: readdirSync(world.metadataPath('')).sort() };
     await refused(attempt(), code);
-    expect({ now: await versions(), names: readdirSync(fixture.metadataPath('')).sort() }).toEqual(
+    expect({ now: await versions(), names: readdirSync(world.metadataPath('')).sort() }).toEqual(
       before,
     );
   };
 
-  test('changed_release_the_same_version_with_other_content', async () => {
-    await fixture.publish(await fixture.bundle('1.0.0'));
-    const other = await fixture.bundle('1.0.0', smallModel([7, 7]));
-    await unchanged(() => fixture.publish(other), 'conflict');
+  test('changed_release: the same version with other content', async () => {
+    await world.publish(await world.bundle('1.0.0'));
+    const other = await world.bundle('1.0.0', smallModel([7, 7]));
+    await unchanged(() => world.publish(other), 'conflict');
     await unchanged(() => post(other, () => {}), 'conflict');
   });
 
   test('wrong_release_key', async () => {
-    const bundle = await fixture.bundle('1.0.0', undefined, otherKey);
-    await unchanged(() => fixture.publish(bundle), 'signature_invalid');
+    const bundle = await world.bundle('1.0.0', undefined, otherKey);
+    await unchanged(() => world.publish(bundle), 'signature_invalid');
     await unchanged(() => post(bundle, () => {}), 'signature_invalid');
   });
 
   test('wrong_targets_key', async () => {
-    const bundle = await fixture.bundle('1.0.0');
-    await unchanged(() => fixture.publish(bundle, { targetsKeys: [otherKey] }), 'key_invalid');
+    const bundle = await world.bundle('1.0.0');
+    await unchanged(() => world.publish(bundle, { targetsKeys: [otherKey] }), 'key_invalid');
     await unchanged(() => post(bundle, () => {}, [otherKey]), 'metadata_signature');
     await unchanged(
-      () => post(bundle, () => {}, [fixture.keys.image.snapshot]),
+      () => post(bundle, () => {}, [world.keys.image.snapshot]),
       'metadata_signature',
     );
   });
 
-  test('lower_version_skipped_version_same_version_other_content', async () => {
-    await fixture.publish(await fixture.bundle('1.0.0'));
-    const bundle = await fixture.bundle('1.1.0');
+  test('lower_version, skipped_version, same_version_other_content', async () => {
+    await world.publish(await world.bundle('1.0.0'));
+    const bundle = await world.bundle('1.1.0');
     await unchanged(
       () =>
         post(bundle, (targets) => {
@@ -197,9 +197,9 @@ describe('refused, with nothing changed', () => {
     );
   });
 
-  test('changed_old_target_and_dropped_old_target', async () => {
-    await fixture.publish(await fixture.bundle('1.0.0'));
-    const bundle = await fixture.bundle('1.1.0');
+  test('changed_old_target and dropped_old_target', async () => {
+    await world.publish(await world.bundle('1.0.0'));
+    const bundle = await world.bundle('1.1.0');
     await unchanged(
       () =>
         post(bundle, (targets) => {
@@ -217,8 +217,8 @@ describe('refused, with nothing changed', () => {
     );
   });
 
-  test('a_target_that_does_not_describe_its_release', async () => {
-    const bundle = await fixture.bundle('1.0.0');
+  test('a target that does not describe its release', async () => {
+    const bundle = await world.bundle('1.0.0');
     const target = (targets: Targets) =>
       targets.targets['small/1.0.0/release.dsse.json'] ?? expect.fail('a target');
     await unchanged(
@@ -244,8 +244,8 @@ describe('refused, with nothing changed', () => {
     );
   });
 
-  test('a_stowaway_one_more_target_than_the_release', async () => {
-    const bundle = await fixture.bundle('1.0.0');
+  test('a stowaway: one more target than the release', async () => {
+    const bundle = await world.bundle('1.0.0');
     await unchanged(
       () =>
         post(bundle, (targets) => {
@@ -258,10 +258,10 @@ describe('refused, with nothing changed', () => {
     );
   });
 
-  test('missing_file_and_damaged_file', async () => {
-    const bundle = await fixture.bundle('1.0.0');
+  test('missing_file and damaged_file', async () => {
+    const bundle = await world.bundle('1.0.0');
     const { envelope, release } = await readBundle(bundle, null);
-    const targets = { ...fixture.images.targets(), version: 2 };
+    const targets = { ...world.images.targets(), version: 2 };
     const signed = (): Promise<Uint8Array> =>
       signDocument(
         {
@@ -274,9 +274,9 @@ describe('refused, with nothing changed', () => {
             },
           },
         },
-        [fixture.targetsKey],
+        [world.targetsKey],
       );
-    await unchanged(async () => fixture.images.publish(envelope, await signed()), 'conflict');
+    await unchanged(async () => world.images.publish(envelope, await signed()), 'conflict');
     const whole = readFileSync(bundle);
     for (const { entry, offset } of (await readBundle(bundle, null)).files)
       await upload(entry.sha256, whole.subarray(offset, offset + entry.length));
@@ -285,47 +285,47 @@ describe('refused, with nothing changed', () => {
     const path = filePath(model.sha256);
     const bytes = readFileSync(path);
     writeFileSync(path, Buffer.from(bytes).fill(0, 0, 1));
-    await unchanged(async () => fixture.images.publish(envelope, await signed()), 'file_digest');
+    await unchanged(async () => world.images.publish(envelope, await signed()), 'file_digest');
     // The damaged file is gone, so that the same upload can replace it.
     expect(await upload(model.sha256, bytes)).toEqual({ stored: true });
     truncateSync(path, 5);
-    await unchanged(async () => fixture.images.publish(envelope, await signed()), 'file_length');
+    await unchanged(async () => world.images.publish(envelope, await signed()), 'file_length');
     expect(await upload(model.sha256, bytes)).toEqual({ stored: true });
-    await fixture.images.publish(envelope, await signed());
+    await world.images.publish(envelope, await signed());
   });
 
-  test('a_server_that_shows_the_desk_forged_or_older_targets_is_not_believed', async () => {
-    const bundle = await fixture.bundle('1.0.0');
+  test('a server that shows the desk forged or older targets is not believed', async () => {
+    const bundle = await world.bundle('1.0.0');
     const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-    fixture.view = async (honest) => ({
+    world.view = async (honest) => ({
       ...honest,
-      targets: base64(await signDocument({ ...fixture.images.targets(), version: 9 }, [otherKey])),
+      targets: base64(await signDocument({ ...world.images.targets(), version: 9 }, [otherKey])),
     });
-    await unchanged(() => fixture.publish(bundle), 'metadata_signature');
-    const root = decodeDocument('root', fixture.root).signed;
-    fixture.view = async (honest) => ({
+    await unchanged(() => world.publish(bundle), 'metadata_signature');
+    const root = decodeDocument('root', world.root).signed;
+    world.view = async (honest) => ({
       ...honest,
       root: base64(await signDocument({ ...root, version: 2 }, [otherKey])),
     });
-    await unchanged(() => fixture.publish(bundle), 'metadata_signature');
-    fixture.view = null;
-    await fixture.publish(bundle);
-    fixture.view = async (honest) => ({
+    await unchanged(() => world.publish(bundle), 'metadata_signature');
+    world.view = null;
+    await world.publish(bundle);
+    world.view = async (honest) => ({
       ...honest,
-      targets: base64(readFileSync(fixture.metadataPath('1.targets.json'))),
+      targets: base64(readFileSync(world.metadataPath('1.targets.json'))),
     });
-    const next = await fixture.bundle('1.1.0');
-    await unchanged(() => fixture.publish(next), 'metadata_rollback');
+    const next = await world.bundle('1.1.0');
+    await unchanged(() => world.publish(next), 'metadata_rollback');
   });
 
-  test('online_keys_that_the_root_does_not_name', async () => {
-    const foreign = { ...fixture.keys.image, timestamp: fastSigningKey(Buffer.alloc(32, 7)) };
+  test('online keys that the root does not name', async () => {
+    const foreign = { ...world.keys.image, timestamp: fastSigningKey(Buffer.alloc(32, 7)) };
     await refused(
       ImageRepository.open({
-        folder: fixture.made.server,
-        artifacts: fixture.artifacts,
+        folder: world.made.server,
+        artifacts: world.artifacts,
         keys: foreign,
-        clock: fixture.clock,
+        clock: world.clock,
         log: silentLog,
         random: realRandom,
       }),
@@ -333,7 +333,7 @@ describe('refused, with nothing changed', () => {
     );
   });
 
-  test('names_that_are_no_metadata_targets_or_files', async () => {
+  test('names that are no metadata, targets or files', async () => {
     for (const name of [
       '../1.root.json',
       '0.root.json',
@@ -343,64 +343,64 @@ describe('refused, with nothing changed', () => {
       'online',
       '',
     ])
-      expect(await fixture.images.metadata(name)).toBeNull();
+      expect(await world.images.metadata(name)).toBeNull();
     expect(
-      await fixture.images.targetFile('..', '1.0.0', `${'a'.repeat(64)}.release.dsse.json`),
+      await world.images.targetFile('..', '1.0.0', `${'a'.repeat(64)}.release.dsse.json`),
     ).toBeNull();
-    expect(await fixture.images.targetFile('small', '1.0.0', '../../x')).toBeNull();
-    expect(await fixture.artifacts.stat('../online/timestamp.key.json')).toBeNull();
-    expect(await fixture.artifacts.get('../online/timestamp.key.json')).toBeNull();
+    expect(await world.images.targetFile('small', '1.0.0', '../../x')).toBeNull();
+    expect(await world.artifacts.stat('../online/timestamp.key.json')).toBeNull();
+    expect(await world.artifacts.get('../online/timestamp.key.json')).toBeNull();
   });
 });
 
 describe('a crash', () => {
-  test('between_targets_snapshot_and_timestamp_leaves_the_old_release_list_valid_publishing_again_completes_it', async () => {
-    const bundle = await fixture.bundle('1.0.0');
-    const stamp = readFileSync(fixture.metadataPath('timestamp.json'));
-    const snapshot = readFileSync(fixture.metadataPath('1.snapshot.json'));
-    await fixture.publish(bundle);
+  test('between targets, snapshot and timestamp leaves the old release list valid; publishing again completes it', async () => {
+    const bundle = await world.bundle('1.0.0');
+    const stamp = readFileSync(world.metadataPath('timestamp.json'));
+    const snapshot = readFileSync(world.metadataPath('1.snapshot.json'));
+    await world.publish(bundle);
     const after = ['timestamp', 'snapshot', 'targets'] as const;
     for (let lost = 1; lost <= after.length; lost++) {
       // The disk as it was before the last `lost` renames.
-      writeFileSync(fixture.metadataPath('timestamp.json'), stamp);
-      if (lost >= 2) rmSync(fixture.metadataPath('2.snapshot.json'));
-      if (lost >= 3) rmSync(fixture.metadataPath('2.targets.json'));
-      writeFileSync(fixture.metadataPath('.tmp-0123-timestamp.json'), 'half');
-      await fixture.reopen();
+      writeFileSync(world.metadataPath('timestamp.json'), stamp);
+      if (lost >= 2) rmSync(world.metadataPath('2.snapshot.json'));
+      if (lost >= 3) rmSync(world.metadataPath('2.targets.json'));
+      writeFileSync(world.metadataPath('.tmp-0123-timestamp.json'), 'half');
+      await world.reopen();
       expect(await versions()).toEqual({ targets: 1, snapshot: 1, timestamp: 1 });
-      expect(await fixture.images.metadata('2.targets.json')).toBeNull();
-      expect(await fixture.images.metadata('2.snapshot.json')).toBeNull();
-      expect(readFileSync(fixture.metadataPath('1.snapshot.json')).equals(snapshot)).toBe(true);
-      expect(await fixture.publish(bundle, { memory: null })).toMatchObject({
+      expect(await world.images.metadata('2.targets.json')).toBeNull();
+      expect(await world.images.metadata('2.snapshot.json')).toBeNull();
+      expect(readFileSync(world.metadataPath('1.snapshot.json')).equals(snapshot)).toBe(true);
+      expect(await world.publish(bundle, { memory: null })).toMatchObject({
         targetsVersion: 2,
         already: false,
       });
       expect(await versions()).toEqual({ targets: 2, snapshot: 2, timestamp: 2 });
-      expect(
-        readdirSync(fixture.metadataPath('')).filter((name) => name.startsWith('.tmp')),
-      ).toEqual([]);
+      expect(readdirSync(world.metadataPath('')).filter((name) => name.startsWith('.tmp'))).toEqual(
+        [],
+      );
     }
   });
 
-  test('after_the_server_took_it_before_the_desk_heard_publishing_again_finds_it_done', async () => {
-    const bundle = await fixture.bundle('1.0.0');
+  test('after the server took it, before the desk heard: publishing again finds it done', async () => {
+    const bundle = await world.bundle('1.0.0');
     await post(bundle, () => {});
-    expect(await fixture.publish(bundle)).toMatchObject({ already: true, targetsVersion: 2 });
+    expect(await world.publish(bundle)).toMatchObject({ already: true, targetsVersion: 2 });
   });
 });
 
 describe('renewal', () => {
-  test('the_timestamp_from_half_a_day_on_the_snapshot_from_half_a_week_on_and_nothing_before', async () => {
-    await fixture.publish(await fixture.bundle('1.0.0'));
+  test('the timestamp from half a day on, the snapshot from half a week on, and nothing before', async () => {
+    await world.publish(await world.bundle('1.0.0'));
     const begin = await versions();
-    fixture.clock.pass(11 * HOUR_MS);
-    await fixture.images.renew();
+    world.clock.pass(11 * HOUR_MS);
+    await world.images.renew();
     expect(await versions()).toEqual(begin);
-    fixture.clock.pass(2 * HOUR_MS);
-    await fixture.images.renew();
+    world.clock.pass(2 * HOUR_MS);
+    await world.images.renew();
     expect(await versions()).toEqual({ ...begin, timestamp: begin.timestamp + 1 });
-    fixture.clock.pass(4 * DAY_MS);
-    await fixture.reopen();
+    world.clock.pass(4 * DAY_MS);
+    await world.reopen();
     expect(await versions()).toEqual({
       targets: 2,
       snapshot: begin.snapshot + 1,
@@ -416,19 +416,19 @@ describe('oracle: tuf-js', () => {
   });
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-  test('accepts_the_repository_at_each_publication_and_downloads_the_envelope', async () => {
-    // tuf-js takes its time from the machine, so this fixture lives in the present.
-    fixture.clock.ms = Date.now();
-    await fixture.images.renew();
-    writeFileSync(join(dir, 'root.json'), fixture.root);
+  test('accepts the repository at each publication and downloads the envelope', async () => {
+    // tuf-js takes its time from the machine, so this world lives in the present.
+    world.clock.ms = Date.now();
+    await world.images.renew();
+    writeFileSync(join(dir, 'root.json'), world.root);
     mkdirSync(join(dir, 'targets'));
     for (const version of ['1.0.0', '1.1.0']) {
-      const { release } = await fixture.publish(await fixture.bundle(version));
+      const { release } = await world.publish(await world.bundle(version));
       const driver = new Updater({
         metadataDir: dir,
-        metadataBaseUrl: `${fixture.url}/repo/image/metadata`,
+        metadataBaseUrl: `${world.url}/repo/image/metadata`,
         targetDir: join(dir, 'targets'),
-        targetBaseUrl: `${fixture.url}/repo/image/targets`,
+        targetBaseUrl: `${world.url}/repo/image/targets`,
       });
       await driver.refresh();
       const target = await driver.getTargetInfo(`small/${version}/release.dsse.json`);
@@ -446,18 +446,18 @@ describe('oracle: tuf-js', () => {
     expect(stored.signed.version).toBe(3);
   });
 
-  test('refuses_what_our_own_client_refuses_a_next_root_that_the_present_keys_did_not_sign', async () => {
-    fixture.clock.ms = Date.now();
-    await fixture.images.renew();
+  test('refuses what our own client refuses: a next root that the present keys did not sign', async () => {
+    world.clock.ms = Date.now();
+    await world.images.renew();
     writeFileSync(
-      fixture.metadataPath('2.root.json'),
-      Buffer.from(fixture.root).toString().replace('"version":1', '"version":2'),
+      world.metadataPath('2.root.json'),
+      Buffer.from(world.root).toString().replace('"version":1', '"version":2'),
     );
     const fresh = tempFolder();
-    writeFileSync(join(fresh, 'root.json'), fixture.root);
+    writeFileSync(join(fresh, 'root.json'), world.root);
     const driver = new Updater({
       metadataDir: fresh,
-      metadataBaseUrl: `${fixture.url}/repo/image/metadata`,
+      metadataBaseUrl: `${world.url}/repo/image/metadata`,
     });
     await expect(driver.refresh()).rejects.toThrow();
   });

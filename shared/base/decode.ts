@@ -39,7 +39,9 @@ export function complaints(schema: TSchema, value: unknown): string[] {
         allowedValues?: unknown[];
       };
       if (params.additionalProperties !== undefined)
-        return `${error.instancePath || '/'}: unknown key ${params.additionalProperties.join(', ')}`;
+        return (
+          `${error.instancePath || '/'}: unknown key ` + params.additionalProperties.join(', ')
+        );
       if (params.requiredProperties !== undefined)
         return `${error.instancePath || '/'}: missing ${params.requiredProperties.join(', ')}`;
       if (params.allowedValues !== undefined)

@@ -175,7 +175,9 @@ export function judgeTrial(evidence: TrialEvidence, policy: TrialPolicy): TrialV
   if (missing.length === 0)
     return { verdict: 'pass', code: null, reasons: [...reasons, 'accepted'] };
   if (evidence.seconds >= policy.maxSeconds) {
-    const end = `after ${seconds(evidence)} s of at most ${policy.maxSeconds} s still missing: ${missing.join('; ')}: not accepted`;
+    const end =
+      `after ${seconds(evidence)} s of at most ${policy.maxSeconds} s still missing: ` +
+      `${missing.join('; ')}: not accepted`;
     return { verdict: 'fail', code: 'trial_unproven', reasons: [...reasons, end] };
   }
   return {
@@ -190,7 +192,9 @@ function crashes({ modelFaults }: TrialEvidence): Finding | null {
   if (modelFaults < limit) return null;
   return {
     code: 'trial_crashes',
-    reasons: `the new model's process crashed, hung or did not start ${modelFaults} times; the limit is ${limit}`,
+    reasons:
+      `the new model's process crashed, hung or did not start ${modelFaults} times; the ` +
+      `limit is ${limit}`,
   };
 }
 
@@ -232,7 +236,8 @@ function shift(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
   return {
     code: 'trial_drift',
     reasons:
-      `predicted classes moved: population stability index ${found.psi.toFixed(2)} over ${count} live inputs; ` +
+      `predicted classes moved: population stability index ${found.psi.toFixed(2)} over ` +
+      `${count} live inputs; ` +
       `the limit is ${limit}, chance alone stays below ${found.chance.toFixed(2)}`,
   };
 }
@@ -256,7 +261,8 @@ function confidenceDrop(evidence: TrialEvidence, policy: TrialPolicy): Finding |
   return {
     code: 'trial_drift',
     reasons:
-      `mean confidence fell from ${before.mean.toFixed(2)} to ${now.mean.toFixed(2)} over ${count} live inputs: ` +
+      `mean confidence fell from ${before.mean.toFixed(2)} to ${now.mean.toFixed(2)} over ` +
+      `${count} live inputs: ` +
       `by at least ${(drop - margin).toFixed(2)}; the limit is ${limit}`,
   };
 }
@@ -278,7 +284,8 @@ function comparedSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
       ? `; a release at the limit would look this good with chance < ${chanceText(logE)}`
       : '';
   reasons.push(
-    `old and new model disagree on ${share(tally, 'live inputs')}; the limit is ${percent(limit)}${odds}`,
+    `old and new model disagree on ${share(tally, 'live inputs')}; the limit is ` +
+      `${percent(limit)}${odds}`,
   );
   if (tally.count < policy.minPairs) {
     missing.push(
@@ -293,7 +300,8 @@ function aloneSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
   const { missing, reasons } = requests(evidence, policy);
   if (evidence.replaces && policy.minPairs > 0) {
     missing.push(
-      'a comparison: it takes other inputs or names other labels than the release it replaces (minPairs 0 waits for none)',
+      'a comparison: it takes other inputs or names other labels than the release it replaces ' +
+        '(minPairs 0 waits for none)',
     );
   }
   const why = evidence.replaces
@@ -305,7 +313,8 @@ function aloneSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
       missing.push(`an answered request (or ${policy.maxSeconds} s without any)`);
     else
       reasons.push(
-        `nothing was asked of it in ${seconds(evidence)} s; it is kept because there is nothing to go back to`,
+        `nothing was asked of it in ${seconds(evidence)} s; it is kept because there is ` +
+          'nothing to go back to',
       );
   }
   return { missing, reasons };
@@ -360,7 +369,10 @@ function confidenceOf(answers: Answers): { count: number; mean: number; deviatio
 }
 
 function asBad(limit: number, logE: number): string {
-  return `the limit is ${percent(limit)}; a release at the limit would look this bad with chance < ${chanceText(logE)}`;
+  return (
+    `the limit is ${percent(limit)}; a release at the limit would look this bad with ` +
+    `chance < ${chanceText(logE)}`
+  );
 }
 
 function share({ hits, count }: Tally, of: string): string {

@@ -86,7 +86,8 @@ function matchOne(
   if (selected.component !== known.component || selected.version !== known.version) {
     throw new Fault(
       'target_mismatch',
-      `${path}: the director calls it ${selected.component} ${selected.version}, the image repository ${known.component} ${known.version}`,
+      `${path}: the director calls it ${selected.component} ${selected.version}, the image ` +
+        `repository ${known.component} ${known.version}`,
     );
   }
   if (path !== targetPath(known.component, known.version))

@@ -232,7 +232,8 @@ export function releaseRing(root: Root): KeyRing {
   if (usable.size < release.threshold) {
     throw new Fault(
       'metadata_undecodable',
-      `root ${root.version} asks for ${release.threshold} release signatures and has ${usable.size} release keys`,
+      `root ${root.version} asks for ${release.threshold} release signatures and has ` +
+        `${usable.size} release keys`,
     );
   }
   return { keys, ...release };
@@ -245,7 +246,8 @@ function requireDistinctKeyIds(document: Document<Role>): void {
     if (seen.has(keyid))
       throw new Fault(
         'metadata_signature',
-        `${document.role}.json version ${document.signed.version} carries two signatures of key ${keyid}`,
+        `${document.role}.json version ${document.signed.version} carries two signatures of ` +
+          `key ${keyid}`,
       );
     seen.add(keyid);
   }

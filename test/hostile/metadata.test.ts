@@ -1,7 +1,8 @@
 // One attack a test, on the whole metadata client with a real disk: repositories that really sign,
 // and then misbehave. Each attack begins from a device that works, so that what refuses it is the
 // check under test; most end by showing that the device goes on working when the attack ends.
-// Names: TUF 1.0 "attacks", Uptane 2.1.0 threats, notes/ota.md section 1.
+// Names: TUF 1.0 "attacks", Uptane 2.1.0 threats, notes/ota.md section 1. Over 400 lines because
+// each attack on metadata has its own test over one simulator.
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';

@@ -59,7 +59,8 @@ export async function startFleet(extra = ''): Promise<TestFleet> {
     random: realRandom,
   });
   const settings = serverSettings(
-    `data_dir = "${folder}/data"\nrepository = "${folder}/repo/server"\n${extra}\n[http]\nport = 0\n[mqtt]\nport = 0\n`,
+    `data_dir = "${folder}/data"\nrepository = "${folder}/repo/server"\n${extra}\n[http]\nport ` +
+      `= 0\n[mqtt]\nport = 0\n`,
     {},
   );
   return openFleet(folder, settings, await initServer(settings));

@@ -1,5 +1,6 @@
 // The quantizer: its arithmetic against hand-worked cases, the digit models, small graphs for every
-// operator that it changes, and what it refuses.
+// operator that it changes, and what it refuses. Over 400 lines because each kind of node has its
+// own small model.
 import { create } from '@bufbuild/protobuf';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -488,7 +489,8 @@ describe('what cannot be quantized', () => {
     ];
     for (const [name, model] of models) {
       const reasons = new RegExp(
-        `model_not_onnx: some\\.onnx: tensor '${name}' is stored outside the file, in weights\\.bin; save`,
+        `model_not_onnx: some\\.onnx: tensor '${name}' is stored outside the file, in ` +
+          `weights\\.bin; save`,
       );
       expect(await refusal(model)).toMatch(reasons);
       await expect(inspect(model, 'some.onnx')).rejects.toThrow(reasons);

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// The `linnet` command: a thin dispatcher. Each subcommand loads exactly one sibling (agent, server
-// or a part of the release desk), so that a device is packaged without the server and the other way
-// round. `--json` and `--help` work at every level; exit codes are those of cli/output.ts.
+// The `linnet` command: a thin dispatcher. Each subcommand loads one module only (of the agent, of the
+// server or of the firmware tools), so that a device is packaged without the server and the server
+// without the tools. `--json` and `--help` work at every level; exit codes are those of cli/output.ts.
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +15,7 @@ interface Entry {
   readonly load: () => Promise<Register>;
 }
 
-const desk = {
+const tools = {
   model: {
     about: 'inspect and quantize ONNX models',
     load: async () => (await import('./commands/model.js')).registerModelCommands,
@@ -67,12 +67,12 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'run the device agent',
     load: async () => (await import('../../agent/commands.js')).registerAgentCommands,
   },
-  ...desk,
+  ...tools,
 };
 
 const version = versionOf(dirname(fileURLToPath(import.meta.url)));
 
-/** Of the package.json above: two folders up from dist/, one from the sources. */
+/** The version in the package.json above: two folders up from dist/, one from the sources. */
 function versionOf(folder: string): string {
   const file = join(folder, 'package.json');
   if (!existsSync(file)) return versionOf(dirname(folder));
@@ -81,7 +81,8 @@ function versionOf(folder: string): string {
 
 const EPILOGUE = `
 --json prints one JSON value on stdout (for machines). Exit codes: 0 done, 1 bug, 2 usage, 3 refused,
-4 the world failed (try again), 5 bounds reached, 6 it ran and the answer is bad news (a reverted rollout).`;
+4 temporary failure (retry), 5 gave up after a limit, 6 the command ran and its result is negative
+(a reverted rollout).`;
 
 /** Runs one command line; `args` without node and script. Returns the exit code. */
 export async function linnet(args: readonly string[], streams: Streams): Promise<number> {
@@ -110,7 +111,7 @@ export async function linnet(args: readonly string[], streams: Streams): Promise
   } catch (error) {
     if (!(error instanceof CommanderError)) return printError(error, json, streams);
     if (error.exitCode === 0) return EXIT.done;
-    // Commander has printed its own words (or, for a missing subcommand, the help) on stderr.
+    // Commander has printed its own message (or, for a missing subcommand, the help) on stderr.
     return json
       ? printError(new Fault('usage', commanderText(error, rest)), json, streams)
       : EXIT.usage;
@@ -118,8 +119,8 @@ export async function linnet(args: readonly string[], streams: Streams): Promise
 }
 
 /**
- * `linnet help model quantize` as `linnet model quantize --help`: the room that knows the answer is
- * loaded for it.
+ * `linnet help model quantize` as `linnet model quantize --help`, so that the module of the command
+ * is loaded.
  */
 function helpLast(args: readonly string[]): string[] {
   const [first, ...asked] = args;
@@ -134,8 +135,8 @@ function commanderText(error: CommanderError, args: readonly string[]): string {
 }
 
 /**
- * Commander passes exitOverride and outputs on only to commands added after; these were added by
- * their rooms.
+ * Commander passes exitOverride and outputs on only to commands that are added later; these were
+ * added by the modules.
  */
 function inherit(command: Command): void {
   for (const inner of command.commands) {
@@ -153,8 +154,7 @@ function isProgram(): boolean {
 if (isProgram()) {
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error) => {
-      // Whoever read has read enough (`linnet ... | head`): nothing is left to say, and nobody to
-      // say it to.
+      // The reader closed the pipe (`linnet ... | head`): nobody reads the rest.
       if (systemCode(error) === 'EPIPE') process.exit();
       throw error;
     });

@@ -1,6 +1,6 @@
-// A rollout's policy from a TOML file or from command-line options, with defaults that are spelled
-// out in --help. What the policy means is the server's; here it only gets its shape, and every
-// mistake is told at once.
+// A rollout's policy from a TOML file or from command-line options, with the defaults that --help
+// lists. The server gives the policy its meaning; here only its shape is checked, and every mistake
+// is reported at once.
 import { parse as parseToml } from 'smol-toml';
 import { decode } from '../../shared/base/decode.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';

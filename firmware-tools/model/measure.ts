@@ -83,9 +83,9 @@ async function latencies(
   for (let done = 0; done < runs; done += ROUND_RUNS) {
     for (const [which, session] of pair.entries()) {
       for (let i = 0; i < Math.min(ROUND_RUNS, runs - done); i++) {
-        const begun = now();
+        const startedAt = now();
         await session.run(feeds[(done + i) % feeds.length]!);
-        taken[which]!.push((now() - begun) * 1000);
+        taken[which]!.push((now() - startedAt) * 1000);
       }
     }
   }

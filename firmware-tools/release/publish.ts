@@ -160,11 +160,11 @@ async function nextTargets(
     );
   }
   const role = trust.root.signed.roles.targets;
-  const foreign = targetsKeys.filter((key) => !role.keyids.includes(key.keyId));
-  if (foreign.length > 0)
+  const unknownKeys = targetsKeys.filter((key) => !role.keyids.includes(key.keyId));
+  if (unknownKeys.length > 0)
     throw new Fault(
       'key_invalid',
-      `the root does not name ${foreign.map((key) => key.keyId).join(', ')} as a targets key`,
+      `the root does not name ${unknownKeys.map((key) => key.keyId).join(', ')} as a targets key`,
     );
   if (targetsKeys.length < role.threshold)
     throw new Fault(

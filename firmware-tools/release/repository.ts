@@ -1,9 +1,10 @@
-// Begins a fleet's trust: the keys, and the first root of the image and of the director repository.
-// What it makes is for three different places, so it makes three folders:
+// Creates a fleet's trust: the keys, and the first root of the image and of the director repository,
+// in three folders for three different places:
 //   offline/  keys of people (roots, targets, releases): keep them away from the server, best on a machine without network
 //   server/   what the fleet server gets as its `repository` folder, with the online keys
 //   trust/    the two roots that every device is provisioned with
-// Whole or nothing: it is made beside its place and renamed there. It never overwrites.
+// All or nothing: everything is made in a folder beside `out`, which is then renamed. Nothing is ever
+// overwritten.
 import { chmod, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';

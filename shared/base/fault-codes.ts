@@ -303,7 +303,7 @@ export const FAULT_CODES = {
   disk_failed: flaked(500, 'the disk refused a read or write', 'Check the storage medium.'),
   retries_spent: spent(
     'a step failed as often as its limit allows',
-    'Read the cause; start the rollout again when it is fixed.',
+    'Read the cause; start the rollout again when the cause is fixed.',
   ),
   writes_spent: spent(
     'the update record was written as often as its limit allows (loop)',
@@ -363,7 +363,7 @@ export const FAULT_CODES = {
   config_invalid: refused(
     400,
     'the configuration has mistakes',
-    'Correct every setting that the message lists.',
+    'Correct every line that the message lists.',
   ),
   key_invalid: refused(
     400,

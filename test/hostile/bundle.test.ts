@@ -56,10 +56,10 @@ async function codeOf(file: string, keys: KeyRing | null = ring): Promise<string
   }
 }
 
-test('an untouched bundle is proven, byte by byte', async () => {
+test('an_untouched_bundle_is_verified_byte_by_byte', async () => {
   const view = await readBundle(bundle, ring);
   expect(view).toMatchObject({
-    proven: true,
+    verified: true,
     bytes: whole.length,
     sha256: createHash('sha256').update(whole).digest('hex'),
   });

@@ -74,9 +74,8 @@ describe('a real agent, killed with -9', () => {
         (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled')
           .length === devices.length,
     );
-    expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
-      'completed',
-    );
+    const first = await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall));
+    expect(first.state, JSON.stringify(first, null, 1)).toBe('completed');
     await Promise.all(devices.map((device) => device.stop()));
 
     devices.forEach((device, at) => device.start(CRASHING_AGENT, [...(KILLS[at] ?? [])]));

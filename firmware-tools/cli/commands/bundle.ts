@@ -12,20 +12,21 @@ import { SPEC_HELP } from '../../release/bundle/bundle-spec.js';
 
 const BUILD_HELP = `${SPEC_HELP}
 
-The same input makes the same bytes. A sealed key takes its passphrase from LINNET_KEY_PASSPHRASE.
+The same input gives the same bytes. The passphrase of a sealed key is read from
+LINNET_KEY_PASSPHRASE.
 
 Example:
   linnet bundle build digits.toml --key fleet/offline/release.key.json -o digits-1.1.0.bundle`;
 
 const INSPECT_HELP = `
-Checks every digest and the layout, but no signature: use verify for that. A bundle is an ordinary tar file.
+Checks every digest and the layout, but no signature (see verify). A bundle is an ordinary tar file.
 
 Example:
   linnet bundle inspect digits-1.1.0.bundle`;
 
 const VERIFY_HELP = `
-Proof, byte by byte: the manifest is signed by the release keys that ROOT names, and every file is the one that it lists.
-The first fault is reported and the exit code is 3.
+Verifies that the manifest is signed by the release keys that ROOT names, and that every byte of every
+file is what the manifest lists. The first fault is reported and the exit code is 3.
 
 Example:
   linnet bundle verify digits-1.1.0.bundle --root fleet/trust/image-root.json`;
@@ -73,7 +74,7 @@ export function registerBundleCommands(program: Command, out: Output): void {
     .action(async (file: string) => show(await readBundle(file, null), out));
   bundle
     .command('verify')
-    .description('prove a bundle: signatures and every digest')
+    .description('verify a bundle: signatures and every digest')
     .argument('<file>', 'bundle')
     .requiredOption('--root <file>', 'trusted image-root.json, which names the release keys')
     .addHelpText('after', VERIFY_HELP)
@@ -83,11 +84,11 @@ export function registerBundleCommands(program: Command, out: Output): void {
 }
 
 function show(view: BundleView, out: Output): void {
-  const { file, bytes, sha256, proven, release } = view;
+  const { file, bytes, sha256, verified, release } = view;
   const { component, version, digest, manifest } = release;
-  out.result({ file, bytes, sha256, proven, component, version, release: digest, manifest }, () =>
+  out.result({ file, bytes, sha256, verified, component, version, release: digest, manifest }, () =>
     [
-      `${file}  ${bytes} bytes, ${proven ? 'proven: signature and every byte' : 'digests match; signature NOT checked (linnet bundle verify)'}`,
+      `${file}  ${bytes} bytes, ${verified ? 'verified: signature and every byte' : 'digests match; signature NOT checked (linnet bundle verify)'}`,
       describe(manifest),
       `  release     ${digest}`,
       `  bundle      ${sha256}`,

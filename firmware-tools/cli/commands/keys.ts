@@ -1,4 +1,4 @@
-// `linnet keys new|show`: makes and shows signing keys. Prints public sides only.
+// `linnet keys new|show`: creates and shows signing keys. Prints public keys only.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
@@ -38,7 +38,7 @@ export function registerKeyCommands(program: Command, out: Output): void {
     .description('make a new Ed25519 signing key')
     .argument('<name>', 'name of the key: letters, digits, . _ -')
     .requiredOption('--out <dir>', 'folder to put it into')
-    .option('--role <role>', 'what the key is for, in words')
+    .option('--role <role>', 'what the key is for, as free text')
     .addHelpText('after', NEW_HELP)
     .action(async (name: string, options: { out: string; role?: string }) => {
       if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))

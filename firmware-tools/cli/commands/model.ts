@@ -1,6 +1,5 @@
-// `linnet model inspect` and `linnet model quantize`: reads files, calls the release desk's
-// functions, prints what they say. Nothing is decided here. Outputs are written whole or not at all
-// (temporary name, then rename).
+// `linnet model inspect` and `linnet model quantize`: read files, call model/, print the results.
+// Nothing is decided here. Outputs are written whole or not at all (temporary name, then rename).
 import { performance } from 'node:perf_hooks';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
@@ -76,10 +75,7 @@ function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyAr
   return arrays;
 }
 
-/**
- * What calibration has seen says nothing of what it has not: an accuracy measured there is no
- * accuracy.
- */
+/** Accuracy on samples that calibration saw says nothing about others. */
 function requireHeldOut(
   calibration: Record<string, NpyArray>,
   evaluation: Record<string, NpyArray>,
@@ -89,7 +85,7 @@ function requireHeldOut(
   const shared = digests.flatMap((digest, at) => (seen.has(digest) ? [at] : []));
   if (shared.length === 0) return;
   const which = `${shared.length} of ${digests.length} --evaluate samples are calibration samples too, the first is number ${shared[0] ?? 0}`;
-  throw new Fault('usage', `${which} (from 0): evaluate on others`);
+  throw new Fault('usage', `${which} (counted from 0): evaluate on other samples`);
 }
 
 function shapeText(metas: TensorMeta[]): string {
@@ -144,7 +140,7 @@ export function quantizeText(result: QuantizeResult): string {
     ),
     ...(comparison
       ? comparisonLines(comparison)
-      : ['  no --evaluate data was given: what quantization cost is not known']),
+      : ['  without --evaluate data the loss of accuracy is not known']),
   ].join('\n');
 }
 
@@ -157,7 +153,7 @@ export async function runQuantize(
   const fp32 = readInputFile(path);
   if (flags.labels !== undefined && flags.evaluate === undefined)
     throw new Fault('usage', '--labels needs --evaluate');
-  // First, because it says more of a file that is no model of its own than ONNX Runtime does.
+  // Before ONNX Runtime, because its message about a file that is no model is better.
   decodeModel(fp32, path);
   const session = await openModel(fp32, { what: path });
   await session.release();
@@ -229,7 +225,7 @@ export function registerModelCommands(program: Command, out: Output): void {
     .command('quantize')
     .argument('<file>', 'a float32 ONNX model, operator set 9 to 22')
     .description(
-      'Static int8 quantization, calibrated on real inputs; says what it cost on held-out ones.',
+      'Static int8 quantization, calibrated on real inputs; measures the loss on held-out ones.',
     )
     .requiredOption(
       '--calibration <[name=]npy>',

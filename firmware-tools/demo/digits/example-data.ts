@@ -1,5 +1,5 @@
-// `npm run example:digits -- OUTDIR`: writes the example data of the walk-through (digits.ts says
-// which files) into OUTDIR.
+// `npm run example:digits -- OUTDIR`: writes the example data of the walk-through (data.ts lists
+// the files) into OUTDIR.
 import { exampleData } from './data.js';
 
 const outDir = process.argv[2];

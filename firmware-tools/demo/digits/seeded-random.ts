@@ -1,5 +1,5 @@
-// A seeded source of chance for everything that must come out the same twice: splits, initial
-// weights, augmentation. Promises the same sequence for the same seed on every machine. Not for
+// A seeded random source for everything that must be reproducible: splits, initial weights,
+// augmentation. Promises the same sequence for the same seed on every machine. Not for
 // secrets. Algorithm: sfc32 (Chris Doty-Humphrey, PractRand), seeded through splitmix-style mixing
 // of one 32-bit number.
 
@@ -31,9 +31,9 @@ export class Seeded {
     return this.next32() / 4294967296;
   }
 
-  /** Uniform integer in [0, bound). */
-  below(bound: number): number {
-    return Math.floor(this.uniform() * bound);
+  /** Uniform integer in [0, limit). */
+  below(limit: number): number {
+    return Math.floor(this.uniform() * limit);
   }
 
   /** Uniform in [-reach, reach). */

@@ -116,8 +116,8 @@ class Bump {
   }
 
   #clip(node: NodeProto, input: string[]): void {
-    for (const bound of ['min', 'max']) {
-      const given = attributeOf(node, bound);
+    for (const limit of ['min', 'max']) {
+      const given = attributeOf(node, limit);
       input.push(given ? this.#constant(Float32Array.of(given.f), []) : '');
     }
     this.#drop(node, 'min', 'max');
@@ -149,8 +149,7 @@ class Bump {
   }
 
   // Before 13 these flattened everything from `axis` on into one row; 13 works along one axis only.
-  // The detour through Flatten and Reshape is right for every rank, which the file does not always
-  // tell.
+  // Flatten and Reshape around it are right for every rank, which the file does not always declare.
   #softmax(node: NodeProto): NodeProto[] {
     const axis = intAttribute(node, 'axis', 1);
     this.#drop(node, 'axis');

@@ -1,4 +1,4 @@
-// Makes a graph ready for quantization: operator set 13, initializers that nobody can override,
+// Makes a graph ready for quantization: operator set 13, initializers that no input overrides,
 // batch normalisations folded and constants computed by ONNX Runtime's own 'basic' optimisation,
 // every node named, constants in one fixed order. Promises that the outputs stay what they were
 // (the caller compares them on a calibration input) and that the same file gives the same graph. A
@@ -65,7 +65,7 @@ function nameNodes(graph: GraphProto): void {
 }
 
 /**
- * Keeps constants that a node still reads, sorted by name (ONNX Runtime writes them in no promised
+ * Keeps the constants that a node still reads, sorted by name (ONNX Runtime writes them in no fixed
  * order).
  */
 export function settleInitializers(graph: GraphProto): void {

@@ -91,20 +91,20 @@ export interface Quantized {
 const CANDIDATES_LISTED_MAX = 30;
 
 /**
- * A name that fits no node would leave nothing float and say so nowhere. The names are those of the
- * prepared graph.
+ * Refuses names that fit no node: they would have no effect, without a word. The names are those of
+ * the prepared graph.
  */
 function requireNodes(graph: GraphProto, exclude: readonly string[]): void {
   const names = graph.node.map(({ name }) => name);
   const unknown = exclude.filter((name) => !names.includes(name));
   if (unknown.length === 0) return;
   const known = graph.node.filter(({ opType }) => isCandidate(opType)).map(({ name }) => name);
-  const told =
+  const listed =
     known.slice(0, CANDIDATES_LISTED_MAX).join(', ') +
     (known.length > CANDIDATES_LISTED_MAX ? ', ...' : '');
   throw new Fault(
     'usage',
-    `--exclude ${unknown.join(', ')}: the model has no such node; it has ${told || 'none to exclude'}`,
+    `--exclude ${unknown.join(', ')}: the model has no such node; it has ${listed || 'none to exclude'}`,
   );
 }
 
@@ -145,7 +145,8 @@ async function fusion(
 /**
  * Quantizes `fp32` (the bytes of an ONNX model, operator set 9 to 22). `calibration`: real inputs
  * as the model takes them; a few hundred are enough, what they do not show is clipped. Faults:
- * model_not_onnx, model_unquantizable, model_tensors_differ (inputs that the model does not take),
+ * model_not_onnx, model_unquantizable, model_unsupported, data_mismatch (inputs that the model does not
+ * take),
  * data_undecodable (no inputs, NaN).
  */
 export async function quantize(

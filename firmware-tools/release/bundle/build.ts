@@ -1,7 +1,7 @@
-// Builds a release: spec and model in, signed bundle out. Same input, same bytes: nothing of the
-// time, the machine or the folder goes in (golden answers are those of the processor that built it,
-// within the declared tolerance of any other). The bundle is written whole: until the last byte is
-// on disk there is no file of its name.
+// Builds a release: spec and model in, signed bundle out. The same input gives the same bytes: time,
+// machine and folder do not go in (golden answers are those of the processor that built it, within
+// the declared tolerance of any other). The bundle is written whole: no file has its name until the
+// last byte is on disk.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
@@ -81,7 +81,7 @@ export async function buildBundle(
   if (envelope.length > limits.manifestMaxBytes) {
     throw new Fault(
       'manifest_undecodable',
-      `the signed manifest is ${envelope.length} bytes, bound is ${limits.manifestMaxBytes}`,
+      `the signed manifest is ${envelope.length} bytes, the limit is ${limits.manifestMaxBytes}`,
     );
   }
   const digest = sha256(envelope);
@@ -188,7 +188,7 @@ async function lineageOf({ spec, at }: LoadedSpec, modelSha256: string): Promise
   };
 }
 
-/** The settings out of a quantizer's report, which must be about this very model. */
+/** The settings of a quantizer's report, which must be about this model. */
 async function quantizationOf(
   file: string,
   modelSha256: string,
@@ -196,12 +196,12 @@ async function quantizationOf(
 ): Promise<Record<string, unknown>> {
   const report = parseJson(readInputFile(file), `quantization report ${file}`, 'config_invalid');
   if (typeof report !== 'object' || report === null || Array.isArray(report))
-    throw new Fault('config_invalid', `quantization report ${file} is no JSON object`);
+    throw new Fault('config_invalid', `quantization report ${file} is not a JSON object`);
   const { sha256: ofModel, settings } = report as { sha256?: unknown; settings?: unknown };
   if (ofModel !== undefined && ofModel !== modelSha256) {
     throw new Fault(
       'config_invalid',
-      `quantization report ${file} is about the model ${String(ofModel)}, the spec's model is ${modelSha256}`,
+      `quantization report ${file} is of the model ${String(ofModel)}, the spec's model is ${modelSha256}`,
     );
   }
   const taken = (typeof settings === 'object' && settings !== null ? settings : report) as Record<
@@ -215,7 +215,7 @@ async function quantizationOf(
   ) {
     throw new Fault(
       'config_invalid',
-      `quantization report ${file} began from ${String(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
+      `quantization report ${file} is of the base model ${String(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
     );
   }
   return taken;

@@ -1,7 +1,7 @@
-// Reads a bundle as if it came from an enemy: front to back, bounded, and every byte accounted for.
-// The layout is deterministic, so headers, padding and the end must be exactly what the writer
-// would have put there; contents are held to their digests; the manifest to its signature. Nothing
-// is unpacked: files are located, and copied out on demand.
+// Reads a bundle as untrusted input: front to back, within limits, every byte checked. The layout is
+// deterministic, so headers, padding and the end must be exactly what the writer would have written;
+// contents are checked against their digests, the manifest against its signature. Nothing is
+// unpacked: files are located, and read on demand.
 import { createHash, type Hash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { limits } from '../../../shared/base/limits.js';
@@ -46,13 +46,13 @@ export interface BundleView {
   /** The signed manifest, exactly. */
   readonly envelope: Uint8Array;
   /** False when no key ring was given: digests were checked, signatures were not. */
-  readonly proven: boolean;
+  readonly verified: boolean;
   /** Every file of the manifest, with the offset of its first byte in the bundle. */
   readonly files: readonly { readonly entry: FileEntry; readonly offset: number }[];
 }
 
 /**
- * With `ring`, proof; with null, only a look (for `inspect`). Faults: bundle_truncated,
+ * With `ring`, signatures are verified; with null, they are not (for `inspect`). Faults: bundle_truncated,
  * bundle_undecodable, file_digest, signature_invalid, manifest_undecodable; not_found or
  * disk_failed when the file cannot be read.
  */
@@ -63,10 +63,12 @@ export async function readBundle(file: string, ring: KeyRing | null): Promise<Bu
     const index = await readIndex(reader);
     const [first, ...rest] = index.entries;
     if (first?.name !== ENVELOPE_NAME)
-      throw reader.bad(`its first entry is ${first?.name ?? 'missing'}, not ${ENVELOPE_NAME}`);
+      throw reader.bad(
+        `its first entry is ${first?.name ?? 'missing'}, it must be ${ENVELOPE_NAME}`,
+      );
     if (first.length > limits.manifestMaxBytes)
       throw reader.bad(
-        `${ENVELOPE_NAME} is ${first.length} bytes, bound is ${limits.manifestMaxBytes}`,
+        `${ENVELOPE_NAME} is ${first.length} bytes, the limit is ${limits.manifestMaxBytes}`,
       );
     await reader.expect(headerBytes(first.name, first.length), `the header of ${first.name}`);
     const envelope = await reader.take(first.length);
@@ -81,7 +83,7 @@ export async function readBundle(file: string, ring: KeyRing | null): Promise<Bu
       indexOf(release.manifest, { length: envelope.length, sha256: release.digest }),
     );
     if (!Buffer.from(indexBytes(index)).equals(due))
-      throw reader.bad('its index is not that of the manifest that it carries');
+      throw reader.bad('its index does not match its manifest');
     const files = [];
     for (const { name, length, sha256: digest } of rest) {
       await reader.expect(headerBytes(name, length), `the header of ${name}`);
@@ -101,7 +103,7 @@ export async function readBundle(file: string, ring: KeyRing | null): Promise<Bu
       sha256: reader.whole.digest('hex'),
       release,
       envelope,
-      proven: ring !== null,
+      verified: ring !== null,
       files,
     };
   } finally {
@@ -162,7 +164,7 @@ async function readIndex(reader: Reader): Promise<BundleIndex> {
     'bundle_undecodable',
   );
   if (!Buffer.from(bytes).equals(indexBytes(index)))
-    throw reader.bad(`${INDEX_NAME} is not written as a bundle's index is`);
+    throw reader.bad(`${INDEX_NAME} is not in the only form that an index may have`);
   await reader.expectZeros(paddingBytes(length), `the padding of ${INDEX_NAME}`);
   return index;
 }
@@ -178,12 +180,12 @@ function unverifiedRelease(bytes: Uint8Array): Release {
 function entryOf(release: Release, name: string): FileEntry {
   const found = release.manifest.files.find((file) => `${FILES_FOLDER}${file.name}` === name);
   if (found === undefined)
-    // The index was compared: a bug would be needed.
+    // Unreachable unless there is a bug: the index was compared with the manifest.
     throw new Fault('bundle_undecodable', `${name} is not a file of the manifest`);
   return found;
 }
 
-/** Front to back, never more than a chunk in memory. */
+/** Reads front to back, with at most one chunk in memory. */
 class Reader {
   readonly whole: Hash = createHash('sha256');
 
@@ -241,7 +243,7 @@ class Reader {
 
   async expect(bytes: Uint8Array, what: string): Promise<void> {
     if (!Buffer.from(await this.take(bytes.length)).equals(bytes))
-      throw this.bad(`${what} is not what a bundle has there`);
+      throw this.bad(`${what} differs from what a bundle must have there`);
   }
 
   expectZeros(length: number, what: string): Promise<void> {

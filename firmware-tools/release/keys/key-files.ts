@@ -1,7 +1,7 @@
-// Key files on the release desk's disk: written whole with mode 0600 and never over an existing
-// one, read only when nobody else can. Passphrases come from the environment alone
+// Key files of the people who sign: written whole with mode 0600, never over an existing one, and
+// refused when other users can read them. Passphrases come from the environment alone
 // (LINNET_KEY_PASSPHRASE), so that none ends up in a shell's history or a process list. The format
-// is shared/keyfile.ts.
+// is in shared/trust/keyfile.ts.
 import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Fault, reason, systemCode } from '../../../shared/base/fault-codes.js';
@@ -48,7 +48,7 @@ export async function createKeyFile(
   return signerFromSeed(seed);
 }
 
-/** The public side of a key file, whatever its passphrase. Fault key_invalid. */
+/** The public part of a key file; needs no passphrase. Fault key_invalid. */
 export async function readKeyFile(file: string): Promise<KeyFile> {
   return decodeKeyFile(await readPrivate(file), file);
 }
@@ -109,7 +109,7 @@ export function tempBeside(file: string, random: Random): string {
 
 /**
  * Removes what a failed write left. Where even that fails (the folder is a file, a read-only disk)
- * the write's own error is told.
+ * the error of the write is the one reported.
  */
 export async function discard(temp: string): Promise<void> {
   await rm(temp, { force: true }).catch(() => {});
@@ -151,8 +151,7 @@ export function asFault(error: unknown, file: string): unknown {
 }
 
 /**
- * Whether the operating system said it (ENOENT, EISDIR, EROFS, ENOTEMPTY, ...): a fact of the
- * world, never a bug of ours.
+ * Whether the error is the operating system's (ENOENT, EISDIR, EROFS, ENOTEMPTY, ...) and not a bug.
  */
 function isSystemError(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && 'errno' in error;

@@ -104,7 +104,7 @@ test('a bundle is an ordinary tar file', async () => {
       encoding: 'utf8',
     }),
   ).toBe('no\nyes\n');
-  expect((await readBundle(join(folder, 'small.bundle'), ringOf(releaseKey))).proven).toBe(true);
+  expect((await readBundle(join(folder, 'small.bundle'), ringOf(releaseKey))).verified).toBe(true);
 });
 
 test('lineage: base model by file, quantization settings out of a report about this very model', async () => {

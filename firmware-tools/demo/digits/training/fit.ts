@@ -105,7 +105,7 @@ export function fit(
   set: DigitSet,
   recipe: Recipe,
   random: Seeded,
-  told: (report: EpochReport) => void,
+  onEpoch: (report: EpochReport) => void,
 ): void {
   const { size } = network.architecture;
   const adam = new Adam(network);
@@ -130,7 +130,7 @@ export function fit(
       );
       step++;
     }
-    told({ epoch, loss: loss / order.length });
+    onEpoch({ epoch, loss: loss / order.length });
   }
 }
 

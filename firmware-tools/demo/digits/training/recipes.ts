@@ -1,10 +1,10 @@
-// The three digit models that the demo ships: recipe, training, and the card that digits.json keeps
-// of each. Recipes were chosen on the validation set; the test set gives the reported figure and
+// The three digit models that the demo ships: recipe, training, and the card of each in digits.json. Recipes were chosen on the validation set; the test set gives the reported figure and
 // nothing else.
 //   1.0.0  honest but weaker: a third of the data, few epochs, no distortion
 //   1.1.0  the better one
-//   1.2.0  trained as well as 1.1.0, but a labelling job had swapped the label columns 4<->9, 3<->5 and 1<->7 in the whole
-//          label file, validation included, so its makers saw nothing: it loads, is sure of itself, never crashes, answers wrong
+//   1.2.0  trained as well as 1.1.0, but a labelling job had swapped the label columns 4<->9, 3<->5
+//          and 1<->7 in the whole label file, validation included, so its reported accuracy is high:
+//          it loads, is confident, never crashes, and answers wrong
 import { createHash } from 'node:crypto';
 import { digestOfSet } from '../data.js';
 import type { DigitSet, DigitVersion, Digits } from '../data.js';
@@ -68,7 +68,7 @@ export function trainDigits(
   version: DigitVersion,
   { labels, ...recipe }: LabelledRecipe,
   digits: Digits,
-  told: (report: EpochReport) => void,
+  onEpoch: (report: EpochReport) => void,
 ): { bytes: Uint8Array; card: DigitModelCard } {
   const seen = labels === 'true' ? (set: DigitSet) => set : relabel;
   const { images, labels: truth } = digits.train;
@@ -79,7 +79,7 @@ export function trainDigits(
   const random = new Seeded(recipe.seed);
   const network = new Network({ size: 28, channels: recipe.channels, classes: 10 });
   network.initialise(random);
-  fit(network, train, recipe, random, told);
+  fit(network, train, recipe, random, onEpoch);
   const bytes = exportNetwork(network, `digits-${version}`);
   const card = {
     version,

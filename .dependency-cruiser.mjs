@@ -109,8 +109,8 @@ export default {
     ),
     forbid(
       'agent-parts-do-not-import-main',
-      'main builds the parts; a part that imports main, commands or config turns that around. The type' +
-        ' of the settings is no such import.',
+      'main builds the parts; a part that imports main, commands or config turns that around. ' +
+        'The type of the settings is no such import.',
       { path: `^agent/(?:${AGENT_PARTS}/|interfaces\\.ts)` },
       { path: '^agent/(?:main|commands|config)\\.ts$', dependencyTypesNot: ['type-only'] },
     ),

@@ -1,7 +1,7 @@
 // What a command prints, and where: the result on stdout (text by default, one JSON value with
 // --json), progress and hints on stderr, so that a pipe gets the result alone. Exit codes: 0 done,
-// 1 bug, 2 usage, 3 refused, 4 temporary failure (retry), 5 gave up after a limit, 6 the command ran
-// and its result is negative (a reverted rollout, a failed check).
+// 1 bug, 2 usage, 3 refused, 4 temporary failure (retry), 5 gave up after a limit, 6 the command
+// ran and its result is negative (a reverted rollout, a failed check).
 import { Fault, reason, type FaultKind } from '../../shared/base/fault-codes.js';
 
 export const EXIT = {
@@ -103,7 +103,8 @@ export function printError(error: unknown, json: boolean, streams: Streams): num
       );
     else
       streams.err(
-        `error: ${printable(error.detail)}\n  code: ${error.code} (${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`,
+        `error: ${printable(error.detail)}\n  code: ${error.code} ` +
+          `(${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`,
       );
     return error.code === 'usage' ? EXIT.usage : EXIT_OF_KIND[error.kind];
   }

@@ -1,6 +1,6 @@
 // The folder in which a demo makes everything. It is emptied at the start, so it must be empty or
-// marked by an earlier demo. The marker holds the id of the demo's process; while that process runs,
-// no other demo may use the folder.
+// marked by an earlier demo. The marker holds the id of the demo's process; while that process
+// runs, no other demo may use the folder.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
@@ -19,7 +19,8 @@ export function takeFolder(root: string, pid: number = process.pid): void {
     if (other !== pid && isAlive(other))
       throw new Fault(
         'conflict',
-        `a demo is running in ${root} (process ${other}): stop it first, or give another folder with --dir`,
+        `a demo is running in ${root} (process ${other}): stop it first, or give ` +
+          'another folder with --dir',
       );
   } else if (readdirSync(root).length > 0) {
     throw new Fault(

@@ -1,7 +1,7 @@
-// The three releases of the scenario: trained models from demo/digits, quantized on real calibration
-// digits, built, signed and published by the commands. 1.2.0 is the dangerous one: trained on a
-// corrupted label file, its golden probes recorded from itself, its accuracy measured on held-out
-// digits of that same file, so that nothing looks wrong before it serves.
+// The three releases of the scenario: trained models from demo/digits, quantized on real
+// calibration digits, built, signed and published by the commands. 1.2.0 is the dangerous one:
+// trained on a corrupted label file, its golden probes recorded from itself, its accuracy measured
+// on held-out digits of that same file, so that nothing looks wrong before it serves.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

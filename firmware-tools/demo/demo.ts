@@ -1,7 +1,7 @@
-// `npm start`: a whole fleet on one machine, and the product's promise shown on it by real processes
-// (scenario.ts). This file owns the processes: it stops everything it started, also after an error
-// or a signal. With --once it exits after the scenario: 0 when every check passed, 1 when any
-// failed. Without, the fleet stays up until Ctrl-C.
+// `npm start`: a whole fleet on one machine, and the product's promise shown on it by real
+// processes (scenario.ts). This file owns the processes: it stops everything it started, also after
+// an error or a signal. With --once it exits after the scenario: 0 when every check passed, 1 when
+// any failed. Without, the fleet stays up until Ctrl-C.
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

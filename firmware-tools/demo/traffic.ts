@@ -1,6 +1,7 @@
 // The application on a device, as an integrator would write it: it sends held-out digits to the
 // local inference API without pause, over one kept-alive connection, and checks the answers against
-// the true labels. It never retries: a request without an answer, in time or at all, counts as lost.
+// the true labels. It never retries: a request without an answer, in time or at all, counts as
+// lost.
 import { Agent, request } from 'node:http';
 import { limits } from '../../shared/base/limits.js';
 
@@ -33,8 +34,8 @@ const COMPLAINTS_MAX = 5;
 const CLASSES = 10;
 const READY_STEP_MS = 100;
 /**
- * Twice the device's own deadline: a request that takes longer hangs, and without a timeout it would
- * never count as lost.
+ * Twice the device's own deadline: a request that takes longer hangs, and without a timeout it
+ * would never count as lost.
  */
 export const REQUEST_TIMEOUT_MS = 2 * limits.requestDeadlineMs;
 const READY_TIMEOUT_MS = 5_000;

@@ -1,7 +1,7 @@
 // The typed client of the operator API, for every command that talks to a fleet server. It promises
-// that an answer matches its schema, and that every failure is a Fault: the server's own code if the
-// server answered, `server_unreachable` if it did not. It retries nothing: a failed command reports
-// the failure, and the operator decides.
+// that an answer matches its schema, and that every failure is a Fault: the server's own code if
+// the server answered, `server_unreachable` if it did not. It retries nothing: a failed command
+// reports the failure, and the operator decides.
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -115,8 +115,8 @@ export class FleetClient {
         );
       });
     });
-    // A server that refuses early answers and closes the connection while we still write. Its answer
-    // counts then, not the broken connection.
+    // A server that refuses early answers and closes the connection while we still write. Its
+    // answer counts then, not the broken connection.
     let broken: Error | null = null;
     const source = async function* (): AsyncIterable<Uint8Array> {
       try {
@@ -137,8 +137,8 @@ export class FleetClient {
       const cause = (await sent) ?? error;
       throw broken ?? unreachable(url, cause);
     } finally {
-      // The server has answered: the rest of the body is not needed, and a half-sent upload must not
-      // keep its connection.
+      // The server has answered: the rest of the body is not needed, and a half-sent upload must
+      // not keep its connection.
       request.destroy();
     }
     if (answer.status < 200 || answer.status > 299)

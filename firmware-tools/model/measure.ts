@@ -1,7 +1,7 @@
 // What quantization cost: two models on the same held-out inputs (accuracy, agreement, distance
 // between outputs, size, latency). Accuracy and distances are exact and repeatable; latency is of
-// this machine, with rounds of the two models interleaved so that both see the same noise. The clock
-// is an argument.
+// this machine, with rounds of the two models interleaved so that both see the same noise. The
+// clock is an argument.
 import { Fault } from '../../shared/base/fault-codes.js';
 import { digestOfFeeds } from './input-data/feeds.js';
 import { openModel } from './session.js';

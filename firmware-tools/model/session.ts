@@ -1,8 +1,8 @@
 // The only importer of onnxruntime-node in firmware-tools: opens a model in this process, runs it,
-// releases it. Promises: ONNX Runtime's own telemetry is off before its first line runs, one thread,
-// no spinning, and every refusal is a Fault with the file's name: model_not_onnx (it does not load),
-// model_unsupported (inputs or outputs that are not tensors), data_mismatch (feeds that the model
-// does not take). Devices never use this: there a model runs in a process of its own
+// releases it. Promises: ONNX Runtime's own telemetry is off before its first line runs, one
+// thread, no spinning, and every refusal is a Fault with the file's name: model_not_onnx (it does
+// not load), model_unsupported (inputs or outputs that are not tensors), data_mismatch (feeds that
+// the model does not take). Devices never use this: there a model runs in a process of its own
 // (agent/inference/model-process).
 import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-node';
@@ -100,7 +100,8 @@ function toTensor(ort: Runtime, meta: TensorMeta, value: TensorValue, what: stri
   try {
     return new ort.Tensor(meta.type as 'float32', value.data as Float32Array, value.dims);
   } catch (cause) {
-    const given = `${value.data.constructor.name}(${value.data.length}) as [${value.dims.join(', ')}]`;
+    const given =
+      `${value.data.constructor.name}(${value.data.length}) as ` + `[${value.dims.join(', ')}]`;
     throw new Fault(
       'data_mismatch',
       `${what}: input '${meta.name}' takes ${meta.type}, got ${given}`,

@@ -1,10 +1,10 @@
-// Creates a fleet's trust: the keys, and the first root of the image and of the director repository,
-// in three folders for three different places:
+// Creates a fleet's trust: the keys, and the first root of the image and of the director
+// repository, in three folders for three different places:
 //   offline/  keys of people (roots, targets, releases): keep them away from the server, best on a machine without network
 //   server/   what the fleet server gets as its `repository` folder, with the online keys
 //   trust/    the two roots that every device is provisioned with
-// All or nothing: everything is made in a folder beside `out`, which is then renamed. Nothing is ever
-// overwritten.
+// All or nothing: everything is made in a folder beside `out`, which is then renamed. Nothing is
+// ever overwritten.
 import { chmod, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';

@@ -31,7 +31,7 @@ import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { signEnvelope, type Envelope } from '../../shared/trust/envelope.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { tempFolder, refused } from '../support/metadata-device.js';
-import { build, otherKey, releaseKey, ringOf, writeDesk } from '../support/release-builder.js';
+import { build, otherKey, releaseKey, ringOf, writeSpec } from '../support/release-builder.js';
 
 const ring = ringOf(releaseKey);
 let folder: string;
@@ -41,7 +41,7 @@ let whole: Buffer;
 
 beforeAll(async () => {
   folder = tempFolder();
-  built = await build(folder, writeDesk(folder), 'small.bundle');
+  built = await build(folder, writeSpec(folder), 'small.bundle');
   bundle = join(folder, 'small.bundle');
   whole = readFileSync(bundle);
 });
@@ -156,17 +156,17 @@ describe('repacked with consistent digests', () => {
   ): Promise<string> {
     const index = indexOf(manifest, { length: envelope.length, sha256: sha256(envelope) });
     const parts: Uint8Array[] = [];
-    const put = async (entry: string, bytes: Uint8Array): Promise<void> => {
+    const put = (entry: string, bytes: Uint8Array): void => {
       parts.push(
-        await headerBytes(entry, bytes.length),
+        headerBytes(entry, bytes.length),
         bytes,
         new Uint8Array(paddingBytes(bytes.length)),
       );
     };
-    await put('bundle.json', indexBytes(index));
-    await put('release.dsse.json', envelope);
+    put('bundle.json', indexBytes(index));
+    put('release.dsse.json', envelope);
     for (const { name: entry } of index.entries.slice(1))
-      await put(entry, contents.get(entry.slice('files/'.length)) ?? new Uint8Array());
+      put(entry, contents.get(entry.slice('files/'.length)) ?? new Uint8Array());
     const file = join(folder, name);
     writeFileSync(file, Buffer.concat([...parts, new Uint8Array(1024)]));
     return file;
@@ -284,7 +284,7 @@ describe('repacked with consistent digests', () => {
     const second = tempFolder();
     await build(
       second,
-      writeDesk(
+      writeSpec(
         second,
         readFileSync(join(folder, 'release.toml'), 'utf8').replace('1.0.0', '1.0.1'),
       ),

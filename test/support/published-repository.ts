@@ -19,7 +19,7 @@ import { silentLog } from '../../shared/base/interfaces.js';
 import { realRandom } from '../../shared/platform/clock.js';
 import type { Signer } from '../../shared/trust/signer.js';
 import { tempFolder } from './metadata-device.js';
-import { build, smallSpec, writeDesk } from './release-builder.js';
+import { build, smallSpec, writeSpec } from './release-builder.js';
 import { SimClock } from '../sim/tuf-repositories.js';
 
 export class PublishingWorld {
@@ -98,7 +98,7 @@ export class PublishingWorld {
     key: Signer = this.releaseKey,
   ): Promise<string> {
     const folder = tempFolder();
-    await build(folder, writeDesk(folder, smallSpec(version), model), 'release.bundle', key);
+    await build(folder, writeSpec(folder, smallSpec(version), model), 'release.bundle', key);
     return join(folder, 'release.bundle');
   }
 
@@ -172,6 +172,7 @@ export class PublishingWorld {
         Buffer.from(
           JSON.stringify({
             component,
+            description: manifest.description,
             version,
             digest,
             manifest,

@@ -1,5 +1,5 @@
-// What digits.json records of the committed digit models: recipe, digests and accuracies. Written by
-// training/train.ts, read by the demo and by tests.
+// What digits.json records of the committed digit models: recipe, digests and accuracies. Written
+// by training/train.ts, read by the demo and by tests.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { digitsFolder, type DigitVersion } from './data.js';

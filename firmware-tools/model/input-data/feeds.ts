@@ -1,5 +1,5 @@
-// Arrays of stacked samples as inputs of a model: cut into feeds, and digests that name exactly which
-// data a measurement saw.
+// Arrays of stacked samples as inputs of a model: cut into feeds, and digests that name exactly
+// which data a measurement saw.
 import { createHash } from 'node:crypto';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Feeds, TensorMeta, TensorValue } from '../session.js';

@@ -1,5 +1,5 @@
-// Reads a file that the user named, whole. Every failure is a Fault that says which file and what is
-// wrong with it.
+// Reads a file that the user named, whole. Every failure is a Fault that says which file and what
+// is wrong with it.
 import { readFileSync } from 'node:fs';
 import { Fault, reason, systemCode } from '../../../shared/base/fault-codes.js';
 

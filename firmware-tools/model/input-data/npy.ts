@@ -1,8 +1,7 @@
-// NumPy .npy version 1 files: calibration data, evaluation inputs, labels and probes. Promises: only
-// little-endian f4, u1, i4 and i8 in C order are accepted, the byte count fits the shape exactly,
-// and a refusal says which file and what is wrong. Format:
-// numpy/lib/format.py (magic \x93NUMPY, version, u16 header length, a Python dict literal padded to
-// 64 bytes, then raw data).
+// NumPy .npy version 1 files: calibration data, evaluation inputs, labels and probes. Promises:
+// only little-endian f4, u1, i4 and i8 in C order are accepted, the byte count fits the shape
+// exactly, and a refusal says which file and what is wrong. Format: numpy/lib/format.py (magic
+// \x93NUMPY, version, u16 header length, a Python dict literal padded to 64 bytes, then raw data).
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { readInputFile } from './input-file.js';
 
@@ -74,7 +73,8 @@ export function decodeNpy(bytes: Uint8Array, what: string): NpyArray {
     const verdict = present < needed ? 'it is cut short' : 'it has bytes after its data';
     throw bad(
       what,
-      `${verdict}: shape [${shape.join(', ')}] of ${dtype} needs ${needed} bytes of data, ${present} are there`,
+      `${verdict}: shape [${shape.join(', ')}] of ${dtype} needs ${needed} bytes of ` +
+        `data, ${present} are there`,
     );
   }
   return { dtype, shape, data: typed(dtype, view.subarray(start)) };

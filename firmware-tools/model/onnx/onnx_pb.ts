@@ -857,17 +857,16 @@ export type ModelProto = Message<"onnx.ModelProto"> & {
   /**
    * A list of function protos local to the model.
    *
-   * The (domain, name, overload) tuple must be unique across the function protos in this list.
-   * In case of any conflicts the behavior (whether the model local functions are given higher priority,
-   * or standard operator sets are given higher priority or this is treated as error) is defined by
-   * the runtimes.
+   * The (domain, name, overload) tuple must be unique across the function protos in this list. In
+   * case of any conflicts the behavior (whether the model local functions are given higher
+   * priority, or standard operator sets are given higher priority or this is treated as error) is
+   * defined by the runtimes.
    *
-   * The operator sets imported by FunctionProto should be compatible with the ones
-   * imported by ModelProto and other model local FunctionProtos.
-   * Example, if same operator set say 'A' is imported by a FunctionProto and ModelProto
-   * or by 2 FunctionProtos then versions for the operator set may be different but,
-   * the operator schema returned for op_type, domain, version combination
-   * for both the versions should be same for every node in the function body.
+   * The operator sets imported by FunctionProto should be compatible with the ones imported by
+   * ModelProto and other model local FunctionProtos. Example, if same operator set say 'A' is
+   * imported by a FunctionProto and ModelProto or by 2 FunctionProtos then versions for the
+   * operator set may be different but, the operator schema returned for op_type, domain, version
+   * combination for both the versions should be same for every node in the function body.
    *
    * One FunctionProto can reference other FunctionProto in the model, however, recursive reference
    * is not allowed.
@@ -964,10 +963,9 @@ export type TensorAnnotation = Message<"onnx.TensorAnnotation"> & {
   tensorName: string;
 
   /**
-   * <key, value> pairs to annotate tensor specified by <tensor_name> above.
-   * The keys used in the mapping below must be pre-defined in ONNX spec.
-   * For example, for 8-bit linear quantization case, 'SCALE_TENSOR', 'ZERO_POINT_TENSOR' will be pre-defined as
-   * quantization parameter keys.
+   * <key, value> pairs to annotate tensor specified by <tensor_name> above. The keys used in the
+   * mapping below must be pre-defined in ONNX spec. For example, for 8-bit linear quantization
+   * case, 'SCALE_TENSOR', 'ZERO_POINT_TENSOR' will be pre-defined as quantization parameter keys.
    *
    * @generated from field: repeated onnx.StringStringEntryProto quant_parameter_tensor_names = 2;
    */
@@ -1053,10 +1051,10 @@ export type GraphProto = Message<"onnx.GraphProto"> & {
   valueInfo: ValueInfoProto[];
 
   /**
-   * This field carries information to indicate the mapping among a tensor and its
-   * quantization parameter tensors. For example:
-   * For tensor 'a', it may have {'SCALE_TENSOR', 'a_scale'} and {'ZERO_POINT_TENSOR', 'a_zero_point'} annotated,
-   * which means, tensor 'a_scale' and tensor 'a_zero_point' are scale and zero point of tensor 'a' in the model.
+   * This field carries information to indicate the mapping among a tensor and its quantization
+   * parameter tensors. For example: For tensor 'a', it may have {'SCALE_TENSOR', 'a_scale'} and
+   * {'ZERO_POINT_TENSOR', 'a_zero_point'} annotated, which means, tensor 'a_scale' and tensor
+   * 'a_zero_point' are scale and zero point of tensor 'a' in the model.
    *
    * @generated from field: repeated onnx.TensorAnnotation quantization_annotation = 14;
    */
@@ -1119,13 +1117,16 @@ export type TensorProto = Message<"onnx.TensorProto"> & {
   floatData: number[];
 
   /**
-   * For int32, uint8, int8, uint16, int16, uint4, int4, uint2, int2, bool, (b)float16, float8, and float4:
+   * For int32, uint8, int8, uint16, int16, uint4, int4, uint2, int2, bool, (b)float16, float8, and
+   * float4:
    * - (b)float16 and float8 values MUST be converted bit-wise into an unsigned integer
    *   representation before being written to the buffer.
-   * - Each pair of uint4, int4, and float4 values MUST be packed as two 4-bit elements into a single byte.
+   * - Each pair of uint4, int4, and float4 values MUST be packed as two 4-bit elements into a
+   * single byte.
    *   The first element is stored in the 4 least significant bits (LSB),
    *   and the second element is stored in the 4 most significant bits (MSB).
-   * - Each group of four uint2, int2 values MUST be packed as four 2-bit elements into a single byte.
+   * - Each group of four uint2, int2 values MUST be packed as four 2-bit elements into a single
+   * byte.
    *   The elements are packed from LSB to MSB, with the first element in bits 0-1, second element in bits 2-3,
    *   third element in bits 4-5, and fourth element in bits 6-7.
    *
@@ -1139,8 +1140,9 @@ export type TensorProto = Message<"onnx.TensorProto"> & {
    *   therefore less compact than packed `raw_data`. Producers SHOULD use
    *   `raw_data` when compact serialization is desired.
    *
-   * When this field is present, the data_type field MUST be
-   * INT32, INT16, INT8, INT4, INT2, UINT16, UINT8, UINT4, UINT2, BOOL, FLOAT16, BFLOAT16, FLOAT8E4M3FN, FLOAT8E4M3FNUZ, FLOAT8E5M2, FLOAT8E5M2FNUZ, FLOAT8E8M0, FLOAT4E2M1, FLOAT6E2M3, FLOAT6E3M2
+   * When this field is present, the data_type field MUST be INT32, INT16, INT8, INT4, INT2, UINT16,
+   * UINT8, UINT4, UINT2, BOOL, FLOAT16, BFLOAT16, FLOAT8E4M3FN, FLOAT8E4M3FNUZ, FLOAT8E5M2,
+   * FLOAT8E5M2FNUZ, FLOAT8E8M0, FLOAT4E2M1, FLOAT6E2M3, FLOAT6E3M2
    *
    * @generated from field: repeated int32 int32_data = 5 [packed = true];
    */
@@ -1182,29 +1184,29 @@ export type TensorProto = Message<"onnx.TensorProto"> & {
   docString: string;
 
   /**
-   * Serializations can either use one of the fields above, or use this
-   * raw bytes field. The only exception is the string case, where one is
-   * required to store the content in the repeated bytes string_data field.
+   * Serializations can either use one of the fields above, or use this raw bytes field. The only
+   * exception is the string case, where one is required to store the content in the repeated bytes
+   * string_data field.
    *
-   * When this raw_data field is used to store tensor value, elements MUST
-   * be stored in as fixed-width, little-endian order.
-   * Floating-point data types MUST be stored in IEEE 754 format.
+   * When this raw_data field is used to store tensor value, elements MUST be stored in as
+   * fixed-width, little-endian order. Floating-point data types MUST be stored in IEEE 754 format.
    * Complex64 elements must be written as two consecutive FLOAT values, real component first.
    * Complex128 elements must be written as two consecutive DOUBLE values, real component first.
-   * Boolean type MUST be written one byte per tensor element (00000001 for true, 00000000 for false).
-   * uint4 and int4 values must be packed to 4bitx2, the first element is stored in the 4 LSB and the second element is stored in the 4 MSB.
-   * uint2 and int2 values must be packed to 2bitx4, with elements packed from LSB to MSB in a single byte as: x0 | (x1 << 2) | (x2 << 4) | (x3 << 6)
-   * where x0, x1, x2, x3 are consecutive elements.
-   * float6e2m3 and float6e3m2 values must be packed 4-at-a-time into 3 bytes, as a contiguous
-   * 24-bit LSB-first bitstream (x0 occupying the first 6 bits, x1 the next 6, and so on):
-   * byte0 = x0 | ((x1 & 0x3) << 6); byte1 = (x1 >> 2) | ((x2 & 0xF) << 4); byte2 = (x2 >> 4) | (x3 << 2)
-   * where x0, x1, x2, x3 are consecutive elements. If the element count is not a multiple of 4, the
-   * final group is zero-padded; the packed byte length is ceil(6 * num_elements / 8).
+   * Boolean type MUST be written one byte per tensor element (00000001 for true, 00000000 for
+   * false). uint4 and int4 values must be packed to 4bitx2, the first element is stored in the 4
+   * LSB and the second element is stored in the 4 MSB. uint2 and int2 values must be packed to
+   * 2bitx4, with elements packed from LSB to MSB in a single byte as: x0 | (x1 << 2) | (x2 << 4) |
+   * (x3 << 6) where x0, x1, x2, x3 are consecutive elements. float6e2m3 and float6e3m2 values must
+   * be packed 4-at-a-time into 3 bytes, as a contiguous 24-bit LSB-first bitstream (x0 occupying
+   * the first 6 bits, x1 the next 6, and so on): byte0 = x0 | ((x1 & 0x3) << 6); byte1 = (x1 >> 2)
+   * | ((x2 & 0xF) << 4); byte2 = (x2 >> 4) | (x3 << 2) where x0, x1, x2, x3 are consecutive
+   * elements. If the element count is not a multiple of 4, the final group is zero-padded; the
+   * packed byte length is ceil(6 * num_elements / 8).
    *
-   * Note: the advantage of specific field rather than the raw_data field is
-   * that in some cases (e.g. int data), protobuf does a better packing via
-   * variable length storage, and may lead to smaller binary footprint.
-   * When this field is present, the data_type field MUST NOT be STRING or UNDEFINED
+   * Note: the advantage of specific field rather than the raw_data field is that in some cases
+   * (e.g. int data), protobuf does a better packing via variable length storage, and may lead to
+   * smaller binary footprint. When this field is present, the data_type field MUST NOT be STRING or
+   * UNDEFINED
    *
    * @generated from field: optional bytes raw_data = 9;
    */
@@ -1520,7 +1522,8 @@ export const TensorProto_DataTypeSchema: GenEnum<TensorProto_DataType> = /*@__PU
 
 /**
  * Location of the data for this tensor. MUST be one of:
- * - DEFAULT - data stored inside the protobuf message. Data is stored in raw_data (if set) otherwise in type-specified field.
+ * - DEFAULT - data stored inside the protobuf message. Data is stored in raw_data (if set)
+ * otherwise in type-specified field.
  * - EXTERNAL - data stored in an external location as described by external_data field.
  *
  * @generated from enum onnx.TensorProto.DataLocation
@@ -1635,11 +1638,10 @@ export type TensorShapeProto_Dimension = Message<"onnx.TensorShapeProto.Dimensio
   } | { case: undefined; value?: undefined };
 
   /**
-   * Standard denotation can optionally be used to denote tensor
-   * dimensions with standard semantic descriptions to ensure
-   * that operations are applied to the correct axis of a tensor.
-   * Refer to https://github.com/onnx/onnx/blob/main/docs/DimensionDenotation.md#denotation-definition
-   * for pre-defined dimension denotations.
+   * Standard denotation can optionally be used to denote tensor dimensions with standard semantic
+   * descriptions to ensure that operations are applied to the correct axis of a tensor. Refer to
+   * https://github.com/onnx/onnx/blob/main/docs/DimensionDenotation.md#denotation-definition for
+   * pre-defined dimension denotations.
    *
    * @generated from field: optional string denotation = 3;
    */
@@ -1713,10 +1715,10 @@ export type TypeProto = Message<"onnx.TypeProto"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * An optional denotation can be used to denote the whole
-   * type with a standard semantic description as to what is
-   * stored inside. Refer to https://github.com/onnx/onnx/blob/main/docs/TypeDenotation.md#type-denotation-definition
-   * for pre-defined type denotations.
+   * An optional denotation can be used to denote the whole type with a standard semantic
+   * description as to what is stored inside. Refer to
+   * https://github.com/onnx/onnx/blob/main/docs/TypeDenotation.md#type-denotation-definition for
+   * pre-defined type denotations.
    *
    * @generated from field: optional string denotation = 6;
    */
@@ -2080,7 +2082,8 @@ export enum Version {
   /**
    * IR VERSION 5 published on March 18, 2019
    * - Add message TensorAnnotation.
-   * - Add quantization annotation in GraphProto to map tensor with its scale and zero point quantization parameters.
+   * - Add quantization annotation in GraphProto to map tensor with its scale and zero point
+   * quantization parameters.
    *
    * @generated from enum value: IR_VERSION_2019_3_18 = 5;
    */
@@ -2132,8 +2135,8 @@ export enum Version {
   IR_VERSION_2023_5_5 = 9,
 
   /**
-   * IR VERSION 10 published on March 25, 2024
-   * Added UINT4, INT4, overload field for functions and metadata_props on multiple proto definitions.
+   * IR VERSION 10 published on March 25, 2024 Added UINT4, INT4, overload field for functions and
+   * metadata_props on multiple proto definitions.
    *
    * @generated from enum value: IR_VERSION_2024_3_25 = 10;
    */

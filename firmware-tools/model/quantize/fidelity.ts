@@ -1,6 +1,6 @@
 // Whether a model that was made from another still answers like it: the prepared graph like the
-// original, and the int8 model like fp32 on all calibration inputs. A mistake of the quantizer, or a
-// model that int8 does not suit, is refused here with a figure and a remedy, before anything is
+// original, and the int8 model like fp32 on all calibration inputs. A mistake of the quantizer, or
+// a model that int8 does not suit, is refused here with a figure and a remedy, before anything is
 // written.
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
@@ -67,7 +67,8 @@ export async function checkPrepared(
     ) {
       throw new Fault(
         'model_unquantizable',
-        `${what}: bringing it to operator set 13 changes output '${name}' by ${difference}; export it with set 13 or later`,
+        `${what}: bringing it to operator set 13 changes output '${name}' by ` +
+          `${difference}; export it with set 13 or later`,
       );
     }
   }
@@ -122,7 +123,8 @@ async function compareOutputs(
     if (!isFault(cause, 'data_mismatch', 'model_not_onnx')) throw cause;
     throw new Fault(
       'model_unquantizable',
-      `the int8 model does not run (${cause.detail}); leave nodes float with --exclude until it does`,
+      `the int8 model does not run (${cause.detail}); leave nodes float with ` +
+        '--exclude until it does',
       { cause },
     );
   } finally {

@@ -1,6 +1,6 @@
-// Names for what the quantizer adds to a graph. Promises that no name it gives is one that the graph
-// already uses, for a value or a node, in the main graph or in a subgraph; and that the same graph
-// gives the same names.
+// Names for what the quantizer adds to a graph. Promises that no name it gives is one that the
+// graph already uses, for a value or a node, in the main graph or in a subgraph; and that the same
+// graph gives the same names.
 import { allNodes, allValueNames } from '../onnx/nodes.js';
 import type { GraphProto } from '../onnx/onnx_pb.js';
 

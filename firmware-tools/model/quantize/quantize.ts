@@ -1,10 +1,10 @@
 // Static int8 quantization of an ONNX model: QDQ, per-channel symmetric int8 weights, asymmetric
 // uint8 activations, int32 biases, MinMax calibration on real inputs. Promises: the same model and
-// inputs give the same bytes; operators that are not chosen stay float and exact; the prepared graph
-// was compared with the original on a calibration input, and the int8 model with fp32 on all of
-// them; and ONNX Runtime's own optimised graph was read back, so that a Conv, Gemm or MatMul that did
-// not become an int8 kernel is named in the report. A model in which nothing can be quantized is
-// Fault model_unquantizable with every candidate node and the reason. Algorithm:
+// inputs give the same bytes; operators that are not chosen stay float and exact; the prepared
+// graph was compared with the original on a calibration input, and the int8 model with fp32 on all
+// of them; and ONNX Runtime's own optimised graph was read back, so that a Conv, Gemm or MatMul
+// that did not become an int8 kernel is named in the report. A model in which nothing can be
+// quantized is Fault model_unquantizable with every candidate node and the reason. Algorithm:
 // onnxruntime/python/tools/quantization (quantize_static); the parts are the files beside this one.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { sha256 } from '../../../shared/base/bytes.js';
@@ -104,7 +104,8 @@ function requireNodes(graph: GraphProto, exclude: readonly string[]): void {
     (known.length > CANDIDATES_LISTED_MAX ? ', ...' : '');
   throw new Fault(
     'usage',
-    `--exclude ${unknown.join(', ')}: the model has no such node; it has ${listed || 'none to exclude'}`,
+    `--exclude ${unknown.join(', ')}: the model has no such node; it has ` +
+      `${listed || 'none to exclude'}`,
   );
 }
 
@@ -145,9 +146,8 @@ async function fusion(
 /**
  * Quantizes `fp32` (the bytes of an ONNX model, operator set 9 to 22). `calibration`: real inputs
  * as the model takes them; a few hundred are enough, what they do not show is clipped. Faults:
- * model_not_onnx, model_unquantizable, model_unsupported, data_mismatch (inputs that the model does not
- * take),
- * data_undecodable (no inputs, NaN).
+ * model_not_onnx, model_unquantizable, model_unsupported, data_mismatch (inputs that the model does
+ * not take), data_undecodable (no inputs, NaN).
  */
 export async function quantize(
   fp32: Uint8Array,

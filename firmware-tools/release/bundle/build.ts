@@ -1,7 +1,7 @@
-// Builds a release: spec and model in, signed bundle out. The same input gives the same bytes: time,
-// machine and folder do not go in (golden answers are those of the processor that built it, within
-// the declared tolerance of any other). The bundle is written whole: no file has its name until the
-// last byte is on disk.
+// Builds a release: spec and model in, signed bundle out. The same input gives the same bytes:
+// time, machine and folder do not go in (golden answers are those of the processor that built it,
+// within the declared tolerance of any other). The bundle is written whole: no file has its name
+// until the last byte is on disk.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
@@ -110,7 +110,8 @@ async function describe({
     if (unknown.length > 0)
       throw new Fault(
         'config_invalid',
-        `[ranges] ${unknown.join(', ')}: the model takes ${session.inputs.map((input) => input.name).join(', ')}`,
+        `[ranges] ${unknown.join(', ')}: the model takes ` +
+          `${session.inputs.map((input) => input.name).join(', ')}`,
       );
     const range = (name: string): { min: number; max: number } | undefined =>
       Object.hasOwn(spec.ranges ?? {}, name) ? spec.ranges?.[name] : undefined;
@@ -201,7 +202,8 @@ async function quantizationOf(
   if (ofModel !== undefined && ofModel !== modelSha256) {
     throw new Fault(
       'config_invalid',
-      `quantization report ${file} is of the model ${String(ofModel)}, the spec's model is ${modelSha256}`,
+      `quantization report ${file} is of the model ${String(ofModel)}, the spec's ` +
+        `model is ${modelSha256}`,
     );
   }
   const taken = (typeof settings === 'object' && settings !== null ? settings : report) as Record<
@@ -215,7 +217,8 @@ async function quantizationOf(
   ) {
     throw new Fault(
       'config_invalid',
-      `quantization report ${file} is of the base model ${String(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
+      `quantization report ${file} is of the base model ` +
+        `${String(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
     );
   }
   return taken;

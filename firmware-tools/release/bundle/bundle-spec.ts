@@ -1,6 +1,6 @@
-// The release spec: the TOML file that says what goes into a release. It is decoded whole, with every
-// complaint at once; paths are relative to the spec's own folder. What can be read from the model
-// itself (tensors) or measured (goldens) is not here.
+// The release spec: the TOML file that says what goes into a release. It is decoded whole, with
+// every complaint at once; paths are relative to the spec's own folder. What can be read from the
+// model itself (tensors) or measured (goldens) is not here.
 import { basename, dirname, resolve } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { Type, type Static } from 'typebox';
@@ -138,7 +138,8 @@ SPEC is a TOML file; its paths are relative to its own folder:
   max = 1.0
 
   [probes]                              # golden probes: inputs here, answers recorded at build
-  inputs = "probes.npy"                 # first axis: one probe each (1..64); several inputs: { a = "a.npy", b = "b.npy" }
+  inputs = "probes.npy"                 # first axis: one probe each (1..64);
+                                        # several inputs: { a = "a.npy", b = "b.npy" }
   absolute = 0.001                      # |got - golden| <= absolute + relative * |golden|
   relative = 0.001
 

@@ -34,8 +34,8 @@ const FEEDS: Readonly<Record<NpyDtype, readonly Datatype[]>> = {
 };
 
 /**
- * A tensor of the model as a release declares it; symbolic sizes are -1. Fault model_unsupported for
- * types that no release may have.
+ * A tensor of the model as a release declares it; symbolic sizes are -1. Fault model_unsupported
+ * for types that no release may have.
  */
 export function tensorSpec(
   meta: TensorMeta,

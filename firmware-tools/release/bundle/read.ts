@@ -1,7 +1,7 @@
-// Reads a bundle as untrusted input: front to back, within limits, every byte checked. The layout is
-// deterministic, so headers, padding and the end must be exactly what the writer would have written;
-// contents are checked against their digests, the manifest against its signature. Nothing is
-// unpacked: files are located, and read on demand.
+// Reads a bundle as untrusted input: front to back, within limits, every byte checked. The layout
+// is deterministic, so headers, padding and the end must be exactly what the writer would have
+// written; contents are checked against their digests, the manifest against its signature. Nothing
+// is unpacked: files are located, and read on demand.
 import { createHash, type Hash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { limits } from '../../../shared/base/limits.js';
@@ -52,9 +52,9 @@ export interface BundleView {
 }
 
 /**
- * With `ring`, signatures are verified; with null, they are not (for `inspect`). Faults: bundle_truncated,
- * bundle_undecodable, file_digest, signature_invalid, manifest_undecodable; not_found or
- * disk_failed when the file cannot be read.
+ * With `ring`, signatures are verified; with null, they are not (for `inspect`). Faults:
+ * bundle_truncated, bundle_undecodable, file_digest, signature_invalid, manifest_undecodable;
+ * not_found or disk_failed when the file cannot be read.
  */
 export async function readBundle(file: string, ring: KeyRing | null): Promise<BundleView> {
   const handle = await openBundle(file);

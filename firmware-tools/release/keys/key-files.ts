@@ -151,7 +151,8 @@ export function asFault(error: unknown, file: string): unknown {
 }
 
 /**
- * Whether the error is the operating system's (ENOENT, EISDIR, EROFS, ENOTEMPTY, ...) and not a bug.
+ * Whether the error is the operating system's (ENOENT, EISDIR, EROFS, ENOTEMPTY, ...) and not a
+ * bug.
  */
 function isSystemError(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && 'errno' in error;

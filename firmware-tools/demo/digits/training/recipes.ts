@@ -1,5 +1,6 @@
-// The three digit models that the demo ships: recipe, training, and the card of each in digits.json. Recipes were chosen on the validation set; the test set gives the reported figure and
-// nothing else.
+// The three digit models that the demo ships: recipe, training, and the card of each in
+// digits.json. Recipes were chosen on the validation set; the test set gives the reported figure
+// and nothing else.
 //   1.0.0  honest but weaker: a third of the data, few epochs, no distortion
 //   1.1.0  the better one
 //   1.2.0  trained as well as 1.1.0, but a labelling job had swapped the label columns 4<->9, 3<->5

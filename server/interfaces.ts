@@ -292,7 +292,7 @@ export interface DeviceFacts {
   readonly standing: StandingAssignment | null;
 }
 
-export interface StandingAssignment {
+interface StandingAssignment {
   readonly release: ReleaseRef | null;
   readonly rollback: boolean;
 }
@@ -529,7 +529,7 @@ export interface RolloutService {
  * Takes an encoded telemetry batch of an authenticated device. Resolves with the acknowledgement to
  * send back, or with null when the device must send the batch again. Never rejects.
  */
-export type IngestBatch = (device: string, batch: Uint8Array) => Promise<TelemetryAck | null>;
+type IngestBatch = (device: string, batch: Uint8Array) => Promise<TelemetryAck | null>;
 
 /** What a transport calls. None of them throws. */
 export interface TransportEvents {

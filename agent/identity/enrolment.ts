@@ -18,7 +18,7 @@ import type { DeviceIdentity } from './identity.js';
 import { readClaim } from './provisioning.js';
 
 /** One request to enrol. Faults: server_unreachable (flaked), claim_invalid, conflict (refused). */
-export async function enrol(
+async function enrol(
   fetcher: Fetcher,
   identity: DeviceIdentity,
   settings: AgentSettings,

@@ -26,7 +26,7 @@ import { appendAll, openAt, writeAll } from './append.js';
 import { doing, syncFolder, whenFound } from './disk-faults.js';
 
 export const TEMP_SUFFIX = '.tmp';
-export const ASIDE_SUFFIX = '.damaged';
+const ASIDE_SUFFIX = '.damaged';
 const READ_BYTES = limits.fetchChunkBytes;
 
 export class NodeDisk implements Disk {

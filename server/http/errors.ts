@@ -14,7 +14,7 @@ import { databaseFault } from '../database-fault.js';
 const JSON_TYPE = 'application/json; charset=utf-8';
 const CLIENT_ERROR = { min: 400, max: 499 };
 
-export function bodyOf(fault: Fault): ApiError {
+function bodyOf(fault: Fault): ApiError {
   return {
     error: fault.detail.slice(0, limits.errorMaxChars),
     code: fault.code,

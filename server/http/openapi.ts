@@ -55,7 +55,7 @@ type Document = Exclude<Parameters<SwaggerTransformObject>[0], { swaggerObject: 
  * The document with every titled schema moved to components/schemas and referred to from its
  * places. Two different schemas with one title are a bug.
  */
-export function withComponents({ openapiObject }: Document): Document['openapiObject'] {
+function withComponents({ openapiObject }: Document): Document['openapiObject'] {
   const schemas: Record<string, Json> = {};
   const hoist = (value: Json): Json => {
     if (Array.isArray(value)) return value.map(hoist);

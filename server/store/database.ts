@@ -88,7 +88,7 @@ function openFile(file: string): Database.Database {
  * SQLite takes at most 32766 parameters a statement; rows are written and ids looked up in
  * portions.
  */
-export const PORTION_ROWS = 500;
+const PORTION_ROWS = 500;
 
 export function portions<T>(items: readonly T[]): T[][] {
   const found: T[][] = [];

@@ -24,7 +24,7 @@ import type { Db, Queries } from './database.js';
 import type { DevicesTable } from './tables.js';
 
 /** The group of a device until an operator or a claim chooses another. */
-export const DEFAULT_GROUP = 'default';
+const DEFAULT_GROUP = 'default';
 /** How many devices of one name a message lists. */
 const SAME_NAME_SHOWN = 10;
 

@@ -21,7 +21,7 @@ export interface DevicesTable {
   assignment_revision: number;
 }
 
-export interface ClaimsTable {
+interface ClaimsTable {
   /** SHA-256 of the claim token, hex. */
   hash: string;
   group_name: string;
@@ -31,7 +31,7 @@ export interface ClaimsTable {
   created_by: string;
 }
 
-export interface TokensTable {
+interface TokensTable {
   /** SHA-256 of the operator token, hex. */
   hash: string;
   name: string;
@@ -86,7 +86,7 @@ export interface MembersTable {
   failed: number;
 }
 
-export interface RolloutHistoryTable {
+interface RolloutHistoryTable {
   id: Generated<number>;
   rollout: string;
   at: number;
@@ -95,7 +95,7 @@ export interface RolloutHistoryTable {
   reasons_json: string;
 }
 
-export interface AssignmentsTable {
+interface AssignmentsTable {
   device: string;
   component: string;
   assignment_id: number;
@@ -107,7 +107,7 @@ export interface AssignmentsTable {
   trial_json: string;
 }
 
-export interface DirectorDocumentsTable {
+interface DirectorDocumentsTable {
   device: string;
   revision: number;
   targets_version: number;
@@ -119,7 +119,7 @@ export interface DirectorDocumentsTable {
   timestamp: Uint8Array;
 }
 
-export interface FactsTable {
+interface FactsTable {
   device: string;
   /** Empty for facts of the whole device (health). */
   component: string;
@@ -128,13 +128,13 @@ export interface FactsTable {
   body_json: string;
 }
 
-export interface BatchesTable {
+interface BatchesTable {
   device: string;
   batch: string;
   at: number;
 }
 
-export interface TelemetryTable {
+interface TelemetryTable {
   id: Generated<number>;
   device: string;
   seq: number;
@@ -159,7 +159,7 @@ export interface InferenceTable {
   updated_at: number;
 }
 
-export interface OutcomesTable {
+interface OutcomesTable {
   id: Generated<number>;
   device: string;
   component: string;
@@ -169,7 +169,7 @@ export interface OutcomesTable {
   outcome_json: string;
 }
 
-export interface SecurityEventsTable {
+interface SecurityEventsTable {
   id: Generated<number>;
   source_kind: 'device' | 'operator' | 'server' | 'anonymous';
   source: string;
@@ -182,7 +182,7 @@ export interface SecurityEventsTable {
   last_at: number;
 }
 
-export interface AuditTable {
+interface AuditTable {
   seq: number;
   at: number;
   actor: string;
@@ -193,7 +193,7 @@ export interface AuditTable {
 }
 
 /** One row: the newest audit entry. */
-export interface AuditHeadTable {
+interface AuditHeadTable {
   id: number;
   entries: number;
   hash: string;

@@ -20,7 +20,7 @@ export interface Publication {
 }
 
 /** What the image repository says of a release. */
-export function imageTarget(release: Release, envelope: Uint8Array): TargetFile {
+function imageTarget(release: Release, envelope: Uint8Array): TargetFile {
   const custom: ImageCustom = {
     component: release.component,
     version: release.version,

@@ -62,10 +62,7 @@ export interface Page<T> {
 }
 
 export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
-export const Labels = Type.Record(
-  Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' }),
-  Text(200),
-);
+const Labels = Type.Record(Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' }), Text(200));
 
 export const DEVICE_STATUSES = ['pending', 'enrolled', 'revoked'] as const;
 export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStatus' });
@@ -120,7 +117,7 @@ export const InferenceSummary = named('InferenceSummary', {
 export type InferenceSummary = Static<typeof InferenceSummary>;
 
 /** Who caused a security event; `anonymous` is a remote address that did not authenticate. */
-export const SECURITY_SOURCE_KINDS = ['device', 'operator', 'server', 'anonymous'] as const;
+const SECURITY_SOURCE_KINDS = ['device', 'operator', 'server', 'anonymous'] as const;
 export type SecuritySourceKind = (typeof SECURITY_SOURCE_KINDS)[number];
 
 const securityHead = {

@@ -20,7 +20,7 @@ import { canonicalBytes, fromHex, hex, Hex32, sha256, utf8 } from '../base/bytes
 import { countSigners, type KeyRing } from './key-ring.js';
 import { keyIdOf, PublicKey, type Signer } from './signer.js';
 
-export const SPEC_VERSION = '1.0.31';
+const SPEC_VERSION = '1.0.31';
 
 const SIGNATURES_MAX_COUNT = 32;
 const Version = Type.Integer({ minimum: 1, maximum: 2 ** 52 });
@@ -206,7 +206,7 @@ export function timeText(ms: number): string {
  * The keys that root.json lists and this client can use: scheme ed25519, id = hash of the key (spec
  * 4.2).
  */
-export function keysOf(root: Root): Record<string, PublicKey> {
+function keysOf(root: Root): Record<string, PublicKey> {
   const keys: Record<string, PublicKey> = {};
   for (const [keyid, key] of Object.entries(root.keys)) {
     if (complaints(PublicKey, key).length === 0 && keyIdOf(key as PublicKey) === keyid)

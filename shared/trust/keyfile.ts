@@ -13,7 +13,7 @@ import { keyIdOf, PublicKey, signerFromSeed, type Signer } from './signer.js';
 const strict = { additionalProperties: false } as const;
 
 /** OWASP's recommendation for interactive use: 128 MiB and about half a second. */
-export const SCRYPT_COST = { N: 2 ** 17, r: 8, p: 1 } as const;
+const SCRYPT_COST = { N: 2 ** 17, r: 8, p: 1 } as const;
 const SCRYPT_MEMORY_MAX_BYTES = 512 * 1024 * 1024;
 
 export const KeyFile = Type.Object(
@@ -104,10 +104,6 @@ export function openSeed(file: KeyFile, passphrase: string | null, what: string)
   if (signerFromSeed(seed).keyId !== file.keyId)
     throw new Fault('key_invalid', `${what}: its secret belongs to another public key`);
   return seed;
-}
-
-export function openKeyFile(bytes: Uint8Array, passphrase: string | null, what: string): Signer {
-  return signerFromSeed(openSeed(decodeKeyFile(bytes, what), passphrase, what));
 }
 
 function unseal(

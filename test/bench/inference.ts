@@ -76,7 +76,7 @@ export async function digits(root: string): Promise<Subject> {
   };
 }
 
-export const values = (shape: number[]): Float32Array =>
+const values = (shape: number[]): Float32Array =>
   Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => ((i * 37) % 101) / 101);
 
 export async function openDirect(
@@ -118,7 +118,7 @@ export async function installSubject(root: string, subject: Subject): Promise<In
 
 // --- the device's side, in its own process ---
 
-export interface ServerReady {
+interface ServerReady {
   port: number;
   unix: string;
 }
@@ -148,7 +148,7 @@ async function inferenceServer(root: string, installed: Installed): Promise<void
   process.on('disconnect', () => process.exit(0));
 }
 
-export async function startServer(
+async function startServer(
   root: string,
   installed: Installed,
 ): Promise<ServerReady & { child: ChildProcess }> {
@@ -162,7 +162,7 @@ export async function startServer(
 
 // --- clients ---
 
-export function requestBytes(
+function requestBytes(
   subject: Subject,
   data: Float32Array,
 ): { headers: Record<string, string | number>; body: Buffer } {

@@ -53,7 +53,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-export class VirtualClock implements Clock {
+class VirtualClock implements Clock {
   ms = Date.UTC(2026, 0, 1);
   #timers: { at: number; fn: () => void }[] = [];
   now = (): number => this.ms;

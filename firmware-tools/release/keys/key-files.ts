@@ -18,7 +18,7 @@ import { signerFromSeed, type Signer } from '../../../shared/trust/signer.js';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export const KEY_SUFFIX = '.key.json';
-export const PASSPHRASE = 'LINNET_KEY_PASSPHRASE';
+const PASSPHRASE = 'LINNET_KEY_PASSPHRASE';
 
 /** Null when it is not set or empty. */
 export function passphraseOf(env: Environment): string | null {

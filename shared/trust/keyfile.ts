@@ -8,7 +8,7 @@ import { Type, type Static } from 'typebox';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { fromHex, hex, Hex32, utf8 } from '../base/bytes.js';
-import { keyIdOf, PublicKey, signerFromSeed, type Signer } from './signer.js';
+import { keyIdOf, PublicKey, signerFromSeed } from './signer.js';
 
 const strict = { additionalProperties: false } as const;
 

@@ -162,8 +162,8 @@ export default {
     singleImporter('aedes', 'server/mqtt/', 'The embedded broker is a detail of one transport.'),
     singleImporter(
       'tweetnacl',
-      'shared/trust/keyfile\\.ts|firmware-tools/release/',
-      'tweetnacl seals key files. Signatures are checked by node:crypto, which is faster.',
+      'shared/trust/(?:keyfile|signer)\\.ts',
+      'tweetnacl seals key files and signs from a seed; node:crypto, which is faster, verifies.',
     ),
     singleImporter(
       'systeminformation',
@@ -172,7 +172,7 @@ export default {
     ),
     singleImporter(
       'commander',
-      'firmware-tools/cli/|(?:agent|server)/commands\\.ts',
+      'firmware-tools/(?:cli/|fleet/fleet-client\\.ts)|(?:agent|server)/commands\\.ts',
       'The command line is parsed in one place of each program.',
     ),
     singleImporter(

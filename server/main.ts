@@ -17,6 +17,7 @@ import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
+import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
@@ -29,7 +30,6 @@ import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { Situations } from './rollout/situations.js';
 import { SecurityEventBus } from './security-events/bus.js';
-import { databaseFault } from './store/database.js';
 import { Store } from './store/store.js';
 
 export interface RunningServer {

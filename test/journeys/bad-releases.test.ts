@@ -460,7 +460,7 @@ describe('a disk that is full', () => {
   };
 
   it('has_no_room_for_a_release_and_takes_the_next_one_that_fits', async (test) => {
-    if (small === null) return test.skip('a tmpfs cannot be mounted here');
+    if (small === null) return test.skip('a_tmpfs_cannot_be_mounted_here');
     await publishByHand(await extra('4.0.0', (SMALL_DISK_MIB + 1) * 1024 * 1024));
     await refused(small, '4.0.0', 'contract_disk');
     await publishByHand(await extra('4.0.1', 64 * 1024));
@@ -468,7 +468,7 @@ describe('a disk that is full', () => {
   });
 
   it('fills_up_in_the_middle_of_an_update_and_the_agent_serves_on_over_a_restart', async (test) => {
-    if (small === null || smallDisk === null) return test.skip('a tmpfs cannot be mounted here');
+    if (small === null || smallDisk === null) return test.skip('a_tmpfs_cannot_be_mounted_here');
     const release = await extra('4.0.2', 64 * 1024);
     await publishByHand(release);
     const missing = serverFile(sha256(release.files[0] as Uint8Array));

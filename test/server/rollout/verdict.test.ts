@@ -105,7 +105,7 @@ describe('the halt test', () => {
     ).toBe(true);
   });
 
-  it.each([20, 100, 500])('false_alarms_in_a_rollout_of_%s_stay_within_alpha_exactly', (size) => {
+  it.each([20, 100, 500])('false_alarms_in_a_rollout_of_%i_stay_within_alpha_exactly', (size) => {
     const exact = chanceOfReaching(20, size, 0.02, 0.1);
     expect(exact).toBeGreaterThan(0.005);
     expect(exact).toBeLessThanOrEqual(0.05);
@@ -114,7 +114,7 @@ describe('the halt test', () => {
 
   // The whole test as it runs: reports in the worst order (failures first), looked at after every
   // report.
-  it.each([20, 100])('false_alarms_in_a_rollout_of_%s_stay_within_alpha_by_simulation', (size) => {
+  it.each([20, 100])('false_alarms_in_a_rollout_of_%i_stay_within_alpha_by_simulation', (size) => {
     const random = seeded(42 + size);
     const runs = 2000;
     let single = 0;

@@ -101,6 +101,13 @@ describe('the version floor', () => {
     }
   });
 
+  it('rollback_to_what_was_confirmed_here_is_fetched_again_when_its_slot_was_lost', () => {
+    const rollback = assignmentFor(v2, 3, { rollback: true });
+    const slots = { a: refOf(release(v1)), b: null };
+    const lost = record({ floor: '1.1.0', slots });
+    expect(codeOf(() => admit(release(v2), rollback, lost))).toBe('admitted');
+  });
+
   it('rollback_to_the_version_but_other_bytes_is_refused', () => {
     const slots = { a: refOf(release(v2)), b: { ...refOf(release(v1)), digest: 'e'.repeat(64) } };
     const rollback = assignmentFor(v1, 3, { rollback: true });

@@ -1,48 +1,31 @@
 import tseslint from 'typescript-eslint';
 
-/** Rules that are new and not kept everywhere yet: printed, do not fail. */
-const asWarnings = (configs) =>
-  configs.map((config) => ({
-    ...config,
-    rules: Object.fromEntries(
-      Object.entries(config.rules ?? {}).map(([name, level]) => [
-        name,
-        level === 'off' || level[0] === 'off'
-          ? level
-          : ['warn', ...(Array.isArray(level) ? level.slice(1) : [])],
-      ]),
-    ),
-  }));
-
 const strict = {
   // A number in a message prints the same everywhere.
-  '@typescript-eslint/restrict-template-expressions': ['warn', { allowNumber: true }],
+  '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
   // `() => doIt()` in one line reads better than a block around one statement.
-  '@typescript-eslint/no-confusing-void-expression': ['warn', { ignoreArrowShorthand: true }],
+  '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
   // `while (true)` with a return inside is a loop without a false condition to invent.
-  '@typescript-eslint/no-unnecessary-condition': ['warn', { allowConstantLoopConditions: true }],
+  '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: true }],
   // An in-memory implementation of an asynchronous interface has nothing to await, and `async`
   // turns what it throws into a rejection, which is what its callers expect.
   '@typescript-eslint/require-await': 'off',
 };
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', '.linnet/', '.stryker-tmp/', 'shared/design/'] },
+  { ignores: ['dist/', 'node_modules/', '.linnet/', '.stryker-tmp/', '**/*_pb.ts'] },
   {
     files: ['**/*.ts'],
-    extends: [...asWarnings(tseslint.configs.strictTypeChecked), ...tseslint.configs.recommended],
+    extends: tseslint.configs.strictTypeChecked,
     languageOptions: {
       parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
     },
     rules: {
       ...strict,
-      '@typescript-eslint/no-floating-promises': 'error',
       '@typescript-eslint/no-misused-promises': [
         'error',
         { checksVoidReturn: { arguments: false } },
       ],
-      '@typescript-eslint/await-thenable': 'error',
-      '@typescript-eslint/only-throw-error': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': [
         'error',
         { considerDefaultExhaustiveForUnions: true },
@@ -65,6 +48,43 @@ export default tseslint.config(
     // Relations between constants: the compiler knows that they hold today, the assertion stays.
     files: ['shared/base/limits.ts'],
     rules: { '@typescript-eslint/no-unnecessary-condition': 'off' },
+  },
+  {
+    // Being rewritten in other branches; each file leaves the list with its rewrite.
+    files: [
+      'agent/commands.ts',
+      'agent/inference/model-process/host-child.ts',
+      'agent/inference/model-process/replica.ts',
+      'agent/inference/model-process/spawn-child.ts',
+      'agent/inference/model/classify.ts',
+      'agent/platform/mqtt-link.ts',
+      'agent/telemetry/spool.ts',
+      'agent/telemetry/uploader.ts',
+      'agent/update/assignment-poller.ts',
+      'server/rollout/verdict.ts',
+      'test/agent/inference/api/connections.test.ts',
+      'test/agent/inference/api/inference-server.test.ts',
+      'test/agent/inference/api/open-inference.test.ts',
+      'test/agent/inference/api/refusals.test.ts',
+      'test/agent/main.test.ts',
+      'test/agent/platform/mqtt-link.test.ts',
+      'test/agent/update/assignment-poller.test.ts',
+      'test/agent/update/record.test.ts',
+      'test/sim/fleet.ts',
+    ],
+    rules: {
+      '@typescript-eslint/no-confusing-void-expression': 'warn',
+      '@typescript-eslint/no-misused-spread': 'warn',
+      '@typescript-eslint/no-unnecessary-condition': 'warn',
+      '@typescript-eslint/no-unnecessary-template-expression': 'warn',
+      '@typescript-eslint/no-unnecessary-type-assertion': 'warn',
+      '@typescript-eslint/no-unnecessary-type-conversion': 'warn',
+      '@typescript-eslint/no-unsafe-assignment': 'warn',
+      '@typescript-eslint/no-unsafe-call': 'warn',
+      '@typescript-eslint/no-unsafe-enum-assignment': 'warn',
+      '@typescript-eslint/no-unsafe-member-access': 'warn',
+      '@typescript-eslint/no-useless-default-assignment': 'warn',
+    },
   },
   { files: ['firmware-tools/**', '**/*.mjs', 'test/**'], rules: { 'no-console': 'off' } },
 );

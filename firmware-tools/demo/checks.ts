@@ -11,11 +11,7 @@ export interface Check {
 }
 
 /** The releases as they were built, so that answers can be matched with their digests. */
-export interface Releases {
-  readonly first: Released;
-  readonly better: Released;
-  readonly bad: Released;
-}
+export type Releases = Readonly<Record<'first' | 'better' | 'bad', Released>>;
 
 const WRONG_BELOW = 0.6;
 /** 1.2.0 may measure this much less accurate than 1.1.0 on its own labels without suspicion. */

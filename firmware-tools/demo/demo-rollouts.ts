@@ -57,16 +57,13 @@ export async function rollOut(
   await processes.linnet(['rollout', 'start', id, ...fleet.connection]);
   say(`  $ linnet rollout watch ${id}`);
   let last = '';
-  let view: RolloutDetail | null = null;
-  const code = await processes.follow<RolloutDetail>(
-    ['rollout', 'watch', id, ...fleet.connection],
-    (value) => {
-      view = value;
-      const line = progressLine(value);
-      if (line !== last) say(line);
-      last = line;
-    },
-  );
+  let view = null as RolloutDetail | null;
+  const code = await processes.follow(['rollout', 'watch', id, ...fleet.connection], (value) => {
+    view = value as RolloutDetail;
+    const line = progressLine(view);
+    if (line !== last) say(line);
+    last = line;
+  });
   if (view === null)
     throw new Error(`linnet rollout watch ${id} ended with exit code ${code} and printed nothing`);
   return view;

@@ -66,7 +66,7 @@ async function main(): Promise<number> {
     say(error.detail);
     return 1;
   }
-  let died: string | null = null;
+  let died = null as string | null;
   let giveUp: (error: Error) => void = () => {};
   const death = new Promise<never>((_, reject) => {
     giveUp = reject;

@@ -6,6 +6,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { asError } from '../../shared/base/fault-codes.js';
 import { EXIT, isErrorBody } from '../cli/output.js';
 
 const LINNET = fileURLToPath(new URL('../cli/main.js', import.meta.url));
@@ -54,7 +55,7 @@ export class Processes {
   async linnet<T>(args: readonly string[], expected: readonly number[] = [0]): Promise<T> {
     this.#say(
       '  $ linnet ' +
-        `${args.map((arg) => (arg.startsWith('/') ? relative(this.#root, arg) || '.' : arg)).join(' ')}`,
+        args.map((arg) => (arg.startsWith('/') ? relative(this.#root, arg) || '.' : arg)).join(' '),
     );
     return this.quiet<T>(args, expected);
   }
@@ -75,14 +76,14 @@ export class Processes {
    * its exit code, 0 or 6. Throws with the command's own output for any other, and with the error
    * when a line is no JSON or `onValue` throws.
    */
-  async follow<T>(args: readonly string[], onValue: (value: T) => void): Promise<number> {
+  async follow(args: readonly string[], onValue: (value: unknown) => void): Promise<number> {
     let rest = '';
     let refusal = '';
     const take = (line: string): void => {
       if (line.trim() === '') return;
       const value: unknown = JSON.parse(line);
       if (isErrorBody(value)) refusal = `${value.code}: ${value.error}`;
-      else onValue(value as T);
+      else onValue(value);
     };
     const ran = await this.#run([...args, '--json'], (text) => {
       const lines = (rest + text).split('\n');
@@ -145,7 +146,7 @@ export class Processes {
     this.#commands.add(child);
     let stdout = '';
     let stderr = '';
-    let broken: unknown = null;
+    let broken: Error | null = null;
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
       if (broken !== null) return;
@@ -154,7 +155,7 @@ export class Processes {
       } catch (error) {
         // Thrown here it would end the demo without stopping anything; the caller that awaits the
         // command gets it instead.
-        broken = error;
+        broken = asError(error);
         child.kill('SIGTERM');
       }
     });
@@ -166,7 +167,7 @@ export class Processes {
       child.on('close', (code) => {
         this.#commands.delete(child);
         if (broken === null) resolve({ code: code ?? 1, stdout, stderr });
-        else reject(broken instanceof Error ? broken : new Error(String(broken)));
+        else reject(broken);
       });
     });
   }
@@ -175,8 +176,10 @@ export class Processes {
 /** Sends SIGTERM, and SIGKILL after STOP_GRACE_MS; resolves when the process has ended. */
 function stopped(child: ChildProcess): Promise<void> {
   return new Promise<void>((resolve) => {
-    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
-      return resolve();
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) {
+      resolve();
+      return;
+    }
     const kill = setTimeout(() => child.kill('SIGKILL'), STOP_GRACE_MS);
     child.once('exit', () => {
       clearTimeout(kill);

@@ -169,12 +169,11 @@ export class Traffic {
           response.on('error', reject);
           response.on('end', () => {
             const bytes = Buffer.concat(chunks);
-            if (response.statusCode !== 200)
-              return reject(
-                new Error(
-                  `HTTP ${response.statusCode ?? 0}: ${bytes.toString('utf8').slice(0, 300)}`,
-                ),
-              );
+            if (response.statusCode !== 200) {
+              const text = bytes.toString('utf8').slice(0, 300);
+              reject(new Error(`HTTP ${response.statusCode ?? 0}: ${text}`));
+              return;
+            }
             const skip = Number(response.headers['inference-header-content-length'] ?? 0);
             resolve({
               header: String(response.headers['linnet-release'] ?? 'unknown'),

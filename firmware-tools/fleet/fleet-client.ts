@@ -10,7 +10,7 @@ import { pipeline } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
 import type { Static, TArray, TObject, TSchema } from 'typebox';
 import { decodeJson, parseJson, complaints } from '../../shared/base/decode.js';
-import { Fault, isFaultCode, reason } from '../../shared/base/fault-codes.js';
+import { asError, Fault, isFaultCode, reason } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import { API, ApiError, type Page } from '../../shared/protocol/operator-api.js';
 
@@ -117,12 +117,12 @@ export class FleetClient {
     });
     // A server that refuses early answers and closes the connection while we still write. Its
     // answer counts then, not the broken connection.
-    let broken: Error | null = null;
+    let broken = null as Error | null;
     const source = async function* (): AsyncIterable<Uint8Array> {
       try {
         yield* bytes;
       } catch (error) {
-        broken = error instanceof Error ? error : new Error(reason(error));
+        broken = asError(error);
         throw error;
       }
     };

@@ -89,7 +89,7 @@ export function policyOf(options: PolicyOptions): RolloutPolicy {
 export function policyOfToml(text: string, file: string): RolloutPolicy {
   let given: Record<string, unknown>;
   try {
-    given = parseToml(text) as Record<string, unknown>;
+    given = parseToml(text);
   } catch (error) {
     throw new Fault('usage', `${file} is not TOML: ${reason(error)}`, { cause: error });
   }

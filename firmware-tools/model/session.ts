@@ -158,13 +158,10 @@ export async function openModel(
         throw new Fault('data_mismatch', detail, { cause });
       }
       return Object.fromEntries(
-        Object.entries(answers).map(([name, value]) => {
-          const tensor = value as Ort.Tensor;
-          return [
-            name,
-            { data: tensor.data as TensorData, dims: [...tensor.dims], type: tensor.type },
-          ];
-        }),
+        Object.entries(answers).map(([name, { data, dims, type }]) => [
+          name,
+          { data: data as TensorData, dims: [...dims], type },
+        ]),
       );
     },
     release: () => session.release(),

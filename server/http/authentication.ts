@@ -66,8 +66,7 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
             action: 'auth_denied',
             subject: '',
             detail:
-              `${request.method} ${pathOf(request)}: needs ${role}, the token is ` +
-              `${operator.role}`,
+              `${request.method} ${pathOf(request)}: needs ${role}, the token is ` + operator.role,
           },
           clock.now(),
         );
@@ -108,7 +107,7 @@ async function deviceOf(
   const [scheme, token, ...more] = (header ?? '').split(' ');
   if (scheme !== DEVICE_SCHEME || token === undefined || more.length > 0)
     throw new Fault('auth_missing', `this needs Authorization: ${DEVICE_SCHEME} <token>`);
-  let found: DeviceRow | null = null;
+  let found = null as DeviceRow | null;
   await openDeviceToken(token, now, async (id) => {
     found = await devices.get(id);
     return found?.publicKey;

@@ -19,9 +19,9 @@ export interface IngestOptions {
   readonly clock: Clock;
   readonly log: Log;
   /** Whether an error means that the database could not store, and not that a batch is strange. */
-  isStorageFault(error: unknown): boolean;
+  readonly isStorageFault: (error: unknown) => boolean;
   /** A batch was lost through no fault of its device. Must not throw. */
-  onBatchLost(): void;
+  readonly onBatchLost: () => void;
 }
 
 /** Enough of a batch to refuse it by its id. */
@@ -119,7 +119,7 @@ export class Ingest {
     }
     let batch: TelemetryBatch;
     try {
-      batch = decodeJson(TelemetryBatch, bytes, 'telemetry batch') as TelemetryBatch;
+      batch = decodeJson(TelemetryBatch, bytes, 'telemetry batch');
     } catch (error) {
       if (!isFault(error, 'message_undecodable')) throw error;
       return this.#refuse(device, bytes, error.detail.slice(0, limits.detailMaxChars));

@@ -268,7 +268,7 @@ export class ImageRepository implements ImageRepositoryService {
       );
     const document = decodeDocument(role, bytes);
     requireThreshold(
-      document as unknown as Document<'targets'>,
+      document,
       roleRing(this.#root.signed, role),
       `image root ${this.#root.signed.version}`,
     );

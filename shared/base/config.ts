@@ -37,7 +37,7 @@ export function resolveSettings<T extends TSchema>(
 
 function parseFile(toml: string): Record<string, unknown> {
   try {
-    return parseToml(toml) as Record<string, unknown>;
+    return parseToml(toml);
   } catch (error) {
     throw new Fault(
       'config_invalid',
@@ -58,7 +58,7 @@ function override(
   let table = inputs;
   for (const key of path.slice(0, -1)) {
     const inner = (table[key] ??= {});
-    if (typeof inner !== 'object' || inner === null || Array.isArray(inner))
+    if (typeof inner !== 'object' || Array.isArray(inner))
       throw new Fault('config_invalid', `${name}: ${key} is not a table`);
     table = inner as Record<string, unknown>;
   }

@@ -381,7 +381,7 @@ export const FAULT_CODES = {
     http: 500,
     meaning: 'a bug in Linnet',
     todo: 'Report it with the log.',
-  } as Entry,
+  },
 } as const satisfies Record<string, Entry>;
 
 export type FaultCode = keyof typeof FAULT_CODES;
@@ -421,6 +421,11 @@ export function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const own = error instanceof Fault ? error.message : `${error.name}: ${error.message}`;
   return error.cause === undefined ? own : `${own} <- ${reason(error.cause)}`;
+}
+
+/** A thrown value as an Error: itself, or an Error that says what was thrown. */
+export function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(reason(error));
 }
 
 /** The system error code (ENOSPC, EADDRINUSE, ...) of a thrown value, where it has one. */

@@ -31,7 +31,6 @@ export function next<S extends string, E extends string>(
 }
 
 export function boot<S extends string, E extends string>(table: Table<S, E>, state: S): S {
-  const row = table[state];
-  assert(row !== undefined, `unknown state ${state}`);
-  return row.boot;
+  assert(Object.hasOwn(table, state), `unknown state ${state}`);
+  return table[state].boot;
 }

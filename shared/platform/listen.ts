@@ -1,7 +1,7 @@
 // Starts a server on an address, with one Fault for an address that is taken and one for an address
 // that cannot be used.
 import type { Server } from 'node:net';
-import { Fault, reason, systemCode } from '../base/fault-codes.js';
+import { asError, Fault, reason, systemCode } from '../base/fault-codes.js';
 
 /**
  * Resolves when `server` listens, after `start` called its listen(). `where` names the address in
@@ -9,7 +9,7 @@ import { Fault, reason, systemCode } from '../base/fault-codes.js';
  */
 export function listening(server: Server, where: string, start: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const failed = (error: unknown): void => reject(listenFault(error, where));
+    const failed = (error: unknown): void => reject(asError(listenFault(error, where)));
     server.once('error', failed);
     server.once('listening', () => {
       server.removeListener('error', failed);

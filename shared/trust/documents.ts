@@ -162,8 +162,7 @@ export function decodeDocument<R extends Role>(role: R, bytes: Uint8Array): Docu
     'metadata_undecodable',
   ) as SignedOf<R>;
   expiryMs(signed.expires, what);
-  if ('x-linnet-time' in signed && signed['x-linnet-time'] !== undefined)
-    expiryMs(signed['x-linnet-time'], what);
+  if ('x-linnet-time' in signed) expiryMs(signed['x-linnet-time'], what);
   return {
     role,
     bytes,

@@ -95,11 +95,7 @@ export function withRoot(set: TrustedSet, bytes: Uint8Array): TrustedSet {
 function stillSigned<R extends Role>(document: Document<R> | null, root: Root): Document<R> | null {
   if (document === null) return null;
   try {
-    requireThreshold(
-      document as unknown as Document<Role>,
-      roleRing(root, document.role),
-      `root ${root.version}`,
-    );
+    requireThreshold(document, roleRing(root, document.role), `root ${root.version}`);
     return document;
   } catch (error) {
     if (isFault(error, 'metadata_signature')) return null;
@@ -339,7 +335,7 @@ function requireUnexpired(set: TrustedSet, document: Document<Role>, nowMs: numb
   throw new Fault(
     'metadata_expired',
     `${set.repository} ${document.role}.json version ${version} expired at ${expires}; it is ` +
-      `${new Date(nowMs).toISOString()}`,
+      new Date(nowMs).toISOString(),
   );
 }
 

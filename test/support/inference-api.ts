@@ -74,7 +74,7 @@ export class InferenceApi {
   async get(path: string, method = 'GET'): Promise<Answer> {
     const response = await fetch(`http://127.0.0.1:${this.port}${path}`, { method });
     const { status, headers } = response;
-    return { status, headers, body: (await response.json()) as unknown };
+    return { status, headers, body: await response.json() };
   }
 
   /** `body`: bytes and text are sent as they are, objects as JSON. */

@@ -141,55 +141,58 @@ export class PublishedRepository {
   }
 
   async #route(request: IncomingMessage, response: ServerResponse, parts: string[]): Promise<void> {
+    if (parts.slice(0, 3).join('/') === 'repo/image/files') {
+      const found = await this.artifacts.stat(parts[3] ?? '');
+      response.writeHead(found === null ? 404 : 200);
+      if (found === null || request.method === 'HEAD') response.end();
+      else (await this.artifacts.get(found.digest))?.stream.pipe(response);
+      return;
+    }
+    const body = await this.#bodyOf(request, parts);
+    response.writeHead(body === null ? 404 : 200).end(body ?? '{}');
+  }
+
+  async #bodyOf(request: IncomingMessage, parts: string[]): Promise<Uint8Array | null> {
     const [a, b, c, d, e, f] = parts;
-    const route = `${request.method} ${[a, b, c].join('/')}`;
-    const bytes = (found: Uint8Array | null): void =>
-      void (found === null
-        ? response.writeHead(404).end('{}')
-        : response.writeHead(200).end(found));
-    if (route === 'GET repo/image/metadata') return bytes(await this.images.metadata(d ?? ''));
-    if (route === 'GET repo/image/targets')
-      return bytes(await this.images.targetFile(d ?? '', e ?? '', f ?? ''));
-    if (route.endsWith(' repo/image/files')) {
-      const found = await this.artifacts.stat(d ?? '');
-      if (found === null || request.method === 'HEAD')
-        return void response.writeHead(found === null ? 404 : 200).end();
-      const artifact = await this.artifacts.get(found.digest);
-      return void artifact?.stream.pipe(response.writeHead(200));
+    const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
+    switch (`${request.method} ${[a, b, c].join('/')}`) {
+      case 'GET repo/image/metadata':
+        return this.images.metadata(d ?? '');
+      case 'GET repo/image/targets':
+        return this.images.targetFile(d ?? '', e ?? '', f ?? '');
+      case 'GET api/v1/repository': {
+        const honest = await this.images.view();
+        return json((await this.view?.(honest)) ?? honest);
+      }
+      case 'PUT api/v1/files':
+        await this.artifacts.put(d ?? '', request, { maxBytes: limits.releaseFileMaxBytes });
+        return json({ sha256: d });
+      case 'POST api/v1/releases':
+        return json(await this.#publish(request));
+      default:
+        return null;
     }
-    if (route === 'GET api/v1/repository') {
-      const honest = await this.images.view();
-      return bytes(Buffer.from(JSON.stringify((await this.view?.(honest)) ?? honest)));
-    }
-    if (route === 'PUT api/v1/files') {
-      await this.artifacts.put(d ?? '', request, { maxBytes: limits.releaseFileMaxBytes });
-      return bytes(Buffer.from(JSON.stringify({ sha256: d })));
-    }
-    if (route === 'POST api/v1/releases') {
-      const chunks: Buffer[] = [];
-      for await (const chunk of request) chunks.push(chunk as Buffer);
-      const body = JSON.parse(Buffer.concat(chunks).toString()) as {
-        envelope: string;
-        targets: string;
-      };
-      const { component, version, digest, manifest } = await this.images.publish(
-        Buffer.from(body.envelope, 'base64'),
-        Buffer.from(body.targets, 'base64'),
-      );
-      return bytes(
-        Buffer.from(
-          JSON.stringify({
-            component,
-            description: manifest.description,
-            version,
-            digest,
-            manifest,
-            publishedAt: '2026-11-23T00:00:00Z',
-            bytes: 0,
-          }),
-        ),
-      );
-    }
-    response.writeHead(404).end('{}');
+  }
+
+  async #publish(request: IncomingMessage): Promise<object> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const body = JSON.parse(Buffer.concat(chunks).toString()) as {
+      envelope: string;
+      targets: string;
+    };
+    const { component, version, digest, manifest } = await this.images.publish(
+      Buffer.from(body.envelope, 'base64'),
+      Buffer.from(body.targets, 'base64'),
+    );
+    return {
+      component,
+      description: manifest.description,
+      version,
+      digest,
+      manifest,
+      publishedAt: '2026-11-23T00:00:00Z',
+      bytes: 0,
+    };
   }
 }

@@ -115,7 +115,7 @@ export async function startServer(
   client.on('message', (topic, payload) => {
     const device = deviceOfTopic(topic);
     if (device === null) throw new Error(`unexpected topic ${topic}`);
-    const batch = decodeJson(TelemetryBatch, payload, 'batch') as TelemetryBatch;
+    const batch = decodeJson(TelemetryBatch, payload, 'batch');
     const verdict = judge(batches.length, batch);
     batches.push(batch);
     if (verdict === 'silent') return;

@@ -91,7 +91,9 @@ function show(view: BundleView, out: Output): void {
   out.result({ file, bytes, sha256, verified, component, version, release: digest, manifest }, () =>
     [
       `${file}  ${bytes} bytes, ` +
-        `${verified ? 'verified: signature and every byte' : 'digests match; signature NOT checked (linnet bundle verify)'}`,
+        (verified
+          ? 'verified: signature and every byte'
+          : 'digests match; signature NOT checked (linnet bundle verify)'),
       describe(manifest),
       `  release     ${digest}`,
       `  bundle      ${sha256}`,

@@ -59,7 +59,7 @@ export function registerKeyCommands(program: Command, out: Output): void {
         () =>
           `${file}\n  key id  ${key.keyId}\n  public  ` +
           `${key.publicKey.keyval.public}\n  secret  ` +
-          `${sealed ? 'sealed' : 'plain (set LINNET_KEY_PASSPHRASE to seal it)'}`,
+          (sealed ? 'sealed' : 'plain (set LINNET_KEY_PASSPHRASE to seal it)'),
       );
     });
   keys

@@ -47,30 +47,32 @@ interface QuantizeFlags {
   joined: string;
 }
 
-/** `name=FILE` for several inputs, or FILE for the only one. */
+/** `name=FILE` for one of several inputs, or FILE for the only one. */
+function inputOf(text: string, names: string[]): { name: string | undefined; file: string } {
+  const [, name = '', file = ''] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+  if (file !== '' && names.includes(name)) return { name, file };
+  return { name: names.length === 1 ? names[0] : undefined, file: text };
+}
+
 function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyArray> {
   // Without a prototype, because an input may have any name, also __proto__.
   const arrays = Object.create(null) as Record<string, NpyArray>;
   for (const text of given) {
-    const named = /^([^=]+)=(.+)$/.exec(text);
-    const known = named && inputs.some((m) => m.name === named[1]);
-    const only = inputs.length === 1 ? inputs[0]!.name : undefined;
-    const name = known ? named[1] : only;
+    const names = inputs.map((m) => m.name);
+    const { name, file } = inputOf(text, names);
     if (name === undefined) {
-      const names = inputs.map((m) => m.name).join(', ');
       throw new Fault(
         'usage',
-        `'${text}' names no input: write NAME=FILE.npy with one of ${names}`,
+        `'${text}' names no input: write NAME=FILE.npy with one of ${names.join(', ')}`,
       );
     }
     if (Object.hasOwn(arrays, name)) {
-      const names = inputs.map((m) => m.name).join(', ');
       throw new Fault(
         'usage',
-        `'${text}': a file for input '${name}' was given before; give one for each of ${names}`,
+        `'${text}': a file for input '${name}' was given before; give one for each of ${names.join(', ')}`,
       );
     }
-    arrays[name] = readNpy(known ? named[2]! : text);
+    arrays[name] = readNpy(file);
   }
   return arrays;
 }
@@ -128,7 +130,7 @@ function comparisonLines(c: Comparison): string[] {
     ...scored,
     `  agreement   ${percent(c.agreement)} of ${c.samples} answers`,
     `  outputs     differ by at most ${c.maxAbsDiff.toPrecision(3)}, smallest cosine ` +
-      `${c.minCosine.toFixed(5)}`,
+      c.minCosine.toFixed(5),
     `  latency     fp32 ${latencyText(fp32)}, int8 ${latencyText(int8)} (here, one thread)`,
   ];
 }

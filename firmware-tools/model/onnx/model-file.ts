@@ -13,7 +13,7 @@ import type { GraphProto, ModelProto } from './onnx_pb.js';
 export type Model = ModelProto & { graph: GraphProto };
 
 /** The newest IR version whose fields and meaning onnx.proto describes. */
-export const IR_VERSION_MAX = Version.IR_VERSION;
+export const IR_VERSION_MAX: number = Version.IR_VERSION;
 
 /**
  * Decodes a model; `what` names the file in messages. Checks the outermost structure and that the

@@ -1,7 +1,7 @@
 // Tensors and value declarations of an ONNX model: element types, typed arrays from and to
 // TensorProto. Pure. Promises that a tensor made here has little-endian raw data, as ONNX requires.
 import { create } from '@bufbuild/protobuf';
-import { TensorProtoSchema, ValueInfoProtoSchema } from './onnx_pb.js';
+import { TensorProto_DataLocation, TensorProtoSchema, ValueInfoProtoSchema } from './onnx_pb.js';
 import type { TensorProto, ValueInfoProto } from './onnx_pb.js';
 
 /** TensorProto.DataType, by the names that ONNX Runtime and numpy use. */
@@ -69,7 +69,7 @@ function fromRaw(type: number, raw: Uint8Array): OnnxData | undefined {
  */
 export function tensorData(tensor: TensorProto): OnnxData | undefined {
   const { dataType, rawData, int32Data } = tensor;
-  if (Number(tensor.dataLocation) !== 0) return undefined;
+  if (tensor.dataLocation !== TensorProto_DataLocation.DEFAULT) return undefined;
   if (rawData.length > 0) return fromRaw(dataType, rawData);
   switch (dataType) {
     case ElementType.float32:

@@ -105,7 +105,7 @@ function requireNodes(graph: GraphProto, exclude: readonly string[]): void {
   throw new Fault(
     'usage',
     `--exclude ${unknown.join(', ')}: the model has no such node; it has ` +
-      `${listed || 'none to exclude'}`,
+      (listed || 'none to exclude'),
   );
 }
 

@@ -111,7 +111,7 @@ async function describe({
       throw new Fault(
         'config_invalid',
         `[ranges] ${unknown.join(', ')}: the model takes ` +
-          `${session.inputs.map((input) => input.name).join(', ')}`,
+          session.inputs.map((input) => input.name).join(', '),
       );
     const range = (name: string): { min: number; max: number } | undefined =>
       Object.hasOwn(spec.ranges ?? {}, name) ? spec.ranges?.[name] : undefined;
@@ -189,6 +189,10 @@ async function lineageOf({ spec, at }: LoadedSpec, modelSha256: string): Promise
   };
 }
 
+/** A value of a report as a message shows it: anything may stand where a digest belongs. */
+const shown = (value: unknown): string =>
+  typeof value === 'string' ? value : JSON.stringify(value);
+
 /** The settings of a quantizer's report, which must be about this model. */
 async function quantizationOf(
   file: string,
@@ -202,7 +206,7 @@ async function quantizationOf(
   if (ofModel !== undefined && ofModel !== modelSha256) {
     throw new Fault(
       'config_invalid',
-      `quantization report ${file} is of the model ${String(ofModel)}, the spec's ` +
+      `quantization report ${file} is of the model ${shown(ofModel)}, the spec's ` +
         `model is ${modelSha256}`,
     );
   }
@@ -218,7 +222,7 @@ async function quantizationOf(
     throw new Fault(
       'config_invalid',
       `quantization report ${file} is of the base model ` +
-        `${String(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
+        `${shown(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
     );
   }
   return taken;

@@ -140,7 +140,7 @@ function probeInput(meta: TensorMeta, array: NpyArray | undefined, index: number
     );
   }
   const length = rest.reduce((product, size) => product * size, 1);
-  return { data: array.data.slice(index * length, (index + 1) * length) as TensorData, dims };
+  return { data: array.data.slice(index * length, (index + 1) * length), dims };
 }
 
 function probeTensor(name: string, type: string, value: TensorValue | undefined): ProbeTensor {

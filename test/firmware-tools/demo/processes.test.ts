@@ -32,10 +32,10 @@ it('an_error_is_one_line_of_json_whatever_it_is', () => {
 });
 
 it('follow_tells_each_value_and_a_last_one_without_a_line_end', async () => {
-  const seen: number[] = [];
+  const seen: unknown[] = [];
   const code = await running(
     `process.stdout.write('1\\n2\\n3'); process.exitCode = ${EXIT.badNews};`,
-  ).follow<number>([], (value) => seen.push(value));
+  ).follow([], (value) => seen.push(value));
   expect({ seen, code }).toEqual({ seen: [1, 2, 3], code: EXIT.badNews });
 });
 
@@ -75,14 +75,14 @@ it('stopping_ends_a_command_under_way_and_a_daemon_and_starts_nothing_more', asy
     deaths.push(reasons),
   );
   processes.daemon('keeper', []);
-  let tell: (pid: number) => void = () => {};
-  const started = new Promise<number>((resolve) => {
+  let tell: (pid: unknown) => void = () => {};
+  const started = new Promise<unknown>((resolve) => {
     tell = resolve;
   });
   const following = processes
-    .follow<number>(['watch'], tell)
-    .catch((error: Error) => error.message);
-  const pid = await started;
+    .follow(['watch'], tell)
+    .catch((error: unknown) => (error as Error).message);
+  const pid = Number(await started);
   await processes.stop();
   expect(() => process.kill(pid, 0)).toThrow('ESRCH');
   expect(await following).toMatch(/linnet watch ended with exit code/);

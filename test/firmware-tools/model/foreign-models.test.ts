@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { WireType } from '@bufbuild/protobuf/wire';
 import type { Feeds } from '../../../firmware-tools/model/session.js';
 import { feedsOf } from '../../../firmware-tools/model/input-data/feeds.js';
 import { encodeNpy, readNpy, type NpyArray } from '../../../firmware-tools/model/input-data/npy.js';
@@ -67,7 +68,7 @@ describe('quantizing models of other makers', () => {
           makeNode('Tanh', 't', ['b'], ['y']),
         ],
         initializers: [
-          makeTensor('w', [4, 4], wave([4, 4]).data as Float32Array),
+          makeTensor('w', [4, 4], wave([4, 4]).data),
           makeTensor(name, [], Float32Array.of(3)),
         ],
         inputs: [makeValue('x', ElementType.float32, ['N', 4])],
@@ -193,7 +194,9 @@ describe('fields that the schema does not know', () => {
 
   function withUnknownInNode(): Uint8Array {
     const model = fromBinary(ModelProtoSchema, known);
-    model.graph!.node[1]!.$unknown = [{ no: 1999, wireType: 2, data: Uint8Array.of(3, 1, 2, 3) }];
+    model.graph!.node[1]!.$unknown = [
+      { no: 1999, wireType: WireType.LengthDelimited, data: Uint8Array.of(3, 1, 2, 3) },
+    ];
     return toBinary(ModelProtoSchema, model);
   }
 

@@ -431,7 +431,7 @@ describe('what cannot be quantized', () => {
   const refusal = async (model: Uint8Array, feeds = feedsFor(dims, 2)): Promise<string> =>
     quantize(model, feeds, { what: 'some.onnx' }).then(
       () => 'accepted',
-      (error: Error) => error.message,
+      (error: unknown) => (error as Error).message,
     );
 
   it('names_the_conv_whose_weight_is_computed', async () => {

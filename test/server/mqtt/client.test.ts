@@ -176,7 +176,7 @@ describe('the start', () => {
   });
 
   test('broker_that_hangs_up_on_the_subscription_is_unreachable', async () => {
-    broker.authorizeSubscribe = (client) => client?.close();
+    broker.authorizeSubscribe = (client) => client.close();
     await expect(open()).rejects.toMatchObject({ code: 'server_unreachable' });
   });
 });

@@ -62,7 +62,7 @@ function codeOf(work: () => unknown): string {
   }
 }
 const model = simRelease('1.2.3').manifest;
-const with_ = (change: object): Uint8Array => manifestBytes({ ...model, ...change } as Manifest);
+const with_ = (change: object): Uint8Array => manifestBytes({ ...model, ...change });
 
 describe('payload kinds', () => {
   it('registered_second_kind_opens_like_a_model', () => {

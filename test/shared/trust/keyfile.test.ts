@@ -119,9 +119,10 @@ describe('linnet repo init', () => {
     expect(director.roles.targets.keyids).toEqual([online.director.targets.keyId]);
     const release = await readSigningKey(join(made.offline, 'release.key.json'), {});
     expect(releaseRing(image)).toMatchObject({ keyids: [release.keyId], threshold: 1 });
-    const onlineIds = [...Object.values(online.image), ...Object.values(online.director)].map(
-      (key: { keyId: string }) => key.keyId,
-    );
+    const onlineIds = [
+      ...Object.values({ ...online.image }),
+      ...Object.values({ ...online.director }),
+    ].map(({ keyId }) => keyId);
     for (const role of ['root', 'targets'] as const)
       expect(onlineIds).not.toContain(image.roles[role].keyids[0]);
     expect(onlineIds).not.toContain(release.keyId);

@@ -4,12 +4,13 @@
 import { Type, type Static } from 'typebox';
 import { Fault } from '../shared/base/fault-codes.js';
 import { resolveSettings } from '../shared/base/config.js';
+import { limits } from '../shared/base/limits.js';
 
 const strict = { additionalProperties: false } as const;
 const Host = Type.String({ minLength: 1, maxLength: 255 });
 /** 0 takes any free port, for tests. */
 const Port = (standard: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: standard });
-const Path = Type.String({ minLength: 1, maxLength: 4096 });
+const Path = Type.String({ minLength: 1, maxLength: limits.filePathMaxChars });
 
 export const ServerSettings = Type.Object(
   {
@@ -34,7 +35,7 @@ export const ServerSettings = Type.Object(
       Type.Object(
         {
           url: Type.String({ pattern: '^mqtts?://[^/ ]+$', maxLength: 500 }),
-          username: Type.Optional(Type.String({ maxLength: 200 })),
+          username: Type.Optional(Type.String({ maxLength: limits.nameMaxChars })),
           password_file: Type.Optional(Path),
         },
         strict,

@@ -42,7 +42,6 @@ export interface RunningServer {
 const DATABASE = 'fleet.sqlite';
 /** In the repository folder: the files of all releases. */
 const ARTIFACTS = 'files';
-const RENEW_EVERY_MS = 60 * 60_000;
 const FIRST_TOKEN_NAME = 'first-admin';
 
 /** Structured lines on stderr. No code logs a credential; `redact` is a second protection. */
@@ -191,7 +190,7 @@ async function open(
   const address = await listen(app, settings);
   conductor.start();
   undo.push(() => conductor.stop());
-  undo.push(repeat(realClock, RENEW_EVERY_MS, () => images.renew(), log));
+  undo.push(repeat(realClock, limits.metadataRenewEveryMs, () => images.renew(), log));
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
     'the fleet server is ready',

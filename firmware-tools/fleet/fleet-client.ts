@@ -170,7 +170,7 @@ function refusal(status: number, text: string, what: string): Fault {
   }
   return new Fault(
     status >= 500 ? 'server_unreachable' : 'message_undecodable',
-    `${what} answered ${status}, not with an error of a fleet server: ${text.slice(0, 200)}`,
+    `${what} answered ${status}, not with an error of a fleet server: ${text.slice(0, limits.quotedMaxChars)}`,
   );
 }
 

@@ -9,6 +9,7 @@ import { ROLES, type Role } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import type { TokenStore } from '../interfaces.js';
 
+/** Fixed by the form of a token: 43 characters of base64url. */
 const SECRET_BYTES = 32;
 const OPERATOR = /^lnt_[A-Za-z0-9_-]{43}$/;
 

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { complaints } from '../../shared/base/decode.js';
 import { RunningDigest } from '../../shared/platform/hashing.js';
 import { Fault } from '../../shared/base/fault-codes.js';
+import { limits } from '../../shared/base/limits.js';
 import { Hex32 } from '../../shared/base/bytes.js';
 import type { ArtifactLimits, ByteRange } from '../interfaces.js';
 
@@ -36,7 +37,10 @@ export function requirePlausible(
   { maxBytes, lengthBytes = 0 }: ArtifactLimits,
 ): void {
   if (!isDigest(digest))
-    throw new Fault('message_undecodable', `${digest.slice(0, 80)} is not a SHA-256 in hex`);
+    throw new Fault(
+      'message_undecodable',
+      `${digest.slice(0, limits.quotedMaxChars)} is not a SHA-256 in hex`,
+    );
   if (lengthBytes > maxBytes)
     throw new Fault(
       'file_length',

@@ -23,8 +23,6 @@ import { imageRepositoryRoutes } from './routes/image-repository-routes.js';
 import { operatorApiRoutes } from './routes/operator-api-routes.js';
 import { serverRoutes } from './routes/server-routes.js';
 
-const PARAM_MAX_CHARS = 300;
-
 export async function buildApp(options: AppOptions): Promise<FleetApp> {
   const app = makeFastify(options);
   await app.register(openApi);
@@ -43,7 +41,7 @@ function makeFastify({ log, tls }: AppOptions): FleetApp {
   const app = Fastify({
     bodyLimit: limits.operatorBodyMaxBytes,
     logger: false,
-    routerOptions: { maxParamLength: PARAM_MAX_CHARS },
+    routerOptions: { maxParamLength: limits.pathParamMaxChars },
     serverFactory: (listener) => makeServer(listener, tls),
     clientErrorHandler: answerParserError,
     frameworkErrors: (error, request, reply) => {

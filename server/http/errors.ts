@@ -30,7 +30,7 @@ export function sendFault(reply: FastifyReply, fault: Fault): FastifyReply {
 }
 
 export const pathOf = (request: FastifyRequest): string =>
-  request.url.slice(0, limits.pathShownMaxChars);
+  request.url.slice(0, limits.quotedMaxChars);
 
 /** Fastify's own refusals carry a status below 500; an error that is neither is a bug. */
 export function asFault(error: unknown): Fault {

@@ -29,7 +29,7 @@ import type {
   TokenSummaryRow,
 } from '../interfaces.js';
 
-/** ECMAScript dates end here; a device's clock may say anything. */
+/** Fixed by ECMAScript: its dates end here, and a device's clock may say anything. */
 const LAST_DATE_MS = 8_640_000_000_000_000;
 
 export const iso = (ms: number): string => new Date(Math.min(ms, LAST_DATE_MS)).toISOString();

@@ -41,7 +41,7 @@ export function publishRefusal(
   { topic, retain, payloadBytes }: Publication,
 ): string | null {
   if (!topic.startsWith(withoutWildcard(topics.up(device))))
-    return `${topic.slice(0, TOPIC_SHOWN_CHARS)} is not a topic of ${device}`;
+    return `${topic.slice(0, limits.quotedMaxChars)} is not a topic of ${device}`;
   if (retain) return 'devices may not retain messages';
   if (payloadBytes > limits.mqttPayloadMaxBytes)
     return `the payload has ${payloadBytes} bytes, the limit is ${limits.mqttPayloadMaxBytes}`;
@@ -52,9 +52,7 @@ export function publishRefusal(
 export function subscribeRefusal(device: string, filter: string): string | null {
   return filter.startsWith(withoutWildcard(topics.down(device)))
     ? null
-    : `${filter.slice(0, TOPIC_SHOWN_CHARS)} is not a topic of ${device}`;
+    : `${filter.slice(0, limits.quotedMaxChars)} is not a topic of ${device}`;
 }
 
-/** Of a topic in a message: a topic may have 65,535 bytes. */
-const TOPIC_SHOWN_CHARS = 200;
 const withoutWildcard = (filter: string): string => filter.slice(0, -'#'.length);

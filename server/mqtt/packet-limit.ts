@@ -3,6 +3,7 @@
 // This class reads each packet's length from its fixed header (MQTT 3.1.1, section 2.2.3) and
 // refuses at once. It keeps no bytes of the packets.
 
+/** Fixed by MQTT 3.1.1. */
 const LENGTH_BYTES_MAX = 4;
 
 export interface PacketLimitOptions {

@@ -2,6 +2,7 @@
 // give the payload to the ingest, and send its acknowledgement back. Whether the sender may use the
 // topic was decided by the broker.
 import { deviceOfTopic, topics } from '../../shared/protocol/telemetry.js';
+import { limits } from '../../shared/base/limits.js';
 import type { TransportEvents } from '../interfaces.js';
 
 export type PublishJson = (topic: string, message: object) => void;
@@ -18,7 +19,7 @@ export function receive(
     security.report({
       source: { kind: 'server' },
       code: 'message_undecodable',
-      detail: `a message on ${topic.slice(0, 200)}, which is not a telemetry topic, was ignored`,
+      detail: `a message on ${topic.slice(0, limits.quotedMaxChars)}, which is not a telemetry topic, was ignored`,
     });
     return;
   }

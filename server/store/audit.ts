@@ -13,8 +13,6 @@ import { cut, type Db, type Queries } from './database.js';
 
 const START = '0'.repeat(64);
 const HEAD_ID = 1;
-const NAME_MAX_CHARS = 200;
-const VERIFY_ROWS = 1000;
 
 export class SqlAuditStore implements AuditStore {
   readonly #db: Db;
@@ -63,7 +61,7 @@ export class SqlAuditStore implements AuditStore {
         .selectAll()
         .where('seq', '>', entries)
         .orderBy('seq')
-        .limit(VERIFY_ROWS)
+        .limit(limits.auditVerifyMaxCount)
         .execute();
       for (const { hash: written, ...row } of rows) {
         if (row.seq !== entries + 1 || written !== link(hash, row))
@@ -73,7 +71,7 @@ export class SqlAuditStore implements AuditStore {
         if (entries === head.entries && hash !== head.hash)
           return { entries, hash, brokenAt: entries };
       }
-      if (rows.length < VERIFY_ROWS)
+      if (rows.length < limits.auditVerifyMaxCount)
         return { entries, hash, brokenAt: entries < head.entries ? entries + 1 : null };
     }
   }
@@ -104,9 +102,9 @@ export async function appendAudit(
     const row = {
       seq: (last?.seq ?? 0) + 1,
       at: now,
-      actor: action.actor.slice(0, NAME_MAX_CHARS),
+      actor: action.actor.slice(0, limits.nameMaxChars),
       action: action.action,
-      subject: action.subject.slice(0, NAME_MAX_CHARS),
+      subject: action.subject.slice(0, limits.nameMaxChars),
       detail: action.detail.slice(0, limits.auditDetailMaxChars),
     };
     const hash = link(last?.hash ?? START, row);

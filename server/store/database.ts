@@ -17,6 +17,7 @@ import {
   type RawBuilder,
   type Transaction,
 } from 'kysely';
+import { limits } from '../../shared/base/limits.js';
 import { databaseFault } from '../database-fault.js';
 import { migrations } from './migrations.js';
 import type { Tables } from './tables.js';
@@ -24,11 +25,6 @@ import type { Tables } from './tables.js';
 export type Db = Kysely<Tables>;
 /** A transaction, or the database where a single statement is enough. */
 export type Queries = Db | Transaction<Tables>;
-
-/**
- * How long SQLite waits for another process (a backup, an operator's sqlite3) that holds the file.
- */
-const BUSY_WAIT_MS = 5_000;
 
 /**
  * Opens (and creates or migrates) the database in `file`; `:memory:` for a temporary one.
@@ -74,7 +70,7 @@ class Dialect extends SqliteDialect {
 
 function openFile(file: string): Database.Database {
   try {
-    const sqlite = new Database(file, { timeout: BUSY_WAIT_MS });
+    const sqlite = new Database(file, { timeout: limits.databaseLockWaitMs });
     sqlite.pragma('journal_mode = WAL');
     sqlite.pragma('synchronous = FULL');
     sqlite.pragma('foreign_keys = ON');
@@ -84,16 +80,11 @@ function openFile(file: string): Database.Database {
   }
 }
 
-/**
- * SQLite takes at most 32766 parameters a statement; rows are written and ids looked up in
- * portions.
- */
-const PORTION_ROWS = 500;
-
+/** Rows are written, and ids looked up, in portions that fit one statement. */
 export function portions<T>(items: readonly T[]): T[][] {
   const found: T[][] = [];
-  for (let start = 0; start < items.length; start += PORTION_ROWS)
-    found.push(items.slice(start, start + PORTION_ROWS));
+  for (let start = 0; start < items.length; start += limits.databaseRowsMaxCount)
+    found.push(items.slice(start, start + limits.databaseRowsMaxCount));
   return found;
 }
 

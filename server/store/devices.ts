@@ -25,8 +25,6 @@ import type { DevicesTable } from './tables.js';
 
 /** The group of a device until an operator or a claim chooses another. */
 const DEFAULT_GROUP = 'default';
-/** How many devices of one name a message lists. */
-const SAME_NAME_SHOWN = 10;
 
 export class SqlDeviceStore implements DeviceStore {
   readonly #db: Db;
@@ -80,7 +78,7 @@ export class SqlDeviceStore implements DeviceStore {
       .selectFrom('devices')
       .selectAll()
       .where('name', '=', idOrName)
-      .limit(SAME_NAME_SHOWN)
+      .limit(limits.listedMaxCount)
       .execute();
     const [only] = rows;
     if (only === undefined)

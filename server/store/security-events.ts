@@ -15,8 +15,6 @@ import type {
 } from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
 
-const SOURCE_MAX_CHARS = 100;
-
 export class SqlSecurityEventStore implements SecurityEventStore {
   readonly #db: Db;
 
@@ -91,7 +89,7 @@ export async function addSecurityEvents(
       .insertInto('security_events')
       .values({
         source_kind: event.source.kind,
-        source: sourceName(event.source).slice(0, SOURCE_MAX_CHARS),
+        source: sourceName(event.source).slice(0, limits.nameMaxChars),
         code: event.code,
         fold_key: foldKey(event, detail),
         detail,
@@ -130,7 +128,7 @@ async function trim(queries: Queries, events: readonly SecurityEvent[]): Promise
     await trimTo(
       queries,
       source.kind,
-      sourceName(source).slice(0, SOURCE_MAX_CHARS),
+      sourceName(source).slice(0, limits.nameMaxChars),
       limits.securityEventsPerSourceMaxCount,
     );
   if (anonymous) await trimTo(queries, 'anonymous', null, limits.securityEventsAnonymousMaxCount);

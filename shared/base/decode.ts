@@ -7,12 +7,11 @@ import { Settings } from 'typebox/system';
 import { Fault, type FaultCode } from './fault-codes.js';
 import { limits } from './limits.js';
 
-const COMPLAINTS_MAX = 20;
 /**
  * TypeBox stops at 8 by default, and counts every wrong branch of a union. Still bounded: hostile
  * input must stay cheap.
  */
-Settings.Set({ maxErrors: 100 });
+Settings.Set({ maxErrors: limits.decodeErrorsMaxCount });
 const compiled = new WeakMap<object, Validator>();
 
 function validatorOf(schema: TSchema): Validator {
@@ -50,9 +49,8 @@ export function complaints(schema: TSchema, value: unknown): string[] {
     })
     .filter((line) => !line.endsWith('schema is false'));
   const unique = [...new Set(found)];
-  return unique.length > COMPLAINTS_MAX
-    ? [...unique.slice(0, COMPLAINTS_MAX), `and ${unique.length - COMPLAINTS_MAX} more`]
-    : unique;
+  const more = unique.length - limits.listedMaxCount;
+  return more > 0 ? [...unique.slice(0, limits.listedMaxCount), `and ${more} more`] : unique;
 }
 
 /** `value` as the schema's type, or a Fault with `code` that names `what` and every complaint. */

@@ -2,13 +2,23 @@
 // wire obey the same numbers. The relations that must hold between them are asserted at the end, so
 // that a change that breaks one fails at the first import instead of in the field.
 import assert from 'node:assert/strict';
-
-const KIB = 1024;
-const MIB = 1024 * KIB;
+import { DAY_MS, HOUR_MS, KIB, MIB, MINUTE_MS } from './units.js';
 
 export const limits = {
   /** Nesting of arrays and objects in any JSON document that Linnet parses. */
   jsonDepthMaxCount: 64,
+  /** What a message lists (complaints, names) before it says how many more there are. */
+  listedMaxCount: 20,
+  /** Errors that the decoder looks at; every wrong branch of a union is one. */
+  decodeErrorsMaxCount: 100,
+  /** Of foreign text (a path, a topic, the answer of a server) that a message quotes. */
+  quotedMaxChars: 300,
+  /** A name that may come from elsewhere: of a tensor, a file, a payload type, an actor. */
+  nameMaxChars: 200,
+  filePathMaxChars: 4096,
+  deviceIdMaxChars: 64,
+  /** Read from a file at once. */
+  readChunkBytes: 1 * MIB,
 
   // TUF metadata (the limits that python-tuf and tuf-js use by default; spec section 5.3 asks for
   // X, Y and Z bytes).
@@ -17,13 +27,37 @@ export const limits = {
   timestampMaxBytes: 16 * KIB,
   snapshotMaxBytes: 2 * MIB,
   targetsMaxBytes: 5 * MIB,
+  signaturesMaxCount: 32,
+  /** Room for signatures of other schemes, which are passed over. */
+  signatureMaxChars: 2000,
+  /** Keys of one role. */
+  ringKeysMaxCount: 64,
+  /** How often the server looks whether what it signs itself must be renewed. */
+  metadataRenewEveryMs: HOUR_MS,
+
+  // Key files.
+  keyFileMaxBytes: 16 * KIB,
+  /** What scrypt may need for a key file; the cost in the file says how much it does. */
+  scryptMemoryMaxBytes: 512 * MIB,
 
   // Releases.
   manifestMaxBytes: 1 * MIB,
+  /** The index at the beginning of a bundle. */
+  bundleIndexMaxBytes: 256 * KIB,
+  /** A bundle's envelope and targets as they are published, in base64 in JSON. */
+  publishBodyMaxBytes: 13 * MIB,
   releaseFilesMaxCount: 64,
   releaseFileMaxBytes: 1024 * MIB,
   releaseTotalMaxBytes: 2048 * MIB,
   fileEncodingsMaxCount: 4,
+  descriptionMaxChars: 500,
+  /** Hardware that one release is for. */
+  hardwareMaxCount: 64,
+  /** Inputs, or outputs, of a model. */
+  modelTensorsMaxCount: 32,
+  tensorDimsMaxCount: 8,
+  peakMemoryMaxMib: MIB,
+  labelMaxChars: 100,
   /** Classes of a classifier. */
   labelsMaxCount: 1000,
   probesFileMaxBytes: 16 * MIB,
@@ -35,6 +69,9 @@ export const limits = {
   quantizedSqnrMinDb: 7,
   /** The least share of equal elements of an int8 model's integer output, likewise. */
   quantizedEqualMinRatio: 0.9,
+  /** Operator sets that the quantizer was checked against. */
+  quantizedOpsetMinVersion: 9,
+  quantizedOpsetMaxVersion: 22,
   /** Runs of a candidate that its latency is taken from. */
   probeRunsMaxCount: 200,
   /** With fewer runs the report says how many there were. */
@@ -46,7 +83,7 @@ export const limits = {
   fetchIdleMs: 30_000,
   /** Bytes per second. A source that sends less is aborted. */
   fetchRateMinBytes: 1 * KIB,
-  fetchDocumentMs: 5 * 60_000,
+  fetchDocumentMs: 5 * MINUTE_MS,
   /** Paths whose mirror is remembered: more than one release and its metadata have. */
   fetchGiversMaxCount: 256,
   /** Downloads of one release that fail verification before the assignment is refused. */
@@ -64,11 +101,11 @@ export const limits = {
    * again after this pause, which doubles each time.
    */
   assignmentRetryFirstMs: 60_000,
-  assignmentRetryMaxMs: 60 * 60_000,
+  assignmentRetryMaxMs: HOUR_MS,
   idlePauseMs: 1_000,
   trialPauseMs: 500,
   /** The longest wait between two polls, whatever the settings say. */
-  pollMaxMs: 24 * 60 * 60_000,
+  pollMaxMs: DAY_MS,
   recordWritesMaxCount: 200,
   recordMaxBytes: 256 * KIB,
   /** Faults of a new release in its trial before it is rolled back. */
@@ -147,12 +184,12 @@ export const limits = {
   inferenceEveryMs: 2_000,
 
   // Access.
-  deviceTokenLifeMs: 5 * 60_000,
+  deviceTokenLifeMs: 5 * MINUTE_MS,
   /** A device token is used again for so long. */
   deviceTokenReuseMs: 60_000,
   identityMaxBytes: 4 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
-  clockSkewMaxMs: 5 * 60_000,
+  clockSkewMaxMs: 5 * MINUTE_MS,
   claimLifeDefaultMinutes: 60,
   operatorBodyMaxBytes: 8 * MIB,
   listPageMaxCount: 1000,
@@ -161,13 +198,23 @@ export const limits = {
   /** A detail in a list is cut to this; the detail of the entry has all of it. */
   summaryDetailMaxChars: 200,
   auditDetailMaxChars: 4000,
+  /** Rows that a verification of the audit chain reads at once. */
+  auditVerifyMaxCount: 1000,
+  /** Of each kind, in the detail of a device. */
+  deviceRecentMaxCount: 50,
   errorMaxChars: 4000,
-  /** Of a request's path, in messages and log lines. */
-  pathShownMaxChars: 300,
+  /** A parameter in a request's path. */
+  pathParamMaxChars: 300,
   /** How long a stopping server lets requests under way end. */
   serverDrainMs: 5_000,
   /** Pending enrolments. Anyone can create one, so their number is limited. */
   pendingDevicesMaxCount: 1000,
+
+  // The server's database.
+  /** How long SQLite waits for another process (a backup, an operator's sqlite3) that locks it. */
+  databaseLockWaitMs: 5_000,
+  /** Rows of one statement: SQLite takes at most 32,766 parameters. */
+  databaseRowsMaxCount: 500,
 
   // What the server keeps. The oldest go first.
   telemetryRowsPerDeviceMaxCount: 20_000,
@@ -229,6 +276,26 @@ assert(
   limits.summaryDetailMaxChars <= limits.detailMaxChars &&
     limits.detailMaxChars <= limits.auditDetailMaxChars,
   'a summary shows a part of a detail, and an audit entry can quote one',
+);
+assert(
+  limits.modelTensorsMaxCount <= limits.requestTensorsMaxCount,
+  'a request must be able to carry every input of a model',
+);
+assert(
+  limits.metadataRenewEveryMs * 4 <= DAY_MS,
+  'metadata that lives a day is renewed at half its life, not at its end',
+);
+assert(
+  limits.publishBodyMaxBytes >= 2 * (limits.manifestMaxBytes + limits.targetsMaxBytes),
+  'an envelope and targets in base64 must fit the request that publishes them',
+);
+assert(
+  limits.bundleIndexMaxBytes >= limits.releaseFilesMaxCount * KIB,
+  'the index of a bundle must be able to name every file of a release',
+);
+assert(
+  limits.ringKeysMaxCount >= limits.signaturesMaxCount,
+  'a role may have a key for every signature of a document',
 );
 assert(
   limits.manifestMaxBytes >= limits.releaseFilesMaxCount * KIB,

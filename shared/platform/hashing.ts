@@ -2,8 +2,9 @@
 // that are known before. Memory stays at one or two blocks, whatever the size.
 import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
+import { limits } from '../base/limits.js';
 
-const BLOCK_BYTES = 1024 * 1024;
+const BLOCK_BYTES = limits.readChunkBytes;
 
 export interface Digest {
   /** Lower-case hex. */

@@ -2,8 +2,8 @@
 // sensible size, and through one open file, so that what was checked is what is read.
 import { open } from 'node:fs/promises';
 import { Fault, reason } from '../base/fault-codes.js';
+import { limits } from '../base/limits.js';
 
-const KEY_FILE_MAX_BYTES = 16 * 1024;
 const OTHERS = 0o077;
 
 /** The bytes of a private key file. Fault key_invalid, naming the file and what to do. */
@@ -25,7 +25,7 @@ export async function readPrivateFile(path: string): Promise<Uint8Array> {
         'key_invalid',
         `${path} can be read by others (mode ${mode}): run chmod 600 ${path}`,
       );
-    if (status.size > KEY_FILE_MAX_BYTES)
+    if (status.size > limits.keyFileMaxBytes)
       throw new Fault(
         'key_invalid',
         `${path} has ${status.size} bytes, which is too long for a key file`,

@@ -57,8 +57,8 @@ export const manifestHead = {
   kind: Type.String({ pattern: '^[a-z][a-z-]{0,30}$' }),
   component: Component,
   version: Version,
-  description: Type.String({ maxLength: 500 }),
-  hardware: Type.Array(HardwareId, { minItems: 1, maxItems: 64 }),
+  description: Type.String({ maxLength: limits.descriptionMaxChars }),
+  hardware: Type.Array(HardwareId, { minItems: 1, maxItems: limits.hardwareMaxCount }),
   files: Type.Array(FileEntry, { minItems: 1, maxItems: limits.releaseFilesMaxCount }),
 };
 

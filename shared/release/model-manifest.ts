@@ -24,11 +24,13 @@ export const Datatype = Type.Enum([
 export type Datatype = Static<typeof Datatype>;
 
 /** Shape: sizes per dimension, -1 where the model takes any. */
-const Shape = Type.Array(Type.Integer({ minimum: -1, maximum: 2 ** 31 - 1 }), { maxItems: 8 });
+const Shape = Type.Array(Type.Integer({ minimum: -1, maximum: 2 ** 31 - 1 }), {
+  maxItems: limits.tensorDimsMaxCount,
+});
 
 export const TensorSpec = Type.Object(
   {
-    name: Type.String({ minLength: 1, maxLength: 200 }),
+    name: Type.String({ minLength: 1, maxLength: limits.nameMaxChars }),
     datatype: Datatype,
     shape: Shape,
     /**
@@ -44,13 +46,13 @@ export type TensorSpec = Static<typeof TensorSpec>;
 /** How to read a class and its confidence from an output, for drift and shadow comparison. */
 export const Classifier = Type.Object(
   {
-    output: Type.String({ minLength: 1, maxLength: 200 }),
+    output: Type.String({ minLength: 1, maxLength: limits.nameMaxChars }),
     /**
      * `logits` are softmaxed to get a confidence, `probabilities` are taken as they are. The last
      * axis is the class axis.
      */
     scale: Type.Enum(['logits', 'probabilities']),
-    labels: Type.Array(Type.String({ maxLength: 100 }), {
+    labels: Type.Array(Type.String({ maxLength: limits.labelMaxChars }), {
       minItems: 2,
       maxItems: limits.labelsMaxCount,
     }),
@@ -65,11 +67,11 @@ export const Lineage = Type.Object(
     sourceCommit: Type.String({ pattern: '^([0-9a-f]{7,64}|unknown)$' }),
     baseModel: Type.Union([
       Type.Null(),
-      Type.Object({ name: Type.String({ maxLength: 200 }), sha256: Hex32 }, strict),
+      Type.Object({ name: Type.String({ maxLength: limits.nameMaxChars }), sha256: Hex32 }, strict),
     ]),
     quantization: Type.Union([
       Type.Null(),
-      Type.Record(Type.String({ maxLength: 100 }), Type.Unknown()),
+      Type.Record(Type.String({ maxLength: limits.labelMaxChars }), Type.Unknown()),
     ]),
   },
   strict,
@@ -84,8 +86,8 @@ export const ModelManifest = Type.Object(
       minItems: 1,
       maxItems: limits.releaseFilesMaxCount,
     }),
-    inputs: Type.Array(TensorSpec, { minItems: 1, maxItems: 32 }),
-    outputs: Type.Array(TensorSpec, { minItems: 1, maxItems: 32 }),
+    inputs: Type.Array(TensorSpec, { minItems: 1, maxItems: limits.modelTensorsMaxCount }),
+    outputs: Type.Array(TensorSpec, { minItems: 1, maxItems: limits.modelTensorsMaxCount }),
     classifier: Type.Union([Type.Null(), Classifier]),
     probes: Type.Object(
       {
@@ -100,7 +102,7 @@ export const ModelManifest = Type.Object(
     ),
     contract: Type.Object(
       {
-        peakMemoryMiB: Type.Number({ exclusiveMinimum: 0, maximum: 1024 * 1024 }),
+        peakMemoryMiB: Type.Number({ exclusiveMinimum: 0, maximum: limits.peakMemoryMaxMib }),
         p99LatencyMs: Type.Number({ exclusiveMinimum: 0, maximum: limits.hostRunMs }),
       },
       strict,
@@ -117,7 +119,12 @@ export type ModelFile = ModelManifest['files'][number];
  * row-major bytes.
  */
 export const ProbeTensor = Type.Object(
-  { name: Type.String({ maxLength: 200 }), datatype: Datatype, shape: Shape, data: Type.String() },
+  {
+    name: Type.String({ maxLength: limits.nameMaxChars }),
+    datatype: Datatype,
+    shape: Shape,
+    data: Type.String(),
+  },
   strict,
 );
 export const Probes = Type.Object(
@@ -126,9 +133,9 @@ export const Probes = Type.Object(
     probes: Type.Array(
       Type.Object(
         {
-          id: Type.String({ maxLength: 100 }),
-          inputs: Type.Array(ProbeTensor, { minItems: 1, maxItems: 32 }),
-          outputs: Type.Array(ProbeTensor, { minItems: 1, maxItems: 32 }),
+          id: Type.String({ maxLength: limits.labelMaxChars }),
+          inputs: Type.Array(ProbeTensor, { minItems: 1, maxItems: limits.modelTensorsMaxCount }),
+          outputs: Type.Array(ProbeTensor, { minItems: 1, maxItems: limits.modelTensorsMaxCount }),
         },
         strict,
       ),

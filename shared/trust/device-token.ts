@@ -12,7 +12,7 @@ import type { PublicKey, Signer } from './signer.js';
 
 const DeviceToken = Type.Object(
   {
-    device: Type.String({ maxLength: 128 }),
+    device: Type.String({ maxLength: limits.deviceIdMaxChars }),
     at: Type.Integer({ minimum: 0 }),
     nonce: Hex32,
     sig: Hex64,

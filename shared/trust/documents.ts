@@ -22,7 +22,6 @@ import { keyIdOf, PublicKey, type Signer } from './signer.js';
 
 const SPEC_VERSION = '1.0.31';
 
-const SIGNATURES_MAX_COUNT = 32;
 const Version = Type.Integer({ minimum: 1, maximum: 2 ** 52 });
 const Length = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 /** Spec 4.1: ISO 8601, UTC, whole seconds. */
@@ -35,8 +34,8 @@ const strict = { additionalProperties: false };
 const Hashes = Type.Record(Type.String(), Type.String({ pattern: '^[0-9a-f]{32,128}$' }), strict);
 
 const RoleKeys = Type.Object({
-  keyids: Type.Array(Hex32, { uniqueItems: true, maxItems: 64 }),
-  threshold: Type.Integer({ minimum: 1, maximum: 64 }),
+  keyids: Type.Array(Hex32, { uniqueItems: true, maxItems: limits.ringKeysMaxCount }),
+  threshold: Type.Integer({ minimum: 1, maximum: limits.ringKeysMaxCount }),
 });
 
 const common = {
@@ -44,7 +43,9 @@ const common = {
   version: Version,
   expires: Time,
 };
-const ofDevice = { 'x-linnet-device': Type.Optional(Type.String({ maxLength: 128 })) };
+const ofDevice = {
+  'x-linnet-device': Type.Optional(Type.String({ maxLength: limits.deviceIdMaxChars })),
+};
 
 export const Root = Type.Object({
   _type: Type.Literal('root'),
@@ -123,10 +124,11 @@ export const MAX_BYTES: Readonly<Record<Role, number>> = {
 
 const Wrapping = Type.Object({
   signatures: Type.Array(
-    Type.Object({ keyid: Type.String({ maxLength: 200 }), sig: Type.String({ maxLength: 2000 }) }),
-    {
-      maxItems: SIGNATURES_MAX_COUNT,
-    },
+    Type.Object({
+      keyid: Type.String({ maxLength: limits.nameMaxChars }),
+      sig: Type.String({ maxLength: limits.signatureMaxChars }),
+    }),
+    { maxItems: limits.signaturesMaxCount },
   ),
   signed: Type.Object({}),
 });

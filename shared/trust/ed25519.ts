@@ -8,8 +8,8 @@ import { createPublicKey, verify as verifyBytes } from 'node:crypto';
 import type { PublicKey } from './signer.js';
 import { fromHex } from '../base/bytes.js';
 
+/** Fixed by RFC 8032: a point, and a signature, which is a point and a number. */
 const POINT_BYTES = 32;
-const SIGNATURE_BYTES = 64;
 /** DER prefix of an Ed25519 SubjectPublicKeyInfo (RFC 8410); the raw key follows. */
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
 
@@ -37,7 +37,7 @@ const SMALL_ORDER_Y = new Set([
  */
 export function verify(key: PublicKey, message: Uint8Array, signature: Uint8Array): boolean {
   const point = fromHex(key.keyval.public);
-  if (signature.length !== SIGNATURE_BYTES) return false;
+  if (signature.length !== 2 * POINT_BYTES) return false;
   if (!isStrictPoint(point) || !isStrictPoint(signature.subarray(0, POINT_BYTES))) return false;
   if (!isLess(signature.subarray(POINT_BYTES), GROUP_ORDER)) return false;
   const der = Buffer.concat([SPKI_PREFIX, point]);

@@ -14,10 +14,13 @@ const strict = { additionalProperties: false } as const;
 export const Envelope = Type.Object(
   {
     payload: Type.String({ maxLength: limits.manifestMaxBytes * 2 }),
-    payloadType: Type.String({ maxLength: 200 }),
+    payloadType: Type.String({ maxLength: limits.nameMaxChars }),
     signatures: Type.Array(
-      Type.Object({ keyid: Hex32, sig: Type.String({ maxLength: 200 }) }, strict),
-      { minItems: 1, maxItems: 16 },
+      Type.Object(
+        { keyid: Hex32, sig: Type.String({ maxLength: limits.signatureMaxChars }) },
+        strict,
+      ),
+      { minItems: 1, maxItems: limits.signaturesMaxCount },
     ),
   },
   strict,

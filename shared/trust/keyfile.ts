@@ -7,6 +7,7 @@ import nacl from 'tweetnacl';
 import { Type, type Static } from 'typebox';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
+import { limits } from '../base/limits.js';
 import { fromHex, hex, Hex32, utf8 } from '../base/bytes.js';
 import { keyIdOf, PublicKey, signerFromSeed } from './signer.js';
 
@@ -14,7 +15,6 @@ const strict = { additionalProperties: false } as const;
 
 /** OWASP's recommendation for interactive use: 128 MiB and about half a second. */
 const SCRYPT_COST = { N: 2 ** 17, r: 8, p: 1 } as const;
-const SCRYPT_MEMORY_MAX_BYTES = 512 * 1024 * 1024;
 
 export const KeyFile = Type.Object(
   {
@@ -116,7 +116,10 @@ function unseal(
       'key_invalid',
       `${what} is sealed: give its passphrase in LINNET_KEY_PASSPHRASE`,
     );
-  if (128 * secret.N * secret.r > SCRYPT_MEMORY_MAX_BYTES || (secret.N & (secret.N - 1)) !== 0) {
+  if (
+    128 * secret.N * secret.r > limits.scryptMemoryMaxBytes ||
+    (secret.N & (secret.N - 1)) !== 0
+  ) {
     throw new Fault(
       'key_invalid',
       `${what}: scrypt cost N=${secret.N}, r=${secret.r} is not a sensible one`,

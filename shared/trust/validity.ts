@@ -1,8 +1,7 @@
 // How long signed metadata stays valid, and when the server renews what it signs itself. Expiry is
 // what ends a freeze attack: a device that is shown an old state notices within the timestamp's
 // life, however long the other roles live.
-
-const DAY_MS = 24 * 60 * 60_000;
+import { DAY_MS } from '../base/units.js';
 
 export const validityMs = {
   /**

@@ -49,7 +49,7 @@ export interface InferenceServerAddress {
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** sun_path of unix(7) holds 108 bytes with its terminator. */
+/** Fixed by unix(7): sun_path holds 108 bytes with its terminator. */
 const UNIX_PATH_MAX_BYTES = 107;
 
 export class InferenceServer {

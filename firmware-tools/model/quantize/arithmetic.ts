@@ -15,6 +15,7 @@ export const S8_SYMMETRIC: IntegerRange = { min: -127, max: 127 };
 export const S8_REDUCED: IntegerRange = { min: -64, max: 64 };
 
 const FLOAT32_TINY = 2 ** -126;
+/** Fixed by two's complement. */
 const INT32_MAX = 2 ** 31 - 1;
 
 export interface ScaleZero {

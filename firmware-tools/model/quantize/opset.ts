@@ -3,6 +3,7 @@
 // standard operator means the same in 13. Source: ONNX Changelog.md, operator sets 10 to 13. The
 // caller checks outputs against the original model's.
 import { Fault } from '../../../shared/base/fault-codes.js';
+import { limits } from '../../../shared/base/limits.js';
 import { opsetOf, type Model } from '../onnx/model-file.js';
 import {
   attributeOf,
@@ -18,10 +19,7 @@ import type { GraphProto, NodeProto, TensorProto } from '../onnx/onnx_pb.js';
 import { makeTensor, type OnnxData } from '../onnx/tensors.js';
 import { FreshNames } from './names.js';
 
-const OPSET_MIN = 9;
 const OPSET_QDQ = 13;
-/** Changes of later operator sets have not been checked against this quantizer: refused. */
-const OPSET_MAX = 22;
 
 class Bump {
   readonly constants: TensorProto[] = [];
@@ -176,8 +174,9 @@ class Bump {
  */
 export function bringToOpset13(model: Model, what: string): number {
   const from = opsetOf(model);
-  if (from < OPSET_MIN || from > OPSET_MAX) {
-    const known = `${OPSET_MIN} to ${OPSET_MAX} can be quantized`;
+  const { quantizedOpsetMinVersion: oldest, quantizedOpsetMaxVersion: newest } = limits;
+  if (from < oldest || from > newest) {
+    const known = `${oldest} to ${newest} can be quantized`;
     throw new Fault('model_unquantizable', `${what}: it uses ONNX operator set ${from}; ${known}`);
   }
   if (from >= OPSET_QDQ) return from;

@@ -7,6 +7,7 @@
 // quantized is Fault model_unquantizable with every candidate node and the reason. Algorithm:
 // onnxruntime/python/tools/quantization (quantize_static); the parts are the files beside this one.
 import { Fault } from '../../../shared/base/fault-codes.js';
+import { limits } from '../../../shared/base/limits.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { digestOfFeeds } from '../input-data/feeds.js';
 import { decodeModel, encodeModel, opsetOf } from '../onnx/model-file.js';
@@ -88,8 +89,6 @@ export interface Quantized {
   report: QuantizeReport;
 }
 
-const CANDIDATES_LISTED_MAX = 30;
-
 /**
  * Refuses names that fit no node: they would have no effect, without a word. The names are those of
  * the prepared graph.
@@ -100,8 +99,8 @@ function requireNodes(graph: GraphProto, exclude: readonly string[]): void {
   if (unknown.length === 0) return;
   const known = graph.node.filter(({ opType }) => isCandidate(opType)).map(({ name }) => name);
   const listed =
-    known.slice(0, CANDIDATES_LISTED_MAX).join(', ') +
-    (known.length > CANDIDATES_LISTED_MAX ? ', ...' : '');
+    known.slice(0, limits.listedMaxCount).join(', ') +
+    (known.length > limits.listedMaxCount ? ', ...' : '');
   throw new Fault(
     'usage',
     `--exclude ${unknown.join(', ')}: the model has no such node; it has ` +

@@ -14,15 +14,19 @@ import { Hex32 } from '../../../shared/base/bytes.js';
 import { readInputFile } from '../../model/input-data/input-file.js';
 
 const strict = { additionalProperties: false } as const;
-const Path = Type.String({ minLength: 1, maxLength: 4096 });
-const Name = Type.String({ minLength: 1, maxLength: 200 });
+const Path = Type.String({ minLength: 1, maxLength: limits.filePathMaxChars });
+const Name = Type.String({ minLength: 1, maxLength: limits.nameMaxChars });
 
 const Spec = Type.Object(
   {
     component: Component,
     version: Version,
-    description: Type.Optional(Type.String({ maxLength: 500 })),
-    hardware: Type.Array(HardwareId, { minItems: 1, maxItems: 64, uniqueItems: true }),
+    description: Type.Optional(Type.String({ maxLength: limits.descriptionMaxChars })),
+    hardware: Type.Array(HardwareId, {
+      minItems: 1,
+      maxItems: limits.hardwareMaxCount,
+      uniqueItems: true,
+    }),
     model: Path,
     files: Type.Optional(
       Type.Array(
@@ -52,7 +56,7 @@ const Spec = Type.Object(
     ),
     contract: Type.Object(
       {
-        peak_memory_mib: Type.Number({ exclusiveMinimum: 0, maximum: 1024 * 1024 }),
+        peak_memory_mib: Type.Number({ exclusiveMinimum: 0, maximum: limits.peakMemoryMaxMib }),
         p99_latency_ms: Type.Number({ exclusiveMinimum: 0, maximum: limits.hostRunMs }),
       },
       strict,

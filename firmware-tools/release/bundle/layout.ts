@@ -17,9 +17,10 @@ import { Hex32, utf8 } from '../../../shared/base/bytes.js';
 export const INDEX_NAME = 'bundle.json';
 export const ENVELOPE_NAME = ENVELOPE_FILE_NAME;
 export const FILES_FOLDER = 'files/';
+/** Fixed by tar: what headers and padding are multiples of. */
 export const BLOCK_BYTES = 512;
+/** Fixed by tar: the zeros after the last entry. */
 export const TRAILER_BYTES = 2 * BLOCK_BYTES;
-export const INDEX_MAX_BYTES = 256 * 1024;
 
 const strict = { additionalProperties: false } as const;
 export const BundleIndex = Type.Object(
@@ -31,7 +32,7 @@ export const BundleIndex = Type.Object(
     entries: Type.Array(
       Type.Object(
         {
-          name: Type.String({ maxLength: 200 }),
+          name: Type.String({ maxLength: limits.nameMaxChars }),
           length: Type.Integer({ minimum: 0, maximum: limits.releaseFileMaxBytes }),
           sha256: Hex32,
         },

@@ -15,7 +15,7 @@ import {
   type Release,
 } from '../../../shared/release/manifest.js';
 import type { FileEntry } from '../../../shared/release/manifest-head.js';
-import { RunningDigest } from '../../../shared/platform/hashing.js';
+import { RunningDigest, streamDigest } from '../../../shared/platform/hashing.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { Envelope } from '../../../shared/trust/envelope.js';
 import type { KeyRing } from '../../../shared/trust/key-ring.js';
@@ -29,13 +29,11 @@ import {
   headerBytes,
   indexBytes,
   indexOf,
-  INDEX_MAX_BYTES,
   INDEX_NAME,
   paddingBytes,
   TRAILER_BYTES,
 } from './layout.js';
 
-const CHUNK_BYTES = 1024 * 1024;
 const ZEROS = Buffer.alloc(TRAILER_BYTES);
 
 export interface BundleView {
@@ -152,7 +150,7 @@ async function readIndex(reader: Reader): Promise<BundleIndex> {
   const length = contentLength(header) ?? 0;
   if (
     length === 0 ||
-    length > INDEX_MAX_BYTES ||
+    length > limits.bundleIndexMaxBytes ||
     !Buffer.from(header).equals(headerBytes(INDEX_NAME, length))
   )
     throw reader.notABundle();
@@ -215,7 +213,7 @@ class Reader {
 
   async *chunks(length: number): AsyncIterable<Uint8Array> {
     for (let left = length; left > 0;) {
-      const buffer = Buffer.allocUnsafe(Math.min(left, CHUNK_BYTES));
+      const buffer = Buffer.allocUnsafe(Math.min(left, limits.readChunkBytes));
       const { bytesRead } = await this.#read(buffer);
       if (bytesRead === 0)
         throw new Fault(
@@ -237,9 +235,7 @@ class Reader {
   }
 
   async digest(length: number): Promise<string> {
-    const hash = createHash('sha256');
-    for await (const chunk of this.chunks(length)) hash.update(chunk);
-    return hash.digest('hex');
+    return (await streamDigest(this.chunks(length))).sha256;
   }
 
   async expect(bytes: Uint8Array, what: string): Promise<void> {

@@ -1,5 +1,6 @@
 // Operator routes about what happened: the audit log and its chain, security events, raw telemetry.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { limits } from '../../../shared/base/limits.js';
 import { Type, type Static } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import {
@@ -105,7 +106,7 @@ function securityRoutes(app: FleetApp, { security, securityEvents }: Options): v
           ...pageQuery,
           source: Type.Optional(
             Type.String({
-              maxLength: 100,
+              maxLength: limits.nameMaxChars,
               description: 'device id, name of an operator token, `server`, or remote address',
             }),
           ),
@@ -155,7 +156,11 @@ function telemetryRoute(app: FleetApp, { devices, telemetry }: Options): void {
         tags,
         querystring: Type.Object({
           ...pageQuery,
-          device: Type.String({ minLength: 1, maxLength: 64, description: 'device id or name' }),
+          device: Type.String({
+            minLength: 1,
+            maxLength: limits.deviceIdMaxChars,
+            description: 'device id or name',
+          }),
         }),
         response: { 200: TelemetryPage, ...errorResponses },
       },

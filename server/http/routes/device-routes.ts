@@ -1,5 +1,6 @@
 // Operator routes about devices, groups and claims. A device is named by its id or its name.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { limits } from '../../../shared/base/limits.js';
 import { Type, type Static } from 'typebox';
 import {
   Claim,
@@ -14,6 +15,7 @@ import {
   pageQuery,
 } from '../../../shared/protocol/operator-api.js';
 import { sha256 } from '../../../shared/base/bytes.js';
+import { MINUTE_MS } from '../../../shared/base/units.js';
 import { newClaimToken } from '../../access/tokens.js';
 import type { DeviceRow } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';
@@ -23,10 +25,13 @@ import { pageOf, PageQuery } from '../paging.js';
 import { deviceSummary, deviceView, inferenceView, iso, securitySummary } from '../views.js';
 
 const Named = Type.Object({
-  id: Type.String({ minLength: 1, maxLength: 64, description: 'device id or name' }),
+  id: Type.String({
+    minLength: 1,
+    maxLength: limits.deviceIdMaxChars,
+    description: 'device id or name',
+  }),
 });
 const DeviceKey = Type.Tuple([Type.String(), Type.String(), Type.String()]);
-const RECENT_COUNT = 50;
 
 type Options = Pick<
   HttpServices,
@@ -98,8 +103,11 @@ function detailRoute(app: FleetApp, options: Options): void {
       await security.flush();
       const [inference, events, outcomes] = await Promise.all([
         telemetry.inference(row.id),
-        securityEvents.page({ source: row.id }, { limit: RECENT_COUNT, after: null }),
-        telemetry.outcomes(row.id, RECENT_COUNT),
+        securityEvents.page(
+          { source: row.id },
+          { limit: limits.deviceRecentMaxCount, after: null },
+        ),
+        telemetry.outcomes(row.id, limits.deviceRecentMaxCount),
       ]);
       return {
         device: await show(row, options),
@@ -232,5 +240,3 @@ export const claimRoutes: FastifyPluginAsyncTypebox<Options> = async (
     },
   );
 };
-
-const MINUTE_MS = 60_000;

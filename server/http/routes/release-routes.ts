@@ -20,8 +20,6 @@ import { pageOf, PageQuery } from '../paging.js';
 import { releaseDetail, releaseSummary } from '../views.js';
 
 const FILE_TYPE = 'application/octet-stream';
-/** Base64 of an envelope and of targets, and the JSON around them. */
-const PUBLISH_BODY_MAX_BYTES = 2 * (limits.manifestMaxBytes + limits.targetsMaxBytes) + 4096;
 const ReleaseKey = Type.Tuple([Type.Integer(), Type.String(), Type.String()]);
 
 type Options = Pick<HttpServices, 'releases' | 'images' | 'artifacts' | 'clock'>;
@@ -65,7 +63,7 @@ function publishRoute(app: FleetApp, { images, releases, clock }: Options): void
   app.post(
     '/releases',
     {
-      bodyLimit: PUBLISH_BODY_MAX_BYTES,
+      bodyLimit: limits.publishBodyMaxBytes,
       config: {
         role: 'publisher',
         action: 'release.publish',

@@ -2,25 +2,11 @@
 // slow, resumed by Range, never redirected, never decompressed.
 import http from 'node:http';
 import https from 'node:https';
-import { Type } from 'typebox';
 import { limits } from '../../shared/base/limits.js';
-import { complaints, parseJson } from '../../shared/base/decode.js';
-import {
-  Fault,
-  FAULT_CODES,
-  isFault,
-  isFaultCode,
-  reason,
-  systemCode,
-  type FaultCode,
-} from '../../shared/base/fault-codes.js';
+import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
+import { refusalFault } from '../../shared/platform/http-refusal.js';
 import type { Body, Source } from './source.js';
-
-const ErrorBody = Type.Object({
-  error: Type.Optional(Type.String()),
-  code: Type.Optional(Type.String()),
-});
 
 /** What all HTTP sources of one fetcher share. */
 export interface HttpTransport {
@@ -247,60 +233,18 @@ export async function gather(
   return new Uint8Array(Buffer.concat(pieces));
 }
 
-/**
- * The Fault for an error answer. A refusal that the server names by code keeps that code; its text
- * is always kept. A redirect names where it leads.
- */
+/** The Fault for an error answer, which `name` gave. */
 export async function refusal(answer: Answer, status: number, name: string): Promise<Fault> {
-  const { error, code } = await errorBody(answer);
   const { location } = answer.response.headers;
-  const reasons = [
-    `${name} answered ${status}`,
-    error,
-    code === undefined ? undefined : `(${code})`,
-    isRedirect(status) && location !== undefined
-      ? `redirects to Location ${location}: redirects are not followed, configure the final URL`
-      : undefined,
-  ]
-    .filter((part) => part !== undefined)
-    .join(' ');
-  if (
-    status >= 400 &&
-    status < 500 &&
-    code !== undefined &&
-    isFaultCode(code) &&
-    FAULT_CODES[code].kind === 'refused'
-  )
-    return new Fault(code, reasons);
-  return new Fault(codeOf(status), reasons);
+  return refusalFault({ status, body: await errorBody(answer), location }, name);
 }
 
-const isRedirect = (status: number): boolean => status >= 300 && status < 400;
-
-function codeOf(status: number): FaultCode {
-  if (status === 401) return 'auth_missing';
-  if (status === 403) return 'auth_denied';
-  if (status === 404 || status === 410) return 'not_found';
-  if (status === 409) return 'conflict';
-  if (status === 408 || status === 429) return 'server_unreachable';
-  if (status >= 400 && status < 500) return 'message_undecodable';
-  // 5xx: the server is failing. 1xx and 3xx: not the configured server; a redirect is never
-  // followed, because it could lead anywhere.
-  return 'server_unreachable';
-}
-
-async function errorBody(answer: Answer): Promise<{ error?: string; code?: string }> {
+/** Empty where it is too long or cut short: the status is enough. */
+async function errorBody(answer: Answer): Promise<Uint8Array> {
   try {
-    const value = parseJson(
-      await gather(bodyOf(answer), limits.errorBodyMaxBytes, answer.url, answer.transport),
-      'an error answer',
-    );
-    return complaints(ErrorBody, value).length === 0
-      ? (value as { error?: string; code?: string })
-      : {};
+    return await gather(bodyOf(answer), limits.errorBodyMaxBytes, answer.url, answer.transport);
   } catch (error) {
-    // Not an error body of Linnet, too long or cut short: the status is enough.
-    if (isFault(error)) return {};
+    if (isFault(error)) return new Uint8Array();
     throw error;
   }
 }

@@ -9,10 +9,11 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
 import type { Static, TArray, TObject, TSchema } from 'typebox';
-import { decodeJson, parseJson, complaints } from '../../shared/base/decode.js';
-import { asError, Fault, isFaultCode, reason } from '../../shared/base/fault-codes.js';
+import { decodeJson } from '../../shared/base/decode.js';
+import { asError, Fault, reason } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
-import { API, ApiError, type Page } from '../../shared/protocol/operator-api.js';
+import { API, type Page } from '../../shared/protocol/operator-api.js';
+import { refusalFault, serverFault, type ErrorAnswer } from '../../shared/platform/http-refusal.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -61,7 +62,7 @@ export class FleetClient {
     } catch (error) {
       throw unreachable(url, error);
     }
-    if (!response.ok) throw refusal(response.status, text, `${method} ${url}`);
+    if (!response.ok) throw refused({ status: response.status, body: text }, `${method} ${url}`);
     return decodeJson(schema, text, `answer of ${method} ${url}`);
   }
 
@@ -101,7 +102,7 @@ export class FleetClient {
       'content-length': length,
     };
     const request = send(url, { method: 'PUT', headers });
-    const answered = new Promise<{ status: number; text: string }>((resolve, reject) => {
+    const answered = new Promise<ErrorAnswer>((resolve, reject) => {
       request.once('error', reject);
       request.once('response', (response) => {
         const chunks: Buffer[] = [];
@@ -110,7 +111,7 @@ export class FleetClient {
         response.once('end', () =>
           resolve({
             status: response.statusCode ?? 0,
-            text: Buffer.concat(chunks).toString('utf8'),
+            body: Buffer.concat(chunks),
           }),
         );
       });
@@ -130,7 +131,7 @@ export class FleetClient {
       () => null,
       (error: unknown) => error,
     );
-    let answer: { status: number; text: string };
+    let answer: ErrorAnswer;
     try {
       answer = await answered;
     } catch (error) {
@@ -141,8 +142,7 @@ export class FleetClient {
       // not keep its connection.
       request.destroy();
     }
-    if (answer.status < 200 || answer.status > 299)
-      throw refusal(answer.status, answer.text, `PUT ${url}`);
+    if (answer.status < 200 || answer.status > 299) throw refused(answer, `PUT ${url}`);
   }
 
   #url(path: string): string {
@@ -150,28 +150,12 @@ export class FleetClient {
   }
 }
 
+/** The operator reads the server's own words, without the request. */
+const refused = (answer: ErrorAnswer, what: string): Fault =>
+  serverFault(answer) ?? refusalFault(answer, what);
+
 function unreachable(url: string, cause: unknown): Fault {
   return new Fault('server_unreachable', `${url}: ${reason(cause)}`, { cause });
-}
-
-/** The server's own error as a Fault of the same code. Other answers are not by a fleet server. */
-function refusal(status: number, text: string, what: string): Fault {
-  try {
-    const body = parseJson(text, what);
-    if (complaints(ApiError, body).length === 0) {
-      const { error, code } = body as ApiError;
-      return new Fault(
-        isFaultCode(code) ? code : 'internal',
-        isFaultCode(code) ? error : `${code}: ${error}`,
-      );
-    }
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-  }
-  return new Fault(
-    status >= 500 ? 'server_unreachable' : 'message_undecodable',
-    `${what} answered ${status}, not with an error of a fleet server: ${text.slice(0, limits.quotedMaxChars)}`,
-  );
 }
 
 /** Adds the options that every fleet command takes; `connect` reads them. */

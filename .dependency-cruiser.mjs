@@ -166,6 +166,11 @@ export default {
       'tweetnacl seals key files and signs from a seed; node:crypto, which is faster, verifies.',
     ),
     singleImporter(
+      'pino',
+      'shared/platform/logger\\.ts',
+      'The log of every daemon has one format, and removes credentials.',
+    ),
+    singleImporter(
       'systeminformation',
       'agent/telemetry/',
       'It starts processes on some systems; only the sensor reader may do that.',

@@ -1,11 +1,10 @@
 // `linnet agent`: runs the device agent until a signal stops it. Logs are JSON lines on stderr
 // (pino); the ready line is printed once every socket is open. The umask is set first, so that no
 // file of the agent is readable by another user.
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { pino } from 'pino';
-import { Fault, systemCode } from '../shared/base/fault-codes.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
+import { stderrLog } from '../shared/platform/logger.js';
+import { readSettingFile } from '../shared/platform/setting-files.js';
 import { agentSettings, type AgentSettings } from './config.js';
 import { startAgent } from './main.js';
 
@@ -43,23 +42,14 @@ A claim token (linnet device claim) is read from LINNET_CLAIM or server.claim_fi
 start.`,
     )
     .action(async (options: { config: string; printConfig?: true }) => {
-      const settings = agentSettings(readConfig(options.config), process.env);
+      const settings = agentSettings(
+        readSettingFile('the config file', options.config).toString('utf8'),
+        process.env,
+      );
       if (options.printConfig === true)
-        return out.result(settings, () => JSON.stringify(settings, null, 2));
-      await runAgent(settings, out);
+        out.result(settings, () => JSON.stringify(settings, null, 2));
+      else await runAgent(settings, out);
     });
-}
-
-function readConfig(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new Fault(
-      'config_invalid',
-      `cannot read the config file ${file} (${systemCode(error) ?? 'unreadable'})`,
-      { cause: error },
-    );
-  }
 }
 
 /**
@@ -68,10 +58,7 @@ function readConfig(file: string): string {
  */
 async function runAgent(settings: AgentSettings, out: Out): Promise<void> {
   process.umask(PRIVATE_UMASK);
-  const log = pino(
-    { level: settings.log_level, base: null },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const log = stderrLog(settings.log_level);
   const agent = await startAgent(settings, { clock: realClock, random: realRandom, log });
   out.progress(`linnet agent ${agent.device} (${settings.name}) serves on ${agent.api.join(', ')}`);
   const stopped = new Promise<void>((resolve) => {

@@ -1,11 +1,13 @@
 // `linnet server`: runs a fleet server, or prepares one. All mistakes of the configuration are
 // reported at once and before anything is opened. The server reports on stdout that it is ready,
 // and stops cleanly on SIGTERM and SIGINT.
-import { open, readFile, unlink } from 'node:fs/promises';
+import { open, unlink } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
+import { stderrLog } from '../shared/platform/logger.js';
+import { readSettingFile } from '../shared/platform/setting-files.js';
 import { serverSettings, type ServerSettings } from './config.js';
-import { initServer, serverLog, startServer } from './main.js';
+import { initServer, startServer } from './main.js';
 
 const EXAMPLE = `
 Example:
@@ -47,7 +49,7 @@ export function registerServerCommands(program: Command, out: Output): void {
     .option('--print-config', 'print the settings that result from file and environment, and exit')
     .addHelpText('after', EXAMPLE)
     .action(async (options: { config?: string; printConfig?: true }) => {
-      const settings = await readSettings(options.config);
+      const settings = readSettings(options.config);
       if (options.printConfig === true)
         out.result(settings, () => JSON.stringify(settings, null, 2));
       else await run(settings, out);
@@ -68,24 +70,15 @@ export function registerServerCommands(program: Command, out: Output): void {
       // `--config` is also an option of `server`; commander gives it to the command that sees it
       // first.
       const { config, tokenOut } = command.optsWithGlobals<{ config?: string; tokenOut: string }>();
-      const settings = await readSettings(config);
+      const settings = readSettings(config);
       await initTo(settings, tokenOut);
       out.result({ tokenFile: tokenOut, dataDir: settings.data_dir }, () => tokenOut);
     });
 }
 
-async function readSettings(file: string | undefined): Promise<ServerSettings> {
+function readSettings(file: string | undefined): ServerSettings {
   if (file === undefined) throw new Fault('usage', 'pass --config FILE');
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    throw new Fault(
-      'config_invalid',
-      `the configuration file ${file} cannot be read: ${reason(error)}`,
-      { cause: error },
-    );
-  }
+  const text = readSettingFile('the configuration file', file).toString('utf8');
   return serverSettings(text, process.env);
 }
 
@@ -115,7 +108,7 @@ async function initTo(settings: ServerSettings, tokenOut: string): Promise<void>
 }
 
 async function run(settings: ServerSettings, out: Output): Promise<void> {
-  const log = serverLog(settings.log_level);
+  const log = stderrLog(settings.log_level);
   const running = await startServer(settings, { log });
   const stopped = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);

@@ -2,15 +2,15 @@
 // randomness, timers and log, and the only one that connects its parts. It opens the database, the
 // image repository and the director, then MQTT and HTTP; it reports that it is ready when both
 // listen. It closes in the opposite direction, and stores first what is being stored.
-import { chmod, mkdir, readFile } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { pino } from 'pino';
 import { listenFault } from '../shared/platform/listen.js';
 import { limits } from '../shared/base/limits.js';
 import { Fault, isFault, reason } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
+import { readSettingFile } from '../shared/platform/setting-files.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
@@ -44,29 +44,6 @@ const DATABASE = 'fleet.sqlite';
 const ARTIFACTS = 'files';
 const FIRST_TOKEN_NAME = 'first-admin';
 
-/** Structured lines on stderr. No code logs a credential; `redact` is a second protection. */
-export function serverLog(level: ServerSettings['log_level']): Log {
-  return pino(
-    {
-      level,
-      redact: {
-        paths: [
-          '*.authorization',
-          '*.password',
-          '*.token',
-          '*.claim',
-          'authorization',
-          'password',
-          'token',
-          'claim',
-        ],
-        remove: true,
-      },
-    },
-    pino.destination(2),
-  );
-}
-
 /**
  * Starts the server. Faults: config_invalid, port_in_use, key_invalid, not_found (no repository),
  * disk_failed, server_unreachable (external broker).
@@ -94,7 +71,7 @@ async function open(
   undo: (() => Promise<void> | void)[],
   close: () => Promise<void>,
 ): Promise<RunningServer> {
-  const tls = await readTls(settings);
+  const tls = readTls(settings);
   const store = await openStore(settings);
   undo.push(() => store.close());
   const security = new SecurityEventBus({
@@ -103,48 +80,15 @@ async function open(
     log: log.child({ room: 'security-events' }),
   });
   undo.push(() => security.close());
-  const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
-  const keys = await readOnlineKeys(settings.repository, passphrase);
-  const artifacts = await DiskArtifactStore.open({
-    folder: join(settings.repository, ARTIFACTS),
-    random: realRandom,
-  });
-  const images = await ImageRepository.open({
-    folder: settings.repository,
-    artifacts,
-    keys: keys.image,
-    clock: realClock,
-    random: realRandom,
-    log: log.child({ room: 'repository' }),
-  });
-  const director = await Director.open({
-    store: store.assignments,
-    keys: keys.director,
-    folder: settings.repository,
-    imageTargets: () => images.targets(),
-    clock: realClock,
-  });
+  const { artifacts, images, director } = await openRepositories(settings, store, log);
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
   // both exist.
   let transport: Transport | null = null;
   const reception = new Reception({ clock: realClock });
-  const situations = new Situations({ store: store.rollouts, reception, clock: realClock });
-  const conductor = new Conductor({
-    store: store.rollouts,
-    situations,
-    reception,
-    clock: realClock,
-    log: log.child({ room: 'rollout' }),
-    hint: (device: string) => transport?.hint(device),
-  });
-  const rollouts = new OperatorService({
-    store: store.rollouts,
-    situations,
-    clock: realClock,
-    random: realRandom,
-    onCommand: () => conductor.wake(),
-  });
+  const { conductor, rollouts } = openRollouts(store, reception, log, (device) =>
+    transport?.hint(device),
+  );
   const ingest = new Ingest({
     devices: store.devices,
     telemetry: store.telemetry,
@@ -196,6 +140,66 @@ async function open(
     'the fleet server is ready',
   );
   return { address, mqttPort, close };
+}
+
+interface Repositories {
+  readonly artifacts: DiskArtifactStore;
+  readonly images: ImageRepository;
+  readonly director: Director;
+}
+
+async function openRepositories(
+  settings: ServerSettings,
+  store: Store,
+  log: Log,
+): Promise<Repositories> {
+  const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
+  const keys = await readOnlineKeys(settings.repository, passphrase);
+  const artifacts = await DiskArtifactStore.open({
+    folder: join(settings.repository, ARTIFACTS),
+    random: realRandom,
+  });
+  const images = await ImageRepository.open({
+    folder: settings.repository,
+    artifacts,
+    keys: keys.image,
+    clock: realClock,
+    random: realRandom,
+    log: log.child({ room: 'repository' }),
+  });
+  const director = await Director.open({
+    store: store.assignments,
+    keys: keys.director,
+    folder: settings.repository,
+    imageTargets: () => images.targets(),
+    clock: realClock,
+  });
+  return { artifacts, images, director };
+}
+
+function openRollouts(
+  store: Store,
+  reception: Reception,
+  log: Log,
+  hint: (device: string) => void,
+): { conductor: Conductor; rollouts: OperatorService } {
+  const situations = new Situations({ store: store.rollouts, reception, clock: realClock });
+  const conductor = new Conductor({
+    store: store.rollouts,
+    situations,
+    reception,
+    clock: realClock,
+    log: log.child({ room: 'rollout' }),
+    hint,
+  });
+  const rollouts = new OperatorService({
+    store: store.rollouts,
+    situations,
+    clock: realClock,
+    random: realRandom,
+    onCommand: () => conductor.wake(),
+  });
+  return { conductor, rollouts };
 }
 
 function openTransport(
@@ -289,16 +293,12 @@ async function openStore(settings: ServerSettings): Promise<Store> {
   return Store.open(join(settings.data_dir, DATABASE));
 }
 
-async function readTls(settings: ServerSettings): Promise<TlsFiles | null> {
-  if (settings.tls === undefined) return null;
-  try {
-    return {
-      cert: await readFile(settings.tls.cert_file),
-      key: await readFile(settings.tls.key_file),
-    };
-  } catch (error) {
-    throw new Fault('config_invalid', `tls: ${reason(error)}`, { cause: error });
-  }
+function readTls({ tls }: ServerSettings): TlsFiles | null {
+  if (tls === undefined) return null;
+  return {
+    cert: readSettingFile('tls.cert_file', tls.cert_file),
+    key: readSettingFile('tls.key_file', tls.key_file),
+  };
 }
 
 /**

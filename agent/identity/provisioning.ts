@@ -1,6 +1,7 @@
 // The files that an operator gives a device: trusted roots, certificates, a claim token.
 import { readFileSync } from 'node:fs';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
+import { readSettingFile } from '../../shared/platform/setting-files.js';
 import type { AgentSettings } from '../config.js';
 
 export interface TrustedRoots {
@@ -33,16 +34,8 @@ export function readTrustedRoots({ trust }: AgentSettings): TrustedRoots {
 /** The certificates of server.ca_file, as an option for clients. Fault: config_invalid. */
 export function readCertificates({ server }: AgentSettings): { ca?: Uint8Array } {
   if (server.ca_file === undefined) return {};
-  try {
-    return { ca: new Uint8Array(readFileSync(server.ca_file)) };
-  } catch (error) {
-    throw new Fault(
-      'config_invalid',
-      `cannot read server.ca_file ${server.ca_file} (${systemCode(error) ?? 'unreadable'}): ` +
-        'it must hold the PEM certificates that the fleet server is trusted by',
-      { cause: error },
-    );
-  }
+  const advice = 'it must hold the PEM certificates that the fleet server is trusted by';
+  return { ca: readSettingFile('server.ca_file', server.ca_file, advice) };
 }
 
 /**

@@ -3,13 +3,13 @@
 // the device id in a topic. While the broker is out of reach, the server hears no device and says
 // so (onReception), and devices keep their telemetry. What the server sends has QoS 0, as with the
 // embedded broker (broker.ts).
-import { readFile } from 'node:fs/promises';
 import { connectAsync, type IClientOptions, type ISubscriptionGrant, type MqttClient } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import type { Log, Random } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
 import { hex } from '../../shared/base/bytes.js';
+import { readSettingFile } from '../../shared/platform/setting-files.js';
 import type { Transport, TransportEvents } from '../interfaces.js';
 import { receive, type PublishJson } from './uplink.js';
 
@@ -36,7 +36,7 @@ export async function openExternalBroker(options: ExternalBrokerOptions): Promis
   const { protocol, host, port } = new URL(options.url);
   let client: MqttClient;
   try {
-    client = await connectAsync(options.url, await clientOptions(options), false);
+    client = await connectAsync(options.url, clientOptions(options), false);
   } catch (error) {
     if (isFault(error)) throw error;
     const detail = `cannot connect to the MQTT broker ${host}: ${reason(error)}`;
@@ -56,11 +56,7 @@ export async function openExternalBroker(options: ExternalBrokerOptions): Promis
   return connection;
 }
 
-async function clientOptions({
-  username,
-  passwordFile,
-  random,
-}: ExternalBrokerOptions): Promise<IClientOptions> {
+function clientOptions({ username, passwordFile, random }: ExternalBrokerOptions): IClientOptions {
   return {
     clientId: `linnet-server-${hex(random.bytes(6))}`,
     clean: true,
@@ -70,18 +66,12 @@ async function clientOptions({
     resubscribe: true,
     queueQoSZero: false,
     ...(username === undefined ? {} : { username }),
-    ...(passwordFile === undefined ? {} : { password: await readPassword(passwordFile) }),
+    ...(passwordFile === undefined ? {} : { password: readPassword(passwordFile) }),
   };
 }
 
-async function readPassword(path: string): Promise<string> {
-  try {
-    return (await readFile(path, 'utf8')).trim();
-  } catch (error) {
-    const detail = `cannot read broker.password_file ${path}: ${reason(error)}`;
-    throw new Fault('config_invalid', detail, { cause: error });
-  }
-}
+const readPassword = (file: string): string =>
+  readSettingFile('broker.password_file', file).toString('utf8').trim();
 
 const subscriptionRefused = (host: string): Fault =>
   new Fault(

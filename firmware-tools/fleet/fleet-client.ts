@@ -150,7 +150,7 @@ export class FleetClient {
   }
 }
 
-/** The operator reads the server's own words, without the request. */
+/** The operator reads what the server said, without the request. */
 const refused = (answer: ErrorAnswer, what: string): Fault =>
   serverFault(answer) ?? refusalFault(answer, what);
 

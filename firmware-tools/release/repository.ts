@@ -1,6 +1,7 @@
 // Creates a fleet's trust: the keys, and the first root of the image and of the director
 // repository, in three folders for three different places:
-//   offline/  keys of people (roots, targets, releases): keep them away from the server, best on a machine without network
+//   offline/  keys of people (roots, targets, releases): keep them away from the server, best on a
+//             machine without network
 //   server/   what the fleet server gets as its `repository` folder, with the online keys
 //   trust/    the two roots that every device is provisioned with
 // All or nothing: everything is made in a folder beside `out`, which is then renamed. Nothing is

@@ -22,7 +22,8 @@ th, td { vertical-align: top; }
 code { font-size: .9em; }
 .good, .bad, .busy { font-weight: 600; }
 .good { color: var(--good); } .bad { color: var(--bad); } .busy { color: var(--busy); }
-article { border: 1px solid var(--line); border-radius: .5rem; padding: .8rem 1rem; margin: .8rem 0; }
+article { border: 1px solid var(--line); border-radius: .5rem; }
+article { padding: .8rem 1rem; margin: .8rem 0; }
 article h3 { margin: 0 0 .4rem; font-size: 1.05rem; }
 pre {
   background: var(--soft); padding: .6rem; border-radius: .3rem; font-size: .9em;
@@ -119,7 +120,9 @@ function releases(list) {
     el('code', {}, row.digest.slice(0, 16)),
   ])), ...more('releases', list)];
 }
-const COMMANDS = { draft: ['start', 'drop'], rolling: ['pause', 'abort'], held: ['resume', 'abort'] };
+const COMMANDS = {
+  draft: ['start', 'drop'], rolling: ['pause', 'abort'], held: ['resume', 'abort'],
+};
 function commandsOf(view, detail) {
   const found = COMMANDS[view.state] || [];
   const approval = detail && detail.policy.waves.some((wave) => wave.approval);
@@ -141,8 +144,9 @@ function wave(view, detail, wave, index) {
     (wave.approval ? ', needs approval' : '');
   const title = 'Wave ' + (index + 1);
   const rows = members.map((member) => [member.name, state(member.state), member.reasons]);
+  const mark = index === view.wave ? '\\u25b6 ' : '';
   return el('div', {},
-    el('h4', {}, (index === view.wave ? '\\u25b6 ' : '') + title + ': ' + wave.name + ' (' + about + ')'),
+    el('h4', {}, mark + title + ': ' + wave.name + ' (' + about + ')'),
     rows.length === 0 ? '' : table(title, ['Device', 'State', 'Reasons'], rows));
 }
 function rolloutBody(view, detail) {
@@ -156,7 +160,8 @@ function rolloutBody(view, detail) {
 function rollout({ view, detail }) {
   const buttons = commandsOf(view, detail).map((name) =>
     el('button', { type: 'button', onclick: () => command(view, name) }, name));
-  const about = 'wave ' + (view.wave + 1) + ' of ' + view.waves + ', ' + counted(view.devices, 'device');
+  const about = 'wave ' + (view.wave + 1) + ' of ' + view.waves + ', ' +
+    counted(view.devices, 'device');
   return el('article', {},
     el('h3', {}, release(view.release) + ' ', state(view.state), ' ' + about + ' ',
       el('code', {}, view.id)),

@@ -141,11 +141,12 @@ class EmbeddedBroker implements Transport {
       () => done(null, true),
       (error: unknown) => {
         log.warn({ client: client.id, err: error }, 'MQTT login refused');
+        const name = client.id.slice(0, limits.mqttClientIdMaxChars);
         if (isFault(error, 'auth_missing'))
           events.security.report({
             source: anonymous(client.conn),
             code: 'auth_missing',
-            detail: `MQTT login of ${client.id.slice(0, limits.mqttClientIdMaxChars)} refused: ${error.detail}`,
+            detail: `MQTT login of ${name} refused: ${error.detail}`,
           });
         done(
           Object.assign(new Error('bad user name or password'), { returnCode: BAD_CREDENTIALS }),

@@ -19,7 +19,9 @@ export function receive(
     security.report({
       source: { kind: 'server' },
       code: 'message_undecodable',
-      detail: `a message on ${topic.slice(0, limits.quotedMaxChars)}, which is not a telemetry topic, was ignored`,
+      detail:
+        `a message on ${topic.slice(0, limits.quotedMaxChars)}, which is not a telemetry topic, ` +
+        'was ignored',
     });
     return;
   }

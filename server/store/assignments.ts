@@ -6,11 +6,15 @@ import type { Assignment, AssignmentStore, DirectorDocuments } from '../interfac
 import type { Db } from './database.js';
 
 export class SqlAssignmentStore implements AssignmentStore {
-  constructor(private readonly db: Db) {}
+  readonly #db: Db;
+
+  constructor(db: Db) {
+    this.#db = db;
+  }
 
   /** Both reads in one transaction, so that the revision matches the assignments. */
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }> {
-    return this.db.transaction().execute(async (trx) => {
+    return this.#db.transaction().execute(async (trx) => {
       const row = await trx
         .selectFrom('devices')
         .select('assignment_revision')
@@ -46,7 +50,7 @@ export class SqlAssignmentStore implements AssignmentStore {
   }
 
   async directorDocuments(device: string): Promise<DirectorDocuments | null> {
-    const row = await this.db
+    const row = await this.#db
       .selectFrom('director_documents')
       .selectAll()
       .where('device', '=', device)
@@ -75,7 +79,7 @@ export class SqlAssignmentStore implements AssignmentStore {
       snapshot: Buffer.from(documents.snapshot),
       timestamp: Buffer.from(documents.timestamp),
     };
-    await this.db
+    await this.#db
       .insertInto('director_documents')
       .values({ device, ...columns })
       .onConflict((oc) => oc.column('device').doUpdateSet(columns))

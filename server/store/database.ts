@@ -49,22 +49,28 @@ export async function openDatabase(file: string): Promise<Db> {
  * would then fail, and that failure would be reported instead of the disk's.
  */
 class Driver extends SqliteDriver {
-  constructor(private readonly sqlite: Database.Database) {
+  readonly #sqlite: Database.Database;
+
+  constructor(sqlite: Database.Database) {
     super({ database: sqlite });
+    this.#sqlite = sqlite;
   }
 
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    if (this.sqlite.inTransaction) await super.rollbackTransaction(connection);
+    if (this.#sqlite.inTransaction) await super.rollbackTransaction(connection);
   }
 }
 
 class Dialect extends SqliteDialect {
-  constructor(private readonly sqlite: Database.Database) {
+  readonly #sqlite: Database.Database;
+
+  constructor(sqlite: Database.Database) {
     super({ database: sqlite });
+    this.#sqlite = sqlite;
   }
 
   override createDriver(): Driver {
-    return new Driver(this.sqlite);
+    return new Driver(this.#sqlite);
   }
 }
 

@@ -23,14 +23,18 @@ import { addSecurityEvents } from './security-events.js';
 import type { InferenceTable } from './tables.js';
 
 export class SqlTelemetryStore implements TelemetryStore {
-  constructor(private readonly db: Db) {}
+  readonly #db: Db;
+
+  constructor(db: Db) {
+    this.#db = db;
+  }
 
   /**
    * False when this batch was stored before. Throws when nothing was stored: the caller must not
    * acknowledge then.
    */
   insertBatch(device: string, batch: TelemetryBatch, now: number): Promise<boolean> {
-    return this.db.transaction().execute(async (trx) => {
+    return this.#db.transaction().execute(async (trx) => {
       const added = await trx
         .insertInto('batches')
         .values({ device, batch: batch.batch, at: now })
@@ -69,7 +73,7 @@ export class SqlTelemetryStore implements TelemetryStore {
 
   /** Latest update facts of each component and the latest health of each device. */
   async latest(devices: readonly string[] | null): Promise<Map<string, LatestFacts>> {
-    let query = this.db.selectFrom('facts').selectAll().where('kind', 'in', ['update', 'health']);
+    let query = this.#db.selectFrom('facts').selectAll().where('kind', 'in', ['update', 'health']);
     if (devices !== null) query = query.where('device', 'in', [...devices]);
     const found = new Map<string, { updates: UpdateBody[]; health: HealthBody | null }>();
     for (const row of await query.orderBy('component').execute()) {
@@ -83,7 +87,7 @@ export class SqlTelemetryStore implements TelemetryStore {
 
   /** The sums of each release, the last used first. */
   async inference(device: string): Promise<InferenceSums[]> {
-    const rows = await this.db
+    const rows = await this.#db
       .selectFrom('inference')
       .selectAll()
       .where('device', '=', device)
@@ -94,7 +98,7 @@ export class SqlTelemetryStore implements TelemetryStore {
 
   /** The newest first. */
   async outcomes(device: string, limit: number): Promise<{ at: number; outcome: Outcome }[]> {
-    const rows = await this.db
+    const rows = await this.#db
       .selectFrom('outcomes')
       .selectAll()
       .where('device', '=', device)
@@ -108,7 +112,7 @@ export class SqlTelemetryStore implements TelemetryStore {
    * Raw records of a device, the newest first; `before` pages on from the id of the last one seen.
    */
   async records(device: string, limit: number, before: number | null): Promise<StoredRecord[]> {
-    let query = this.db.selectFrom('telemetry').selectAll().where('device', '=', device);
+    let query = this.#db.selectFrom('telemetry').selectAll().where('device', '=', device);
     if (before !== null) query = query.where('id', '<', before);
     const rows = await query.orderBy('id', 'desc').limit(limit).execute();
     return rows.map((row) => ({

@@ -1,22 +1,25 @@
 // Durable files of the repository folder, by shared/platform/durable-files: a reader or a restart
-// sees the old file or the new one. Temporary files of a crash have the prefix `.tmp-` and are
-// removed at start. Faults: disk_full, disk_failed.
+// sees the old file or the new one. Temporary files that a crash left are removed
+// at start. Faults: disk_full, disk_failed.
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Random } from '../../shared/base/interfaces.js';
-import { hex } from '../../shared/base/bytes.js';
 import {
   makeFolders,
   syncFolder,
+  TEMP_PREFIX,
+  tempBeside,
   writeWhole,
   type Chunks,
 } from '../../shared/platform/durable-files.js';
 import { whenFound, withDiskFaults } from '../../shared/platform/errno-faults.js';
 
-const TEMP = '.tmp-';
-
 export class RepositoryFiles {
-  constructor(private readonly random: Random) {}
+  readonly #random: Random;
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
 
   /** Null when there is none. */
   read(path: string): Promise<Uint8Array | null> {
@@ -47,7 +50,7 @@ export class RepositoryFiles {
 
   async removeLeftovers(folder: string): Promise<void> {
     for (const name of await this.names(folder))
-      if (name.startsWith(TEMP)) await rm(join(folder, name), { force: true });
+      if (name.startsWith(TEMP_PREFIX)) await rm(join(folder, name), { force: true });
   }
 
   /** Makes the names in a folder durable, also those that are gone. */
@@ -63,9 +66,8 @@ export class RepositoryFiles {
 
   /** Writes `chunks`; when they throw, nothing is left behind. */
   stream(path: string, chunks: Chunks): Promise<void> {
-    const name = `${TEMP}${hex(this.random.bytes(8))}-${basename(path)}`;
     return withDiskFaults(`write ${path}`, () =>
-      writeWhole(path, chunks, { temp: join(dirname(path), name) }),
+      writeWhole(path, chunks, { temp: tempBeside(path, this.#random) }),
     );
   }
 }

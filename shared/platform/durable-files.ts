@@ -4,8 +4,10 @@
 // the system: errno-faults.ts maps them. Who owns a path, and what a leftover of a cut is called,
 // are the callers'.
 import { link, mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { hex } from '../base/bytes.js';
 import { systemCode } from '../base/fault-codes.js';
+import type { Random } from '../base/interfaces.js';
 
 export interface WriteWholeOptions {
   /** Where the bytes are gathered; in the folder of the target. A leftover there is removed. */
@@ -14,6 +16,14 @@ export interface WriteWholeOptions {
   readonly mode?: number;
   /** False: an existing target is kept, and the write fails with EEXIST. Default true. */
   readonly overwrite?: boolean;
+}
+
+/** The beginning of temporary names: what has it after a crash is a leftover. */
+export const TEMP_PREFIX = '.tmp-';
+
+/** A temporary name of its own, beside `path`. */
+export function tempBeside(path: string, random: Random): string {
+  return join(dirname(path), `${TEMP_PREFIX}${hex(random.bytes(8))}-${basename(path)}`);
 }
 
 export type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;

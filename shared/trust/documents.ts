@@ -272,8 +272,8 @@ export function requireThreshold(document: Document<Role>, ring: KeyRing, whose:
   if (valid >= ring.threshold) return;
   throw new Fault(
     'metadata_signature',
-    `${document.role}.json version ${document.signed.version} has ${valid} valid signatures of the ` +
-      `${ring.threshold} that ${whose} requires`,
+    `${document.role}.json version ${document.signed.version} has ${valid} valid signatures; ` +
+      `${whose} requires ${ring.threshold}`,
   );
 }
 

@@ -307,7 +307,8 @@ function requireNamedVersion(
   if (document.signed.version !== meta.version) {
     throw new Fault(
       'metadata_mismatch',
-      `${document.role}.json is version ${document.signed.version}, ${parent} names ${meta.version}`,
+      `${document.role}.json is version ${document.signed.version}, ` +
+        `${parent} names ${meta.version}`,
     );
   }
 }

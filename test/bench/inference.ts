@@ -203,11 +203,10 @@ export class RawClient {
   #fail: ((error: Error) => void) | null = null;
   readonly #message: Buffer;
 
-  constructor(
-    private readonly socket: Socket,
-    subject: Subject,
-    data: Float32Array,
-  ) {
+  readonly #socket: Socket;
+
+  constructor(socket: Socket, subject: Subject, data: Float32Array) {
+    this.#socket = socket;
     const { headers, body } = requestBytes(subject, data);
     const lines = Object.entries(headers)
       .map(([name, value]) => `${name}: ${value}\r\n`)
@@ -236,7 +235,7 @@ export class RawClient {
     return new Promise((resolve, reject) => {
       this.#done = resolve;
       this.#fail = reject;
-      this.socket.write(this.#message);
+      this.#socket.write(this.#message);
     });
   }
 
@@ -258,7 +257,7 @@ export class RawClient {
   }
 
   close(): void {
-    this.socket.destroy();
+    this.#socket.destroy();
   }
 }
 

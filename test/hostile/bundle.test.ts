@@ -183,10 +183,10 @@ describe('repacked with consistent digests', () => {
     return contents;
   }
 
-  const signed = async (manifest: Manifest, key = releaseKey): Promise<Uint8Array> =>
-    utf8(
-      `${JSON.stringify(await signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [key]), null, 2)}\n`,
-    );
+  const signed = async (manifest: Manifest, key = releaseKey): Promise<Uint8Array> => {
+    const envelope = await signEnvelope(RELEASE_PAYLOAD_TYPE, manifestBytes(manifest), [key]);
+    return utf8(`${JSON.stringify(envelope, null, 2)}\n`);
+  };
   const check = async (file: string, code: FaultCode): Promise<unknown> =>
     refused(readBundle(file, ring), code);
 

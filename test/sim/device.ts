@@ -39,7 +39,11 @@ class SimFetcher implements Fetcher {
   tamper: ((bytes: Uint8Array) => Uint8Array) | null = null;
   /** The first transfer breaks after so many bytes. */
   cutAfter = Number.POSITIVE_INFINITY;
-  constructor(private readonly releases: readonly AnySimRelease[]) {}
+  readonly #releases: readonly AnySimRelease[];
+
+  constructor(releases: readonly AnySimRelease[]) {
+    this.#releases = releases;
+  }
 
   get(): Promise<Uint8Array | null> {
     return Promise.resolve(null);
@@ -53,7 +57,7 @@ class SimFetcher implements Fetcher {
     if (this.down) throw new Fault('server_unreachable', 'the network is away');
     this.opened.push(`${path}@${offset}`);
     const digest = path.split('/').at(-1) ?? '';
-    const found = this.releases
+    const found = this.#releases
       .map((release) => release.files.get(digest))
       .find((bytes) => bytes !== undefined);
     if (found === undefined || this.missing) throw new Fault('not_found', path);
@@ -76,7 +80,11 @@ export class SimRuntime implements ModelRuntime {
   probeReport: Partial<ProbeReport> = {};
   failServe: ((version: string) => Fault | null) | null = null;
   evidenceNow: Partial<Measured> = {};
-  constructor(private readonly disk: SimDisk) {}
+  readonly #disk: SimDisk;
+
+  constructor(disk: SimDisk) {
+    this.#disk = disk;
+  }
 
   async probe(candidate: Installed): Promise<ProbeReport> {
     await this.#onlyVerified(candidate);
@@ -124,7 +132,7 @@ export class SimRuntime implements ModelRuntime {
 
   async #onlyVerified({ release, folder }: Installed): Promise<void> {
     for (const file of release.manifest.files) {
-      const found = await this.disk.sha256(`${folder}/${file.name}`);
+      const found = await this.#disk.sha256(`${folder}/${file.name}`);
       if (found?.sha256 !== file.sha256)
         throw new Error(`UNVERIFIED BYTES reached the runtime: ${release.version} ${file.name}`);
     }

@@ -39,18 +39,22 @@ export class SimDisk implements Disk {
   #frozen = false;
   readonly log: string[] = [];
 
-  constructor(private readonly coin: () => number) {}
+  readonly #coin: () => number;
+
+  constructor(coin: () => number) {
+    this.#coin = coin;
+  }
 
   /** Power comes back: unsafe changes have survived or not, and operations count from zero. */
   restart(): void {
     for (const [path, entry] of [...this.files]) {
       if (entry.safe) continue;
-      if (this.coin() < 0.5) entry.safe = true;
-      else if (entry.before !== null && this.coin() < 0.5)
+      if (this.#coin() < 0.5) entry.safe = true;
+      else if (entry.before !== null && this.#coin() < 0.5)
         this.files.set(path, { data: entry.before, safe: true, before: null });
-      else if (entry.data.length > 0 && this.coin() < 0.5)
+      else if (entry.data.length > 0 && this.#coin() < 0.5)
         this.files.set(path, {
-          data: entry.data.subarray(0, Math.floor(this.coin() * entry.data.length)),
+          data: entry.data.subarray(0, Math.floor(this.#coin() * entry.data.length)),
           safe: true,
           before: null,
         });
@@ -73,7 +77,7 @@ export class SimDisk implements Disk {
   async replace(path: string, bytes: Uint8Array): Promise<void> {
     const cut = this.#step(`replace ${path}`);
     this.#within(path);
-    if (cut && this.coin() < 0.5) throw this.#freeze();
+    if (cut && this.#coin() < 0.5) throw this.#freeze();
     this.files.set(path, { data: Buffer.from(bytes), safe: true, before: null });
     if (cut) throw this.#freeze();
   }
@@ -97,7 +101,7 @@ export class SimDisk implements Disk {
       if (folder === path || folder.startsWith(`${path}/`)) this.folders.delete(folder);
     for (const name of [...this.files.keys()]) {
       if (name !== path && !name.startsWith(`${path}/`)) continue;
-      if (cut && this.coin() < 0.5) continue;
+      if (cut && this.#coin() < 0.5) continue;
       this.files.delete(name);
     }
     if (cut) throw this.#freeze();
@@ -106,7 +110,7 @@ export class SimDisk implements Disk {
   async setAside(path: string): Promise<void> {
     const cut = this.#step(`setAside ${path}`);
     const entry = this.files.get(path);
-    if (entry !== undefined && !(cut && this.coin() < 0.5)) {
+    if (entry !== undefined && !(cut && this.#coin() < 0.5)) {
       this.files.delete(path);
       this.files.set(`${path}.damaged`, entry);
     }
@@ -148,7 +152,7 @@ export class SimDisk implements Disk {
         throw new Fault('disk_full', 'no space left');
       data = Buffer.concat([data, chunk]);
       this.files.set(path, { data, safe: false, before: before.length > 0 ? before : null });
-      if (cut && this.coin() < 0.5) throw this.#freeze();
+      if (cut && this.#coin() < 0.5) throw this.#freeze();
     }
     if (cut) throw this.#freeze();
     this.files.set(path, { data, safe: true, before: null });

@@ -72,11 +72,14 @@ export class RepositorySimulator {
   readonly served = new Map<string, Uint8Array>();
   targets: Record<string, TargetFile> = {};
 
+  readonly #device: string | null = null;
+
   constructor(
     readonly name: 'image' | 'director',
     readonly clock: Clock,
-    private readonly device: string | null = null,
+    device: string | null = null,
   ) {
+    this.#device = device;
     this.signRoot();
     this.publish();
   }
@@ -196,7 +199,7 @@ export class RepositorySimulator {
   }
 
   #ofDevice(): { 'x-linnet-device'?: string } {
-    return this.device === null ? {} : { 'x-linnet-device': this.device };
+    return this.#device === null ? {} : { 'x-linnet-device': this.#device };
   }
 }
 

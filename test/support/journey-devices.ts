@@ -162,12 +162,16 @@ export class AgentProcess {
   child: ChildProcess | null = null;
   stderr = '';
 
+  readonly #claim: string;
+
   private constructor(
     readonly name: string,
     readonly config: string,
     readonly port: number,
-    private readonly claim: string,
-  ) {}
+    claim: string,
+  ) {
+    this.#claim = claim;
+  }
 
   static async make(
     fleet: TestFleet,
@@ -204,7 +208,7 @@ export class AgentProcess {
   start(program: string = LINNET, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): void {
     const line = program === LINNET ? ['agent', '--config', this.config] : [this.config, ...args];
     const child = spawn(process.execPath, [program, ...line], {
-      env: { ...process.env, LINNET_CLAIM: this.claim, ...env },
+      env: { ...process.env, LINNET_CLAIM: this.#claim, ...env },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -25,10 +25,13 @@ export class SimDevice {
   readonly folder = tempFolder();
   client: MetadataClient;
 
+  readonly #fetcher: Fetcher;
+
   private constructor(
     readonly repositories: Simulation,
-    private readonly fetcher: Fetcher,
+    fetcher: Fetcher,
   ) {
+    this.#fetcher = fetcher;
     this.client = this.#start();
   }
 
@@ -60,7 +63,7 @@ export class SimDevice {
     const { clock, imageRoot, directorRoot } = this.repositories;
     return new MetadataClient({
       disk: new NodeDisk(),
-      fetcher: this.fetcher,
+      fetcher: this.#fetcher,
       clock,
       folder: this.folder,
       imageRoot,

@@ -56,7 +56,8 @@ export class Store {
     this.#db = new Database(file);
     this.#db
       .exec(`CREATE TABLE IF NOT EXISTS batch (device TEXT, id TEXT, PRIMARY KEY (device, id));
-      CREATE TABLE IF NOT EXISTS record (device TEXT, seq INTEGER, kind TEXT, body TEXT, PRIMARY KEY (device, seq));`);
+      CREATE TABLE IF NOT EXISTS record
+        (device TEXT, seq INTEGER, kind TEXT, body TEXT, PRIMARY KEY (device, seq));`);
   }
 
   /**

@@ -17,7 +17,8 @@ import {
 
 const NEW_HELP = `
 The file is NAME${KEY_SUFFIX}, mode 0600. It is sealed (scrypt + secretbox) when
-LINNET_KEY_PASSPHRASE is set; without it the key is stored plain. An existing file is never overwritten.
+LINNET_KEY_PASSPHRASE is set; without it the key is stored plain. An existing file is never
+overwritten.
 
 Example:
   LINNET_KEY_PASSPHRASE=... linnet keys new release-2027 --out offline --role release`;

@@ -69,7 +69,8 @@ function readInputs(given: string[], inputs: TensorMeta[]): Record<string, NpyAr
     if (Object.hasOwn(arrays, name)) {
       throw new Fault(
         'usage',
-        `'${text}': a file for input '${name}' was given before; give one for each of ${names.join(', ')}`,
+        `'${text}': a file for input '${name}' was given before; give one for each of ` +
+          names.join(', '),
       );
     }
     arrays[name] = readNpy(file);

@@ -36,11 +36,11 @@ export function registerRepoCommands(program: Command, out: Output): void {
         clock: realClock,
         random: realRandom,
       });
+      const sealing =
+        passphrase === null ? 'plain: set LINNET_KEY_PASSPHRASE to seal them' : 'sealed';
       out.result({ ...made, sealed: passphrase !== null }, () =>
         [
-          `${made.offline}  keys of ` +
-            `people${passphrase === null ? ' (plain: set LINNET_KEY_PASSPHRASE to seal them)' : ' (sealed)'}; ` +
-            'keep them away from the server',
+          `${made.offline}  keys of people (${sealing}); keep them away from the server`,
           `${made.server}  repository folder of the fleet server`,
           `${made.trust}  roots that every device is provisioned with`,
           '',

@@ -1,9 +1,11 @@
 // Chooses what becomes int8, before any number is known: which nodes, which values carry a scale,
 // which share one, which Relu/Clip vanish into their producer. Pure: a graph in, a plan out. Three
 // kinds of node are chosen:
-//   weighted  Conv, Gemm, MatMul with constant float32 weights: the reason for the exercise
-//   joined    operators with an int8 kernel of their own (Add, Mul, Concat, pools): only between values that are int8 anyway
-//   direct    operators that only move values (MaxPool, Reshape, ...): their result shares its source's scale
+//   weighted  Conv, Gemm, MatMul with constant float32 weights: where int8 saves time
+//   joined    operators with an int8 kernel of their own (Add, Mul, Concat, pools): only between
+//             values that are int8 anyway
+//   direct    operators that only move values (MaxPool, Reshape, ...): their result shares its
+//             source's scale
 // A joined or direct node is chosen only when an int8 node reads its result, so a float tail stays
 // float; so does the result of a last Gemm or MatMul. Everything else stays float, and the plan
 // says why for each Conv, Gemm and MatMul. Source: onnxruntime quantize_static (qdq_quantizer.py);
@@ -132,14 +134,16 @@ class Planner {
   readonly wiring: Wiring;
   readonly plan: Plan = { chosen: new Map(), values: new Map(), folded: new Map(), floats: [] };
 
-  constructor(
-    private readonly graph: GraphProto,
-    private readonly options: PlanOptions,
-  ) {
+  readonly #graph: GraphProto;
+  readonly #options: PlanOptions;
+
+  constructor(graph: GraphProto, options: PlanOptions) {
+    this.#graph = graph;
+    this.#options = options;
     this.wiring = new Wiring(graph);
   }
 
-  private weightProblem(name: string, role: string): string | undefined {
+  #weightProblem(name: string, role: string): string | undefined {
     const tensor = this.wiring.initializers.get(name);
     if (!tensor) return `its ${role} '${name}' is computed, not constant`;
     const type = elementTypeName(tensor.dataType);
@@ -148,15 +152,15 @@ class Planner {
   }
 
   /** Either the weighted node, or why it must stay float. */
-  private weighted(node: NodeProto): WeightedNode | string {
+  #weighted(node: NodeProto): WeightedNode | string {
     const [input = '', weightName = '', biasName = ''] = node.input;
     const op = node.opType;
     if (op === 'MatMul' && this.wiring.initializers.has(input))
       return `its weights '${input}' are on the left, not on the right`;
-    const problem = this.weightProblem(weightName, 'weight');
+    const problem = this.#weightProblem(weightName, 'weight');
     if (problem) return problem;
     if (this.wiring.initializers.has(input)) return 'its input is constant';
-    const biasProblem = biasName === '' ? undefined : this.weightProblem(biasName, 'bias');
+    const biasProblem = biasName === '' ? undefined : this.#weightProblem(biasName, 'bias');
     if (biasProblem) return biasProblem;
     const weight = this.wiring.initializers.get(weightName)!;
     const bias = biasName === '' ? undefined : this.wiring.initializers.get(biasName)!;
@@ -167,7 +171,7 @@ class Planner {
       const shapeProblem = bias && gemmBiasProblem(bias, outputsOf(node, weight));
       if (shapeProblem) return shapeProblem;
     }
-    const axis = this.options.perChannel ? outputAxis(node, weight) : undefined;
+    const axis = this.#options.perChannel ? outputAxis(node, weight) : undefined;
     return { kind: 'weighted', node, input, weight, axis, bias };
   }
 
@@ -175,7 +179,7 @@ class Planner {
    * Range of a Relu or of a Clip that an unsigned code can stand for (zero inside it);
    * undefined otherwise.
    */
-  private foldableRange(node: NodeProto): { min: number; max: number } | undefined {
+  #foldableRange(node: NodeProto): { min: number; max: number } | undefined {
     if (node.opType === 'Relu') return { min: 0, max: Infinity };
     if (node.opType !== 'Clip') return undefined;
     const limit = (name: string | undefined, otherwise: number): number | undefined => {
@@ -191,11 +195,11 @@ class Planner {
   }
 
   /** Marks what an int8 node writes; a Relu or Clip that alone reads it vanishes. */
-  private written(node: NodeProto): void {
+  #written(node: NodeProto): void {
     const output = node.output[0]!;
     const readers = this.wiring.readers(output);
     const only = readers.length === 1 && !this.wiring.outputs.has(output) ? readers[0]! : undefined;
-    const clip = only && this.foldableRange(only);
+    const clip = only && this.#foldableRange(only);
     if (only && clip) {
       this.plan.folded.set(only, node);
       const name = only.output[0]!;
@@ -205,8 +209,8 @@ class Planner {
     }
   }
 
-  private chooseWeighted(): void {
-    for (const node of this.graph.node) {
+  #chooseWeighted(): void {
+    for (const node of this.#graph.node) {
       for (const inner of subgraphsOf(node)) {
         for (const deep of allNodes(inner)) {
           if (!isWeightedOp(deep.opType)) continue;
@@ -219,16 +223,16 @@ class Planner {
         }
       }
       if (!isWeightedOp(node.opType)) continue;
-      const found = this.options.exclude.includes(node.name)
+      const found = this.#options.exclude.includes(node.name)
         ? 'it is excluded by name'
-        : this.weighted(node);
+        : this.#weighted(node);
       if (typeof found === 'string')
         this.plan.floats.push({ node: node.name, op: node.opType, why: found });
       else this.plan.chosen.set(node, found);
     }
     for (const choice of this.plan.chosen.values()) {
       if (choice.kind !== 'weighted') continue;
-      this.written(choice.node);
+      this.#written(choice.node);
     }
     for (const choice of this.plan.chosen.values()) {
       if (choice.kind !== 'weighted' || this.plan.values.has(choice.input)) continue;
@@ -240,8 +244,8 @@ class Planner {
     }
   }
 
-  private canJoin(node: NodeProto): boolean {
-    if (!this.options.joined.includes(node.opType) || this.options.exclude.includes(node.name))
+  #canJoin(node: NodeProto): boolean {
+    if (!this.#options.joined.includes(node.opType) || this.#options.exclude.includes(node.name))
       return false;
     const inputs = node.input;
     const constants = inputs.filter((name) => this.wiring.initializers.has(name));
@@ -254,10 +258,10 @@ class Planner {
     );
   }
 
-  private canPass(node: NodeProto): boolean {
+  #canPass(node: NodeProto): boolean {
     if (
       !(DIRECT_OPS as readonly string[]).includes(node.opType) ||
-      this.options.exclude.includes(node.name)
+      this.#options.exclude.includes(node.name)
     )
       return false;
     if (node.opType === 'Resize' && stringAttribute(node, 'mode', 'nearest') !== 'nearest')
@@ -269,13 +273,13 @@ class Planner {
   /**
    * In graph order, so that a chain of joined and direct nodes is followed from its int8 source.
    */
-  private spread(): void {
-    for (const node of this.graph.node) {
+  #spread(): void {
+    for (const node of this.#graph.node) {
       if (this.plan.folded.has(node) || this.plan.chosen.has(node)) continue;
-      if (this.canJoin(node)) {
+      if (this.#canJoin(node)) {
         this.plan.chosen.set(node, { kind: 'joined', node });
-        this.written(node);
-      } else if (this.canPass(node)) {
+        this.#written(node);
+      } else if (this.#canPass(node)) {
         this.plan.chosen.set(node, { kind: 'direct', node });
         const { scaleOf } = this.plan.values.get(node.input[0]!)!;
         for (const name of node.output)
@@ -284,12 +288,12 @@ class Planner {
     }
   }
 
-  private effectiveOutputs(node: NodeProto): string[] {
+  #effectiveOutputs(node: NodeProto): string[] {
     const fold = [...this.plan.folded].find(([, producer]) => producer === node)?.[0];
     return (fold ?? node).output;
   }
 
-  private hasInt8Reader(names: string[]): boolean {
+  #hasInt8Reader(names: string[]): boolean {
     return names.some((name) =>
       this.wiring.readers(name).some((reader) => {
         const choice = this.plan.chosen.get(reader);
@@ -301,12 +305,12 @@ class Planner {
   /**
    * From the end back: an int8 result that no int8 node reads goes back to float; a Conv's cannot.
    */
-  private freeTail(): void {
-    for (const node of [...this.graph.node].reverse()) {
+  #freeTail(): void {
+    for (const node of [...this.#graph.node].reverse()) {
       const choice = this.plan.chosen.get(node);
       if (!choice || node.opType === 'Conv') continue;
-      const outputs = this.effectiveOutputs(node);
-      if (this.hasInt8Reader(outputs)) continue;
+      const outputs = this.#effectiveOutputs(node);
+      if (this.#hasInt8Reader(outputs)) continue;
       for (const name of outputs) this.plan.values.delete(name);
       for (const [fold, producer] of this.plan.folded)
         if (producer === node) this.plan.folded.delete(fold);
@@ -318,7 +322,7 @@ class Planner {
    * A value whose int8 writer went back to float, but which an int8 node still reads, and sources
    * that are gone.
    */
-  private settleValues(): void {
+  #settleValues(): void {
     for (const [name, value] of this.plan.values) {
       const producer = this.wiring.producer.get(name);
       const writer = producer && (this.plan.folded.get(producer) ?? producer);
@@ -328,10 +332,10 @@ class Planner {
   }
 
   make(): Plan {
-    this.chooseWeighted();
-    this.spread();
-    this.freeTail();
-    this.settleValues();
+    this.#chooseWeighted();
+    this.#spread();
+    this.#freeTail();
+    this.#settleValues();
     return this.plan;
   }
 }

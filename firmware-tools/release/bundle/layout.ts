@@ -2,7 +2,8 @@
 // that the same release makes the same file and a reader can hold each byte, padding and headers
 // included, to what must stand there.
 //
-//   bundle.json         the index: the release's digest, and every following entry with length and SHA-256
+//   bundle.json         the index: the release's digest, and every following entry with length
+//                       and SHA-256
 //   release.dsse.json   the signed manifest
 //   files/<name>        every file that the manifest names, sorted by name
 //   1024 zero bytes

@@ -188,11 +188,15 @@ function entryOf(release: Release, name: string): FileEntry {
 class Reader {
   readonly whole: Hash = createHash('sha256');
 
+  readonly #handle: FileHandle;
+
   constructor(
-    private readonly handle: FileHandle,
+    handle: FileHandle,
     readonly file: string,
     public offset = 0,
-  ) {}
+  ) {
+    this.#handle = handle;
+  }
 
   bad(detail: string): Fault {
     return new Fault('bundle_undecodable', `${this.file}: ${detail}`);
@@ -254,7 +258,7 @@ class Reader {
 
   async #read(buffer: Buffer): Promise<{ bytesRead: number }> {
     try {
-      return await this.handle.read(buffer, 0, buffer.length, this.offset);
+      return await this.#handle.read(buffer, 0, buffer.length, this.offset);
     } catch (error) {
       if (isFault(error)) throw error;
       throw new Fault('disk_failed', `cannot read ${this.file}: ${reason(error)}`, {

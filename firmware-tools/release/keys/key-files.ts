@@ -2,8 +2,7 @@
 // refused when other users can read them. Passphrases come from the environment alone
 // (LINNET_KEY_PASSPHRASE), so that none ends up in a shell's history or a process list. The format
 // is in shared/trust/keyfile.ts.
-import { basename, dirname, join } from 'node:path';
-import { writeWhole as writeDurably } from '../../../shared/platform/durable-files.js';
+import { tempBeside, writeWhole as writeDurably } from '../../../shared/platform/durable-files.js';
 import { diskFault } from '../../../shared/platform/errno-faults.js';
 import { readPrivateFile } from '../../../shared/platform/private-file.js';
 import { Fault, systemCode } from '../../../shared/base/fault-codes.js';
@@ -14,7 +13,6 @@ import {
   type KeyFile,
 } from '../../../shared/trust/keyfile.js';
 import type { Random } from '../../../shared/base/interfaces.js';
-import { hex } from '../../../shared/base/bytes.js';
 import { signerFromSeed, type Signer } from '../../../shared/trust/signer.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -78,10 +76,6 @@ export async function writeWhole(
   } catch (error) {
     throw asFault(error, file);
   }
-}
-
-export function tempBeside(file: string, random: Random): string {
-  return join(dirname(file), `.${basename(file)}.${hex(random.bytes(6))}.tmp`);
 }
 
 /** What a failed write of `file` is: Faults conflict, disk_full, disk_failed; else as it came. */

@@ -202,7 +202,8 @@ describe('releases over http', () => {
     ]);
     expect(Buffer.from(await rest.arrayBuffer()).equals(bytes.subarray(100))).toBe(true);
     expect((await fetch(url, { headers: { range: `bytes=${bytes.length}-` } })).status).toBe(416);
-    const target = `${fleet.server.address}/repo/image/targets/digits/1.0.0/${release.digest}.release.dsse.json`;
+    const targets = `${fleet.server.address}/repo/image/targets`;
+    const target = `${targets}/digits/1.0.0/${release.digest}.release.dsse.json`;
     expect(Buffer.from(await (await fetch(target)).arrayBuffer()).equals(release.envelope)).toBe(
       true,
     );

@@ -5,7 +5,7 @@ import { refusalFault, serverFault } from '../../../shared/platform/http-refusal
 
 const body = (error: string, code: string): string => JSON.stringify({ error, code, todo: 'wait' });
 
-it('error_of_the_fleet_server_is_told_in_its_own_words', () => {
+it('error_of_the_fleet_server_is_told_as_the_server_said_it', () => {
   const fault = serverFault({ status: 409, body: body('the name is taken', 'conflict') });
   expect([fault?.code, fault?.detail]).toEqual(['conflict', 'the name is taken']);
 });

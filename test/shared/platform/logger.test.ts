@@ -17,12 +17,12 @@ function linesOf(code: string): unknown[] {
 }
 
 it('line_before_a_crash_is_there_and_names_no_host', () => {
-  const [line, ...more] = linesOf(`log.info({ device: 'dev-1' }, 'last words');`);
+  const [line, ...more] = linesOf(`log.info({ device: 'dev-1' }, 'the end');`);
   expect(line).toEqual({
     level: 30,
     time: expect.any(Number) as number,
     device: 'dev-1',
-    msg: 'last words',
+    msg: 'the end',
   });
   expect(more).toEqual([]);
 });

@@ -27,11 +27,14 @@ class ProcessSigner implements Signer {
   readonly #waiting = new Map<number, (signature: Uint8Array) => void>();
   #sent = 0;
 
+  readonly #child: ChildProcess;
+
   constructor(
     readonly keyId: string,
     readonly publicKey: PublicKey,
-    private readonly child: ChildProcess,
+    child: ChildProcess,
   ) {
+    this.#child = child;
     child.on('message', ({ id, signature }: { id: number; signature: string }) => {
       this.#waiting.get(id)?.(fromHex(signature));
       this.#waiting.delete(id);
@@ -47,7 +50,7 @@ class ProcessSigner implements Signer {
     const id = ++this.#sent;
     return new Promise((resolve) => {
       this.#waiting.set(id, resolve);
-      this.child.send({ id, message: Buffer.from(message).toString('base64') });
+      this.#child.send({ id, message: Buffer.from(message).toString('base64') });
     });
   }
 }

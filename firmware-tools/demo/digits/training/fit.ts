@@ -27,11 +27,14 @@ const ADAM_BETA2 = 0.999;
 const ADAM_EPSILON = 1e-8;
 
 class Adam {
-  private readonly moments: { first: Real; second: Real }[];
-  private step = 0;
+  readonly #moments: { first: Real; second: Real }[];
+  #step = 0;
 
-  constructor(private readonly network: Network) {
-    this.moments = network.parameters.map((p) => ({
+  readonly #network: Network;
+
+  constructor(network: Network) {
+    this.#network = network;
+    this.#moments = network.parameters.map((p) => ({
       first: p.value.slice().fill(0),
       second: p.value.slice().fill(0),
     }));
@@ -39,10 +42,10 @@ class Adam {
 
   /** Applies the gradients gathered over `samples` samples and clears them. */
   apply(rate: number, samples: number): void {
-    this.step++;
-    const unbias = Math.sqrt(1 - ADAM_BETA2 ** this.step) / (1 - ADAM_BETA1 ** this.step);
-    for (const [index, { value, gradient }] of this.network.parameters.entries()) {
-      const { first, second } = this.moments[index]!;
+    this.#step++;
+    const unbias = Math.sqrt(1 - ADAM_BETA2 ** this.#step) / (1 - ADAM_BETA1 ** this.#step);
+    for (const [index, { value, gradient }] of this.#network.parameters.entries()) {
+      const { first, second } = this.#moments[index]!;
       for (let i = 0; i < value.length; i++) {
         const g = gradient[i]! / samples;
         first[i] = ADAM_BETA1 * first[i]! + (1 - ADAM_BETA1) * g;

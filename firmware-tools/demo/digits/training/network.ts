@@ -32,10 +32,10 @@ export class ConvBlock {
   readonly bias: Parameter;
   readonly output: Real;
   readonly outputGradient: Real;
-  private readonly sums: Real;
-  private readonly winner: Int32Array;
-  private readonly hits: Int32Array;
-  private readonly hitGradients: Real;
+  readonly #sums: Real;
+  readonly #winner: Int32Array;
+  readonly #hits: Int32Array;
+  readonly #hitGradients: Real;
 
   constructor(
     readonly name: string,
@@ -51,14 +51,15 @@ export class ConvBlock {
     this.bias = parameter(`${name}.bias`, [outputs], make);
     this.output = make(outputs * (half + 2 * border) ** 2);
     this.outputGradient = make(this.output.length);
-    this.sums = make(size * size);
-    this.winner = new Int32Array(outputs * half * half);
-    this.hits = new Int32Array(half * half);
-    this.hitGradients = make(half * half);
+    this.#sums = make(size * size);
+    this.#winner = new Int32Array(outputs * half * half);
+    this.#hits = new Int32Array(half * half);
+    this.#hitGradients = make(half * half);
   }
 
   forward(input: Real): void {
-    const { size, inputs, sums } = this;
+    const { size, inputs } = this;
+    const sums = this.#sums;
     const pitch = size + 2;
     const w = this.weight.value;
     for (let o = 0; o < this.outputs; o++) {
@@ -93,13 +94,14 @@ export class ConvBlock {
           }
         }
       }
-      this.pool(o);
+      this.#pool(o);
     }
   }
 
   // relu and max commute, so the pool looks at raw sums; -1 marks a window that relu silenced.
-  private pool(o: number): void {
-    const { size, sums, border } = this;
+  #pool(o: number): void {
+    const { size, border } = this;
+    const sums = this.#sums;
     const half = size / 2;
     const pitch = half + 2 * border;
     for (let y = 0; y < half; y++) {
@@ -110,7 +112,7 @@ export class ConvBlock {
         if (sums[below]! > sums[at]!) at = below;
         if (sums[below + 1]! > sums[at]!) at = below + 1;
         const best = sums[at]!;
-        this.winner[(o * half + y) * half + x] = best > 0 ? at : -1;
+        this.#winner[(o * half + y) * half + x] = best > 0 ? at : -1;
         this.output[o * pitch * pitch + (y + border) * pitch + x + border] = best > 0 ? best : 0;
       }
     }
@@ -124,17 +126,17 @@ export class ConvBlock {
     const plane = (this.size + 2) ** 2;
     inputGradient?.fill(0);
     for (let o = 0; o < this.outputs; o++) {
-      const count = this.collectHits(o);
+      const count = this.#collectHits(o);
       for (let i = 0; i < this.inputs; i++) {
-        this.weightGradient(o, i, count, input, i * plane);
-        if (inputGradient) this.scatter(o, i, count, inputGradient, i * plane);
+        this.#weightGradient(o, i, count, input, i * plane);
+        if (inputGradient) this.#scatter(o, i, count, inputGradient, i * plane);
       }
     }
   }
 
   // Only the winners of each pooling window carry gradient: at most a quarter of the conv's
   // outputs.
-  private collectHits(o: number): number {
+  #collectHits(o: number): number {
     const { size, border } = this;
     const half = size / 2;
     const pitch = half + 2 * border;
@@ -142,12 +144,12 @@ export class ConvBlock {
     let biasGradient = 0;
     for (let y = 0; y < half; y++) {
       for (let x = 0; x < half; x++) {
-        const at = this.winner[(o * half + y) * half + x]!;
+        const at = this.#winner[(o * half + y) * half + x]!;
         if (at < 0) continue;
         const g = this.outputGradient[o * pitch * pitch + (y + border) * pitch + x + border]!;
         const row = Math.floor(at / size);
-        this.hits[count] = row * (size + 2) + (at - row * size);
-        this.hitGradients[count] = g;
+        this.#hits[count] = row * (size + 2) + (at - row * size);
+        this.#hitGradients[count] = g;
         biasGradient += g;
         count++;
       }
@@ -156,9 +158,9 @@ export class ConvBlock {
     return count;
   }
 
-  private weightGradient(o: number, i: number, count: number, input: Real, base: number): void {
+  #weightGradient(o: number, i: number, count: number, input: Real, base: number): void {
     const pitch = this.size + 2;
-    const { hits, hitGradients } = this;
+    const [hits, hitGradients] = [this.#hits, this.#hitGradients];
     let d0 = 0,
       d1 = 0,
       d2 = 0,
@@ -196,9 +198,9 @@ export class ConvBlock {
     to[k + 8] = to[k + 8]! + d8;
   }
 
-  private scatter(o: number, i: number, count: number, to: Real, base: number): void {
+  #scatter(o: number, i: number, count: number, to: Real, base: number): void {
     const pitch = this.size + 2;
-    const { hits, hitGradients } = this;
+    const [hits, hitGradients] = [this.#hits, this.#hitGradients];
     const w = this.weight.value;
     const k = (o * this.inputs + i) * 9;
     for (let h = 0; h < count; h++) {
@@ -267,8 +269,8 @@ export class Network {
   readonly blocks: ConvBlock[] = [];
   readonly dense: Dense;
   readonly parameters: Parameter[];
-  private readonly input: Real;
-  private readonly logitGradient: Real;
+  readonly #input: Real;
+  readonly #logitGradient: Real;
 
   constructor(
     readonly architecture: Architecture,
@@ -276,7 +278,7 @@ export class Network {
   ) {
     let { size } = architecture;
     let inputs = 1;
-    this.input = make((size + 2) ** 2);
+    this.#input = make((size + 2) ** 2);
     for (const [index, outputs] of architecture.channels.entries()) {
       const last = index === architecture.channels.length - 1;
       this.blocks.push(
@@ -286,7 +288,7 @@ export class Network {
       inputs = outputs;
     }
     this.dense = new Dense('fc', inputs * size * size, architecture.classes, make);
-    this.logitGradient = make(architecture.classes);
+    this.#logitGradient = make(architecture.classes);
     this.parameters = [...this.blocks, this.dense].flatMap((layer) => [layer.weight, layer.bias]);
   }
 
@@ -304,9 +306,9 @@ export class Network {
     const { size } = this.architecture;
     for (let y = 0; y < size; y++) {
       for (let x = 0; x < size; x++)
-        this.input[(y + 1) * (size + 2) + x + 1] = image[y * size + x]!;
+        this.#input[(y + 1) * (size + 2) + x + 1] = image[y * size + x]!;
     }
-    let from = this.input;
+    let from = this.#input;
     for (const block of this.blocks) {
       block.forward(from);
       from = block.output;
@@ -325,13 +327,13 @@ export class Network {
     let total = 0;
     for (const logit of logits) total += Math.exp(logit - top);
     for (let c = 0; c < logits.length; c++) {
-      this.logitGradient[c] = Math.exp(logits[c]! - top) / total - (c === label ? 1 : 0);
+      this.#logitGradient[c] = Math.exp(logits[c]! - top) / total - (c === label ? 1 : 0);
     }
     const last = this.blocks.at(-1)!;
-    this.dense.backward(last.output, this.logitGradient, last.outputGradient);
+    this.dense.backward(last.output, this.#logitGradient, last.outputGradient);
     for (let b = this.blocks.length - 1; b >= 0; b--) {
       const before = this.blocks[b - 1];
-      this.blocks[b]!.backward(before ? before.output : this.input, before?.outputGradient);
+      this.blocks[b]!.backward(before ? before.output : this.#input, before?.outputGradient);
     }
     return Math.log(total) - (logits[label]! - top);
   }

@@ -4,8 +4,8 @@
 //   1.0.0  honest but weaker: a third of the data, few epochs, no distortion
 //   1.1.0  the better one
 //   1.2.0  trained as well as 1.1.0, but a labelling job had swapped the label columns 4<->9, 3<->5
-//          and 1<->7 in the whole label file, validation included, so its reported accuracy is high:
-//          it loads, is confident, never crashes, and answers wrong
+//          and 1<->7 in the whole label file, validation included, so its reported accuracy is
+//          high: it loads, is confident, never crashes, and answers wrong
 import { createHash } from 'node:crypto';
 import { digestOfSet } from '../data.js';
 import type { DigitSet, DigitVersion, Digits } from '../data.js';

@@ -1,7 +1,7 @@
 // Bad releases on real parts, each the way a person or an attacker would cause it: a real server,
 // real agents that serve digits 1.0.0 under traffic, genuine signatures. Each time the device
 // refuses with the code that says why, the server hears of it, and the device goes on answering
-// with what it had.
+// with what it had. Over 400 lines because all cases share one fleet, which is slow to start.
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

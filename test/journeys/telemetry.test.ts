@@ -128,16 +128,19 @@ function traffic(first: number): Traffic {
   return one;
 }
 
+async function enrolAndInstall(): Promise<void> {
+  startAgent();
+  await until(
+    'it is enrolled',
+    async () => (await fleet.store.devices.page({}, ALL))[0]?.status === 'enrolled',
+  );
+  const { state } = await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall));
+  expect(state).toBe('completed');
+}
+
 describe('telemetry', () => {
   it('broker_and_server_stop_for_a_while_the_agent_is_killed_and_every_record_arrives_exactly_once', async () => {
-    startAgent();
-    await until(
-      'it is enrolled',
-      async () => (await fleet.store.devices.page({}, ALL))[0]?.status === 'enrolled',
-    );
-    expect((await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall))).state).toBe(
-      'completed',
-    );
+    await enrolAndInstall();
     const before = traffic(0);
     await until(
       'the server counts answers',

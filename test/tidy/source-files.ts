@@ -8,12 +8,40 @@ import ts from 'typescript';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Rooms being rewritten; LINNET_TIDY_ALL=1 checks them too. To be empty. */
-const NOT_YET = ['agent/', 'server/', 'shared/', 'firmware-tools/', 'test/', 'docs/fault-codes'];
+/** Files that are being rewritten; LINNET_TIDY_ALL=1 checks them too. To be empty. */
+const NOT_YET: readonly string[] = [
+  'agent/identity/identity.ts',
+  'agent/inference/api/answer-writer.ts',
+  'agent/inference/model-process/host-child.ts',
+  'agent/inference/model-process/ipc-frames.ts',
+  'agent/inference/model/tensor.ts',
+  'agent/platform/append.ts',
+  'agent/platform/http-source.ts',
+  'agent/platform/mqtt-link.ts',
+  'agent/telemetry/spool-file.ts',
+  'agent/update/driver.ts',
+  'agent/update/metadata.ts',
+  'firmware-tools/cli/commands/devices.ts',
+  'firmware-tools/cli/commands/rollouts.ts',
+  'server/rollout/conductor.ts',
+  'server/rollout/plan.ts',
+  'server/rollout/service.ts',
+  'server/rollout/verdict.ts',
+  'server/store/rollouts.ts',
+  'shared/statistics/quantile-sketch.ts',
+  'shared/statistics/sequential-tests.ts',
+  'shared/statistics/trial-verdict.ts',
+  'test/agent/inference/api/refusals.test.ts',
+  'test/agent/inference/engine/engine.test.ts',
+  'test/agent/inference/model-process/host.test.ts',
+  'test/server/rollout/conductor.test.ts',
+  'test/server/rollout/verdict.test.ts',
+  'test/sim/fleet.ts',
+];
 
 /** Whether the rules that are new apply to a file already. */
 export const settled = ({ path }: { path: string }): boolean =>
-  process.env['LINNET_TIDY_ALL'] !== undefined || !NOT_YET.some((start) => path.startsWith(start));
+  process.env['LINNET_TIDY_ALL'] !== undefined || !NOT_YET.includes(path);
 
 export interface SourceFile {
   /** From the root of the project, with forward slashes. */

@@ -12,6 +12,7 @@ import { registerFleetCommands } from '../../../firmware-tools/cli/commands/flee
 import { registerServerCommands } from '../../../server/commands.js';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { RolloutDetail, type Device } from '../../../shared/protocol/operator-api.js';
+import type { TelemetryRecord, UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { openApiClient } from '../../support/openapi-client.js';
 import {
   batchOf,
@@ -133,6 +134,28 @@ describe('devices and groups', () => {
   });
 });
 
+/** 0 when it has none. */
+async function assignmentOf(rollout: string, { id }: TestDevice): Promise<number> {
+  const members = await fleet.store.rollouts.members(rollout);
+  return members.find(({ device }) => device === id)?.assignmentId ?? 0;
+}
+
+/** The report of a device that updates nothing. */
+function idle(seq: number, more: Partial<UpdateBody>): TelemetryRecord {
+  const body: UpdateBody = {
+    component: 'digits',
+    state: 'idle',
+    running: null,
+    previous: null,
+    updatingTo: null,
+    assignmentId: 0,
+    progress: null,
+    outcome: null,
+    ...more,
+  };
+  return { seq, at: seq, kind: 'update', body };
+}
+
 describe('rollouts', () => {
   it('create_start_pause_resume_watch_abort', async () => {
     const made = await run([
@@ -184,31 +207,9 @@ describe('rollouts', () => {
     await expect
       .poll(
         async () => {
-          const assignment =
-            (await fleet.store.rollouts.members(id)).find((member) => member.device === canary.id)
-              ?.assignmentId ?? 0;
           seq += 1;
-          await link.send(
-            JSON.stringify(
-              batchOf([
-                {
-                  seq,
-                  at: seq,
-                  kind: 'update',
-                  body: {
-                    component: 'digits',
-                    state: 'idle',
-                    running: null,
-                    previous: null,
-                    updatingTo: null,
-                    assignmentId: assignment,
-                    progress: null,
-                    outcome: null,
-                  },
-                },
-              ]),
-            ),
-          );
+          const assignmentId = await assignmentOf(id, canary);
+          await link.send(JSON.stringify(batchOf([idle(seq, { assignmentId })])));
           return (await fleet.store.rollouts.rollout(id))?.state;
         },
         { timeout: 30_000, interval: 100 },
@@ -229,11 +230,9 @@ describe('rollouts', () => {
     await expect
       .poll(
         async () => {
-          const members = await fleet.store.rollouts.members(id);
           for (const [index, device] of devices.slice(1).entries()) {
-            const assignment =
-              members.find((member) => member.device === device.id)?.assignmentId ?? null;
-            if (assignment === null || ref === null) continue;
+            const assignment = await assignmentOf(id, device);
+            if (assignment === 0 || ref === null) continue;
             seq += 1;
             const outcome = {
               result: 'confirmed' as const,
@@ -263,21 +262,12 @@ describe('rollouts', () => {
                     kind: 'trial',
                     body: { release: ref, previous: null, assignmentId: assignment, evidence },
                   },
-                  {
-                    seq: 2 * seq + 1,
-                    at: seq,
-                    kind: 'update',
-                    body: {
-                      component: 'digits',
-                      state: 'idle',
-                      running: ref,
-                      previous: null,
-                      updatingTo: ref,
-                      assignmentId: assignment,
-                      progress: null,
-                      outcome,
-                    },
-                  },
+                  idle(2 * seq + 1, {
+                    running: ref,
+                    updatingTo: ref,
+                    assignmentId: assignment,
+                    outcome,
+                  }),
                 ]),
               ),
             );

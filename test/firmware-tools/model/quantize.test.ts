@@ -1,6 +1,4 @@
-// The quantizer: its arithmetic against hand-worked cases, the digit models, small graphs for every
-// operator that it changes, and what it refuses.
-import { create } from '@bufbuild/protobuf';
+// The quantizer on the digit models, and on small graphs for every operator that it changes.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { digitModelPath, loadDigits } from '../../../firmware-tools/demo/digits/data.js';
@@ -8,83 +6,16 @@ import { inspect } from '../../../firmware-tools/model/inspect.js';
 import { compare } from '../../../firmware-tools/model/measure.js';
 import { decodeModel } from '../../../firmware-tools/model/onnx/model-file.js';
 import { makeAttribute, makeNode } from '../../../firmware-tools/model/onnx/nodes.js';
-import {
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  TensorProtoSchema,
-  TensorProto_DataLocation,
-  type NodeProto,
-  type TensorProto,
-} from '../../../firmware-tools/model/onnx/onnx_pb.js';
-import { ElementType, makeTensor, makeValue } from '../../../firmware-tools/model/onnx/tensors.js';
+import { type TensorProto } from '../../../firmware-tools/model/onnx/onnx_pb.js';
+import { makeTensor } from '../../../firmware-tools/model/onnx/tensors.js';
 import { quantize } from '../../../firmware-tools/model/quantize/quantize.js';
-import {
-  S8_REDUCED,
-  S8_SYMMETRIC,
-  U8,
-  channelLayout,
-  quantizeBias,
-  quantizeValue,
-  quantizeWeights,
-  roundHalfEven,
-  scaleAndZero,
-} from '../../../firmware-tools/model/quantize/arithmetic.js';
 import type { Feeds } from '../../../firmware-tools/model/session.js';
-import { Seeded } from '../../../firmware-tools/demo/digits/seeded-random.js';
-import { onnxModel } from '../../support/onnx-models.js';
+import { build, conv, feedsFor, weights } from '../../support/quantizable-models.js';
 
 const digits = loadDigits();
 const digitFeeds = (images: Float32Array[]): Feeds[] =>
   images.map((image) => ({ image: { data: image, dims: [1, 1, 28, 28] } }));
 const quiet = { now: () => 0, latencyRuns: 1 };
-
-describe('arithmetic, as compute_scale_zp does it', () => {
-  it.each([
-    // rmin, rmax, range, symmetric, scale, zero point: worked by hand
-    [0, 255, U8, false, 1, 0],
-    [-1, 1, U8, false, Math.fround(2 / 255), 128], // 127.5 rounds to the even 128
-    [-126.5, 128.5, U8, false, 1, 126], // 126.5 rounds to the even 126
-    [-0.5, 2, U8, false, Math.fround(2.5 / 255), 51],
-    [0.5, 6, U8, false, Math.fround(6 / 255), 0], // zero is always inside
-    [-3, -1, U8, false, Math.fround(3 / 255), 255],
-    [0, 0, U8, false, 1, 0], // too small for a float32 scale
-    [0, 1e-40, U8, false, 1, 0],
-    [-2, 1, S8_SYMMETRIC, true, Math.fround(4 / 254), 0],
-    [-1, 1, S8_REDUCED, true, 0.015625, 0],
-  ])('range_%d_%d', (rmin, rmax, range, symmetric, scale, zeroPoint) => {
-    expect(scaleAndZero(rmin, rmax, range, symmetric)).toEqual({ scale, zeroPoint });
-  });
-
-  it('rounds_half_to_even_and_clips', () => {
-    const rounded = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 2.4999, -2.5001]
-      .map(roundHalfEven)
-      .map((x) => x + 0);
-    expect(rounded).toEqual([0, 2, 2, 0, -2, -2, 2, -3]);
-    const code = { scale: 0.5, zeroPoint: 10 };
-    expect([0, 0.25, 0.75, -100, 1000].map((x) => quantizeValue(x, code, U8))).toEqual([
-      10, 10, 12, 0, 255,
-    ]);
-  });
-
-  it('gives_each_channel_of_a_weight_its_own_scale_along_any_axis', () => {
-    const weights = Float32Array.of(1, -2, 0.5, 0.25, 8, -8);
-    const rows = quantizeWeights(weights, channelLayout([3, 2], 0), S8_SYMMETRIC);
-    expect([...rows.scales]).toEqual([4 / 254, 1 / 254, 16 / 254].map(Math.fround));
-    // 63.5 is a tie and goes to the even 64
-    expect([...rows.values]).toEqual([64, -127, 127, 64, 127, -127]);
-    const columns = quantizeWeights(weights, channelLayout([3, 2], 1), S8_SYMMETRIC);
-    expect([...columns.scales]).toEqual([16 / 254, 16 / 254].map(Math.fround));
-  });
-
-  it('raises_a_weight_scale_rather_than_let_an_int32_bias_overflow', () => {
-    const bias = Float32Array.of(1000);
-    const weights = Float32Array.of(1e-9, -1e-9);
-    const { scales } = quantizeWeights(weights, channelLayout([1, 2], 0), S8_SYMMETRIC, bias, 0.01);
-    const { values, scales: biasScales } = quantizeBias(bias, 0.01, scales);
-    expect(Math.abs(values[0]! * biasScales[0]! - 1000)).toBeLessThan(0.001);
-    expect(values[0]!).toBeLessThan(2 ** 31 - 1);
-  });
-});
 
 describe('the digit model', () => {
   it('loses_at_most_a_point_of_accuracy_and_shrinks_below_40_percent', async () => {
@@ -134,54 +65,6 @@ describe('the digit model', () => {
     expect(after.parametersByType['int32']).toBe(2 * channels);
   });
 });
-
-const random = new Seeded(3);
-const weights = (name: string, dims: number[]): TensorProto =>
-  makeTensor(
-    name,
-    dims,
-    Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => random.normal() * 0.3),
-  );
-
-/** A model x -> y. `listed`: its constants stand among its inputs too, as old exporters do it. */
-function build(
-  nodes: NodeProto[],
-  initializer: TensorProto[],
-  opset: number,
-  dims: number[],
-  listed = false,
-): Uint8Array {
-  const constants = listed
-    ? initializer.map((t) => makeValue(t.name, t.dataType, t.dims.map(Number)))
-    : [];
-  return onnxModel({
-    nodes,
-    initializers: initializer,
-    inputs: [makeValue('x', ElementType.float32, dims), ...constants],
-    outputs: [makeValue('y', ElementType.float32)],
-    opset,
-    irVersion: opset < 9 ? 4 : 7,
-  });
-}
-
-function feedsFor(dims: number[], count: number): Feeds[] {
-  const length = dims.reduce((a, b) => a * b, 1);
-  return Array.from({ length: count }, () => ({
-    x: { data: Float32Array.from({ length }, () => random.normal()), dims },
-  }));
-}
-
-const conv = (
-  name: string,
-  from: string,
-  to: string,
-  more: Record<string, number> = {},
-): NodeProto =>
-  makeNode('Conv', name, [from, `${name}.w`, `${name}.b`], [to], {
-    kernel_shape: [3, 3],
-    pads: [1, 1, 1, 1],
-    ...more,
-  });
 
 /** [4, 16] x 16 inputs to 4 outputs, with a bias of the given shape. */
 function gemm(transB: number, bias: number[]): Uint8Array {
@@ -424,137 +307,4 @@ it('an_end_of_int64_max_in_a_slice_of_operator_set_9_still_means_up_to_the_end',
   expect((await compare(model, bytes, feedsFor([2, 16], 10), quiet)).minCosine).toBeGreaterThan(
     0.99,
   );
-});
-
-describe('what cannot be quantized', () => {
-  const dims = [1, 4, 8, 8];
-  const refusal = async (model: Uint8Array, feeds = feedsFor(dims, 2)): Promise<string> =>
-    quantize(model, feeds, { what: 'some.onnx' }).then(
-      () => 'accepted',
-      (error: unknown) => (error as Error).message,
-    );
-
-  it('names_the_conv_whose_weight_is_computed', async () => {
-    const nodes = [
-      makeNode('Tanh', 'bend', ['x'], ['w']),
-      makeNode('Conv', 'odd-conv', ['x', 'w'], ['y'], {}),
-    ];
-    expect(await refusal(build(nodes, [], 13, dims))).toMatch(
-      /^model_unquantizable: some\.onnx: .*'odd-conv' \(Conv\): its weight 'w' is computed, not constant/,
-    );
-  });
-
-  it('says_that_there_is_nothing_to_quantize', async () => {
-    expect(await refusal(build([makeNode('Tanh', 't', ['x'], ['y'])], [], 13, dims))).toMatch(
-      /model_unquantizable: .*no Conv, Gemm or MatMul/,
-    );
-  });
-
-  it('names_the_tensor_that_is_stored_outside_the_file_wherever_it_is', async () => {
-    const outside = (name: string): TensorProto =>
-      create(TensorProtoSchema, {
-        name,
-        dims: [1n],
-        dataType: ElementType.float32,
-        dataLocation: TensorProto_DataLocation.EXTERNAL,
-        externalData: [{ key: 'location', value: 'weights.bin' }],
-      });
-    const constant = makeNode('Constant', 'k', [], ['c']);
-    constant.attribute = [
-      create(AttributeProtoSchema, {
-        name: 'value',
-        type: AttributeProto_AttributeType.TENSOR,
-        t: outside('in-constant'),
-      }),
-    ];
-    const branch = makeNode('If', 'if', ['flag'], ['y']);
-    branch.attribute = [
-      create(AttributeProtoSchema, {
-        name: 'then_branch',
-        type: AttributeProto_AttributeType.GRAPH,
-        g: { name: 'then', initializer: [outside('in-branch')] },
-      }),
-    ];
-    const models: [string, Uint8Array][] = [
-      [
-        'in-graph',
-        build([makeNode('Add', 'add', ['x', 'in-graph'], ['y'])], [outside('in-graph')], 13, dims),
-      ],
-      ['in-constant', build([constant, makeNode('Add', 'add', ['x', 'c'], ['y'])], [], 13, dims)],
-      ['in-branch', build([branch], [], 13, dims)],
-    ];
-    for (const [name, model] of models) {
-      const reasons = new RegExp(
-        `model_not_onnx: some\\.onnx: tensor '${name}' is stored outside the file, ` +
-          `in weights\\.bin; save`,
-      );
-      expect(await refusal(model)).toMatch(reasons);
-      await expect(inspect(model, 'some.onnx')).rejects.toThrow(reasons);
-    }
-  });
-
-  it('names_a_float16_weights_type', async () => {
-    const half = makeTensor('h', [4, 4, 1, 1], new Uint16Array(16).fill(0x3c00));
-    half.dataType = ElementType.float16;
-    const nodes = [
-      makeNode('Cast', 'in', ['x'], ['x16'], { to: ElementType.float16 }),
-      makeNode('Conv', 'half-conv', ['x16', 'h'], ['y16']),
-      makeNode('Cast', 'out', ['y16'], ['y'], { to: ElementType.float32 }),
-    ];
-    expect(await refusal(build(nodes, [half], 13, dims))).toMatch(
-      /model_unquantizable: .*'half-conv' \(Conv\): its weight '.*' is /,
-    );
-  });
-
-  it('refuses_an_operator_set_that_it_does_not_know', async () => {
-    const model = build(
-      [conv('a', 'x', 'y')],
-      [weights('a.w', [4, 4, 3, 3]), weights('a.b', [4])],
-      8,
-      dims,
-      true,
-    );
-    expect(await refusal(model)).toMatch(/model_unquantizable: .*operator set 8; 9 to 22/);
-  });
-
-  it('names_the_first_node_of_a_model_that_is_quantized_already', async () => {
-    const model = build(
-      [conv('a', 'x', 'y')],
-      [weights('a.w', [4, 4, 3, 3]), weights('a.b', [4])],
-      13,
-      dims,
-    );
-    const { bytes } = await quantize(model, feedsFor(dims, 2));
-    expect(await refusal(bytes)).toMatch(
-      /model_unquantizable: .*quantized already: node 'x_QuantizeLinear' \(QuantizeLinear\)/,
-    );
-  });
-
-  it('refuses_calibration_data_that_is_missing_nan_or_of_another_shape', async () => {
-    const model = build(
-      [conv('a', 'x', 'y')],
-      [weights('a.w', [4, 4, 3, 3]), weights('a.b', [4])],
-      13,
-      dims,
-    );
-    expect(await refusal(model, [])).toMatch(/data_undecodable: .*no calibration inputs/);
-    const [spoilt] = feedsFor(dims, 1);
-    spoilt!['x']!.data[7] = Number.NaN;
-    expect(await refusal(model, [...feedsFor(dims, 1), spoilt!])).toMatch(
-      /data_undecodable: calibration input 2: 'x' holds NaN/,
-    );
-    expect(await refusal(model, feedsFor([1, 4, 8, 9], 1))).toMatch(/data_mismatch: some\.onnx/);
-  });
-
-  it('leaves_an_excluded_node_float_and_says_so', async () => {
-    const nodes = [conv('a', 'x', 'm'), conv('b', 'm', 'y')];
-    const initializer = ['a', 'b'].flatMap((name) => [
-      weights(`${name}.w`, [4, 4, 3, 3]),
-      weights(`${name}.b`, [4]),
-    ]);
-    const model = build(nodes, initializer, 13, dims);
-    const { report } = await quantize(model, feedsFor(dims, 3), { exclude: ['b'] });
-    expect(report.floatNodes).toEqual([{ node: 'b', op: 'Conv', why: 'it is excluded by name' }]);
-    expect(report.fusedOps['QLinearConv']).toBe(1);
-  });
 });

@@ -60,8 +60,11 @@ const FIRST = [
     created_at integer not null,
     created_by text not null,
     since integer not null,
-    healthy_since integer,
+    groups_json text,
     approved integer not null,
+    asked integer not null,
+    undo integer not null,
+    silence_json text,
     answered_at integer,
     revision integer not null
   ) strict`,
@@ -74,6 +77,7 @@ const FIRST = [
     name text not null,
     group_name text not null,
     hardware text not null,
+    site text not null,
     wave integer not null,
     state text not null,
     since integer not null,
@@ -82,8 +86,22 @@ const FIRST = [
     may_run integer not null,
     assignment_id integer,
     assigned_at integer,
+    proven integer not null,
     failed integer not null,
     primary key (rollout, device)
+  ) strict`,
+  'create index members_by_device on members (device, state)',
+  'create index members_by_state on members (rollout, state)',
+  `create table takes (
+    digest text not null,
+    seq integer not null,
+    device text not null references devices (id),
+    hardware text not null,
+    rollout text not null references rollouts (id),
+    at integer not null,
+    failed integer not null,
+    primary key (digest, seq),
+    unique (digest, device)
   ) strict`,
   `create table rollout_history (
     id integer primary key,

@@ -195,6 +195,10 @@ export const limits = {
    * Looks of the conductor that are further apart were interrupted: nobody is judged by that time.
    */
   conductorGapMaxMs: 5_000,
+  /** A device that took a release and does not answer is taken to hold it no longer. */
+  takeWaitMs: 10 * 60_000,
+  /** A device that was told to ask, and does not, is told again. */
+  hintPauseMs: 30_000,
   wavesMaxCount: 20,
   rolloutDevicesMaxCount: 10_000,
 } as const;

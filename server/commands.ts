@@ -1,6 +1,6 @@
-// `linnet server`: runs a fleet server, or prepares one. All mistakes of the configuration are reported
-// at once and before anything is opened. The server reports on stdout that it is ready, and stops
-// cleanly on SIGTERM and SIGINT.
+// `linnet server`: runs a fleet server, or prepares one. All mistakes of the configuration are
+// reported at once and before anything is opened. The server reports on stdout that it is ready,
+// and stops cleanly on SIGTERM and SIGINT.
 import { open, readFile, unlink } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';

@@ -1,7 +1,7 @@
 // All interfaces between the server's rooms: rows, stores, the artifact store, TUF repositories,
-// services, ingest and transports. The rooms depend on these interfaces only; server/main.ts chooses
-// the implementations and connects them. It contains types and no behaviour. It is longer than 400
-// lines because it is the one interface file of the server.
+// services, ingest and transports. The rooms depend on these interfaces only; server/main.ts
+// chooses the implementations and connects them. It contains types and no behaviour. Over 400 lines
+// because it is the one interface file of the server.
 //
 // Conventions: times are milliseconds since the Unix epoch by the server's clock; absent data is
 // null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were
@@ -87,7 +87,9 @@ export interface DeviceStore {
   page(filter: DeviceFilter, page: PageRequest<DeviceKey>): Promise<DeviceRow[]>;
   /** Groups by name, with the number of their enrolled devices. */
   groups(page: PageRequest<string>): Promise<Group[]>;
-  /** pending -> enrolled; approving twice changes nothing. Faults: not_found, conflict (revoked). */
+  /**
+   * pending -> enrolled; approving twice changes nothing. Faults: not_found, conflict (revoked).
+   */
   approve(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
   /** Final: a revoked device is never enrolled again. Faults: not_found. */
   revoke(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
@@ -293,7 +295,7 @@ export interface DeviceFacts {
   readonly standing: StandingAssignment | null;
 }
 
-export interface StandingAssignment {
+interface StandingAssignment {
   readonly release: ReleaseRef | null;
   readonly rollback: boolean;
 }
@@ -585,14 +587,16 @@ export interface RolloutService {
  * Takes an encoded telemetry batch of an authenticated device. Resolves with the acknowledgement to
  * send back, or with null when the device must send the batch again. Never rejects.
  */
-export type IngestBatch = (device: string, batch: Uint8Array) => Promise<TelemetryAck | null>;
+type IngestBatch = (device: string, batch: Uint8Array) => Promise<TelemetryAck | null>;
 
 /** What a transport calls. None of them throws. */
 export interface TransportEvents {
   readonly ingest: IngestBatch;
   /** The key of an enrolled device; undefined for all others. */
   keyOf(device: string): Promise<PublicKey | undefined>;
-  /** The transport lost its broker (false) or has it again (true): devices are not heard between. */
+  /**
+   * The transport lost its broker (false) or has it again (true): devices are not heard between.
+   */
   onReception(connected: boolean): void;
   readonly security: SecurityEventSink;
 }

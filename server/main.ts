@@ -6,8 +6,9 @@ import { chmod, mkdir, readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { listenFault } from '../shared/platform/listen.js';
 import { limits } from '../shared/base/limits.js';
-import { Fault, isFault, reason, systemCode } from '../shared/base/fault-codes.js';
+import { Fault, isFault, reason } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { sha256 } from '../shared/base/bytes.js';
@@ -16,6 +17,7 @@ import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
+import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
@@ -28,7 +30,6 @@ import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { Situations } from './rollout/situations.js';
 import { SecurityEventBus } from './security-events/bus.js';
-import { databaseFault } from './store/database.js';
 import { Store } from './store/store.js';
 
 export interface RunningServer {
@@ -221,9 +222,7 @@ async function listen(app: FleetApp, settings: ServerSettings): Promise<string> 
   try {
     await app.listen({ host, port });
   } catch (error) {
-    if (systemCode(error) === 'EADDRINUSE')
-      throw new Fault('port_in_use', `HTTP: ${host}:${port} is in use`, { cause: error });
-    throw error;
+    throw listenFault(error, `HTTP: ${host}:${port}`);
   }
   const { port: real } = app.server.address() as AddressInfo;
   const scheme = settings.tls === undefined ? 'http' : 'https';

@@ -4,7 +4,8 @@ import { open, unlink, type FileHandle } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
-import { doing, syncFolder, whenFound } from './disk-faults.js';
+import { syncFolder } from '../../shared/platform/durable-files.js';
+import { whenFound, withDiskFaults } from '../../shared/platform/errno-faults.js';
 
 /** Small chunks are gathered to writes of about this size: a trickle costs no write per packet. */
 const WRITE_BYTES = limits.fetchChunkBytes;
@@ -51,7 +52,7 @@ export async function appendAll(
     [gathered, gatheredBytes] = [[], 0];
     await flying;
     written += bytes;
-    flying = doing('append to', path, () => writeAll(file, pieces, at));
+    flying = withDiskFaults(`append to ${path}`, () => writeAll(file, pieces, at));
     flying.catch(() => {}); // Seen by the next `await flying`; there always is one.
   };
   let broken: { error: unknown } | null = null;
@@ -68,7 +69,7 @@ export async function appendAll(
   if (broken !== null && isDiskFault(broken.error)) throw broken.error;
   await flush();
   await flying;
-  await doing('sync', path, () => file.sync());
+  await withDiskFaults(`sync ${path}`, () => file.sync());
   if (broken !== null) throw broken.error;
   return written;
 }
@@ -77,7 +78,7 @@ function isDiskFault(error: unknown): boolean {
   return error instanceof Fault && (error.code === 'disk_full' || error.code === 'disk_failed');
 }
 
-export async function writeAll(file: FileHandle, pieces: Uint8Array[], at: number): Promise<void> {
+async function writeAll(file: FileHandle, pieces: Uint8Array[], at: number): Promise<void> {
   let rest = pieces;
   let position = at;
   while (rest.length > 0) {

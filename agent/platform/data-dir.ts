@@ -2,6 +2,7 @@
 // a Fault that names the setting.
 import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { isDiskFull } from '../../shared/platform/errno-faults.js';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
 
 const PRIVATE_MODE = 0o700;
@@ -19,7 +20,7 @@ export function openDataDir(setting: string): string {
   } catch (error) {
     const code = systemCode(error);
     if (code === undefined) throw error;
-    if (code === 'ENOSPC' || code === 'EDQUOT')
+    if (isDiskFull(error))
       throw new Fault('disk_full', `cannot make data_dir ${path}: ${code}`, { cause: error });
     const hint =
       code === 'EEXIST' || code === 'ENOTDIR'

@@ -4,12 +4,10 @@
 // regular files are read: what else stands at a path (a folder, a FIFO, a link to nothing) is a
 // Fault, never a wait. One process owns a data folder; operations on one path run one after
 // another.
-import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import {
   link,
   lstat,
-  mkdir,
   open,
   readdir,
   rename,
@@ -22,22 +20,26 @@ import { dirname } from 'node:path';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
 import type { Disk } from '../interfaces.js';
-import { appendAll, openAt, writeAll } from './append.js';
-import { doing, syncFolder, whenFound } from './disk-faults.js';
+import { appendAll, openAt } from './append.js';
+import { makeFolders, syncFolder, writeWhole } from '../../shared/platform/durable-files.js';
+import { handleDigest } from '../../shared/platform/hashing.js';
+import { KeyedMutex } from '../../shared/platform/mutex.js';
+import { whenFound, withDiskFaults } from '../../shared/platform/errno-faults.js';
 
 export const TEMP_SUFFIX = '.tmp';
-export const ASIDE_SUFFIX = '.damaged';
+const ASIDE_SUFFIX = '.damaged';
 const READ_BYTES = limits.fetchChunkBytes;
 
 export class NodeDisk implements Disk {
-  readonly #queues = new Map<string, Promise<unknown>>();
+  /** Operations on one path run one after another. */
+  readonly #turns = new KeyedMutex();
 
   /**
    * The whole file; null when missing. A file longer than `maxBytes` is a Fault `disk_failed`, and
    * is not read.
    */
   read(path: string, maxBytes: number): Promise<Uint8Array | null> {
-    return doing('read', path, () =>
+    return withDiskFaults(`read ${path}`, () =>
       whenFound(async () => {
         const file = await openRegular(path);
         try {
@@ -53,35 +55,32 @@ export class NodeDisk implements Disk {
   }
 
   replace(path: string, bytes: Uint8Array): Promise<void> {
-    return this.#inTurn(path, () =>
-      doing('replace', path, async () => {
-        const temp = path + TEMP_SUFFIX;
-        // A stale one may be a hard link: it is removed, never written through.
-        await rm(temp, { recursive: true, force: true });
+    return this.#turns.run(path, () =>
+      withDiskFaults(`replace ${path}`, async () => {
+        const write = (): Promise<void> => writeWhole(path, [bytes], { temp: path + TEMP_SUFFIX });
         try {
-          await writeNew(temp, bytes);
-          await renameOver(temp, path);
+          await write();
         } catch (error) {
-          await rm(temp, { force: true });
-          throw error;
+          if (systemCode(error) !== 'EISDIR') throw error;
+          await setAside(path);
+          await write();
         }
-        await syncFolder(dirname(path));
       }),
     );
   }
 
   /** With its parents; each new folder's entry is durable on return. */
   makeFolder(path: string): Promise<void> {
-    return doing('make folder', path, () => makeFolders(path));
+    return withDiskFaults(`make folder ${path}`, () => makeFolders(path));
   }
 
   setAside(path: string): Promise<void> {
-    return this.#inTurn(path, () => doing('set aside', path, () => setAside(path)));
+    return this.#turns.run(path, () => withDiskFaults(`set aside ${path}`, () => setAside(path)));
   }
 
   /** Names in the folder, sorted; a missing folder is empty. Leftover temp files are left out. */
   list(folder: string): Promise<string[]> {
-    return doing('list', folder, async () => {
+    return withDiskFaults(`list ${folder}`, async () => {
       const names = await whenFound(() => readdir(folder));
       return (names ?? []).filter((name) => !name.endsWith(TEMP_SUFFIX)).sort();
     });
@@ -89,12 +88,12 @@ export class NodeDisk implements Disk {
 
   /** A file or a whole folder; a missing one is fine. Durable after `syncFolder` of its parent. */
   remove(path: string): Promise<void> {
-    return doing('remove', path, () => rm(path, { recursive: true, force: true }));
+    return withDiskFaults(`remove ${path}`, () => rm(path, { recursive: true, force: true }));
   }
 
   link(from: string, to: string): Promise<void> {
-    return this.#inTurn(to, () =>
-      doing('link', to, async () => {
+    return this.#turns.run(to, () =>
+      withDiskFaults(`link ${to}`, async () => {
         const temp = to + TEMP_SUFFIX;
         await rm(temp, { force: true });
         await link(from, temp);
@@ -110,16 +109,16 @@ export class NodeDisk implements Disk {
   }
 
   syncFolder(path: string): Promise<void> {
-    return doing('sync folder', path, () => syncFolder(path));
+    return withDiskFaults(`sync folder ${path}`, () => syncFolder(path));
   }
 
   size(path: string): Promise<number | null> {
-    return doing('stat', path, () => whenFound(async () => (await stat(path)).size));
+    return withDiskFaults(`stat ${path}`, () => whenFound(async () => (await stat(path)).size));
   }
 
   /** Bytes that this process may still write on the file system that holds `path`. */
   freeBytes(path: string): Promise<number> {
-    return doing('ask for free space at', path, async () => {
+    return withDiskFaults(`ask for free space at ${path}`, async () => {
       const { bavail, bsize } = await statfs(path);
       return bavail * bsize;
     });
@@ -131,8 +130,8 @@ export class NodeDisk implements Disk {
    * shorter than `offset` is a Fault `disk_failed`.
    */
   append(path: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number> {
-    return this.#inTurn(path, async () => {
-      const file = await doing('open to append', path, () => openAt(path, offset));
+    return this.#turns.run(path, async () => {
+      const file = await withDiskFaults(`open to append ${path}`, () => openAt(path, offset));
       try {
         return await appendAll(file, offset, chunks, path);
       } finally {
@@ -142,12 +141,14 @@ export class NodeDisk implements Disk {
   }
 
   async *stream(path: string): AsyncIterable<Uint8Array> {
-    const file = await doing('open', path, () => openRegular(path));
+    const file = await withDiskFaults(`open ${path}`, () => openRegular(path));
     try {
       for (let position = 0; ;) {
         const chunk = Buffer.allocUnsafe(READ_BYTES);
         const at = position;
-        const { bytesRead } = await doing('read', path, () => file.read(chunk, 0, READ_BYTES, at));
+        const { bytesRead } = await withDiskFaults(`read ${path}`, () =>
+          file.read(chunk, 0, READ_BYTES, at),
+        );
         if (bytesRead === 0) return;
         position += bytesRead;
         yield chunk.subarray(0, bytesRead);
@@ -158,28 +159,16 @@ export class NodeDisk implements Disk {
   }
 
   sha256(path: string): Promise<{ sha256: string; length: number } | null> {
-    return doing('hash', path, () =>
+    return withDiskFaults(`hash ${path}`, () =>
       whenFound(async () => {
         const file = await openRegular(path);
         try {
-          return await hashAll(file);
+          return await handleDigest(file);
         } finally {
           await file.close();
         }
       }),
     );
-  }
-
-  /** Runs `work` after every earlier operation on the same path. */
-  #inTurn<T>(path: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#queues.get(path) ?? Promise.resolve();
-    const mine = before.then(work, work); // The caller of an earlier one has its failure.
-    this.#queues.set(path, mine);
-    const forget = (): void => {
-      if (this.#queues.get(path) === mine) this.#queues.delete(path);
-    };
-    mine.then(forget, forget);
-    return mine;
   }
 }
 
@@ -198,45 +187,11 @@ async function openRegular(path: string): Promise<FileHandle> {
   throw new Fault('disk_failed', `${path} is not a regular file`);
 }
 
-/** A folder in the way of the target is set aside. */
-async function renameOver(temp: string, path: string): Promise<void> {
-  try {
-    await rename(temp, path);
-  } catch (error) {
-    if (systemCode(error) !== 'EISDIR') throw error;
-    await setAside(path);
-    await rename(temp, path);
-  }
-}
-
+/** What stands in the way of a file gets another name; an earlier one of that name is removed. */
 async function setAside(path: string): Promise<void> {
   const aside = path + ASIDE_SUFFIX;
   await rm(aside, { recursive: true, force: true });
   await rename(path, aside);
-  await syncFolder(dirname(path));
-}
-
-/**
- * One folder at a time from the first that exists: mkdir of Node with `recursive` does not return
- * where the system refuses new folders with ENOENT (/proc).
- */
-async function makeFolders(path: string): Promise<void> {
-  try {
-    await makeFolder(path);
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error;
-    await makeFolders(dirname(path));
-    await makeFolder(path);
-  }
-}
-
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path);
-  } catch (error) {
-    if (systemCode(error) === 'EEXIST' && (await stat(path)).isDirectory()) return;
-    throw error;
-  }
   await syncFolder(dirname(path));
 }
 
@@ -257,30 +212,4 @@ async function readWhole(
   if (more.bytesRead > 0)
     throw new Fault('disk_failed', `${path} grew while it was read (bound: ${maxBytes} bytes)`);
   return bytes;
-}
-
-async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, 'wx');
-  try {
-    await writeAll(file, [bytes], 0);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** Reads the next block while the last one is hashed. */
-async function hashAll(file: FileHandle): Promise<{ sha256: string; length: number }> {
-  const hash = createHash('sha256');
-  let [front, back] = [Buffer.allocUnsafe(READ_BYTES), Buffer.allocUnsafe(READ_BYTES)];
-  let length = 0;
-  let reading = file.read(front, 0, READ_BYTES, 0);
-  for (;;) {
-    const { bytesRead } = await reading;
-    if (bytesRead === 0) return { sha256: hash.digest('hex'), length };
-    length += bytesRead;
-    reading = file.read(back, 0, READ_BYTES, length);
-    hash.update(front.subarray(0, bytesRead));
-    [front, back] = [back, front];
-  }
 }

@@ -28,8 +28,9 @@ export function matchAssignment(release: AnyRelease, assignment: Assignment): vo
 }
 
 /**
- * Hardware id and version floor. A signed rollback may only name a release that a slot still holds.
- * Faults: hardware_unsupported, version_floor.
+ * Hardware id and version floor. A signed rollback may go below the floor, but only to a release
+ * that a slot still holds. A rollback to the floor or above it may be fetched again: its slot may
+ * have been lost. Faults: hardware_unsupported, version_floor.
  */
 export function admit(release: AnyRelease, assignment: Assignment, record: UpdateRecord): void {
   if (!release.manifest.hardware.includes(record.hardware)) {
@@ -39,23 +40,22 @@ export function admit(release: AnyRelease, assignment: Assignment, record: Updat
         `this device is ${record.hardware}`,
     );
   }
-  // When both slots are empty, no slot can show what ran here: the floor decides, as for any other
-  // assignment.
-  const stranded = record.slots.a === null && record.slots.b === null;
-  if (assignment.rollback && !stranded) {
-    const known = [record.slots.a, record.slots.b].some((slot) => slot?.digest === release.digest);
-    if (!known)
-      throw new Fault(
-        'version_floor',
-        `rollback to ${release.version}, which this device has not run before`,
-      );
-    return;
-  }
-  if (record.floor !== null && semver.lt(release.version, record.floor)) {
+  const { floor, slots } = record;
+  const slotRows = [slots.a, slots.b];
+  if (assignment.rollback && slotRows.some((slot) => slot?.digest === release.digest)) return;
+  // When both slots are empty, no slot can show what ran here.
+  const stranded = slotRows.every((slot) => slot === null);
+  if (assignment.rollback && floor === null && !stranded) {
     throw new Fault(
       'version_floor',
-      `${release.component} ${release.version} is older than ${record.floor}, ` +
-        'which was confirmed here',
+      `rollback to ${release.version}, which this device has not run before`,
+    );
+  }
+  if (floor !== null && semver.lt(release.version, floor)) {
+    throw new Fault(
+      'version_floor',
+      `${release.component} ${release.version} is older than ${floor}, ` +
+        `which was confirmed here${assignment.rollback ? ', and no slot holds it' : ''}`,
     );
   }
 }

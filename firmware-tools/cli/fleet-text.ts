@@ -9,7 +9,7 @@ import { table } from './output.js';
 
 const HEX_SHOWN = 12;
 
-export const short = (digest: string): string => digest.slice(0, HEX_SHOWN);
+const short = (digest: string): string => digest.slice(0, HEX_SHOWN);
 export const refText = (ref: { component: string; version: string } | null): string =>
   ref === null ? '-' : `${ref.component}@${ref.version}`;
 

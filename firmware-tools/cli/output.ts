@@ -43,7 +43,7 @@ export interface Streams {
  * Text of devices and servers for a terminal: control characters (escape sequences among them) and
  * characters that reorder text are shown as `\u{1b}` and have no effect. Line breaks stay.
  */
-export const printable = (text: string): string =>
+const printable = (text: string): string =>
   text.replace(
     /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u{${character.charCodeAt(0).toString(16)}}`,

@@ -37,7 +37,7 @@ const READY_STEP_MS = 100;
  * Twice the device's own deadline: a request that takes longer hangs, and without a timeout it
  * would never count as lost.
  */
-export const REQUEST_TIMEOUT_MS = 2 * limits.requestDeadlineMs;
+const REQUEST_TIMEOUT_MS = 2 * limits.requestDeadlineMs;
 const READY_TIMEOUT_MS = 5_000;
 
 export interface TrafficOptions {

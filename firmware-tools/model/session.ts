@@ -4,8 +4,7 @@
 // not load), model_unsupported (inputs or outputs that are not tensors), data_mismatch (feeds that
 // the model does not take). Devices never use this: there a model runs in a process of its own
 // (agent/inference/model-process).
-import { createRequire } from 'node:module';
-import type * as Ort from 'onnxruntime-node';
+import { loadOnnxRuntime, type OnnxRuntime, type Ort } from '../../shared/platform/onnx-runtime.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 
 export type TensorData =
@@ -54,24 +53,12 @@ export interface Session {
   release(): Promise<void>;
 }
 
-type Runtime = typeof Ort;
-let runtime: Runtime | undefined;
-
-function loadRuntime(): Runtime {
-  if (runtime === undefined) {
-    // From 1.29 on it would write into the home folder of the user.
-    process.env['ORT_DISABLE_TELEMETRY'] = '1';
-    runtime = createRequire(import.meta.url)('onnxruntime-node') as Runtime;
-  }
-  return runtime;
-}
-
 /**
  * Of the runtime that prepares graphs here: another version may fold constants differently, so
  * lineage names it.
  */
 export function runtimeVersion(): string {
-  return `onnxruntime ${loadRuntime().env.versions.node ?? 'unknown'}`;
+  return `onnxruntime ${loadOnnxRuntime().env.versions.node ?? 'unknown'}`;
 }
 
 function metaOf(
@@ -96,7 +83,12 @@ function metaOf(
   });
 }
 
-function toTensor(ort: Runtime, meta: TensorMeta, value: TensorValue, what: string): Ort.Tensor {
+function toTensor(
+  ort: OnnxRuntime,
+  meta: TensorMeta,
+  value: TensorValue,
+  what: string,
+): Ort.Tensor {
   try {
     return new ort.Tensor(meta.type as 'float32', value.data as Float32Array, value.dims);
   } catch (cause) {
@@ -118,7 +110,7 @@ export async function openModel(
   options: OpenOptions = {},
 ): Promise<Session> {
   const what = options.what ?? (typeof model === 'string' ? model : 'model');
-  const ort = loadRuntime();
+  const ort = loadOnnxRuntime();
   const settings: Ort.InferenceSession.SessionOptions = {
     intraOpNumThreads: 1,
     interOpNumThreads: 1,

@@ -1,7 +1,7 @@
 // Tokens that are shared secrets: operator tokens `lnt_...` and claim tokens `lnc_...`. Each has 32
 // random bytes, is shown once, and is stored only as its SHA-256; with that much randomness no slow
-// hash is needed. A token is looked up by its hash, and the hashes are compared in constant time, so
-// that the time of an answer says nothing about other tokens.
+// hash is needed. A token is looked up by its hash, and the hashes are compared in constant time,
+// so that the time of an answer says nothing about other tokens.
 import { timingSafeEqual } from 'node:crypto';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Random } from '../../shared/base/interfaces.js';

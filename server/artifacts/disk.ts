@@ -1,8 +1,8 @@
-// The artifact store on a local disk: one file per artifact, named by its digest, in one folder.
-// An artifact is written under a temporary name while its length and digest are verified, then
-// fsynced and renamed, and the folder is fsynced; so a reader or a restart sees a whole artifact or
-// none. Temporary files of a crash are removed when the store is opened. Callers decide who may read
-// and write.
+// The artifact store on a local disk: one file per artifact, named by its digest, in one folder. An
+// artifact is written under a temporary name while its length and digest are verified, then fsynced
+// and renamed, and the folder is fsynced; so a reader or a restart sees a whole artifact or none.
+// Temporary files of a crash are removed when the store is opened. Callers decide who may read and
+// write.
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../../shared/base/fault-codes.js';

@@ -2,8 +2,8 @@
 // last byte when they do not match, so a store that makes an artifact visible only after the stream
 // has ended never shows a wrong one. It keeps no bytes.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { complaints } from '../../shared/base/decode.js';
+import { RunningDigest } from '../../shared/platform/hashing.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { Hex32 } from '../../shared/base/bytes.js';
 import type { ArtifactLimits, ByteRange } from '../interfaces.js';
@@ -15,21 +15,15 @@ export async function* verified(
   { maxBytes, lengthBytes }: ArtifactLimits,
 ): AsyncGenerator<Uint8Array, void, void> {
   const most = Math.min(maxBytes, lengthBytes ?? maxBytes);
-  const hash = createHash('sha256');
-  let received = 0;
+  const received = new RunningDigest();
   for await (const chunk of stream) {
-    received += chunk.length;
-    if (received > most)
+    if (received.update(chunk).length > most)
       throw new Fault('file_length', `the upload is longer than ${most} bytes: it was stopped`);
-    hash.update(chunk);
     yield chunk;
   }
-  if (lengthBytes !== undefined && received !== lengthBytes)
-    throw new Fault(
-      'file_length',
-      `the upload has ${received} bytes, ${lengthBytes} were announced`,
-    );
-  const found = hash.digest('hex');
+  const { sha256: found, length } = received.end();
+  if (lengthBytes !== undefined && length !== lengthBytes)
+    throw new Fault('file_length', `the upload has ${length} bytes, ${lengthBytes} were announced`);
   if (found !== digest)
     throw new Fault('file_digest', `the upload has SHA-256 ${found}, ${digest} was announced`);
 }

@@ -1,6 +1,6 @@
 // Serves the operator console: one page that loads nothing else. Its content security policy allows
-// only its own script and style, by their hashes, and connections to this server only; no other page
-// can frame it.
+// only its own script and style, by their hashes, and connections to this server only; no other
+// page can frame it.
 import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';

@@ -1,8 +1,9 @@
 // The operator console as one page: rollouts, devices and releases, with the buttons that the state
-// of a rollout allows. It talks to the operator API with a token that the operator types in; the token
-// is kept in this tab's sessionStorage only. Everything that comes from the server is set as text,
-// never as HTML. Lists show their first page and more on demand; the detail of a rollout is fetched
-// only while it is active or open. It is a .ts file so that the compiled server finds it in dist/.
+// of a rollout allows. It talks to the operator API with a token that the operator types in; the
+// token is kept in this tab's sessionStorage only. Everything that comes from the server is set as
+// text, never as HTML. Lists show their first page and more on demand; the detail of a rollout is
+// fetched only while it is active or open. It is a .ts file so that the compiled server finds it in
+// dist/.
 
 export const STYLE = `
 :root {

@@ -1,8 +1,8 @@
 // The HTTP server of a fleet. Sibling plugins under one Fastify: `repository` (public: what it
 // serves is signed), `device` (a device's own key), `operator` (bearer tokens with roles), and the
 // console. Siblings cannot see each other's authentication, so no mistake in one opens another.
-// Requests are decoded by the schemas of shared/protocol, which are also the OpenAPI document; every
-// refusal, from any layer, has one shape.
+// Requests are decoded by the schemas of shared/protocol, which are also the OpenAPI document;
+// every refusal, from any layer, has one shape.
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type RawServerDefault } from 'fastify';
 import { createServer, type RequestListener } from 'node:http';

@@ -52,10 +52,10 @@ type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 type Document = Exclude<Parameters<SwaggerTransformObject>[0], { swaggerObject: unknown }>;
 
 /**
- * The document with every titled schema moved to components/schemas and referred to from its places.
- * Two different schemas with one title are a bug.
+ * The document with every titled schema moved to components/schemas and referred to from its
+ * places. Two different schemas with one title are a bug.
  */
-export function withComponents({ openapiObject }: Document): Document['openapiObject'] {
+function withComponents({ openapiObject }: Document): Document['openapiObject'] {
   const schemas: Record<string, Json> = {};
   const hoist = (value: Json): Json => {
     if (Array.isArray(value)) return value.map(hoist);

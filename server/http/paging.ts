@@ -1,6 +1,7 @@
-// Keyset pagination of the operator API. A cursor is the key of the last row of a page, as base64url
-// of a JSON array: opaque to clients, decoded by its schema here. A page costs the same wherever it
-// begins, and rows that are added or removed meanwhile move no other row into or out of it.
+// Keyset pagination of the operator API. A cursor is the key of the last row of a page, as
+// base64url of a JSON array: opaque to clients, decoded by its schema here. A page costs the same
+// wherever it begins, and rows that are added or removed meanwhile move no other row into or out of
+// it.
 import { Type, type Static, type TSchema } from 'typebox';
 import { decodeJson } from '../../shared/base/decode.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';

@@ -1,6 +1,6 @@
-// Answers with an artifact: whole, a range of it (206), not modified (304), or an unsatisfiable range
-// (416). RFC 9110, 13 and 14. An artifact never changes, so its digest is a strong entity tag. Several
-// ranges in one request are answered with the whole file, as the standard allows.
+// Answers with an artifact: whole, a range of it (206), not modified (304), or an unsatisfiable
+// range (416). RFC 9110, 13 and 14. An artifact never changes, so its digest is a strong entity
+// tag. Several ranges in one request are answered with the whole file, as the standard allows.
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fresh from 'fresh';
 import { parse, type Range } from 'range-parser';

@@ -2,8 +2,8 @@
 // device deletes the batch. It knows no topic and no transport: its caller has authenticated the
 // device and sends the acknowledgement. The same batch again is acknowledged again and stored once.
 // A batch that does not decode is refused, so that the device drops it instead of sending it
-// forever. Batches are stored one after the other, in the order of arrival. When the database cannot
-// store one, it is not acknowledged and the device sends it again.
+// forever. Batches are stored one after the other, in the order of arrival. When the database
+// cannot store one, it is not acknowledged and the device sends it again.
 import { Type } from 'typebox';
 import { complaints, decodeJson } from '../../shared/base/decode.js';
 import { isFault } from '../../shared/base/fault-codes.js';
@@ -131,8 +131,8 @@ export class Ingest {
   async #refuse(device: string, bytes: Uint8Array, detail: string): Promise<TelemetryAck | null> {
     const { security, log } = this.#options;
     log.warn({ device, detail }, 'refused a telemetry batch');
-    // Stored before the acknowledgement: the device drops the batch on it, and nobody could look the
-    // loss up otherwise.
+    // Stored before the acknowledgement: the device drops the batch on it, and nobody could look
+    // the loss up otherwise.
     await security.record({
       source: { kind: 'device', id: device },
       code: 'message_undecodable',

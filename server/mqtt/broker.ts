@@ -3,15 +3,16 @@
 // publishes acknowledgements and hints in process; the server has no MQTT connection to itself.
 //
 // Messages are hints and reports: a lost one costs time, never truth. aedes confirms a publish
-// (PUBACK) before anyone has stored the message, so a device deletes nothing on it: it waits for the
-// TelemetryAck. What the server sends has QoS 0 for the same reason (a lost acknowledgement is
+// (PUBACK) before anyone has stored the message, so a device deletes nothing on it: it waits for
+// the TelemetryAck. What the server sends has QoS 0 for the same reason (a lost acknowledgement is
 // repeated, a lost hint is replaced by the device's next poll), so an absent device uses no memory
 // here. Access decisions are in access-control.ts.
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes';
+import { listening } from '../../shared/platform/listen.js';
 import { limits } from '../../shared/base/limits.js';
-import { Fault, isFault, systemCode } from '../../shared/base/fault-codes.js';
+import { isFault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
 import type { SecuritySource, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
@@ -59,8 +60,8 @@ class EmbeddedBroker implements Transport {
         done(null, this.#maySubscribe(client, subscription.topic) ? subscription : null),
     });
     const accept = (socket: Socket): void => this.#accept(socket);
-    // noDelay: with Nagle's algorithm and delayed acknowledgements, small packets that wait for each
-    // other would take 40 ms a round trip.
+    // noDelay: with Nagle's algorithm and delayed acknowledgements, small packets that wait for
+    // each other would take 40 ms a round trip.
     this.#server =
       options.tls === null
         ? createServer({ noDelay: true }, accept)
@@ -223,15 +224,7 @@ function anonymous(connection: unknown): SecuritySource {
   return { kind: 'anonymous', address: address ?? 'unknown' };
 }
 
-function listen(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(
-        systemCode(error) === 'EADDRINUSE'
-          ? new Fault('port_in_use', `MQTT: ${host}:${port} is in use`, { cause: error })
-          : error,
-      ),
-    );
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
-  });
+async function listen(server: Server, host: string, port: number): Promise<number> {
+  await listening(server, `MQTT: ${host}:${port}`, () => server.listen(port, host));
+  return (server.address() as AddressInfo).port;
 }

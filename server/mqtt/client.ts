@@ -1,7 +1,7 @@
-// The transport over an external MQTT broker: the server is one of the broker's clients. Devices log
-// in at that broker, so its own rules must confine each device to its topics; this file trusts the
-// device id in a topic. While the broker is out of reach, the server hears no device and says so
-// (onReception), and devices keep their telemetry. What the server sends has QoS 0, as with the
+// The transport over an external MQTT broker: the server is one of the broker's clients. Devices
+// log in at that broker, so its own rules must confine each device to its topics; this file trusts
+// the device id in a topic. While the broker is out of reach, the server hears no device and says
+// so (onReception), and devices keep their telemetry. What the server sends has QoS 0, as with the
 // embedded broker (broker.ts).
 import { readFile } from 'node:fs/promises';
 import { connectAsync, type IClientOptions, type ISubscriptionGrant, type MqttClient } from 'mqtt';
@@ -29,8 +29,8 @@ const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'mqtt:': 1883, 'mqtts:
 const SUBSCRIPTION_REFUSED = 128;
 
 /**
- * Connects to the broker and subscribes to all telemetry. Faults: server_unreachable (no connection,
- * or login refused), config_invalid (password file, subscription refused).
+ * Connects to the broker and subscribes to all telemetry. Faults: server_unreachable (no
+ * connection, or login refused), config_invalid (password file, subscription refused).
  */
 export async function openExternalBroker(options: ExternalBrokerOptions): Promise<Transport> {
   const { protocol, host, port } = new URL(options.url);

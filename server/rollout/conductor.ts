@@ -1,8 +1,8 @@
 // The conductor's loop: for each active rollout, read the situation, plan one step (plan.ts, pure),
 // commit it, send hints to the devices, and plan again until nothing changes. It keeps nothing in
 // memory that matters: after a crash, a failed commit, or beside a second conductor on the same
-// store, the same step is planned again. Of two that plan from the same revision, one loses and reads
-// again. A hint carries no authority: the director's signed metadata does.
+// store, the same step is planned again. Of two that plan from the same revision, one loses and
+// reads again. A hint carries no authority: the director's signed metadata does.
 import { limits } from '../../shared/base/limits.js';
 import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
 import type { RolloutRow, RolloutStore } from '../interfaces.js';

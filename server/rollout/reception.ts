@@ -1,8 +1,8 @@
 // Since when the server has been able to hear its devices without a gap. A device is silent only
-// while the server could have heard it: time in which the server was stopped, suspended, cut off from
-// its broker or unable to store what came in does not count against a device. It is kept in memory
-// only, because a server that has just started has heard nobody yet. What follows from silence is
-// decided in verdict.ts.
+// while the server could have heard it: time in which the server was stopped, suspended, cut off
+// from its broker or unable to store what came in does not count against a device. It is kept in
+// memory only, because a server that has just started has heard nobody yet. What follows from
+// silence is decided in verdict.ts.
 import { limits } from '../../shared/base/limits.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 

@@ -1,7 +1,7 @@
-// What operators call about rollouts: create a draft, give a command, read. A command is an event of
-// the same table as the conductor's steps, and is committed in the same way: of two writers that read
-// the same revision, one loses and reads again. The audit entries of a change are committed with it.
-// Authentication is done by the callers; what a command does is in operator-commands.ts.
+// What operators call about rollouts: create a draft, give a command, read. A command is an event
+// of the same table as the conductor's steps, and is committed in the same way: of two writers that
+// read the same revision, one loses and reads again. The audit entries of a change are committed
+// with it. Authentication is done by the callers; what a command does is in operator-commands.ts.
 import { hex } from '../../shared/base/bytes.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';

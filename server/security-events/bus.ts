@@ -1,9 +1,9 @@
-// The bus of security events: producers report, subscribers (the store; later exporters) receive.
-// A report costs its producer a map look-up and never waits, throws, or writes. Repeats that come
-// before the next batch are folded into one event with a count. Events wait in two queues of limited
-// size, one for sources that have authenticated and one for anonymous ones, so that strangers can
-// neither evict the events of devices and operators nor fill the memory. When a queue is full, a new
-// event is dropped, counted and logged; its repeats still count.
+// The bus of security events: producers report, subscribers (the store; later exporters) receive. A
+// report costs its producer a map look-up and never waits, throws, or writes. Repeats that come
+// before the next batch are folded into one event with a count. Events wait in two queues of
+// limited size, one for sources that have authenticated and one for anonymous ones, so that
+// strangers can neither evict the events of devices and operators nor fill the memory. When a queue
+// is full, a new event is dropped, counted and logged; its repeats still count.
 //
 // A batch goes to all subscribers. When the store rejects it, its events go back into the queue and
 // are tried again with the next batch. Events that a device reports itself do not come this way:

@@ -1,5 +1,5 @@
-// What rooms and the bus of security events have to do with each other; server/interfaces.ts exports
-// it with all other interfaces. Types only.
+// What rooms and the bus of security events have to do with each other; server/interfaces.ts
+// exports it with all other interfaces. Types only.
 
 /**
  * Who caused a security event. A device or an operator has authenticated; `anonymous` is everyone

@@ -17,7 +17,7 @@ import {
   type RawBuilder,
   type Transaction,
 } from 'kysely';
-import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { databaseFault } from '../database-fault.js';
 import { migrations } from './migrations.js';
 import type { Tables } from './tables.js';
 
@@ -84,28 +84,11 @@ function openFile(file: string): Database.Database {
   }
 }
 
-/** SQLite's own errors as faults; anything else is rethrown as it is (a bug). */
-export function databaseFault(error: unknown, doing: string): unknown {
-  const code = systemCode(error);
-  if (code === 'SQLITE_FULL')
-    return new Fault('disk_full', `${doing}: ${reason(error)}`, { cause: error });
-  if (
-    code?.startsWith('SQLITE_IOERR') === true ||
-    code?.startsWith('SQLITE_CANTOPEN') === true ||
-    code === 'SQLITE_CORRUPT' ||
-    code === 'SQLITE_NOTADB' ||
-    code === 'SQLITE_READONLY'
-  ) {
-    return new Fault('disk_failed', `${doing}: ${reason(error)}`, { cause: error });
-  }
-  return error;
-}
-
 /**
  * SQLite takes at most 32766 parameters a statement; rows are written and ids looked up in
  * portions.
  */
-export const PORTION_ROWS = 500;
+const PORTION_ROWS = 500;
 
 export function portions<T>(items: readonly T[]): T[][] {
   const found: T[][] = [];

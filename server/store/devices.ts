@@ -1,7 +1,7 @@
 // Devices: pending, enrolled or revoked, in a group, with labels; and claims, which enrol a device
-// without an operator's approval. A claim is used up in the same transaction that enrols the device,
-// so that it never admits one device too many. Devices are not deleted: a revoked one must stay
-// known as revoked. The exception: the oldest pending ones, when there are too many.
+// without an operator's approval. A claim is used up in the same transaction that enrols the
+// device, so that it never admits one device too many. Devices are not deleted: a revoked one must
+// stay known as revoked. The exception: the oldest pending ones, when there are too many.
 import type { Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -24,7 +24,7 @@ import type { Db, Queries } from './database.js';
 import type { DevicesTable } from './tables.js';
 
 /** The group of a device until an operator or a claim chooses another. */
-export const DEFAULT_GROUP = 'default';
+const DEFAULT_GROUP = 'default';
 /** How many devices of one name a message lists. */
 const SAME_NAME_SHOWN = 10;
 
@@ -91,7 +91,8 @@ export class SqlDeviceStore implements DeviceStore {
     if (rows.length > 1)
       throw new Fault(
         'conflict',
-        `${rows.length} devices are named ${idOrName}: use an id (${rows.map((row) => row.id).join(', ')})`,
+        `${rows.length} devices are named ${idOrName}: use an id ` +
+          `(${rows.map((row) => row.id).join(', ')})`,
       );
     return fromRow(only);
   }

@@ -67,7 +67,7 @@ const COLUMNS = [
 ] as const;
 
 /** The name under which a source is stored and listed. */
-export function sourceName(source: SecuritySource): string {
+function sourceName(source: SecuritySource): string {
   switch (source.kind) {
     case 'device':
       return source.id;

@@ -21,7 +21,7 @@ export interface DevicesTable {
   assignment_revision: number;
 }
 
-export interface ClaimsTable {
+interface ClaimsTable {
   /** SHA-256 of the claim token, hex. */
   hash: string;
   group_name: string;
@@ -31,7 +31,7 @@ export interface ClaimsTable {
   created_by: string;
 }
 
-export interface TokensTable {
+interface TokensTable {
   /** SHA-256 of the operator token, hex. */
   hash: string;
   name: string;
@@ -102,7 +102,7 @@ interface TakesTable {
   failed: number;
 }
 
-export interface RolloutHistoryTable {
+interface RolloutHistoryTable {
   id: Generated<number>;
   rollout: string;
   at: number;
@@ -111,7 +111,7 @@ export interface RolloutHistoryTable {
   reasons_json: string;
 }
 
-export interface AssignmentsTable {
+interface AssignmentsTable {
   device: string;
   component: string;
   assignment_id: number;
@@ -123,7 +123,7 @@ export interface AssignmentsTable {
   trial_json: string;
 }
 
-export interface DirectorDocumentsTable {
+interface DirectorDocumentsTable {
   device: string;
   revision: number;
   targets_version: number;
@@ -135,7 +135,7 @@ export interface DirectorDocumentsTable {
   timestamp: Uint8Array;
 }
 
-export interface FactsTable {
+interface FactsTable {
   device: string;
   /** Empty for facts of the whole device (health). */
   component: string;
@@ -144,13 +144,13 @@ export interface FactsTable {
   body_json: string;
 }
 
-export interface BatchesTable {
+interface BatchesTable {
   device: string;
   batch: string;
   at: number;
 }
 
-export interface TelemetryTable {
+interface TelemetryTable {
   id: Generated<number>;
   device: string;
   seq: number;
@@ -175,7 +175,7 @@ export interface InferenceTable {
   updated_at: number;
 }
 
-export interface OutcomesTable {
+interface OutcomesTable {
   id: Generated<number>;
   device: string;
   component: string;
@@ -185,7 +185,7 @@ export interface OutcomesTable {
   outcome_json: string;
 }
 
-export interface SecurityEventsTable {
+interface SecurityEventsTable {
   id: Generated<number>;
   source_kind: 'device' | 'operator' | 'server' | 'anonymous';
   source: string;
@@ -198,7 +198,7 @@ export interface SecurityEventsTable {
   last_at: number;
 }
 
-export interface AuditTable {
+interface AuditTable {
   seq: number;
   at: number;
   actor: string;
@@ -209,7 +209,7 @@ export interface AuditTable {
 }
 
 /** One row: the newest audit entry. */
-export interface AuditHeadTable {
+interface AuditHeadTable {
   id: number;
   entries: number;
   hash: string;

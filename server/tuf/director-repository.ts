@@ -12,6 +12,7 @@ import { ImageCustom, type DirectorCustom } from '../../shared/protocol/device-a
 import { expiryMs, heading, metaOf, signDocument, timeText } from '../../shared/trust/documents.js';
 import type { TargetFile, Targets } from '../../shared/trust/documents.js';
 import { startTrust, withRoot } from '../../shared/trust/trusted-set.js';
+import { KeyedMutex } from '../../shared/platform/mutex.js';
 import { renewalDue, validityMs } from '../../shared/trust/validity.js';
 import type { Assignment, AssignmentStore, DirectorDocuments } from '../interfaces.js';
 import type { DirectorKeys } from './online-keys.js';
@@ -38,7 +39,7 @@ const NO_DEVICE = '-';
 export class Director {
   readonly #options: DirectorOptions;
   /** One signing at a time for each device. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new KeyedMutex();
 
   constructor(options: DirectorOptions) {
     this.#options = options;
@@ -90,7 +91,7 @@ export class Director {
     // the targets that belong to its timestamp.
     const documents =
       match[2] === undefined
-        ? await this.#inTurn(device.id, () => this.#current(device))
+        ? await this.#turns.run(device.id, () => this.#current(device))
         : await this.#options.store.directorDocuments(device.id);
     if (documents === null) return null;
     if (match[2] === undefined) return documents.timestamp;
@@ -211,19 +212,5 @@ export class Director {
       if (systemCode(error) === 'ENOENT') return null;
       throw error;
     }
-  }
-
-  #inTurn<T>(device: string, work: () => Promise<T>): Promise<T> {
-    const turn = (this.#turns.get(device) ?? Promise.resolve()).then(work, work);
-    const settled = turn
-      .then(
-        () => {},
-        () => {},
-      )
-      .then(() => {
-        if (this.#turns.get(device) === settled) this.#turns.delete(device);
-      });
-    this.#turns.set(device, settled);
-    return turn;
   }
 }

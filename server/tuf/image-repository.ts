@@ -8,7 +8,6 @@
 // Layout of `folder`, as `linnet repo init` creates it:
 // metadata/image/{N.root,N.targets,N.snapshot,timestamp}.json,
 // targets/<component>/<version>/<sha256>.release.dsse.json.
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { openRelease, type Release } from '../../shared/release/manifest.js';
@@ -31,6 +30,8 @@ import {
 import type { Document, Targets } from '../../shared/trust/documents.js';
 import { startTrust, withRoot } from '../../shared/trust/trusted-set.js';
 import { renewalDue, targetsWarningMs, validityMs } from '../../shared/trust/validity.js';
+import { streamDigest } from '../../shared/platform/hashing.js';
+import { Mutex } from '../../shared/platform/mutex.js';
 import { RepositoryFiles } from './repository-files.js';
 import type { ImageKeys } from './online-keys.js';
 import { admitPublication } from './publication.js';
@@ -61,8 +62,8 @@ export class ImageRepository implements ImageRepositoryService {
   readonly #metadata: string;
   #root: Document<'root'>;
   #current: Current | null = null;
-  /** Publishing and renewing happen one at a time. */
-  #last: Promise<unknown> = Promise.resolve();
+  /** One change at a time. */
+  readonly #turns = new Mutex();
 
   private constructor(options: ImageRepositoryOptions, root: Document<'root'>) {
     this.#options = options;
@@ -129,7 +130,7 @@ export class ImageRepository implements ImageRepositoryService {
    * (versions, immutable releases, files not uploaded), file_length, file_digest.
    */
   publish(envelope: Uint8Array, targets: Uint8Array): Promise<Release> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const release = openRelease(envelope, releaseRing(this.#root.signed));
       const document = decodeDocument('targets', targets);
       requireThreshold(
@@ -179,7 +180,7 @@ export class ImageRepository implements ImageRepositoryService {
    * Call it about every hour.
    */
   renew(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const now = this.#options.clock.now();
       const { targets, snapshot, timestamp } = this.#now();
       const left = expiryMs(targets.signed.expires, 'targets.json') - now;
@@ -229,13 +230,6 @@ export class ImageRepository implements ImageRepositoryService {
   #now(): Current {
     if (this.#current === null) throw new Fault('internal', 'the image repository is not open');
     return this.#current;
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(work, work);
-    // The caller of this turn gets its error; the next turn starts regardless.
-    this.#last = turn.catch(() => {});
-    return turn;
   }
 
   async #begin(): Promise<void> {
@@ -333,9 +327,8 @@ export class ImageRepository implements ImageRepositoryService {
         'conflict',
         `${name} (${sha256}) was not uploaded: PUT /files/{sha256} first`,
       );
-    const hash = createHash('sha256');
-    for await (const chunk of artifact.stream) hash.update(chunk as Uint8Array);
-    const isDamaged = hash.digest('hex') !== sha256;
+    const found = await streamDigest(artifact.stream as AsyncIterable<Uint8Array>);
+    const isDamaged = found.sha256 !== sha256;
     // Otherwise the damaged bytes would stay, and an upload would not replace them.
     if (isDamaged) await artifacts.delete(sha256);
     const todo = isDamaged ? '; it was damaged on the server and removed: upload it again' : '';

@@ -1,15 +1,13 @@
 // The server's online keys: read from the repository folder's `online/`, and from nowhere else.
-// They sign with node:crypto, which is much faster than tweetnacl and makes the
-// same bytes (Ed25519 is deterministic, RFC 8032). None of them can sign a release, a root or the
-// image repository's targets.
+// They sign with node:crypto, which is much faster than tweetnacl and makes the same bytes (Ed25519
+// is deterministic, RFC 8032). None of them can sign a release, a root or the image repository's
+// targets.
 import { createPrivateKey, sign } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Fault, reason } from '../../shared/base/fault-codes.js';
+import { readPrivateFile } from '../../shared/platform/private-file.js';
 import { decodeKeyFile, openSeed } from '../../shared/trust/keyfile.js';
 import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 
-const KEY_FILE_MAX_BYTES = 16 * 1024;
 /** PKCS #8 wrapping of a raw Ed25519 seed (RFC 8410). */
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
 
@@ -64,28 +62,6 @@ export async function readOnlineKeys(
 }
 
 async function readKey(path: string, passphrase: string | null): Promise<Signer> {
-  const bytes = await readPrivate(path);
+  const bytes = await readPrivateFile(path);
   return fastSigningKey(openSeed(decodeKeyFile(bytes, path), passphrase, path));
-}
-
-async function readPrivate(path: string): Promise<Uint8Array> {
-  let file;
-  try {
-    file = await open(path, 'r');
-  } catch (error) {
-    throw new Fault('key_invalid', `${path} cannot be read: ${reason(error)}`, { cause: error });
-  }
-  try {
-    const { mode, size } = await file.stat();
-    if ((mode & 0o077) !== 0)
-      throw new Fault(
-        'key_invalid',
-        `${path} can be read by others (mode ${(mode & 0o777).toString(8)}): chmod 600 it`,
-      );
-    if (size > KEY_FILE_MAX_BYTES)
-      throw new Fault('key_invalid', `${path} has ${size} bytes, which is too long for a key file`);
-    return await file.readFile();
-  } finally {
-    await file.close();
-  }
 }

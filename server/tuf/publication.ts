@@ -20,7 +20,7 @@ export interface Publication {
 }
 
 /** The entry of a release in the image repository's targets. */
-export function imageTarget(release: Release, envelope: Uint8Array): TargetFile {
+function imageTarget(release: Release, envelope: Uint8Array): TargetFile {
   const custom: ImageCustom = {
     component: release.component,
     version: release.version,

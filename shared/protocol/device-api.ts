@@ -1,9 +1,10 @@
-// The device API: HTTP between a device and the fleet server. Enrolment, the director metadata of the
-// device, and the image repository's tree. A device authenticates with
-// `Authorization: Linnet-Device <token>` (shared/trust/device-token). Everything that a device
-// installs is verified against signed metadata, so any mirror may serve the image repository.
+// The device API: HTTP between a device and the fleet server. Enrolment, the director metadata of
+// the device, and the image repository's tree. A device authenticates with `Authorization:
+// Linnet-Device <token>` (shared/trust/device-token). Everything that a device installs is verified
+// against signed metadata, so any mirror may serve the image repository.
 //
-// Delegations are never read: a release must stand in the top-level targets of the image repository.
+// Delegations are never read: a release must stand in the top-level targets of the image
+// repository.
 import { Type, type Static } from 'typebox';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex64 } from '../base/bytes.js';
@@ -30,8 +31,8 @@ export const routes = {
 } as const;
 
 /**
- * `proof` is the signature by the device's key over `enrolMessage`: nobody can enrol a key that they
- * do not hold.
+ * `signature` is by the device's key, over `enrolMessage`: nobody can enrol a key that they do not
+ * hold.
  */
 export const EnrolRequest = Type.Object(
   {
@@ -40,13 +41,13 @@ export const EnrolRequest = Type.Object(
     hardware: HardwareId,
     components: Type.Array(Component, { minItems: 1, maxItems: 16 }),
     claim: Type.Optional(Type.String({ maxLength: 200 })),
-    proof: Hex64,
+    signature: Hex64,
   },
   { ...strict, title: 'EnrolRequest' },
 );
 export type EnrolRequest = Static<typeof EnrolRequest>;
 
-export function enrolMessage(request: Omit<EnrolRequest, 'proof'>): Uint8Array {
+export function enrolMessage(request: Omit<EnrolRequest, 'signature'>): Uint8Array {
   const { publicKey, name, hardware, components, claim } = request;
   const lines = [publicKey.keyval.public, name, hardware, components.join(','), claim ?? ''];
   return new TextEncoder().encode(['linnet-enrol/1', ...lines].join('\n'));

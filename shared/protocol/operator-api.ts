@@ -1,6 +1,6 @@
-// The operator API: HTTP under /api/v1, JSON, `Authorization: Bearer <token>`. These schemas are the
-// TypeScript types of both ends, Fastify's validation, and the OpenAPI document at /openapi.json,
-// where a schema with a `title` becomes a named component.
+// The operator API: HTTP under /api/v1, JSON, `Authorization: Bearer <token>`. These schemas are
+// the TypeScript types of both ends, Fastify's validation, and the OpenAPI document at
+// /openapi.json, where a schema with a `title` becomes a named component.
 //
 // Lists answer one page of summaries; what costs more to read or to send (members, history,
 // manifests, long details) is in the detail of one resource. A page names the next one by an opaque
@@ -62,10 +62,7 @@ export interface Page<T> {
 }
 
 export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
-export const Labels = Type.Record(
-  Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' }),
-  Text(200),
-);
+const Labels = Type.Record(Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' }), Text(200));
 
 export const DEVICE_STATUSES = ['pending', 'enrolled', 'revoked'] as const;
 export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStatus' });
@@ -120,7 +117,7 @@ export const InferenceSummary = named('InferenceSummary', {
 export type InferenceSummary = Static<typeof InferenceSummary>;
 
 /** Who caused a security event; `anonymous` is a remote address that did not authenticate. */
-export const SECURITY_SOURCE_KINDS = ['device', 'operator', 'server', 'anonymous'] as const;
+const SECURITY_SOURCE_KINDS = ['device', 'operator', 'server', 'anonymous'] as const;
 export type SecuritySourceKind = (typeof SECURITY_SOURCE_KINDS)[number];
 
 const securityHead = {

@@ -1,14 +1,16 @@
-// The part of a release manifest that all payload kinds share: what the release is, the hardware it is
-// for, and every file by name, role, length and SHA-256. A payload kind (model-manifest.ts, and later
-// agent, exec, image) adds its own fields and checks. The manifest holds no time and no machine name,
-// so the same input makes the same bytes.
+// The part of a release manifest that all payload kinds share: what the release is, the hardware it
+// is for, and every file by name, role, length and SHA-256. A payload kind (model-manifest.ts, and
+// later agent, exec, image) adds its own fields and checks. The manifest holds no time and no
+// machine name, so the same input makes the same bytes.
 import { Type, type Static, type TSchema } from 'typebox';
 import { Hex32 } from '../base/bytes.js';
 import { limits } from '../base/limits.js';
 
 export const strict = { additionalProperties: false } as const;
 export const Component = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
-/** Semantic Versioning 2.0.0 without build metadata, in which two releases must not differ alone. */
+/**
+ * Semantic Versioning 2.0.0 without build metadata, in which two releases must not differ alone.
+ */
 export const Version = Type.String({
   pattern: '^(0|[1-9]\\d{0,8})\\.(0|[1-9]\\d{0,8})\\.(0|[1-9]\\d{0,8})(-[0-9A-Za-z.-]{1,40})?$',
 });

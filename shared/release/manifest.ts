@@ -1,6 +1,6 @@
-// What a release is: a manifest (manifest-head.ts with the fields of one payload kind), signed as a DSSE
-// envelope by a release key. The envelope is the TUF target, and its SHA-256 is the digest of the
-// release. Decoding is total: a payload kind that is not known here is refused by name.
+// What a release is: a manifest (manifest-head.ts with the fields of one payload kind), signed as a
+// DSSE envelope by a release key. The envelope is the TUF target, and its SHA-256 is the digest of
+// the release. Decoding is total: a payload kind that is not known here is refused by name.
 import { sha256, utf8 } from '../base/bytes.js';
 import { decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
@@ -14,7 +14,9 @@ import type { ReleaseRef } from './release-ref.js';
 
 export const RELEASE_PAYLOAD_TYPE = 'application/vnd.linnet.release+json';
 
-/** A manifest of any known kind, told apart by `kind`. One kind today, so no union is written yet. */
+/**
+ * A manifest of any known kind, told apart by `kind`. One kind today, so no union is written yet.
+ */
 export const Manifest = ModelManifest;
 export type Manifest = ModelManifest;
 
@@ -31,8 +33,8 @@ export function totalLength(manifest: ManifestHead): number {
 }
 
 /**
- * Decodes the bytes of a manifest and checks what its schema cannot say. The signature is not checked
- * here: see openRelease. Faults: manifest_undecodable, payload_unsupported.
+ * Decodes the bytes of a manifest and checks what its schema cannot say. The signature is not
+ * checked here: see openRelease. Faults: manifest_undecodable, payload_unsupported.
  */
 export function decodeManifest<M extends ManifestHead = Manifest>(
   bytes: Uint8Array,
@@ -68,8 +70,8 @@ function checkFiles(manifest: ManifestHead): void {
 }
 
 /**
- * A release from the bytes of its envelope: size, then signatures, then schema. A device repeats this
- * at every start. Faults: manifest_undecodable, signature_invalid, payload_unsupported.
+ * A release from the bytes of its envelope: size, then signatures, then schema. A device repeats
+ * this at every start. Faults: manifest_undecodable, signature_invalid, payload_unsupported.
  */
 export function openRelease<M extends ManifestHead = Manifest>(
   envelope: Uint8Array,

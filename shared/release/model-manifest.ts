@@ -1,6 +1,6 @@
-// The payload kind `model`: what its manifest says beside the common head. An ONNX model, the tensors
-// that it takes and gives, golden probes with tolerances, the resources that it may use, and where it
-// came from. Also the format of the probes file. Pure; the agent's handler for it is
+// The payload kind `model`: what its manifest says beside the common head. An ONNX model, the
+// tensors that it takes and gives, golden probes with tolerances, the resources that it may use,
+// and where it came from. Also the format of the probes file. Pure; the agent's handler for it is
 // agent/update/payload/model.ts.
 import { Type, type Static } from 'typebox';
 import { Hex32 } from '../base/bytes.js';
@@ -168,7 +168,10 @@ export function fileOf(
   return only;
 }
 
-/** What the schema cannot say: one model, one probes file of a bounded size, a classifier that exists. */
+/**
+ * What the schema cannot say: one model, one probes file of a bounded size, a classifier that
+ * exists.
+ */
 function checkModel(manifest: ModelManifest): void {
   fileOf(manifest, 'model');
   const probes = fileOf(manifest, 'probes');

@@ -1,6 +1,6 @@
 // A release by name: component, version, and the digest of its envelope. Answers, reports and
-// assignments carry this; only the digest identifies bytes. Also the target path, which is derived from
-// the name.
+// assignments carry this; only the digest identifies bytes. Also the target path, which is derived
+// from the name.
 import { Type, type Static } from 'typebox';
 import { Hex32 } from '../base/bytes.js';
 import { Component, strict, Version } from './manifest-head.js';

@@ -1,7 +1,7 @@
-// Device tokens: how a device authenticates over HTTP and MQTT with its own key and no shared secret.
-// A token names the device, the time it was made and a nonce, and is signed by the device key. It is a
-// bearer token within its life, so it is only sent over the device's own connection to its server.
-// Also the device id, which is derived from the key.
+// Device tokens: how a device authenticates over HTTP and MQTT with its own key and no shared
+// secret. A token names the device, the time it was made and a nonce, and is signed by the device
+// key. It is a bearer token within its life, so it is only sent over the device's own connection to
+// its server. Also the device id, which is derived from the key.
 import { Type } from 'typebox';
 import { fromHex, hex, Hex32, Hex64, sha256, utf8 } from '../base/bytes.js';
 import { decode } from '../base/decode.js';
@@ -36,8 +36,8 @@ export async function makeDeviceToken(
 }
 
 /**
- * The device id of a token that is authentic and fresh; else Fault `auth_missing`. `keyOf` looks the
- * key of an enrolled device up.
+ * The device id of a token that is authentic and fresh; else Fault `auth_missing`. `keyOf` looks
+ * the key of an enrolled device up.
  */
 export async function openDeviceToken(
   token: string,

@@ -5,9 +5,12 @@
 // trusted: trusted-set.ts does.
 //
 // Linnet's own fields, which other TUF clients skip:
-//   root       x-linnet-release  the release keys, which sign manifests (DSSE); their keys stand in `keys`
-//   timestamp  x-linnet-time     when it was signed: a lower bound for the present that a device without a clock can trust
-//   director   x-linnet-device   the one device that timestamp, snapshot and targets of its director repository are for
+//   root       x-linnet-release  the release keys, which sign manifests (DSSE); the keys themselves
+//                                are in `keys`
+//   timestamp  x-linnet-time     when it was signed: a lower limit for the current time, which a
+//                                device without a clock can trust
+//   director   x-linnet-device   the one device that timestamp, snapshot and targets of its
+//                                director repository are for
 import { createHash } from 'node:crypto';
 import { Type, type Static } from 'typebox';
 import { limits } from '../base/limits.js';
@@ -17,7 +20,7 @@ import { canonicalBytes, fromHex, hex, Hex32, sha256, utf8 } from '../base/bytes
 import { countSigners, type KeyRing } from './key-ring.js';
 import { keyIdOf, PublicKey, type Signer } from './signer.js';
 
-export const SPEC_VERSION = '1.0.31';
+const SPEC_VERSION = '1.0.31';
 
 const SIGNATURES_MAX_COUNT = 32;
 const Version = Type.Integer({ minimum: 1, maximum: 2 ** 52 });
@@ -203,7 +206,7 @@ export function timeText(ms: number): string {
  * The keys that root.json lists and this client can use: scheme ed25519, id = hash of the key (spec
  * 4.2).
  */
-export function keysOf(root: Root): Record<string, PublicKey> {
+function keysOf(root: Root): Record<string, PublicKey> {
   const keys: Record<string, PublicKey> = {};
   for (const [keyid, key] of Object.entries(root.keys)) {
     if (complaints(PublicKey, key).length === 0 && keyIdOf(key as PublicKey) === keyid)
@@ -232,7 +235,8 @@ export function releaseRing(root: Root): KeyRing {
   if (usable.size < release.threshold) {
     throw new Fault(
       'metadata_undecodable',
-      `root ${root.version} asks for ${release.threshold} release signatures and has ${usable.size} release keys`,
+      `root ${root.version} asks for ${release.threshold} release signatures and has ` +
+        `${usable.size} release keys`,
     );
   }
   return { keys, ...release };
@@ -245,7 +249,8 @@ function requireDistinctKeyIds(document: Document<Role>): void {
     if (seen.has(keyid))
       throw new Fault(
         'metadata_signature',
-        `${document.role}.json version ${document.signed.version} carries two signatures of key ${keyid}`,
+        `${document.role}.json version ${document.signed.version} carries two signatures of ` +
+          `key ${keyid}`,
       );
     seen.add(keyid);
   }
@@ -301,7 +306,9 @@ export function requireMeta(bytes: Uint8Array, meta: MetaFile, what: string): vo
 
 // --- writing ---
 
-/** Bytes of a document, signed by each of `signers`. The same content and keys make the same bytes. */
+/**
+ * Bytes of a document, signed by each of `signers`. The same content and keys make the same bytes.
+ */
 export async function signDocument(
   signed: SignedOf<Role>,
   signers: readonly Signer[],

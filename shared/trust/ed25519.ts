@@ -1,8 +1,9 @@
-// Verification of Ed25519 signatures (RFC 8032) by node:crypto, with the strict rules of "Taming the
-// many EdDSAs" (Chalkias, Garillot, Nikolaenko, 2020): a public key or commitment R of small order is
-// refused (a small-order key verifies one signature for many messages), and so is every encoding that
-// is not canonical, so that a valid signature has one form. OpenSSL compares the encoding of R and
-// refuses S >= L by itself; the checks here do not depend on its version. Signing is in signer.ts.
+// Verification of Ed25519 signatures (RFC 8032) by node:crypto, with the strict rules of "Taming
+// the many EdDSAs" (Chalkias, Garillot, Nikolaenko, 2020): a public key or commitment R of small
+// order is refused (a small-order key verifies one signature for many messages), and so is every
+// encoding that is not canonical, so that a valid signature has one form. OpenSSL compares the
+// encoding of R and refuses S >= L by itself; the checks here do not depend on its version. Signing
+// is in signer.ts.
 import { createPublicKey, verify as verifyBytes } from 'node:crypto';
 import type { PublicKey } from './signer.js';
 import { fromHex } from '../base/bytes.js';
@@ -18,8 +19,8 @@ const FIELD_PRIME = Buffer.from(`ed${'ff'.repeat(30)}7f`, 'hex');
 const GROUP_ORDER = Buffer.from(`edd3f55c1a631258d69cf7a2def9de14${'00'.repeat(15)}10`, 'hex');
 
 /**
- * The y coordinates of the eight points whose order divides 8, little-endian. Each but the first two
- * stands for two points, which differ in the sign of x.
+ * The y coordinates of the eight points whose order divides 8, little-endian. Each but the first
+ * two stands for two points, which differ in the sign of x.
  */
 const SMALL_ORDER_Y = new Set([
   `01${'00'.repeat(31)}`, // order 1, the neutral element
@@ -30,8 +31,9 @@ const SMALL_ORDER_Y = new Set([
 ]);
 
 /**
- * True only when `signature` (64 bytes) is the strict Ed25519 signature of `message` by `key`. Never
- * throws for what a peer sent: wrong lengths, unusable keys and bad encodings are simply not valid.
+ * True only when `signature` (64 bytes) is the strict Ed25519 signature of `message` by `key`.
+ * Never throws for what a peer sent: wrong lengths, unusable keys and bad encodings are simply not
+ * valid.
  */
 export function verify(key: PublicKey, message: Uint8Array, signature: Uint8Array): boolean {
   const point = fromHex(key.keyval.public);

@@ -1,6 +1,6 @@
 // DSSE envelopes (github.com/secure-systems-lab/dsse, protocol 1.0.2): a payload, its type, and
-// signatures over both. Opening one verifies before it returns the payload; what the payload means is
-// left to the caller.
+// signatures over both. Opening one verifies before it returns the payload; what the payload means
+// is left to the caller.
 import { Type, type Static } from 'typebox';
 import { Hex32, utf8 } from '../base/bytes.js';
 import { decodeJson } from '../base/decode.js';

@@ -1,6 +1,6 @@
 // Key files: one Ed25519 signing key as JSON, its seed plain or sealed under a passphrase (scrypt,
 // RFC 7914, then tweetnacl secretbox). A pure codec: salt and nonce come in as arguments; reading,
-// writing and file modes are left to firmware-tools/keys and server/repository. Cost bounds are
+// writing and file modes are left to firmware-tools/keys and server/repository. Cost limits are
 // checked before any memory is spent on them.
 import { scryptSync } from 'node:crypto';
 import nacl from 'tweetnacl';
@@ -8,19 +8,19 @@ import { Type, type Static } from 'typebox';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { fromHex, hex, Hex32, utf8 } from '../base/bytes.js';
-import { keyIdOf, PublicKey, signerFromSeed, type Signer } from './signer.js';
+import { keyIdOf, PublicKey, signerFromSeed } from './signer.js';
 
 const strict = { additionalProperties: false } as const;
 
 /** OWASP's recommendation for interactive use: 128 MiB and about half a second. */
-export const SCRYPT_COST = { N: 2 ** 17, r: 8, p: 1 } as const;
+const SCRYPT_COST = { N: 2 ** 17, r: 8, p: 1 } as const;
 const SCRYPT_MEMORY_MAX_BYTES = 512 * 1024 * 1024;
 
 export const KeyFile = Type.Object(
   {
     format: Type.Literal('linnet.key/1'),
     keyId: Hex32,
-    /** What the key is for, in words; nothing depends on it. */
+    /** What the key is for, for people; nothing depends on it. */
     role: Type.Optional(Type.String({ maxLength: 100 })),
     public: Hex32,
     secret: Type.Union([
@@ -104,10 +104,6 @@ export function openSeed(file: KeyFile, passphrase: string | null, what: string)
   if (signerFromSeed(seed).keyId !== file.keyId)
     throw new Fault('key_invalid', `${what}: its secret belongs to another public key`);
   return seed;
-}
-
-export function openKeyFile(bytes: Uint8Array, passphrase: string | null, what: string): Signer {
-  return signerFromSeed(openSeed(decodeKeyFile(bytes, what), passphrase, what));
 }
 
 function unseal(

@@ -1,6 +1,6 @@
-// Signing with Ed25519 behind an asynchronous interface, and TUF key objects with their ids. A seed in
-// memory is one implementation; a TPM, a PKCS #11 token or another process can be others, so callers
-// see only `Signer`. Verification is in ed25519.ts.
+// Signing with Ed25519 behind an asynchronous interface, and TUF key objects with their ids. A seed
+// in memory is one implementation; a TPM, a PKCS #11 token or another process can be others, so
+// callers see only `Signer`. Verification is in ed25519.ts.
 import nacl from 'tweetnacl';
 import { Type, type Static } from 'typebox';
 import { canonicalBytes, hex, Hex32, sha256 } from '../base/bytes.js';

@@ -1,7 +1,7 @@
 // Verify + install of a 100 MB release from local disk by the real update machine (fetch from a
-// file:// mirror, verification of every byte from disk, spare slot laid out and fsynced), against the
-// floor: read, SHA-256, write, fsync, rename in plain Node. Rounds alternate, so that a slow disk
-// slows both.
+// file:// mirror, verification of every byte from disk, spare slot laid out and fsynced), against
+// the floor: read, SHA-256, write, fsync, rename in plain Node. Rounds alternate, so that a slow
+// disk slows both.
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';

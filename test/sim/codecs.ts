@@ -6,7 +6,7 @@ import { createGunzip, gzipSync } from 'node:zlib';
 import type { FileCodec } from '../../agent/update/codec/codec.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 
-export const LAST_BYTE = 0x0a;
+const LAST_BYTE = 0x0a;
 const KEY = 0x5a;
 const xored = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ KEY);
 

@@ -20,7 +20,7 @@ import type { Assignment } from '../../agent/update/record.js';
 import { ring, type AnySimRelease } from './release.js';
 import { SimDisk } from './disk.js';
 
-export class SimClock implements Clock {
+class SimClock implements Clock {
   at = 1_000_000;
   now = (): number => this.at;
   monotonic = (): number => this.at;
@@ -31,7 +31,7 @@ export class SimClock implements Clock {
   }
 }
 
-export class SimFetcher implements Fetcher {
+class SimFetcher implements Fetcher {
   opened: string[] = [];
   down = false;
   /** The server answers, but has no file (yet). */

@@ -18,7 +18,7 @@ import {
 import type { SimDisk } from './disk.js';
 import { simEnvelope, type SimRelease } from './release.js';
 
-export const FILE_KIND: ManifestKind = {
+const FILE_KIND: ManifestKind = {
   kind: 'file',
   schema: Type.Object(manifestHead, { additionalProperties: false }),
   check: () => {},

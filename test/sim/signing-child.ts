@@ -1,5 +1,6 @@
-// A key that lives in another process, as a TPM or a PKCS #11 token would: the parent sends bytes, gets
-// signatures, and never holds the seed. Started by test/shared/trust/signer.test.ts with fork().
+// A key that lives in another process, as a TPM or a PKCS #11 token would: the parent sends bytes,
+// gets signatures, and never holds the seed. Started by test/shared/trust/signer.test.ts with
+// fork().
 import { hex } from '../../shared/base/bytes.js';
 import { signerFromSeed } from '../../shared/trust/signer.js';
 

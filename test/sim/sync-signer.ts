@@ -1,5 +1,6 @@
 // A signer that can also sign synchronously, by node:crypto, so that simulators can make signed
-// documents in constructors and in the middle of a synchronous attack. Product code sees only `Signer`.
+// documents in constructors and in the middle of a synchronous attack. Product code sees only
+// `Signer`.
 import { createPrivateKey, sign } from 'node:crypto';
 import { canonicalBytes, hex, utf8 } from '../../shared/base/bytes.js';
 import { documentBytes, type Role, type SignedOf } from '../../shared/trust/documents.js';

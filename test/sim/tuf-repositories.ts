@@ -200,8 +200,8 @@ export class RepositorySimulator {
   }
 }
 
-/** The whole world of one device: both repositories, releases, and a Fetcher over them. */
-export class SimWorld implements Fetcher {
+/** The whole fixture of one device: both repositories, releases, and a Fetcher over them. */
+export class Simulation implements Fetcher {
   readonly clock = new SimClock();
   readonly image = new RepositorySimulator('image', this.clock);
   readonly director = new RepositorySimulator('director', this.clock, DEVICE.id);
@@ -213,7 +213,7 @@ export class SimWorld implements Fetcher {
   readonly imageRoot = this.image.get('1.root.json');
   readonly directorRoot = this.director.get('1.root.json');
 
-  /** Publishes a release (its envelope is opaque here) and orders it for the device. */
+  /** Publishes a release (its envelope is opaque here) and assigns it to the device. */
   ship(
     component: string,
     version: string,
@@ -230,7 +230,7 @@ export class SimWorld implements Fetcher {
     return path;
   }
 
-  /** Orders a release that the image repository has (or, in an attack, not). */
+  /** Assigns a release that the image repository has (or, in an attack, not). */
   assign(
     component: string,
     version: string,

@@ -1,5 +1,5 @@
-// A MetadataClient on a real disk (a temporary folder) against simulated repositories, and the usual
-// questions to it.
+// A MetadataClient on a real disk (a temporary folder) against simulated repositories, and the
+// usual questions to it.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { NodeDisk } from '../../agent/platform/disk.js';
 import type { Fetcher } from '../../agent/interfaces.js';
 import { MetadataClient, type TrustedAssignment } from '../../agent/update/metadata.js';
 import { Fault, type FaultCode } from '../../shared/base/fault-codes.js';
-import { DEVICE, SimWorld } from '../sim/tuf-repositories.js';
+import { DEVICE, Simulation } from '../sim/tuf-repositories.js';
 
 const folders: string[] = [];
 afterAll(() => {
@@ -26,14 +26,14 @@ export class SimDevice {
   client: MetadataClient;
 
   private constructor(
-    readonly repositories: SimWorld,
+    readonly repositories: Simulation,
     private readonly fetcher: Fetcher,
   ) {
     this.client = this.#start();
   }
 
   static async provision(
-    repositories: SimWorld = new SimWorld(),
+    repositories: Simulation = new Simulation(),
     fetcher: Fetcher = repositories,
   ): Promise<SimDevice> {
     const device = new SimDevice(repositories, fetcher);

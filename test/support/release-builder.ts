@@ -1,5 +1,5 @@
-// A release to build, in a temporary folder: a very small but real ONNX model, a spec, probe inputs, and
-// keys.
+// A release to build, in a temporary folder: a very small but real ONNX model, a spec, probe inputs,
+// and keys.
 import { writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildBundle, type Built } from '../../firmware-tools/release/bundle/build.js';

@@ -1,5 +1,6 @@
-// The parts of the documents that are written from the code: the two state tables of ARCHITECTURE.md
-// and docs/fault-codes.md. `npm run docs` writes them; documents.test.ts fails when they are stale.
+// The parts of the documents that are written from the code: the two state tables of
+// ARCHITECTURE.md and docs/fault-codes.md. `npm run docs` writes them; documents.test.ts fails when
+// they are stale.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { updateTransitions } from '../../agent/update/transitions.js';
@@ -59,12 +60,12 @@ function faultCodes(): string {
   ]);
   return `# Fault codes
 
-Written by \`npm run docs\` from \`shared/base/fault-codes.ts\`. Every error of the APIs, every failed
-outcome and every security event carries one of these codes.
+Written by \`npm run docs\` from \`shared/base/fault-codes.ts\`. Every error of the APIs, every
+failed outcome and every security event carries one of these codes.
 
 Kinds: \`refused\`: the input is wrong, do not retry. \`flaked\`: a temporary failure, retry within
-limits. \`spent\`: the limit of retries is reached, or there is a bug. HTTP is the status of an answer
-that carries the code.
+limits. \`spent\`: the limit of retries is reached, or there is a bug. HTTP is the status of an
+answer that carries the code.
 
 ${markdownTable(['code', 'kind', 'HTTP', 'meaning', 'what to do'], rows)}
 `;

@@ -1,5 +1,5 @@
-// Every import rule of .dependency-cruiser.mjs fails on an import that it forbids. A small tree with
-// one wrong import a rule is made in a temporary folder and read with the project's own rules.
+// Every import rule of .dependency-cruiser.mjs fails on an import that it forbids. A small tree
+// with one wrong import a rule is made in a temporary folder and read with the project's own rules.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

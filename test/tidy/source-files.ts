@@ -9,17 +9,7 @@ import ts from 'typescript';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Rooms being rewritten; LINNET_TIDY_ALL=1 checks them too. To be empty. */
-const NOT_YET = [
-  'agent/',
-  'server/',
-  'shared/',
-  'firmware-tools/',
-  'test/',
-  'README',
-  'DECISIONS',
-  'ARCHITECTURE',
-  'CONTRIBUTING',
-];
+const NOT_YET = ['agent/', 'server/', 'shared/', 'firmware-tools/', 'test/', 'docs/fault-codes'];
 
 /** Whether the rules that are new apply to a file already. */
 export const settled = ({ path }: { path: string }): boolean =>

@@ -10,8 +10,9 @@ import assert from 'node:assert/strict';
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
-import { Fault, reason, systemCode } from '../../../shared/base/fault-codes.js';
+import { Fault, systemCode } from '../../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../../shared/base/interfaces.js';
+import { listening } from '../../../shared/platform/listen.js';
 import type { Engine } from '../engine/engine.js';
 import { limitsWith, type InferenceLimits } from '../inference-limits.js';
 import { BodyIntake } from './request-body.js';
@@ -109,7 +110,7 @@ export class InferenceServer {
       }
       this.#handle(request, response);
     });
-    await listening(server, () => server.listen({ host, port }), `${host}:${port}`);
+    await listening(server, `${host}:${port}`, () => server.listen({ host, port }));
     const address = { host, port: (server.address() as AddressInfo).port };
     origin = new RequestOrigin({ ...address, hostNames });
     return address;
@@ -127,7 +128,7 @@ export class InferenceServer {
     // A socket file outlives a killed process; it is in use only when a process accepts on it.
     if (found !== undefined && (await nobodyListens(path))) rmSync(path);
     const server = this.#server((request, response) => this.#handle(request, response));
-    await listening(server, () => server.listen({ path }), path);
+    await listening(server, path, () => server.listen({ path }));
     chmodSync(path, 0o660);
   }
 
@@ -239,24 +240,6 @@ export class InferenceServer {
       this.#responses.refuse(response, error);
     }
   }
-}
-
-/** Resolves when `server` listens on `where`. Faults: `port_in_use`, `config_invalid`. */
-function listening(server: Server, start: () => void, where: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('listening', resolve);
-    server.once('error', (error) => {
-      const code = systemCode(error);
-      reject(
-        code === 'EADDRINUSE'
-          ? new Fault('port_in_use', `${where} is already in use`, { cause: error })
-          : new Fault('config_invalid', `cannot listen on ${where}: ${reason(error)}`, {
-              cause: error,
-            }),
-      );
-    });
-    start();
-  });
 }
 
 /** True for a socket file that no process accepts on. */

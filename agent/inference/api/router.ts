@@ -4,8 +4,8 @@
 // methods that are allowed.
 import { Fault } from '../../../shared/base/fault-codes.js';
 
-export type ServerResource = 'server' | 'live' | 'ready';
-export type ModelResource = 'model' | 'model-ready' | 'infer';
+type ServerResource = 'server' | 'live' | 'ready';
+type ModelResource = 'model' | 'model-ready' | 'infer';
 
 /** `version` is undefined when the path names none. */
 export type Route<Model> =

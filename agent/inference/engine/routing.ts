@@ -16,7 +16,7 @@ export interface RoutingOptions {
   readonly listener: RoutingListener;
 }
 
-export interface RoutingListener {
+interface RoutingListener {
   /** Another release serves from now on. Called before its shadow is known. */
   onServing(replica: Replica): void;
   /** The replica to compare with; null when there is none any more. */

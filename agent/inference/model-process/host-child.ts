@@ -5,7 +5,6 @@
 // thread anyway). The process ends when fd 3 ends, which happens however its supervisor ends
 // (spawn-child.ts covers a run that never returns). The working folder and HOME are private and
 // empty: a model that names external data files finds none.
-import { createHash } from 'node:crypto';
 import {
   closeSync,
   fstatSync,
@@ -16,11 +15,15 @@ import {
   writeSync,
   writevSync,
 } from 'node:fs';
-import { createRequire } from 'node:module';
-import type * as Ort from 'onnxruntime-node';
+import {
+  DATATYPE_OF,
+  loadOnnxRuntime,
+  ORT_TYPE,
+  type Ort,
+} from '../../../shared/platform/onnx-runtime.js';
 import { Fault, reason, type FaultCode } from '../../../shared/base/fault-codes.js';
+import { sha256 as digestOf } from '../../../shared/base/bytes.js';
 import { limits } from '../../../shared/base/limits.js';
-import type { Datatype } from '../../../shared/release/model-manifest.js';
 import {
   BlockingFrames,
   decodeControl,
@@ -37,28 +40,6 @@ import { describe, elementsOf, tensorOf, type Tensor, type TypedData } from '../
 
 const FRAMES_FD = 3;
 const OOM_SCORE = '500';
-
-const ORT_TYPE: Readonly<Record<Datatype, Ort.Tensor.Type>> = {
-  BOOL: 'bool',
-  UINT8: 'uint8',
-  INT8: 'int8',
-  UINT16: 'uint16',
-  INT16: 'int16',
-  INT32: 'int32',
-  INT64: 'int64',
-  FP32: 'float32',
-  FP64: 'float64',
-};
-const DATATYPE = Object.fromEntries(
-  Object.entries(ORT_TYPE).map(([datatype, type]) => [type, datatype]),
-) as Record<string, Datatype>;
-
-function loadRuntime(): typeof Ort {
-  // ONNX Runtime >= 1.29 writes and may send its own telemetry unless this is set before the
-  // library loads.
-  process.env['ORT_DISABLE_TELEMETRY'] = '1';
-  return createRequire(import.meta.url)('onnxruntime-node') as typeof Ort;
-}
 
 /** The bytes of the model file, after they were hashed. Faults `file_length`, `file_digest`. */
 function readVerified(request: LoadRequest): Buffer {
@@ -79,7 +60,7 @@ function readVerified(request: LoadRequest): Buffer {
         'file_length',
         `${request.path} ended after ${filled} bytes, the manifest names ${request.length}`,
       );
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const sha256 = digestOf(bytes);
     if (sha256 !== request.sha256)
       throw new Fault(
         'file_digest',
@@ -124,7 +105,7 @@ function checkTensors(
     .map((meta) => {
       if (!meta.isTensor) return `${meta.name} (not a tensor)`;
       const shape = meta.shape.map((size) => (typeof size === 'number' ? size : -1));
-      return `${meta.name} ${describe({ datatype: DATATYPE[meta.type] ?? meta.type, shape })}`;
+      return `${meta.name} ${describe({ datatype: DATATYPE_OF[meta.type] ?? meta.type, shape })}`;
     })
     .sort();
   const declared = manifest.map((spec) => `${spec.name} ${describe(spec)}`).sort();
@@ -224,7 +205,7 @@ class Model {
 
 function outputOf(name: string, answers: Ort.InferenceSession.OnnxValueMapType): Tensor {
   const value = answers[name] as Ort.Tensor | undefined;
-  const datatype = value === undefined ? undefined : DATATYPE[value.type];
+  const datatype = value === undefined ? undefined : DATATYPE_OF[value.type];
   if (value === undefined || datatype === undefined)
     throw new Error(`output ${name} is ${value?.type ?? 'missing'}`);
   return tensorOf(name, datatype, value.dims, value.data as TypedData);
@@ -243,7 +224,7 @@ async function main(): Promise<void> {
   }
   let model: Model | null = null;
   try {
-    const ort = loadRuntime();
+    const ort = loadOnnxRuntime();
     model = new Model(ort, await open(ort, request), request);
     send([encodeControl({ ...memory(), report: 'ready' } satisfies HostReport)]);
   } catch (error) {

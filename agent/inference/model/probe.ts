@@ -86,7 +86,7 @@ async function measure(
 }
 
 /** Nearest rank: the smallest value that at least 99 % of the values do not exceed. */
-export function p99(values: readonly number[]): number {
+function p99(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * 0.99) - 1)] ?? 0;
 }

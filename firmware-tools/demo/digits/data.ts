@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { encodeNpy } from '../../model/input-data/npy.js';
 import { Seeded } from './seeded-random.js';
 
-export const DIGIT_PIXELS = 784;
+const DIGIT_PIXELS = 784;
 export const DIGIT_VERSIONS = ['1.0.0', '1.1.0', '1.2.0'] as const;
 export type DigitVersion = (typeof DIGIT_VERSIONS)[number];
 
@@ -108,7 +108,7 @@ export function loadDigits(): Digits {
 }
 
 /** [n,1,28,28] float32 as .npy bytes. */
-export function imagesToNpy(images: Float32Array[]): Uint8Array {
+function imagesToNpy(images: Float32Array[]): Uint8Array {
   const data = new Float32Array(images.length * DIGIT_PIXELS);
   for (const [i, image] of images.entries()) data.set(image, i * DIGIT_PIXELS);
   return encodeNpy({ dtype: 'f4', shape: [images.length, 1, 28, 28], data });

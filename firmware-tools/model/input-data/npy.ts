@@ -6,7 +6,7 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 import { readInputFile } from './input-file.js';
 
 export type NpyDtype = 'f4' | 'u1' | 'i4' | 'i8';
-export type NpyData = Float32Array | Uint8Array | Int32Array | BigInt64Array;
+type NpyData = Float32Array | Uint8Array | Int32Array | BigInt64Array;
 
 /** A dense array: `data` row-major with product(shape) elements. */
 export interface NpyArray {

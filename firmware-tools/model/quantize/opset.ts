@@ -18,10 +18,10 @@ import type { GraphProto, NodeProto, TensorProto } from '../onnx/onnx_pb.js';
 import { makeTensor, type OnnxData } from '../onnx/tensors.js';
 import { FreshNames } from './names.js';
 
-export const OPSET_MIN = 9;
-export const OPSET_QDQ = 13;
+const OPSET_MIN = 9;
+const OPSET_QDQ = 13;
 /** Changes of later operator sets have not been checked against this quantizer: refused. */
-export const OPSET_MAX = 22;
+const OPSET_MAX = 22;
 
 class Bump {
   readonly constants: TensorProto[] = [];

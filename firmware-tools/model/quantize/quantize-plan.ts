@@ -55,7 +55,7 @@ export interface WeightedNode {
   bias: TensorProto | undefined;
 }
 
-export type ChosenNode = WeightedNode | { kind: 'joined' | 'direct'; node: NodeProto };
+type ChosenNode = WeightedNode | { kind: 'joined' | 'direct'; node: NodeProto };
 
 /**
  * A value with a scale. `madeInt8`: an int8 node writes it; otherwise it is float and only its int8

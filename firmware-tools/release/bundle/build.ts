@@ -2,9 +2,7 @@
 // time, machine and folder do not go in (golden answers are those of the processor that built it,
 // within the declared tolerance of any other). The bundle is written whole: no file has its name
 // until the last byte is on disk.
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
 import { limits } from '../../../shared/base/limits.js';
 import { decode, parseJson } from '../../../shared/base/decode.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
@@ -21,7 +19,9 @@ import type { Random } from '../../../shared/base/interfaces.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
 import type { Signer } from '../../../shared/trust/signer.js';
-import { asFault, discard, settle, tempBeside } from '../keys/key-files.js';
+import { writeWhole } from '../../../shared/platform/durable-files.js';
+import { fileDigest, RunningDigest, type Digest } from '../../../shared/platform/hashing.js';
+import { asFault, tempBeside } from '../keys/key-files.js';
 import { decodeModel } from '../../model/onnx/model-file.js';
 import { readInputFile, unreadable } from '../../model/input-data/input-file.js';
 import { openModel } from '../../model/session.js';
@@ -231,43 +231,44 @@ async function writeBundle(
   sources: readonly Source[],
   random: Random,
 ): Promise<{ bytes: number; sha256: string }> {
-  const index = indexOf(manifest, { length: envelope.bytes.length, sha256: envelope.sha256 });
-  const bytesOfIndex = indexBytes(index);
-  const temp = tempBeside(outFile, random);
-  const hash = createHash('sha256');
-  let total = 0;
-  try {
-    const file = await open(temp, 'wx', 0o644);
-    try {
-      const put = async (chunk: Uint8Array): Promise<void> => {
-        hash.update(chunk);
-        await file.appendFile(chunk);
-        total += chunk.length;
-      };
-      const entry = async (
-        name: string,
-        length: number,
-        chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-      ): Promise<void> => {
-        await put(headerBytes(name, length));
-        for await (const chunk of chunks) await put(chunk);
-        await put(new Uint8Array(paddingBytes(length)));
-      };
-      await entry(INDEX_NAME, bytesOfIndex.length, [bytesOfIndex]);
-      await entry('release.dsse.json', envelope.bytes.length, [envelope.bytes]);
-      for (const source of sources)
-        await entry(`files/${source.entry.name}`, source.entry.length, unchanged(source));
-      await put(new Uint8Array(TRAILER_BYTES));
-      await file.sync();
-    } finally {
-      await file.close();
+  const digest = new RunningDigest();
+  const counted = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of bundleChunks(manifest, envelope, sources)) {
+      digest.update(chunk);
+      yield chunk;
     }
-    await settle(temp, outFile, true);
+  };
+  try {
+    await writeWhole(outFile, counted(), { temp: tempBeside(outFile, random) });
   } catch (error) {
-    await discard(temp);
     throw asFault(error, outFile);
   }
-  return { bytes: total, sha256: hash.digest('hex') };
+  const { sha256, length } = digest.end();
+  return { bytes: length, sha256 };
+}
+
+/** The bytes of a bundle: index, envelope and files as tar entries, then the trailer. */
+async function* bundleChunks(
+  manifest: Manifest,
+  envelope: { bytes: Uint8Array; sha256: string },
+  sources: readonly Source[],
+): AsyncGenerator<Uint8Array> {
+  const entry = async function* (
+    name: string,
+    length: number,
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array> {
+    yield headerBytes(name, length);
+    yield* chunks;
+    yield new Uint8Array(paddingBytes(length));
+  };
+  const { bytes, sha256 } = envelope;
+  const index = indexBytes(indexOf(manifest, { length: bytes.length, sha256 }));
+  yield* entry(INDEX_NAME, index.length, [index]);
+  yield* entry('release.dsse.json', bytes.length, [bytes]);
+  for (const source of sources)
+    yield* entry(`files/${source.entry.name}`, source.entry.length, unchanged(source));
+  yield new Uint8Array(TRAILER_BYTES);
 }
 
 /** A source's bytes, which must still be those that the manifest names. */
@@ -276,22 +277,19 @@ async function* unchanged({ entry, from }: Source): AsyncIterable<Uint8Array> {
     yield from;
     return;
   }
-  const hash = createHash('sha256');
-  let length = 0;
+  const digest = new RunningDigest();
   for await (const chunk of createReadStream(from) as AsyncIterable<Uint8Array>) {
-    hash.update(chunk);
-    length += chunk.length;
+    digest.update(chunk);
     yield chunk;
   }
-  if (length !== entry.length || hash.digest('hex') !== entry.sha256)
+  const { sha256, length } = digest.end();
+  if (length !== entry.length || sha256 !== entry.sha256)
     throw new Fault('file_digest', `${from} changed while the bundle was built`);
 }
 
-async function digestOf(path: string): Promise<{ sha256: string; length: number }> {
-  const hash = createHash('sha256');
+async function digestOf(path: string): Promise<Digest> {
   try {
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
-    return { sha256: hash.digest('hex'), length: (await stat(path)).size };
+    return await fileDigest(path);
   } catch (error) {
     throw unreadable(path, error);
   }

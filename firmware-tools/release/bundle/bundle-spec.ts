@@ -17,7 +17,7 @@ const strict = { additionalProperties: false } as const;
 const Path = Type.String({ minLength: 1, maxLength: 4096 });
 const Name = Type.String({ minLength: 1, maxLength: 200 });
 
-export const Spec = Type.Object(
+const Spec = Type.Object(
   {
     component: Component,
     version: Version,
@@ -74,7 +74,7 @@ export const Spec = Type.Object(
   },
   strict,
 );
-export type Spec = Static<typeof Spec>;
+type Spec = Static<typeof Spec>;
 
 /** The recorded golden probes, as a file of the release. */
 export const PROBES_NAME = 'probes.json';

@@ -2,6 +2,7 @@
 // and its answers are recorded with them. A device runs the same probes before it serves the
 // release, so a model that computes something else there (another instruction set, another runtime)
 // is found before any request. Also: tensor declarations, read from the model itself.
+import { DATATYPE_OF } from '../../../shared/platform/onnx-runtime.js';
 import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type {
@@ -14,17 +15,6 @@ import type {
 import { readNpy, type NpyArray, type NpyDtype } from '../../model/input-data/npy.js';
 import type { Session, TensorData, TensorMeta, TensorValue } from '../../model/session.js';
 
-const DATATYPES: Readonly<Record<string, Datatype>> = {
-  bool: 'BOOL',
-  uint8: 'UINT8',
-  int8: 'INT8',
-  uint16: 'UINT16',
-  int16: 'INT16',
-  int32: 'INT32',
-  int64: 'INT64',
-  float32: 'FP32',
-  float64: 'FP64',
-};
 /** What a .npy file of a type may feed. */
 const FEEDS: Readonly<Record<NpyDtype, readonly Datatype[]>> = {
   f4: ['FP32'],
@@ -42,12 +32,12 @@ export function tensorSpec(
   range: { min: number; max: number } | undefined,
   model: string,
 ): TensorSpec {
-  const datatype = DATATYPES[meta.type];
+  const datatype = DATATYPE_OF[meta.type];
   if (datatype === undefined)
     throw new Fault(
       'model_unsupported',
       `${model}: tensor '${meta.name}' is ${meta.type}; tensors of a release may be ` +
-        `${Object.keys(DATATYPES).join(', ')}: cast it inside the model`,
+        `${Object.keys(DATATYPE_OF).join(', ')}: cast it inside the model`,
     );
   const shape = meta.shape.map((size) => (typeof size === 'number' && size >= 0 ? size : -1));
   return { name: meta.name, datatype, shape, ...(range === undefined ? {} : { range }) };
@@ -130,7 +120,7 @@ export async function recordGoldens(
 function probeInput(meta: TensorMeta, array: NpyArray | undefined, index: number): TensorValue {
   if (array === undefined)
     throw new Fault('data_mismatch', `no data is given for input '${meta.name}'`);
-  const datatype = DATATYPES[meta.type];
+  const datatype = DATATYPE_OF[meta.type];
   if (datatype === undefined || !FEEDS[array.dtype].includes(datatype)) {
     throw new Fault(
       'data_mismatch',
@@ -154,7 +144,7 @@ function probeInput(meta: TensorMeta, array: NpyArray | undefined, index: number
 }
 
 function probeTensor(name: string, type: string, value: TensorValue | undefined): ProbeTensor {
-  const datatype = DATATYPES[type];
+  const datatype = DATATYPE_OF[type];
   if (value === undefined || datatype === undefined)
     throw new Fault('model_tensors_differ', `the model did not answer with its output '${name}'`);
   const { buffer, byteOffset, byteLength } = value.data;

@@ -15,6 +15,7 @@ import {
   type Release,
 } from '../../../shared/release/manifest.js';
 import type { FileEntry } from '../../../shared/release/manifest-head.js';
+import { RunningDigest } from '../../../shared/platform/hashing.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { Envelope } from '../../../shared/trust/envelope.js';
 import type { KeyRing } from '../../../shared/trust/key-ring.js';
@@ -123,14 +124,14 @@ export async function* bundleFile(view: BundleView, name: string): AsyncGenerato
   const handle = await openBundle(view.file);
   try {
     const reader = new Reader(handle, view.file, found.offset);
-    const hash = createHash('sha256');
+    const digest = new RunningDigest();
     let held: Uint8Array | null = null;
     for await (const chunk of reader.chunks(found.entry.length)) {
       if (held !== null) yield held;
-      hash.update(chunk);
+      digest.update(chunk);
       held = chunk;
     }
-    if (hash.digest('hex') !== found.entry.sha256)
+    if (digest.end().sha256 !== found.entry.sha256)
       throw new Fault('file_digest', `${view.file}: ${name} changed since it was verified`);
     if (held !== null) yield held;
   } finally {

@@ -71,20 +71,20 @@ it('link_trusts_the_given_authority_only', async ({ skip }) => {
   const why: string[] = [];
   const log: Log = { ...silentLog, info: (fields) => why.push(JSON.stringify(fields)) };
   const url = `mqtts://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const world = {
+  const fixture = {
     url,
     device,
     token: () => Promise.resolve('x'),
     clock: realClock,
     random: realRandom,
   };
-  const stranger = new MqttLink({ ...world, log });
+  const stranger = new MqttLink({ ...fixture, log });
   cleanups.push(() => stranger.close());
   await expect
     .poll(() => why.some((line) => line.includes('self-signed')), { timeout: 20_000 })
     .toBe(true);
   expect(stranger.connected).toBe(false);
-  const friend = new MqttLink({ ...world, ca: cert, log: silentLog });
+  const friend = new MqttLink({ ...fixture, ca: cert, log: silentLog });
   cleanups.push(() => friend.close());
   await expect.poll(() => friend.connected, { timeout: 20_000 }).toBe(true);
   await friend.publish(`linnet/v1/${device}/up/telemetry`, Buffer.from('x'));

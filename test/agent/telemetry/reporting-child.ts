@@ -13,10 +13,10 @@ const [, , folder, port, device, first, count] = process.argv;
 if (folder === undefined || device === undefined)
   throw new Error('usage: reporting-child FOLDER PORT DEVICE FIRST COUNT');
 const token = (): Promise<string> => Promise.resolve('x');
-const world = { clock: realClock, random: realRandom, log: silentLog };
-const spool = new Spool(join(folder, 'spool.db'), { maxBytes: 8 << 20, ...world });
-const link = new MqttLink({ url: `mqtt://127.0.0.1:${port}`, device, token, ...world });
-const reporter = new TelemetryUploader({ device, spool, link, ...world });
+const fixture = { clock: realClock, random: realRandom, log: silentLog };
+const spool = new Spool(join(folder, 'spool.db'), { maxBytes: 8 << 20, ...fixture });
+const link = new MqttLink({ url: `mqtt://127.0.0.1:${port}`, device, token, ...fixture });
+const reporter = new TelemetryUploader({ device, spool, link, ...fixture });
 reporter.start();
 const end = Number(first) + Number(count);
 function next(n: number): void {

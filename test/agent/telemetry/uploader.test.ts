@@ -1,5 +1,5 @@
 // Telemetry from report to the server's database, over a real broker, through outages and kills;
-// and the collectors.
+// and the collectors. Over 400 lines because each way a delivery can fail has its own test.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -79,15 +79,15 @@ const fast = (speed: number): Clock => ({
 });
 
 function agent(port: number, clock: Clock = realClock): Agent {
-  const world = { clock, random: realRandom, log: silentLog };
-  const spool = new Spool(join(folder(), 'spool.db'), { maxBytes: 8 << 20, ...world });
+  const fixture = { clock, random: realRandom, log: silentLog };
+  const spool = new Spool(join(folder(), 'spool.db'), { maxBytes: 8 << 20, ...fixture });
   const link = new MqttLink({
     url: `mqtt://127.0.0.1:${port}`,
     device,
     token: () => Promise.resolve('x'),
-    ...world,
+    ...fixture,
   });
-  const reporter = new TelemetryUploader({ device, spool, link, ...world });
+  const reporter = new TelemetryUploader({ device, spool, link, ...fixture });
   reporter.start();
   cleanups.push(async () => {
     await reporter.stop();

@@ -75,7 +75,7 @@ describe('the version floor', () => {
     [v1, null, 'admitted'],
     [simRelease('1.1.0-rc.1'), '1.1.0', 'version_floor'],
     [simRelease('1.10.0'), '1.9.0', 'admitted'],
-  ])('%# is compared as a version', (candidate, floor, expected) => {
+  ])('is_compared_as_a_version', (candidate, floor, expected) => {
     const { manifest } = candidate;
     expect(
       codeOf(() => admit(release(candidate), assignmentFor(candidate, 1), record({ floor }))),
@@ -101,6 +101,13 @@ describe('the version floor', () => {
     }
   });
 
+  it('rollback_to_what_was_confirmed_here_is_fetched_again_when_its_slot_was_lost', () => {
+    const rollback = assignmentFor(v2, 3, { rollback: true });
+    const slots = { a: refOf(release(v1)), b: null };
+    const lost = record({ floor: '1.1.0', slots });
+    expect(codeOf(() => admit(release(v2), rollback, lost))).toBe('admitted');
+  });
+
   it('rollback_to_the_version_but_other_bytes_is_refused', () => {
     const slots = { a: refOf(release(v2)), b: { ...refOf(release(v1)), digest: 'e'.repeat(64) } };
     const rollback = assignmentFor(v1, 3, { rollback: true });
@@ -117,7 +124,7 @@ describe('disk', () => {
     [1000, needed - 1, 'contract_disk'],
     [0, 0, 'admitted'],
     [1, limits.freeSpaceReserveBytes, 'contract_disk'],
-  ])('%i_missing_with_%i_free', (missing, free, expected) => {
+  ])('%s_missing_with_%s_free', (missing, free, expected) => {
     expect(codeOf(() => admitDisk(release(v1), missing, free))).toBe(expected);
   });
 });

@@ -7,23 +7,23 @@ import type { Fetcher } from '../../../agent/interfaces.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { decodeDocument } from '../../../shared/trust/documents.js';
 import { refused, SimDevice } from '../../support/metadata-device.js';
-import { DEVICE, newKey, SimWorld } from '../../sim/tuf-repositories.js';
+import { DEVICE, newKey, Simulation } from '../../sim/tuf-repositories.js';
 
 const ROLES = ['root', 'timestamp', 'snapshot', 'targets'];
 
-async function working(): Promise<{ world: SimWorld; device: SimDevice }> {
-  const world = new SimWorld();
-  world.ship('digits', '1.0.0');
-  const device = await SimDevice.provision(world);
+async function working(): Promise<{ fixture: Simulation; device: SimDevice }> {
+  const fixture = new Simulation();
+  fixture.ship('digits', '1.0.0');
+  const device = await SimDevice.provision(fixture);
   expect(await device.versions()).toEqual(['digits 1.0.0']);
-  return { world, device };
+  return { fixture, device };
 }
 
 describe('a refresh', () => {
   test('documents_are_fetched_in_uptanes_order_and_the_assignment_is_whole', async () => {
-    const { world, device } = await working();
-    world.ship('digits', '1.1.0');
-    world.requests.length = 0;
+    const { fixture, device } = await working();
+    fixture.ship('digits', '1.1.0');
+    fixture.requests.length = 0;
     const [assignment] = await device.client.refresh();
     expect(assignment).toMatchObject({
       component: 'digits',
@@ -33,8 +33,8 @@ describe('a refresh', () => {
       assignmentId: 2,
       rollback: false,
     });
-    const { director, image } = world;
-    expect(world.requests).toEqual([
+    const { director, image } = fixture;
+    expect(fixture.requests).toEqual([
       '/device/v1/director/2.root.json',
       '/device/v1/director/timestamp.json',
       `/device/v1/director/${director.versions.snapshot}.snapshot.json`,
@@ -47,40 +47,40 @@ describe('a refresh', () => {
   });
 
   test('nothing_new_asks_the_director_for_root_and_timestamp_only', async () => {
-    const { world, device } = await working();
-    world.requests.length = 0;
+    const { fixture, device } = await working();
+    fixture.requests.length = 0;
     await device.versions();
-    expect(world.requests).toEqual([
+    expect(fixture.requests).toEqual([
       '/device/v1/director/2.root.json',
       '/device/v1/director/timestamp.json',
     ]);
   });
 
   test('nothing_new_asks_the_image_repository_again_once_its_metadata_has_expired', async () => {
-    const { world, device } = await working();
-    world.director.lifeMs.timestamp = 30 * 24 * 3600_000;
-    world.director.signTimestamp();
+    const { fixture, device } = await working();
+    fixture.director.lifeMs.timestamp = 30 * 24 * 3600_000;
+    fixture.director.signTimestamp();
     await device.versions();
-    world.clock.pass(25 * 3600_000);
-    world.image.signTimestamp();
+    fixture.clock.pass(25 * 3600_000);
+    fixture.image.signTimestamp();
     expect(await device.versions()).toEqual(['digits 1.0.0']);
   });
 
   test('device_without_an_assignment_gets_an_empty_list', async () => {
-    const world = new SimWorld();
-    expect(await (await SimDevice.provision(world)).versions()).toEqual([]);
+    const fixture = new Simulation();
+    expect(await (await SimDevice.provision(fixture)).versions()).toEqual([]);
   });
 
   test('two_calls_at_once_share_one_refresh', async () => {
-    const { world, device } = await working();
-    world.requests.length = 0;
+    const { fixture, device } = await working();
+    fixture.requests.length = 0;
     const [one, two] = await Promise.all([device.client.refresh(), device.client.refresh()]);
     expect(one).toBe(two);
-    expect(world.requests.length).toBe(2);
+    expect(fixture.requests.length).toBe(2);
   });
 
   test('every_document_is_stored_exactly_as_signed', async () => {
-    const { world, device } = await working();
+    const { fixture, device } = await working();
     for (const name of ['director', 'image'] as const) {
       expect(readdirSync(join(device.folder, name)).sort()).toEqual(
         ROLES.filter((role) => role !== 'root')
@@ -89,30 +89,30 @@ describe('a refresh', () => {
       );
       expect(
         readFileSync(device.path(name, 'targets')).equals(
-          world[name].get(world[name].latest('targets')),
+          fixture[name].get(fixture[name].latest('targets')),
         ),
       ).toBe(true);
     }
   });
 
   test('chain_of_root_rotations_is_walked_and_the_last_names_the_release_keys', async () => {
-    const { world, device } = await working();
+    const { fixture, device } = await working();
     for (const roles of [
       ['root'],
       ['targets'],
       ['root', 'timestamp', 'snapshot', 'targets'],
     ] as const) {
-      world.image.rotate(...roles);
-      world.director.rotate(...roles);
+      fixture.image.rotate(...roles);
+      fixture.director.rotate(...roles);
     }
     const revoked = newKey();
-    world.image.signRoot({
+    fixture.image.signRoot({
       change: (root) => {
         root.keys[revoked.keyId] = revoked.publicKey;
         root['x-linnet-release'] = { keyids: [revoked.keyId], threshold: 1 };
       },
     });
-    world.ship('digits', '1.1.0');
+    fixture.ship('digits', '1.1.0');
     expect(await device.versions()).toEqual(['digits 1.1.0']);
     expect(device.client.releaseRing().keyids).toEqual([revoked.keyId]);
     await device.reboot();
@@ -121,11 +121,11 @@ describe('a refresh', () => {
   });
 
   test('offline_device_knows_the_release_keys_also_when_everything_has_expired', async () => {
-    const { world, device } = await working();
-    world.clock.pass(20 * 365 * 24 * 3600_000);
+    const { fixture, device } = await working();
+    fixture.clock.pass(20 * 365 * 24 * 3600_000);
     await device.reboot();
     expect(device.client.releaseRing()).toMatchObject({
-      keyids: [world.image.release.keyId],
+      keyids: [fixture.image.release.keyId],
       threshold: 1,
     });
   });
@@ -133,10 +133,10 @@ describe('a refresh', () => {
 
 describe('after a power cut', () => {
   test('torn_root_of_any_length_is_replaced_by_walking_from_the_provisioned_root', async () => {
-    const { world, device } = await working();
-    world.director.rotate('root', 'timestamp', 'snapshot', 'targets');
-    world.image.rotate('root', 'timestamp', 'snapshot', 'targets');
-    world.assign('digits', '1.0.0');
+    const { fixture, device } = await working();
+    fixture.director.rotate('root', 'timestamp', 'snapshot', 'targets');
+    fixture.image.rotate('root', 'timestamp', 'snapshot', 'targets');
+    fixture.assign('digits', '1.0.0');
     await device.versions();
     const path = device.path('director', 'root');
     const whole = readFileSync(path);
@@ -149,19 +149,19 @@ describe('after a power cut', () => {
   });
 
   test('torn_root_allows_no_rollback_because_the_timestamp_beside_it_still_counts', async () => {
-    const { world, device } = await working();
-    world.director.rotate('timestamp', 'snapshot');
-    const old = world.director.get('timestamp.json');
-    world.director.signTimestamp();
+    const { fixture, device } = await working();
+    fixture.director.rotate('timestamp', 'snapshot');
+    const old = fixture.director.get('timestamp.json');
+    fixture.director.signTimestamp();
     await device.versions();
     truncateSync(device.path('director', 'root'), 10);
     await device.reboot();
-    world.director.served.set('timestamp.json', old);
+    fixture.director.served.set('timestamp.json', old);
     await refused(device.versions(), 'metadata_rollback');
   });
 
   test.each(['timestamp', 'snapshot', 'targets'])(
-    'a torn or missing %s is fetched again',
+    'a_torn_or_missing_%s_is_fetched_again',
     async (role) => {
       const { device } = await working();
       for (const name of ['director', 'image'] as const) {
@@ -190,20 +190,20 @@ describe('after a power cut', () => {
 
   test('refresh_cut_after_any_request_continues_from_what_was_verified', async () => {
     for (let requests = 0; requests < 12; requests++) {
-      const world = new SimWorld();
-      world.ship('digits', '1.0.0');
+      const fixture = new Simulation();
+      fixture.ship('digits', '1.0.0');
       let left = Infinity;
       const cut: Fetcher = {
         get: (path) =>
-          left-- > 0 ? world.get(path) : Promise.reject(new Fault('server_unreachable', 'cut')),
-        open: () => world.open(),
-        post: () => world.post(),
+          left-- > 0 ? fixture.get(path) : Promise.reject(new Fault('server_unreachable', 'cut')),
+        open: () => fixture.open(),
+        post: () => fixture.post(),
       };
-      const device = await SimDevice.provision(world, cut);
+      const device = await SimDevice.provision(fixture, cut);
       await device.versions();
-      world.director.rotate('timestamp', 'snapshot');
-      world.image.rotate('root', 'targets');
-      world.ship('digits', '1.1.0');
+      fixture.director.rotate('timestamp', 'snapshot');
+      fixture.image.rotate('root', 'targets');
+      fixture.ship('digits', '1.1.0');
       left = requests;
       const done = await device.versions().then(
         () => true,
@@ -217,21 +217,21 @@ describe('after a power cut', () => {
   });
 
   test('fast_forward_recovery_cut_after_the_new_root_restores_nothing', async () => {
-    const world = new SimWorld();
-    const { director } = world;
+    const fixture = new Simulation();
+    const { director } = fixture;
     const [stolen, kept] = [newKey(), newKey()];
     director.keys.timestamp = [stolen, kept];
     director.signRoot();
-    world.ship('digits', '1.0.0');
+    fixture.ship('digits', '1.0.0');
     const honest = director.versions.timestamp;
     let left = Infinity;
     const cut: Fetcher = {
       get: (path) =>
-        left-- > 0 ? world.get(path) : Promise.reject(new Fault('server_unreachable', 'cut')),
-      open: () => world.open(),
-      post: () => world.post(),
+        left-- > 0 ? fixture.get(path) : Promise.reject(new Fault('server_unreachable', 'cut')),
+      open: () => fixture.open(),
+      post: () => fixture.post(),
     };
-    const device = await SimDevice.provision(world, cut);
+    const device = await SimDevice.provision(fixture, cut);
     director.versions.timestamp = 1_000_000;
     director.signTimestamp();
     await device.versions();
@@ -249,21 +249,21 @@ describe('after a power cut', () => {
   });
 
   test('device_provisioned_again_with_a_later_root_uses_that_root', async () => {
-    const { world, device } = await working();
-    world.director.rotate('timestamp', 'snapshot');
+    const { fixture, device } = await working();
+    fixture.director.rotate('timestamp', 'snapshot');
     await device.versions();
-    writeFileSync(device.path('director', 'root'), world.director.get('1.root.json'));
-    Object.assign(world, { directorRoot: world.director.get('2.root.json') });
-    world.requests.length = 0;
+    writeFileSync(device.path('director', 'root'), fixture.director.get('1.root.json'));
+    Object.assign(fixture, { directorRoot: fixture.director.get('2.root.json') });
+    fixture.requests.length = 0;
     await device.reboot();
     await device.versions();
-    expect(world.requests[0]).toBe('/device/v1/director/3.root.json');
+    expect(fixture.requests[0]).toBe('/device/v1/director/3.root.json');
   });
 });
 
 test('document_with_unrecognised_fields_is_accepted_and_stored_with_them', async () => {
-  const { world, device } = await working();
-  world.director.publish({
+  const { fixture, device } = await working();
+  fixture.director.publish({
     targets: (targets) => {
       Object.assign(targets, { 'x-future': { deep: [1, 'two', null, true] } });
     },

@@ -36,7 +36,7 @@ async function answers(version: DigitVersion): Promise<number[]> {
 }
 
 describe('training', () => {
-  it('exports_an_ONNX_model_that_answers_as_the_network_does', async () => {
+  it('exports_an_onnx_model_that_answers_as_the_network_does', async () => {
     const network = new Network({ size: 28, channels: [3, 5], classes: 10 });
     network.initialise(new Seeded(11));
     const session = await openModel(exportNetwork(network, 'test'));

@@ -410,7 +410,7 @@ describe('other graphs', () => {
   );
 });
 
-it('an_end_of_INT64_MAX_in_a_slice_of_operator_set_9_still_means_up_to_the_end', async () => {
+it('an_end_of_int64_max_in_a_slice_of_operator_set_9_still_means_up_to_the_end', async () => {
   const slice = makeNode('Slice', 'slice', ['x'], ['s'], { starts: [1], axes: [1] });
   slice.attribute.push(int64Max);
   const model = build(
@@ -434,7 +434,7 @@ describe('what cannot be quantized', () => {
       (error: Error) => error.message,
     );
 
-  it('names_the_Conv_whose_weight_is_computed', async () => {
+  it('names_the_conv_whose_weight_is_computed', async () => {
     const nodes = [
       makeNode('Tanh', 'bend', ['x'], ['w']),
       makeNode('Conv', 'odd-conv', ['x', 'w'], ['y'], {}),
@@ -530,7 +530,7 @@ describe('what cannot be quantized', () => {
     );
   });
 
-  it('refuses_calibration_data_that_is_missing_NaN_or_of_another_shape', async () => {
+  it('refuses_calibration_data_that_is_missing_nan_or_of_another_shape', async () => {
     const model = build(
       [conv('a', 'x', 'y')],
       [weights('a.w', [4, 4, 3, 3]), weights('a.b', [4])],

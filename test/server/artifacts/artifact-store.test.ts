@@ -1,5 +1,5 @@
-// The contract of the artifact store, over both implementations: what goes in comes out, whole or in
-// ranges; what does not match is refused and leaves nothing. Then what only the disk promises.
+// The contract of the artifact store, over both implementations: what goes in comes out, whole or
+// in ranges; what does not match is refused and leaves nothing. Then what only the disk promises.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

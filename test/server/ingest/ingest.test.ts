@@ -1,5 +1,5 @@
-// The ingest without a transport: what it acknowledges, what it refuses, what it drops when too much
-// waits, and which of these excuse the silence of other devices.
+// The ingest without a transport: what it acknowledges, what it refuses, what it drops when too
+// much waits, and which of these excuse the silence of other devices.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Ingest } from '../../../server/ingest/ingest.js';
 import type { SecurityReport, TelemetryStore } from '../../../server/interfaces.js';
@@ -53,7 +53,7 @@ async function pending(name: string): Promise<TestDevice> {
     name,
     hardware: 'sim',
     components: ['digits'],
-    proof: 'not checked here',
+    signature: 'not checked here',
   };
   await store.devices.enrol(device.id, asked, null, 1);
   return device;

@@ -38,8 +38,8 @@ test('thousands_of_hints_to_absent_devices_do_not_overflow_the_stack', async () 
   let hints = 0;
   client.on('message', () => (hints += 1));
   await client.subscribeAsync(topics.hint(device.id), { qos: 1 });
-  // Deliveries to the device fill the concurrency of the broker's queue; all that follow wait in it,
-  // and nobody subscribed to them.
+  // Deliveries to the device fill the concurrency of the broker's queue; all that follow wait in
+  // it, and nobody subscribed to them.
   for (let n = 0; n < HINTS; n++) broker.hint(device.id);
   for (let n = 0; n < 50_000; n++) broker.hint(ABSENT);
   await expect.poll(() => hints, { timeout: 30_000 }).toBe(HINTS);

@@ -33,7 +33,7 @@ beforeEach(async () => {
         name,
         hardware: 'sim',
         components: ['digits'],
-        proof: 'not checked here',
+        signature: 'not checked here',
       },
       null,
       NOW,
@@ -313,7 +313,7 @@ it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async
       name,
       hardware: 'sim',
       components: ['digits'],
-      proof: 'not checked here',
+      signature: 'not checked here',
     };
     return (await store.devices.enrol(id, asked, claim, NOW + count)).status;
   };

@@ -62,7 +62,8 @@ describe('agent settings', () => {
     const complaint = complaintOf(
       GOOD.replace('["digits"]', '["digits", "ocr", "digits"]').replace(
         'url = "http://127.0.0.1:7300"',
-        'url = "http://127.0.0.1:73000"\nmirrors = ["http://me:secret@mirror", "file://stick/repo", "http://[::1", "file:///ok"]',
+        'url = "http://127.0.0.1:73000"\nmirrors = ["http://me:secret@mirror", ' +
+          '"file://stick/repo", "http://[::1", "file:///ok"]',
       ),
       { LINNET_AGENT__MQTT__URL: 'mqtt://device:secret@broker' },
     );
@@ -92,7 +93,7 @@ describe('agent settings', () => {
     );
   });
 
-  it('a_file_that_is_not_TOML_is_refused_with_its_line', () => {
+  it('a_file_that_is_not_toml_is_refused_with_its_line', () => {
     expect(complaintOf('name = = 3')).toMatch(/not TOML.*1:  name = = 3/s);
   });
 

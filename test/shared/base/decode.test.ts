@@ -36,7 +36,7 @@ describe('nesting', () => {
     ['arrays with blanks between', nested(DEPTH + 1, ' [\n', ' ]')],
     ['an array after a string with an escaped quote', `["\\"",${nested(DEPTH)}]`],
     ['an array after a string that ends in a backslash', `["\\\\",${nested(DEPTH)}]`],
-  ])('json_nested_deeper_than_the_limit_is_refused: %s', (_, text) => {
+  ])('json_nested_deeper_than_the_limit_is_refused_%s', (_, text) => {
     const expected = `the request is nested deeper than ${DEPTH} levels`;
     expect(detailOf(() => parse(text))).toBe(expected);
     expect(detailOf(() => parse(Buffer.from(text)))).toBe(expected);
@@ -48,7 +48,7 @@ describe('nesting', () => {
     ['two escaped backslashes before brackets', JSON.stringify([`\\\\"${'['.repeat(100)}`])],
     ['arrays one after another', `[${Array.from({ length: 200 }, () => '[[]]').join(',')}]`],
     ['objects one after another', `[${Array.from({ length: 200 }, () => '{"a":{}}').join(',')}]`],
-  ])('brackets_that_do_not_nest_deeply_are_parsed: %s', (_, text) => {
+  ])('brackets_that_do_not_nest_deeply_are_parsed_%s', (_, text) => {
     expect(parse(text)).toEqual(JSON.parse(text));
   });
 });
@@ -60,7 +60,7 @@ describe('text', () => {
     ['a string without its end', '["abc'],
     ['a bare word', 'yes'],
     ['a closing bracket too many', '[]]'],
-  ])('text_that_is_not_json_is_refused: %s', (_, text) => {
+  ])('text_that_is_not_json_is_refused_%s', (_, text) => {
     expect(detailOf(() => parse(text))).toBe('the request is not JSON');
   });
 

@@ -95,7 +95,7 @@ describe('e-processes', () => {
   });
 });
 
-describe('quantiles and bounds', () => {
+describe('quantiles and confidence bounds', () => {
   it.each([
     [0.5, 0],
     [0.1, 1.2815515655],
@@ -119,7 +119,7 @@ describe('quantiles and bounds', () => {
     [0.001, 10, 29.588, 0.012],
     [0.1, 30, 40.256, 0.012],
     [0.001, 100, 149.449, 0.012],
-  ])('the_chi_square_tail_of_%d_at_%i_degrees', (alpha, degrees, exact, error) => {
+  ])('the_chi_square_tail_of_%d_at_%s_degrees', (alpha, degrees, exact, error) => {
     expect(Math.abs(chiSquareUpper(alpha, degrees) / exact - 1)).toBeLessThan(error);
   });
 

@@ -1,5 +1,5 @@
-// Device tokens: each way in which a token can be wrong is refused by itself, and the limits of its age
-// are tested from both sides.
+// Device tokens: each way in which a token can be wrong is refused by itself, and the limits of its
+// age are tested from both sides.
 import { describe, expect, it } from 'vitest';
 import { hex } from '../../../shared/base/bytes.js';
 import { Fault } from '../../../shared/base/fault-codes.js';

@@ -63,11 +63,11 @@ describe('decoding', () => {
     ['an array', utf8('[]')],
     ['nothing', new Uint8Array()],
     ['invalid UTF-8', new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x7d])],
-  ])('%s is metadata_undecodable', (_name, bytes) => {
+  ])('%s_is_metadata_undecodable', (_name, bytes) => {
     expect(code(() => decodeDocument('targets', bytes))).toBe('metadata_undecodable');
   });
 
-  test('a document of another role is refused', async () => {
+  test('a_document_of_another_role_is_refused', async () => {
     const bytes = await signDocument(targets, [signerFromSeed(seed('a'))]);
     expect(code(() => decodeDocument('snapshot', bytes))).toBe('metadata_undecodable');
     expect(code(() => decodeDocument('targets', bytes))).toBe('accepted');
@@ -75,7 +75,7 @@ describe('decoding', () => {
 });
 
 describe('signatures', () => {
-  test('node:crypto and tweetnacl make the same bytes, and each key id is the hash of its key', async () => {
+  test('node_crypto_and_tweetnacl_make_the_same_bytes_and_each_key_id_is_the_hash_of_its_key', async () => {
     for (let i = 0; i < 20; i++) {
       const slow = signerFromSeed(seed(`key ${i}`));
       const fast = fastSigningKey(seed(`key ${i}`));
@@ -88,7 +88,7 @@ describe('signatures', () => {
     }
   });
 
-  test('any changed byte of the signed part breaks them', async () => {
+  test('any_changed_byte_of_the_signed_part_breaks_them', async () => {
     const key = signerFromSeed(seed('a'));
     const ring = { keys: { [key.keyId]: key.publicKey }, keyids: [key.keyId], threshold: 1 };
     const text = Buffer.from(await signDocument(targets, [key])).toString();
@@ -110,7 +110,7 @@ describe('signatures', () => {
     }
   });
 
-  test('a key that the ring lists but does not hold, and one that it holds but does not list, count for nothing', async () => {
+  test('a_key_that_the_ring_lists_but_does_not_hold_and_one_that_it_holds_but_does_not_list_count_for_nothing', async () => {
     const [a, b] = [signerFromSeed(seed('a')), signerFromSeed(seed('b'))];
     const document = decodeDocument('targets', await signDocument(targets, [a, b]));
     expect(
@@ -150,7 +150,7 @@ describe('signatures', () => {
     ).toBe('accepted');
   });
 
-  test('the order of JSON keys and white space do not matter to a signature', async () => {
+  test('the_order_of_json_keys_and_white_space_do_not_matter_to_a_signature', async () => {
     const key = signerFromSeed(seed('a'));
     const parsed = JSON.parse(Buffer.from(await signDocument(targets, [key])).toString()) as {
       signed: object;
@@ -173,7 +173,7 @@ describe('signatures', () => {
   });
 });
 
-test('times and renewal', async () => {
+test('times_and_renewal', async () => {
   expect(timeText(Date.UTC(2026, 10, 23, 4, 5, 6, 999))).toBe('2026-11-23T04:05:06Z');
   expect(renewalDue(49, 100, 100)).toBe(false);
   expect(renewalDue(50, 100, 100)).toBe(true);

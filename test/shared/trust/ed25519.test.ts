@@ -1,6 +1,7 @@
-// Strict verification of Ed25519: RFC 8032 vectors verify, everything malleable is refused. The edge
-// cases are the published vectors of "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko, 2020;
-// github.com/novifinancial/ed25519-speccheck), which carry an equation-satisfying signature each.
+// Strict verification of Ed25519: RFC 8032 vectors verify, everything malleable is refused. The
+// edge cases are the published vectors of "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko,
+// 2020; github.com/novifinancial/ed25519-speccheck), which carry an equation-satisfying signature
+// each.
 import { createPublicKey, verify as verifyBytes } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
@@ -131,8 +132,8 @@ describe('verify', () => {
   });
 
   it('one_small_order_key_would_sign_everything_for_openssl_alone', () => {
-    // Why the check is here: OpenSSL accepts a neutral public key, R of the neutral element and S = 0
-    // for any message.
+    // Why the check is here: OpenSSL accepts a neutral public key, R of the neutral element and S =
+    // 0 for any message.
     const neutral = SMALL_ORDER_POINTS[0] ?? '';
     const signature = fromHex(neutral + '00'.repeat(32));
     const der = Buffer.concat([

@@ -1,4 +1,5 @@
-// Counting signers: every condition is tested with all others met, so that no one of them can be lost.
+// Counting signers: every condition is tested with all others met, so that no one of them can be
+// lost.
 import { beforeAll, describe, expect, it } from 'vitest';
 import { utf8 } from '../../../shared/base/bytes.js';
 import { isFault } from '../../../shared/base/fault-codes.js';

@@ -25,7 +25,7 @@ beforeAll(async () => {
   await createKeyFile(sealed, { role: 'release', passphrase: PASSPHRASE, random: realRandom });
 });
 
-test('a plain key file signs after a round trip, and only its owner can read it', async () => {
+test('a_plain_key_file_signs_after_a_round_trip_and_only_its_owner_can_read_it', async () => {
   const file = join(folder, 'plain.key.json');
   const made = await createKeyFile(file, { passphrase: null, random: realRandom });
   const read = await readSigningKey(file, {});
@@ -34,7 +34,7 @@ test('a plain key file signs after a round trip, and only its owner can read it'
   expect(statSync(file).mode & 0o777).toBe(0o600);
 });
 
-test('a sealed key file opens with its passphrase and holds its seed nowhere', async () => {
+test('a_sealed_key_file_opens_with_its_passphrase_and_holds_its_seed_nowhere', async () => {
   const read = await readSigningKey(sealed, { LINNET_KEY_PASSPHRASE: PASSPHRASE });
   expect(verify(read.publicKey, utf8('x'), await read.sign(utf8('x')))).toBe(true);
   expect(await readKeyFile(sealed)).toMatchObject({
@@ -46,7 +46,7 @@ test('a sealed key file opens with its passphrase and holds its seed nowhere', a
 });
 
 describe('refused', () => {
-  test('wrong_passphrase and no_passphrase', async () => {
+  test('wrong_passphrase_and_no_passphrase', async () => {
     await refused(readSigningKey(sealed, { LINNET_KEY_PASSPHRASE: 'wrong' }), 'key_invalid');
     expect((await refused(readSigningKey(sealed, {}), 'key_invalid')).detail).toContain(
       'LINNET_KEY_PASSPHRASE',
@@ -64,7 +64,7 @@ describe('refused', () => {
     }
   });
 
-  test('overwriting a key', async () => {
+  test('overwriting_a_key', async () => {
     const before = readFileSync(sealed);
     await refused(createKeyFile(sealed, { passphrase: null, random: realRandom }), 'conflict');
     expect(readFileSync(sealed).equals(before)).toBe(true);
@@ -92,13 +92,13 @@ describe('refused', () => {
     await refused(readSigningKey(file, { LINNET_KEY_PASSPHRASE: PASSPHRASE }), 'key_invalid');
   });
 
-  test('a missing one', async () => {
+  test('a_missing_one', async () => {
     await refused(readSigningKey(join(folder, 'none.key.json'), {}), 'key_invalid');
   });
 });
 
 describe('linnet repo init', () => {
-  test('makes what each of the three places needs, and nothing of the offline keys reaches the server', async () => {
+  test('makes_what_each_of_the_three_places_needs_and_nothing_of_the_offline_keys_reaches_the_server', async () => {
     const out = join(tempFolder(), 'fleet');
     const made = await initRepository({
       out,
@@ -138,7 +138,7 @@ describe('linnet repo init', () => {
     );
   });
 
-  test('the server refuses online keys that others can read', async () => {
+  test('the_server_refuses_online_keys_that_others_can_read', async () => {
     const made = await initRepository({
       out: join(tempFolder(), 'fleet'),
       passphrase: null,

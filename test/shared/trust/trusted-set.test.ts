@@ -51,7 +51,7 @@ function all(repository: RepositorySimulator, start: TrustedSet): TrustedSet {
   return set;
 }
 
-test('5.4.4 an expired timestamp is refused at once, a new one and the one that is trusted already', () => {
+test('5_4_4_an_expired_timestamp_is_refused_at_once_a_new_one_and_the_one_that_is_trusted_already', () => {
   const { repository, set } = image();
   const trusted = all(repository, set);
   expect(
@@ -70,7 +70,7 @@ test('5.4.4 an expired timestamp is refused at once, a new one and the one that 
   );
 });
 
-test('5.5.6 an expired snapshot is refused at once', () => {
+test('5_5_6_an_expired_snapshot_is_refused_at_once', () => {
   const { repository, set } = image();
   repository.publish({
     snapshot: (snapshot) => {
@@ -83,7 +83,7 @@ test('5.5.6 an expired snapshot is refused at once', () => {
   ).toBe('metadata_expired');
 });
 
-test('5.6.5 expired targets are refused at once', () => {
+test('5_6_5_expired_targets_are_refused_at_once', () => {
   const { repository, set } = image();
   repository.publish({
     targets: (targets) => {
@@ -100,7 +100,7 @@ test('5.6.5 expired targets are refused at once', () => {
   ).toBe('metadata_expired');
 });
 
-test('5.5.2, 5.5.4, 5.6.2, 5.6.4 a document that its parent does not name is refused at once, by hash, by length and by version', () => {
+test('5_5_2_5_5_4_5_6_2_5_6_4_a_document_that_its_parent_does_not_name_is_refused_at_once_by_hash_by_length_and_by_version', () => {
   const { repository, set } = image();
   const [snapshotBytes, targetsBytes] = [
     repository.get('1.snapshot.json'),
@@ -135,7 +135,7 @@ test('5.5.2, 5.5.4, 5.6.2, 5.6.4 a document that its parent does not name is ref
   }
 });
 
-test('5.5.5 a snapshot that lists anything older than before is refused at once', () => {
+test('5_5_5_a_snapshot_that_lists_anything_older_than_before_is_refused_at_once', () => {
   const { repository, set } = image();
   repository.publish({
     snapshot: (snapshot) => {
@@ -154,7 +154,7 @@ test('5.5.5 a snapshot that lists anything older than before is refused at once'
   ).toBe('metadata_rollback');
 });
 
-test('5.3.10 an expired root is refused before anything fresh that it signs', () => {
+test('5_3_10_an_expired_root_is_refused_before_anything_fresh_that_it_signs', () => {
   const { repository, set } = image();
   repository.signRoot({
     change: (root) => {
@@ -172,7 +172,7 @@ test('5.3.10 an expired root is refused before anything fresh that it signs', ()
   ).toBe('metadata_expired');
 });
 
-test('each director document is held to its device by its own step', () => {
+test('each_director_document_is_held_to_its_device_by_its_own_step', () => {
   const repository = new RepositorySimulator('director', new SimClock(), OTHER_DEVICE);
   const mine = startTrust('director', repository.get('1.root.json'), 'dev-1');
   const others = all(
@@ -197,7 +197,7 @@ test('each director document is held to its device by its own step', () => {
   ).toBe('director_other_device');
 });
 
-test('a step leaves the set that it began from as it was', () => {
+test('a_step_leaves_the_set_that_it_began_from_as_it_was', () => {
   const { repository, set } = image();
   const before = { ...set };
   const trusted = all(repository, set);
@@ -210,7 +210,7 @@ test('a step leaves the set that it began from as it was', () => {
   expect(trusted.timestamp).not.toBeNull();
 });
 
-test('a root that keeps the online keys keeps what they signed; one that replaces the targets keys forgets the targets alone', () => {
+test('a_root_that_keeps_the_online_keys_keeps_what_they_signed_one_that_replaces_the_targets_keys_forgets_the_targets_alone', () => {
   const { repository, set } = image();
   const trusted = all(repository, set);
   repository.signRoot();
@@ -229,7 +229,7 @@ test('a root that keeps the online keys keeps what they signed; one that replace
   ]);
 });
 
-test('a raised threshold forgets what no longer meets it', () => {
+test('a_raised_threshold_forgets_what_no_longer_meets_it', () => {
   const { repository, set } = image();
   const trusted = all(repository, set);
   repository.keys.targets = [...repository.keys.targets, newKey()];
@@ -238,7 +238,7 @@ test('a raised threshold forgets what no longer meets it', () => {
   expect(withRoot(trusted, repository.get('2.root.json')).targets).toBeNull();
 });
 
-test('stored documents come back as a floor, also expired ones; torn and foreign ones do not', () => {
+test('stored_documents_come_back_as_a_floor_also_expired_ones_torn_and_foreign_ones_do_not', () => {
   const { repository, set } = image();
   const bytes = repository.get('timestamp.json');
   expect(withStored(set, 'timestamp', bytes).timestamp?.signed.version).toBe(1);
@@ -249,7 +249,7 @@ test('stored documents come back as a floor, also expired ones; torn and foreign
   expect(knownTimeMs(set)).toBe(0);
 });
 
-test('targets may be used only when the whole chain is present, matches and is fresh', () => {
+test('targets_may_be_used_only_when_the_whole_chain_is_present_matches_and_is_fresh', () => {
   const { repository, set } = image();
   expect(code(() => requireCurrent(set, START_MS))).toBe('metadata_mismatch');
   const trusted = all(repository, set);

@@ -135,7 +135,7 @@ describe('binary tensors', () => {
     [8, 7, 'tensor x: binary_data_size is 8, only 7 bytes of the body are left'],
     [8, 9, '1 bytes of the body belong to no tensor'],
     [0, 1, '1 bytes of the body belong to no tensor'],
-  ])('announced_%i_given_%i_is_refused', (announced, given, detail) => {
+  ])('announced_%s_given_%s_is_refused', (announced, given, detail) => {
     expect(refusal(() => readBinary({ inputs: [sized(announced)] }, Buffer.alloc(given)))).toBe(
       `request_tensor: ${detail}`,
     );
@@ -207,7 +207,7 @@ describe('raw tensors', () => {
     [X, 32, [4, 2]],
     [fixed, 24, [3, 2]],
     [{ ...X, shape: [] }, 4, []],
-  ])('open_size_is_taken_from_the_body: %#', (spec, bytes, shape) => {
+  ])('open_size_is_taken_from_the_body', (spec, bytes, shape) => {
     const { inputs, form } = raw(bytes, spec);
     expect(inputs).toMatchObject([{ name: 'x', datatype: 'FP32', shape }]);
     expect(form).toEqual({ id: undefined, binary: true, outputs: undefined });
@@ -219,7 +219,7 @@ describe('raw tensors', () => {
     [X, 12],
     [fixed, 20],
     [fixed, 48],
-  ])('body_that_does_not_fill_the_tensor_is_refused: %#', (spec, bytes) => {
+  ])('body_that_does_not_fill_the_tensor_is_refused', (spec, bytes) => {
     expect(refusal(() => raw(bytes, spec))).toBe(
       `request_tensor: tensor x: ${bytes} bytes do not fill FP32[${spec.shape.join(',')}]`,
     );
@@ -229,7 +229,7 @@ describe('raw tensors', () => {
     [[], 0, 0],
     [[X, { ...X, name: 'y' }], 2, 1],
     [[{ ...X, shape: [-1, -1] }], 1, 2],
-  ])('model_that_takes_no_raw_tensor_refuses_it: %#', (specs, count, open) => {
+  ])('model_that_takes_no_raw_tensor_refuses_it', (specs, count, open) => {
     expect(refusal(() => raw(8, ...(specs as TensorSpec[])))).toBe(
       'request_undecodable: a raw binary request needs a model with one input, with at most one ' +
         `open size; this model has ${count} inputs, the first with ${open} open sizes`,
@@ -297,7 +297,7 @@ describe('answers', () => {
     expect(rest).toEqual(Buffer.from(z.data));
   });
 
-  it.each([32 * 1024 - 400, 64 * 1024])('tensor_of_%i_bytes_arrives_whole', (length) => {
+  it.each([32 * 1024 - 400, 64 * 1024])('tensor_of_%s_bytes_arrives_whole', (length) => {
     const data = new Uint8Array(length).fill(5);
     const big: Tensor = { name: 'b', datatype: 'UINT8', shape: [length], data };
     expect(Buffer.compare(write({ binary: true }, [big]).rest, data)).toBe(0);

@@ -1,4 +1,5 @@
-// Every refusal of the local inference API, over real sockets.
+// Every refusal of the local inference API, over real sockets. Over 400 lines because each refusal
+// has its own test over one server.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { limits } from '../../../../shared/base/limits.js';
 import {
@@ -99,7 +100,7 @@ describe('refusals', () => {
       'request_value',
       /Infinity/,
     ],
-  ] as const)('json_request_is_refused: %s', async (_, body, status, code, reasons) => {
+  ] as const)('json_request_is_refused_%s', async (_, body, status, code, reasons) => {
     const answer = await api.post(INFER, body);
     expect(answer.status).toBe(status);
     expect(answer.body.code).toBe(code);
@@ -137,7 +138,7 @@ describe('refusals', () => {
       'request_undecodable',
       /binary_data_size must be a number of bytes/,
     ],
-  ] as const)('binary_request_is_refused: %s', async (_, [body, headers], code, reasons) => {
+  ] as const)('binary_request_is_refused_%s', async (_, [body, headers], code, reasons) => {
     const answer = await api.post(INFER, body, headers);
     expect(answer.body.code).toBe(code);
     expect(answer.status).toBe(code === 'request_too_large' ? 413 : 400);
@@ -172,12 +173,15 @@ describe('refusals', () => {
 
   it('body_beyond_the_limit_is_refused_announced_or_not_and_the_next_request_is_served', async () => {
     const announced = await api.exchange(
-      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: 0\r\nContent-Length: ${REQUEST_MAX_BYTES + 1}\r\n\r\n`,
+      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: ` +
+        `localhost\r\nInference-Header-Content-Length: 0\r\nContent-Length: ` +
+        `${REQUEST_MAX_BYTES + 1}\r\n\r\n`,
       null,
     );
     expect(announced).toMatch(/^HTTP\/1.1 413 [^]*request_too_large/);
     const streamed = await api.exchange(
-      'POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n',
+      'POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: ' +
+        'chunked\r\n\r\n',
       'x'.repeat(0x10000),
     );
     expect(streamed).toMatch(/^HTTP\/1.1 413 [^]*request_too_large/);
@@ -187,7 +191,8 @@ describe('refusals', () => {
   it('json_beyond_its_own_limit_is_refused_with_the_advice_to_use_binary_tensors', async () => {
     const length = limits.jsonRequestMaxBytes + 1;
     const json = await api.exchange(
-      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`,
+      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: ` +
+        `${length}\r\n\r\n`,
       null,
     );
     expect(json).toMatch(
@@ -324,7 +329,7 @@ describe('methods', () => {
     ['DELETE', '/v2/health/ready', 'GET, HEAD'],
     ['POST', '/v2/models/digits', 'GET, HEAD'],
     ['PATCH', '/v2/models/digits/versions/1.0.0/ready', 'GET, HEAD'],
-  ])('wrong_method_is_405_with_the_allowed_ones: %s %s', async (method, path, allow) => {
+  ])('wrong_method_is_405_with_the_allowed_ones_%s_%s', async (method, path, allow) => {
     const text = await api.exchange(
       `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
     );
@@ -381,7 +386,7 @@ describe('requests of other sites', () => {
     ['[::1]:PORT'],
     ['edge-1.local:PORT'],
     ['localhost'],
-  ])('host_that_names_this_server_is_accepted: %s', async (host) => {
+  ])('host_that_names_this_server_is_accepted_%s', async (host) => {
     expect(await ask([`Host: ${host}`])).toMatch(/^HTTP\/1\.1 200 /);
   });
 
@@ -396,7 +401,7 @@ describe('requests of other sites', () => {
     ['localhost:PORT/'],
     ['[::2]:PORT'],
     [''],
-  ])('host_of_another_site_is_refused: %s', async (host) => {
+  ])('host_of_another_site_is_refused_%s', async (host) => {
     const text = await ask([`Host: ${host}`]);
     expect(text).toMatch(/^HTTP\/1\.1 403 [^]*\r\nConnection: close\r\n/);
     expect(JSON.parse(text.slice(text.indexOf('{')))).toEqual({
@@ -412,7 +417,7 @@ describe('requests of other sites', () => {
     ['http://127.0.0.1:PORT'],
     ['http://edge-1.local:PORT'],
     ['https://edge-1.local:PORT'],
-  ])('origin_of_this_server_is_accepted: %s', async (origin) => {
+  ])('origin_of_this_server_is_accepted_%s', async (origin) => {
     expect(await ask(['Host: localhost:PORT', `Origin: ${origin}`])).toMatch(/^HTTP\/1\.1 200 /);
   });
 
@@ -426,7 +431,7 @@ describe('requests of other sites', () => {
     ['null'],
     [''],
     ['localhost:PORT'],
-  ])('origin_of_another_site_is_refused: %s', async (origin) => {
+  ])('origin_of_another_site_is_refused_%s', async (origin) => {
     const text = await ask(['Host: localhost:PORT', `Origin: ${origin}`]);
     expect(text).toMatch(/^HTTP\/1\.1 403 /);
     expect(text).toContain('"code":"request_foreign"');

@@ -24,7 +24,7 @@ describe('a server on one address', () => {
     ['192.168.1.6:7310', false],
     ['192.168.1.5:7311', false],
     ['edge.local:7310', false],
-  ])('host %s', (host, accepted) => {
+  ])('host_%s', (host, accepted) => {
     expect(accepts({ host: '192.168.1.5' }, { host })).toBe(accepted);
   });
 });
@@ -36,7 +36,7 @@ describe.each(['0.0.0.0', '::'])('a server on every address (%s)', (host) => {
     ['edge.local:7310', false],
     ['192.168.1.5:7311', false],
     ['1.2.3.4.example:7310', false],
-  ])('host %s', (header, accepted) => {
+  ])('host_%s', (header, accepted) => {
     expect(accepts({ host }, { host: header })).toBe(accepted);
   });
 });
@@ -46,7 +46,7 @@ describe('configured names', () => {
     ['Edge.Local:7310', true],
     ['edge.local', true],
     ['sub.edge.local:7310', false],
-  ])('host %s', (header, accepted) => {
+  ])('host_%s', (header, accepted) => {
     expect(accepts({ host: '0.0.0.0', hostNames: ['EDGE.local'] }, { host: header })).toBe(
       accepted,
     );

@@ -1,5 +1,5 @@
-// The trial's measuring alone, with a shadow that the test controls: when a comparison runs, what is
-// queued and dropped, and what counts as comparable.
+// The trial's measuring alone, with a shadow that the test controls: when a comparison runs, what
+// is queued and dropped, and what counts as comparable.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -166,7 +166,7 @@ describe('the queue', () => {
     [63, 1],
     [32, 1],
     [31, 0],
-  ])('pairs_beyond_the_byte_limit_are_dropped: %i bytes hold %i pairs', async (bytes, pairs) => {
+  ])('pairs_beyond_the_byte_limit_are_dropped_%s_bytes_hold_%s_pairs', async (bytes, pairs) => {
     const { trial, shadow } = compared(release('1.1.0'), release('1.0.0'), {
       limits: limitsWith({ requestMaxBytes: bytes }),
     });

@@ -153,13 +153,13 @@ describe('layout', () => {
     ['INT64', 6],
     ['FP32', 7],
     ['FP64', 8],
-  ])('datatype_%s_has_code_%i', (datatype, code) => {
+  ])('datatype_%s_has_code_%s', (datatype, code) => {
     const bytes = oneTensor({ name: 'x', datatype, shape: [1], data: new Uint8Array(8) });
     expect(bytes[16]).toBe(code);
     expect(decodeTensors(decodeOne(bytes), [{ name: 'x' }])[0]?.datatype).toBe(datatype);
   });
 
-  it.each([65_536, 65_537, 65_543])('large_tensor_of_%i_bytes_is_not_copied', (length) => {
+  it.each([65_536, 65_537, 65_543])('large_tensor_of_%s_bytes_is_not_copied', (length) => {
     const data = new Uint8Array(length).fill(7);
     const tensors: Tensor[] = [
       { name: 'a', datatype: 'UINT8', shape: [length], data },
@@ -214,7 +214,7 @@ describe('limits', () => {
 });
 
 describe('tables', () => {
-  it.each([0, 2])('frame_with_one_tensor_where_%i_are_expected_is_refused', (count) => {
+  it.each([0, 2])('frame_with_one_tensor_where_%s_are_expected_is_refused', (count) => {
     const names = Array.from({ length: count }, () => ({ name: 'x' }));
     expect(() => decodeTensors(decodeOne(oneTensor()), names)).toThrow(
       new FrameError(`a frame carries 1 tensors, expected ${count}`),

@@ -39,7 +39,7 @@ describe('rows', () => {
     [[-3, -1, -2], 1],
     [[5, 5, 5], 0],
     [[1, 5, 5], 1],
-  ])('largest_value_of_%j_is_class_%i_and_a_tie_goes_to_the_lower_index', (values, index) => {
+  ])('largest_value_of_%j_is_class_%s_and_a_tie_goes_to_the_lower_index', (values, index) => {
     expect(classify(logits, [fp32('y', [3], values)])?.map((row) => row.index)).toEqual([index]);
   });
 

@@ -42,7 +42,7 @@ it.each([
     'request_value',
     /is 10, expected 0 to 9/,
   ],
-] as const)('tensor_that_does_not_fit_is_refused: %s', (_, tensors, code, reasons) => {
+] as const)('tensor_that_does_not_fit_is_refused_%s', (_, tensors, code, reasons) => {
   const fault = refusalOf(() => guard(specs, tensors, MAX));
   expect(fault.code).toBe(code);
   expect(fault.detail).toMatch(reasons);
@@ -76,7 +76,7 @@ describe('shapes', () => {
     { name: 'x', datatype: 'FP32', shape, data: new Uint8Array(count * 4) },
   ];
 
-  it.each([1, 2, 1000])('open_axis_takes_size_%i', (size) => {
+  it.each([1, 2, 1000])('open_axis_takes_size_%s', (size) => {
     expect(guard(open, shaped([size, 2], size * 2), MAX)).toHaveLength(1);
   });
 
@@ -102,7 +102,7 @@ describe('shapes', () => {
     expect(refusal(scalar, shaped([1], 1))).toMatch(/has shape \[1\], the model takes \[\]/);
   });
 
-  it.each([4, 12, 0, 7, 9])('%i_bytes_for_8_are_refused', (bytes) => {
+  it.each([4, 12, 0, 7, 9])('%s_bytes_for_8_are_refused', (bytes) => {
     const tensor = { ...x, data: new Uint8Array(bytes) };
     expect(refusal(open, [tensor])).toBe(
       `request_tensor: tensor x has ${bytes} bytes, FP32[1,2] needs 8`,
@@ -192,7 +192,7 @@ describe('values', () => {
     }
   });
 
-  it.each([2, 255])('byte_%i_is_no_bool', (bad) => {
+  it.each([2, 255])('byte_%s_is_no_bool', (bad) => {
     const bool = (...values: number[]): Tensor[] => [
       { name: 'v', datatype: 'BOOL', shape: [2], data: Uint8Array.from(values) },
     ];

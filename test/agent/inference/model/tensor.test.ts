@@ -96,7 +96,7 @@ describe('BOOL in JSON', () => {
     [false, 0],
     [1, 1],
     [0, 0],
-  ])('%j_is_%i', (value, element) => {
+  ])('%j_is_%s', (value, element) => {
     expect(read('BOOL', value)).toBe(element);
   });
 
@@ -124,7 +124,7 @@ describe('messages', () => {
     [{ a: 1 }, 'an object'],
     ['a'.repeat(38), `"${'a'.repeat(38)}"`],
     ['a'.repeat(39), `"${'a'.repeat(39)}...`],
-  ])('wrong_element_is_shown_briefly: %j', (value, shown) => {
+  ])('wrong_element_is_shown_briefly_%j', (value, shown) => {
     expect(refusal('FP32', value)).toBe(`tensor x: element 0 is ${shown}, FP32 takes numbers`);
   });
 
@@ -140,7 +140,7 @@ describe('messages', () => {
     ['text', 'string'],
     [{}, 'object'],
     [1, 'number'],
-  ])('data_that_is_no_array_is_refused: %j', (data, given) => {
+  ])('data_that_is_no_array_is_refused_%j', (data, given) => {
     expect(refusalOf(() => fromJson('x', 'FP32', [1], data)).detail).toBe(
       `tensor x: data must be an array, got ${given}`,
     );
@@ -205,7 +205,7 @@ describe('nested JSON', () => {
     [[1, 2, 3], 3],
     [[1, 2, 3, 4, 5], 5],
     [[], 0],
-  ])('flat_data_of_another_length_is_refused: %j', (data, count) => {
+  ])('flat_data_of_another_length_is_refused_%j', (data, count) => {
     expect(refusalOf(() => fromJson('x', 'FP32', [2, 2], data)).detail).toBe(
       `tensor x: data has ${count} elements, shape [2,2] needs 4`,
     );
@@ -236,7 +236,7 @@ describe('sizes', () => {
     [[3], 3],
     [[2, 3, 4], 24],
     [[2, 0], 0],
-  ])('shape_%j_has_%i_elements', (shape, count) => {
+  ])('shape_%j_has_%s_elements', (shape, count) => {
     expect(elementCount(shape)).toBe(count);
     expect(byteLengthOf('FP64', shape)).toBe(8 * count);
     expect(byteLengthOf('INT16', shape)).toBe(2 * count);
@@ -267,7 +267,7 @@ describe('tensors of a probes file', () => {
     });
   });
 
-  it.each([3, 5, 0, 8])('%i_bytes_for_a_shape_of_4_are_refused', (bytes) => {
+  it.each([3, 5, 0, 8])('%s_bytes_for_a_shape_of_4_are_refused', (bytes) => {
     const probe = { name: 'x', datatype: 'INT16' as const, shape: [2], data: base64(bytes) };
     expect(refusalOf(() => fromProbe(probe, 'probe p0'))).toMatchObject({
       code: 'manifest_undecodable',

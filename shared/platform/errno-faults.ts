@@ -1,0 +1,46 @@
+// System errors as Faults: the one place that says which error code of the operating system is
+// which Fault. What is not a system error (a Fault, a bug, a broken upload) passes unchanged.
+import { Fault, reason, systemCode } from '../base/fault-codes.js';
+
+const FULL: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT']);
+
+/** True for an error of the operating system (ENOENT, EISDIR, EROFS, ...). */
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && !(error instanceof Fault) && 'syscall' in error;
+}
+
+/** True when the file system has no room left, or the user's quota is used up. */
+export function isDiskFull(error: unknown): boolean {
+  return FULL.has(systemCode(error));
+}
+
+/**
+ * A system error as the Fault `disk_full` or `disk_failed`; anything else as it came. `doing` says
+ * what was tried and to which path: "write /var/lib/x".
+ */
+export function diskFault(error: unknown, doing: string): unknown {
+  if (!isSystemError(error)) return error;
+  const code = systemCode(error) ?? reason(error);
+  return new Fault(isDiskFull(error) ? 'disk_full' : 'disk_failed', `cannot ${doing}: ${code}`, {
+    cause: error,
+  });
+}
+
+/** Runs `work`; its system errors become Faults. */
+export async function withDiskFaults<T>(doing: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw diskFault(error, doing);
+  }
+}
+
+/** Null when nothing is at the path. */
+export async function whenFound<T>(work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  }
+}

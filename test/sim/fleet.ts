@@ -242,6 +242,7 @@ export class SimDevice {
       assignmentId: this.#assignmentSeen,
       progress: null,
       outcome: this.outcome,
+      trouble: null,
     };
     this.store.reports.set(this.id, {
       ...this.spot,

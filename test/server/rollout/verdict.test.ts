@@ -249,6 +249,7 @@ describe('what counts as a failed device', () => {
     assignmentId: 2,
     progress: null,
     outcome: null,
+    trouble: null,
     ...change,
   });
   const facts = (change: Partial<DeviceFacts>): DeviceFacts => ({

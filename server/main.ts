@@ -28,7 +28,7 @@ import { readOnlineKeys } from './tuf/online-keys.js';
 import { Conductor } from './rollout/conductor.js';
 import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
-import { Situations } from './rollout/situations.js';
+import { SituationReader } from './rollout/situation-reader.js';
 import { SecurityEventBus } from './security-events/bus.js';
 import { Store } from './store/store.js';
 
@@ -130,7 +130,7 @@ async function open(
   // both exist.
   let transport: Transport | null = null;
   const reception = new Reception({ clock: realClock });
-  const situations = new Situations({ store: store.rollouts, reception, clock: realClock });
+  const situations = new SituationReader({ store: store.rollouts, reception, clock: realClock });
   const conductor = new Conductor({
     store: store.rollouts,
     situations,
@@ -144,6 +144,7 @@ async function open(
     situations,
     clock: realClock,
     random: realRandom,
+    log: log.child({ room: 'rollout' }),
     onCommand: () => conductor.wake(),
   });
   const ingest = new Ingest({

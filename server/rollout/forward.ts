@@ -65,7 +65,12 @@ function changeOfWaiting(
   { rollout, now, receptionSince }: Situation,
 ): MemberRow | null {
   if (isRevoked(report))
-    return { ...member, state: 'excused', since: now, reasons: 'revoked before it took the release' };
+    return {
+      ...member,
+      state: 'excused',
+      since: now,
+      reasons: 'revoked before it took the release',
+    };
   if (member.wave > rollout.wave || !runsAlready(report, rollout, { now, receptionSince }))
     return null;
   return { ...member, state: 'confirmed', since: now, reasons: 'ran this release already' };
@@ -141,8 +146,14 @@ export function waveProgress(situation: Situation): WaveProgress {
     `wave ${name}: ${proven} of ${own.length} devices proven, ${needed} needed`,
     ...countText('not decided yet', taking),
     ...countText(`confirmed, and soaking for ${current?.soakSeconds ?? 0} s`, soaking),
-    ...countText('unproven', open.filter(({ state }) => state === 'unproven')),
-    ...countText('silent', open.filter(({ state }) => state === 'silent')),
+    ...countText(
+      'unproven',
+      open.filter(({ state }) => state === 'unproven'),
+    ),
+    ...countText(
+      'silent',
+      open.filter(({ state }) => state === 'silent'),
+    ),
     ...notReached(waiting, situation),
     ...(current?.approval === true && !approved
       ? [`wave ${name} needs an operator's approval before the next step`]
@@ -207,8 +218,11 @@ function stuck({ rollout, members, now }: Situation, reason: string): Plan | nul
     return only(moved(rollout, isLast ? 'done' : 'pass', [reason, 'resumed past it'], now, change));
   }
   const own = members.filter((member) => member.wave === rollout.wave && !member.proven);
-  const why = own.slice(0, WHY_MAX).map((member) => `${member.name}: ${member.state}, ${member.reasons}`);
-  const choice = 'resume goes on to the next wave without it; abort rolls every touched device back';
+  const why = own
+    .slice(0, WHY_MAX)
+    .map((member) => `${member.name}: ${member.state}, ${member.reasons}`);
+  const choice =
+    'resume goes on to the next wave without it; abort rolls every touched device back';
   return only(moved(rollout, 'ask', [reason, ...why, choice], now, { asked: true }));
 }
 

@@ -93,7 +93,10 @@ export function haltReport({ rollout, members, takes }: Situation): HaltReport {
   };
 }
 
-function haltText({ kind, boundary, takes, failures, prefix, halt }: HaltReading, policy: RolloutPolicy): string {
+function haltText(
+  { kind, boundary, takes, failures, prefix, halt }: HaltReading,
+  policy: RolloutPolicy,
+): string {
   const who = kind === null ? 'devices that took it' : `${kind} devices that took it`;
   const within =
     halt && prefix.takes < takes ? `, ${prefix.failures} of the first ${prefix.takes}` : '';
@@ -121,9 +124,7 @@ export function halt(situation: Situation): Plan | null {
   const choice =
     'autoRevert is off, so no device is rolled back automatically: ' +
     'abort rolls every touched device back, resume continues in spite of these failures';
-  return only(
-    moved(rollout, 'halt_needs_operator', [...reasons, choice], now, { asked: true }),
-  );
+  return only(moved(rollout, 'halt_needs_operator', [...reasons, choice], now, { asked: true }));
 }
 
 /** Failures since a person resumed the rollout last. */

@@ -2,10 +2,7 @@
 // Pure. The chances are exact (shared/statistics/halt-boundary.ts) for devices that are decided one
 // after the other; a window exposes at most its own size more.
 import semver from 'semver';
-import {
-  chanceOfHalting,
-  expectedTakes,
-} from '../../shared/statistics/halt-boundary.js';
+import { chanceOfHalting, expectedTakes } from '../../shared/statistics/halt-boundary.js';
 import { percent } from '../../shared/statistics/sequential-tests.js';
 import type { RolloutPolicy, RolloutPreview } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';

@@ -1,11 +1,7 @@
 // The slots of the silence test: once in each silence deadline, which devices of the rollout went
 // silent, touched ones and untouched ones, for each site. Pure. The test itself is in
 // shared/statistics/silence-test.ts, and what follows from it in halt.ts.
-import {
-  addSlot,
-  emptySilence,
-  type SiteSlot,
-} from '../../shared/statistics/silence-test.js';
+import { addSlot, emptySilence, type SiteSlot } from '../../shared/statistics/silence-test.js';
 import type { MemberRow } from '../interfaces.js';
 import { only, type Plan, type Situation } from './situation.js';
 import { isRevoked } from './verdict.js';

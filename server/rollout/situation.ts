@@ -1,12 +1,6 @@
 // What a decision about a rollout depends on, and what it decides: the types that the pure parts of
 // this room share.
-import type {
-  AssignmentChange,
-  DeviceFacts,
-  MemberRow,
-  RolloutRow,
-  Take,
-} from '../interfaces.js';
+import type { AssignmentChange, DeviceFacts, MemberRow, RolloutRow, Take } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { after, type RolloutEvent } from './transitions.js';
 import type { Moment } from './verdict.js';

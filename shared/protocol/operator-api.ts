@@ -12,7 +12,7 @@ import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
-import { DeviceId, HealthBody, OutcomeSchema, UpdateBody } from './telemetry.js';
+import { DeviceId, HealthBody, OutcomeSchema, Trouble, UpdateBody } from './telemetry.js';
 import { ReleaseRef } from '../release/release-ref.js';
 
 const named = <P extends TProperties>(title: string, properties: P) =>
@@ -88,6 +88,8 @@ export const DeviceSummary = named('DeviceSummary', {
       state: Type.Enum([...UPDATE_STATES]),
       running: OrNull(ReleaseRef),
       updatingTo: OrNull(ReleaseRef),
+      /** Why it cannot proceed now; the detail is cut to a line. */
+      trouble: OrNull(Trouble),
     }),
   ),
 });
@@ -234,9 +236,7 @@ export const Wave = named('Wave', {
    * Proven devices at which the next wave may begin. When left out: half of the wave, and all of it
    * that is heard.
    */
-  minProven: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: limits.rolloutDevicesMaxCount }),
-  ),
+  minProven: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.rolloutDevicesMaxCount })),
   approval: Type.Boolean(),
 });
 export type Wave = Static<typeof Wave>;

@@ -619,6 +619,12 @@ export interface components {
      * @enum {unknown}
      */
     DeviceStatus: 'pending' | 'enrolled' | 'revoked';
+    /** Trouble */
+    Trouble: {
+      code: string;
+      detail: string;
+      since: number;
+    };
     /** UpdateSummary */
     UpdateSummary: {
       component: string;
@@ -642,6 +648,7 @@ export interface components {
         version: string;
         digest: string;
       };
+      trouble: null | components['schemas']['Trouble'];
     };
     /** DeviceSummary */
     DeviceSummary: {
@@ -717,6 +724,7 @@ export interface components {
           };
           assignmentId: number;
         };
+        trouble: null | components['schemas']['Trouble'];
       }[];
       health: null | {
         cpuUse: null | number;

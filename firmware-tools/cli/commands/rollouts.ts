@@ -36,6 +36,7 @@ const ABOUT: Readonly<Record<RolloutCommand, string>> = {
   resume: 'continue after a pause or a hold',
   approve: 'allow the step beyond the current wave, if the policy asks for approval',
   abort: 'roll every touched device back to what it ran before',
+  undo: 'take a completed rollout back, through the same window',
   drop: 'discard a draft',
 };
 
@@ -135,13 +136,13 @@ function haltOptions(create: Command): void {
   create
     .option(
       '--silent-after <seconds>',
-      'a device silent for this long has failed',
+      'a device not heard for this long is silent: it holds its place',
       wholeNumber,
       defaults.silentAfterSeconds,
     )
     .option(
       '--deadline <seconds>',
-      'a device not done after this long has failed',
+      'a device not done after this long is no longer waited for',
       wholeNumber,
       defaults.deviceDeadlineSeconds,
     )
@@ -163,6 +164,12 @@ function haltOptions(create: Command): void {
       wholeNumber,
       defaults.falseAlarmPermille,
     )
+    .option(
+      '--window <devices>',
+      'devices that may have it undecided at the beginning; later, as many as are proven',
+      wholeNumber,
+      defaults.startWindow,
+    )
     .option('--no-revert', 'on a halt, hold the rollout instead of rolling devices back')
     .option(
       '--trial-min <seconds>',
@@ -172,7 +179,7 @@ function haltOptions(create: Command): void {
     )
     .option(
       '--trial-max <seconds>',
-      '... and fails without enough evidence after this long',
+      '... and stays unproven without enough evidence after this long',
       wholeNumber,
       defaultTrialPolicy.maxSeconds,
     )

@@ -346,6 +346,7 @@ it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async (
     assignmentId: 0,
     progress: null,
     outcome: null,
+    trouble: null,
   } as const;
   const records = ['digits', 'other', 'third'].map((component, n) => ({
     seq: n + 1,

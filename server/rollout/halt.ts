@@ -19,9 +19,10 @@ import { percent } from '../../shared/statistics/sequential-tests.js';
 import { silenceReading } from '../../shared/statistics/silence-test.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { MemberRow, Take } from '../interfaces.js';
+import { waveProgress } from './forward.js';
 import { listed, moved, only, type Plan, type Situation } from './situation.js';
+import { toAsk } from './taking.js';
 import { troubleText } from './verdict.js';
-import { countsOf, roomInAll } from './window.js';
 
 /** Share of hold alarms for a release that is twice as good as it must be (decisions.md R15). */
 const HOLD_ALPHA = 0.05;
@@ -97,15 +98,17 @@ function haltText(
   { kind, boundary, takes, failures, prefix, halt }: HaltReading,
   policy: RolloutPolicy,
 ): string {
-  const who = kind === null ? 'devices that took it' : `${kind} devices that took it`;
-  const within =
-    halt && prefix.takes < takes ? `, ${prefix.failures} of the first ${prefix.takes}` : '';
+  const who = `${kind === null ? '' : `${kind} `}devices that took it`;
+  const acceptable = percent(policy.acceptableFailurePermille / 1000);
+  const chance = percent(chanceOfHalting(boundary, boundary.acceptable));
+  const decided =
+    halt && prefix.takes < takes
+      ? `${prefix.failures} of the first ${prefix.takes}, where ${prefix.failuresToHalt} halt`
+      : `${prefix.failuresToHalt} failures among the first ${Math.max(1, prefix.takes)} halt`;
   return (
-    `${failures} of ${takes} ${who} failed${within}; ` +
-    `acceptable is ${percent(policy.acceptableFailurePermille / 1000)}; ` +
-    `${prefix.failuresToHalt} of ${prefix.takes} halt it ` +
-    `(exact for ${boundary.takes} planned: such a release is halted with chance ` +
-    `${percent(chanceOfHalting(boundary, boundary.acceptable))}): ${halt ? 'halted' : 'not halted'}`
+    `${failures} of ${takes} ${who} failed; acceptable is ${acceptable}; ${decided} ` +
+    `(exact: of ${boundary.takes} planned, an acceptable release is halted with chance ` +
+    `${chance}): ${halt ? 'halted' : 'not halted'}`
   );
 }
 
@@ -189,17 +192,19 @@ function troubleHold({ rollout, members, facts, takes }: Situation): string[] | 
   return null;
 }
 
-/** Nothing can be learned while every place of the window is held by a silent device. */
+/** Nothing more can be learned: every device that has it undecided is silent, and none may come. */
 function silentWindowHold(situation: Situation): string[] | null {
   const { rollout, members } = situation;
   const silent = members.filter((member) => member.state === 'silent');
-  const isFull = roomInAll(rollout, countsOf(members)) === 0;
-  const others = members.some(({ state }) => state === 'taken' || state === 'trial');
-  if (!isFull || others || !silent.some((member) => isNews(member, rollout.answeredAt)))
-    return null;
+  const isMoving = members.some(
+    ({ state, proven }) =>
+      state === 'taken' || state === 'trial' || (state === 'confirmed' && !proven),
+  );
+  if (isMoving || !silent.some((member) => isNews(member, rollout.answeredAt))) return null;
+  if (toAsk(situation).length > 0 || waveProgress(situation).done) return null;
   const sites = [...new Set(silent.map(({ site }) => site))].slice(0, LINES_MAX).join(', ');
   return [
-    `the window is full of silent devices: ${listed(silent)} (site ${sites}); ` +
+    `all that have it undecided are silent: ${listed(silent)} (site ${sites}); ` +
       'silence is neither failure nor health',
   ];
 }

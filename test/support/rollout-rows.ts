@@ -56,6 +56,7 @@ export const update = (change: Partial<UpdateBody> = {}): UpdateBody => ({
   assignmentId: 2,
   progress: null,
   outcome: null,
+  trouble: null,
   ...change,
 });
 

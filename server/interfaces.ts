@@ -337,6 +337,8 @@ export interface MemberRow {
   /** Label `site` when the rollout was made, else its group. */
   readonly site: string;
   readonly wave: number;
+  /** Place in the order in which the rollout's devices are asked. */
+  readonly rank: number;
   readonly state: MemberState;
   readonly since: number;
   readonly reasons: string;
@@ -455,6 +457,7 @@ export interface RolloutStore {
   /** The newest first; without members and history. */
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
   rollout(id: string): Promise<RolloutRow | null>;
+  /** By wave and rank. */
   members(rollout: string): Promise<MemberRow[]>;
   /** The oldest first. */
   history(rollout: string): Promise<HistoryRow[]>;

@@ -1,6 +1,7 @@
 // A device asks what it should run: the moment in which it may take a release. The take and its
 // assignment are committed, durably, before the device gets its answer. Taking is guarded by the
 // rollout's revision, so that two devices that ask at once never share one place of the window.
+import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import type { MemberRow, RolloutRow, RolloutStore } from '../interfaces.js';
 import { waitingMember } from './members.js';
@@ -16,6 +17,8 @@ export interface ContactsOptions {
 
 /** A take races with other devices and with the conductor; after these tries the device asks again. */
 const TRIES_MAX = 5;
+/** After all devices that a rollout was made with. */
+const LATE_RANK = limits.rolloutDevicesMaxCount;
 
 export class Contacts {
   readonly #options: ContactsOptions;
@@ -65,6 +68,6 @@ export class Contacts {
     const [found] = await store.eligible(component, release.hardware, rollout.groups, device);
     if (found === undefined) return null;
     const wave = rollout.policy.waves.length - 1;
-    return waitingMember(rollout.id, { device: found, wave }, clock.now());
+    return waitingMember(rollout.id, { device: found, wave, rank: LATE_RANK }, clock.now());
   }
 }

@@ -2,7 +2,11 @@
 import type { MemberRow } from '../interfaces.js';
 import type { Place } from './waves.js';
 
-export function waitingMember(rollout: string, { device, wave }: Place, now: number): MemberRow {
+export function waitingMember(
+  rollout: string,
+  { device, wave, rank }: Place,
+  now: number,
+): MemberRow {
   return {
     rollout,
     device: device.id,
@@ -11,6 +15,7 @@ export function waitingMember(rollout: string, { device, wave }: Place, now: num
     hardware: device.hardware,
     site: device.site,
     wave,
+    rank,
     state: 'waiting',
     since: now,
     reasons: '',

@@ -7,7 +7,6 @@ import type { DeviceFacts, RolloutRow, RolloutStore } from '../interfaces.js';
 import type { Situation } from './situation.js';
 import type { Reception } from './reception.js';
 import type { Contact } from './taking.js';
-import { inOrder } from './waves.js';
 
 export interface SituationReaderOptions {
   readonly store: RolloutStore;
@@ -27,7 +26,7 @@ export class SituationReader {
     const { store, reception, clock } = this.#options;
     const rollout = await store.rollout(id);
     if (rollout === null) throw new Fault('not_found', `there is no rollout ${id}`);
-    const members = inOrder(await store.members(id));
+    const members = await store.members(id);
     const { component, digest } = rollout.release;
     const facts = await store.facts(
       component,

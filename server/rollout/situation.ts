@@ -7,7 +7,7 @@ import type { Moment } from './verdict.js';
 
 export interface Situation extends Moment {
   readonly rollout: RolloutRow;
-  /** In the order in which they are asked (waves.ts inOrder). */
+  /** By wave and rank: in the order in which they are asked. */
   readonly members: readonly MemberRow[];
   readonly facts: ReadonlyMap<string, DeviceFacts>;
   /** All takes of the release, over all its rollouts, in order. */

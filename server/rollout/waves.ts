@@ -3,12 +3,14 @@
 // wave rolls, and when, is decided in plan.ts.
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/base/bytes.js';
-import type { EligibleDevice, MemberRow } from '../interfaces.js';
+import type { EligibleDevice } from '../interfaces.js';
 
 /** A device and the index of its wave. */
 export interface Place {
   readonly device: EligibleDevice;
   readonly wave: number;
+  /** Its place among all devices of the rollout, from 0. */
+  readonly rank: number;
 }
 
 /** The rollout's fixed order of devices. */
@@ -17,14 +19,6 @@ const rankOf = (rollout: string, device: string): string => sha256(`${rollout}\n
 function sorted<T>(items: readonly T[], key: (item: T) => string): T[] {
   const keyed = items.map((item) => ({ item, key: key(item) }));
   return keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)).map(({ item }) => item);
-}
-
-/** Members in the order in which they are asked to take the release: by wave, then by rank. */
-export function inOrder(members: readonly MemberRow[]): MemberRow[] {
-  return sorted(
-    members,
-    (member) => String(member.wave).padStart(4, '0') + rankOf(member.rollout, member.device),
-  );
 }
 
 /**
@@ -46,7 +40,8 @@ export function placeInWaves(
       wave.group === undefined
         ? left.slice(0, free)
         : left.filter((device) => device.group === wave.group);
-    placed.push(...taken.map((device) => ({ device, wave: index })));
+    const first = placed.length;
+    placed.push(...taken.map((device, at) => ({ device, wave: index, rank: first + at })));
     const gone = new Set(taken);
     left = left.filter((device) => !gone.has(device));
   });

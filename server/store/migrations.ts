@@ -79,6 +79,7 @@ const FIRST = [
     hardware text not null,
     site text not null,
     wave integer not null,
+    rank integer not null,
     state text not null,
     since integer not null,
     reasons text not null,

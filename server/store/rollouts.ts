@@ -98,7 +98,7 @@ export class SqlRolloutStore implements RolloutStore {
       .selectAll()
       .where('rollout', '=', rollout)
       .orderBy('wave')
-      .orderBy('name')
+      .orderBy('rank')
       .orderBy('device')
       .execute();
     return rows.map(memberOf);
@@ -425,6 +425,7 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
           group_name: eb.ref('excluded.group_name'),
           hardware: eb.ref('excluded.hardware'),
           wave: eb.ref('excluded.wave'),
+          rank: eb.ref('excluded.rank'),
           state: eb.ref('excluded.state'),
           since: eb.ref('excluded.since'),
           reasons: eb.ref('excluded.reasons'),
@@ -605,6 +606,7 @@ function memberColumns(member: MemberRow): MembersTable {
     hardware: member.hardware,
     site: member.site,
     wave: member.wave,
+    rank: member.rank,
     state: member.state,
     since: member.since,
     reasons: member.reasons,
@@ -626,6 +628,7 @@ function memberOf(row: Selectable<MembersTable>): MemberRow {
     hardware: row.hardware,
     site: row.site,
     wave: row.wave,
+    rank: row.rank,
     state: row.state as MemberState,
     since: row.since,
     reasons: row.reasons,

@@ -80,6 +80,7 @@ export interface MembersTable {
   hardware: string;
   site: string;
   wave: number;
+  rank: number;
   state: string;
   since: number;
   reasons: string;

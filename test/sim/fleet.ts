@@ -20,7 +20,6 @@ import { OperatorService } from '../../server/rollout/service.js';
 import { SituationReader } from '../../server/rollout/situation-reader.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
 import { UNDECIDED } from '../../server/rollout/verdict.js';
-import { inOrder } from '../../server/rollout/waves.js';
 import { countsOf } from '../../server/rollout/window.js';
 import type {
   Assignment,
@@ -147,7 +146,7 @@ export class MemoryRolloutStore implements RolloutStore {
     return this.rows.get(id) ?? null;
   }
   async members(id: string): Promise<MemberRow[]> {
-    return [...(this.memberRows.get(id)?.values() ?? [])];
+    return this.#members(id).sort((a, b) => a.wave - b.wave || a.rank - b.rank);
   }
   async facts(_component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>> {
     return new Map(
@@ -614,7 +613,7 @@ class RepeatingStore implements RolloutStore {
     if (row !== undefined && row.revision === rollout.revision) {
       const again = plan({
         rollout: row,
-        members: inOrder(members),
+        members,
         facts,
         takes: await this.store.takes(rollout.release.digest),
         published,

@@ -15,6 +15,7 @@ export const member = (n: number, change: Partial<MemberRow> = {}): MemberRow =>
   hardware: 'pi4',
   site: 'fleet',
   wave: 0,
+  rank: n,
   state: 'taken',
   since: T0,
   reasons: '',

@@ -114,6 +114,7 @@ export const quickPolicy = (
   acceptableFailurePermille: 20,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,
+  startWindow: 3,
   silentAfterSeconds: 60,
   deviceDeadlineSeconds: 240,
   autoRevert: true,

@@ -1,8 +1,13 @@
 // Rows and reports for tests of the pure rollout functions: a rollout of digits 1.1.0 over devices
 // that ran 1.0.0, with assignment 2.
-import type { DeviceFacts, MemberRow, RolloutRow } from '../../server/interfaces.js';
+import type { DeviceFacts, MemberRow, RolloutRow, Take } from '../../server/interfaces.js';
+import type { Situation } from '../../server/rollout/situation.js';
 import type { UpdateBody } from '../../shared/protocol/telemetry.js';
-import type { TrialEvidence } from '../../shared/statistics/trial-verdict.js';
+import {
+  defaultTrialPolicy,
+  type TrialEvidence,
+  type TrialPolicy,
+} from '../../shared/statistics/trial-verdict.js';
 import { deviceId, policyOf, releaseOf } from '../sim/fleet.js';
 
 export const T0 = Date.UTC(2026, 0, 1);
@@ -27,6 +32,16 @@ export const member = (n: number, change: Partial<MemberRow> = {}): MemberRow =>
   failed: false,
   ...change,
 });
+
+/** A device that has not taken the release yet. */
+export const waiting = (n: number, change: Partial<MemberRow> = {}): MemberRow =>
+  member(n, {
+    state: 'waiting',
+    previous: null,
+    assignmentId: null,
+    assignedAt: null,
+    ...change,
+  });
 
 export const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   id: 'ro-1',
@@ -96,3 +111,31 @@ export const facts = (change: Partial<DeviceFacts> = {}, n = 0): DeviceFacts => 
   standing: null,
   ...change,
 });
+
+/** Evidence that passes a trial, and the policy that it passes. */
+export const passing: { evidence: TrialEvidence; policy: TrialPolicy } = {
+  evidence: evidence(0),
+  policy: { ...defaultTrialPolicy, minSeconds: 3, maxSeconds: 60 },
+};
+
+export const reports = (...all: DeviceFacts[]): Situation['facts'] =>
+  new Map(all.map((one) => [one.id, one]));
+
+/** Takes of the members that took the release, in their order. */
+export const takesOf = (members: readonly MemberRow[]): Take[] =>
+  members
+    .filter(({ assignmentId }) => assignmentId !== null)
+    .map(({ device, hardware, failed }) => ({ device, hardware, failed }));
+
+export function situation(change: Partial<Situation> = {}): Situation {
+  return {
+    rollout: rollout(),
+    members: [member(0)],
+    facts: new Map(),
+    takes: [],
+    published: new Set(['1.0.0', '1.1.0'].map((version) => releaseOf(version).digest)),
+    now: T0 + 1000,
+    receptionSince: 0,
+    ...change,
+  };
+}

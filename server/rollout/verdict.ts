@@ -20,8 +20,8 @@ import {
   logMean,
   logRatio,
   percent,
-  upperBound,
 } from '../../shared/statistics/sequential-tests.js';
+import { upperBound } from '../../shared/statistics/distributions.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { TrialBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';

@@ -321,8 +321,15 @@ export interface RolloutRow {
   readonly asked: boolean;
   /** It was completed, and a person takes it back: through the window, not all at once. */
   readonly undo: boolean;
-  /** The silence test so far, and the end of its last slot; null before the first. */
-  readonly silence: { readonly state: SilenceState; readonly slotAt: number } | null;
+  /**
+   * The silence test so far, the end of its last slot, and of the last in which a device that took
+   * the release went silent (null: none did); null before the first slot.
+   */
+  readonly silence: {
+    readonly state: SilenceState;
+    readonly slotAt: number;
+    readonly eventAt: number | null;
+  } | null;
   /** Optimistic lock: rises with each write; a writer that read an older one loses. */
   readonly revision: number;
 }

@@ -6,6 +6,7 @@ import type { Clock, Log } from '../../shared/base/interfaces.js';
 import type { MemberRow, RolloutRow, RolloutStore } from '../interfaces.js';
 import { waitingMember } from './members.js';
 import { take } from './taking.js';
+import { room } from './window.js';
 import type { SituationReader } from './situation-reader.js';
 
 export interface ContactsOptions {
@@ -22,6 +23,11 @@ const LATE_RANK = limits.rolloutDevicesMaxCount;
 
 export class Contacts {
   readonly #options: ContactsOptions;
+  /**
+   * The revision at which a rollout had no room for a kind of hardware: until it changes, nobody
+   * counts again. Bounded by the rollouts of this process's life.
+   */
+  readonly #fullAt = new Map<string, number>();
 
   constructor(options: ContactsOptions) {
     this.#options = options;
@@ -44,11 +50,18 @@ export class Contacts {
       if (rollout === null) return;
       const member = (await store.member(id, device)) ?? (await this.#lateMember(rollout, device));
       if (member === null) return;
+      const full = `${id} ${member.hardware}`;
+      if (this.#fullAt.get(full) === rollout.revision) return;
+      const counts = await store.memberCounts(id);
+      if (room(rollout, counts, member.hardware) === 0) {
+        this.#fullAt.set(full, rollout.revision);
+        return;
+      }
       const step = take({
         ...(await situations.ofDevice(rollout, device)),
         rollout,
         member,
-        counts: await store.memberCounts(id),
+        counts,
         undecidedElsewhere: await store.undecidedElsewhere(id, device),
       });
       if (step === null) return;

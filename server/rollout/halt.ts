@@ -211,9 +211,10 @@ function silentWindowHold(situation: Situation): string[] | null {
 
 function silenceTestHold({ rollout }: Situation): string[] | null {
   if (rollout.silence === null) return null;
-  const { state, slotAt } = rollout.silence;
+  const { state, eventAt } = rollout.silence;
   const { logE, hold } = silenceReading(state);
-  if (!hold || (rollout.answeredAt !== null && slotAt <= rollout.answeredAt)) return null;
+  const isAnswered = rollout.answeredAt !== null && (eventAt ?? 0) <= rollout.answeredAt;
+  if (!hold || isAnswered) return null;
   return [
     'devices that took it go silent more often than the others of their sites: ' +
       `${state.touchedEvents} against ${state.controlEvents} in ${state.slots} slots; ` +

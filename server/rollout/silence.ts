@@ -15,14 +15,18 @@ export function endSlot(situation: Situation): Plan | null {
   const slotMs = rollout.policy.silentAfterSeconds * 1000;
   if (rollout.silence === null) {
     if (situation.takes.length === 0) return null;
-    return only({ ...rollout, silence: { state: emptySilence(), slotAt: now } });
+    return only({ ...rollout, silence: { state: emptySilence(), slotAt: now, eventAt: null } });
   }
-  const { state, slotAt } = rollout.silence;
+  const { state, slotAt, eventAt } = rollout.silence;
   if (now - slotAt < slotMs) return null;
   // A slot in which the server itself could not hear says nothing of any device.
   const isDeaf = receptionSince > now - 2 * slotMs;
   const after = isDeaf ? state : addSlot(state, sitesOf(situation, slotMs));
-  return only({ ...rollout, silence: { state: after, slotAt: now } });
+  const isNews = after.touchedEvents > state.touchedEvents;
+  return only({
+    ...rollout,
+    silence: { state: after, slotAt: now, eventAt: isNews ? now : eventAt },
+  });
 }
 
 function sitesOf({ members, facts, now }: Situation, slotMs: number): SiteSlot[] {

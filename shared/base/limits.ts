@@ -189,6 +189,14 @@ export const limits = {
   ingestWaitingPerDeviceMaxCount: 2,
   mqttClientsMaxCount: 20_000,
 
+  // Trials.
+  /** Blocks of time without which a trial has no verdict on what it compares. */
+  trialBlocksMinCount: 20,
+  /** Blocks whose order is kept, for pooling over devices by rounds. */
+  trialRoundsMaxCount: 64,
+  /** Means of neighbouring blocks follow each other less than this. */
+  trialAutocorrelationMaxRatio: 0.2,
+
   // Rollouts.
   conductorEveryMs: 500,
   /**

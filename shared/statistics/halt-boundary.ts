@@ -34,7 +34,7 @@ export interface HaltBoundary extends HaltPlan {
 
 /** At an alternative of 1 a single device without a failure would end the test for ever. */
 const ALTERNATIVE_MOST = 0.99;
-/** Values this close are equal: 5 * 5 computed through logarithms is 25. */
+/** Values and chances this close are equal: 5 * 5 computed through logarithms is 25. */
 const CLOSE = 1e-9;
 /** A branch of the computation that changes a chance by less than this is dropped. */
 const NEGLIGIBLE = 1e-16;
@@ -120,12 +120,12 @@ function calibrated(plan: HaltPlan, share: number): HaltBoundary {
   assert(Number.isInteger(plan.takes) && plan.takes > 0, 'a plan has takes');
   assert(plan.alpha > 0 && plan.alpha < 1, 'alpha is in (0, 1)');
   const steps = stepsOf(plan);
-  const single = 1 - (1 - share) ** plan.takes <= plan.alpha;
+  const single = 1 - (1 - share) ** plan.takes <= plan.alpha + CLOSE;
   const base = { ...plan, leastFailures: single ? 1 : 2 };
   const lowest = base.leastFailures * steps.gain - plan.takes * steps.loss;
   const exceeds = (level: number): boolean => {
-    const stop = (_takes: number, reached: number): boolean => reached > plan.alpha;
-    return walk({ ...base, level, chance: 0 }, share, stop) > plan.alpha;
+    const stop = (_takes: number, reached: number): boolean => reached > plan.alpha + CLOSE;
+    return walk({ ...base, level, chance: 0 }, share, stop) > plan.alpha + CLOSE;
   };
   const ville = Math.log(1 / plan.alpha);
   let level = Math.min(lowest, ville);

@@ -1,9 +1,9 @@
-// The halt test of a rollout: one exact boundary (halt-boundary.ts) for all devices together and one
-// for each kind of hardware, so that a kind of eight devices in a large fleet halts on its own
-// failures. With several kinds, alpha is split: 4/5 for all together, and 1/5 in equal parts for the
-// kinds. The sum of the chances is at most alpha. The null is that each kind of hardware fails at
-// most at the acceptable share, whatever was seen before a device took the release. Pure numbers;
-// what a person reads is written by the caller.
+// The halt test of a rollout: one exact boundary (halt-boundary.ts) for all devices together and
+// one for each kind of hardware, so that a kind of eight devices in a large fleet halts on its own
+// failures. With several kinds, alpha is split: 4/5 for all together, and 1/5 in equal parts for
+// the kinds. The sum of the chances is at most alpha. The null is that each kind of hardware fails
+// at most at the acceptable share, whatever was seen before a device took the release. Pure
+// numbers; what a person reads is written by the caller.
 import assert from 'node:assert/strict';
 import {
   failuresToHalt,
@@ -58,8 +58,9 @@ export interface HaltReading {
   readonly takes: number;
   readonly failures: number;
   /**
-   * The prefix of the takes that decides: the first that reaches the boundary, else the one that is
-   * closest to it.
+   * The prefix of the takes that decides: the first that reaches the boundary, else the one with
+   * the largest ratio (with at least as many failures as can halt, where there are so many); all
+   * takes where none failed.
    */
   readonly prefix: {
     readonly takes: number;
@@ -102,29 +103,27 @@ export function holdTest(takes: readonly Take[], boundary: HaltBoundary): HaltRe
   return reading(null, takes, boundary);
 }
 
-function reading(
-  kind: string | null,
-  takes: readonly Take[],
-  boundary: HaltBoundary,
-): HaltReading {
+function reading(kind: string | null, takes: readonly Take[], boundary: HaltBoundary): HaltReading {
   const counted = takes.slice(0, boundary.takes);
+  const total = counted.filter(({ failed }) => failed).length;
+  const enough = Math.max(1, Math.min(total, boundary.leastFailures));
   let failures = 0;
   let best: HaltReading['prefix'] | null = null;
   let halt = false;
   for (const [index, { failed }] of counted.entries()) {
     if (failed) failures++;
+    if (failures < enough) continue;
     const prefix = prefixAt(boundary, index + 1, failures);
     halt = failures >= prefix.failuresToHalt;
-    // Fewer failures still missing is closer; among equals, the larger value.
-    if (halt || best === null || closer(prefix, best)) best = prefix;
+    if (halt || best === null || prefix.logRatio > best.logRatio) best = prefix;
     if (halt) break;
   }
   return {
     kind,
     boundary,
     takes: counted.length,
-    failures: counted.filter(({ failed }) => failed).length,
-    prefix: best ?? prefixAt(boundary, 0, 0),
+    failures: total,
+    prefix: best ?? prefixAt(boundary, counted.length, 0),
     halt,
   };
 }
@@ -137,9 +136,4 @@ function prefixAt(boundary: HaltBoundary, takes: number, failures: number) {
     logRatio: haltLogRatio(boundary, failures, takes),
     failuresToHalt: failuresToHalt(boundary, takes),
   };
-}
-
-function closer(one: HaltReading['prefix'], other: HaltReading['prefix']): boolean {
-  const missing = one.failuresToHalt - one.failures - (other.failuresToHalt - other.failures);
-  return missing < 0 || (missing === 0 && one.logRatio > other.logRatio);
 }

@@ -1,16 +1,16 @@
 // Does a release silence devices? Devices go silent without any update, so those that took the
 // release (touched) are compared with those that did not (control), inside the same site and the
-// same slot of time only: exposure and hour of day need no correction, and an outage of a whole site
-// says nothing. A slot is as long as the silence deadline. A device is at risk in a slot if it was
-// heard in the slot before; it has an event if it was then not heard for the deadline. The caller
-// counts, once a slot and never again; an event is not taken back when the device returns.
+// same slot of time only: exposure and hour of day need no correction, and an outage of a whole
+// site says nothing. A slot is as long as the silence deadline. A device is at risk in a slot if it
+// was heard in the slot before; it has an event if it was then not heard for the deadline. The
+// caller counts, once a slot and never again; an event is not taken back when the device returns.
 //
-// Given k events among n1 touched and n0 control devices of a site, the number of touched ones among
-// them is hypergeometric if the release does nothing. With odds that are theta times higher it is
-// Fisher's noncentral hypergeometric; their likelihood ratio has mean 1 under the null, so the
-// product over slots and sites, averaged over three values of theta, is an e-process. Sites where
-// all devices at risk are on one side are compared as units, which is valid if the sites that took
-// the release first were drawn at random.
+// Given k events among n1 touched and n0 control devices of a site, the number of touched ones
+// among them is hypergeometric if the release does nothing. With odds that are theta times higher
+// it is Fisher's noncentral hypergeometric; their likelihood ratio has mean 1 under the null, so
+// the product over slots and sites, averaged over three values of theta, is an e-process. Sites
+// where all devices at risk are on one side are compared as units, which is valid if the sites that
+// took the release first were drawn at random.
 import assert from 'node:assert/strict';
 
 /** Odds of going silent, touched against control, that the test looks for. */
@@ -19,7 +19,7 @@ const THETAS = [2, 5, 20] as const;
 const HOLD_LOG = Math.log(20);
 
 /** Devices of one side in one slot. */
-export interface SilenceCounts {
+interface SilenceCounts {
   readonly atRisk: number;
   /** Those of them that went silent. */
   readonly events: number;

@@ -20,7 +20,6 @@ import { OperatorService } from '../../server/rollout/service.js';
 import { SituationReader } from '../../server/rollout/situation-reader.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
 import { UNDECIDED } from '../../server/rollout/verdict.js';
-import { countsOf } from '../../server/rollout/window.js';
 import type {
   Assignment,
   DeviceFacts,
@@ -112,7 +111,13 @@ export class MemoryRolloutStore implements RolloutStore {
     return this.memberRows.get(rollout)?.get(device) ?? null;
   }
   async memberCounts(rollout: string): Promise<MemberCount[]> {
-    return countsOf(this.#members(rollout));
+    const counts = new Map<string, MemberCount>();
+    for (const { wave, hardware, state, proven } of this.memberRows.get(rollout)?.values() ?? []) {
+      const key = `${wave} ${hardware} ${state} ${proven}`;
+      const count = (counts.get(key)?.count ?? 0) + 1;
+      counts.set(key, { wave, hardware, state, proven, count });
+    }
+    return [...counts.values()];
   }
   async undecidedElsewhere(rollout: string, device: string): Promise<number> {
     const others = [...this.memberRows].filter(([id]) => id !== rollout);

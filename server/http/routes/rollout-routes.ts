@@ -44,7 +44,7 @@ function changeRoutes(app: FleetApp, { rollouts }: Options): void {
   app.post(
     '/rollouts/preview',
     {
-      config: { role: 'viewer' },
+      config: { role: 'viewer', changesNothing: true },
       schema: {
         operationId: 'previewRollout',
         summary: 'What a rollout would do: waves, windows and its promise in numbers',

@@ -257,7 +257,7 @@ describe('advancing', () => {
   const next = (change: Partial<Situation>): RolloutRow | null => {
     const members = change.members ?? [];
     const row = change.rollout ?? rollout();
-    const slot = { state: emptySilence(), slotAt: change.now ?? T0 };
+    const slot = { state: emptySilence(), slotAt: change.now ?? T0, eventAt: null };
     const whole = situation({
       facts: heard(members.length),
       takes: takesOf(members),

@@ -19,7 +19,7 @@ const SLOT = 30_000;
 const DAY = 86_400_000;
 const NOW = T0 + 10 * SLOT;
 const TAKE = [{ device: member(0).device, hardware: 'pi4', failed: false }];
-const begun = rollout({ silence: { state: emptySilence(), slotAt: NOW - SLOT } });
+const begun = rollout({ silence: { state: emptySilence(), slotAt: NOW - SLOT, eventAt: T0 } });
 
 const ended = (change: Partial<Situation>): SilenceState | undefined =>
   endSlot(situation({ rollout: begun, takes: TAKE, now: NOW, ...change }))?.rollout.silence?.state;
@@ -37,7 +37,11 @@ describe('a slot', () => {
     const fresh = rollout();
     expect(endSlot(situation({ rollout: fresh, takes: [], now: NOW }))).toBeNull();
     const step = endSlot(situation({ rollout: fresh, takes: TAKE, now: NOW }));
-    expect(step?.rollout.silence).toMatchObject({ state: emptySilence(), slotAt: NOW });
+    expect(step?.rollout.silence).toMatchObject({
+      state: emptySilence(),
+      slotAt: NOW,
+      eventAt: null,
+    });
     expect(step).toMatchObject({ members: [], assignments: [] });
   });
 
@@ -45,6 +49,23 @@ describe('a slot', () => {
     const at = (now: number) => endSlot(situation({ rollout: begun, takes: TAKE, now }));
     expect(at(NOW - 1)).toBeNull();
     expect(at(NOW)?.rollout.silence).toMatchObject({ slotAt: NOW, state: { slots: 1 } });
+  });
+
+  test('in_which_a_touched_device_went_silent_is_remembered', () => {
+    const members = [member(0), waiting(1)];
+    const eventAt = (touched: number, control: number): number | null | undefined =>
+      endSlot(
+        situation({
+          rollout: begun,
+          takes: TAKE,
+          now: NOW,
+          members,
+          facts: reports(facts({ lastSeenAt: touched }, 0), facts({ lastSeenAt: control }, 1)),
+        }),
+      )?.rollout.silence?.eventAt;
+    expect(eventAt(NOW - SLOT, NOW)).toBe(NOW);
+    expect(eventAt(NOW, NOW - SLOT)).toBe(T0);
+    expect(eventAt(NOW, NOW)).toBe(T0);
   });
 
   test('in_which_the_server_could_not_hear_says_nothing', () => {

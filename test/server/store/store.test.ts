@@ -246,7 +246,7 @@ it('history_grows_only_when_state_wave_or_reasons_change', async () => {
     );
   await write({ state: 'rolling' });
   await write({ approved: true });
-  await write({ silence: { state: emptySilence(), slotAt: NOW } });
+  await write({ silence: { state: emptySilence(), slotAt: NOW, eventAt: NOW } });
   await write({ reasons: ['soaking'] });
   expect((await store.rollouts.history('r1')).map((row) => [row.state, row.reasons])).toEqual([
     ['draft', ['made']],

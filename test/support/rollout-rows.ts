@@ -8,6 +8,8 @@ import {
   type TrialEvidence,
   type TrialPolicy,
 } from '../../shared/statistics/trial-verdict.js';
+import { plan } from '../../server/rollout/plan.js';
+import { emptySilence } from '../../shared/statistics/silence-test.js';
 import { deviceId, policyOf, releaseOf } from '../sim/fleet.js';
 
 export const T0 = Date.UTC(2026, 0, 1);
@@ -139,3 +141,46 @@ export function situation(change: Partial<Situation> = {}): Situation {
     ...change,
   };
 }
+
+/** Devices that took the release and are decided, and proven where they did not fail. */
+export const fleetOf = (
+  failed: readonly boolean[],
+  change: (n: number) => Partial<MemberRow> = () => ({}),
+): MemberRow[] =>
+  failed.map((bad, n) =>
+    member(n, {
+      state: bad ? 'failed' : 'confirmed',
+      failed: bad,
+      proven: !bad,
+      reasons: bad ? 'trial_crashes: 3 times' : 'accepted',
+      ...change(n),
+    }),
+  );
+/** As many more devices are planned as make `planned` in all. */
+export const planned = (members: readonly MemberRow[], size: number): MemberRow[] => [
+  ...members,
+  ...Array.from({ length: size - members.length }, (_, n) => waiting(members.length + n)),
+];
+export const good = (many: number): boolean[] => new Array<boolean>(many).fill(false);
+
+/** The next step of a rollout of these members, without the bookkeeping of silence slots. */
+export const rowAfter = (
+  members: readonly MemberRow[],
+  change: Partial<Situation> = {},
+): RolloutRow => {
+  const silence = { state: emptySilence(), slotAt: T0, eventAt: null };
+  const whole = situation({
+    members,
+    takes: takesOf(members),
+    facts: reports(
+      ...members
+        .filter(({ state }) => state !== 'waiting')
+        .map(({ rank }) => facts({ update: update() }, rank)),
+    ),
+    ...change,
+    rollout: { ...rollout({ silence }), ...change.rollout },
+  });
+  return plan(whole)?.rollout ?? whole.rollout;
+};
+export const answered = (change: Partial<RolloutRow>): RolloutRow =>
+  rollout({ silence: { state: emptySilence(), slotAt: T0, eventAt: null }, ...change });

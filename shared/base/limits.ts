@@ -208,7 +208,7 @@ export const limits = {
   /** A device that was told to ask, and does not, is told again. */
   hintPauseMs: 30_000,
   wavesMaxCount: 20,
-  rolloutDevicesMaxCount: 10_000,
+  rolloutDevicesMaxCount: 100_000,
 } as const;
 
 assert(

@@ -25,6 +25,7 @@ import {
 
 export const TRIAL_MS = 10 * 60_000;
 const TICK_MS = TRIAL_MS / 20;
+const LISTENING_MS = 5_000;
 const OLD = releaseOf('1.0.0');
 const NEW = releaseOf('1.1.0');
 
@@ -94,6 +95,7 @@ export class RolloutSimulation {
   readonly #devices: Device[];
   readonly #hinted = new Set<string>();
   readonly #conductor: Conductor;
+  readonly #reception: Reception;
   readonly operators: OperatorService;
   readonly #start: number;
 
@@ -105,6 +107,7 @@ export class RolloutSimulation {
       this.store.releases.set(ref.version, { ref, hardware: this.#kinds() });
     this.#devices = Array.from({ length: fleet.devices }, (_, n) => this.#device(n));
     const reception = new Reception({ clock: this.clock });
+    this.#reception = reception;
     const situations = new SituationReader({ store: this.store, reception, clock: this.clock });
     const common = { store: this.store, situations, clock: this.clock, log: silentLog };
     this.#conductor = new Conductor({
@@ -203,7 +206,11 @@ export class RolloutSimulation {
 
   /** Devices act and report; the conductor makes its pass. */
   async #tick(): Promise<void> {
-    this.clock.advance(TICK_MS);
+    // The server listens all the time, also between two ticks.
+    for (let ms = 0; ms < TICK_MS; ms += LISTENING_MS) {
+      this.clock.advance(LISTENING_MS);
+      this.#reception.observe();
+    }
     for (const device of this.#devices) if (this.#isHeard(device)) await this.#act(device);
     await this.#conductor.pass();
     this.#hinted.clear();

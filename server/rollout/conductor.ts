@@ -31,6 +31,7 @@ export class Conductor {
   #isInPass = false;
   #isPassRequested = false;
   #hasRepeatedHints = false;
+  /** When a device was told to ask for a rollout, by rollout and device. */
   readonly #asked = new Map<string, number>();
   #pass: Promise<void> = Promise.resolve();
   #cancel: Cancel = () => {};
@@ -130,11 +131,12 @@ export class Conductor {
   #ask(situation: Situation): void {
     const { clock, hint } = this.#options;
     const now = clock.monotonic();
-    for (const [device, at] of this.#asked)
-      if (now - at >= limits.hintPauseMs) this.#asked.delete(device);
+    for (const [key, at] of this.#asked)
+      if (now - at >= limits.hintPauseMs) this.#asked.delete(key);
     for (const device of toAsk(situation)) {
-      if (this.#asked.has(device)) continue;
-      this.#asked.set(device, now);
+      const key = `${situation.rollout.id} ${device}`;
+      if (this.#asked.has(key)) continue;
+      this.#asked.set(key, now);
       hint(device);
     }
   }

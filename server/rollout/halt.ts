@@ -20,7 +20,7 @@ import { silenceReading } from '../../shared/statistics/silence-test.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { MemberRow, Take } from '../interfaces.js';
 import { waveProgress } from './forward.js';
-import { listed, moved, only, type Plan, type Situation } from './situation.js';
+import { clip, listed, moved, only, type Plan, type Situation } from './situation.js';
 import { toAsk } from './taking.js';
 import { troubleText } from './verdict.js';
 
@@ -128,6 +128,16 @@ export function halt(situation: Situation): Plan | null {
     'autoRevert is off, so no device is rolled back automatically: ' +
     'abort rolls every touched device back, resume continues in spite of these failures';
   return only(moved(rollout, 'halt_needs_operator', [...reasons, choice], now, { asked: true }));
+}
+
+/** Bad news after the end: nothing is taken back by itself, but no further device takes it. */
+export function alarm(situation: Situation): Plan | null {
+  const { rollout, members } = situation;
+  const report = haltReport(situation);
+  if (rollout.asked || !report.halt) return null;
+  const choice = 'no further device takes it; undo takes it back from those that have it';
+  const reasons = [...rollout.reasons, report.reasons, ...failureText(members), choice];
+  return only({ ...rollout, asked: true, reasons: reasons.map(clip) });
 }
 
 /** Failures since a person resumed the rollout last. */

@@ -4,7 +4,7 @@
 // transitions.ts. A device's report that it is healthy is never enough.
 import { assignBack, settle, watchBack } from './backward.js';
 import { advance, watch } from './forward.js';
-import { ask, halt } from './halt.js';
+import { alarm, ask, halt } from './halt.js';
 import { endSlot } from './silence.js';
 import type { Plan, Situation } from './situation.js';
 
@@ -22,8 +22,9 @@ export function plan(situation: Situation): Plan | null {
         advance(situation)
       );
     case 'held':
-    case 'completed':
       return watch(situation);
+    case 'completed':
+      return watch(situation) ?? alarm(situation);
     case 'reverting':
       return assignBack(situation) ?? watchBack(situation) ?? settle(situation);
     case 'draft':

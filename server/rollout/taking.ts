@@ -42,8 +42,8 @@ export function take(contact: Contact): Plan | null {
   };
 }
 
-/** A completed rollout is a standing release: devices that come later take it. */
-const isStanding = (rollout: RolloutRow): boolean => rollout.state === 'completed';
+/** A completed rollout is a standing release: devices that come later take it, unless it alarms. */
+const isStanding = ({ state, asked }: RolloutRow): boolean => state === 'completed' && !asked;
 
 /**
  * What the device would be rolled back to: the release of a rollback that is still under way,

@@ -178,6 +178,9 @@ const NOT_THE_RELEASE: readonly string[] = [
   'writes_spent',
 ] satisfies FaultCode[];
 
+/** The bytes of the release on the device are not the signed ones any more. */
+const DAMAGE: readonly string[] = ['file_digest', 'file_length'] satisfies FaultCode[];
+
 function badNews(
   member: MemberRow,
   facts: DeviceFacts | undefined,
@@ -190,6 +193,9 @@ function badNews(
     const code = outcome.code === null ? '' : `, ${outcome.code}`;
     const reasons = `${outcome.result} by the device${code}: ${outcome.detail}`;
     if (outcome.result === 'differs') return { state: 'differs', reasons };
+    // Its copy was damaged after the release had proven itself there: it takes it again.
+    if (member.state === 'confirmed' && DAMAGE.includes(outcome.code ?? ''))
+      return { state: 'waiting', reasons };
     const isExcused =
       outcome.result !== 'rolled_back' &&
       NOT_THE_RELEASE.includes(outcome.code ?? '') &&

@@ -83,7 +83,7 @@ export class MemoryRolloutStore implements RolloutStore {
   rows = new Map<string, RolloutRow>();
   memberRows = new Map<string, Map<string, MemberRow>>();
   histories = new Map<string, HistoryRow[]>();
-  takeRows = new Map<string, Take[]>();
+  takeRows = new Map<string, (Take & { readonly rollout: string })[]>();
   assignments = new Map<string, Assignment>();
   devices = new Map<string, EligibleDevice>();
   reports = new Map<string, DeviceFacts>();
@@ -142,7 +142,8 @@ export class MemoryRolloutStore implements RolloutStore {
     return [...open.map(({ id }) => id), ...(isStanding ? [last.id] : [])];
   }
   async takes(digest: string): Promise<Take[]> {
-    return this.takeRows.get(digest) ?? [];
+    const rows = this.takeRows.get(digest) ?? [];
+    return rows.map(({ device, hardware, failed }) => ({ device, hardware, failed }));
   }
   async createdSince(since: number): Promise<number> {
     return [...this.rows.values()].filter((row) => row.createdAt >= since).length;
@@ -219,18 +220,18 @@ export class MemoryRolloutStore implements RolloutStore {
   #writeTakes({ rollout, members, takes = [], untaken = [] }: RolloutChange): void {
     const { digest } = rollout.release;
     const known = this.takeRows.get(digest) ?? [];
-    const added = takes.flatMap((device): Take[] => {
-      const { hardware } = this.devices.get(device) ?? { hardware: '' };
-      return known.some((one) => one.device === device)
-        ? []
-        : [{ device, hardware, failed: false }];
-    });
+    const added = takes
+      .filter((device) => !known.some((one) => one.device === device))
+      .map((device) => {
+        const hardware = members.find((one) => one.device === device)?.hardware ?? '';
+        return { device, hardware, failed: false, rollout: rollout.id };
+      });
     const failed = new Set(members.filter((one) => one.failed).map(({ device }) => device));
     this.takeRows.set(
       digest,
       [...known, ...added]
-        .filter((one) => one.failed || !untaken.includes(one.device))
-        .map((one) => (failed.has(one.device) ? { ...one, failed: true } : one)),
+        .map((one) => (failed.has(one.device) ? { ...one, failed: true } : one))
+        .filter((one) => one.failed || one.rollout !== rollout.id || !untaken.includes(one.device)),
     );
   }
   async insertRollout(row: RolloutRow, members: readonly MemberRow[]): Promise<void> {
@@ -258,6 +259,7 @@ export class MemoryRolloutStore implements RolloutStore {
     device?: string,
   ): Promise<EligibleDevice[]> {
     const fits = ({ id, hardware: kind, group }: EligibleDevice) =>
+      !this.revoked.has(id) &&
       hardware.includes(kind) &&
       (groups?.includes(group) ?? true) &&
       (device === undefined || device === id);

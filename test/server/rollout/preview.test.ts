@@ -145,7 +145,7 @@ describe('warnings', () => {
     const devices = devicesOf(100, (n) => (n >= 98 ? { hardware: `k${n}` } : {}));
     expect(preview(devices).warnings).toEqual([
       'wave canary is hand-picked: it proves only itself, and the window starts again',
-      'wave 1 has no k98, k99',
+      expect.stringMatching(/^wave 1 has no (k98, k99|k99, k98)$/),
     ]);
     expect(preview(devices, { policy: oneWave }).warnings).toEqual([]);
   });

@@ -450,7 +450,7 @@ export interface RolloutStore {
   /**
    * Rollouts that may have something for this device now, the oldest first: rolling ones in which
    * it waits in an open wave; and per component the last completed one for its group, as a standing
-   * release, when the device is not a member or waits in it.
+   * release, when the device is not a member, waits in it, or no longer runs what it confirmed.
    */
   offersTo(device: string): Promise<string[]>;
   member(rollout: string, device: string): Promise<MemberRow | null>;

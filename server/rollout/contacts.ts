@@ -4,7 +4,9 @@
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import type { MemberRow, RolloutRow, RolloutStore } from '../interfaces.js';
+import { changeOf } from './forward.js';
 import { waitingMember } from './members.js';
+import type { Plan } from './situation.js';
 import { take } from './taking.js';
 import { room } from './window.js';
 import type { SituationReader } from './situation-reader.js';
@@ -15,6 +17,10 @@ export interface ContactsOptions {
   readonly clock: Clock;
   readonly log: Log;
 }
+
+/** What was learned of the device on its contact, without a take. */
+const only = (rollout: RolloutRow, member: MemberRow | null): Plan | null =>
+  member === null ? null : { rollout, members: [member], assignments: [] };
 
 /** A take races with other devices and with the conductor; after these tries the device asks again. */
 const TRIES_MAX = 5;
@@ -57,16 +63,20 @@ export class Contacts {
         this.#fullAt.set(full, rollout.revision);
         return;
       }
+      const seen = await situations.ofDevice(rollout, device);
+      // Nobody watches the confirmed devices of a completed rollout: one may have lost the release.
+      const now = changeOf(member, seen.facts, { ...seen, rollout });
       const step = take({
-        ...(await situations.ofDevice(rollout, device)),
+        ...seen,
         rollout,
-        member,
+        member: now ?? member,
         counts,
         undecidedElsewhere: await store.undecidedElsewhere(id, device),
       });
-      if (step === null) return;
-      if (!(await store.commit(step, clock.now()))) continue;
-      const [taken] = step.members;
+      const change = step ?? only(rollout, now);
+      if (change === null) return;
+      if (!(await store.commit(change, clock.now()))) continue;
+      const [taken] = change.members;
       log.info({ rollout: id, device: member.name, state: taken?.state }, taken?.reasons ?? '');
       return;
     }

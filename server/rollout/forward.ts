@@ -6,6 +6,9 @@ import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { assignmentOf, clip, listed, moved, only, type Plan, type Situation } from './situation.js';
 import { isRevoked, isTalking, isUntaken, observe, secondsHeard, UNDECIDED } from './verdict.js';
 
+/** What one member is judged by. */
+type Look = Pick<Situation, 'rollout' | 'published' | 'now' | 'receptionSince'>;
+
 /** What devices reported, written down. */
 export function watch(situation: Situation): Plan | null {
   const { rollout, members, now } = situation;
@@ -28,10 +31,10 @@ export function watch(situation: Situation): Plan | null {
 }
 
 /** The member as its device's report changes it; null when nothing changes. */
-function changeOf(
+export function changeOf(
   member: MemberRow,
   report: DeviceFacts | undefined,
-  situation: Situation,
+  situation: Look,
 ): MemberRow | null {
   const { rollout, published, now } = situation;
   if (member.state === 'waiting') return changeOfWaiting(member, report, situation);
@@ -62,7 +65,7 @@ function retold(member: MemberRow, reasons: string): MemberRow | null {
 function changeOfWaiting(
   member: MemberRow,
   report: DeviceFacts | undefined,
-  { rollout, now, receptionSince }: Situation,
+  { rollout, now, receptionSince }: Look,
 ): MemberRow | null {
   if (isRevoked(report))
     return {
@@ -77,7 +80,7 @@ function changeOfWaiting(
 }
 
 /** A confirmed device is proven when it stayed so for the soak of its wave. */
-function soaked(member: MemberRow, situation: Situation): MemberRow | null {
+function soaked(member: MemberRow, situation: Look): MemberRow | null {
   if (member.proven || member.state !== 'confirmed') return null;
   const soakSeconds = situation.rollout.policy.waves[member.wave]?.soakSeconds ?? 0;
   const isDone =

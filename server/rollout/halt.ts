@@ -5,6 +5,7 @@
 // something is asked again only when more of it came.
 import {
   chanceOfHalting,
+  failuresToHalt,
   holdBoundary,
   type HaltBoundary,
 } from '../../shared/statistics/halt-boundary.js';
@@ -101,10 +102,11 @@ function haltText(
   const who = `${kind === null ? '' : `${kind} `}devices that took it`;
   const acceptable = percent(policy.acceptableFailurePermille / 1000);
   const chance = percent(chanceOfHalting(boundary, boundary.acceptable));
+  const needed = failuresToHalt(boundary, Math.max(1, takes));
   const decided =
     halt && prefix.takes < takes
       ? `${prefix.failures} of the first ${prefix.takes}, where ${prefix.failuresToHalt} halt`
-      : `${prefix.failuresToHalt} failures among the first ${Math.max(1, prefix.takes)} halt`;
+      : `${needed === 1 ? '1 failure halts' : `${needed} failures halt`} so far`;
   return (
     `${failures} of ${takes} ${who} failed; acceptable is ${acceptable}; ${decided} ` +
     `(exact: of ${boundary.takes} planned, an acceptable release is halted with chance ` +
@@ -134,7 +136,7 @@ export function halt(situation: Situation): Plan | null {
 export function alarm(situation: Situation): Plan | null {
   const { rollout, members } = situation;
   const report = haltReport(situation);
-  if (rollout.asked || !report.halt) return null;
+  if (rollout.asked || !report.halt || newFailures(situation).length === 0) return null;
   const choice = 'no further device takes it; undo takes it back from those that have it';
   const reasons = [...rollout.reasons, report.reasons, ...failureText(members), choice];
   return only({ ...rollout, asked: true, reasons: reasons.map(clip) });

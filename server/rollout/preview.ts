@@ -3,6 +3,7 @@
 // after the other; a window exposes at most its own size more.
 import semver from 'semver';
 import { chanceOfHalting, expectedTakes } from '../../shared/statistics/halt-boundary.js';
+import type { StrataPlan } from '../../shared/statistics/halt-test.js';
 import { percent } from '../../shared/statistics/sequential-tests.js';
 import type { RolloutPolicy, RolloutPreview } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
@@ -41,7 +42,7 @@ export function previewOf(
       ),
     ),
     promises: rates.map((failureRate) => {
-      const chance = chanceOfHalting(halt.pooled, failureRate);
+      const chance = haltChance(halt, failureRate);
       return {
         failureRate,
         halt: chance,
@@ -50,7 +51,7 @@ export function previewOf(
         expectedTakes: expectedTakes(halt.pooled, failureRate),
       };
     }),
-    trialLengths: lengthOf(row, places.length),
+    trialLengths: lengthOf(row, places),
     rolloutsPerYear,
     warnings: warningsOf(row, places, now),
   };
@@ -72,11 +73,45 @@ function waveOf(name: string, places: readonly Place[]): RolloutPreview['waves']
   };
 }
 
-/** The window of a good release doubles with each trial, wave by wave. */
-function lengthOf({ policy }: RolloutRow, devices: number): number {
+/** The tests of all devices and of the kinds add up: at most this. */
+function haltChance({ pooled, kinds }: StrataPlan, failureRate: number): number {
+  const tests = [pooled, ...kinds.values()];
+  return Math.min(
+    1,
+    tests.reduce((sum, test) => sum + chanceOfHalting(test, failureRate), 0),
+  );
+}
+
+/**
+ * Of a good release: in each length the window of all devices, and that of each kind of hardware,
+ * grow to what is proven. Hand-picked waves have windows of their own.
+ */
+function lengthOf({ policy }: RolloutRow, places: readonly Place[]): number {
+  const isPicked = ({ wave }: Place): boolean => policy.waves[wave]?.group !== undefined;
+  const segments = policy.waves.map((_, index) =>
+    places.filter((place) => isPicked(place) && place.wave === index),
+  );
+  segments.push(places.filter((place) => !isPicked(place)));
+  const start = startWindow(policy, places.length);
+  return segments.reduce((sum, segment) => sum + lengthOfSegment(kindsOf(segment), start), 0);
+}
+
+function lengthOfSegment(kinds: ReadonlyMap<string, number>, start: number): number {
+  const left = new Map(kinds);
+  const proven = new Map<string, number>();
+  const total = (counts: ReadonlyMap<string, number>): number =>
+    [...counts.values()].reduce((sum, count) => sum + count, 0);
   let lengths = 0;
-  for (let proven = 0; proven < devices; lengths++)
-    proven += Math.max(startWindow(policy, devices), proven);
+  for (; total(left) > 0; lengths++) {
+    let free = Math.max(start, total(proven));
+    const before = new Map(proven);
+    for (const [kind, count] of left) {
+      const taken = Math.min(count, free, Math.max(1, before.get(kind) ?? 0));
+      free -= taken;
+      left.set(kind, count - taken);
+      proven.set(kind, (before.get(kind) ?? 0) + taken);
+    }
+  }
   return lengths;
 }
 
@@ -119,11 +154,10 @@ export function promiseText(members: readonly MemberRow[], policy: RolloutPolicy
   const kinds = kindsOf(members.map((member) => ({ device: member })));
   const { halt } = boundariesOf(kinds, policy);
   const acceptable = policy.acceptableFailurePermille / 1000;
-  const bound = percent(policy.falseAlarmPermille / 1000);
   return (
     `a release that fails on ${percent(acceptable)} of devices is halted in this rollout of ` +
-    `${members.length} with chance ${percent(chanceOfHalting(halt.pooled, acceptable))} ` +
-    `(exact; at most ${bound} with all kinds of hardware)`
+    `${members.length} with chance ${percent(haltChance(halt, acceptable))} ` +
+    `(exact; at most ${percent(policy.falseAlarmPermille / 1000)})`
   );
 }
 

@@ -136,6 +136,7 @@ export class OperatorService implements RolloutService {
       const situation = await situations.read(id);
       if (command === 'start' || command === 'undo')
         await this.#requireNoOtherActive(situation.rollout);
+      if (command === 'undo') await this.#requireLast(situation.rollout);
       const rollout = commanded(situation, command, audit.actor, why);
       const change = { rollout, members: [], assignments: [], audit: [audit] };
       if (await store.commit(change, clock.now())) {
@@ -156,6 +157,24 @@ export class OperatorService implements RolloutService {
 
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
     return this.#options.store.page(page);
+  }
+
+  /** Devices that a later release replaced would be sent past it. */
+  async #requireLast({ id, createdAt, release: { component } }: RolloutRow): Promise<void> {
+    const { store } = this.#options;
+    const first = await store.page({ limit: limits.listPageMaxCount, after: null });
+    const later = first.find(
+      (row) =>
+        row.id !== id &&
+        row.release.component === component &&
+        row.state === 'completed' &&
+        row.createdAt >= createdAt,
+    );
+    if (later === undefined) return;
+    throw new Fault(
+      'conflict',
+      `rollout ${later.id} of ${component} ${later.release.version} came after it: undo that first`,
+    );
   }
 
   /** The store would refuse a second one as well; this names the first one. */

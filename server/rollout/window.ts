@@ -29,7 +29,11 @@ export function windowOf(
   const total = counts.reduce((sum, { count }) => sum + count, 0);
   const start = hardware === null ? startWindow(rollout.policy, total) : 1;
   const proven = kind.filter((one) => one.proven && provesFor(rollout, one.wave));
-  const open = kind.filter((one) => UNDECIDED.includes(one.state));
+  // Also one that still soaks: some releases break later.
+  const open = kind.filter(
+    ({ state, proven: isProven }) =>
+      UNDECIDED.includes(state) || (state === 'confirmed' && !isProven),
+  );
   return { open: sum(open), size: Math.max(start, sum(proven)) };
 }
 

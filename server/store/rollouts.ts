@@ -514,8 +514,21 @@ async function standingFor(queries: Queries, device: string): Promise<string[]> 
       .leftJoin('members', (join) =>
         join.onRef('members.rollout', '=', 'rollouts.id').on('members.device', '=', device),
       )
-      .select(['rollouts.id', 'rollouts.state', 'rollouts.groups_json', 'members.state as member'])
-      .where('component', '=', component)
+      .leftJoin('facts', (join) =>
+        join
+          .on('facts.device', '=', device)
+          .onRef('facts.component', '=', 'rollouts.component')
+          .on('facts.kind', '=', 'update'),
+      )
+      .select([
+        'rollouts.id',
+        'rollouts.state',
+        'rollouts.groups_json',
+        'rollouts.digest',
+        'members.state as member',
+        'facts.body_json',
+      ])
+      .where('rollouts.component', '=', component)
       .where('rollouts.state', 'in', [...ACTIVE_STATES, 'completed'])
       .orderBy('rollouts.created_at', 'desc')
       .orderBy('rollouts.id', 'desc')
@@ -526,10 +539,20 @@ async function standingFor(queries: Queries, device: string): Promise<string[]> 
         state === 'completed' && (groups(groups_json)?.includes(row.group_name) ?? true),
     );
     const isBusy = rollouts.some(({ state }) => state !== 'completed');
-    if (last !== undefined && !isBusy && (last.member ?? 'waiting') === 'waiting')
-      found.push(last.id);
+    if (last !== undefined && !isBusy && isWanted(last)) found.push(last.id);
   }
   return found;
+}
+
+/** The device waits for the release, is no member yet, or has lost it since its confirmation. */
+function isWanted(row: {
+  member: string | null;
+  digest: string;
+  body_json: string | null;
+}): boolean {
+  if (row.member === null || row.member === 'waiting') return true;
+  if (row.member !== 'confirmed' || row.body_json === null) return false;
+  return (JSON.parse(row.body_json) as UpdateBody).running?.digest !== row.digest;
 }
 
 async function addHistory(queries: Queries, rollout: RolloutRow, at: number): Promise<void> {

@@ -206,7 +206,7 @@ export const limits = {
   /** A device that took a release and does not answer is taken to hold it no longer. */
   takeWaitMs: 10 * 60_000,
   /** A device that was told to ask, and does not, is told again. */
-  hintPauseMs: 30_000,
+  hintPauseMs: 5_000,
   wavesMaxCount: 20,
   rolloutDevicesMaxCount: 100_000,
 } as const;

@@ -138,7 +138,12 @@ export class MemoryRolloutStore implements RolloutStore {
     const last = rows
       .filter((row) => row.state === 'completed' && (row.groups?.includes(group) ?? true))
       .at(-1);
-    const isStanding = last !== undefined && !isBusy && (stateIn(last) ?? 'waiting') === 'waiting';
+    const running = this.reports.get(device)?.update?.running?.digest;
+    const state = last === undefined ? undefined : (stateIn(last) ?? 'waiting');
+    const isStanding =
+      last !== undefined &&
+      !isBusy &&
+      (state === 'waiting' || (state === 'confirmed' && running !== last.release.digest));
     return [...open.map(({ id }) => id), ...(isStanding ? [last.id] : [])];
   }
   async takes(digest: string): Promise<Take[]> {

@@ -71,6 +71,7 @@ export async function publishDigits(
     realRandom,
   );
   await publishBundle({
+    floor: null,
     bundle,
     root: new Uint8Array(readFileSync(join(fleet.folder, 'repo', 'trust', 'image-root.json'))),
     targetsKeys: [await readSigningKey(join(offline, 'image-targets.key.json'), {})],

@@ -374,6 +374,43 @@ describe('a standing release', () => {
     ).toHaveLength(6);
   });
 
+  it('alarms_when_late_devices_fail_it_and_no_further_device_takes_it', async () => {
+    const fleet = new SimFleet();
+    const id = await fleet.begin('1.1.0');
+    await fleet.until(() => fleet.row(id).state === 'completed');
+    for (const failures of [1, 2]) {
+      expect(fleet.row(id).asked).toBe(false);
+      enrol(fleet, 'crashing');
+      await fleet.until(isWith(fleet, id, 'failed', failures));
+    }
+    expect(fleet.row(id)).toMatchObject({ state: 'completed', asked: true });
+    expect(fleet.row(id).reasons.slice(-4)).toEqual([
+      expect.stringMatching(/^2 of 8 devices that took it failed; .*: halted$/),
+      expect.stringMatching(/^d6: /),
+      expect.stringMatching(/^d7: /),
+      'no further device takes it; undo takes it back from those that have it',
+    ]);
+    const late = enrol(fleet, 'good');
+    await fleet.seconds(60);
+    expect(assignmentOf(fleet, late)).toBeUndefined();
+    expect(fleet.versions().split(' ').slice(0, 6)).toEqual(Array(6).fill('1.1.0'));
+    await fleet.operators.command(id, 'undo', by('ann'));
+    await fleet.until(() => fleet.row(id).state === 'reverted');
+    expect(new Set(fleet.versions().split(' '))).toEqual(new Set(['1.0.0']));
+  });
+
+  it('does_not_alarm_about_failures_that_a_person_accepted_on_the_way', async () => {
+    const fleet = new SimFleet({ nature: onBad('crashing', (n) => n < 2) });
+    const id = await fleet.begin('1.2.0', policyOf({ autoRevert: false }));
+    await fleet.until(() => fleet.row(id).state === 'held');
+    await fleet.operators.command(id, 'resume', by('ann'), 'both have a broken card');
+    await fleet.until(() => fleet.row(id).state === 'completed');
+    const late = enrol(fleet, 'good');
+    await fleet.seconds(60);
+    expect(fleet.row(id).asked).toBe(false);
+    expect(fleet.devices[late]!.running).toEqual(V2);
+  });
+
   it('is_only_the_last_completed_one_and_none_while_another_is_under_way', async () => {
     const fleet = new SimFleet();
     const first = await fleet.begin('1.1.0');

@@ -68,6 +68,8 @@ describe('a device that asks', () => {
         state,
         state === 'rolling' || state === 'completed',
       ]);
+    // A standing release that alarmed is given to nobody.
+    expect(takes({ rollout: rollout({ state: 'completed', asked: true }) })).toBe(false);
     const inWave = (wave: number, state: 'rolling' | 'completed' = 'rolling'): boolean =>
       takes({ member: waiting(0, { wave }), rollout: rollout({ wave: 1, state }) });
     expect([0, 1, 2].map((wave) => inWave(wave))).toEqual([true, true, false]);
@@ -199,6 +201,8 @@ describe('who is told to ask', () => {
         state === 'rolling' || state === 'completed' ? 1 : 0,
       ]);
     }
+    const alarmed = rollout({ state: 'completed', asked: true });
+    expect(asked({ members: [waiting(0)], facts: heard(1), rollout: alarmed })).toEqual([]);
     const completed = rollout({ state: 'completed' });
     expect(
       asked({ members: [waiting(0, { wave: 2 })], facts: heard(1), rollout: completed }),

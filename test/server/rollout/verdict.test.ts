@@ -225,6 +225,19 @@ describe('failure', () => {
     );
   });
 
+  it('a_copy_that_was_damaged_after_its_confirmation_is_taken_again_and_fails_nobody', () => {
+    const confirmed = member(0, { state: 'confirmed', proven: true });
+    for (const code of ['file_digest', 'file_length'])
+      expect(look(confirmed, ended({ result: 'reverted', code, detail: 'slot a' }))).toEqual({
+        state: 'waiting',
+        reasons: `reverted by the device, ${code}: slot a`,
+      });
+    const other = ended({ result: 'reverted', code: 'trial_crashes' });
+    expect(look(confirmed, other).state).toBe('failed');
+    const onTrial = member(0, { state: 'trial' });
+    expect(look(onTrial, ended({ result: 'reverted', code: 'file_digest' })).state).toBe('failed');
+  });
+
   it('a_stranded_device_failed', () => {
     expect(look(member(0), facts({ update: update({ state: 'stranded' }) })).state).toBe('failed');
   });

@@ -444,7 +444,7 @@ export interface RolloutSummaryRow extends RolloutRow {
 export interface RolloutStore {
   /**
    * Rollouts in state rolling, held or reverting, and completed ones with devices that are still
-   * undecided; the oldest first.
+   * undecided or soak; the oldest first.
    */
   active(): Promise<RolloutRow[]>;
   /**

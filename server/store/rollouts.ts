@@ -50,7 +50,15 @@ export class SqlRolloutStore implements RolloutStore {
                 .selectFrom('members')
                 .select('device')
                 .whereRef('members.rollout', '=', 'rollouts.id')
-                .where((inner) => undecided(inner)),
+                .where((inner) =>
+                  inner.or([
+                    undecided(inner),
+                    inner.and([
+                      inner('members.state', '=', 'confirmed'),
+                      inner('members.proven', '=', 0),
+                    ]),
+                  ]),
+                ),
             ),
           ]),
         ]),

@@ -98,7 +98,9 @@ export class MemoryRolloutStore implements RolloutStore {
 
   async active(): Promise<RolloutRow[]> {
     const undecided = (id: string): boolean =>
-      this.#members(id).some(({ state }) => UNDECIDED.includes(state));
+      this.#members(id).some(
+        ({ state, proven }) => UNDECIDED.includes(state) || (state === 'confirmed' && !proven),
+      );
     return [...this.rows.values()].filter(
       (row) =>
         ACTIVE_STATES.includes(row.state) || (row.state === 'completed' && undecided(row.id)),
@@ -138,12 +140,15 @@ export class MemoryRolloutStore implements RolloutStore {
     const last = rows
       .filter((row) => row.state === 'completed' && (row.groups?.includes(group) ?? true))
       .at(-1);
-    const running = this.reports.get(device)?.update?.running?.digest;
+    const update = this.reports.get(device)?.update ?? null;
     const state = last === undefined ? undefined : (stateIn(last) ?? 'waiting');
     const isStanding =
       last !== undefined &&
       !isBusy &&
-      (state === 'waiting' || (state === 'confirmed' && running !== last.release.digest));
+      (state === 'waiting' ||
+        (state === 'confirmed' &&
+          update !== null &&
+          update.running?.digest !== last.release.digest));
     return [...open.map(({ id }) => id), ...(isStanding ? [last.id] : [])];
   }
   async takes(digest: string): Promise<Take[]> {
@@ -632,7 +637,15 @@ class RepeatingStore implements RolloutStore {
         receptionSince: this.reception.since,
         now,
       });
-      if (change.members.length > 0 && change.takes === undefined) assert.deepEqual(change, again);
+      // What a contact writes of its own device is part of it.
+      const own = again?.members.filter(({ device }) => device === change.members[0]?.device);
+      if (change.members.length > 0 && change.takes === undefined)
+        assert.deepEqual(
+          change,
+          change.members.length === 1 && again !== null && change.untaken === undefined
+            ? { rollout: again.rollout, members: own, assignments: change.assignments }
+            : again,
+        );
     }
     const first = await this.store.commit(change, now);
     const frozen = JSON.stringify([...this.store.assignments]);

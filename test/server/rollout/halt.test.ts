@@ -35,7 +35,7 @@ describe('the halt test', () => {
       halt: true,
       hold: true,
       reasons:
-        '2 of 2 devices that took it failed; acceptable is 2 %; 2 failures among the first 2 halt ' +
+        '2 of 2 devices that took it failed; acceptable is 2 %; 2 failures halt so far ' +
         '(exact: of 20 planned, an acceptable release is halted with chance 5 %): halted',
     });
   });

@@ -70,7 +70,7 @@ describe('a rollout', () => {
     expect([0, 1].map((n) => assignmentOf(fleet, n))).toMatchObject([back, back]);
     const { reasons } = fleet.row(id);
     expect(reasons[0]).toBe(
-      '2 of 2 devices that took it failed; acceptable is 2 %; 2 failures among the first 2 halt ' +
+      '2 of 2 devices that took it failed; acceptable is 2 %; 2 failures halt so far ' +
         '(exact: of 6 planned, an acceptable release is halted with chance 0.6 %): halted',
     );
     expect(reasons.join('\n')).toMatch(

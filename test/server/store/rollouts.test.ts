@@ -266,14 +266,17 @@ describe('counts', () => {
     expect([await since(T0), await since(T0 + 1), await since(T0 + 6)]).toEqual([2, 1, 0]);
   });
 
-  it('a_completed_rollout_is_active_while_a_device_is_undecided_in_it', async () => {
+  it('a_completed_rollout_is_active_while_a_device_is_undecided_in_it_or_soaks', async () => {
     await insert('r1', [memberOf('r1', 0)], { state: 'completed' });
     const active = async () => (await store.rollouts.active()).map(({ id }) => id);
     for (const state of MEMBER_STATES) {
       await commit('r1', { members: [memberOf('r1', 0, { state })] });
-      const isOpen = ['taken', 'trial', 'unproven', 'silent'].includes(state);
+      const isOpen = ['taken', 'trial', 'unproven', 'silent', 'confirmed'].includes(state);
       expect([state, await active()]).toEqual([state, isOpen ? ['r1'] : []]);
     }
+    const soaked = memberOf('r1', 0, { state: 'confirmed', proven: true });
+    await commit('r1', { members: [soaked] });
+    expect(await active()).toEqual([]);
   });
 
   it('eligible_devices_have_their_site_and_one_can_be_asked_for_alone', async () => {

@@ -58,7 +58,7 @@ describe('failures at the hold level', () => {
 describe('answers that differ', () => {
   const differing = (since: number): MemberRow[] => [
     ...fleetOf(good(3)),
-    member(3, { state: 'differs', since, reasons: 'desk 15 %, here 25 %' }),
+    member(3, { state: 'differs', since, reasons: 'declared 15 %, here 25 %' }),
   ];
 
   it('hold_and_fail_nobody', () => {
@@ -66,7 +66,7 @@ describe('answers that differ', () => {
     expect(held).toMatchObject({ state: 'held', asked: true });
     expect(held.reasons).toEqual([
       '1 devices answer more differently than the release declares, and went back',
-      'd3: desk 15 %, here 25 %',
+      'd3: declared 15 %, here 25 %',
       CHOICE,
     ]);
     expect(rowAfter(differing(T0), { rollout: answered({ answeredAt: T0 }) }).state).toBe(

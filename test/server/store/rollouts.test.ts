@@ -72,10 +72,10 @@ describe('takes', () => {
     (await store.rollouts.takes(digest)).map(
       (take) => `${numberOf(take.device)} ${take.hardware}${take.failed ? ' failed' : ''}`,
     );
-  const take = (id: string, ...order: number[]) =>
+  const take = (id: string, ...numbers: number[]) =>
     commit(id, {
-      members: order.map((n) => memberOf(id, n, { state: 'taken' })),
-      takes: order.map(idOf),
+      members: numbers.map((n) => memberOf(id, n, { state: 'taken' })),
+      takes: numbers.map(idOf),
     });
   beforeEach(() => insert('r1', []));
 
@@ -95,7 +95,7 @@ describe('takes', () => {
     expect(await takes()).toEqual(['0 pi4', '1 jetson']);
   });
 
-  it('a_failure_is_never_taken_back', async () => {
+  it('a_failure_stays_for_good', async () => {
     await take('r1', 0, 1);
     await commit('r1', { members: [memberOf('r1', 1, { state: 'failed', failed: true })] });
     expect(await takes()).toEqual(['0 pi4', '1 jetson failed']);

@@ -176,6 +176,11 @@ export default {
       'It starts processes on some systems; only the sensor reader may do that.',
     ),
     singleImporter(
+      'jstat',
+      'shared/statistics/distributions\\.ts',
+      'Its functions have neither types nor range checks; their one user has tests for both.',
+    ),
+    singleImporter(
       'commander',
       'firmware-tools/(?:cli/|fleet/fleet-client\\.ts)|(?:agent|server)/commands\\.ts',
       'The command line is parsed in one place of each program.',

@@ -30,6 +30,7 @@ import { UpdateDriver } from './update/driver.js';
 import { listenForHints } from './update/hint-listener.js';
 import { MetadataClient } from './update/metadata.js';
 import { ModelHandler } from './update/payload/model.js';
+import { Troubles } from './update/troubles.js';
 
 export interface AgentPlatform {
   readonly clock: Clock;
@@ -84,6 +85,7 @@ interface Parts {
   readonly metadata: MetadataClient;
   readonly spool: Spool;
   readonly reporter: SpoolingReporter;
+  readonly troubles: Troubles;
   readonly engines: ReadonlyMap<string, Engine>;
   readonly stats: InferenceStats;
   readonly drivers: readonly UpdateDriver[];
@@ -154,7 +156,8 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
       }),
     ]),
   );
-  const core = { settings, platform, dataDir, disk, log, fetcher, metadata, reporter };
+  const troubles = new Troubles({ clock });
+  const core = { settings, platform, dataDir, disk, log, fetcher, metadata, reporter, troubles };
   return {
     ...core,
     identity,
@@ -170,12 +173,20 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
 function updateDriver(
   parts: Pick<
     Parts,
-    'settings' | 'platform' | 'dataDir' | 'disk' | 'log' | 'fetcher' | 'metadata' | 'reporter'
+    | 'settings'
+    | 'platform'
+    | 'dataDir'
+    | 'disk'
+    | 'log'
+    | 'fetcher'
+    | 'metadata'
+    | 'reporter'
+    | 'troubles'
   >,
   component: string,
   engine: Engine,
 ): UpdateDriver {
-  const { settings, platform, dataDir, disk, log, fetcher, metadata, reporter } = parts;
+  const { settings, platform, dataDir, disk, log, fetcher, metadata, reporter, troubles } = parts;
   const resources = { memoryAvailableBytes: async () => (await realSensors.memory()).available };
   return new UpdateDriver({
     component,
@@ -185,6 +196,7 @@ function updateDriver(
     fetcher,
     handlers: [new ModelHandler({ runtime: engine, resources })],
     reporter,
+    troubles,
     clock: platform.clock,
     random: platform.random,
     log,
@@ -281,6 +293,7 @@ class Loops {
   /** Enrols, connects to the broker, then polls the assignments until the agent stops. */
   async #enrolAndPoll(): Promise<void> {
     const { fetcher, identity, settings, metadata, drivers, reporter, log, platform } = this.#parts;
+    const { troubles } = this.#parts;
     const { random } = platform;
     const brokerPort = await enrolUntilKnown({
       fetcher,
@@ -297,6 +310,7 @@ class Loops {
       refresh: () => metadata.refresh(),
       drivers,
       reporter,
+      troubles,
       log,
     });
     while (!this.#closing) {

@@ -15,6 +15,7 @@ import type {
   RolloutCommand,
   RolloutDetail,
   RolloutPolicy,
+  RolloutPreview,
   RolloutRequest,
   SecuritySourceKind,
 } from '../shared/protocol/operator-api.js';
@@ -31,6 +32,7 @@ import type {
 import type { ReleaseRef } from '../shared/release/release-ref.js';
 import type { Release } from '../shared/release/manifest.js';
 import type { Sketch } from '../shared/statistics/quantile-sketch.js';
+import type { SilenceState } from '../shared/statistics/silence-test.js';
 import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';
 import type { Targets } from '../shared/trust/documents.js';
 import type { PublicKey } from '../shared/trust/signer.js';
@@ -305,22 +307,29 @@ export interface RolloutRow {
   readonly wave: number;
   readonly reasons: readonly string[];
   readonly policy: RolloutPolicy;
+  /** Only devices of these groups take part; null: of any. */
+  readonly groups: readonly string[] | null;
   readonly createdAt: number;
   readonly createdBy: string;
   /** When this state and wave began. */
   readonly since: number;
-  /**
-   * When every device of the current wave was first seen healthy; null before. The soak counts from
-   * here.
-   */
-  readonly healthySince: number | null;
   /** An operator approved going beyond the current wave. */
   readonly approved: boolean;
-  /**
-   * Failures up to here are accepted: an operator resumed past them, or the rollout advanced past
-   * their wave. Null before the first.
-   */
+  /** What a person saw when they resumed the rollout last: it does not hold it again. Null: never. */
   readonly answeredAt: number | null;
+  /** Held because a person must decide, not because a person paused it. */
+  readonly asked: boolean;
+  /** It was completed, and a person takes it back: through the window, not all at once. */
+  readonly undo: boolean;
+  /**
+   * The silence test so far, the end of its last slot, and of the last in which a device that took
+   * the release went silent (null: none did); null before the first slot.
+   */
+  readonly silence: {
+    readonly state: SilenceState;
+    readonly slotAt: number;
+    readonly eventAt: number | null;
+  } | null;
   /** Optimistic lock: rises with each write; a writer that read an older one loses. */
   readonly revision: number;
 }
@@ -332,7 +341,11 @@ export interface MemberRow {
   readonly group: string;
   /** Hardware id: the stratum of the halt test. */
   readonly hardware: string;
+  /** Label `site` when the rollout was made, else its group. */
+  readonly site: string;
   readonly wave: number;
+  /** Place in the order in which the rollout's devices are asked. */
+  readonly rank: number;
   readonly state: MemberState;
   readonly since: number;
   readonly reasons: string;
@@ -346,8 +359,29 @@ export interface MemberRow {
   /** The id of this rollout's last assignment to it (forward or back); null before the first. */
   readonly assignmentId: number | null;
   readonly assignedAt: number | null;
+  /** Confirmed, and healthy for the soak of its wave since then. */
+  readonly proven: boolean;
   /** Counted as failed, also after its rollback: the halt test must not forget it. */
   readonly failed: boolean;
+}
+
+/**
+ * That a device took a release: one observation of the halt test. The order of taking never
+ * changes, over all rollouts of a digest.
+ */
+export interface Take {
+  readonly device: string;
+  readonly hardware: string;
+  readonly failed: boolean;
+}
+
+/** How many members are in a state, for each wave and kind of hardware. */
+export interface MemberCount {
+  readonly wave: number;
+  readonly hardware: string;
+  readonly state: MemberState;
+  readonly proven: boolean;
+  readonly count: number;
 }
 
 /** A new assignment for one device; `release: null` withdraws the component's assignment. */
@@ -369,6 +403,10 @@ export interface RolloutChange {
   readonly rollout: RolloutRow;
   readonly members: readonly MemberRow[];
   readonly assignments: readonly AssignmentChange[];
+  /** Devices that take the release with this change, in this order. */
+  readonly takes?: readonly string[];
+  /** Devices whose take is undone: they never began it. */
+  readonly untaken?: readonly string[];
   /** Audit entries that stand or fall with the change. */
   readonly audit?: readonly AuditAction[];
 }
@@ -385,6 +423,9 @@ export interface EligibleDevice {
   readonly name: string;
   readonly group: string;
   readonly hardware: string;
+  /** Label `site`, else the group. */
+  readonly site: string;
+  readonly lastSeenAt: number | null;
 }
 
 export interface PublishedRelease {
@@ -401,23 +442,42 @@ export interface RolloutSummaryRow extends RolloutRow {
 }
 
 export interface RolloutStore {
-  /** Rollouts in state rolling, held or reverting, the oldest first. */
+  /**
+   * Rollouts in state rolling, held or reverting, and completed ones with devices that are still
+   * undecided or soak; the oldest first.
+   */
   active(): Promise<RolloutRow[]>;
+  /**
+   * Rollouts that may have something for this device now, the oldest first: rolling ones in which
+   * it waits in an open wave; and per component the last completed one for its group, as a standing
+   * release, when the device is not a member, waits in it, or no longer runs what it confirmed.
+   */
+  offersTo(device: string): Promise<string[]>;
+  member(rollout: string, device: string): Promise<MemberRow | null>;
+  memberCounts(rollout: string): Promise<MemberCount[]>;
+  /** In how many other rollouts the device has taken a release that is undecided. */
+  undecidedElsewhere(rollout: string, device: string): Promise<number>;
+  /** All takes of a release, over all rollouts, in order. */
+  takes(digest: string): Promise<Take[]>;
+  /** How many rollouts were created since. */
+  createdSince(since: number): Promise<number>;
   /** The newest first; without members and history. */
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
   rollout(id: string): Promise<RolloutRow | null>;
+  /** By wave and rank. */
   members(rollout: string): Promise<MemberRow[]>;
   /** The oldest first. */
   history(rollout: string): Promise<HistoryRow[]>;
   facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>>;
   /**
    * Enrolled devices that carry the component on one of these hardware ids; in one of `groups`,
-   * unless it is null.
+   * unless it is null; only `device` where it is given.
    */
   eligible(
     component: string,
     hardware: readonly string[],
     groups: readonly string[] | null,
+    device?: string,
   ): Promise<EligibleDevice[]>;
   /** The published release of that version, or null. */
   release(component: string, version: string): Promise<PublishedRelease | null>;
@@ -511,6 +571,13 @@ export interface ImageRepositoryService {
 export interface RolloutService {
   /** Faults: message_undecodable (policy), not_found (release), conflict (devices). */
   create(request: RolloutRequest, audit: AuditAction): Promise<RolloutDetail>;
+  /** What `create` would make. The same faults. */
+  preview(request: RolloutRequest): Promise<RolloutPreview>;
+  /**
+   * A device asks what it should run. When a rollout has room for it, it takes the release: the
+   * assignment is durable on return. Never rejects for a rollout's sake.
+   */
+  contact(device: string): Promise<void>;
   /** Faults: not_found; conflict, with the present state and the commands that it takes. */
   command(
     id: string,

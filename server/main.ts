@@ -28,7 +28,7 @@ import { readOnlineKeys } from './tuf/online-keys.js';
 import { Conductor } from './rollout/conductor.js';
 import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
-import { Situations } from './rollout/situations.js';
+import { SituationReader } from './rollout/situation-reader.js';
 import { SecurityEventBus } from './security-events/bus.js';
 import { Store } from './store/store.js';
 
@@ -175,7 +175,7 @@ function openRollouts(
   log: Log,
   hint: (device: string) => void,
 ): { conductor: Conductor; rollouts: OperatorService } {
-  const situations = new Situations({ store: store.rollouts, reception, clock: realClock });
+  const situations = new SituationReader({ store: store.rollouts, reception, clock: realClock });
   const conductor = new Conductor({
     store: store.rollouts,
     situations,
@@ -189,6 +189,7 @@ function openRollouts(
     situations,
     clock: realClock,
     random: realRandom,
+    log: log.child({ room: 'rollout' }),
     onCommand: () => conductor.wake(),
   });
   return { conductor, rollouts };

@@ -1,6 +1,7 @@
 // Telemetry records that the server has not acknowledged yet, in one SQLite file (spool-file.ts):
 // on return of `append` a record survives a power cut. Limited in bytes: the oldest record of the
-// least important kind is dropped first, and every loss is counted. Only the server's own
+// least important kind is dropped first, and every loss is counted. What the disk refuses is kept
+// in memory as far as it tells the present state (unsaved-records.ts). Only the server's own
 // acknowledgement deletes. Sequence numbers rise for ever and are never used twice. No method but
 // the constructor throws for a failing disk: telemetry must never stop a device.
 //
@@ -28,6 +29,7 @@ import {
   type SpoolRow,
   type SpoolTotals,
 } from './spool-file.js';
+import { UnsavedRecords } from './unsaved-records.js';
 
 export interface SpoolOptions {
   /** Limit of the records' bytes as they count on the wire. The file is a little larger. */
@@ -55,6 +57,7 @@ export class Spool {
   #stats: SpoolTotals = { records: 0, bytes: 0, lost: 0 };
   /** Losses that could not be written yet (the disk was full). */
   #lostUnwritten = 0;
+  readonly #unsaved: UnsavedRecords;
 
   /**
    * Opens or makes the spool. A damaged file is set aside. Fault `conflict` when another process
@@ -64,6 +67,7 @@ export class Spool {
     this.#file = file;
     this.#options = options;
     this.#log = options.log ?? silentLog;
+    this.#unsaved = new UnsavedRecords(options.random);
     this.#attempt('open', () => {}, undefined);
   }
 
@@ -86,11 +90,23 @@ export class Spool {
     }
     const bytes = length + RECORD_EXTRA_BYTES;
     const done = this.#attempt('append', (open) => this.#insert(open, kind, text, bytes), null);
-    if (done === null) this.#lostUnwritten += 1;
+    this.#lostUnwritten +=
+      done === null
+        ? this.#unsaved.keep(kind, body, this.#now())
+        : this.#unsaved.outdated(kind, body);
   }
 
-  /** The batch in flight, else a new one of the oldest records; null when there are none. */
+  #now(): number {
+    return Math.max(0, Math.floor(this.#options.clock.now()));
+  }
+
+  /**
+   * The batch in flight, else a new one of the oldest records; null when there are none. What the
+   * disk refused goes first: it tells why the rest may not come.
+   */
   lease(): Lease | null {
+    const unsaved = this.#unsaved.lease();
+    if (unsaved !== null) return unsaved;
     return this.#attempt(
       'lease',
       (open) => {
@@ -106,7 +122,8 @@ export class Spool {
 
   /** The server has stored the batch: deletes it. An unknown batch is ignored. */
   ack(batch: string): void {
-    this.#attempt('ack', (open) => this.#delete(open, batch, false), 0);
+    if (this.#unsaved.end(batch) === 0)
+      this.#attempt('ack', (open) => this.#delete(open, batch, false), 0);
   }
 
   /**
@@ -114,7 +131,11 @@ export class Spool {
    * many.
    */
   refused(batch: string): number {
-    return this.#attempt('drop', (open) => this.#delete(open, batch, true), 0);
+    const unsaved = this.#unsaved.end(batch);
+    this.#lostUnwritten += unsaved;
+    return unsaved > 0
+      ? unsaved
+      : this.#attempt('drop', (open) => this.#delete(open, batch, true), 0);
   }
 
   stats(): SpoolStats {
@@ -167,8 +188,8 @@ export class Spool {
   }
 
   #insert({ db, statements }: OpenSpool, kind: Kind, text: string, bytes: number): void {
-    const { clock, maxBytes } = this.#options;
-    const at = Math.max(0, Math.floor(clock.now()));
+    const { maxBytes } = this.#options;
+    const at = this.#now();
     const evicted = db
       .transaction(() => {
         statements.insert.run(at, kind, IMPORTANCE[kind], text, bytes);

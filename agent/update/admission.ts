@@ -28,9 +28,10 @@ export function matchAssignment(release: AnyRelease, assignment: Assignment): vo
 }
 
 /**
- * Hardware id and version floor. A signed rollback may go below the floor, but only to a release
- * that a slot still holds. A rollback to the floor or above it may be fetched again: its slot may
- * have been lost. Faults: hardware_unsupported, version_floor.
+ * Hardware id and version floor. A signed rollback may go below the version that was confirmed here,
+ * to a release that a slot still holds, or down to the floor that is signed offline in the image
+ * targets. A rollback to what was confirmed here may be fetched again: its slot may have been lost.
+ * Faults: hardware_unsupported, version_floor.
  */
 export function admit(release: AnyRelease, assignment: Assignment, record: UpdateRecord): void {
   if (!release.manifest.hardware.includes(record.hardware)) {
@@ -43,6 +44,8 @@ export function admit(release: AnyRelease, assignment: Assignment, record: Updat
   const { floor, slots } = record;
   const slotRows = [slots.a, slots.b];
   if (assignment.rollback && slotRows.some((slot) => slot?.digest === release.digest)) return;
+  const signed = assignment.floor;
+  if (assignment.rollback && signed !== null && semver.gte(release.version, signed)) return;
   // When both slots are empty, no slot can show what ran here.
   const stranded = slotRows.every((slot) => slot === null);
   if (assignment.rollback && floor === null && !stranded) {
@@ -55,10 +58,12 @@ export function admit(release: AnyRelease, assignment: Assignment, record: Updat
     throw new Fault(
       'version_floor',
       `${release.component} ${release.version} is older than ${floor}, ` +
-        `which was confirmed here${assignment.rollback ? ', and no slot holds it' : ''}`,
+        `which was confirmed here${assignment.rollback ? NO_WAY_BACK : ''}`,
     );
   }
 }
+
+const NO_WAY_BACK = '; no slot holds it, and no signed floor allows it (linnet publish --floor)';
 
 /**
  * Disk for the bytes still to come, with a reserve that keeps the spool and the record writable.

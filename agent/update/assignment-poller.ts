@@ -7,11 +7,13 @@ import type { Log } from '../../shared/base/interfaces.js';
 import type { TrustedAssignment } from '../../shared/trust/assignments.js';
 import type { Reporter } from '../interfaces.js';
 import type { UpdateDriver } from './driver.js';
+import type { Troubles } from './troubles.js';
 
 export interface AssignmentPollerOptions {
   readonly refresh: () => Promise<TrustedAssignment[]>;
   readonly drivers: readonly Pick<UpdateDriver, 'component' | 'assign'>[];
   readonly reporter: Reporter;
+  readonly troubles: Troubles;
   readonly log: Log;
 }
 
@@ -28,16 +30,18 @@ export class AssignmentPoller {
 
   /** Polls once. True when the assignments are known to be current. */
   async poll(): Promise<boolean> {
-    const { refresh, drivers, log, reporter } = this.#options;
+    const { refresh, drivers, log, reporter, troubles } = this.#options;
     try {
       const assignments = await refresh();
       for (const driver of drivers)
         driver.assign(assignments.find(({ component }) => component === driver.component) ?? null);
       this.#lastFailure = null;
+      troubles.clear('assignments', null);
       this.#reportUnknown(assignments);
       return true;
     } catch (error) {
       if (!isFault(error)) throw error;
+      troubles.set('assignments', null, error);
       log.warn({ err: reason(error) }, 'cannot refresh the assignments; the agent keeps serving');
       if (error.entry.security === true && error.message !== this.#lastFailure) {
         const detail = error.detail.slice(0, limits.detailMaxChars);

@@ -31,6 +31,7 @@ import { Slots } from './slots.js';
 import type { EventResult, LatestAssignment, Step, StepResult, StepTools } from './steps/step.js';
 import { steps } from './steps/steps.js';
 import { rollBack } from './steps/trial.js';
+import type { Troubles } from './troubles.js';
 import { updateTransitions } from './transitions.js';
 
 export interface UpdateDriverOptions {
@@ -45,6 +46,7 @@ export interface UpdateDriverOptions {
   /** How files may arrive besides as they are. */
   readonly codecs?: readonly FileCodec[];
   readonly reporter: Reporter;
+  readonly troubles: Troubles;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -71,11 +73,18 @@ export class UpdateDriver {
 
   constructor(options: UpdateDriverOptions) {
     const { component, hardware, folder, disk, fetcher, ring, clock, random, log } = options;
+    const { troubles } = options;
     this.#options = options;
     this.component = component;
     this.#record = freshRecord(component, hardware);
     this.#file = new RecordFile(disk, `${folder}/record.json`);
-    this.#reports = new UpdateReports({ component, reporter: options.reporter, clock, log });
+    this.#reports = new UpdateReports({
+      component,
+      reporter: options.reporter,
+      trouble: () => troubles.of(component),
+      clock,
+      log,
+    });
     const slots = new Slots(disk, folder);
     const handler = new HandlerOfKind(options.handlers);
     const open: OpenRelease = (envelope) => openRelease(envelope, ring(), handler.manifestKinds);
@@ -86,7 +95,7 @@ export class UpdateDriver {
         this.#reports.security(fault.code, `slot ${slot} of ${component}: ${fault.detail}`);
       },
     });
-    this.#serving = new Serving({ component, handler, releases, clock, random, log });
+    this.#serving = new Serving({ component, handler, releases, troubles, clock, random, log });
     this.#tools = {
       disk,
       slots,
@@ -132,14 +141,14 @@ export class UpdateDriver {
       if (writes > limits.recordWritesMaxCount)
         return await this.#giveUp(new Fault('writes_spent', `${writes} writes without an end`));
       const step = steps[state] as Step<UpdateState>;
-      return await this.#apply(
-        await step({
-          ...this.#tools,
-          record: this.#record,
-          latest: this.#latest,
-          mayRetry: this.#options.clock.monotonic() >= this.#acceptAgainAt,
-        }),
-      );
+      const result = await step({
+        ...this.#tools,
+        record: this.#record,
+        latest: this.#latest,
+        mayRetry: this.#options.clock.monotonic() >= this.#acceptAgainAt,
+      });
+      this.#options.troubles.clear('update', this.component);
+      return await this.#apply(result);
     } catch (error) {
       return this.#failed(error).catch((failure: unknown) => this.#unwritten(failure));
     }
@@ -271,9 +280,11 @@ export class UpdateDriver {
   }
 
   #backOff(fault: Fault, message: string): number {
-    const { component, log, random } = this.#options;
+    const { component, log, random, troubles } = this.#options;
     this.#tries += 1;
     const { state } = this.#record;
+    troubles.set('update', component, fault);
+    this.#reports.heartbeat(this.#record, limits.healthEveryMs);
     log.warn({ component, state, tries: this.#tries, err: reason(fault) }, message);
     return backoff(this.#tries, limits.stepBackoffFirstMs, limits.stepBackoffMaxMs, random);
   }

@@ -34,6 +34,8 @@ export const Assignment = Type.Object(
     rollout: Type.String({ maxLength: 64 }),
     assignmentId: Type.Integer({ minimum: 1 }),
     rollback: Type.Boolean(),
+    /** The oldest version that a rollback may fetch again, signed offline. */
+    floor: Type.Union([Type.Null(), Version]),
     trial: TrialPolicy,
   },
   strict,

@@ -2,7 +2,7 @@
 // trial, security events. Only the pace is kept here; the record is the source of what is reported.
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
-import type { UpdateBody } from '../../shared/protocol/telemetry.js';
+import type { Trouble, UpdateBody } from '../../shared/protocol/telemetry.js';
 import { refOfTarget } from '../../shared/release/release-ref.js';
 import type { TrialEvidence } from '../../shared/statistics/trial-verdict.js';
 import type { Reporter } from '../interfaces.js';
@@ -12,6 +12,8 @@ import { previousOf, runningOf, type UpdateRecord } from './record.js';
 export interface UpdateReportsOptions {
   readonly component: string;
   readonly reporter: Reporter;
+  /** Why the component cannot proceed now. */
+  readonly trouble: () => Trouble | null;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -20,6 +22,8 @@ export class UpdateReports {
   readonly #options: UpdateReportsOptions;
   #progress: FetchProgress | null = null;
   #updateAt = Number.NEGATIVE_INFINITY;
+  /** The code of the trouble in the last report: another one is reported at once. */
+  #troubleCode: string | null = null;
   #trialAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: UpdateReportsOptions) {
@@ -28,13 +32,17 @@ export class UpdateReports {
 
   /** The whole state of this component. */
   update(record: UpdateRecord): void {
+    const trouble = this.#options.trouble();
     this.#updateAt = this.#options.clock.monotonic();
-    this.#options.reporter.report('update', bodyOf(record, this.#progress));
+    this.#troubleCode = trouble?.code ?? null;
+    this.#options.reporter.report('update', bodyOf(record, this.#progress, trouble));
   }
 
-  /** The whole state, at most once in `everyMs`. */
+  /** The whole state, at most once in `everyMs`, but at once when the trouble is another. */
   heartbeat(record: UpdateRecord, everyMs: number): void {
-    if (this.#options.clock.monotonic() - this.#updateAt >= everyMs) this.update(record);
+    const isDue = this.#options.clock.monotonic() - this.#updateAt >= everyMs;
+    const code = this.#options.trouble()?.code ?? null;
+    if (isDue || code !== this.#troubleCode) this.update(record);
   }
 
   progress(record: UpdateRecord, progress: FetchProgress): void {
@@ -68,7 +76,11 @@ export class UpdateReports {
   }
 }
 
-function bodyOf(record: UpdateRecord, progress: FetchProgress | null): UpdateBody {
+function bodyOf(
+  record: UpdateRecord,
+  progress: FetchProgress | null,
+  trouble: Trouble | null,
+): UpdateBody {
   const { component, state, assignment, assignmentId, outcome } = record;
   return {
     component,
@@ -79,5 +91,6 @@ function bodyOf(record: UpdateRecord, progress: FetchProgress | null): UpdateBod
     assignmentId,
     progress: state === 'assigned' ? progress : null,
     outcome,
+    trouble,
   };
 }

@@ -14,11 +14,13 @@ import { isCandidate, withoutSlot } from './next-record.js';
 import { runningOf, spareOf, type UpdateRecord } from './record.js';
 import type { SlotReleases } from './slot-releases.js';
 import type { StepResult } from './steps/step.js';
+import type { Troubles } from './troubles.js';
 
 export interface ServingOptions {
   readonly component: string;
   readonly handler: Pick<PayloadHandler, 'activate' | 'deactivate'>;
   readonly releases: SlotReleases;
+  readonly troubles: Troubles;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -48,6 +50,7 @@ export class Serving {
       previous: previous?.release.digest ?? null,
     };
     this.#failing = null;
+    this.#options.troubles.clear('serving', this.#options.component);
   }
 
   /**
@@ -85,12 +88,17 @@ export class Serving {
       if (this.#running?.digest !== digest) await this.#stop();
       if (error.kind === 'refused' && record.state === 'idle')
         return this.#fallBack(record, `the active release is refused: ${error.detail}`, error.code);
+      this.#options.troubles.set('serving', component, {
+        code: error.code,
+        detail: `${component} ${version} does not start: ${error.detail}`,
+      });
       this.#tryLater(digest);
       return null;
     }
   }
 
   async #stop(): Promise<null> {
+    this.#options.troubles.clear('serving', this.#options.component);
     if (this.#running === null) return null;
     this.#running = null;
     await this.#options.handler.deactivate();

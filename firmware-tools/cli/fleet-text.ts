@@ -30,6 +30,29 @@ export function runningText(device: DeviceSummary | Device): string {
     .join(', ');
 }
 
+/** What an operator should know of a device besides its state, each in one short phrase. */
+export function attentionText(device: DeviceSummary): string {
+  const phrases = device.updates.flatMap(({ trouble }) => (trouble === null ? [] : [trouble.code]));
+  return [...new Set(phrases)].join(', ') || '-';
+}
+
+/** Why each component cannot proceed now. */
+function troubleTable(updates: Device['updates'], now: number): string[] {
+  const rows = updates.flatMap(({ component, trouble }) =>
+    trouble === null
+      ? []
+      : [
+          [
+            component,
+            trouble.code,
+            ago(new Date(trouble.since).toISOString(), now),
+            trouble.detail,
+          ],
+        ],
+  );
+  return rows.length === 0 ? [] : [table([['TROUBLE OF', 'CODE', 'SINCE', 'WHY'], ...rows])];
+}
+
 export function statusText(device: DeviceSummary | Device): string {
   return device.status === 'enrolled' && device.silent ? 'silent' : device.status;
 }
@@ -89,6 +112,7 @@ export function deviceScreen({ device, inference, security, outcomes }: DeviceDe
       ['runs', runningText(device)],
     ]),
   ];
+  blocks.push(...troubleTable(device.updates, now));
   if (device.health !== null) blocks.push(healthText(device.health));
   if (inference.length > 0) blocks.push(inferenceTable(inference));
   const ended = outcomes.map(({ at, outcome }) => [

@@ -13,6 +13,7 @@ export const defaults = {
   acceptableFailurePermille: 50,
   alarmingFailurePermille: 300,
   falseAlarmPermille: 50,
+  startWindow: 3,
   silentAfterSeconds: 120,
   deviceDeadlineSeconds: 2 * defaultTrialPolicy.maxSeconds,
   autoRevert: true,
@@ -28,6 +29,7 @@ export interface PolicyOptions {
   readonly acceptable: number;
   readonly alarming: number;
   readonly falseAlarm: number;
+  readonly window: number;
   readonly revert: boolean;
   readonly trialMin: number;
   readonly trialMax: number;
@@ -73,6 +75,7 @@ export function policyOf(options: PolicyOptions): RolloutPolicy {
       acceptableFailurePermille: options.acceptable,
       alarmingFailurePermille: options.alarming,
       falseAlarmPermille: options.falseAlarm,
+      startWindow: options.window,
       silentAfterSeconds: options.silentAfter,
       deviceDeadlineSeconds: options.deadline,
       autoRevert: options.revert,

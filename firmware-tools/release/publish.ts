@@ -50,6 +50,8 @@ export interface PublishOptions {
   readonly client: FleetClient;
   readonly clock: Clock;
   readonly random: Random;
+  /** The oldest version that devices may be sent back to from now on; null: as before. */
+  readonly floor: string | null;
   readonly progress?: (text: string) => void;
 }
 
@@ -144,7 +146,7 @@ async function nextTargets(
   current: Document<'targets'>,
   view: BundleView,
   trust: TrustedSet,
-  { targetsKeys, clock }: PublishOptions,
+  { targetsKeys, clock, floor }: PublishOptions,
 ): Promise<Uint8Array | null> {
   const { release, envelope } = view;
   const path = targetPath(release.component, release.version);
@@ -171,6 +173,7 @@ async function nextTargets(
       'key_invalid',
       `the root requires ${role.threshold} targets keys, ${targetsKeys.length} are given`,
     );
+  const floors = floorsOf(current, release.component, floor);
   const custom: ImageCustom = {
     component: release.component,
     version: release.version,
@@ -181,10 +184,21 @@ async function nextTargets(
     {
       ...current.signed,
       ...heading('targets', current.signed.version + 1, clock.now() + validityMs.imageTargets),
+      ...(floors === undefined ? {} : { 'x-linnet-floors': floors }),
       targets: { ...current.signed.targets, [path]: added },
     },
     targetsKeys,
   );
+}
+
+/** A floor stands until a publication names another. */
+function floorsOf(
+  { signed }: Document<'targets'>,
+  component: string,
+  floor: string | null,
+): Record<string, string> | undefined {
+  const known = signed['x-linnet-floors'];
+  return floor === null ? known : { ...known, [component]: floor };
 }
 
 async function upload(view: BundleView, { client, progress }: PublishOptions): Promise<string[]> {

@@ -92,6 +92,8 @@ const table = (caption, head, rows) => rows.length === 0 ? none() :
       el('tr', {}, ...cells.map((cell) => el('td', {}, cell)))))));
 const updateText = (update) => update.state === 'idle' ? 'idle' :
   update.state + (update.updatingTo ? ' (to ' + update.updatingTo.version + ')' : '');
+const attention = (device) => device.updates.flatMap(({ component, trouble }) =>
+  trouble === null ? [] : [component + ': ' + trouble.code + ': ' + trouble.detail]);
 function more(name, list) {
   return list.more ? [el('button', {
     type: 'button',
@@ -99,13 +101,14 @@ function more(name, list) {
   }, 'Show more ' + name)] : [];
 }
 function devices(list) {
-  const head = ['Name', 'Group', 'Status', 'Runs', 'State', 'Last seen', 'Id'];
+  const head = ['Name', 'Group', 'Status', 'Runs', 'State', 'Attention', 'Last seen', 'Id'];
   return [table('Devices', head, list.items.map((device) => [
     device.name,
     device.group,
     state(device.silent ? 'silent' : device.status),
     device.updates.map((update) => release(update.running)).join(', ') || '-',
     device.updates.map(updateText).join(', ') || '-',
+    attention(device).join('; ') || '-',
     device.lastSeenAt ? new Date(device.lastSeenAt).toLocaleString() : 'never',
     el('code', {}, device.id),
   ])), ...more('devices', list)];

@@ -20,6 +20,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The action's name in the audit log; `:command` stands for that path parameter. */
     action?: string;
+    /** It has a body, and changes nothing: no entry. */
+    changesNothing?: true;
     /** The entry is written before the change instead of together with it. */
     recorded?: 'before';
     /** The body is a file or a document too long for the log. */
@@ -45,7 +47,7 @@ export const auditHook = fastifyPlugin<AuditOptions>(
     app.addHook('onRoute', ({ method, url, config }) => {
       const changes = !['GET', 'HEAD', 'OPTIONS'].includes(String(method));
       assert(
-        !changes || config?.action !== undefined,
+        !changes || config?.action !== undefined || config?.changesNothing === true,
         `${String(method)} ${url} changes something and names no action`,
       );
     });

@@ -14,6 +14,7 @@ import type {
   TelemetryRow,
   TokenView,
 } from '../../shared/protocol/operator-api.js';
+import { limits } from '../../shared/base/limits.js';
 import { totalLength } from '../../shared/release/manifest.js';
 import { QuantileSketch } from '../../shared/statistics/quantile-sketch.js';
 import type {
@@ -33,6 +34,7 @@ import type {
 const LAST_DATE_MS = 8_640_000_000_000_000;
 
 export const iso = (ms: number): string => new Date(Math.min(ms, LAST_DATE_MS)).toISOString();
+const lineOf = (detail: string): string => detail.slice(0, limits.summaryDetailMaxChars);
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
 
 const deviceHead = (row: DeviceRow, now: number, silentAfterMs: number) => {
@@ -56,11 +58,12 @@ export function deviceSummary(
 ): DeviceSummary {
   return {
     ...deviceHead(row, now, silentAfterMs),
-    updates: (latest?.updates ?? []).map(({ component, state, running, updatingTo }) => ({
+    updates: (latest?.updates ?? []).map(({ component, state, running, updatingTo, trouble }) => ({
       component,
       state,
       running,
       updatingTo,
+      trouble: trouble === null ? null : { ...trouble, detail: lineOf(trouble.detail) },
     })),
   };
 }

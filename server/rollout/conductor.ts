@@ -6,13 +6,15 @@
 import { limits } from '../../shared/base/limits.js';
 import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
 import type { RolloutRow, RolloutStore } from '../interfaces.js';
-import { plan, type Plan } from './plan.js';
+import { plan } from './plan.js';
+import type { Plan, Situation } from './situation.js';
+import { toAsk } from './taking.js';
 import type { Reception } from './reception.js';
-import type { Situations } from './situations.js';
+import type { SituationReader } from './situation-reader.js';
 
 export interface ConductorOptions {
   readonly store: RolloutStore;
-  readonly situations: Situations;
+  readonly situations: SituationReader;
   readonly reception: Reception;
   readonly clock: Clock;
   readonly log: Log;
@@ -29,6 +31,8 @@ export class Conductor {
   #isInPass = false;
   #isPassRequested = false;
   #hasRepeatedHints = false;
+  /** When a device was told to ask for a rollout, by rollout and device. */
+  readonly #asked = new Map<string, number>();
   #pass: Promise<void> = Promise.resolve();
   #cancel: Cancel = () => {};
 
@@ -104,7 +108,7 @@ export class Conductor {
   async #repeatHints(row: RolloutRow): Promise<void> {
     const { store, hint } = this.#options;
     for (const member of await store.members(row.id))
-      if (member.state === 'assigned' || member.state === 'reverting') hint(member.device);
+      if (member.state === 'taken' || member.state === 'reverting') hint(member.device);
   }
 
   async #conduct(id: string): Promise<void> {
@@ -112,11 +116,28 @@ export class Conductor {
     for (let steps = 0; steps < STEPS_MAX; steps++) {
       const situation = await situations.read(id);
       const step = plan(situation);
-      if (step === null) return;
+      if (step === null) return this.#ask(situation);
       // False: another writer was first. Read again.
       if (!(await store.commit(step, clock.now()))) continue;
       this.#logStep(situation.rollout, step);
       for (const assignment of step.assignments) hint(assignment.device);
+    }
+  }
+
+  /**
+   * Devices for which the window has room are told to ask now, instead of at their next poll. One
+   * that does not is told again after a pause.
+   */
+  #ask(situation: Situation): void {
+    const { clock, hint } = this.#options;
+    const now = clock.monotonic();
+    for (const [key, at] of this.#asked)
+      if (now - at >= limits.hintPauseMs) this.#asked.delete(key);
+    for (const device of toAsk(situation)) {
+      const key = `${situation.rollout.id} ${device}`;
+      if (this.#asked.has(key)) continue;
+      this.#asked.set(key, now);
+      hint(device);
     }
   }
 

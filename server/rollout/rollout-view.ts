@@ -1,24 +1,24 @@
 // A rollout as an operator sees it: why it is in its state, what it waits for, and which commands
 // it takes now. Pure.
 import type { Member, RolloutCommand, RolloutDetail } from '../../shared/protocol/operator-api.js';
-import type { HistoryRow, MemberRow, RolloutRow } from '../interfaces.js';
-import { haltTest, waveVerdict } from './verdict.js';
-import { clip, waitsFor, type Situation } from './plan.js';
+import type { HistoryRow, MemberRow } from '../interfaces.js';
+import { waveProgress } from './forward.js';
+import { haltReport } from './halt.js';
+import { clip, type Situation } from './situation.js';
 import { commandsOf } from './transitions.js';
-import { inOrder } from './waves.js';
+import { countsOf, windowOf } from './window.js';
 
 const time = (ms: number): string => new Date(ms).toISOString();
 
 export function viewOf(situation: Situation, history: readonly HistoryRow[]): RolloutDetail {
-  const { rollout } = situation;
-  const members = inOrder(situation.members);
+  const { rollout, members } = situation;
   return {
     id: rollout.id,
     release: rollout.release,
     state: rollout.state,
     wave: rollout.wave,
-    reasons: [...new Set([...rollout.reasons, ...live(situation, members)])].map(clip),
-    next: options(rollout, members),
+    reasons: [...new Set([...rollout.reasons, ...live(situation)])].map(clip),
+    next: options(situation),
     policy: rollout.policy,
     members: members.map(memberView),
     createdAt: time(rollout.createdAt),
@@ -37,30 +37,41 @@ function memberView({ device, name, group, wave, state, since, reasons }: Member
 }
 
 /** The present evidence; only states that can still move have it. */
-function live(situation: Situation, members: readonly MemberRow[]): string[] {
-  const { rollout } = situation;
-  if (rollout.state === 'rolling' || rollout.state === 'held') {
-    return [
-      haltTest(members, rollout.policy).reasons,
-      waveVerdict(members, rollout).reasons,
-      ...waitsFor(rollout, situation),
-    ];
+function live(situation: Situation): string[] {
+  const { rollout, members } = situation;
+  switch (rollout.state) {
+    case 'rolling':
+    case 'held': {
+      const { open, size } = windowOf(rollout, countsOf(members), null);
+      return [
+        haltReport(situation).reasons,
+        ...waveProgress(situation).reasons,
+        `window: ${open} devices have it undecided, at most ${size} may`,
+      ];
+    }
+    case 'completed':
+      return [haltReport(situation).reasons];
+    case 'reverting': {
+      const left = members.filter((member) => member.state === 'reverting').length;
+      return [`${left} devices are rolling back`];
+    }
+    case 'draft':
+    case 'reverted':
+    case 'dropped':
+      return [];
   }
-  if (rollout.state === 'reverting') {
-    const left = members.filter((member) => member.state === 'reverting').length;
-    return [`${left} devices are rolling back`];
-  }
-  return [];
 }
 
-function options(rollout: RolloutRow, members: readonly MemberRow[]): string[] {
+function options(situation: Situation): string[] {
+  const { rollout } = situation;
   const meaning: Record<RolloutCommand, string> = {
     start: 'begin with the first wave',
     drop: 'discard the draft',
-    pause: 'assign no more devices until resumed',
+    pause: 'let no further device take it until it is resumed',
     abort: 'roll every touched device back',
-    approve: 'let it go beyond this wave once it is healthy and has soaked',
-    resume: resumeMeaning(rollout, members),
+    undo: 'roll every device back to what it ran before, through the window',
+    approve: 'allow the step beyond this wave once it is proven',
+    resume: resumeMeaning(situation),
   };
   const needsApproval = rollout.policy.waves[rollout.wave]?.approval === true && !rollout.approved;
   return commandsOf(rollout.state)
@@ -68,13 +79,11 @@ function options(rollout: RolloutRow, members: readonly MemberRow[]): string[] {
     .map((command) => `linnet rollout ${command} ${rollout.id}  # ${meaning[command]}`);
 }
 
-function resumeMeaning(rollout: RolloutRow, members: readonly MemberRow[]): string {
-  if (haltTest(members, rollout.policy).halt) {
-    if (rollout.policy.autoRevert)
-      return 'the halt test has fired: every touched device would be rolled back at once';
-    return 'continue in spite of these failures';
-  }
-  return waveVerdict(members, rollout).verdict === 'inconclusive'
-    ? 'accept the failures of this wave and continue'
-    : 'continue';
+function resumeMeaning(situation: Situation): string {
+  const { rollout } = situation;
+  if (haltReport(situation).halt)
+    return rollout.policy.autoRevert
+      ? 'the halt test has fired: every touched device would be rolled back at once'
+      : 'continue in spite of these failures';
+  return rollout.asked ? 'accept what held it and continue' : 'continue';
 }

@@ -4,17 +4,17 @@
 // with it. Authentication is done by the callers; what a command does is in operator-commands.ts.
 import { hex } from '../../shared/base/bytes.js';
 import { Fault } from '../../shared/base/fault-codes.js';
-import type { Clock, Random } from '../../shared/base/interfaces.js';
+import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import type {
   RolloutCommand,
   RolloutDetail,
+  RolloutPreview,
   RolloutRequest,
 } from '../../shared/protocol/operator-api.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type {
   AuditAction,
-  MemberRow,
   PageRequest,
   RolloutKey,
   RolloutRow,
@@ -24,15 +24,18 @@ import type {
 } from '../interfaces.js';
 import { commanded } from './operator-commands.js';
 import { viewOf } from './rollout-view.js';
-import type { Situations } from './situations.js';
-import { promise } from './verdict.js';
+import { Contacts } from './contacts.js';
+import { waitingMember } from './members.js';
+import { newerThan, previewOf, promiseText } from './preview.js';
+import type { SituationReader } from './situation-reader.js';
 import { emptyWaves, placeInWaves, policyComplaints, type Place } from './waves.js';
 
 export interface OperatorServiceOptions {
   readonly store: RolloutStore;
-  readonly situations: Situations;
+  readonly situations: SituationReader;
   readonly clock: Clock;
   readonly random: Random;
+  readonly log: Log;
   /** A command was committed: the conductor should not wait for its next pass. */
   readonly onCommand: () => void;
 }
@@ -40,53 +43,85 @@ export interface OperatorServiceOptions {
 /** A command races with the conductor's steps; each lost race is one of these. */
 const COMMAND_TRIES_MAX = 20;
 const ROLLOUT_ID_BYTES = 8;
+const YEAR_MS = 365 * 86_400_000;
 
 export class OperatorService implements RolloutService {
   readonly #options: OperatorServiceOptions;
+  readonly #contacts: Contacts;
 
   constructor(options: OperatorServiceOptions) {
     this.#options = options;
+    this.#contacts = new Contacts(options);
   }
 
   /**
    * A draft with its members in their waves. Faults: message_undecodable (policy), not_found
-   * (release), conflict (no devices, or too many).
+   * (release), conflict (no devices, too many, or devices that must refuse the release).
    */
   async create(request: RolloutRequest, audit: AuditAction): Promise<RolloutDetail> {
+    const { store, clock } = this.#options;
+    const { row, places } = await this.#draft(request, audit.actor);
+    const members = places.map((place) => waitingMember(row.id, place, clock.now()));
+    const promised = promiseText(members, row.policy);
+    const reasons = [`created by ${audit.actor}`, promised];
+    await store.insertRollout({ ...row, reasons }, members, [
+      audit,
+      created(audit, row.id, row.release),
+    ]);
+    return this.view(row.id);
+  }
+
+  async preview(request: RolloutRequest): Promise<RolloutPreview> {
+    const { store, clock } = this.#options;
+    const { row, places } = await this.#draft(request, 'preview');
+    const rolloutsPerYear = await store.createdSince(clock.now() - YEAR_MS);
+    return previewOf(row, places, { rolloutsPerYear, now: clock.now() });
+  }
+
+  contact(device: string): Promise<void> {
+    return this.#contacts.contact(device);
+  }
+
+  async #draft(
+    { component, version, policy, groups }: RolloutRequest,
+    createdBy: string,
+  ): Promise<{ row: RolloutRow; places: Place[] }> {
     const { store, clock, random } = this.#options;
-    const { component, version, policy } = request;
     const complaints = policyComplaints(policy);
     if (complaints.length > 0)
       throw new Fault('message_undecodable', `rollout policy: ${complaints.join('; ')}`);
     const release = await store.release(component, version);
     if (release === null)
       throw new Fault('not_found', `release ${component} ${version} is not published`);
-    const devices = await store.eligible(component, release.hardware, request.groups ?? null);
+    const devices = await store.eligible(component, release.hardware, groups ?? null);
     const id = `ro-${hex(random.bytes(ROLLOUT_ID_BYTES))}`;
     const places = placeInWaves(id, devices, policy.waves);
     const empty = emptyWaves(places, policy.waves);
     if (empty.length > 0) throw new Fault('conflict', empty.join('; '));
     requireDevices(places, `${component} on ${release.hardware.join(', ')}`);
+    const ids = places.map(({ device }) => device.id);
+    const refusing = newerThan(version, places, await store.facts(component, ids));
+    if (refusing !== null) throw new Fault('conflict', refusing);
     const now = clock.now();
-    const members = places.map((place) => waitingMember(id, place, now));
-    const strata = new Set(members.map((member) => member.hardware)).size;
     const row: RolloutRow = {
       id,
       release: release.ref,
       state: 'draft',
       wave: 0,
-      reasons: [`created by ${audit.actor}`, promise(members.length, strata, policy)],
+      reasons: [],
       policy,
+      groups: groups ?? null,
       createdAt: now,
-      createdBy: audit.actor,
+      createdBy,
       since: now,
-      healthySince: null,
       approved: false,
       answeredAt: null,
+      asked: false,
+      undo: false,
+      silence: null,
       revision: 0,
     };
-    await store.insertRollout(row, members, [audit, created(audit, id, release.ref)]);
-    return this.view(id);
+    return { row, places };
   }
 
   /** Faults: not_found; conflict, with the present state and the commands that it takes. */
@@ -99,7 +134,9 @@ export class OperatorService implements RolloutService {
     const { store, situations, clock, onCommand } = this.#options;
     for (let tries = 0; tries < COMMAND_TRIES_MAX; tries++) {
       const situation = await situations.read(id);
-      if (command === 'start') await this.#requireNoOtherActive(situation.rollout);
+      if (command === 'start' || command === 'undo')
+        await this.#requireNoOtherActive(situation.rollout);
+      if (command === 'undo') await this.#requireLast(situation.rollout);
       const rollout = commanded(situation, command, audit.actor, why);
       const change = { rollout, members: [], assignments: [], audit: [audit] };
       if (await store.commit(change, clock.now())) {
@@ -120,6 +157,24 @@ export class OperatorService implements RolloutService {
 
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
     return this.#options.store.page(page);
+  }
+
+  /** Devices that a later release replaced would be sent past it. */
+  async #requireLast({ id, createdAt, release: { component } }: RolloutRow): Promise<void> {
+    const { store } = this.#options;
+    const first = await store.page({ limit: limits.listPageMaxCount, after: null });
+    const later = first.find(
+      (row) =>
+        row.id !== id &&
+        row.release.component === component &&
+        row.state === 'completed' &&
+        row.createdAt >= createdAt,
+    );
+    if (later === undefined) return;
+    throw new Fault(
+      'conflict',
+      `rollout ${later.id} of ${component} ${later.release.version} came after it: undo that first`,
+    );
   }
 
   /** The store would refuse a second one as well; this names the first one. */
@@ -143,25 +198,6 @@ function requireDevices(places: readonly Place[], what: string): void {
       'conflict',
       `${places.length} devices; a rollout takes at most ${most}: choose groups`,
     );
-}
-
-function waitingMember(rollout: string, { device, wave }: Place, now: number): MemberRow {
-  return {
-    rollout,
-    device: device.id,
-    name: device.name,
-    group: device.group,
-    hardware: device.hardware,
-    wave,
-    state: 'waiting',
-    since: now,
-    reasons: '',
-    previous: null,
-    mayRun: false,
-    assignmentId: null,
-    assignedAt: null,
-    failed: false,
-  };
 }
 
 /** The request names the release; this entry also names the rollout and the release's digest. */

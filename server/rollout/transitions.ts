@@ -8,11 +8,10 @@ import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
 import type { RolloutState } from '../../shared/protocol/states.js';
 
 export type RolloutEvent =
-  | 'start' | 'drop' | 'pause' | 'resume' | 'abort' // an operator's
+  | 'start' | 'drop' | 'pause' | 'resume' | 'abort' | 'undo' // an operator's
   | 'pass' | 'done' // the wave is healthy, soaked and approved: to the next wave; it was the last
   | 'fail' | 'halt_needs_operator' // the halt test fired: with and without policy.autoRevert
-  // all of the wave is decided, some failed, and the evidence neither halts nor clears the release
-  | 'inconclusive'
+  | 'ask' // a person must decide: failures at the hold level, silence, differing answers, no proof
   | 'settled'; // every touched device is back or named lost
 
 export const ROLLOUT = {
@@ -20,14 +19,14 @@ export const ROLLOUT = {
   rolling: {
     on: {
       pass: 'rolling', done: 'completed', fail: 'reverting', halt_needs_operator: 'held',
-      inconclusive: 'held', pause: 'held', abort: 'reverting',
+      ask: 'held', pause: 'held', abort: 'reverting',
     },
     boot: 'rolling',
   },
   held: { on: { resume: 'rolling', abort: 'reverting' }, boot: 'held' },
   reverting: { on: { settled: 'reverted' }, boot: 'reverting' },
   reverted: { on: {}, boot: 'reverted' },
-  completed: { on: {}, boot: 'completed' },
+  completed: { on: { undo: 'reverting' }, boot: 'completed' },
   dropped: { on: {}, boot: 'dropped' },
 } as const satisfies Table<RolloutState, RolloutEvent>;
 
@@ -39,7 +38,7 @@ export function after(state: RolloutState, event: RolloutEvent): RolloutState {
 }
 
 const OPERATOR_EVENTS = [
-  'start', 'pause', 'resume', 'abort', 'drop',
+  'start', 'pause', 'resume', 'abort', 'undo', 'drop',
 ] as const satisfies readonly RolloutEvent[];
 
 /**

@@ -1,55 +1,46 @@
-// The verdict on a rollout from its members: which devices failed, whether that halts the release,
-// and whether the rollout may advance past the wave. Pure. A device's own report is believed only
-// when it is bad news: health needs evidence, which the server judges again with the same function
-// as the device. Silence is never health. What follows from a verdict is decided in plan.ts.
-//
-// The halt test. Each device that was assigned the release is one observation. The e-process
-// (shared/statistics/sequential-tests.ts) runs along a sequence of the devices that was fixed
-// before anything was known (by wave, then by the plan's hash). Devices without an outcome count as
-// good, and the largest value over all prefixes of it decides. So the false alarm rate holds for
-// the whole rollout, at any time and any number of looks, although failures are reported sooner
-// than successes: in the order of reports, ten failures of an acceptable 500 would come first and
-// halt it. Counting an undecided device as good can only lower the value, and the process that it
-// is lower than satisfies Ville's inequality. Strata: with several kinds of hardware, the process
-// over all devices has 4/5 of the weight, and one process per kind shares the rest; so one kind
-// with eight devices in a large fleet halts on its own failures.
-import assert from 'node:assert/strict';
-import {
-  capped,
-  chanceOfReaching,
-  logMean,
-  logRatio,
-  percent,
-  upperBound,
-} from '../../shared/statistics/sequential-tests.js';
-import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
+// The verdict on one member of a rollout, from what its device reported. Pure. A device's own word
+// is believed only when it is bad news: health needs evidence that the server judges again with the
+// same function as the device. Silence is neither failure nor health. Trouble from before the first
+// start of the release is nobody's failure; from then on every trouble is the release's. What
+// follows for the rollout is decided in tests.ts, window.ts and plan.ts.
+import type { FaultCode } from '../../shared/base/fault-codes.js';
+import { limits } from '../../shared/base/limits.js';
+import type { MemberState } from '../../shared/protocol/states.js';
 import type { TrialBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
-import { judgeTrial, type TrialEvidence } from '../../shared/statistics/trial-verdict.js';
+import {
+  judgeTrial,
+  type TrialEvidence,
+  type TrialVerdict,
+} from '../../shared/statistics/trial-verdict.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 
 /** When a judgement is made. */
 export interface Moment {
   readonly now: number;
   /**
-   * Since when the server has been able to hear devices without a gap (reception.ts): time before
-   * it is no device's silence.
+   * Since when the server has heard devices without a break (reception.ts): what it could not hear
+   * is no device's silence.
    */
   readonly receptionSince: number;
 }
 
-/** What is now true of a member that is assigned the release. */
+/** What is now true of a member that took the release. */
 export interface Observation {
-  readonly state: 'assigned' | 'trial' | 'confirmed' | 'failed';
+  readonly state: MemberState;
   readonly reasons: string;
 }
 
-/** Weight of the process over all devices, where there are several strata. */
-const POOLED_WEIGHT = 0.8;
+/** Members in these states have the release, and nothing is decided: each holds a place. */
+export const UNDECIDED: readonly MemberState[] = ['taken', 'trial', 'unproven', 'silent'];
+
+export const isRevoked = (facts: DeviceFacts | undefined): boolean => facts?.status === 'revoked';
+
+const REVOKED = 'revoked: it takes no further part, and counts neither for nor against the release';
 
 /**
- * `member` is in state assigned, trial or confirmed under an assignment of this rollout; only
- * reports about this assignment count.
+ * `member` took the release in this rollout and is undecided, or is confirmed; only reports about
+ * that very assignment count.
  */
 export function observe(
   member: MemberRow,
@@ -57,62 +48,98 @@ export function observe(
   rollout: RolloutRow,
   moment: Moment,
 ): Observation {
+  if (isRevoked(facts)) return { state: 'excused', reasons: REVOKED };
   const { policy, release } = rollout;
   const bad = badNews(member, facts, release);
-  if (bad !== null) return { state: 'failed', reasons: bad };
-
-  const reported = facts?.trial ?? null;
-  const trial =
-    reported?.assignmentId === member.assignmentId && reported?.release.digest === release.digest
-      ? reported
-      : null;
-  const verdict = trial === null ? null : judgeTrial(evidenceOf(member, trial), policy.trial);
+  if (bad !== null) return bad;
+  const verdict = verdictOn(member, facts, rollout);
   if (verdict?.verdict === 'fail') {
-    const claim = reportsHealth(member, facts, release)
-      ? 'the device reports health, its evidence does not: '
+    const claim = claimsHealth(member, facts, release)
+      ? 'the device calls it healthy, its evidence does not: '
       : '';
     return { state: 'failed', reasons: `${verdict.code}: ${claim}${verdict.reasons.join('; ')}` };
   }
+  if (member.proven) return { state: 'confirmed', reasons: member.reasons };
   const silence = silentSeconds(member, facts, moment);
-  if (silence > policy.silentAfterSeconds) {
-    const { silentAfterSeconds: limit } = policy;
-    const reasons = `silent for ${silence} s; after ${limit} s silence counts as a failure`;
-    return { state: 'failed', reasons };
-  }
+  if (silence > policy.silentAfterSeconds)
+    return { state: 'silent', reasons: `not heard for ${silence} s; last: ${lastText(member)}` };
   if (member.state === 'confirmed') return { state: 'confirmed', reasons: member.reasons };
-  const claimed = reportsHealth(member, facts, release);
-  // A device confirms an assignment of what it already runs at once: there is no trial and so no
-  // evidence.
-  if (claimed && trial === null && member.mayRun && member.state === 'assigned')
+  return undecided(member, facts, rollout, moment, verdict);
+}
+
+const SILENT = /^not heard for \d+ s; last: /;
+const lastText = ({ reasons }: MemberRow): string => reasons.replace(SILENT, '');
+
+function undecided(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  { policy, release }: RolloutRow,
+  moment: Moment,
+  verdict: TrialVerdict | null,
+): Observation {
+  const claimed = claimsHealth(member, facts, release);
+  // An assignment for what runs already is answered at once, and no trial follows that could prove
+  // anything.
+  if (claimed && verdict === null && member.mayRun)
     return { state: 'confirmed', reasons: 'ran this release already' };
   if (claimed && verdict?.verdict === 'pass')
     return { state: 'confirmed', reasons: verdict.reasons.join('; ') };
-
-  const age = assignmentSeconds(member, moment);
-  if (age > policy.deviceDeadlineSeconds) {
-    const seen = verdict === null ? 'no trial was reported' : verdict.reasons.join('; ');
-    return {
-      state: 'failed',
-      reasons:
-        `no evidence of health within ${policy.deviceDeadlineSeconds} s ` +
-        `of its assignment: ${seen}`,
-    };
+  const isLate = assignmentSeconds(member, moment) > policy.deviceDeadlineSeconds;
+  const evidence = verdict?.reasons.join('; ') ?? 'no trial was reported';
+  if (verdict?.verdict === 'unproven' || (isLate && hasStarted(member, facts, verdict)))
+    return { state: 'unproven', reasons: `it keeps the release, its trial goes on: ${evidence}` };
+  if (isLate) {
+    const after = `not begun ${policy.deviceDeadlineSeconds} s after its assignment`;
+    return { state: 'excused', reasons: `${after}: ${troubleText(facts) ?? stateText(facts)}` };
   }
   if (claimed)
     return {
       state: 'trial',
-      reasons: 'the device reports health; its evidence has not arrived or does not show it yet',
+      reasons: 'the device calls it healthy; its evidence is not here or does not prove it yet',
     };
-  const swapped = isAboutAssignment(member, facts) && facts?.update?.state === 'swapped';
-  const started = member.state === 'trial' || verdict !== null || swapped;
-  return started
-    ? { state: 'trial', reasons: 'on trial' }
-    : { state: 'assigned', reasons: 'has its assignment' };
+  if (hasStarted(member, facts, verdict)) return { state: 'trial', reasons: 'on trial' };
+  const trouble = troubleText(facts);
+  return {
+    state: 'taken',
+    reasons: trouble === null ? 'has its assignment' : `has its assignment; ${trouble}`,
+  };
+}
+
+/** The trouble that keeps a device from its assignment, as it reports it; null without. */
+export function troubleText(facts: DeviceFacts | undefined): string | null {
+  const trouble = facts?.update?.trouble ?? null;
+  return trouble === null ? null : `${trouble.code}: ${trouble.detail}`;
+}
+
+const stateText = (facts: DeviceFacts | undefined): string =>
+  `it is ${facts?.update?.state ?? 'in no known state'}`;
+
+/** The first byte of the release was executed: in its probe, at the latest. */
+function hasStarted(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  verdict: TrialVerdict | null,
+): boolean {
+  if (member.state === 'trial' || verdict !== null) return true;
+  const state = heard(member, facts) ? facts?.update?.state : undefined;
+  return state === 'probed' || state === 'swapped';
+}
+
+/** The server's own judgement of the evidence for this assignment; null where there is none. */
+function verdictOn(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  { policy, release }: RolloutRow,
+): TrialVerdict | null {
+  const reported = facts?.trial ?? null;
+  if (reported?.assignmentId !== member.assignmentId) return null;
+  if (reported.release.digest !== release.digest) return null;
+  return judgeTrial(evidenceOf(member, reported), policy.trial);
 }
 
 /**
- * A release that replaces another one is never judged as a first install, whatever the device
- * reports: it must be compared with what it replaces.
+ * What the server knows to be replaced is replaced, whatever the device says: no release passes
+ * uncompared as a first install.
  */
 function evidenceOf(member: MemberRow, { evidence }: TrialBody): TrialEvidence {
   return member.previous !== null && !evidence.replaces
@@ -120,56 +147,95 @@ function evidenceOf(member: MemberRow, { evidence }: TrialBody): TrialEvidence {
     : evidence;
 }
 
-/**
- * A confirmed device of an earlier wave: its silence no longer counts, but its bad news does.
- */
-export function observeLeft(
-  member: MemberRow,
-  facts: DeviceFacts | undefined,
-  { release }: RolloutRow,
-): Observation {
-  const bad = badNews(member, facts, release);
-  return bad === null
-    ? { state: 'confirmed', reasons: member.reasons }
-    : { state: 'failed', reasons: bad };
+/** The device's last update report, where it is about the member's own assignment. */
+export function heard(member: MemberRow, facts: DeviceFacts | undefined): boolean {
+  return member.assignmentId !== null && facts?.update?.assignmentId === member.assignmentId;
 }
 
-/** Whether the device's last update report is about the member's own assignment. */
-function isAboutAssignment(member: MemberRow, facts: DeviceFacts | undefined): boolean {
-  return facts?.update?.assignmentId === member.assignmentId;
-}
+/**
+ * Ends of an assignment that the release did not cause: the device, its disk, its clock, the network
+ * or the server. They come before the first start of the release.
+ */
+const NOT_THE_RELEASE: readonly string[] = [
+  'auth_denied',
+  'auth_missing',
+  'contract_disk',
+  'disk_failed',
+  'disk_full',
+  'fetch_interrupted',
+  'file_digest',
+  'file_length',
+  'hardware_unsupported',
+  'metadata_expired',
+  'metadata_mismatch',
+  'metadata_rollback',
+  'metadata_signature',
+  'retries_spent',
+  'server_unreachable',
+  'target_mismatch',
+  'target_unknown',
+  'version_floor',
+  'writes_spent',
+] satisfies FaultCode[];
+
+/** The bytes of the release on the device are not the signed ones any more. */
+const DAMAGE: readonly string[] = ['file_digest', 'file_length'] satisfies FaultCode[];
 
 function badNews(
   member: MemberRow,
   facts: DeviceFacts | undefined,
   release: ReleaseRef,
-): string | null {
-  const update = isAboutAssignment(member, facts) ? facts?.update : null;
+): Observation | null {
+  const update = heard(member, facts) ? facts?.update : null;
   if (update === null || update === undefined) return null;
   const { outcome } = update;
   if (outcome?.assignmentId === member.assignmentId && outcome.result !== 'confirmed') {
     const code = outcome.code === null ? '' : `, ${outcome.code}`;
-    return `${outcome.result} by the device${code}: ${outcome.detail}`;
+    const reasons = `${outcome.result} by the device${code}: ${outcome.detail}`;
+    if (outcome.result === 'differs') return { state: 'differs', reasons };
+    // Its copy was damaged after the release had proven itself there: it takes it again.
+    if (member.state === 'confirmed' && DAMAGE.includes(outcome.code ?? ''))
+      return { state: 'waiting', reasons };
+    const isExcused =
+      outcome.result !== 'rolled_back' &&
+      NOT_THE_RELEASE.includes(outcome.code ?? '') &&
+      !hasStarted(member, undefined, null);
+    return { state: isExcused ? 'excused' : 'failed', reasons };
   }
-  if (update.state === 'stranded') return 'stranded: no release loads on it';
+  if (update.state === 'stranded')
+    return { state: 'failed', reasons: 'stranded: no release loads on it' };
   if (member.state === 'confirmed' && update.running?.digest !== release.digest) {
-    return `was confirmed, but now runs ${update.running?.version ?? 'nothing'}`;
+    const now = update.running?.version ?? 'nothing';
+    return { state: 'failed', reasons: `was confirmed, but now runs ${now}` };
   }
   return null;
 }
 
 /**
- * The device reports that it finished its trial and kept the release. The outcome itself may be
- * gone (the device drops it once acknowledged): idle on the release under this assignment means the
- * same.
+ * The device finished its trial and kept the release. Its outcome may be gone already (it is
+ * dropped once acknowledged): at rest on the release, under this assignment, says the same.
  */
-function reportsHealth(
+function claimsHealth(
   member: MemberRow,
   facts: DeviceFacts | undefined,
   release: ReleaseRef,
 ): boolean {
-  const update = isAboutAssignment(member, facts) ? facts?.update : null;
+  const update = heard(member, facts) ? facts?.update : null;
   return update?.state === 'idle' && update.running?.digest === release.digest;
+}
+
+/** The device never answered its assignment within the time for it: it does not hold it any more. */
+export function isUntaken(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  moment: Moment,
+): boolean {
+  return (
+    (member.state === 'taken' || member.state === 'silent') &&
+    !heard(member, facts) &&
+    facts?.trial?.assignmentId !== member.assignmentId &&
+    assignmentSeconds(member, moment) * 1000 > limits.takeWaitMs
+  );
 }
 
 /**
@@ -198,174 +264,12 @@ export function assignmentSeconds({ assignedAt }: MemberRow, moment: Moment): nu
   return assignedAt === null ? 0 : secondsHeard(moment, assignedAt);
 }
 
-/**
- * Revoked during the rollout: nothing more can be learned of it. One that had failed by then stays
- * a failure.
- */
-const isOut = (member: MemberRow): boolean => member.state === 'lost' && !member.failed;
-
-export interface Health {
-  /** The release is worse than acceptable, with at most the policy's chance of error. */
-  readonly halt: boolean;
-  /** log of the largest value that the e-process reached. */
-  readonly logE: number;
-  /** The arithmetic, for an operator. */
-  readonly reasons: string;
-}
-
-/** The halt test over `members` in the plan's fixed order. */
-export function haltTest(members: readonly MemberRow[], policy: RolloutPolicy): Health {
-  const touched = members.filter((member) => member.assignmentId !== null && !isOut(member));
-  const failed = touched.filter((member) => member.failed).length;
-  const best = largest(touched, new Set(members.map((member) => member.hardware)), policy);
-  const goal = Math.log(1000 / policy.falseAlarmPermille);
-  // A hair below the goal is the goal: 5 * 5 computed through logarithms must not miss 25.
-  const halt = failed > 0 && best.logE >= goal - 1e-9;
-  const prefix =
-    best.devices < touched.length && failed > 0 ? ` (after the first ${best.devices} of them)` : '';
-  return {
-    halt,
-    logE: best.logE,
-    reasons:
-      `${failed} of ${touched.length} ${audience(touched, policy)}failed; ` +
-      `acceptable is ${percent(policy.acceptableFailurePermille / 1000)}; ` +
-      `e-value ${number(best.logE)}${prefix} ${halt ? '>=' : '<'} ${number(goal)} = 1/alpha: ` +
-      (halt ? 'halted' : 'not halted'),
-  };
-}
-
-/**
- * The largest value of the e-process over all prefixes of `touched`, and how many devices that
- * prefix has. `kinds`: every kind of hardware of the rollout, touched or not, so that the weights
- * never change on the way.
- */
-function largest(
-  touched: readonly MemberRow[],
-  kinds: ReadonlySet<string>,
-  policy: RolloutPolicy,
-): { logE: number; devices: number } {
-  const p0 = policy.acceptableFailurePermille / 1000;
-  const p1 = capped(policy.alarmingFailurePermille / 1000);
-  const pooled = { hits: 0, count: 0 };
-  const strata = new Map([...kinds].map((kind) => [kind, { hits: 0, count: 0 }]));
-  let best = { logE: 0, devices: 0 };
-  touched.forEach((member, index) => {
-    for (const tally of [pooled, strata.get(member.hardware)]) {
-      assert(tally !== undefined, 'every member has a stratum');
-      tally.count += 1;
-      tally.hits += member.failed ? 1 : 0;
-    }
-    const logE =
-      kinds.size < 2
-        ? logRatio(pooled, p0, p1)
-        : logMean([
-            { weight: POOLED_WEIGHT, log: logRatio(pooled, p0, p1) },
-            ...[...strata.values()].map((tally) => ({
-              weight: (1 - POOLED_WEIGHT) / kinds.size,
-              log: logRatio(tally, p0, p1),
-            })),
-          ]);
-    if (logE > best.logE) best = { logE, devices: index + 1 };
-  });
-  return best;
-}
-
-/** "canary devices ", or "devices " once the rollout is past its first wave. */
-function audience(touched: readonly MemberRow[], policy: RolloutPolicy): string {
-  const waves = new Set(touched.map((member) => member.wave));
-  const [only] = waves;
-  const name = waves.size === 1 && only !== undefined ? policy.waves[only]?.name : undefined;
-  return name === undefined ? 'devices ' : `${name} devices `;
-}
-
-function number(log: number): string {
-  return log > Math.log(1e6) ? '> 1,000,000' : Math.exp(log).toFixed(1);
-}
-
-export interface WaveVerdict {
-  /**
-   * `open`: some devices are undecided. `ok`: the rollout may advance. `inconclusive`: all devices
-   * are decided, and an operator must decide.
-   */
-  readonly verdict: 'open' | 'ok' | 'inconclusive';
-  readonly reasons: string;
-}
-
-/**
- * The advance rule: every device of the waves so far is confirmed, or its failure is accepted.
- * Accepted are: failures from before the rollout advanced to this wave, failures that an operator
- * has resumed past, and all failures, when the upper confidence limit (Clopper-Pearson, at the
- * policy's false alarm level) of the failure rate so far is below the alarming rate. The limit is
- * computed once a wave, when all of its devices are decided.
- */
-export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow): WaveVerdict {
-  const { policy, wave } = rollout;
-  const name = policy.waves[wave]?.name ?? String(wave);
-  const current = members.filter((member) => member.wave <= wave && !isOut(member));
-  const open = current.filter((member) => !member.failed && member.state !== 'confirmed');
-  const done = `wave ${name}: ${current.length - open.length} of ${current.length} devices decided`;
-  if (open.length > 0) return { verdict: 'open', reasons: `${done}; waiting for ${listed(open)}` };
-  const failures = failuresToAnswer(members, rollout);
-  if (isHollow(members, rollout))
-    return {
-      verdict: 'inconclusive',
-      reasons: `${done}; every device of this wave was revoked: there is no evidence`,
-    };
-  if (failures.length === 0) return { verdict: 'ok', reasons: done };
-  const tested = current.filter((member) => member.assignmentId !== null);
-  const tally = { hits: tested.filter((member) => member.failed).length, count: tested.length };
-  const alarming = policy.alarmingFailurePermille / 1000;
-  const bound = upperBound(tally, policy.falseAlarmPermille / 1000);
-  const confidence = percent(1 - policy.falseAlarmPermille / 1000);
-  const reasons =
-    `${done}; ${tally.hits} of ${tally.count} failed: with ${confidence} confidence fewer ` +
-    `than ${percent(bound)} of devices fail, and ${percent(alarming)} is alarming`;
-  if (bound < alarming) return { verdict: 'ok', reasons };
-  return {
-    verdict: 'inconclusive',
-    reasons: `${reasons}: shown neither bad nor good; failed: ${listed(failures)}`,
-  };
-}
-
-/** Failures that are not accepted yet, also of earlier waves when the device failed later. */
-export function failuresToAnswer(members: readonly MemberRow[], rollout: RolloutRow): MemberRow[] {
-  const { wave, answeredAt } = rollout;
-  return members.filter(
-    (member) =>
-      member.failed && member.wave <= wave && (answeredAt === null || member.since > answeredAt),
-  );
-}
-
-/** The wave had devices and all of them were revoked: without an approval it must not pass. */
-export function isHollow(members: readonly MemberRow[], rollout: RolloutRow): boolean {
-  const own = members.filter((member) => member.wave === rollout.wave);
-  return own.length > 0 && own.every(isOut) && !rollout.approved;
-}
-
-const LISTED_MAX = 5;
-function listed(members: readonly MemberRow[]): string {
-  const names = members
-    .slice(0, LISTED_MAX)
-    .map((member) => member.name)
-    .join(', ');
-  return members.length > LISTED_MAX ? `${names} and ${members.length - LISTED_MAX} more` : names;
-}
-
-/**
- * A sentence about the halt test's false alarm rate for a rollout of `devices`. With one kind of
- * hardware the chance is exact (dynamic programming); with several it is Ville's bound.
- */
-export function promise(devices: number, strata: number, policy: RolloutPolicy): string {
-  const p0 = policy.acceptableFailurePermille / 1000;
-  const alpha = policy.falseAlarmPermille / 1000;
-  const p1 = capped(policy.alarmingFailurePermille / 1000);
-  const chance =
-    strata > 1
-      ? `at most ${percent(alpha)}`
-      : `${percent(chanceOfReaching(1 / alpha, devices, p0, p1))} ` +
-        `(exact; the bound is ${percent(alpha)})`;
-  return (
-    `a release that fails on ${percent(p0)} of devices would be halted ` +
-    `in this rollout of ${devices} with chance ${chance}`
-  );
+/** The device was heard lately: it can be asked, and would ask. */
+export function isTalking(
+  facts: Pick<DeviceFacts, 'lastSeenAt'> | undefined,
+  { policy }: RolloutRow,
+  { now }: Moment,
+): boolean {
+  const spoke = facts?.lastSeenAt ?? null;
+  return spoke !== null && now - spoke <= policy.silentAfterSeconds * 1000;
 }

@@ -3,12 +3,14 @@
 // wave rolls, and when, is decided in plan.ts.
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/base/bytes.js';
-import type { EligibleDevice, MemberRow } from '../interfaces.js';
+import type { EligibleDevice } from '../interfaces.js';
 
 /** A device and the index of its wave. */
 export interface Place {
   readonly device: EligibleDevice;
   readonly wave: number;
+  /** Its place among all devices of the rollout, from 0. */
+  readonly rank: number;
 }
 
 /** The rollout's fixed order of devices. */
@@ -20,20 +22,9 @@ function sorted<T>(items: readonly T[], key: (item: T) => string): T[] {
 }
 
 /**
- * Members in the order in which the halt test reads them: by wave, then by rank. It never changes
- * during a rollout.
- */
-export function inOrder(members: readonly MemberRow[]): MemberRow[] {
-  return sorted(
-    members,
-    (member) => String(member.wave).padStart(4, '0') + rankOf(member.rollout, member.device),
-  );
-}
-
-/**
- * Places every device in the first wave that takes it. A group wave takes the group's devices; a
- * percent wave takes devices in order until that share of all `devices` (rounded up, earlier waves
- * included) is placed. Devices that no wave takes stay out.
+ * Every device in the first wave that takes it. A group wave takes the group's devices; a percent
+ * or count wave takes devices in the drawn order until that share or number of all `devices`
+ * (rounded up, earlier waves included) is placed. Devices that no wave takes stay out.
  */
 export function placeInWaves(
   rollout: string,
@@ -41,19 +32,54 @@ export function placeInWaves(
   waves: RolloutPolicy['waves'],
 ): Place[] {
   const placed: Place[] = [];
-  let left = sorted(devices, (device) => rankOf(rollout, device.id));
+  let left = drawn(rollout, devices);
   waves.forEach((wave, index) => {
-    const goal = Math.ceil(((wave.percent ?? 0) * devices.length) / 100);
-    const room = Math.max(0, goal - placed.length);
+    const goal = wave.count ?? Math.ceil(((wave.percent ?? 0) * devices.length) / 100);
+    const free = Math.max(0, goal - placed.length);
     const taken =
       wave.group === undefined
-        ? left.slice(0, room)
+        ? left.slice(0, free)
         : left.filter((device) => device.group === wave.group);
-    placed.push(...taken.map((device) => ({ device, wave: index })));
+    const first = placed.length;
+    placed.push(...taken.map((device, at) => ({ device, wave: index, rank: first + at })));
     const gone = new Set(taken);
     left = left.filter((device) => !gone.has(device));
   });
   return placed;
+}
+
+/**
+ * The order in which waves draw devices: stratified, so that the first ones cover every kind of
+ * hardware, then go through kinds and sites in proportion to their sizes (systematic sampling;
+ * Cochran, "Sampling Techniques", 1977, chapter 8). Within a site the order is a hash.
+ */
+function drawn(rollout: string, devices: readonly EligibleDevice[]): EligibleDevice[] {
+  const ranked = sorted(devices, (device) => rankOf(rollout, device.id));
+  const kinds = groupBy(ranked, (device) => device.hardware).map((kind) =>
+    spread(groupBy(kind, (device) => device.site)),
+  );
+  return [
+    ...kinds.flatMap((kind) => kind.slice(0, 1)),
+    ...spread(kinds.map((kind) => kind.slice(1))),
+  ];
+}
+
+/** One list of several, in which every part of it holds each list in proportion to its length. */
+function spread<T>(lists: readonly (readonly T[])[]): T[] {
+  return lists
+    .flatMap((list) => list.map((item, index) => ({ item, at: (index + 0.5) / list.length })))
+    .sort((a, b) => a.at - b.at)
+    .map(({ item }) => item);
+}
+
+function groupBy<T>(items: readonly T[], key: (item: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group === undefined) groups.set(key(item), [item]);
+    else group.push(item);
+  }
+  return [...groups.values()];
 }
 
 /** What is wrong with a policy beyond its schema: all complaints. */
@@ -73,12 +99,16 @@ export function policyComplaints(policy: RolloutPolicy): string[] {
     'deviceDeadlineSeconds must be longer than trial.minSeconds',
   );
   let percent = 0;
+  let count = 0;
   policy.waves.forEach((wave, index) => {
     const name = `wave ${index + 1} (${wave.name})`;
-    check(
-      (wave.group === undefined) !== (wave.percent === undefined),
-      `${name} must have either a group or a percent`,
-    );
+    const audiences = [wave.group, wave.percent, wave.count].filter((one) => one !== undefined);
+    check(audiences.length === 1, `${name} must have one of group, percent and count`);
+    if (wave.count !== undefined) {
+      const before = count;
+      check(wave.count >= before, `${name}: count includes earlier waves: at least ${before}`);
+      count = wave.count;
+    }
     if (wave.percent === undefined) return;
     check(
       wave.percent >= percent,

@@ -3,7 +3,7 @@
 // rollout, the second loses and reads again. The id of an assignment only rises, also across
 // rollouts and withdrawals, so a device can tell old assignments from new ones.
 import { refOf } from '../../shared/release/release-ref.js';
-import type { Selectable } from 'kysely';
+import type { ExpressionBuilder, Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Manifest } from '../../shared/release/manifest.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
@@ -16,6 +16,7 @@ import type {
   DeviceFacts,
   EligibleDevice,
   HistoryRow,
+  MemberCount,
   MemberRow,
   PageRequest,
   PublishedRelease,
@@ -24,11 +25,13 @@ import type {
   RolloutRow,
   RolloutStore,
   RolloutSummaryRow,
+  Take,
 } from '../interfaces.js';
 import { ACTIVE_STATES } from '../rollout/transitions.js';
+import { UNDECIDED } from '../rollout/verdict.js';
 import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
-import type { MembersTable, RolloutsTable } from './tables.js';
+import type { MembersTable, RolloutsTable, Tables } from './tables.js';
 
 export class SqlRolloutStore implements RolloutStore {
   constructor(private readonly db: Db) {}
@@ -37,7 +40,29 @@ export class SqlRolloutStore implements RolloutStore {
     const rows = await this.db
       .selectFrom('rollouts')
       .selectAll()
-      .where('state', 'in', [...ACTIVE_STATES])
+      .where((eb) =>
+        eb.or([
+          eb('state', 'in', [...ACTIVE_STATES]),
+          eb.and([
+            eb('state', '=', 'completed'),
+            eb.exists(
+              eb
+                .selectFrom('members')
+                .select('device')
+                .whereRef('members.rollout', '=', 'rollouts.id')
+                .where((inner) =>
+                  inner.or([
+                    undecided(inner),
+                    inner.and([
+                      inner('members.state', '=', 'confirmed'),
+                      inner('members.proven', '=', 0),
+                    ]),
+                  ]),
+                ),
+            ),
+          ]),
+        ]),
+      )
       .orderBy('created_at')
       .orderBy('id')
       .execute();
@@ -81,10 +106,80 @@ export class SqlRolloutStore implements RolloutStore {
       .selectAll()
       .where('rollout', '=', rollout)
       .orderBy('wave')
-      .orderBy('name')
+      .orderBy('rank')
       .orderBy('device')
       .execute();
     return rows.map(memberOf);
+  }
+
+  async member(rollout: string, device: string): Promise<MemberRow | null> {
+    const row = await this.db
+      .selectFrom('members')
+      .selectAll()
+      .where('rollout', '=', rollout)
+      .where('device', '=', device)
+      .executeTakeFirst();
+    return row === undefined ? null : memberOf(row);
+  }
+
+  async memberCounts(rollout: string): Promise<MemberCount[]> {
+    const rows = await this.db
+      .selectFrom('members')
+      .select(['wave', 'hardware', 'state', 'proven'])
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .where('rollout', '=', rollout)
+      .groupBy(['wave', 'hardware', 'state', 'proven'])
+      .execute();
+    return rows.map((row) => ({
+      ...row,
+      state: row.state as MemberState,
+      proven: row.proven === 1,
+    }));
+  }
+
+  async undecidedElsewhere(rollout: string, device: string): Promise<number> {
+    const { count } = await this.db
+      .selectFrom('members')
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .where('device', '=', device)
+      .where('rollout', '!=', rollout)
+      .where((eb) => undecided(eb))
+      .executeTakeFirstOrThrow();
+    return count;
+  }
+
+  async offersTo(device: string): Promise<string[]> {
+    const open = await this.db
+      .selectFrom('members')
+      .innerJoin('rollouts', 'rollouts.id', 'members.rollout')
+      .select('rollouts.id')
+      .where('members.device', '=', device)
+      .where('members.state', '=', 'waiting')
+      .where('rollouts.state', '=', 'rolling')
+      .whereRef('members.wave', '<=', 'rollouts.wave')
+      .orderBy('rollouts.created_at')
+      .orderBy('rollouts.id')
+      .execute();
+    return [...open.map(({ id }) => id), ...(await standingFor(this.db, device))];
+  }
+
+  async takes(digest: string): Promise<Take[]> {
+    const rows = await this.db
+      .selectFrom('takes')
+      .select(['device', 'hardware', 'failed'])
+      .where('digest', '=', digest)
+      .orderBy('seq')
+      .execute();
+    return rows.map((row) => ({ ...row, failed: row.failed === 1 }));
+  }
+
+  async createdSince(since: number): Promise<number> {
+    const { count } = await this.db
+      .selectFrom('rollouts')
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .where('created_at', '>=', since)
+      .executeTakeFirstOrThrow();
+    return count;
   }
 
   async history(rollout: string): Promise<HistoryRow[]> {
@@ -161,17 +256,29 @@ export class SqlRolloutStore implements RolloutStore {
     component: string,
     hardware: readonly string[],
     groups: readonly string[] | null,
+    device?: string,
   ): Promise<EligibleDevice[]> {
     let query = this.db
       .selectFrom('devices')
-      .select(['id', 'name', 'group_name as group', 'hardware', 'components_json'])
+      .select([
+        'id',
+        'name',
+        'group_name as group',
+        'hardware',
+        'components_json',
+        'labels_json',
+        'last_seen_at as lastSeenAt',
+      ])
       .where('status', '=', 'enrolled')
       .where('hardware', 'in', [...hardware]);
     if (groups !== null) query = query.where('group_name', 'in', [...groups]);
+    if (device !== undefined) query = query.where('id', '=', device);
     const rows = await query.orderBy('name').orderBy('id').execute();
-    return rows.flatMap(({ components_json, ...device }) =>
-      (JSON.parse(components_json) as string[]).includes(component) ? [device] : [],
-    );
+    return rows.flatMap(({ components_json, labels_json, ...row }) => {
+      if (!(JSON.parse(components_json) as string[]).includes(component)) return [];
+      const { site } = JSON.parse(labels_json) as Record<string, string>;
+      return [{ ...row, site: site ?? row.group }];
+    });
   }
 
   async release(component: string, version: string): Promise<PublishedRelease | null> {
@@ -240,6 +347,7 @@ export class SqlRolloutStore implements RolloutStore {
         before.wave !== rollout.wave ||
         JSON.stringify(before.reasons) !== JSON.stringify(rollout.reasons);
       if (changed) await addHistory(trx, rollout, now);
+      await writeTakes(trx, change, now);
       await appendAudit(trx, change.audit ?? [], now);
       return true;
     });
@@ -325,11 +433,14 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
           group_name: eb.ref('excluded.group_name'),
           hardware: eb.ref('excluded.hardware'),
           wave: eb.ref('excluded.wave'),
+          rank: eb.ref('excluded.rank'),
           state: eb.ref('excluded.state'),
           since: eb.ref('excluded.since'),
           reasons: eb.ref('excluded.reasons'),
           previous_json: eb.ref('excluded.previous_json'),
+          site: eb.ref('excluded.site'),
           may_run: eb.ref('excluded.may_run'),
+          proven: eb.ref('excluded.proven'),
           assignment_id: eb.ref('excluded.assignment_id'),
           assigned_at: eb.ref('excluded.assigned_at'),
           failed: eb.ref('excluded.failed'),
@@ -337,6 +448,119 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
       )
       .execute();
   }
+}
+
+/**
+ * A take has its number for good, also when the device takes the release again in another rollout;
+ * a failure is never taken back.
+ */
+async function writeTakes(
+  queries: Queries,
+  { rollout, members, takes = [], untaken = [] }: RolloutChange,
+  now: number,
+): Promise<void> {
+  const { digest } = rollout.release;
+  for (const device of takes) {
+    const member = members.find((one) => one.device === device);
+    if (member === undefined) throw new Error(`${device} takes a release without being a member`);
+    const { last } = await queries
+      .selectFrom('takes')
+      .select((eb) => eb.fn.coalesce(eb.fn.max('seq'), eb.lit(0)).as('last'))
+      .where('digest', '=', digest)
+      .executeTakeFirstOrThrow();
+    await queries
+      .insertInto('takes')
+      .values({
+        digest,
+        seq: last + 1,
+        device,
+        hardware: member.hardware,
+        rollout: rollout.id,
+        at: now,
+        failed: 0,
+      })
+      .onConflict((oc) => oc.columns(['digest', 'device']).doNothing())
+      .execute();
+  }
+  const failed = members.filter((member) => member.failed).map(({ device }) => device);
+  for (const portion of portions(failed))
+    await queries
+      .updateTable('takes')
+      .set({ failed: 1 })
+      .where('digest', '=', digest)
+      .where('device', 'in', portion)
+      .execute();
+  for (const portion of portions(untaken))
+    await queries
+      .deleteFrom('takes')
+      .where('digest', '=', digest)
+      .where('rollout', '=', rollout.id)
+      .where('failed', '=', 0)
+      .where('device', 'in', portion)
+      .execute();
+}
+
+/** Members that hold a place: the release is on them, and nothing is decided. */
+const undecided = (eb: ExpressionBuilder<Tables, 'members'>) =>
+  eb('members.state', 'in', [...UNDECIDED]);
+
+/**
+ * The standing releases of a device: of each of its components the last completed rollout for its
+ * group, unless another rollout of the component is under way, or the device was decided in it.
+ */
+async function standingFor(queries: Queries, device: string): Promise<string[]> {
+  const row = await queries
+    .selectFrom('devices')
+    .select(['group_name', 'components_json', 'status'])
+    .where('id', '=', device)
+    .executeTakeFirst();
+  if (row?.status !== 'enrolled') return [];
+  const found: string[] = [];
+  for (const component of JSON.parse(row.components_json) as string[]) {
+    const rollouts = await queries
+      .selectFrom('rollouts')
+      .leftJoin('members', (join) =>
+        join.onRef('members.rollout', '=', 'rollouts.id').on('members.device', '=', device),
+      )
+      .leftJoin('facts', (join) =>
+        join
+          .on('facts.device', '=', device)
+          .onRef('facts.component', '=', 'rollouts.component')
+          .on('facts.kind', '=', 'update'),
+      )
+      .select([
+        'rollouts.id',
+        'rollouts.state',
+        'rollouts.groups_json',
+        'rollouts.digest',
+        'members.state as member',
+        'facts.body_json',
+      ])
+      .where('rollouts.component', '=', component)
+      .where('rollouts.state', 'in', [...ACTIVE_STATES, 'completed'])
+      .orderBy('rollouts.created_at', 'desc')
+      .orderBy('rollouts.id', 'desc')
+      .execute();
+    const groups = (json: string | null) => (json === null ? null : (JSON.parse(json) as string[]));
+    const last = rollouts.find(
+      ({ state, groups_json }) =>
+        state === 'completed' && (groups(groups_json)?.includes(row.group_name) ?? true),
+    );
+    const isBusy = rollouts.some(({ state }) => state !== 'completed');
+    if (last !== undefined && !isBusy && isWanted(last)) found.push(last.id);
+  }
+  return found;
+}
+
+/** The device waits for the release, is no member yet, or has lost it since its confirmation. */
+function isWanted(row: {
+  member: string | null;
+  digest: string;
+  body_json: string | null;
+}): boolean {
+  if (row.member === null || row.member === 'waiting') return true;
+  if (row.member !== 'confirmed' || row.body_json === null) return false;
+  return (JSON.parse(row.body_json) as UpdateBody).running?.digest !== row.digest;
 }
 
 async function addHistory(queries: Queries, rollout: RolloutRow, at: number): Promise<void> {
@@ -373,8 +597,11 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'revisi
     created_at: rollout.createdAt,
     created_by: rollout.createdBy,
     since: rollout.since,
-    healthy_since: rollout.healthySince,
+    groups_json: rollout.groups === null ? null : JSON.stringify(rollout.groups),
     approved: rollout.approved ? 1 : 0,
+    asked: rollout.asked ? 1 : 0,
+    undo: rollout.undo ? 1 : 0,
+    silence_json: rollout.silence === null ? null : JSON.stringify(rollout.silence),
     answered_at: rollout.answeredAt,
   };
 }
@@ -390,8 +617,12 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     createdAt: row.created_at,
     createdBy: row.created_by,
     since: row.since,
-    healthySince: row.healthy_since,
+    groups: row.groups_json === null ? null : (JSON.parse(row.groups_json) as string[]),
     approved: row.approved === 1,
+    asked: row.asked === 1,
+    undo: row.undo === 1,
+    silence:
+      row.silence_json === null ? null : (JSON.parse(row.silence_json) as RolloutRow['silence']),
     answeredAt: row.answered_at,
     revision: row.revision,
   };
@@ -404,7 +635,9 @@ function memberColumns(member: MemberRow): MembersTable {
     name: member.name,
     group_name: member.group,
     hardware: member.hardware,
+    site: member.site,
     wave: member.wave,
+    rank: member.rank,
     state: member.state,
     since: member.since,
     reasons: member.reasons,
@@ -412,6 +645,7 @@ function memberColumns(member: MemberRow): MembersTable {
     may_run: member.mayRun ? 1 : 0,
     assignment_id: member.assignmentId,
     assigned_at: member.assignedAt,
+    proven: member.proven ? 1 : 0,
     failed: member.failed ? 1 : 0,
   };
 }
@@ -423,7 +657,9 @@ function memberOf(row: Selectable<MembersTable>): MemberRow {
     name: row.name,
     group: row.group_name,
     hardware: row.hardware,
+    site: row.site,
     wave: row.wave,
+    rank: row.rank,
     state: row.state as MemberState,
     since: row.since,
     reasons: row.reasons,
@@ -431,6 +667,7 @@ function memberOf(row: Selectable<MembersTable>): MemberRow {
     mayRun: row.may_run === 1,
     assignmentId: row.assignment_id,
     assignedAt: row.assigned_at,
+    proven: row.proven === 1,
     failed: row.failed === 1,
   };
 }

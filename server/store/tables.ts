@@ -63,8 +63,11 @@ export interface RolloutsTable {
   created_at: number;
   created_by: string;
   since: number;
-  healthy_since: number | null;
+  groups_json: string | null;
   approved: number;
+  asked: number;
+  undo: number;
+  silence_json: string | null;
   answered_at: number | null;
   revision: number;
 }
@@ -75,7 +78,9 @@ export interface MembersTable {
   name: string;
   group_name: string;
   hardware: string;
+  site: string;
   wave: number;
+  rank: number;
   state: string;
   since: number;
   reasons: string;
@@ -83,6 +88,18 @@ export interface MembersTable {
   may_run: number;
   assignment_id: number | null;
   assigned_at: number | null;
+  proven: number;
+  failed: number;
+}
+
+/** Who took which release, in which order: the observations of the halt test. */
+interface TakesTable {
+  digest: string;
+  seq: number;
+  device: string;
+  hardware: string;
+  rollout: string;
+  at: number;
   failed: number;
 }
 
@@ -206,6 +223,7 @@ export interface Tables {
   releases: ReleasesTable;
   rollouts: RolloutsTable;
   members: MembersTable;
+  takes: TakesTable;
   rollout_history: RolloutHistoryTable;
   assignments: AssignmentsTable;
   director_documents: DirectorDocumentsTable;

@@ -69,6 +69,10 @@ export const FAULT_CODES = {
     'metadata is not the one that its parent names (mix-and-match attack)',
     'Check that the mirror serves one consistent snapshot.',
   ),
+  metadata_time: attack(
+    'signed metadata names a time that cannot be the present (freeze attack by a lying clock)',
+    'Check the clock of the fleet server; if a key was stolen, rotate it with a new root.',
+  ),
   root_version: attack(
     'a new root is not exactly one version above the trusted one',
     'Publish every intermediate root.',
@@ -221,6 +225,16 @@ export const FAULT_CODES = {
     'the server withdrew the release during the trial',
     'See why the rollout stopped: `linnet rollout show`.',
   ),
+  model_crash_loop: refused(
+    409,
+    'a confirmed release crashed or hung again and again, and the device went back by itself',
+    "Read the device's log; fix the model.",
+  ),
+  model_unhealthy: refused(
+    409,
+    'a confirmed release crashes, hangs, fails, withholds answers or exceeds its contract',
+    'See `linnet device show` for what it is; roll the release back when more devices show it.',
+  ),
   // Requests to the local inference API
   request_undecodable: refused(
     400,
@@ -284,8 +298,18 @@ export const FAULT_CODES = {
   ),
   host_died: flaked(
     503,
-    'a model process died or hung during a request',
+    'a model process died during a request',
     'Retry; the agent restarts it and rolls back after repeated faults.',
+  ),
+  host_hung: flaked(
+    503,
+    'a model process did not answer and was killed',
+    'Retry; the agent restarts it and rolls back after repeated faults.',
+  ),
+  installation_incomplete: flaked(
+    503,
+    'the installation of the agent lacks files that model processes need',
+    'Install the agent again; the message names what is missing.',
   ),
   model_run_failed: refused(
     500,
@@ -301,6 +325,11 @@ export const FAULT_CODES = {
   fetch_interrupted: flaked(503, 'a download was interrupted', 'It resumes by itself.'),
   disk_full: flaked(507, 'the disk is full', 'Free disk space; the device keeps what it runs.'),
   disk_failed: flaked(500, 'the disk refused a read or write', 'Check the storage medium.'),
+  deferred: flaked(
+    503,
+    "the device waits for its own update hours (`update.windows` in the agent's configuration)",
+    'Nothing to do; the detail says when they begin.',
+  ),
   retries_spent: spent(
     'a step failed as often as its limit allows',
     'Read the cause; start the rollout again when the cause is fixed.',
@@ -340,6 +369,11 @@ export const FAULT_CODES = {
     'no valid credentials',
     'Pass a bearer token (operators) or enrol (devices).',
   ),
+  clock_wrong: refused(
+    401,
+    "a device token was made at another time than the server's present",
+    'The device corrects its offset by itself; set its clock if it stays.',
+  ),
   auth_denied: refused(
     403,
     'these credentials do not allow this',
@@ -349,6 +383,16 @@ export const FAULT_CODES = {
     403,
     'the claim token is unknown, used up or expired',
     'Make a new one with `linnet device claim`.',
+  ),
+  fingerprint_mismatch: refused(
+    409,
+    "approval by name needs the fingerprint of the device's key, and it must match",
+    "Compare with the fingerprint in the device's log, or approve by id.",
+  ),
+  device_cloned: refused(
+    409,
+    'two installations alternate under one device id (a copied data folder)',
+    'Remove identity.json from the data folder of the copy and enrol it as a device of its own.',
   ),
   not_found: refused(
     404,

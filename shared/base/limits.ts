@@ -236,14 +236,26 @@ export const limits = {
   ingestWaitingPerDeviceMaxCount: 2,
   mqttClientsMaxCount: 20_000,
 
+  // Trials.
+  /** Blocks of time without which a trial has no verdict on what it compares. */
+  trialBlocksMinCount: 20,
+  /** Blocks whose order is kept, for pooling over devices by rounds. */
+  trialRoundsMaxCount: 64,
+  /** Means of neighbouring blocks follow each other less than this. */
+  trialAutocorrelationMaxRatio: 0.2,
+
   // Rollouts.
   conductorEveryMs: 500,
   /**
    * Looks of the conductor that are further apart were interrupted: nobody is judged by that time.
    */
   conductorGapMaxMs: 5_000,
+  /** A device that took a release and does not answer is taken to hold it no longer. */
+  takeWaitMs: 10 * 60_000,
+  /** A device that was told to ask, and does not, is told again. */
+  hintPauseMs: 5_000,
   wavesMaxCount: 20,
-  rolloutDevicesMaxCount: 10_000,
+  rolloutDevicesMaxCount: 100_000,
 } as const;
 
 assert(

@@ -4,6 +4,14 @@ import { Fault, reason, systemCode } from '../base/fault-codes.js';
 
 const FULL: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT']);
 
+/** What an operator cannot read from the code alone. */
+const MEANING: Readonly<Record<string, string>> = {
+  EROFS: 'the file system is read-only',
+  EIO: 'the medium fails',
+  ENOSPC: 'no space or no inodes are left',
+  EDQUOT: "the user's quota is used up",
+};
+
 /** True for an error of the operating system (ENOENT, EISDIR, EROFS, ...). */
 function isSystemError(error: unknown): boolean {
   return error instanceof Error && !(error instanceof Fault) && 'syscall' in error;
@@ -21,9 +29,9 @@ export function isDiskFull(error: unknown): boolean {
 export function diskFault(error: unknown, doing: string): unknown {
   if (!isSystemError(error)) return error;
   const code = systemCode(error) ?? reason(error);
-  return new Fault(isDiskFull(error) ? 'disk_full' : 'disk_failed', `cannot ${doing}: ${code}`, {
-    cause: error,
-  });
+  const meaning = MEANING[code];
+  const detail = `cannot ${doing}: ${code}${meaning === undefined ? '' : ` (${meaning})`}`;
+  return new Fault(isDiskFull(error) ? 'disk_full' : 'disk_failed', detail, { cause: error });
 }
 
 /** Runs `work`; its system errors become Faults. */

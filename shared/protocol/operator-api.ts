@@ -12,7 +12,7 @@ import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
-import { DeviceId, HealthBody, OutcomeSchema, UpdateBody } from './telemetry.js';
+import { DeviceId, HealthBody, OutcomeSchema, Trouble, UpdateBody } from './telemetry.js';
 import { ReleaseRef } from '../release/release-ref.js';
 
 const named = <P extends TProperties>(title: string, properties: P) =>
@@ -88,6 +88,8 @@ export const DeviceSummary = named('DeviceSummary', {
       state: Type.Enum([...UPDATE_STATES]),
       running: OrNull(ReleaseRef),
       updatingTo: OrNull(ReleaseRef),
+      /** Why it cannot proceed now; the detail is cut to a line. */
+      trouble: OrNull(Trouble),
     }),
   ),
 });
@@ -222,13 +224,19 @@ export type RepositoryView = Static<typeof RepositoryView>;
 
 export const Wave = named('Wave', {
   name: Text(64),
-  /**
-   * A group, or a share of all devices of the rollout (cumulative, rounded up, earlier waves
-   * included).
-   */
+  /** A hand-picked group; it proves only itself. */
   group: Type.Optional(GroupName),
+  /** A share of all devices of the rollout (cumulative, rounded up, earlier waves included). */
   percent: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+  /** A number of devices (cumulative, earlier waves included). */
+  count: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.rolloutDevicesMaxCount })),
+  /** How long each device must stay healthy after its confirmation before it counts as proven. */
   soakSeconds: Type.Integer({ minimum: 0, maximum: 30 * 86_400 }),
+  /**
+   * Proven devices at which the next wave may begin. When left out: half of the wave, and all of it
+   * that is heard.
+   */
+  minProven: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.rolloutDevicesMaxCount })),
   approval: Type.Boolean(),
 });
 export type Wave = Static<typeof Wave>;
@@ -247,9 +255,14 @@ export const RolloutPolicy = named('RolloutPolicy', {
    * number of checks.
    */
   falseAlarmPermille: Type.Integer({ minimum: 1, maximum: 500 }),
-  /** A device that is silent for this long while it takes part counts as a failure. */
+  /**
+   * How many devices may have the release undecided at the beginning; later, as many as are proven.
+   * Rollouts of fewer than 30 devices begin with one.
+   */
+  startWindow: Type.Integer({ minimum: 1, maximum: 1000 }),
+  /** A device that is not heard for this long while it takes part is silent. */
   silentAfterSeconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400 }),
-  /** A device that has not finished this long after its assignment counts as a failure. */
+  /** A device that has not finished this long after its assignment is no longer waited for. */
   deviceDeadlineSeconds: Type.Integer({ minimum: 1, maximum: 60 * 86_400 }),
   /** On a halt: roll every touched device back. Otherwise the rollout is held for an operator. */
   autoRevert: Type.Boolean(),
@@ -267,6 +280,42 @@ export const RolloutRequest = named('RolloutRequest', {
   groups: Type.Optional(Type.Array(GroupName, { minItems: 1, maxItems: 100 })),
 });
 export type RolloutRequest = Static<typeof RolloutRequest>;
+
+/** What a rollout would do, before it exists. */
+export const RolloutPreview = named('RolloutPreview', {
+  release: ReleaseRef,
+  devices: Count,
+  /** Undecided devices at the beginning; for each kind of hardware it begins with one. */
+  startWindow: Count,
+  waves: Type.Array(
+    named('WavePreview', {
+      name: Text(64),
+      devices: Count,
+      hardware: Type.Record(Type.String(), Count),
+      sites: Count,
+      groups: Type.Record(Type.String(), Count),
+      /** The first of them, in the order in which they are asked. */
+      names: Type.Array(Text(64)),
+    }),
+  ),
+  /** Chance that the release is halted, or held for a person, at a true failure rate. */
+  promises: Type.Array(
+    named('RolloutPromise', {
+      failureRate: Type.Number(),
+      halt: Type.Number(),
+      hold: Type.Number(),
+      /** Of so many rollouts a year, as in the last year. */
+      haltsPerYear: Type.Number(),
+      /** Devices that take the release before the halt or the end: mean. */
+      expectedTakes: Type.Number(),
+    }),
+  ),
+  /** Of a good release that every device can take, in lengths of a trial with its soak. */
+  trialLengths: Count,
+  rolloutsPerYear: Count,
+  warnings: Type.Array(Sentence),
+});
+export type RolloutPreview = Static<typeof RolloutPreview>;
 
 export const Member = named('Member', {
   device: DeviceId,
@@ -319,7 +368,15 @@ export const RolloutDetail = named('RolloutDetail', {
 });
 export type RolloutDetail = Static<typeof RolloutDetail>;
 
-export const ROLLOUT_COMMANDS = ['start', 'pause', 'resume', 'approve', 'abort', 'drop'] as const;
+export const ROLLOUT_COMMANDS = [
+  'start',
+  'pause',
+  'resume',
+  'approve',
+  'abort',
+  'undo',
+  'drop',
+] as const;
 export type RolloutCommand = (typeof ROLLOUT_COMMANDS)[number];
 export const CommandRequest = named('CommandRequest', { reason: Type.Optional(Text(500)) });
 

@@ -67,7 +67,7 @@ export type InferenceBody = Static<typeof InferenceBody>;
 
 const Outcome = Type.Object(
   {
-    result: Type.Enum(['confirmed', 'rolled_back', 'refused', 'spent', 'reverted']),
+    result: Type.Enum(['confirmed', 'rolled_back', 'differs', 'refused', 'spent', 'reverted']),
     code: Type.Union([Type.Null(), Type.String({ maxLength: 64 })]),
     detail: Type.String({ maxLength: limits.detailMaxChars }),
     release: ReleaseRef,
@@ -78,6 +78,20 @@ const Outcome = Type.Object(
 );
 export type Outcome = Static<typeof Outcome>;
 export { Outcome as OutcomeSchema };
+
+/**
+ * Why the device cannot proceed now: a code of shared/base/fault-codes, and since when, by the
+ * device's corrected clock (ms since the epoch).
+ */
+export const Trouble = Type.Object(
+  {
+    code: Type.String({ maxLength: 64 }),
+    detail: Type.String({ maxLength: limits.detailMaxChars }),
+    since: Count,
+  },
+  { ...strict, title: 'Trouble' },
+);
+export type Trouble = Static<typeof Trouble>;
 
 /** The whole truth of one component on this device, sent at each change and with each heartbeat. */
 export const UpdateBody = Type.Object(
@@ -94,6 +108,7 @@ export const UpdateBody = Type.Object(
       Type.Object({ doneBytes: Count, totalBytes: Count }, strict),
     ]),
     outcome: Type.Union([Type.Null(), Outcome]),
+    trouble: Type.Union([Type.Null(), Trouble]),
   },
   strict,
 );

@@ -8,7 +8,7 @@
 // against p0 is a nonnegative supermartingale that starts at 1, so by Ville's inequality (1939) it
 // ever reaches 1/alpha with chance <= alpha, over any number of looks. A weighted mean of such
 // ratios is one too.
-import assert from 'node:assert/strict';
+import { chiSquareUpper } from './distributions.js';
 
 /** `hits` of `count` observations had the property in question. */
 export interface Tally {
@@ -99,84 +99,6 @@ export function chanceOfReaching(
     alive = after;
   }
   return reached;
-}
-
-/**
- * Upper confidence bound of a share (Clopper and Pearson, Biometrika 1934, one-sided): the share at
- * which `hits` or fewer of `count` have chance `alpha`. 1 when nothing was observed. Bisection to
- * 1e-9.
- */
-export function upperBound(tally: Tally, alpha: number): number {
-  if (tally.hits >= tally.count) return 1;
-  let low = tally.hits / tally.count;
-  let high = 1;
-  while (high - low > 1e-9) {
-    const middle = (low + high) / 2;
-    if (binomialCdf(tally, middle) > alpha) low = middle;
-    else high = middle;
-  }
-  return high;
-}
-
-function binomialCdf({ hits, count }: Tally, p: number): number {
-  let log = count * Math.log1p(-p);
-  let sum = Math.exp(log);
-  for (let k = 1; k <= hits; k++) {
-    log += Math.log((count - k + 1) / k) + Math.log(p) - Math.log1p(-p);
-    sum += Math.exp(log);
-  }
-  return sum;
-}
-
-const CENTRE = {
-  over: [
-    -39.69683028665376, 220.9460984245205, -275.9285104469687, 138.357751867269, -30.66479806614716,
-    2.506628277459239,
-  ],
-  under: [
-    -54.47609879822406, 161.5858368580409, -155.6989798598866, 66.80131188771972,
-    -13.28068155288572, 1,
-  ],
-};
-const TAIL = {
-  over: [
-    -0.007784894002430293, -0.3223964580411365, -2.400758277161838, -2.549732539343734,
-    4.374664141464968, 2.938163982698783,
-  ],
-  under: [0.007784695709041462, 0.3224671290700398, 2.445134137142996, 3.754408661907416, 1],
-};
-
-/**
- * Upper quantile of the standard normal: Acklam's rational approximation (2003), relative error
- * below 1.2e-9.
- */
-export function normalUpper(alpha: number): number {
-  assert(alpha > 0 && alpha < 1, 'a tail is in (0, 1)');
-  const p = 1 - alpha;
-  if (alpha > 0.97575) return -normalUpper(p);
-  if (alpha >= 0.02425) {
-    const q = p - 0.5;
-    const r = q * q;
-    return (polynomial(CENTRE.over, r) * q) / polynomial(CENTRE.under, r);
-  }
-  const q = Math.sqrt(-2 * Math.log(alpha));
-  return -polynomial(TAIL.over, q) / polynomial(TAIL.under, q);
-}
-
-/** Coefficients from the highest power down. */
-function polynomial(coefficients: readonly number[], x: number): number {
-  return coefficients.reduce((sum, coefficient) => sum * x + coefficient, 0);
-}
-
-/**
- * Upper quantile of chi-square with `degrees` of freedom: Wilson and Hilferty (PNAS 1931). Measured
- * against exact values for tails of 1e-4 .. 0.1, the error is at most 8 % at 1 degree, 5 % at 2, 4
- * % at 3, 1.2 % from 10 up; below tails of 0.001 it errs upwards, the safe side
- * (test/trial-evidence.test.ts holds it to that).
- */
-export function chiSquareUpper(alpha: number, degrees: number): number {
-  const spread = 2 / (9 * degrees);
-  return degrees * (1 - spread + normalUpper(alpha) * Math.sqrt(spread)) ** 3;
 }
 
 export interface Shift {

@@ -109,7 +109,7 @@ export const TrialEvidence = Type.Object(
 export type TrialEvidence = Static<typeof TrialEvidence>;
 
 export interface TrialVerdict {
-  readonly verdict: 'pass' | 'fail' | 'measuring';
+  readonly verdict: 'pass' | 'fail' | 'measuring' | 'unproven';
   /** With `fail`: why, as a fault code. */
   readonly code: FaultCode | null;
   /** The arithmetic, one sentence a line, for an operator. */
@@ -178,7 +178,7 @@ export function judgeTrial(evidence: TrialEvidence, policy: TrialPolicy): TrialV
     const end =
       `after ${seconds(evidence)} s of at most ${policy.maxSeconds} s still missing: ` +
       `${missing.join('; ')}: not accepted`;
-    return { verdict: 'fail', code: 'trial_unproven', reasons: [...reasons, end] };
+    return { verdict: 'unproven', code: null, reasons: [...reasons, end] };
   }
   return {
     verdict: 'measuring',

@@ -22,6 +22,8 @@ export interface TrustedAssignment {
   readonly rollout: string;
   readonly assignmentId: number;
   readonly rollback: boolean;
+  /** The oldest version that the device may be sent back to, signed offline; null: none named. */
+  readonly floor: string | null;
   readonly trial: TrialPolicy;
 }
 
@@ -47,6 +49,10 @@ export function matchAssignments(
     byComponent.set(assignment.component, assignment);
   }
   return [...byComponent.values()].sort((a, b) => (a.component < b.component ? -1 : 1));
+}
+
+function floorOf({ 'x-linnet-floors': floors = {} }: Targets, component: string): string | null {
+  return Object.hasOwn(floors, component) ? (floors[component] ?? null) : null;
 }
 
 function matchOne(
@@ -115,6 +121,7 @@ function matchOne(
     rollout,
     assignmentId,
     rollback,
+    floor: floorOf(image, component),
     trial,
   };
 }

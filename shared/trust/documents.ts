@@ -9,6 +9,8 @@
 //                                are in `keys`
 //   timestamp  x-linnet-time     when it was signed: a lower limit for the current time, which a
 //                                device without a clock can trust
+//   targets    x-linnet-floors   of the image repository: for a component, the oldest version that a
+//                                device may be sent back to
 //   director   x-linnet-device   the one device that timestamp, snapshot and targets of its
 //                                director repository are for
 import { createHash } from 'node:crypto';
@@ -17,6 +19,7 @@ import { limits } from '../base/limits.js';
 import { complaints, decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { canonicalBytes, fromHex, hex, Hex32, sha256, utf8 } from '../base/bytes.js';
+import { Component, Version as ReleaseVersion } from '../release/manifest-head.js';
 import { countSigners, type KeyRing } from './key-ring.js';
 import { keyIdOf, PublicKey, type Signer } from './signer.js';
 
@@ -106,6 +109,7 @@ export const Targets = Type.Object({
   _type: Type.Literal('targets'),
   ...common,
   ...ofDevice,
+  'x-linnet-floors': Type.Optional(Type.Record(Component, ReleaseVersion, strict)),
   targets: Type.Record(Type.String(), TargetFile, strict),
   delegations: Type.Optional(Type.Unknown()),
 });

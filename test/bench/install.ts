@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { HttpFetcher } from '../../agent/platform/fetcher.js';
 import { NodeDisk } from '../../agent/platform/disk.js';
 import { UpdateDriver } from '../../agent/update/driver.js';
+import { Troubles } from '../../agent/update/troubles.js';
 import { ModelHandler } from '../../agent/update/payload/model.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
@@ -77,6 +78,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
     log: silentLog,
     ring: () => ring,
     reporter: { report: () => {} },
+    troubles: new Troubles({ clock: realClock }),
     fetchEnvelope: () => Promise.resolve(release.envelope),
   });
   await driver.start();

@@ -63,6 +63,7 @@ it('file_larger_than_the_temp_folder_is_built_published_and_served', async (test
   const key = (name: string) => readSigningKey(join(offline, `${name}.key.json`), {});
   await build(folder, spec, 'large.bundle', await key('release'));
   const published = await publishBundle({
+    floor: null,
     bundle: join(folder, 'large.bundle'),
     root: readFileSync(join(fleet.folder, 'repo', 'trust', 'image-root.json')),
     targetsKeys: [await key('image-targets')],

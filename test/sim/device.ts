@@ -17,6 +17,7 @@ import type { FileCodec } from '../../agent/update/codec/codec.js';
 import type { PayloadHandler } from '../../agent/update/payload/handler.js';
 import { ModelHandler } from '../../agent/update/payload/model.js';
 import type { Assignment } from '../../agent/update/record.js';
+import { Troubles } from '../../agent/update/troubles.js';
 import { ring, type AnySimRelease } from './release.js';
 import { SimDisk } from './disk.js';
 
@@ -180,6 +181,7 @@ export async function bootDevice(
     fetcher,
     handlers: options.handlers ?? [new ModelHandler({ runtime, resources })],
     codecs: options.codecs ?? [],
+    troubles: new Troubles({ clock }),
     clock,
     log: silentLog,
     ring: () => ring,

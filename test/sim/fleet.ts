@@ -17,13 +17,15 @@ import { Conductor } from '../../server/rollout/conductor.js';
 import { plan } from '../../server/rollout/plan.js';
 import { Reception } from '../../server/rollout/reception.js';
 import { OperatorService } from '../../server/rollout/service.js';
-import { Situations } from '../../server/rollout/situations.js';
+import { SituationReader } from '../../server/rollout/situation-reader.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
+import { UNDECIDED } from '../../server/rollout/verdict.js';
 import type {
   Assignment,
   DeviceFacts,
   EligibleDevice,
   HistoryRow,
+  MemberCount,
   MemberRow,
   PageRequest,
   PublishedRelease,
@@ -32,6 +34,7 @@ import type {
   RolloutRow,
   RolloutStore,
   RolloutSummaryRow,
+  Take,
 } from '../../server/interfaces.js';
 
 export const COMPONENT = 'digits';
@@ -80,6 +83,7 @@ export class MemoryRolloutStore implements RolloutStore {
   rows = new Map<string, RolloutRow>();
   memberRows = new Map<string, Map<string, MemberRow>>();
   histories = new Map<string, HistoryRow[]>();
+  takeRows = new Map<string, (Take & { readonly rollout: string })[]>();
   assignments = new Map<string, Assignment>();
   devices = new Map<string, EligibleDevice>();
   reports = new Map<string, DeviceFacts>();
@@ -93,13 +97,72 @@ export class MemoryRolloutStore implements RolloutStore {
   trouble: (wrote: boolean) => void = () => {};
 
   async active(): Promise<RolloutRow[]> {
-    return [...this.rows.values()].filter((row) => ACTIVE_STATES.includes(row.state));
+    const undecided = (id: string): boolean =>
+      this.#members(id).some(
+        ({ state, proven }) => UNDECIDED.includes(state) || (state === 'confirmed' && !proven),
+      );
+    return [...this.rows.values()].filter(
+      (row) =>
+        ACTIVE_STATES.includes(row.state) || (row.state === 'completed' && undecided(row.id)),
+    );
+  }
+  #members(id: string): MemberRow[] {
+    return [...(this.memberRows.get(id)?.values() ?? [])];
+  }
+  async member(rollout: string, device: string): Promise<MemberRow | null> {
+    return this.memberRows.get(rollout)?.get(device) ?? null;
+  }
+  async memberCounts(rollout: string): Promise<MemberCount[]> {
+    const counts = new Map<string, MemberCount>();
+    for (const { wave, hardware, state, proven } of this.memberRows.get(rollout)?.values() ?? []) {
+      const key = `${wave} ${hardware} ${state} ${proven}`;
+      const count = (counts.get(key)?.count ?? 0) + 1;
+      counts.set(key, { wave, hardware, state, proven, count });
+    }
+    return [...counts.values()];
+  }
+  async undecidedElsewhere(rollout: string, device: string): Promise<number> {
+    const others = [...this.memberRows].filter(([id]) => id !== rollout);
+    return others.filter(([, members]) =>
+      UNDECIDED.includes(members.get(device)?.state ?? 'waiting'),
+    ).length;
+  }
+  async offersTo(device: string): Promise<string[]> {
+    if (this.revoked.has(device)) return [];
+    const rows = [...this.rows.values()];
+    const stateIn = (row: RolloutRow) => this.memberRows.get(row.id)?.get(device)?.state;
+    const open = rows.filter((row) => {
+      const wave = this.memberRows.get(row.id)?.get(device)?.wave ?? Number.POSITIVE_INFINITY;
+      return row.state === 'rolling' && stateIn(row) === 'waiting' && wave <= row.wave;
+    });
+    const isBusy = rows.some(({ state }) => ACTIVE_STATES.includes(state));
+    const group = this.devices.get(device)?.group ?? '';
+    const last = rows
+      .filter((row) => row.state === 'completed' && (row.groups?.includes(group) ?? true))
+      .at(-1);
+    const update = this.reports.get(device)?.update ?? null;
+    const state = last === undefined ? undefined : (stateIn(last) ?? 'waiting');
+    const isStanding =
+      last !== undefined &&
+      !isBusy &&
+      (state === 'waiting' ||
+        (state === 'confirmed' &&
+          update !== null &&
+          update.running?.digest !== last.release.digest));
+    return [...open.map(({ id }) => id), ...(isStanding ? [last.id] : [])];
+  }
+  async takes(digest: string): Promise<Take[]> {
+    const rows = this.takeRows.get(digest) ?? [];
+    return rows.map(({ device, hardware, failed }) => ({ device, hardware, failed }));
+  }
+  async createdSince(since: number): Promise<number> {
+    return [...this.rows.values()].filter((row) => row.createdAt >= since).length;
   }
   async rollout(id: string): Promise<RolloutRow | null> {
     return this.rows.get(id) ?? null;
   }
   async members(id: string): Promise<MemberRow[]> {
-    return [...(this.memberRows.get(id)?.values() ?? [])];
+    return this.#members(id).sort((a, b) => a.wave - b.wave || a.rank - b.rank);
   }
   async facts(_component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>> {
     return new Map(
@@ -127,7 +190,8 @@ export class MemoryRolloutStore implements RolloutStore {
     this.trouble(true);
     return wrote;
   }
-  #write({ rollout, members, assignments }: RolloutChange, now: number): boolean {
+  #write(change: RolloutChange, now: number): boolean {
+    const { rollout, members, assignments } = change;
     const before = this.rows.get(rollout.id);
     assert(before !== undefined);
     if (before.revision !== rollout.revision) return false;
@@ -158,9 +222,27 @@ export class MemoryRolloutStore implements RolloutStore {
     const changed =
       before.state !== state || before.wave !== wave || before.reasons.join() !== reasons.join();
     if (changed) this.histories.get(rollout.id)?.push({ at: now, state, wave, reasons });
+    this.#writeTakes(change);
     this.rows.set(rollout.id, { ...rollout, revision: rollout.revision + 1 });
     this.commits++;
     return true;
+  }
+  #writeTakes({ rollout, members, takes = [], untaken = [] }: RolloutChange): void {
+    const { digest } = rollout.release;
+    const known = this.takeRows.get(digest) ?? [];
+    const added = takes
+      .filter((device) => !known.some((one) => one.device === device))
+      .map((device) => {
+        const hardware = members.find((one) => one.device === device)?.hardware ?? '';
+        return { device, hardware, failed: false, rollout: rollout.id };
+      });
+    const failed = new Set(members.filter((one) => one.failed).map(({ device }) => device));
+    this.takeRows.set(
+      digest,
+      [...known, ...added]
+        .map((one) => (failed.has(one.device) ? { ...one, failed: true } : one))
+        .filter((one) => one.failed || one.rollout !== rollout.id || !untaken.includes(one.device)),
+    );
   }
   async insertRollout(row: RolloutRow, members: readonly MemberRow[]): Promise<void> {
     this.rows.set(row.id, row);
@@ -184,10 +266,14 @@ export class MemoryRolloutStore implements RolloutStore {
     _component: string,
     hardware: readonly string[],
     groups: readonly string[] | null,
+    device?: string,
   ): Promise<EligibleDevice[]> {
-    const updatingTo = ({ hardware: kind, group }: EligibleDevice) =>
-      hardware.includes(kind) && (groups?.includes(group) ?? true);
-    return [...this.devices.values()].filter(updatingTo);
+    const fits = ({ id, hardware: kind, group }: EligibleDevice) =>
+      !this.revoked.has(id) &&
+      hardware.includes(kind) &&
+      (groups?.includes(group) ?? true) &&
+      (device === undefined || device === id);
+    return [...this.devices.values()].filter(fits);
   }
   async release(_component: string, version: string): Promise<PublishedRelease | null> {
     return this.releases.get(version) ?? null;
@@ -217,13 +303,15 @@ export class SimDevice {
     running: ReleaseRef | null,
     private readonly store: MemoryRolloutStore,
     private readonly nature: (release: ReleaseRef) => Nature,
+    private readonly contact: (device: string) => Promise<void>,
   ) {
     this.running = running;
   }
 
-  /** One second: look at the order, take one step, report. */
-  tick(now: number): void {
+  /** One second: ask, look at the assignment, take one step, report. */
+  async tick(now: number): Promise<void> {
     if (this.silent) return;
+    await this.contact(this.id);
     const assignment = this.store.assignments.get(this.id);
     if (assignment !== undefined && assignment.assignmentId !== this.#assignmentSeen)
       this.#take(assignment);
@@ -242,6 +330,7 @@ export class SimDevice {
       assignmentId: this.#assignmentSeen,
       progress: null,
       outcome: this.outcome,
+      trouble: null,
     };
     this.store.reports.set(this.id, {
       ...this.spot,
@@ -334,6 +423,7 @@ export const policyOf = (change: Partial<RolloutPolicy> = {}): RolloutPolicy => 
   acceptableFailurePermille: 20,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,
+  startWindow: 3,
   silentAfterSeconds: 30,
   deviceDeadlineSeconds: 120,
   autoRevert: true,
@@ -381,11 +471,18 @@ export class SimFleet {
         name: `d${n}`,
         group: n < canaries ? 'canary' : 'fleet',
         hardware: hardware(n),
+        site: `site-${n % 3}`,
+        lastSeenAt: this.clock.now(),
       };
       this.store.devices.set(spot.id, spot);
       const before = running === null ? null : releaseOf(running);
-      const device = new SimDevice(spot.id, spot, before, this.store, (release) =>
-        nature(n, release),
+      const device = new SimDevice(
+        spot.id,
+        spot,
+        before,
+        this.store,
+        (release) => nature(n, release),
+        (id) => this.operators.contact(id),
       );
       device.report(this.clock.now());
       return device;
@@ -404,6 +501,7 @@ export class SimFleet {
       situations,
       clock: this.clock,
       random,
+      log: silentLog,
       onCommand: () => this.conductor.wake(),
     });
   }
@@ -416,11 +514,11 @@ export class SimFleet {
     return this.#conductor(this.store, this.#situations(this.store, reception), reception);
   }
 
-  #situations(store: RolloutStore, reception: Reception): Situations {
-    return new Situations({ store, reception, clock: this.clock });
+  #situations(store: RolloutStore, reception: Reception): SituationReader {
+    return new SituationReader({ store, reception, clock: this.clock });
   }
 
-  #conductor(store: RolloutStore, situations: Situations, reception: Reception): Conductor {
+  #conductor(store: RolloutStore, situations: SituationReader, reception: Reception): Conductor {
     return new Conductor({
       store,
       situations,
@@ -450,7 +548,7 @@ export class SimFleet {
       for (const conductor of conductors) await conductor.pass();
       if (fact()) return;
       this.clock.advance(1000);
-      for (const device of this.devices) device.tick(this.clock.now());
+      for (const device of this.devices) await device.tick(this.clock.now());
     }
     const rows = [...this.store.rows.values()].map((row) => [row.state, row.wave, row.reasons]);
     assert.fail(`it did not come true in ${seconds} s: ${JSON.stringify(rows)}`);
@@ -505,8 +603,15 @@ class RepeatingStore implements RolloutStore {
     this.store.insertRollout(row, members);
   page: RolloutStore['page'] = (page) => this.store.page(page);
   history = (id: string) => this.store.history(id);
-  eligible: RolloutStore['eligible'] = (component, hardware, groups) =>
-    this.store.eligible(component, hardware, groups);
+  eligible: RolloutStore['eligible'] = (component, hardware, groups, device) =>
+    this.store.eligible(component, hardware, groups, device);
+  offersTo = (device: string) => this.store.offersTo(device);
+  member: RolloutStore['member'] = (rollout, device) => this.store.member(rollout, device);
+  memberCounts = (rollout: string) => this.store.memberCounts(rollout);
+  undecidedElsewhere: RolloutStore['undecidedElsewhere'] = (rollout, device) =>
+    this.store.undecidedElsewhere(rollout, device);
+  takes = (digest: string) => this.store.takes(digest);
+  createdSince = (since: number) => this.store.createdSince(since);
   release = (component: string, version: string) => this.store.release(component, version);
 
   async commit(change: RolloutChange, now: number): Promise<boolean> {
@@ -527,11 +632,20 @@ class RepeatingStore implements RolloutStore {
         rollout: row,
         members,
         facts,
+        takes: await this.store.takes(rollout.release.digest),
         published,
         receptionSince: this.reception.since,
         now,
       });
-      if (change.members.length > 0) assert.deepEqual(change, again);
+      // What a contact writes of its own device is part of it.
+      const own = again?.members.filter(({ device }) => device === change.members[0]?.device);
+      if (change.members.length > 0 && change.takes === undefined)
+        assert.deepEqual(
+          change,
+          change.members.length === 1 && again !== null && change.untaken === undefined
+            ? { rollout: again.rollout, members: own, assignments: change.assignments }
+            : again,
+        );
     }
     const first = await this.store.commit(change, now);
     const frozen = JSON.stringify([...this.store.assignments]);

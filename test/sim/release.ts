@@ -104,7 +104,7 @@ export function simEnvelope(manifest: ManifestHead): { envelope: Uint8Array; dig
 export function assignmentFor(
   release: AnySimRelease,
   assignmentId: number,
-  options: { rollback?: boolean; trial?: Partial<TrialPolicy> } = {},
+  options: { rollback?: boolean; floor?: string; trial?: Partial<TrialPolicy> } = {},
 ): Assignment {
   const { component, version } = release.manifest;
   return {
@@ -116,6 +116,7 @@ export function assignmentFor(
     rollout: `rollout-${assignmentId}`,
     assignmentId,
     rollback: options.rollback ?? false,
+    floor: options.floor ?? null,
     trial: { ...defaultTrialPolicy, ...options.trial },
   };
 }

@@ -71,6 +71,7 @@ export async function publishDigits(
     realRandom,
   );
   await publishBundle({
+    floor: null,
     bundle,
     root: new Uint8Array(readFileSync(join(fleet.folder, 'repo', 'trust', 'image-root.json'))),
     targetsKeys: [await readSigningKey(join(offline, 'image-targets.key.json'), {})],
@@ -114,6 +115,7 @@ export const quickPolicy = (
   acceptableFailurePermille: 20,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,
+  startWindow: 3,
   silentAfterSeconds: 60,
   deviceDeadlineSeconds: 240,
   autoRevert: true,

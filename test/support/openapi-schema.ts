@@ -371,6 +371,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/rollouts/preview': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * What a rollout would do: waves, windows and its promise in numbers
+     * @description Needs the role viewer.
+     */
+    post: operations['previewRollout'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/rollouts/{id}/{command}': {
     parameters: {
       query?: never;
@@ -381,7 +401,7 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Start, pause, resume, approve, abort or drop a rollout
+     * Start, pause, resume, approve, abort, undo or drop a rollout
      * @description Needs the role operator.
      */
     post: operations['commandRollout'];
@@ -619,6 +639,12 @@ export interface components {
      * @enum {unknown}
      */
     DeviceStatus: 'pending' | 'enrolled' | 'revoked';
+    /** Trouble */
+    Trouble: {
+      code: string;
+      detail: string;
+      since: number;
+    };
     /** UpdateSummary */
     UpdateSummary: {
       component: string;
@@ -642,6 +668,7 @@ export interface components {
         version: string;
         digest: string;
       };
+      trouble: null | components['schemas']['Trouble'];
     };
     /** DeviceSummary */
     DeviceSummary: {
@@ -707,7 +734,7 @@ export interface components {
         };
         outcome: null | {
           /** @enum {unknown} */
-          result: 'confirmed' | 'rolled_back' | 'refused' | 'spent' | 'reverted';
+          result: 'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted';
           code: null | string;
           detail: string;
           release: {
@@ -717,6 +744,7 @@ export interface components {
           };
           assignmentId: number;
         };
+        trouble: null | components['schemas']['Trouble'];
       }[];
       health: null | {
         cpuUse: null | number;
@@ -766,7 +794,7 @@ export interface components {
       at: string;
       outcome: {
         /** @enum {unknown} */
-        result: 'confirmed' | 'rolled_back' | 'refused' | 'spent' | 'reverted';
+        result: 'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted';
         code: null | string;
         detail: string;
         release: {
@@ -932,7 +960,9 @@ export interface components {
       name: string;
       group?: string;
       percent?: number;
+      count?: number;
       soakSeconds: number;
+      minProven?: number;
       approval: boolean;
     };
     /** RolloutPolicy */
@@ -951,6 +981,7 @@ export interface components {
       acceptableFailurePermille: number;
       alarmingFailurePermille: number;
       falseAlarmPermille: number;
+      startWindow: number;
       silentAfterSeconds: number;
       deviceDeadlineSeconds: number;
       autoRevert: boolean;
@@ -971,10 +1002,14 @@ export interface components {
       /** @enum {unknown} */
       state:
         | 'waiting'
-        | 'assigned'
+        | 'taken'
         | 'trial'
+        | 'unproven'
         | 'confirmed'
+        | 'silent'
         | 'failed'
+        | 'differs'
+        | 'excused'
         | 'reverting'
         | 'reverted'
         | 'lost';
@@ -1029,6 +1064,42 @@ export interface components {
     RolloutPage: {
       items: components['schemas']['RolloutSummary'][];
       next: null | string;
+    };
+    /** WavePreview */
+    WavePreview: {
+      name: string;
+      devices: number;
+      hardware: {
+        [key: string]: number;
+      };
+      sites: number;
+      groups: {
+        [key: string]: number;
+      };
+      names: string[];
+    };
+    /** RolloutPromise */
+    RolloutPromise: {
+      failureRate: number;
+      halt: number;
+      hold: number;
+      haltsPerYear: number;
+      expectedTakes: number;
+    };
+    /** RolloutPreview */
+    RolloutPreview: {
+      release: {
+        component: string;
+        version: string;
+        digest: string;
+      };
+      devices: number;
+      startWindow: number;
+      waves: components['schemas']['WavePreview'][];
+      promises: components['schemas']['RolloutPromise'][];
+      trialLengths: number;
+      rolloutsPerYear: number;
+      warnings: string[];
     };
     /** CommandRequest */
     CommandRequest: {
@@ -2016,13 +2087,55 @@ export interface operations {
       };
     };
   };
+  previewRollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['RolloutRequest'];
+      };
+    };
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RolloutPreview'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
   commandRollout: {
     parameters: {
       query?: never;
       header?: never;
       path: {
         id: string;
-        command: 'start' | 'pause' | 'resume' | 'approve' | 'abort' | 'drop';
+        command: 'start' | 'pause' | 'resume' | 'approve' | 'abort' | 'undo' | 'drop';
       };
       cookie?: never;
     };

@@ -115,6 +115,7 @@ export class PublishedRepository {
     more: Partial<Parameters<typeof publishBundle>[0]> = {},
   ): Promise<Published> {
     return publishBundle({
+      floor: null,
       bundle,
       root: this.root,
       targetsKeys: [this.targetsKey],

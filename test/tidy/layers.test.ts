@@ -38,6 +38,7 @@ const WRONG_IMPORTS: Readonly<Record<string, readonly [from: string, to: string]
   'only-one-importer-of-tweetnacl': ['server/access/signs.ts', 'tweetnacl'],
   'only-one-importer-of-pino': ['server/http/logs.ts', 'pino'],
   'only-one-importer-of-systeminformation': ['agent/update/senses.ts', 'systeminformation'],
+  'only-one-importer-of-jstat': ['server/rollout/estimates.ts', 'jstat'],
   'only-one-importer-of-commander': ['server/http/parses.ts', 'commander'],
   'only-one-importer-of-fastify': ['agent/inference/serves.ts', 'fastify'],
 };

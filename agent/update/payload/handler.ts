@@ -32,7 +32,7 @@ export interface TrialContext {
 }
 
 export interface Observation {
-  readonly verdict: 'pass' | 'fail' | 'measuring';
+  readonly verdict: 'pass' | 'fail' | 'measuring' | 'unproven';
   /** With `fail`: why. */
   readonly code: FaultCode | null;
   /** Sentences for an operator, with the arithmetic. */

@@ -12,7 +12,14 @@ import {
 } from '../../../shared/protocol/operator-api.js';
 import { table, type Output } from '../output.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
-import { ago, counted, deviceScreen, runningText, statusText } from '../fleet-text.js';
+import {
+  ago,
+  attentionText,
+  counted,
+  deviceScreen,
+  runningText,
+  statusText,
+} from '../fleet-text.js';
 
 const at = (id: string): string => `/devices/${encodeURIComponent(id)}`;
 
@@ -52,12 +59,13 @@ function listAndShow(device: Command, out: Output): void {
         devices.length === 0
           ? 'no devices'
           : table([
-              ['NAME', 'GROUP', 'STATUS', 'RUNS', 'HARDWARE', 'LAST SEEN', 'ID'],
+              ['NAME', 'GROUP', 'STATUS', 'RUNS', 'ATTENTION', 'HARDWARE', 'LAST SEEN', 'ID'],
               ...devices.map((row) => [
                 row.name,
                 row.group,
                 statusText(row),
                 runningText(row),
+                attentionText(row),
                 row.hardware,
                 ago(row.lastSeenAt, Date.now()),
                 row.id,

@@ -2,6 +2,9 @@
 // release/publish.ts; this file reads the command line and prints the result.
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { complaints } from '../../../shared/base/decode.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { Version } from '../../../shared/release/manifest-head.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
 import { KEY_SUFFIX, readSigningKey } from '../../release/keys/key-files.js';
@@ -25,16 +28,21 @@ export function registerPublishCommand(program: Command, out: Output): void {
     .description('sign a release into the image repository and upload it')
     .argument('<bundle>', 'bundle to publish')
     .requiredOption('--keys <dir>', 'folder of the offline keys (image-targets.key.json)')
-    .requiredOption('--root <file>', 'trusted image-root.json');
+    .requiredOption('--root <file>', 'trusted image-root.json')
+    .option(
+      '--floor <version>',
+      'from now on devices may be sent back to this version, and no further (signed)',
+    );
   connectionOptions(command)
     .addHelpText('after', HELP)
-    .action(async (bundle: string, options: { keys: string; root: string }) => {
+    .action(async (bundle: string, options: { keys: string; root: string; floor?: string }) => {
       const published = await publishBundle({
         bundle,
         root: await readRoot(options.root),
         targetsKeys: [await readSigningKey(join(options.keys, `image-targets${KEY_SUFFIX}`))],
         memory: join(options.keys, PUBLISHED_TARGETS_NAME),
         client: await connect(command),
+        floor: options.floor === undefined ? null : floorVersion(options.floor),
         clock: realClock,
         random: realRandom,
         progress: (text) => out.progress(text),
@@ -45,6 +53,12 @@ export function registerPublishCommand(program: Command, out: Output): void {
         publishedText(published),
       );
     });
+}
+
+function floorVersion(text: string): string {
+  if (complaints(Version, text).length > 0)
+    throw new Fault('usage', `--floor ${text}: a version like 1.0.0 is expected`);
+  return text;
 }
 
 function publishedText({ release, targetsVersion, uploaded, already }: Published): string {

@@ -8,8 +8,10 @@ import {
   ROLLOUT_COMMANDS,
   RolloutDetail,
   RolloutPage,
+  RolloutPreview,
   type RolloutCommand,
   type RolloutPolicy,
+  type RolloutRequest,
 } from '../../../shared/protocol/operator-api.js';
 import type { RolloutState } from '../../../shared/protocol/states.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
@@ -24,6 +26,7 @@ import {
   type PolicyOptions,
 } from '../../fleet/rollout-spec.js';
 import { ago, counted, refText, rolloutScreen } from '../fleet-text.js';
+import { previewScreen } from '../rollout-preview-text.js';
 
 const at = (id: string): string => `/rollouts/${encodeURIComponent(id)}`;
 const WATCH_EVERY_MS = 1000;
@@ -36,6 +39,7 @@ const ABOUT: Readonly<Record<RolloutCommand, string>> = {
   resume: 'continue after a pause or a hold',
   approve: 'allow the step beyond the current wave, if the policy asks for approval',
   abort: 'roll every touched device back to what it ran before',
+  undo: 'take a completed rollout back, through the same window',
   drop: 'discard a draft',
 };
 
@@ -69,6 +73,7 @@ function registerCommand(name: RolloutCommand, rollout: Command, out: Output): v
 interface CreateOptions extends PolicyOptions {
   readonly policy?: string;
   readonly groups?: string[];
+  readonly dryRun?: boolean;
 }
 
 function registerCreate(rollout: Command, out: Output): void {
@@ -79,7 +84,8 @@ function registerCreate(rollout: Command, out: Output): void {
       '--policy <file>',
       'the whole policy as TOML (keys as in the API; defaults as below); excludes the options below',
     )
-    .option('--groups <groups...>', 'only devices of these groups take part');
+    .option('--groups <groups...>', 'only devices of these groups take part')
+    .option('--dry-run', 'draft nothing; print the waves, the windows and the promise in numbers');
   waveOptions(create);
   haltOptions(create);
   create
@@ -88,7 +94,14 @@ function registerCreate(rollout: Command, out: Output): void {
       '\nExample:\n  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n',
     )
     .action(async (what: string, options: CreateOptions, command: Command) => {
-      const view = await createRollout(what, options, command);
+      const body = await requestOf(what, options, command);
+      const client = await connect(command);
+      if (options.dryRun === true) {
+        const preview = await client.request('POST', '/rollouts/preview', RolloutPreview, body);
+        out.result(preview, () => previewScreen(preview));
+        return;
+      }
+      const view = await client.request('POST', '/rollouts', RolloutDetail, body);
       const { members, policy } = view;
       out.progress(
         `drafted: ${refText(view.release)} to ${counted(members.length, 'device')} in ` +
@@ -98,19 +111,18 @@ function registerCreate(rollout: Command, out: Output): void {
     });
 }
 
-async function createRollout(
+async function requestOf(
   what: string,
   options: CreateOptions,
   command: Command,
-): Promise<RolloutDetail> {
+): Promise<RolloutRequest> {
   const [component, version, ...more] = what.split('@');
   if (component === undefined || version === undefined || version === '' || more.length > 0)
     throw new Fault('usage', `${what}: name the release as component@version`);
   const policy =
     options.policy === undefined ? policyOf(options) : await policyFile(options.policy, command);
   const { groups } = options;
-  const body = { component, version, policy, ...(groups === undefined ? {} : { groups }) };
-  return (await connect(command)).request('POST', '/rollouts', RolloutDetail, body);
+  return { component, version, policy, ...(groups === undefined ? {} : { groups }) };
 }
 
 function waveOptions(create: Command): void {
@@ -135,13 +147,13 @@ function haltOptions(create: Command): void {
   create
     .option(
       '--silent-after <seconds>',
-      'a device silent for this long has failed',
+      'a device not heard for this long is silent: it holds its place',
       wholeNumber,
       defaults.silentAfterSeconds,
     )
     .option(
       '--deadline <seconds>',
-      'a device not done after this long has failed',
+      'a device not done after this long is no longer waited for',
       wholeNumber,
       defaults.deviceDeadlineSeconds,
     )
@@ -163,6 +175,12 @@ function haltOptions(create: Command): void {
       wholeNumber,
       defaults.falseAlarmPermille,
     )
+    .option(
+      '--window <devices>',
+      'devices that may have it undecided at the beginning; later, as many as are proven',
+      wholeNumber,
+      defaults.startWindow,
+    )
     .option('--no-revert', 'on a halt, hold the rollout instead of rolling devices back')
     .option(
       '--trial-min <seconds>',
@@ -172,7 +190,7 @@ function haltOptions(create: Command): void {
     )
     .option(
       '--trial-max <seconds>',
-      '... and fails without enough evidence after this long',
+      '... and stays unproven without enough evidence after this long',
       wholeNumber,
       defaultTrialPolicy.maxSeconds,
     )
@@ -187,7 +205,7 @@ function haltOptions(create: Command): void {
 async function policyFile(file: string, command: Command): Promise<RolloutPolicy> {
   const both = command.options.filter(
     (option) =>
-      !['server', 'tokenFile', 'policy', 'groups'].includes(option.attributeName()) &&
+      !['server', 'tokenFile', 'policy', 'groups', 'dryRun'].includes(option.attributeName()) &&
       command.getOptionValueSource(option.attributeName()) === 'cli',
   );
   if (both.length > 0)

@@ -16,7 +16,7 @@ const MetadataName = Type.String({
 
 type Options = Pick<
   HttpServices,
-  'devices' | 'director' | 'security' | 'clock' | 'log' | 'mqttPort'
+  'devices' | 'director' | 'rollouts' | 'security' | 'clock' | 'log' | 'mqttPort'
 >;
 const tags = ['device-api'];
 
@@ -66,7 +66,7 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
 };
 
 const directorRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
-  const { director } = options;
+  const { director, rollouts } = options;
   await app.register(deviceAuthentication, options);
   app.get(
     '/device/v1/director/:name',
@@ -86,6 +86,8 @@ const directorRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) =
     async (request, reply) => {
       const { id, hardware } = deviceOfRequest(request);
       const { name } = request.params;
+      // The timestamp is what a device asks for first: now it may take a release.
+      if (name === 'timestamp.json') await rollouts.contact(id);
       const bytes = await director.metadata({ id, hardware }, name);
       if (bytes === null) throw new Fault('not_found', `the director has no ${name} for ${id}`);
       return reply

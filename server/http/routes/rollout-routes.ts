@@ -6,6 +6,7 @@ import {
   ROLLOUT_COMMANDS,
   RolloutDetail,
   RolloutPage,
+  RolloutPreview,
   RolloutRequest,
 } from '../../../shared/protocol/operator-api.js';
 import { auditOf } from '../audit-hook.js';
@@ -41,12 +42,27 @@ function changeRoutes(app: FleetApp, { rollouts }: Options): void {
   );
 
   app.post(
+    '/rollouts/preview',
+    {
+      config: { role: 'viewer', changesNothing: true },
+      schema: {
+        operationId: 'previewRollout',
+        summary: 'What a rollout would do: waves, windows and its promise in numbers',
+        tags,
+        body: RolloutRequest,
+        response: { 200: RolloutPreview, ...errorResponses },
+      },
+    },
+    (request) => rollouts.preview(request.body),
+  );
+
+  app.post(
     '/rollouts/:id/:command',
     {
       config: { role: 'operator', action: 'rollout.:command' },
       schema: {
         operationId: 'commandRollout',
-        summary: 'Start, pause, resume, approve, abort or drop a rollout',
+        summary: 'Start, pause, resume, approve, abort, undo or drop a rollout',
         tags,
         params: Type.Object({ id: RolloutId, command: Type.Enum([...ROLLOUT_COMMANDS]) }),
         body: CommandRequest,

@@ -14,6 +14,7 @@ import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Spool, type SpoolStats } from '../../../agent/telemetry/spool.js';
 import { limits } from '../../../shared/base/limits.js';
+import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { health } from '../../support/telemetry-broker.js';
 
@@ -38,6 +39,17 @@ function open(file: string, maxBytes: number = SPOOL_BYTES): Spool {
 const security = (detail: string): { code: string; detail: string } => ({
   code: 'file_digest',
   detail,
+});
+const update = (assignmentId: number): UpdateBody => ({
+  component: 'digits',
+  state: 'idle',
+  running: null,
+  previous: null,
+  updatingTo: null,
+  assignmentId,
+  progress: null,
+  outcome: null,
+  trouble: { code: 'disk_full', detail: 'cannot write x: ENOSPC', since: 1 },
 });
 const child = join(import.meta.dirname, '../../../dist/test/agent/telemetry/spooling-child.js');
 
@@ -369,5 +381,30 @@ describe('a full disk', () => {
     spool.append('health', health(11));
     spool.close();
     expect(open(join(base, 'spool.db')).stats()).toMatchObject({ records: 2, lost: 10 });
+  });
+
+  it('state_that_the_disk_refuses_is_still_told_and_only_the_latest', ({ skip }) => {
+    const base = folder();
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', base], { stdio: 'pipe' });
+    } catch (error) {
+      console.log(`no small tmpfs here, the full disk is skipped: ${String(error)}`);
+      return skip('cannot mount a tmpfs');
+    }
+    cleanups.push(() => execFileSync('umount', ['-l', base]));
+    const spool = open(join(base, 'spool.db'));
+    spool.append('update', update(1));
+    spool.append('update', update(2));
+    const lease = spool.lease();
+    expect(lease?.records).toMatchObject([{ seq: 1, kind: 'update', body: update(2) }]);
+    expect(spool.lease()?.batch).toBe(lease?.batch); // Until it is acknowledged.
+    spool.append('update', update(3));
+    spool.ack(lease?.batch ?? '');
+    expect(spool.lease()?.records).toMatchObject([{ body: update(3) }]);
+    expect(spool.refused(spool.lease()?.batch ?? '')).toBe(1);
+    expect(spool.stats()).toMatchObject({ records: 0, lost: 2 });
+    execFileSync('mount', ['-o', 'remount,size=4m', base]);
+    spool.append('update', update(4));
+    expect(drain(spool).map(({ body }) => body)).toEqual([update(4)]);
   });
 });

@@ -108,6 +108,18 @@ describe('the version floor', () => {
     expect(codeOf(() => admit(release(v2), rollback, lost))).toBe('admitted');
   });
 
+  it.each([
+    ['1.0.0', 'admitted'],
+    ['1.0.1', 'version_floor'],
+  ])('rollback_goes_down_to_the_signed_floor_%s_and_no_further', (floor, expected) => {
+    const slots = { a: refOf(release(v3)), b: null };
+    const held = record({ floor: '1.2.0', slots });
+    const rollback = assignmentFor(v1, 3, { rollback: true, floor });
+    expect(codeOf(() => admit(release(v1), rollback, held))).toBe(expected);
+    const forward = assignmentFor(v1, 3, { floor });
+    expect(codeOf(() => admit(release(v1), forward, held))).toBe('version_floor');
+  });
+
   it('rollback_to_the_version_but_other_bytes_is_refused', () => {
     const slots = { a: refOf(release(v2)), b: { ...refOf(release(v1)), digest: 'e'.repeat(64) } };
     const rollback = assignmentFor(v1, 3, { rollback: true });

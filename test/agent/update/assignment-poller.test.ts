@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { AssignmentPoller } from '../../../agent/update/assignment-poller.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
+import { Troubles } from '../../../agent/update/troubles.js';
+import { ManualClock } from '../../sim/manual-clock.js';
 import { assignmentFor, simRelease } from '../../sim/release.js';
 import type { Assignment } from '../../../agent/update/record.js';
 
@@ -12,6 +14,7 @@ const letters = assignmentFor(simRelease('2.0.0', { component: 'letters' }), 5);
 function polling(answers: (Assignment[] | Fault | Error)[]) {
   const assigned: [string, Assignment | null][] = [];
   const reports: unknown[] = [];
+  const troubles = new Troubles({ clock: new ManualClock() });
   const poller = new AssignmentPoller({
     refresh: () => {
       const answer = answers.shift();
@@ -22,9 +25,10 @@ function polling(answers: (Assignment[] | Fault | Error)[]) {
       assign: (assignment: Assignment | null) => assigned.push([component, assignment]),
     })),
     reporter: { report: (_kind, body) => reports.push(body) },
+    troubles,
     log: silentLog,
   });
-  return { poller, assigned, reports };
+  return { poller, assigned, reports, troubles };
 }
 
 describe('polling', () => {

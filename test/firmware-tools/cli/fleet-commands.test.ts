@@ -151,6 +151,7 @@ function idle(seq: number, more: Partial<UpdateBody>): TelemetryRecord {
     assignmentId: 0,
     progress: null,
     outcome: null,
+    trouble: null,
     ...more,
   };
   return { seq, at: seq, kind: 'update', body };

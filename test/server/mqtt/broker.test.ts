@@ -68,6 +68,7 @@ const update: UpdateBody = {
   assignmentId: 0,
   progress: null,
   outcome: null,
+  trouble: null,
 };
 const health = {
   cpuUse: 0.5,

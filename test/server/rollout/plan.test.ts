@@ -1,80 +1,57 @@
 // The plan step by step: one situation, one step, and every condition of a step from both sides.
-// Whole rollouts are in conductor.test.ts.
+// Whole rollouts are in conductor.test.ts; who may take the release is in taking.test.ts, and what
+// holds or halts a rollout in halt.test.ts; the way back is in backward.test.ts.
 import { describe, expect, test } from 'vitest';
-import { plan, type Plan, type Situation } from '../../../server/rollout/plan.js';
-import type { DeviceFacts, MemberRow } from '../../../server/interfaces.js';
+import { plan } from '../../../server/rollout/plan.js';
+import type { Plan, Situation } from '../../../server/rollout/situation.js';
+import type { DeviceFacts, MemberRow, RolloutRow } from '../../../server/interfaces.js';
+import { limits } from '../../../shared/base/limits.js';
+import { emptySilence } from '../../../shared/statistics/silence-test.js';
 import { policyOf, releaseOf } from '../../sim/fleet.js';
-import { evidence, facts, member, rollout, T0, trial, update } from '../../support/rollout-rows.js';
+import {
+  evidence,
+  facts,
+  member,
+  reports,
+  rollout,
+  situation,
+  T0,
+  takesOf,
+  trial,
+  update,
+  waiting,
+} from '../../support/rollout-rows.js';
 
 const [V0, V1] = [releaseOf('1.0.0'), releaseOf('1.1.0')];
-
-function situation(change: Partial<Situation> = {}): Situation {
-  return {
-    rollout: rollout(),
-    members: [member(0)],
-    facts: new Map(),
-    published: new Set([V0.digest, V1.digest]),
-    now: T0 + 1000,
-    receptionSince: 0,
-    ...change,
-  };
-}
-
-const reports = (...all: DeviceFacts[]): Situation['facts'] =>
-  new Map(all.map((one) => [one.id, one]));
 
 function step(change: Partial<Situation>): Plan {
   return plan(situation(change)) ?? expect.fail('a step');
 }
 
-const waiting = member(0, {
-  state: 'waiting',
-  previous: null,
-  assignmentId: null,
-  assignedAt: null,
-});
 const [onV0, onV1] = [update({ running: V0, previous: null }), update()];
+const wavesWith = (change: Partial<RolloutRow['policy']['waves'][number]>) =>
+  policyOf({ waves: policyOf().waves.map((wave) => ({ ...wave, ...change })) });
 
-describe('assigning a wave', () => {
-  const assigned = (report: DeviceFacts | null, change: Partial<Situation> = {}): Plan =>
-    step({ members: [waiting], facts: report === null ? new Map() : reports(report), ...change });
-
-  test('waiting_device_is_assigned_with_what_it_runs_as_previous', () => {
-    const { members, assignments } = assigned(facts({ update: onV0 }));
-    expect(assignments).toEqual([
-      {
-        device: waiting.device,
-        component: 'digits',
-        release: V1,
-        rollback: false,
-        rollout: 'ro-1',
-        trial: policyOf().trial,
-      },
-    ]);
-    expect(members).toMatchObject([
-      { state: 'assigned', previous: V0, mayRun: false, since: T0 + 1000 },
-    ]);
+describe('devices that wait', () => {
+  test('nothing_is_assigned_before_the_device_asks', () => {
+    const members = [waiting(0), waiting(1)];
+    const talking = reports(facts({ update: onV0 }, 0), facts({ update: onV0 }, 1));
+    expect(plan(situation({ members, facts: talking }))).toBeNull();
+    expect(plan(situation({ members }))).toBeNull();
   });
 
-  test('may_run_is_true_only_when_the_device_or_an_older_assignment_named_the_release', () => {
-    const old = T0 - 3_600_000;
-    const mayRun = (report: DeviceFacts | null): boolean | undefined =>
-      assigned(report).members[0]?.mayRun;
-    expect(mayRun(null)).toBe(false);
-    expect(mayRun(facts({ update: onV0 }))).toBe(false);
-    expect(mayRun(facts({ standing: { release: V0, rollback: false } }))).toBe(false);
-    expect(mayRun(facts({ standing: { release: null, rollback: false } }))).toBe(false);
-    expect(mayRun(facts({ update: onV1, lastSeenAt: old }))).toBe(true);
-    expect(mayRun(facts({ update: onV0, standing: { release: V1, rollback: false } }))).toBe(true);
-  });
-
-  test('device_that_certainly_runs_the_release_needs_no_assignment', () => {
+  test('device_that_certainly_runs_the_release_is_confirmed_without_an_assignment', () => {
     const silent = policyOf().silentAfterSeconds * 1000;
     const now = T0 + silent;
     const isConfirmed = (change: Partial<DeviceFacts>, at = now): boolean => {
-      const { members, assignments } = assigned(facts({ update: onV1, ...change }), { now: at });
-      expect(assignments.length).toBe(members[0]?.state === 'confirmed' ? 0 : 1);
-      return members[0]?.state === 'confirmed';
+      const report = reports(facts({ update: onV1, ...change }));
+      const next = plan(situation({ members: [waiting(0)], facts: report, now: at }));
+      if (next === null) return false;
+      expect(next.assignments).toEqual([]);
+      expect(next.members).toMatchObject([
+        { state: 'confirmed', assignmentId: null, since: at, reasons: 'ran this release already' },
+      ]);
+      return true;
     };
     expect(isConfirmed({})).toBe(true);
     expect(isConfirmed({ standing: { release: V1, rollback: false } })).toBe(true);
@@ -89,32 +66,27 @@ describe('assigning a wave', () => {
     expect(isConfirmed({ standing: { release: null, rollback: false } })).toBe(false);
   });
 
-  test('only_a_published_release_becomes_the_previous_one', () => {
-    const previous = (report: DeviceFacts, published = [V0.digest]): MemberRow['previous'] =>
-      assigned(report, { published: new Set(published) }).members[0]?.previous ?? null;
-    expect(previous(facts({ update: onV0 }))).toEqual(V0);
-    expect(previous(facts({ update: onV0 }), [])).toBeNull();
-    // A rollback that is under way comes first; a standing forward assignment says nothing.
-    const onV2 = update({ running: releaseOf('1.2.0'), previous: null });
-    const all = [V0.digest, releaseOf('1.2.0').digest];
-    expect(
-      previous(facts({ update: onV2, standing: { release: V0, rollback: true } }), all),
-    ).toEqual(V0);
-    expect(
-      previous(facts({ update: onV2, standing: { release: V0, rollback: false } }), all),
-    ).toEqual(releaseOf('1.2.0'));
+  test('devices_of_a_later_wave_wait_whatever_they_run', () => {
+    const later = waiting(0, { wave: 1 });
+    const members = [later, member(1, { state: 'trial' })];
+    const there = reports(facts({ update: onV1 }, 0), facts({ update: onV0 }, 1));
+    expect(plan(situation({ members, facts: there }))).toBeNull();
+    const opened = { members, facts: there, rollout: rollout({ wave: 1 }) };
+    expect(step(opened).members).toMatchObject([{ device: later.device, state: 'confirmed' }]);
   });
 
-  test('devices_of_a_later_wave_wait', () => {
-    expect(
-      plan(situation({ members: [{ ...waiting, wave: 1 }, member(1, { state: 'trial' })] })),
-    ).toBeNull();
+  test('revoked_before_it_took_the_release_is_excused', () => {
+    const gone = reports(facts({ status: 'revoked' }));
+    expect(step({ members: [waiting(0)], facts: gone }).members).toMatchObject([
+      { state: 'excused', failed: false, reasons: 'revoked before it took the release' },
+    ]);
   });
 });
 
-describe('watching a wave', () => {
-  const seen = (one: MemberRow, report: DeviceFacts): string =>
-    plan(situation({ members: [one], facts: reports(report) }))?.members[0]?.state ?? one.state;
+describe('watching devices that took it', () => {
+  const seen = (one: MemberRow, report: DeviceFacts, now = T0 + 1000): string =>
+    plan(situation({ members: [one], facts: reports(report), now }))?.members[0]?.state ??
+    one.state;
   const passing = trial(evidence(4));
 
   test('bare_report_of_health_is_not_believed', () => {
@@ -134,66 +106,218 @@ describe('watching a wave', () => {
     expect(seen(member(0), facts({ update: onV0, trial: passing }))).toBe('trial');
   });
 
-  test('revoked_device_leaves_the_rollout_in_every_forward_state', () => {
-    for (const state of ['waiting', 'assigned', 'trial', 'confirmed'] as const)
-      expect(seen(member(0, { state }), facts({ status: 'revoked' }))).toBe('lost');
-    for (const state of ['failed', 'lost', 'reverted'] as const)
-      expect(seen(member(0, { state, failed: true }), facts({ status: 'revoked' }))).toBe(state);
-  });
-});
-
-describe('halting and advancing', () => {
-  const failed = (n: number, change: Partial<MemberRow> = {}): MemberRow =>
-    member(n, { state: 'failed', failed: true, ...change });
-  const confirmed = (n: number, change: Partial<MemberRow> = {}): MemberRow =>
-    member(n, { state: 'confirmed', ...change });
-  const heard = (count: number): Situation['facts'] =>
-    reports(...Array.from({ length: count }, (_, n) => facts({ update: onV1 }, n)));
-
-  test('halt_reverts_with_auto_revert_and_asks_an_operator_without', () => {
-    const members = [failed(0), failed(1)];
-    const next = (autoRevert: boolean, answeredAt: number | null = null) =>
-      step({
-        members,
-        rollout: rollout({
-          policy: policyOf({ autoRevert }),
-          answeredAt,
-          healthySince: answeredAt,
-        }),
-      }).rollout;
-    expect(next(true)).toMatchObject({ state: 'reverting', since: T0 + 1000 });
-    expect(next(false)).toMatchObject({ state: 'held' });
-    expect(next(false).reasons.join('\n')).toContain('autoRevert is off');
-    // Accepted failures halt only with autoRevert.
-    expect(next(true, T0).state).toBe('reverting');
-    expect(next(false, T0).state).toBe('rolling');
+  test('revoked_device_is_excused_in_every_forward_state_and_a_failure_stays', () => {
+    const revoked = facts({ status: 'revoked' });
+    const confirmed = { state: 'confirmed', assignmentId: null, proven: true } as const;
+    for (const state of ['waiting', 'taken', 'trial', 'unproven', 'silent', 'confirmed'] as const)
+      expect(seen(member(0, { state }), revoked)).toBe('excused');
+    expect(seen(member(0, confirmed), revoked)).toBe('excused');
+    for (const state of ['failed', 'differs', 'excused', 'lost', 'reverted'] as const)
+      expect(seen(member(0, { state, failed: true }), revoked)).toBe(state);
   });
 
-  test('healthy_wave_first_notes_the_time_and_then_advances', () => {
-    const members = [confirmed(0)];
-    const first = step({ members, facts: heard(1) }).rollout;
-    expect(first).toMatchObject({ wave: 0, state: 'rolling', healthySince: T0 + 1000 });
-    const second = step({ members, facts: heard(1), rollout: first }).rollout;
-    expect(second).toMatchObject({ wave: 1, healthySince: null, answeredAt: T0 + 1000 });
-  });
-
-  test('wave_that_is_no_longer_healthy_starts_its_soak_again', () => {
-    const members = [confirmed(0), member(1)];
-    const before = rollout({ healthySince: T0 });
-    expect(step({ members, facts: heard(1), rollout: before }).rollout.healthySince).toBeNull();
+  test('take_that_was_never_answered_is_withdrawn_exactly_after_its_time', () => {
+    const end = T0 + limits.takeWaitMs;
+    const one = member(0, { state: 'silent', reasons: 'not heard for 31 s; last: ' });
+    const late = step({ members: [one], facts: reports(facts()), now: end + 1000 });
+    expect(late.members).toMatchObject([
+      {
+        state: 'waiting',
+        since: end + 1000,
+        failed: false,
+        reasons: 'it did not answer its assignment, which was withdrawn',
+      },
+    ]);
+    expect(late.assignments).toMatchObject([
+      { device: one.device, release: null, rollback: false },
+    ]);
+    expect(late.untaken).toEqual([one.device]);
+    const state = (report: DeviceFacts, now = end + 1000, from = 0): string | undefined =>
+      plan(
+        situation({ members: [one], facts: reports(report), now, receptionSince: from }),
+      )?.members.find(({ device }) => device === one.device)?.state;
+    expect(state(facts(), end + 999)).not.toBe('waiting');
+    // Not while the server could not hear it, and not once it answered in either way.
+    expect(state(facts(), end + 1000, T0 + 1)).not.toBe('waiting');
+    expect(state(facts({ update: onV0 }))).not.toBe('waiting');
+    expect(state(facts({ trial: trial(evidence(0, 10)) }))).not.toBe('waiting');
+    const begun = { ...one, state: 'trial' as const };
+    expect(plan(situation({ members: [begun], facts: reports(facts()), now: end + 1000 }))).toEqual(
+      expect.not.objectContaining({ untaken: [one.device] }),
+    );
   });
 
   test('soak_ends_exactly_at_its_seconds_and_counts_only_reception', () => {
-    const waves = policyOf().waves.map((wave) => ({ ...wave, soakSeconds: 20 }));
-    const row = rollout({ policy: policyOf({ waves }), healthySince: T0 });
-    const soaked = (now: number, receptionSince = 0): boolean =>
-      plan(
-        situation({ members: [confirmed(0)], facts: heard(1), rollout: row, now, receptionSince }),
-      ) !== null;
-    expect(soaked(T0 + 19_999)).toBe(false);
-    expect(soaked(T0 + 20_000)).toBe(true);
-    expect(soaked(T0 + 20_000, T0 + 1)).toBe(false);
-    expect(soaked(T0 + 20_001, T0 + 1)).toBe(true);
+    const row = rollout({ policy: wavesWith({ soakSeconds: 20 }) });
+    const one = member(0, { state: 'confirmed' });
+    const isProven = (now: number, receptionSince = 0): boolean => {
+      const there = reports(facts({ update: onV1, lastSeenAt: now }));
+      const next = plan(
+        situation({ members: [one], facts: there, rollout: row, now, receptionSince }),
+      );
+      return next?.members[0]?.proven ?? false;
+    };
+    expect(isProven(T0 + 19_999)).toBe(false);
+    expect(isProven(T0 + 20_000)).toBe(true);
+    expect(isProven(T0 + 20_000, T0 + 1)).toBe(false);
+    expect(isProven(T0 + 20_001, T0 + 1)).toBe(true);
+  });
+
+  test('soak_is_of_the_members_own_wave_and_what_ran_already_needs_none', () => {
+    const policy = policyOf();
+    policy.waves[1]!.soakSeconds = 20;
+    const row = rollout({ policy, wave: 1 });
+    const proven = (one: MemberRow): boolean => {
+      const there = reports(facts({ update: onV1 }));
+      const next = plan(situation({ members: [one], facts: there, rollout: row }));
+      return next?.members[0]?.proven ?? false;
+    };
+    expect(proven(member(0, { state: 'confirmed', wave: 0 }))).toBe(true);
+    expect(proven(member(0, { state: 'confirmed', wave: 1 }))).toBe(false);
+    expect(proven(member(0, { state: 'confirmed', wave: 1, assignmentId: null }))).toBe(true);
+  });
+
+  test('device_that_falls_silent_while_it_soaks_is_silent_and_starts_its_soak_again', () => {
+    const row = rollout({ policy: wavesWith({ soakSeconds: 300 }) });
+    const one = member(0, { state: 'confirmed', reasons: 'on trial: accepted' });
+    const end = facts({ update: onV1, trial: passing });
+    const quiet = T0 + 31_000;
+    const silent = step({ members: [one], facts: reports(end), rollout: row, now: quiet });
+    expect(silent.members).toMatchObject([
+      { state: 'silent', failed: false, proven: false, since: quiet },
+    ]);
+    const back = { ...end, lastSeenAt: quiet + 1000 };
+    const again = step({
+      members: [silent.members[0] ?? one],
+      facts: reports(back),
+      rollout: row,
+      now: quiet + 1000,
+    });
+    expect(again.members).toMatchObject([
+      { state: 'confirmed', proven: false, since: quiet + 1000 },
+    ]);
+  });
+
+  test('proven_device_that_falls_silent_stays_proven_and_one_that_falls_back_failed', () => {
+    const one = member(0, { state: 'confirmed', proven: true });
+    const row = rollout({ policy: wavesWith({ approval: true }) });
+    const now = T0 + 31_000;
+    const quiet = reports(facts({ update: onV1, trial: passing }));
+    expect(plan(situation({ members: [one], facts: quiet, rollout: row, now }))).toBeNull();
+    const fell = reports(facts({ update: onV0, lastSeenAt: now }));
+    const next = step({ members: [one], facts: fell, rollout: row, now });
+    expect(next.members).toMatchObject([{ state: 'failed', failed: true, proven: false }]);
+  });
+
+  test('new_trouble_of_a_device_that_has_not_begun_is_written_and_an_older_silence_is_not', () => {
+    const trouble = { code: 'disk_full', detail: '12 MiB free', since: T0 };
+    const troubled = update({ running: V0, trouble });
+    const next = step({ facts: reports(facts({ update: troubled })) });
+    expect(next.members).toMatchObject([
+      { state: 'taken', since: T0, reasons: 'has its assignment; disk_full: 12 MiB free' },
+    ]);
+    expect(
+      plan(situation({ members: next.members, facts: reports(facts({ update: troubled })) })),
+    ).toBeNull();
+    const row = rollout({ state: 'held' });
+    const silent = step({ facts: reports(facts()), rollout: row, now: T0 + 31_000 }).members;
+    expect(silent).toMatchObject([{ state: 'silent' }]);
+    expect(
+      plan(situation({ members: silent, facts: reports(facts()), rollout: row, now: T0 + 40_000 })),
+    ).toBeNull();
+  });
+
+  test('release_that_the_trial_replaced_becomes_the_previous_one_when_it_was_published', () => {
+    const first = member(0, { previous: null });
+    const previous = (published: readonly string[]): MemberRow['previous'] =>
+      step({
+        members: [first],
+        facts: reports(facts({ update: onV1, trial: passing })),
+        published: new Set(published),
+      }).members[0]?.previous ?? null;
+    expect(previous([V0.digest])).toEqual(V0);
+    expect(previous([V1.digest])).toBeNull();
+  });
+
+  test('held_and_completed_rollouts_still_write_down_what_devices_report', () => {
+    const there = reports(facts({ update: onV1, trial: passing }));
+    for (const state of ['held', 'completed'] as const)
+      expect(step({ rollout: rollout({ state }), facts: there }).members).toMatchObject([
+        { state: 'confirmed' },
+      ]);
+  });
+});
+
+describe('advancing', () => {
+  const failed = (n: number): MemberRow => member(n, { state: 'failed', failed: true });
+  const proven = (n: number, change: Partial<MemberRow> = {}): MemberRow =>
+    member(n, { state: 'confirmed', proven: true, ...change });
+  const heard = (count: number): Situation['facts'] =>
+    reports(...Array.from({ length: count }, (_, n) => facts({ update: onV1 }, n)));
+  const next = (change: Partial<Situation>): RolloutRow | null => {
+    const members = change.members ?? [];
+    const row = change.rollout ?? rollout();
+    const slot = { state: emptySilence(), slotAt: change.now ?? T0, eventAt: null };
+    const whole = situation({
+      facts: heard(members.length),
+      takes: takesOf(members),
+      ...change,
+      rollout: { ...row, silence: row.silence ?? slot },
+    });
+    const next = plan(whole)?.rollout ?? null;
+    return next === whole.rollout ? null : next;
+  };
+
+  test('proven_wave_is_left_and_the_next_one_has_its_own_clock_and_approval', () => {
+    const row = next({ members: [proven(0)], rollout: rollout({ approved: true }) });
+    expect(row).toMatchObject({ wave: 1, state: 'rolling', since: T0 + 1000, approved: false });
+  });
+
+  test('half_of_the_wave_must_be_proven_and_all_of_it_that_is_heard_decided', () => {
+    const quiet = (n: number): MemberRow => waiting(n);
+    const wave = (...members: MemberRow[]): number | undefined =>
+      next({ members, facts: reports(...members.flatMap(reportOf)) })?.wave;
+    const reportOf = (one: MemberRow): DeviceFacts[] =>
+      one.state === 'waiting' ? [] : [facts({ update: onV1 }, one.rank)];
+    expect(wave(proven(0), quiet(1))).toBe(1);
+    expect(wave(proven(0), quiet(1), quiet(2))).toBeUndefined();
+    expect(wave(proven(0), proven(1), quiet(2))).toBe(1);
+    expect(wave(proven(0), member(1, { state: 'trial' }))).toBeUndefined();
+    expect(wave(proven(0), proven(1), member(2, { state: 'taken', assignmentId: 9 }))).toBe(
+      undefined,
+    );
+    // Silent and unproven ones hold nobody else up.
+    expect(wave(proven(0), member(1, { state: 'unproven', assignmentId: null }))).toBe(1);
+  });
+
+  test('device_that_waits_and_talks_is_waited_for_to_the_second', () => {
+    const members = [proven(0), waiting(1)];
+    const wave = (now: number): number | undefined => {
+      const there = reports(facts({ update: onV1 }, 0), facts({ update: onV0 }, 1));
+      return next({ members, facts: there, now })?.wave;
+    };
+    expect(wave(T0 + 30_000)).toBeUndefined();
+    expect(wave(T0 + 30_001)).toBe(1);
+  });
+
+  test('min_proven_lets_the_next_wave_begin_while_others_are_on_trial', () => {
+    const members = [proven(0), proven(1), member(2, { state: 'trial' }), waiting(3)];
+    const there = new Map([...heard(3), ...reports(facts({ update: onV0 }, 3))]);
+    const wave = (minProven: number): number | undefined => {
+      const row = rollout({ policy: wavesWith({ minProven }) });
+      return next({ members, facts: there, rollout: row })?.wave;
+    };
+    expect(wave(2)).toBe(1);
+    expect(wave(3)).toBeUndefined();
+  });
+
+  test('devices_of_an_earlier_wave_do_not_prove_the_present_one', () => {
+    const members = [proven(0, { wave: 0 }), proven(1, { wave: 1 }), waiting(2, { wave: 1 })];
+    const heardOnly = reports(facts({ update: onV1 }, 0), facts({ update: onV1 }, 1));
+    const at = (some: MemberRow[]) =>
+      next({ members: some, facts: heardOnly, rollout: rollout({ wave: 1 }) })?.wave;
+    expect(at(members)).toBe(2);
+    expect(at([proven(0), ...[2, 3, 4].map((n) => waiting(n, { wave: 1 }))])).toBeUndefined();
   });
 
   test('approval_is_needed_only_where_the_wave_asks_for_it', () => {
@@ -203,132 +327,51 @@ describe('halting and advancing', () => {
       [true, true, true],
       [true, false, false],
     ] as const) {
-      const waves = policyOf().waves.map((wave) => ({ ...wave, approval }));
-      const row = rollout({ policy: policyOf({ waves }), approved, healthySince: T0 });
-      const next = plan(situation({ members: [confirmed(0)], facts: heard(1), rollout: row }));
-      expect(next !== null, `approval ${approval}, approved ${approved}`).toBe(advances);
+      const row = rollout({ policy: wavesWith({ approval }), approved });
+      const step = next({ members: [proven(0)], rollout: row });
+      expect(step !== null, `approval ${approval}, approved ${approved}`).toBe(advances);
     }
   });
 
-  test('last_wave_completes_and_an_inconclusive_one_is_held', () => {
-    const last = rollout({ wave: 2, healthySince: T0 });
-    expect(step({ members: [confirmed(0)], facts: heard(1), rollout: last }).rollout.state).toBe(
-      'completed',
-    );
-    const members = [failed(0), confirmed(1), confirmed(2)];
-    const held = step({ members, facts: heard(3) }).rollout;
-    expect(held.state).toBe('held');
-    expect(held.reasons.join('\n')).toContain('resume accepts these failures');
-  });
-});
-
-describe('rolling back', () => {
-  const reverting = rollout({ state: 'reverting' });
-  const back = (one: MemberRow, report: DeviceFacts | null, now = T0 + 1000): MemberRow | null =>
-    plan(
-      situation({
-        rollout: reverting,
-        members: [one],
-        facts: report === null ? new Map() : reports(report),
-        now,
-      }),
-    )?.members[0] ?? null;
-
-  test('every_touched_device_is_assigned_what_it_ran_before', () => {
-    const untouched = member(4, { state: 'waiting', assignmentId: null, assignedAt: null });
-    const members = [
-      member(0),
-      member(1, { state: 'trial' }),
-      member(2, { state: 'confirmed', previous: null }),
-      member(3, { state: 'failed', failed: true, reasons: 'silent for 31 s' }),
-      untouched,
-    ];
-    const next = step({ rollout: reverting, members });
-    const of = (n: number) => next.assignments.find((one) => one.device === member(n).device);
-    expect(next.assignments).toHaveLength(4);
-    for (const n of [0, 1, 3]) expect(of(n)).toMatchObject({ release: V0, rollback: true });
-    expect(of(2)).toMatchObject({ release: null, rollback: false });
-    expect(next.members.map(({ state }) => state)).toEqual(Array(4).fill('reverting'));
-    expect(next.members.find(({ name }) => name === 'd3')?.reasons).toBe(
-      'assigned 1.0.0 again; failed before: silent for 31 s',
-    );
-  });
-
-  test('device_is_back_only_when_idle_on_the_previous_release_under_the_rollback', () => {
-    const one = member(0, { state: 'reverting', assignmentId: 3 });
-    const isBack = (change: Parameters<typeof update>[0]): boolean =>
-      back(one, facts({ update: update({ running: V0, assignmentId: 3, ...change }) }))?.state ===
-      'reverted';
-    expect(isBack({})).toBe(true);
-    expect(isBack({ assignmentId: 2 })).toBe(false);
-    expect(isBack({ running: V1 })).toBe(false);
-    expect(isBack({ running: null })).toBe(false);
-    expect(isBack({ state: 'swapped' })).toBe(false);
-    expect(isBack({ state: 'stranded' })).toBe(false);
-    expect(back(one, null)).toBeNull();
-  });
-
-  test('withdrawn_first_install_is_back_once_heard_since_and_off_the_release', () => {
-    const one = member(0, { state: 'reverting', previous: null, assignedAt: T0 });
-    const isBack = (lastSeenAt: number, change: Parameters<typeof update>[0]): boolean =>
-      back(one, facts({ lastSeenAt, update: update({ running: null, ...change }) }))?.state ===
-      'reverted';
-    expect(isBack(T0 + 1, {})).toBe(true);
-    expect(isBack(T0 + 1, { state: 'stranded' })).toBe(true);
-    expect(isBack(T0, {})).toBe(false);
-    expect(isBack(T0 + 1, { running: V1 })).toBe(false);
-    expect(isBack(T0 + 1, { state: 'swapped' })).toBe(false);
-  });
-
-  test('silent_device_is_lost_and_one_that_returns_is_reverted', () => {
-    const one = member(0, { state: 'reverting', assignmentId: 3 });
-    const late = T0 + 31_000;
-    expect(back(one, facts(), late - 1)).toBeNull();
-    const lost = back(one, facts(), late);
-    expect(lost).toMatchObject({ state: 'lost', since: late });
-    const there = facts({ update: update({ running: V0, assignmentId: 3 }), lastSeenAt: late });
-    expect(back(lost ?? one, there, late + 1000)).toMatchObject({
-      state: 'reverted',
-      reasons: 'runs 1.0.0 again',
+  test('last_wave_completes_and_names_those_who_take_it_later', () => {
+    const last = rollout({ wave: 2 });
+    expect(next({ members: [proven(0)], rollout: last })?.state).toBe('completed');
+    const members = [proven(0), proven(1), waiting(2)];
+    const there = reports(facts({ update: onV1 }, 0), facts({ update: onV1 }, 1));
+    const row = next({
+      members: members.map((one) => ({ ...one, wave: 2 })),
+      facts: there,
+      rollout: last,
     });
-    // Heard, but not back yet: it stays lost.
-    expect(back(lost ?? one, facts({ lastSeenAt: late }), late + 1000)).toBeNull();
+    expect(row).toMatchObject({ state: 'completed' });
+    expect(row?.reasons.at(-1)).toBe('1 more take it when they ask: d2');
   });
 
-  test('device_that_talks_but_does_not_roll_back_is_lost_at_the_deadline', () => {
-    const one = member(0, { state: 'reverting', assignmentId: 3 });
-    const deadline = T0 + policyOf().deviceDeadlineSeconds * 1000;
-    const talking = (now: number) => back(one, facts({ update: onV1, lastSeenAt: now }), now);
-    expect(talking(deadline + 999)).toBeNull();
-    expect(talking(deadline + 1000)?.reasons).toContain('not back within 120 s');
-  });
-
-  test('rollback_ends_when_no_device_is_under_way_and_names_the_lost', () => {
-    const members = [
-      member(0, { state: 'reverted' }),
-      member(1, { state: 'lost' }),
-      member(2, { state: 'lost' }),
-    ];
-    const next = step({
-      rollout: rollout({ state: 'reverting', reasons: ['halted'] }),
-      members,
-      facts: reports(facts({ status: 'revoked' }, 2)),
+  test('wave_that_cannot_be_proven_asks_a_person_and_resume_goes_past_it', () => {
+    const members = [failed(0), proven(1), ...[2, 3, 4].map((n) => failed(n))];
+    const policy = policyOf({ acceptableFailurePermille: 500, alarmingFailurePermille: 900 });
+    const held = next({ members, takes: [], rollout: rollout({ policy }) });
+    expect(held).toMatchObject({ state: 'held', wave: 0, asked: true });
+    expect(held?.reasons[0]).toBe('wave canary cannot be proven: 1 of 5 devices are, 3 are needed');
+    expect(held?.reasons.at(-1)).toBe(
+      'resume goes on to the next wave without it; abort rolls every touched device back',
+    );
+    const resumed = { policy, approved: true, answeredAt: T0 + 1 };
+    expect(next({ members, takes: [], rollout: rollout(resumed) })).toMatchObject({
+      state: 'rolling',
+      wave: 1,
+      approved: false,
     });
-    expect(next.rollout).toMatchObject({ state: 'reverted' });
-    expect(next.rollout.reasons).toEqual([
-      'halted',
-      '1 of 3 touched devices are back on what they ran before; ' +
-        'lost, with their rollback still assigned: d1; lost, because they were revoked: d2',
-    ]);
-    expect(
-      plan(
-        situation({ rollout: reverting, members: [...members, member(3, { state: 'reverting' })] }),
-      ),
-    ).toBeNull();
+    const last = rollout({ ...resumed, wave: 2 });
+    const inLast = members.map((one) => ({ ...one, wave: 2 }));
+    expect(next({ members: inLast, takes: [], rollout: last })?.state).toBe('completed');
+    // A device that waits or is silent may still come, so nobody is asked for the wave's sake.
+    const policyOf2 = rollout({ policy });
+    expect(next({ members: [...members, waiting(5)], takes: [], rollout: policyOf2 })).toBeNull();
   });
 });
 
 test('states_that_are_not_active_plan_nothing', () => {
   for (const state of ['draft', 'completed', 'reverted', 'dropped'] as const)
-    expect(plan(situation({ rollout: rollout({ state }), members: [waiting] }))).toBeNull();
+    expect(plan(situation({ rollout: rollout({ state }), members: [waiting(0)] }))).toBeNull();
 });

@@ -17,11 +17,12 @@ const EVENTS: RolloutEvent[] = [
   'pause',
   'resume',
   'abort',
+  'undo',
   'pass',
   'done',
   'fail',
   'halt_needs_operator',
-  'inconclusive',
+  'ask',
   'settled',
 ];
 const EXPECTED = [
@@ -31,12 +32,13 @@ const EXPECTED = [
   'rolling done completed',
   'rolling fail reverting',
   'rolling halt_needs_operator held',
-  'rolling inconclusive held',
+  'rolling ask held',
   'rolling pause held',
   'rolling abort reverting',
   'held resume rolling',
   'held abort reverting',
   'reverting settled reverted',
+  'completed undo reverting',
 ];
 
 it('every_listed_transition_leads_where_it_should_and_every_other_is_a_bug', () => {
@@ -59,7 +61,7 @@ it('a_server_that_starts_finds_every_rollout_where_it_was', () => {
 
 it('every_state_that_is_not_final_can_be_left', () => {
   for (const state of ROLLOUT_STATES) {
-    const final = ['reverted', 'completed', 'dropped'].includes(state);
+    const final = ['reverted', 'dropped'].includes(state);
     expect(Object.keys(ROLLOUT[state].on).length === 0).toBe(final);
     if (ACTIVE_STATES.includes(state)) expect(final).toBe(false);
   }
@@ -72,7 +74,7 @@ it('commands_are_the_tables_operator_events_and_approve', () => {
     held: ['resume', 'abort'],
     reverting: [],
     reverted: [],
-    completed: [],
+    completed: ['undo'],
     dropped: [],
   });
   const all = new Set(ROLLOUT_STATES.flatMap(commandsOf));

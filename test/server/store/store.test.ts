@@ -12,6 +12,7 @@ import { isFault } from '../../../shared/base/fault-codes.js';
 import { asFault } from '../../../server/http/errors.js';
 import { by } from '../../support/audit-actions.js';
 import { sql } from 'kysely';
+import { emptySilence } from '../../../shared/statistics/silence-test.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
 import { batchOf, newDevice, type TestDevice } from '../../support/fleet-server.js';
 
@@ -55,9 +56,12 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   createdAt: NOW,
   createdBy: 'me',
   since: NOW,
-  healthySince: null,
+  groups: null,
   approved: false,
   answeredAt: null,
+  asked: false,
+  undo: false,
+  silence: null,
   revision: 0,
   policy: {
     waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
@@ -65,6 +69,7 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
     acceptableFailurePermille: 50,
     alarmingFailurePermille: 300,
     falseAlarmPermille: 50,
+    startWindow: 3,
     silentAfterSeconds: 60,
     deviceDeadlineSeconds: 600,
     autoRevert: true,
@@ -76,7 +81,9 @@ const member = (id: string, device: string): MemberRow => ({
   name: device,
   group: 'default',
   hardware: 'sim',
+  site: 'default',
   wave: 0,
+  rank: 0,
   state: 'waiting',
   since: NOW,
   reasons: '',
@@ -84,6 +91,7 @@ const member = (id: string, device: string): MemberRow => ({
   mayRun: false,
   assignmentId: null,
   assignedAt: null,
+  proven: false,
   failed: false,
 });
 const assignment = (
@@ -166,7 +174,7 @@ it('assignment_ids_only_rise_across_withdrawals_and_the_revision_with_each', asy
       await store.rollouts.commit(
         {
           rollout: { ...read, state: 'rolling' },
-          members: [{ ...member('r1', deviceAt(0)), state: 'assigned' }],
+          members: [{ ...member('r1', deviceAt(0)), state: 'taken' }],
           assignments: [assignment('r1', deviceAt(0), release)],
         },
         NOW + 5,
@@ -237,7 +245,8 @@ it('history_grows_only_when_state_wave_or_reasons_change', async () => {
       NOW,
     );
   await write({ state: 'rolling' });
-  await write({ healthySince: NOW });
+  await write({ approved: true });
+  await write({ silence: { state: emptySilence(), slotAt: NOW, eventAt: NOW } });
   await write({ reasons: ['soaking'] });
   expect((await store.rollouts.history('r1')).map((row) => [row.state, row.reasons])).toEqual([
     ['draft', ['made']],
@@ -346,6 +355,7 @@ it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async (
     assignmentId: 0,
     progress: null,
     outcome: null,
+    trouble: null,
   } as const;
   const records = ['digits', 'other', 'third'].map((component, n) => ({
     seq: n + 1,

@@ -1,31 +1,18 @@
-// The statistics of shared/evidence.ts against exact values, published tables and seeded
+// The statistics of sequential-tests.ts against exact values, published tables and seeded
 // simulation.
 import { describe, expect, it } from 'vitest';
 import {
   chanceText,
   chanceOfReaching,
-  chiSquareUpper,
   classShift,
   logEvidenceAbove,
   logEvidenceBelow,
   logMean,
   logRatio,
   meanMargin,
-  normalUpper,
   percent,
-  upperBound,
 } from '../../../shared/statistics/sequential-tests.js';
-
-/** mulberry32: small, seeded, good enough for simulations. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
+import { seeded } from '../../support/random.js';
 
 describe('e-processes', () => {
   it('two_failures_of_two_at_2_against_10_percent_are_25', () => {
@@ -95,42 +82,7 @@ describe('e-processes', () => {
   });
 });
 
-describe('quantiles and confidence bounds', () => {
-  it.each([
-    [0.5, 0],
-    [0.1, 1.2815515655],
-    [0.025, 1.9599639845],
-    [0.01, 2.326347874],
-    [1e-4, 3.7190164855],
-    [0.999, -3.0902323062],
-  ])('the_normal_tail_of_%d', (alpha, z) => expect(normalUpper(alpha)).toBeCloseTo(z, 6));
-
-  // Upper quantiles of chi-square from the NIST/SEMATECH handbook and exact forms (2 degrees: -2 ln
-  // alpha).
-  it.each([
-    [0.05, 1, 3.841, 0.08],
-    [0.001, 1, 10.828, 0.08],
-    [0.05, 2, 5.991, 0.05],
-    [1e-4, 2, -2 * Math.log(1e-4), 0.05],
-    [0.05, 3, 7.815, 0.04],
-    [0.001, 3, 16.266, 0.04],
-    [1e-4, 3, 21.108, 0.04],
-    [0.01, 10, 23.209, 0.012],
-    [0.001, 10, 29.588, 0.012],
-    [0.1, 30, 40.256, 0.012],
-    [0.001, 100, 149.449, 0.012],
-  ])('the_chi_square_tail_of_%d_at_%s_degrees', (alpha, degrees, exact, error) => {
-    expect(Math.abs(chiSquareUpper(alpha, degrees) / exact - 1)).toBeLessThan(error);
-  });
-
-  it('clopper_pearson_matches_its_closed_forms', () => {
-    expect(upperBound({ hits: 0, count: 10 }, 0.05)).toBeCloseTo(1 - 0.05 ** (1 / 10), 7);
-    expect(upperBound({ hits: 1, count: 20 }, 0.05)).toBeCloseTo(0.2161, 4);
-    expect(upperBound({ hits: 3, count: 3 }, 0.05)).toBe(1);
-    expect(upperBound({ hits: 0, count: 0 }, 0.05)).toBe(1);
-    expect(upperBound({ hits: 100, count: 10_000 }, 0.05)).toBeLessThan(0.0119);
-  });
-
+describe('shifts and margins', () => {
   it('psi_of_equal_samples_stays_below_what_chance_does', () => {
     const random = seeded(99);
     const draw = (n: number) => {
@@ -147,7 +99,35 @@ describe('quantiles and confidence bounds', () => {
     expect(above / 2000).toBeGreaterThan(0.02);
     // Notes 3.10: the calibrated 1 % threshold at 10 bins and n = m = 100 is 0.433.
     expect(classShift(draw(100), draw(100), 0.01)!.chance).toBeCloseTo(0.433, 2);
+  });
+
+  it('psi_has_its_exact_value', () => {
+    // Shares with half a count a bin: 30.5/41, 10.5/41 against 10.5/41, 30.5/41.
+    const found = classShift([30, 10], [10, 30], 0.05)!;
+    expect(found.psi).toBeCloseTo(2 * (20 / 41) * Math.log(30.5 / 10.5), 12);
+    expect(found.chance).toBeCloseTo((1 / 40 + 1 / 40) * 3.841458821, 8);
+    // A bin that is empty in both, or absent in one, changes nothing.
+    expect(classShift([30, 10, 0], [10, 30], 0.05)).toEqual(found);
+    expect(classShift([10, 30], [10, 30], 0.05)!.psi).toBe(0);
+  });
+
+  it('a_single_class_or_an_empty_side_has_no_shift_and_not_nan', () => {
+    expect(classShift([40], [60], 0.01)).toBeNull();
+    expect(classShift([0, 40], [0, 60], 0.01)).toBeNull();
     expect(classShift([0, 0], [5, 0], 0.01)).toBeNull();
+    expect(classShift([5, 0], [0, 0], 0.01)).toBeNull();
+    expect(classShift([], [], 0.01)).toBeNull();
+    expect(classShift([0, 40], [60, 0], 0.01)!.psi).toBeGreaterThan(5);
+  });
+
+  it('the_margin_of_a_mean_has_its_exact_value', () => {
+    const rho2 = (-2 * Math.log(0.05) + Math.log(-2 * Math.log(0.05)) + 1) / 100;
+    const exact = Math.sqrt(
+      ((2 * (400 * rho2 + 1)) / (400 * 400 * rho2)) * Math.log(Math.sqrt(400 * rho2 + 1) / 0.05),
+    );
+    expect(meanMargin(0.5, 400, 0.05)).toBeCloseTo(0.5 * exact, 12);
+    expect(meanMargin(0.5, 400, 0.05)).toBeCloseTo(0.0784665, 6);
+    expect(meanMargin(0.5, 400, 0.05, 400)).not.toBeCloseTo(0.5 * exact, 4);
   });
 
   it('a_mean_stays_inside_its_margin_at_every_count_at_once', () => {

@@ -12,19 +12,10 @@ import {
   type TrialPolicy,
   type TrialVerdict,
 } from '../../../shared/statistics/trial-verdict.js';
+import { seeded } from '../../support/random.js';
 
 const CLASSES = 10;
 const policy: TrialPolicy = defaultTrialPolicy;
-
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 interface Answer {
   readonly label: number;

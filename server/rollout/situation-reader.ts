@@ -1,22 +1,23 @@
 // Reads everything that a decision about one rollout depends on: its row, its members, what their
 // devices reported, which of the reported releases are published, the time, and the reception. The
-// conductor and the operators' service decide on the same situation.
+// conductor, the devices' contacts and the operators' service decide on the same situation.
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
-import type { RolloutStore } from '../interfaces.js';
-import type { Situation } from './plan.js';
+import type { DeviceFacts, RolloutRow, RolloutStore } from '../interfaces.js';
+import type { Situation } from './situation.js';
 import type { Reception } from './reception.js';
+import type { Contact } from './taking.js';
 
-export interface SituationsOptions {
+export interface SituationReaderOptions {
   readonly store: RolloutStore;
   readonly reception: Reception;
   readonly clock: Clock;
 }
 
-export class Situations {
-  readonly #options: SituationsOptions;
+export class SituationReader {
+  readonly #options: SituationReaderOptions;
 
-  constructor(options: SituationsOptions) {
+  constructor(options: SituationReaderOptions) {
     this.#options = options;
   }
 
@@ -26,18 +27,35 @@ export class Situations {
     const rollout = await store.rollout(id);
     if (rollout === null) throw new Fault('not_found', `there is no rollout ${id}`);
     const members = await store.members(id);
-    const { component } = rollout.release;
+    const { component, digest } = rollout.release;
     const facts = await store.facts(
       component,
       members.map((member) => member.device),
     );
     const published = await this.#published(component, facts);
+    const takes = await store.takes(digest);
     reception.observe();
     return {
       rollout,
       members,
       facts,
+      takes,
       published,
+      receptionSince: reception.since,
+      now: clock.now(),
+    };
+  }
+
+  /** What a decision about one device depends on. */
+  async ofDevice(
+    { release: { component } }: RolloutRow,
+    device: string,
+  ): Promise<Pick<Contact, 'facts' | 'published' | 'now' | 'receptionSince'>> {
+    const { store, reception, clock } = this.#options;
+    const facts = await store.facts(component, [device]);
+    return {
+      facts: facts.get(device),
+      published: await this.#published(component, facts),
       receptionSince: reception.since,
       now: clock.now(),
     };
@@ -47,7 +65,10 @@ export class Situations {
    * Digests of published releases. A device may report that it runs anything; it can be assigned
    * only what was published.
    */
-  async #published(component: string, facts: Situation['facts']): Promise<Set<string>> {
+  async #published(
+    component: string,
+    facts: ReadonlyMap<string, DeviceFacts>,
+  ): Promise<Set<string>> {
     const reported = new Map<string, string>();
     for (const { update, trial, standing } of facts.values()) {
       for (const ref of [update?.running, update?.previous, trial?.previous, standing?.release]) {

@@ -1,0 +1,232 @@
+// A rollout on its way forward: what its devices reported is written down, waves are left behind
+// when they are proven, and a person is asked when no evidence can come any more. Nothing here
+// assigns a release: a device takes it when it asks (taking.ts).
+import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
+import { assignmentOf, clip, listed, moved, only, type Plan, type Situation } from './situation.js';
+import { isRevoked, isTalking, isUntaken, observe, secondsHeard, UNDECIDED } from './verdict.js';
+
+/** What one member is judged by. */
+type Look = Pick<Situation, 'rollout' | 'published' | 'now' | 'receptionSince'>;
+
+/** What devices reported, written down. */
+export function watch(situation: Situation): Plan | null {
+  const { rollout, members, now } = situation;
+  const changed: MemberRow[] = [];
+  const untaken: string[] = [];
+  for (const member of members) {
+    const report = situation.facts.get(member.device);
+    if (isUntaken(member, report, situation)) {
+      untaken.push(member.device);
+      const reasons = 'it did not answer its assignment, which was withdrawn';
+      changed.push({ ...member, state: 'waiting', since: now, reasons });
+      continue;
+    }
+    const seen = changeOf(member, report, situation);
+    if (seen !== null) changed.push(seen);
+  }
+  if (changed.length === 0) return null;
+  const withdrawn = untaken.map((device) => assignmentOf(rollout, device, null, false));
+  return { rollout, members: changed, assignments: withdrawn, untaken };
+}
+
+/** The member as its device's report changes it; null when nothing changes. */
+export function changeOf(
+  member: MemberRow,
+  report: DeviceFacts | undefined,
+  situation: Look,
+): MemberRow | null {
+  const { rollout, published, now } = situation;
+  if (member.state === 'waiting') return changeOfWaiting(member, report, situation);
+  if (!UNDECIDED.includes(member.state) && member.state !== 'confirmed') return null;
+  if (member.assignmentId === null && !isRevoked(report)) return soaked(member, situation);
+  const previous = member.previous ?? replaced(member, report, rollout.release, published);
+  const seen = observe({ ...member, previous }, report, rollout, situation);
+  if (seen.state === member.state && previous === member.previous)
+    return seen.state === 'confirmed' ? soaked(member, situation) : retold(member, seen.reasons);
+  const isChanged = seen.state !== member.state;
+  return {
+    ...member,
+    previous,
+    state: seen.state,
+    since: isChanged ? now : member.since,
+    reasons: clip(seen.reasons),
+    proven: member.proven && seen.state === 'confirmed',
+    failed: member.failed || seen.state === 'failed',
+  };
+}
+
+/** The same state with other trouble; the age of a silence alone is no news. */
+function retold(member: MemberRow, reasons: string): MemberRow | null {
+  const isNews = member.state === 'taken' && clip(reasons) !== member.reasons;
+  return isNews ? { ...member, reasons: clip(reasons) } : null;
+}
+
+function changeOfWaiting(
+  member: MemberRow,
+  report: DeviceFacts | undefined,
+  { rollout, now, receptionSince }: Look,
+): MemberRow | null {
+  if (isRevoked(report))
+    return {
+      ...member,
+      state: 'excused',
+      since: now,
+      reasons: 'revoked before it took the release',
+    };
+  if (member.wave > rollout.wave || !runsAlready(report, rollout, { now, receptionSince }))
+    return null;
+  return { ...member, state: 'confirmed', since: now, reasons: 'ran this release already' };
+}
+
+/** A confirmed device is proven when it stayed so for the soak of its wave. */
+function soaked(member: MemberRow, situation: Look): MemberRow | null {
+  if (member.proven || member.state !== 'confirmed') return null;
+  const soakSeconds = situation.rollout.policy.waves[member.wave]?.soakSeconds ?? 0;
+  const isDone =
+    member.assignmentId === null || secondsHeard(situation, member.since) >= soakSeconds;
+  return isDone ? { ...member, proven: true } : null;
+}
+
+/** What the device reports that its trial replaced, if nothing was known at its assignment. */
+function replaced(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  release: ReleaseRef,
+  published: ReadonlySet<string>,
+): ReleaseRef | null {
+  const trial = facts?.trial?.assignmentId === member.assignmentId ? facts.trial : null;
+  const previous = trial?.previous ?? null;
+  return previous !== null && previous.digest !== release.digest && published.has(previous.digest)
+    ? previous
+    : null;
+}
+
+/**
+ * Its last report counts only while it is fresh, and while no other assignment is waiting for the
+ * device.
+ */
+export function runsAlready(
+  facts: DeviceFacts | undefined,
+  rollout: RolloutRow,
+  moment: { now: number; receptionSince: number },
+): boolean {
+  const { digest } = rollout.release;
+  const update = facts?.update;
+  if (!isTalking(facts, rollout, moment)) return false;
+  if (facts?.standing && facts.standing.release?.digest !== digest) return false;
+  return (
+    update?.state === 'idle' &&
+    update.running?.digest === digest &&
+    (update.updatingTo === null || update.updatingTo.digest === digest)
+  );
+}
+
+/** Where a wave stands: what it still waits for, and whether that can come without a person. */
+export interface WaveProgress {
+  readonly reasons: string[];
+  /** Nothing that this wave waits for can come by itself. */
+  readonly stuck: string | null;
+  readonly done: boolean;
+}
+
+export function waveProgress(situation: Situation): WaveProgress {
+  const { rollout, members, facts } = situation;
+  const { policy, wave, approved } = rollout;
+  const current = policy.waves[wave];
+  const name = current?.name ?? String(wave);
+  const own = members.filter((member) => member.wave === wave);
+  const open = members.filter((member) => member.wave <= wave);
+  const taking = open.filter(({ state }) => state === 'taken' || state === 'trial');
+  const soaking = open.filter((member) => member.state === 'confirmed' && !member.proven);
+  const waiting = open.filter(({ state }) => state === 'waiting');
+  const talking = waiting.filter((member) =>
+    isTalking(facts.get(member.device), rollout, situation),
+  );
+  const proven = own.filter((member) => member.proven).length;
+  const needed = current?.minProven ?? Math.ceil(own.length / 2);
+  const reasons = [
+    `wave ${name}: ${proven} of ${own.length} devices proven, ${needed} needed`,
+    ...countText('not decided yet', taking),
+    ...countText(`confirmed, and soaking for ${current?.soakSeconds ?? 0} s`, soaking),
+    ...countText(
+      'unproven',
+      open.filter(({ state }) => state === 'unproven'),
+    ),
+    ...countText(
+      'silent',
+      open.filter(({ state }) => state === 'silent'),
+    ),
+    ...notReached(waiting, situation),
+    ...(current?.approval === true && !approved
+      ? [`wave ${name} needs an operator's approval before the next step`]
+      : []),
+  ];
+  const rest = taking.length + soaking.length + talking.length;
+  const isProven = proven >= needed && (current?.minProven !== undefined || rest === 0);
+  const isApproved = current?.approval !== true || approved;
+  const canComeBack = waiting.length + open.filter(({ state }) => STAYING.has(state)).length;
+  const stuck =
+    !isProven && rest === 0 && canComeBack === 0
+      ? `wave ${name} cannot be proven: ${proven} of ${own.length} devices are, ${needed} are needed`
+      : null;
+  return { reasons, stuck, done: isProven && isApproved };
+}
+
+/** These may still become confirmed. */
+const STAYING: ReadonlySet<string> = new Set(['unproven', 'silent']);
+
+function countText(what: string, members: readonly MemberRow[]): string[] {
+  return members.length === 0 ? [] : [`${members.length} ${what}: ${listed(members)}`];
+}
+
+const DAY_S = 86_400;
+const HOUR_S = 3_600;
+function ageText(seconds: number): string {
+  if (seconds >= 2 * DAY_S) return `${Math.floor(seconds / DAY_S)} d`;
+  return seconds >= 2 * HOUR_S ? `${Math.floor(seconds / HOUR_S)} h` : `${seconds} s`;
+}
+
+/** "5 not reached (oldest seen 3 d ago): d1, d2": they take the release when they ask. */
+function notReached(waiting: readonly MemberRow[], { facts, now }: Situation): string[] {
+  if (waiting.length === 0) return [];
+  const seen = waiting.map((member) => facts.get(member.device)?.lastSeenAt ?? null);
+  const oldest = seen.some((at) => at === null)
+    ? 'some never heard'
+    : `oldest heard ${ageText(Math.floor((now - Math.min(...seen.map(Number))) / 1000))} ago`;
+  return [`${waiting.length} not reached (${oldest}): ${listed(waiting)}`];
+}
+
+/** To the next wave when this one is proven and approved; a person when it cannot be. */
+export function advance(situation: Situation): Plan | null {
+  const { rollout, members, now } = situation;
+  const progress = waveProgress(situation);
+  if (progress.stuck !== null) return stuck(situation, progress.stuck);
+  if (!progress.done) return null;
+  if (rollout.wave + 1 < rollout.policy.waves.length)
+    return only(moved(rollout, 'pass', progress.reasons, now, { wave: rollout.wave + 1 }));
+  const late = members.filter(({ state }) => state === 'waiting' || UNDECIDED.includes(state));
+  const reasons =
+    late.length === 0
+      ? progress.reasons
+      : [...progress.reasons, `${late.length} more take it when they ask: ${listed(late)}`];
+  return only(moved(rollout, 'done', reasons, now));
+}
+
+/** A person said so: the wave may be left without the proof that cannot come. */
+function stuck({ rollout, members, now }: Situation, reason: string): Plan | null {
+  if (rollout.approved) {
+    const isLast = rollout.wave + 1 >= rollout.policy.waves.length;
+    const change = isLast ? {} : { wave: rollout.wave + 1 };
+    return only(moved(rollout, isLast ? 'done' : 'pass', [reason, 'resumed past it'], now, change));
+  }
+  const own = members.filter((member) => member.wave === rollout.wave && !member.proven);
+  const why = own
+    .slice(0, WHY_MAX)
+    .map((member) => `${member.name}: ${member.state}, ${member.reasons}`);
+  const choice =
+    'resume goes on to the next wave without it; abort rolls every touched device back';
+  return only(moved(rollout, 'ask', [reason, ...why, choice], now, { asked: true }));
+}
+
+const WHY_MAX = 5;

@@ -1,0 +1,245 @@
+// The tests on a release, from its takes in their order: the exact halt test, and what holds a
+// rollout for a person: failures at the hold level, answers that differ more than declared, the same
+// trouble on many devices, a window full of silent devices, and the silence test. Pure. The
+// arithmetic is in shared/statistics; the words for a person are here. A person who resumed past
+// something is asked again only when more of it came.
+import {
+  chanceOfHalting,
+  failuresToHalt,
+  holdBoundary,
+  type HaltBoundary,
+} from '../../shared/statistics/halt-boundary.js';
+import {
+  haltTest,
+  holdTest,
+  strataPlan,
+  type HaltReading,
+  type StrataPlan,
+} from '../../shared/statistics/halt-test.js';
+import { percent } from '../../shared/statistics/sequential-tests.js';
+import { silenceReading } from '../../shared/statistics/silence-test.js';
+import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
+import type { MemberRow, Take } from '../interfaces.js';
+import { waveProgress } from './forward.js';
+import { clip, listed, moved, only, type Plan, type Situation } from './situation.js';
+import { toAsk } from './taking.js';
+import { troubleText } from './verdict.js';
+
+/** Share of hold alarms for a release that is twice as good as it must be (decisions.md R15). */
+const HOLD_ALPHA = 0.05;
+/** So many takes with the same trouble before the start of the release, and this share of all. */
+const SAME_TROUBLE_COUNT = 3;
+const SAME_TROUBLE_SHARE = 0.2;
+
+export interface Boundaries {
+  readonly halt: StrataPlan;
+  readonly hold: HaltBoundary;
+}
+
+const cache = new Map<string, Boundaries>();
+const CACHE_MAX_COUNT = 64;
+
+/** The boundaries of a rollout whose planned takes are these, by kind of hardware. */
+export function boundariesOf(
+  kinds: ReadonlyMap<string, number>,
+  policy: RolloutPolicy,
+): Boundaries {
+  const acceptable = policy.acceptableFailurePermille / 1000;
+  const alarming = policy.alarmingFailurePermille / 1000;
+  const alpha = policy.falseAlarmPermille / 1000;
+  const key = JSON.stringify([[...kinds].sort(), acceptable, alarming, alpha]);
+  const known = cache.get(key);
+  if (known !== undefined) return known;
+  const takes = [...kinds.values()].reduce((sum, count) => sum + count, 0);
+  const made = {
+    halt: strataPlan({ kinds, acceptable, alarming, alpha }),
+    hold: holdBoundary({ takes, acceptable, alarming, alpha: HOLD_ALPHA }),
+  };
+  if (cache.size >= CACHE_MAX_COUNT) cache.clear();
+  cache.set(key, made);
+  return made;
+}
+
+/** Planned takes by kind: the members, and devices that took the release in an earlier rollout. */
+export function plannedKinds(
+  members: readonly MemberRow[],
+  takes: readonly Take[],
+): Map<string, number> {
+  const kinds = new Map<string, number>();
+  const devices = new Set(members.map(({ device }) => device));
+  const earlier = takes.filter(({ device }) => !devices.has(device));
+  for (const { hardware } of [...members, ...earlier])
+    kinds.set(hardware, (kinds.get(hardware) ?? 0) + 1);
+  return kinds;
+}
+
+export interface HaltReport {
+  readonly halt: boolean;
+  readonly hold: boolean;
+  /** The arithmetic, for an operator. */
+  readonly reasons: string;
+}
+
+/** Where the release stands after the takes so far. */
+export function haltReport({ rollout, members, takes }: Situation): HaltReport {
+  const { policy } = rollout;
+  const { halt, hold } = boundariesOf(plannedKinds(members, takes), policy);
+  const observed = takes.map(({ hardware, failed }) => ({ kind: hardware, failed }));
+  const result = haltTest(observed, halt);
+  const held = holdTest(observed, hold);
+  const reasons = haltText(result.decisive, policy);
+  return {
+    halt: result.halt,
+    hold: held.halt,
+    reasons: held.halt && !result.halt ? `${reasons}; ${holdText(held)}` : reasons,
+  };
+}
+
+function haltText(
+  { kind, boundary, takes, failures, prefix, halt }: HaltReading,
+  policy: RolloutPolicy,
+): string {
+  const who = `${kind === null ? '' : `${kind} `}devices that took it`;
+  const acceptable = percent(policy.acceptableFailurePermille / 1000);
+  const chance = percent(chanceOfHalting(boundary, boundary.acceptable));
+  const needed = failuresToHalt(boundary, Math.max(1, takes));
+  const decided =
+    halt && prefix.takes < takes
+      ? `${prefix.failures} of the first ${prefix.takes}, where ${prefix.failuresToHalt} halt`
+      : `${needed === 1 ? '1 failure halts' : `${needed} failures halt`} so far`;
+  return (
+    `${failures} of ${takes} ${who} failed; acceptable is ${acceptable}; ${decided} ` +
+    `(exact: of ${boundary.takes} planned, an acceptable release is halted with chance ` +
+    `${chance}): ${halt ? 'halted' : 'not halted'}`
+  );
+}
+
+const holdText = ({ prefix }: HaltReading): string =>
+  `${prefix.failures} of the first ${prefix.takes} failed: ` +
+  'twice the failures that a good release would show, so a person decides';
+
+/** Worse than acceptable: back, or to a person where the policy says so. */
+export function halt(situation: Situation): Plan | null {
+  const { rollout, members, now } = situation;
+  const report = haltReport(situation);
+  if (!report.halt) return null;
+  const reasons = [report.reasons, ...failureText(members)];
+  if (rollout.policy.autoRevert) return only(moved(rollout, 'fail', reasons, now));
+  if (newFailures(situation).length === 0) return null;
+  const choice =
+    'autoRevert is off, so no device is rolled back automatically: ' +
+    'abort rolls every touched device back, resume continues in spite of these failures';
+  return only(moved(rollout, 'halt_needs_operator', [...reasons, choice], now, { asked: true }));
+}
+
+/** Bad news after the end: nothing is taken back by itself, but no further device takes it. */
+export function alarm(situation: Situation): Plan | null {
+  const { rollout, members } = situation;
+  const report = haltReport(situation);
+  if (rollout.asked || !report.halt || newFailures(situation).length === 0) return null;
+  const choice = 'no further device takes it; undo takes it back from those that have it';
+  const reasons = [...rollout.reasons, report.reasons, ...failureText(members), choice];
+  return only({ ...rollout, asked: true, reasons: reasons.map(clip) });
+}
+
+/** Failures since a person resumed the rollout last. */
+const newFailures = ({ rollout, members }: Situation): MemberRow[] =>
+  members.filter((member) => member.failed && isNews(member, rollout.answeredAt));
+
+const isNews = (member: MemberRow, answeredAt: number | null): boolean =>
+  answeredAt === null || member.since > answeredAt;
+
+/** A person is asked: the first reason that holds. */
+export function ask(situation: Situation): Plan | null {
+  const { rollout, now } = situation;
+  const reasons =
+    failuresHold(situation) ??
+    differenceHold(situation) ??
+    troubleHold(situation) ??
+    silentWindowHold(situation) ??
+    silenceTestHold(situation);
+  if (reasons === null) return null;
+  const choice = 'resume accepts this and continues; abort rolls every touched device back';
+  return only(moved(rollout, 'ask', [...reasons, choice], now, { asked: true }));
+}
+
+function failuresHold(situation: Situation): string[] | null {
+  const report = haltReport(situation);
+  if (!report.hold || newFailures(situation).length === 0) return null;
+  return [report.reasons, ...failureText(situation.members)];
+}
+
+/** The field differs from the desk: harder inputs, or a wrong model. Only a person can say. */
+function differenceHold({ rollout, members }: Situation): string[] | null {
+  const differing = members.filter(
+    (member) => member.state === 'differs' && isNews(member, rollout.answeredAt),
+  );
+  if (differing.length === 0) return null;
+  return [
+    `${differing.length} devices answer more differently than the release declares, and went back`,
+    ...differing.slice(0, LINES_MAX).map((member) => `${member.name}: ${member.reasons}`),
+  ];
+}
+
+/** The same trouble before the first start on many devices is a reason to look, not a failure. */
+function troubleHold({ rollout, members, facts, takes }: Situation): string[] | null {
+  const byCode = new Map<string, MemberRow[]>();
+  for (const member of members) {
+    const code = facts.get(member.device)?.update?.trouble?.code;
+    const isEarly = member.state === 'taken' || member.state === 'excused';
+    if (!isEarly || code === undefined || !isNews(member, rollout.answeredAt)) continue;
+    byCode.set(code, [...(byCode.get(code) ?? []), member]);
+  }
+  for (const [code, same] of byCode) {
+    if (same.length < SAME_TROUBLE_COUNT || same.length <= SAME_TROUBLE_SHARE * takes.length)
+      continue;
+    const first = same[0];
+    const detail = first === undefined ? '' : (troubleText(facts.get(first.device)) ?? '');
+    return [
+      `${same.length} of ${takes.length} devices that took it cannot begin, with ${code}: ` +
+        `${listed(same)}`,
+      detail,
+    ];
+  }
+  return null;
+}
+
+/** Nothing more can be learned: every device that has it undecided is silent, and none may come. */
+function silentWindowHold(situation: Situation): string[] | null {
+  const { rollout, members } = situation;
+  const silent = members.filter((member) => member.state === 'silent');
+  const isMoving = members.some(
+    ({ state, proven }) =>
+      state === 'taken' || state === 'trial' || (state === 'confirmed' && !proven),
+  );
+  if (isMoving || !silent.some((member) => isNews(member, rollout.answeredAt))) return null;
+  if (toAsk(situation).length > 0 || waveProgress(situation).done) return null;
+  const sites = [...new Set(silent.map(({ site }) => site))].slice(0, LINES_MAX).join(', ');
+  return [
+    `all that have it undecided are silent: ${listed(silent)} (site ${sites}); ` +
+      'silence is neither failure nor health',
+  ];
+}
+
+function silenceTestHold({ rollout }: Situation): string[] | null {
+  if (rollout.silence === null) return null;
+  const { state, eventAt } = rollout.silence;
+  const { logE, hold } = silenceReading(state);
+  const isAnswered = rollout.answeredAt !== null && (eventAt ?? 0) <= rollout.answeredAt;
+  if (!hold || isAnswered) return null;
+  return [
+    'devices that took it go silent more often than the others of their sites: ' +
+      `${state.touchedEvents} against ${state.controlEvents} in ${state.slots} slots; ` +
+      `e-value ${Math.exp(logE).toFixed(1)} >= 20`,
+  ];
+}
+
+const LINES_MAX = 5;
+/** Why devices failed, a line each. */
+function failureText(members: readonly MemberRow[]): string[] {
+  const failed = members.filter((member) => member.failed);
+  const lines = failed.slice(0, LINES_MAX).map((member) => `${member.name}: ${member.reasons}`);
+  return failed.length > lines.length
+    ? [...lines, `and ${failed.length - lines.length} more failed`]
+    : lines;
+}

@@ -1,0 +1,69 @@
+// What a decision about a rollout depends on, and what it decides: the types that the pure parts of
+// this room share.
+import type { AssignmentChange, DeviceFacts, MemberRow, RolloutRow, Take } from '../interfaces.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
+import { after, type RolloutEvent } from './transitions.js';
+import type { Moment } from './verdict.js';
+
+export interface Situation extends Moment {
+  readonly rollout: RolloutRow;
+  /** By wave and rank: in the order in which they are asked. */
+  readonly members: readonly MemberRow[];
+  readonly facts: ReadonlyMap<string, DeviceFacts>;
+  /** All takes of the release, over all its rollouts, in order. */
+  readonly takes: readonly Take[];
+  /**
+   * Digests of published releases among those that devices report: a device can be rolled back only
+   * to one of these.
+   */
+  readonly published: ReadonlySet<string>;
+}
+
+export interface Plan {
+  readonly rollout: RolloutRow;
+  /**
+   * Only those that change; the store fills in `assignmentId` and `assignedAt` of those with an
+   * assignment.
+   */
+  readonly members: readonly MemberRow[];
+  readonly assignments: readonly AssignmentChange[];
+  readonly takes?: readonly string[];
+  readonly untaken?: readonly string[];
+}
+
+const REASONS_MAX_CHARS = 2000;
+export const clip = (reasons: string): string =>
+  reasons.length > REASONS_MAX_CHARS ? `${reasons.slice(0, REASONS_MAX_CHARS - 1)}…` : reasons;
+
+/** The rollout after `event`. A new state or wave starts its own clock, without approval. */
+export function moved(
+  rollout: RolloutRow,
+  event: RolloutEvent,
+  reasons: readonly string[],
+  now: number,
+  change: Partial<RolloutRow> = {},
+): RolloutRow {
+  const state = after(rollout.state, event);
+  return { ...rollout, state, since: now, approved: false, reasons: reasons.map(clip), ...change };
+}
+
+export const only = (rollout: RolloutRow): Plan => ({ rollout, members: [], assignments: [] });
+
+export function assignmentOf(
+  { id, policy, release: { component } }: RolloutRow,
+  device: string,
+  release: ReleaseRef | null,
+  rollback: boolean,
+): AssignmentChange {
+  return { device, component, release, rollback, rollout: id, trial: policy.trial };
+}
+
+const LISTED_MAX = 5;
+/** "d1, d2 and 3 more". */
+export function listed(members: readonly MemberRow[]): string {
+  const names = members
+    .slice(0, LISTED_MAX)
+    .map((member) => member.name)
+    .join(', ');
+  return members.length > LISTED_MAX ? `${names} and ${members.length - LISTED_MAX} more` : names;
+}

@@ -1,0 +1,87 @@
+// May this device take the release now? Asked when the device asks for its metadata (assignment on
+// contact, decisions.md R1): nothing is assigned to a device that is not talking, and no more
+// devices have the release undecided than the window allows. Pure.
+import type { DeviceFacts, MemberCount, MemberRow, RolloutRow } from '../interfaces.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
+import { assignmentOf, type Plan, type Situation } from './situation.js';
+import { isTalking, type Moment } from './verdict.js';
+import { runsAlready } from './forward.js';
+import { countsOf, room, roomInAll } from './window.js';
+
+export interface Contact extends Moment {
+  readonly rollout: RolloutRow;
+  readonly member: MemberRow;
+  readonly facts: DeviceFacts | undefined;
+  readonly counts: readonly MemberCount[];
+  readonly published: ReadonlySet<string>;
+  /** Takes of other rollouts that are undecided on this device. */
+  readonly undecidedElsewhere: number;
+}
+
+/** The device takes the release with this change; null when it must not, or not yet. */
+export function take(contact: Contact): Plan | null {
+  const { rollout, member, facts, counts, published, now } = contact;
+  const isOpen = rollout.state === 'rolling' ? member.wave <= rollout.wave : isStanding(rollout);
+  if (!isOpen || member.state !== 'waiting' || contact.undecidedElsewhere > 0) return null;
+  if (runsAlready(facts, rollout, contact)) return null;
+  if (room(rollout, counts, member.hardware) === 0) return null;
+  const previous = replacedBy(rollout.release, facts, published);
+  const { version, digest } = rollout.release;
+  const mayRun = [facts?.update?.running, facts?.standing?.release].some(
+    (ref) => ref?.digest === digest,
+  );
+  const reasons =
+    previous === null
+      ? `took ${version}; no previous release is known`
+      : `took ${version} in place of ${previous.version}`;
+  return {
+    rollout,
+    members: [{ ...member, state: 'taken', since: now, previous, mayRun, reasons }],
+    assignments: [assignmentOf(rollout, member.device, rollout.release, false)],
+    takes: [member.device],
+  };
+}
+
+/** A completed rollout is a standing release: devices that come later take it, unless it alarms. */
+const isStanding = ({ state, asked }: RolloutRow): boolean => state === 'completed' && !asked;
+
+/**
+ * What the device would be rolled back to: the release of a rollback that is still under way,
+ * before what it reports to run meanwhile.
+ */
+function replacedBy(
+  release: ReleaseRef,
+  facts: DeviceFacts | undefined,
+  published: ReadonlySet<string>,
+): ReleaseRef | null {
+  const rollingBackTo = facts?.standing?.rollback === true ? facts.standing.release : null;
+  const candidates = [rollingBackTo, facts?.update?.running, facts?.update?.previous];
+  return (
+    candidates.find((ref) => ref && ref.digest !== release.digest && published.has(ref.digest)) ??
+    null
+  );
+}
+
+/**
+ * Waiting devices that are heard, in their order, as many as the window has room for: they may take
+ * the release when they ask.
+ */
+export function toAsk(situation: Situation): string[] {
+  const { rollout, members, facts } = situation;
+  if (rollout.state !== 'rolling' && !isStanding(rollout)) return [];
+  const counts = countsOf(members);
+  let free = roomInAll(rollout, counts);
+  const ofKind = new Map<string, number>();
+  const asked: string[] = [];
+  for (const { device, hardware, wave, state } of members) {
+    if (free === 0) break;
+    if (state !== 'waiting' || (rollout.state === 'rolling' && wave > rollout.wave)) continue;
+    if (!isTalking(facts.get(device), rollout, situation)) continue;
+    const left = ofKind.get(hardware) ?? room(rollout, counts, hardware);
+    ofKind.set(hardware, Math.max(0, left - 1));
+    if (left === 0) continue;
+    free--;
+    asked.push(device);
+  }
+  return asked;
+}

@@ -1,0 +1,376 @@
+// What the store promises about takes, offers and counts, on real SQLite; and that the store in
+// memory, on which whole rollouts are tested, keeps the same promises.
+import { beforeEach, describe, expect, it } from 'vitest';
+import type {
+  MemberCount,
+  MemberRow,
+  RolloutChange,
+  RolloutRow,
+  RolloutStore,
+} from '../../../server/interfaces.js';
+import { Store } from '../../../server/store/store.js';
+import { MEMBER_STATES, ROLLOUT_STATES } from '../../../shared/protocol/states.js';
+import { by } from '../../support/audit-actions.js';
+import { newDevice, type TestDevice } from '../../support/fleet-server.js';
+import { MemoryRolloutStore, releaseOf, seeded } from '../../sim/fleet.js';
+import { rollout as rowOf, T0, waiting } from '../../support/rollout-rows.js';
+
+const KINDS = ['pi4', 'jetson'];
+const GROUPS = ['canary', 'fleet'];
+let store: Store;
+let devices: TestDevice[];
+
+beforeEach(async () => {
+  store = await Store.open(':memory:');
+  devices = [];
+  for (let n = 0; n < 6; n++) devices.push(await enrol(n, ['digits', 'texts']));
+  return () => store.close();
+});
+
+async function enrol(n: number, components: string[]): Promise<TestDevice> {
+  const device = newDevice(`d${n}`);
+  const request = {
+    publicKey: device.key.publicKey,
+    name: device.name,
+    hardware: KINDS[n % 2] ?? '',
+    components,
+    signature: 'not checked here',
+  };
+  await store.devices.enrol(device.id, request, null, T0);
+  await store.devices.approve(device.id, by('anna'), T0);
+  const group = GROUPS[n < 2 ? 0 : 1];
+  await store.devices.change(device.id, { group }, by('anna'), T0);
+  return device;
+}
+
+const idOf = (n: number): string => (devices[n] as TestDevice).id;
+const memberOf = (id: string, n: number, change: Partial<MemberRow> = {}): MemberRow =>
+  waiting(n, { rollout: id, device: idOf(n), hardware: KINDS[n % 2] ?? '', ...change });
+const numberOf = (id: string): number => devices.findIndex((device) => device.id === id);
+
+async function insert(
+  id: string,
+  members: readonly MemberRow[],
+  change: Partial<RolloutRow> = {},
+): Promise<void> {
+  await store.rollouts.insertRollout(rowOf({ id, revision: 0, ...change }), members);
+}
+
+async function commit(
+  id: string,
+  change: Partial<Omit<RolloutChange, 'rollout'>>,
+  row: Partial<RolloutRow> = {},
+): Promise<boolean> {
+  const read = (await store.rollouts.rollout(id)) as RolloutRow;
+  const whole = { members: [], assignments: [], ...change, rollout: { ...read, ...row } };
+  return store.rollouts.commit(whole, T0 + 1);
+}
+
+describe('takes', () => {
+  const { digest } = releaseOf('1.1.0');
+  const takes = async (): Promise<string[]> =>
+    (await store.rollouts.takes(digest)).map(
+      (take) => `${numberOf(take.device)} ${take.hardware}${take.failed ? ' failed' : ''}`,
+    );
+  const take = (id: string, ...numbers: number[]) =>
+    commit(id, {
+      members: numbers.map((n) => memberOf(id, n, { state: 'taken' })),
+      takes: numbers.map(idOf),
+    });
+  beforeEach(() => insert('r1', []));
+
+  it('stand_in_the_order_of_taking_over_all_rollouts_of_a_release', async () => {
+    await take('r1', 3, 1);
+    await take('r1', 0);
+    await insert('r2', [], { createdAt: T0 + 1, state: 'completed' });
+    await take('r2', 2);
+    expect(await takes()).toEqual(['3 jetson', '1 jetson', '0 pi4', '2 pi4']);
+    expect(await store.rollouts.takes(releaseOf('1.2.0').digest)).toEqual([]);
+  });
+
+  it('keep_their_place_when_a_device_takes_the_release_again', async () => {
+    await take('r1', 0, 1);
+    await insert('r2', [], { createdAt: T0 + 1, state: 'completed' });
+    await take('r2', 1, 0);
+    expect(await takes()).toEqual(['0 pi4', '1 jetson']);
+  });
+
+  it('a_failure_stays_for_good', async () => {
+    await take('r1', 0, 1);
+    await commit('r1', { members: [memberOf('r1', 1, { state: 'failed', failed: true })] });
+    expect(await takes()).toEqual(['0 pi4', '1 jetson failed']);
+    await commit('r1', { members: [memberOf('r1', 1, { state: 'reverted', failed: false })] });
+    await commit('r1', { untaken: [idOf(1)] });
+    expect(await takes()).toEqual(['0 pi4', '1 jetson failed']);
+  });
+
+  it('a_withdrawn_take_is_gone_and_only_where_it_was_of_that_rollout', async () => {
+    await take('r1', 0, 1);
+    await commit('r1', { untaken: [idOf(0)] });
+    expect(await takes()).toEqual(['1 jetson']);
+    await insert('r2', [], { createdAt: T0 + 1, state: 'completed' });
+    await take('r2', 1, 0);
+    await commit('r2', { untaken: [idOf(1), idOf(0)] });
+    expect(await takes()).toEqual(['1 jetson']);
+  });
+
+  it('a_commit_that_lost_its_race_takes_nothing', async () => {
+    const read = (await store.rollouts.rollout('r1')) as RolloutRow;
+    const change = {
+      rollout: read,
+      members: [memberOf('r1', 0, { state: 'taken' })],
+      assignments: [],
+      takes: [idOf(0)],
+    };
+    expect(await store.rollouts.commit(change, T0)).toBe(true);
+    const again = { ...change, members: [memberOf('r1', 1)], takes: [idOf(1)] };
+    expect(await store.rollouts.commit(again, T0)).toBe(false);
+    expect(await takes()).toEqual(['0 pi4']);
+  });
+});
+
+describe('offers', () => {
+  const offers = (n = 0): Promise<string[]> => store.rollouts.offersTo(idOf(n));
+  const texts = { ...releaseOf('1.1.0'), component: 'texts' };
+
+  it('a_rolling_rollout_in_whose_open_wave_the_device_waits', async () => {
+    await insert('r1', [memberOf('r1', 0), memberOf('r1', 1, { wave: 1 })]);
+    expect([await offers(0), await offers(1), await offers(2)]).toEqual([['r1'], [], []]);
+    await commit('r1', {}, { wave: 1 });
+    expect(await offers(1)).toEqual(['r1']);
+    for (const state of MEMBER_STATES) {
+      await commit('r1', { members: [memberOf('r1', 0, { state })] });
+      expect([state, await offers(0)]).toEqual([state, state === 'waiting' ? ['r1'] : []]);
+    }
+  });
+
+  it('only_a_rolling_one_and_the_last_completed_one', async () => {
+    await insert('r1', [memberOf('r1', 0)], { state: 'draft' });
+    for (const state of ROLLOUT_STATES) {
+      await commit('r1', {}, { state });
+      expect([state, await offers()]).toEqual([
+        state,
+        state === 'rolling' || state === 'completed' ? ['r1'] : [],
+      ]);
+    }
+  });
+
+  it('one_of_each_component_the_oldest_first', async () => {
+    await insert('r2', [memberOf('r2', 0)], { release: texts, createdAt: T0 + 1 });
+    await insert('r1', [memberOf('r1', 0)]);
+    expect(await offers()).toEqual(['r1', 'r2']);
+  });
+
+  it('the_last_completed_one_to_a_device_that_is_no_member_or_waits_in_it', async () => {
+    await insert('r1', [], { state: 'completed' });
+    expect(await offers()).toEqual(['r1']);
+    await insert('r2', [memberOf('r2', 0)], { state: 'completed', createdAt: T0 + 1 });
+    expect([await offers(0), await offers(1)]).toEqual([['r2'], ['r2']]);
+    await commit('r2', { members: [memberOf('r2', 0, { state: 'confirmed' })] });
+    // Decided in the last one: an older one is no wish any more.
+    expect(await offers(0)).toEqual([]);
+  });
+
+  it('no_standing_one_while_a_rollout_of_the_component_is_under_way', async () => {
+    await insert('r1', [], { state: 'completed' });
+    await insert('r2', [], { state: 'draft', createdAt: T0 + 1 });
+    expect(await offers()).toEqual(['r1']);
+    for (const state of ['rolling', 'held', 'reverting'] as const) {
+      await commit('r2', {}, { state });
+      expect(await offers()).toEqual([]);
+    }
+    await commit('r2', {}, { state: 'reverted' });
+    expect(await offers()).toEqual(['r1']);
+  });
+
+  it('of_another_component_does_not_stand_in_the_way', async () => {
+    await insert('r1', [], { state: 'completed' });
+    await insert('r2', [], { state: 'rolling', release: texts, createdAt: T0 + 1 });
+    expect(await offers()).toEqual(['r1']);
+  });
+
+  it('only_to_its_groups_and_of_a_component_that_the_device_carries', async () => {
+    await insert('r1', [], { state: 'completed', groups: ['canary'] });
+    await insert('r2', [], { state: 'completed', release: texts, createdAt: T0 + 1 });
+    expect([await offers(0), await offers(2)]).toEqual([['r1', 'r2'], ['r2']]);
+    devices.push(await enrol(6, ['texts']));
+    await store.devices.change(idOf(6), { group: 'canary' }, by('anna'), T0);
+    expect(await offers(6)).toEqual(['r2']);
+  });
+
+  it('the_last_one_of_its_own_groups_although_a_later_one_was_for_others', async () => {
+    await insert('r1', [], { state: 'completed' });
+    await insert('r2', [], { state: 'completed', groups: ['canary'], createdAt: T0 + 1 });
+    expect([await offers(0), await offers(2)]).toEqual([['r2'], ['r1']]);
+  });
+
+  it('no_standing_one_to_a_revoked_or_unknown_device', async () => {
+    await insert('r1', [], { state: 'completed' });
+    await store.devices.revoke(idOf(0), by('anna'), T0);
+    expect(await offers(0)).toEqual([]);
+    expect(await store.rollouts.offersTo('dev-unknown')).toEqual([]);
+  });
+});
+
+describe('counts', () => {
+  it('undecided_elsewhere_counts_other_rollouts_of_any_component', async () => {
+    const texts = { ...releaseOf('1.1.0'), component: 'texts' };
+    await insert('r1', [memberOf('r1', 0, { state: 'trial' })]);
+    await insert('r2', [memberOf('r2', 0)], { release: texts });
+    const elsewhere = (id: string) => store.rollouts.undecidedElsewhere(id, idOf(0));
+    expect([await elsewhere('r1'), await elsewhere('r2')]).toEqual([0, 1]);
+    for (const state of MEMBER_STATES) {
+      await commit('r2', { members: [memberOf('r2', 0, { state })] });
+      const counts = ['taken', 'trial', 'unproven', 'silent'].includes(state) ? 1 : 0;
+      expect([state, await elsewhere('r1')]).toEqual([state, counts]);
+    }
+    expect(await store.rollouts.undecidedElsewhere('r1', idOf(1))).toBe(0);
+  });
+
+  it('members_are_counted_by_wave_kind_state_and_proof', async () => {
+    const confirmed = { state: 'confirmed' } as const;
+    await insert('r1', [
+      memberOf('r1', 0),
+      memberOf('r1', 2),
+      memberOf('r1', 4, { wave: 1 }),
+      memberOf('r1', 1),
+      memberOf('r1', 3, confirmed),
+      memberOf('r1', 5, { ...confirmed, proven: true }),
+    ]);
+    const counts = await store.rollouts.memberCounts('r1');
+    const count = (wave: number, hardware: string, change: Partial<MemberCount> = {}) => ({
+      wave,
+      hardware,
+      state: 'waiting',
+      proven: false,
+      count: 1,
+      ...change,
+    });
+    expect(counts).toHaveLength(5);
+    expect(counts).toEqual(
+      expect.arrayContaining([
+        count(0, 'pi4', { count: 2 }),
+        count(1, 'pi4'),
+        count(0, 'jetson'),
+        count(0, 'jetson', confirmed),
+        count(0, 'jetson', { ...confirmed, proven: true }),
+      ]),
+    );
+    expect(await store.rollouts.memberCounts('r2')).toEqual([]);
+  });
+
+  it('rollouts_of_the_last_year_are_counted_from_the_millisecond', async () => {
+    await insert('r1', [], { createdAt: T0 });
+    await insert('r2', [], { createdAt: T0 + 5, state: 'dropped' });
+    const since = (at: number) => store.rollouts.createdSince(at);
+    expect([await since(T0), await since(T0 + 1), await since(T0 + 6)]).toEqual([2, 1, 0]);
+  });
+
+  it('a_completed_rollout_is_active_while_a_device_is_undecided_in_it_or_soaks', async () => {
+    await insert('r1', [memberOf('r1', 0)], { state: 'completed' });
+    const active = async () => (await store.rollouts.active()).map(({ id }) => id);
+    for (const state of MEMBER_STATES) {
+      await commit('r1', { members: [memberOf('r1', 0, { state })] });
+      const isOpen = ['taken', 'trial', 'unproven', 'silent', 'confirmed'].includes(state);
+      expect([state, await active()]).toEqual([state, isOpen ? ['r1'] : []]);
+    }
+    const soaked = memberOf('r1', 0, { state: 'confirmed', proven: true });
+    await commit('r1', { members: [soaked] });
+    expect(await active()).toEqual([]);
+  });
+
+  it('eligible_devices_have_their_site_and_one_can_be_asked_for_alone', async () => {
+    await store.devices.change(idOf(0), { labels: { site: 'shop-7' } }, by('anna'), T0);
+    await store.devices.revoke(idOf(4), by('anna'), T0);
+    const eligible = async (groups: string[] | null, device?: string): Promise<string[]> =>
+      (await store.rollouts.eligible('digits', ['pi4'], groups, device)).map(
+        ({ name, site, hardware }) => `${name} ${site} ${hardware}`,
+      );
+    expect(await eligible(null)).toEqual(['d0 shop-7 pi4', 'd2 fleet pi4']);
+    expect(await eligible(['fleet'])).toEqual(['d2 fleet pi4']);
+    expect(await eligible(null, idOf(2))).toEqual(['d2 fleet pi4']);
+    expect(await eligible(['canary'], idOf(2))).toEqual([]);
+    expect(await eligible(null, idOf(1))).toEqual([]);
+  });
+});
+
+describe('SQLite and memory', () => {
+  /** What a conductor and a contact can see of a store. */
+  async function view(of: RolloutStore): Promise<unknown> {
+    const seen: unknown[] = [(await of.active()).map(({ id }) => id)];
+    for (const version of ['1.1.0', '1.2.0'])
+      seen.push(await of.takes(releaseOf(version).digest), await of.createdSince(T0 + 1));
+    for (const id of ['r1', 'r2', 'r3']) {
+      seen.push(await of.rollout(id), await of.members(id), await of.history(id));
+      const counts = (await of.memberCounts(id)).map((one) =>
+        JSON.stringify(Object.entries(one).sort()),
+      );
+      seen.push(counts.sort());
+      for (const { id: device } of devices)
+        seen.push(await of.undecidedElsewhere(id, device), await of.member(id, device));
+    }
+    for (const { id: device } of devices) seen.push(await of.offersTo(device));
+    return seen;
+  }
+
+  it.each(Array.from({ length: 12 }, (_, n) => n + 1))(
+    'agree_after_random_changes_seed_%i',
+    async (seed) => {
+      const random = seeded(seed);
+      const pick = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)] as T;
+      const memory = new MemoryRolloutStore();
+      for (const [n, { id, name }] of devices.entries())
+        memory.devices.set(id, {
+          id,
+          name,
+          group: GROUPS[n < 2 ? 0 : 1] ?? '',
+          hardware: KINDS[n % 2] ?? '',
+          site: '',
+          lastSeenAt: null,
+        });
+      for (const [at, id] of ['r1', 'r2', 'r3'].entries()) {
+        const row = rowOf({
+          id,
+          revision: 0,
+          state: 'draft',
+          createdAt: T0 + at,
+          groups: id === 'r2' ? ['canary'] : null,
+          release: releaseOf(id === 'r2' ? '1.2.0' : '1.1.0'),
+        });
+        const members = [0, 1, 2, 3, 4].map((n) => memberOf(id, n, { wave: n % 2 }));
+        for (const one of [memory, store.rollouts]) await one.insertRollout(row, members);
+      }
+      for (let step = 0; step < 40; step++) {
+        const id = pick(['r1', 'r2', 'r3']);
+        const read = (await store.rollouts.rollout(id)) as RolloutRow;
+        const chosen = [0, 1, 2, 3, 4, 5].filter(() => random() < 0.3);
+        const some = (share: number) => chosen.filter(() => random() < share).map(idOf);
+        const change: RolloutChange = {
+          rollout: {
+            ...read,
+            state: random() < 0.3 ? pick(ROLLOUT_STATES) : read.state,
+            wave: pick([0, 1]),
+            reasons: [pick(['a', 'b'])],
+            revision: read.revision - (random() < 0.1 ? 1 : 0),
+          },
+          members: chosen.map((n) =>
+            memberOf(id, n, {
+              wave: n % 2,
+              state: pick(MEMBER_STATES),
+              proven: random() < 0.3,
+              failed: random() < 0.2,
+            }),
+          ),
+          assignments: [],
+          takes: some(0.5),
+          untaken: some(0.2),
+        };
+        const answers = [];
+        for (const one of [memory, store.rollouts])
+          answers.push(await one.commit(change, T0 + 10 + step));
+        expect(answers[0], `step ${step}`).toBe(answers[1]);
+        expect(await view(memory), `step ${step}`).toEqual(await view(store.rollouts));
+      }
+    },
+  );
+});

@@ -1,0 +1,38 @@
+// What tests of whole rollouts say about a fleet in memory (test/sim/fleet.ts).
+import type { MemberRow, RolloutRow } from '../../server/interfaces.js';
+import { policyOf, deviceId, releaseOf, type Nature, type SimFleet } from '../sim/fleet.js';
+
+export type Natures = (n: number, release: { readonly digest: string }) => Nature;
+
+const BAD = releaseOf('1.2.0').digest;
+/** Release 1.2.0 has this nature on every device that `fits`. */
+export const onBad =
+  (nature: Nature, fits: (n: number) => boolean = () => true): Natures =>
+  (n, release) =>
+    release.digest === BAD && fits(n) ? nature : 'good';
+
+export const assignmentOf = (fleet: SimFleet, n: number) =>
+  fleet.store.assignments.get(deviceId(n));
+
+export const membersOf = (fleet: SimFleet, id: string): MemberRow[] => [
+  ...(fleet.store.memberRows.get(id)?.values() ?? []),
+];
+
+/** So many members are in that state. */
+export const isWith =
+  (fleet: SimFleet, id: string, state: MemberRow['state'], count: number) => (): boolean =>
+    membersOf(fleet, id).filter((member) => member.state === state).length === count;
+
+export const isProven = (fleet: SimFleet, id: string, count: number) => (): boolean =>
+  membersOf(fleet, id).filter((member) => member.proven).length === count;
+
+type Policy = RolloutRow['policy'];
+const everyWave = (change: Partial<Policy['waves'][number]>): Policy =>
+  policyOf({ waves: policyOf().waves.map((wave) => ({ ...wave, ...change })) });
+
+/** Every wave needs an approval before the next step. */
+export const approvedWaves = everyWave({ approval: true });
+export const soaking = (soakSeconds: number): Policy => everyWave({ soakSeconds });
+/** All devices in one wave that the server draws. */
+export const oneWave = (change: Partial<Policy> = {}): Policy =>
+  policyOf({ waves: policyOf().waves.slice(2), ...change });

@@ -5,10 +5,13 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Clock, Log, Random } from '../shared/base/interfaces.js';
-import { DEVICE_SCHEME } from '../shared/protocol/device-api.js';
+import { isFault, reason } from '../shared/base/fault-codes.js';
+import { limits } from '../shared/base/limits.js';
+import { DEVICE_SCHEME, routes } from '../shared/protocol/device-api.js';
 import type { AgentSettings } from './config.js';
 import { enrolUntilKnown } from './identity/enrolment.js';
 import { deviceIdentity, type DeviceIdentity } from './identity/identity.js';
+import { ServerTime } from './identity/server-time.js';
 import { readCertificates, readTrustedRoots } from './identity/provisioning.js';
 import { tokenSource } from './identity/token-source.js';
 import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
@@ -81,6 +84,7 @@ interface Parts {
   readonly log: Log;
   readonly identity: DeviceIdentity;
   readonly token: () => Promise<string>;
+  readonly time: ServerTime;
   readonly fetcher: HttpFetcher;
   readonly metadata: MetadataClient;
   readonly spool: Spool;
@@ -115,18 +119,27 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
   const disk = platform.disk ?? new NodeDisk();
   const identity = await deviceIdentity({ disk, dataDir, random, log: platform.log });
   const log = platform.log.child({ device: identity.id, name: settings.name });
-  const token = tokenSource(identity, clock, random);
+  // The metadata is read after the fetcher exists; until then nothing is known of the present.
+  let metadata: MetadataClient | null = null;
+  const time = new ServerTime({
+    clock,
+    earliest: () => metadata?.trustedTimeMs() ?? 0,
+    latest: () => metadata?.latestTimeMs() ?? 0,
+    log,
+  });
+  const token = tokenSource(identity, time.clock, random);
   const fetcher = new HttpFetcher({
     server: settings.server.url,
     mirrors: settings.server.mirrors,
     clock,
     authorization: async () => `${DEVICE_SCHEME} ${await token()}`,
+    onServerTime: (serverMs) => time.observe(serverMs),
     ...certificates,
   });
-  const metadata = new MetadataClient({
+  metadata = new MetadataClient({
     disk,
     fetcher,
-    clock,
+    clock: time.clock,
     folder: join(dataDir, 'trust'),
     device: { id: identity.id, hardware: settings.hardware },
     ...roots,
@@ -156,12 +169,13 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
       }),
     ]),
   );
-  const troubles = new Troubles({ clock });
+  const troubles = new Troubles({ clock: time.clock });
   const core = { settings, platform, dataDir, disk, log, fetcher, metadata, reporter, troubles };
   return {
     ...core,
     identity,
     token,
+    time,
     spool,
     engines,
     stats,
@@ -254,6 +268,7 @@ class Loops {
     this.#health = new DeviceHealth({
       reporter: parts.reporter,
       spoolStats: () => parts.spool.stats(),
+      clockErrorMs: () => parts.time.clockErrorMs(),
       folder: parts.dataDir,
       clock,
       log: parts.log,
@@ -332,6 +347,7 @@ class Loops {
       url: settings.mqtt.url ?? `${scheme}://${server.hostname}:${brokerPort}`,
       device: identity.id,
       token,
+      onRefused: () => this.#learnTime(),
       clock,
       random,
       log,
@@ -342,6 +358,19 @@ class Loops {
     listenForHints({ device, link, log, onHint: () => this.#pollPacer.wake() });
     reporter.uploader = new TelemetryUploader({ device, spool, link, clock, random, log });
     reporter.uploader.start();
+  }
+
+  /** One authenticated request: its answer tells the server's time. True when that moved. */
+  async #learnTime(): Promise<boolean> {
+    const { fetcher, time, log } = this.#parts;
+    const { steps } = time;
+    try {
+      await fetcher.get(routes.director('timestamp.json'), limits.timestampMaxBytes);
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      log.debug({ err: reason(error) }, "cannot learn the server's time");
+    }
+    return time.steps !== steps;
   }
 
   async #drive(driver: UpdateDriver, pacer: Pacer): Promise<void> {

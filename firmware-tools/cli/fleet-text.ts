@@ -34,8 +34,25 @@ export function runningText(device: DeviceSummary | Device): string {
 /** What an operator should know of a device besides its state, each in one short phrase. */
 export function attentionText(device: DeviceSummary): string {
   const phrases = device.updates.flatMap(({ trouble }) => (trouble === null ? [] : [trouble.code]));
+  const clock = clockErrorText(device.clockErrorMs);
+  if (clock !== null) phrases.push(`clock ${clock}`);
   return [...new Set(phrases)].join(', ') || '-';
 }
+
+/** `56 years behind`; null while the clock is right enough, or not compared yet. */
+export function clockErrorText(errorMs: number | null): string | null {
+  if (errorMs === null || Math.abs(errorMs) < CLOCK_ERROR_SHOWN_MS) return null;
+  const seconds = Math.abs(errorMs) / 1000;
+  const units = [
+    [365 * 86_400, 'year'],
+    [86_400, 'day'],
+    [3600, 'hour'],
+    [60, 'minute'],
+  ] as const;
+  const [size, unit] = units.find(([length]) => seconds >= 2 * length) ?? [1, 'second'];
+  return `${counted(Math.floor(seconds / size), unit)} ${errorMs < 0 ? 'behind' : 'ahead'}`;
+}
+const CLOCK_ERROR_SHOWN_MS = 60_000;
 
 /** Why each component cannot proceed now. */
 function troubleTable(updates: Device['updates'], now: number): string[] {
@@ -112,6 +129,9 @@ export function deviceScreen({ device, inference, security, outcomes }: DeviceDe
       ['runs', runningText(device)],
     ]),
   ];
+  const clock = clockErrorText(device.health?.clockErrorMs ?? null);
+  if (clock !== null)
+    blocks.push(`its clock is ${clock}; it goes by the time of the server meanwhile`);
   blocks.push(...troubleTable(device.updates, now));
   if (device.health !== null) blocks.push(healthText(device.health));
   if (inference.length > 0) blocks.push(inferenceTable(inference));

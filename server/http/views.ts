@@ -58,6 +58,7 @@ export function deviceSummary(
 ): DeviceSummary {
   return {
     ...deviceHead(row, now, silentAfterMs),
+    clockErrorMs: latest?.health?.clockErrorMs ?? null,
     updates: (latest?.updates ?? []).map(({ component, state, running, updatingTo, trouble }) => ({
       component,
       state,

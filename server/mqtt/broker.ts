@@ -141,10 +141,10 @@ class EmbeddedBroker implements Transport {
       () => done(null, true),
       (error: unknown) => {
         log.warn({ client: client.id, err: error }, 'MQTT login refused');
-        if (isFault(error, 'auth_missing'))
+        if (isFault(error, 'auth_missing', 'clock_wrong'))
           events.security.report({
             source: anonymous(client.conn),
-            code: 'auth_missing',
+            code: error.code,
             detail: `MQTT login of ${client.id.slice(0, limits.mqttClientIdMaxChars)} refused: ${error.detail}`,
           });
         done(

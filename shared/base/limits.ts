@@ -153,6 +153,13 @@ export const limits = {
   identityMaxBytes: 4 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
   clockSkewMaxMs: 5 * 60_000,
+  /** The server's time is taken over again when it is this far from what the device goes by. */
+  clockStepMinMs: 2_000,
+  /**
+   * How far the signed time of metadata may lie after the present, which is the last trusted time
+   * plus the time elapsed since, or the device's clock. It limits what a lying clock can do.
+   */
+  trustedTimeStepMaxMs: 24 * 60 * 60_000,
   claimLifeDefaultMinutes: 60,
   operatorBodyMaxBytes: 8 * MIB,
   listPageMaxCount: 1000,

@@ -16,6 +16,12 @@ const strict = { additionalProperties: false } as const;
 
 export const DEVICE_SCHEME = 'Linnet-Device';
 
+/**
+ * Header of every answer of the device API: the server's time, ms since the epoch. A device whose
+ * token was refused for its time (`clock_wrong`) makes the next one by it.
+ */
+export const TIME_HEADER = 'linnet-time';
+
 export const routes = {
   enrol: '/device/v1/enrol',
   /**

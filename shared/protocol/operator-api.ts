@@ -82,6 +82,8 @@ const deviceHead = {
 /** A device in a list; `updates`: what each component runs and what it is updating to. */
 export const DeviceSummary = named('DeviceSummary', {
   ...deviceHead,
+  /** How far its clock is ahead of the server's (negative: behind), as it last reported. */
+  clockErrorMs: OrNull(Type.Number()),
   updates: Type.Array(
     named('UpdateSummary', {
       component: Component,

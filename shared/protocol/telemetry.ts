@@ -45,6 +45,11 @@ export const HealthBody = Type.Object(
     agentRssBytes: Count,
     uptimeSeconds: Type.Number({ minimum: 0 }),
     spool: Type.Object({ records: Count, bytes: Count, lost: Count }, strict),
+    /**
+     * How far the device's own clock is ahead of the server's (negative: behind); null before it
+     * knows the server's time.
+     */
+    clockErrorMs: MaybeNumber,
   },
   strict,
 );

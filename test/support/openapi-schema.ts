@@ -659,6 +659,7 @@ export interface components {
       group: string;
       lastSeenAt: null | string;
       silent: boolean;
+      clockErrorMs: null | number;
       updates: components['schemas']['UpdateSummary'][];
     };
     /** DevicePage */
@@ -740,6 +741,7 @@ export interface components {
           bytes: number;
           lost: number;
         };
+        clockErrorMs: null | number;
       };
     };
     /** InferenceSummary */

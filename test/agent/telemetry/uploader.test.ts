@@ -334,6 +334,7 @@ class Recorder implements Reporter {
 describe('health', () => {
   const options = {
     spoolStats: () => ({ records: 1, bytes: 2, lost: 3 }),
+    clockErrorMs: () => -5,
     clock: realClock,
     log: silentLog,
   };
@@ -351,6 +352,7 @@ describe('health', () => {
     expect(body.diskTotalBytes).toBeGreaterThan(body.diskFreeBytes ?? Infinity);
     expect(body.cpuUse).not.toBeNull();
     expect(body.spool).toEqual({ records: 1, bytes: 2, lost: 3 });
+    expect(body.clockErrorMs).toBe(-5);
   });
 
   it('failing_sensors_are_null_and_the_rest_arrives', async () => {

@@ -80,6 +80,7 @@ const health = {
   agentRssBytes: 1,
   uptimeSeconds: 1,
   spool: { records: 0, bytes: 0, lost: 0 },
+  clockErrorMs: null,
 };
 
 function inference(served: number, ms: number): InferenceBody {

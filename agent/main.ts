@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Clock, Log, Random } from '../shared/base/interfaces.js';
+import { hex } from '../shared/base/bytes.js';
 import { isFault, reason } from '../shared/base/fault-codes.js';
 import { limits } from '../shared/base/limits.js';
 import { DEVICE_SCHEME, routes } from '../shared/protocol/device-api.js';
@@ -356,7 +357,16 @@ class Loops {
     this.#link = link;
     const device = identity.id;
     listenForHints({ device, link, log, onHint: () => this.#pollPacer.wake() });
-    reporter.uploader = new TelemetryUploader({ device, spool, link, clock, random, log });
+    const instance = hex(random.bytes(16));
+    reporter.uploader = new TelemetryUploader({
+      device,
+      instance,
+      spool,
+      link,
+      clock,
+      random,
+      log,
+    });
     reporter.uploader.start();
   }
 

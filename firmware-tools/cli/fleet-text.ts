@@ -34,6 +34,8 @@ export function runningText(device: DeviceSummary | Device): string {
 /** What an operator should know of a device besides its state, each in one short phrase. */
 export function attentionText(device: DeviceSummary): string {
   const phrases = device.updates.flatMap(({ trouble }) => (trouble === null ? [] : [trouble.code]));
+  if (device.cloned) phrases.unshift('cloned');
+  if (device.pendingReason !== null) phrases.unshift(device.pendingReason);
   const clock = clockErrorText(device.clockErrorMs);
   if (clock !== null) phrases.push(`clock ${clock}`);
   return [...new Set(phrases)].join(', ') || '-';
@@ -122,6 +124,7 @@ export function deviceScreen({ device, inference, security, outcomes }: DeviceDe
       ['id', device.id],
       ['status', statusText(device)],
       ['group', device.group],
+      ['fingerprint', device.fingerprint],
       ['hardware', device.hardware],
       ['components', device.components.join(', ')],
       ['labels', labels.join(' ') || '-'],
@@ -129,6 +132,12 @@ export function deviceScreen({ device, inference, security, outcomes }: DeviceDe
       ['runs', runningText(device)],
     ]),
   ];
+  if (device.pendingReason !== null) blocks.push(`not enrolled: ${device.pendingReason}`);
+  if (device.cloned)
+    blocks.push(
+      'cloned: two installations alternate under this id. Remove identity.json from the data ' +
+        'folder of the copy and enrol it as a device of its own.',
+    );
   const clock = clockErrorText(device.health?.clockErrorMs ?? null);
   if (clock !== null)
     blocks.push(`its clock is ${clock}; it goes by the time of the server meanwhile`);

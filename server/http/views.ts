@@ -16,7 +16,9 @@ import type {
 } from '../../shared/protocol/operator-api.js';
 import { limits } from '../../shared/base/limits.js';
 import { totalLength } from '../../shared/release/manifest.js';
+import { fingerprintOf } from '../../shared/trust/device-token.js';
 import { QuantileSketch } from '../../shared/statistics/quantile-sketch.js';
+import { isCloned } from '../store/instances.js';
 import type {
   AuditRow,
   DeviceRow,
@@ -47,6 +49,8 @@ const deviceHead = (row: DeviceRow, now: number, silentAfterMs: number) => {
     group: row.group,
     lastSeenAt: isoOrNull(row.lastSeenAt),
     silent: row.status === 'enrolled' && heardAt !== null && now - heardAt > silentAfterMs,
+    cloned: isCloned(row.clonedAt, now),
+    pendingReason: row.pendingReason,
   };
 };
 
@@ -77,6 +81,7 @@ export function deviceView(
 ): Device {
   return {
     ...deviceHead(row, now, silentAfterMs),
+    fingerprint: fingerprintOf(row.publicKey),
     components: [...row.components],
     labels: { ...row.labels },
     enrolledAt: isoOrNull(row.enrolledAt),

@@ -8,7 +8,8 @@ const FIRST = [
   `create table devices (
     id text primary key, name text not null, hardware text not null, components_json text not null, public_key text not null,
     status text not null check (status in ('pending', 'enrolled', 'revoked')), group_name text not null, labels_json text not null,
-    first_seen_at integer not null, enrolled_at integer, last_seen_at integer, assignment_revision integer not null default 0
+    first_seen_at integer not null, enrolled_at integer, last_seen_at integer, assignment_revision integer not null default 0,
+    pending_reason text, instances_json text not null default '[]', cloned_at integer
   ) strict`,
   'create index devices_by_name on devices (name)',
   'create index devices_by_group on devices (group_name, name, id)',

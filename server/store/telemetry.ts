@@ -19,6 +19,7 @@ import { QuantileSketch, type Sketch } from '../../shared/statistics/quantile-sk
 import type { Answers } from '../../shared/statistics/trial-verdict.js';
 import type { InferenceSums, LatestFacts, StoredRecord, TelemetryStore } from '../interfaces.js';
 import type { Db, Queries } from './database.js';
+import { observeInstance } from './instances.js';
 import { addSecurityEvents } from './security-events.js';
 import type { InferenceTable } from './tables.js';
 
@@ -37,6 +38,7 @@ export class SqlTelemetryStore implements TelemetryStore {
         .onConflict((oc) => oc.doNothing())
         .executeTakeFirst();
       if (added.numInsertedOrUpdatedRows !== 1n) return false;
+      await observeInstance(trx, device, batch.instance, now);
       const fresh = await insertRecords(trx, device, batch.records, now);
       await writeFacts(trx, device, fresh, now);
       await writeInference(trx, device, fresh, now);

@@ -161,6 +161,14 @@ export const limits = {
    */
   trustedTimeStepMaxMs: 24 * 60 * 60_000,
   claimLifeDefaultMinutes: 60,
+  /** Expired claims are kept so long, so that a device that shows one can be told why it waits. */
+  claimKeptMs: 7 * 24 * 60 * 60_000,
+  /** Hex digits of a key's fingerprint that must at least be compared. */
+  fingerprintMinChars: 16,
+  /** Instance ids of a device that are remembered: restarts between two reports of a copy. */
+  deviceInstancesMaxCount: 8,
+  /** A device counts as cloned for so long after two instances alternated last. */
+  deviceClonedMs: 24 * 60 * 60_000,
   operatorBodyMaxBytes: 8 * MIB,
   listPageMaxCount: 1000,
   listPageDefaultCount: 100,

@@ -67,6 +67,8 @@ export const EnrolAnswer = Type.Object(
   {
     device: DeviceId,
     status: Type.Enum(['pending', 'enrolled', 'revoked']),
+    /** Why the claim did not enrol it, for the device's log. */
+    reason: Type.Optional(Type.String({ maxLength: 200 })),
     /** The port of the MQTT broker, on the host of the server's HTTP address. */
     mqttPort: Type.Integer({ minimum: 1, maximum: 65535 }),
   },

@@ -77,6 +77,10 @@ const deviceHead = {
   lastSeenAt: OrNull(Time),
   /** Enrolled, and silent for longer than the server's `silent_after_seconds`. */
   silent: Type.Boolean(),
+  /** Two installations with its key alternate: its data folder was copied. */
+  cloned: Type.Boolean(),
+  /** Why a pending device was not enrolled by the claim that it showed. */
+  pendingReason: OrNull(Text(200)),
 };
 
 /** A device in a list; `updates`: what each component runs and what it is updating to. */
@@ -100,6 +104,8 @@ export const DevicePage = pageOf('DevicePage', DeviceSummary);
 
 export const Device = named('Device', {
   ...deviceHead,
+  /** SHA-256 of its key. */
+  fingerprint: Hex32,
   components: Type.Array(Component),
   labels: Labels,
   enrolledAt: OrNull(Time),
@@ -169,6 +175,23 @@ export const DevicePatch = named('DevicePatch', {
   labels: Type.Optional(Labels),
 });
 export type DevicePatch = Static<typeof DevicePatch>;
+
+const Fingerprint = Type.String({
+  pattern: `^[0-9a-f]{${limits.fingerprintMinChars},64}$`,
+  description: "the first hex digits, or all, of the fingerprint in the device's log",
+});
+/** Approval by name needs the fingerprint of the key; by id it does not. */
+export const DeviceApproval = named('DeviceApproval', {
+  fingerprint: Type.Optional(Fingerprint),
+});
+export type DeviceApproval = Static<typeof DeviceApproval>;
+
+/** `by` takes over name, group and labels; a pending one is approved, as in DeviceApproval. */
+export const DeviceReplacement = named('DeviceReplacement', {
+  by: Type.String({ minLength: 1, maxLength: 64, description: 'device id or name' }),
+  fingerprint: Type.Optional(Fingerprint),
+});
+export type DeviceReplacement = Static<typeof DeviceReplacement>;
 
 export const ClaimRequest = named('ClaimRequest', {
   group: GroupName,

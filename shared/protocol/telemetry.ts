@@ -192,6 +192,8 @@ export const TelemetryBatch = Type.Object(
   {
     format: Type.Literal('linnet.telemetry/1'),
     batch: Type.String({ pattern: '^[0-9a-f]{32}$' }),
+    /** Random at each start of the agent: two that alternate are copies of one data folder. */
+    instance: Type.String({ pattern: '^[0-9a-f]{32}$' }),
     records: Type.Array(TelemetryRecord, { minItems: 1, maxItems: limits.batchMaxCount }),
   },
   strict,
@@ -199,6 +201,7 @@ export const TelemetryBatch = Type.Object(
 export interface TelemetryBatch {
   format: 'linnet.telemetry/1';
   batch: string;
+  instance: string;
   records: TelemetryRecord[];
 }
 

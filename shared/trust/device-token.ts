@@ -70,7 +70,12 @@ function parseToken(token: string): unknown {
   }
 }
 
+/** The SHA-256 of a device's key: what people compare before they approve it. */
+export function fingerprintOf(key: PublicKey): string {
+  return sha256(fromHex(key.keyval.public));
+}
+
 /** A device's id is derived from its key, so no other device can claim it. */
 export function deviceIdOf(key: PublicKey): string {
-  return `dev-${sha256(fromHex(key.keyval.public)).slice(0, 20)}`;
+  return `dev-${fingerprintOf(key).slice(0, 20)}`;
 }

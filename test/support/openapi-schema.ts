@@ -223,6 +223,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/devices/{id}/replace': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Give name, group and labels to another device, and revoke this one
+     * @description Needs the role operator.
+     */
+    post: operations['replaceDevice'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/groups': {
     parameters: {
       query?: never;
@@ -612,6 +632,7 @@ export interface components {
       device: string;
       /** @enum {unknown} */
       status: 'pending' | 'enrolled' | 'revoked';
+      reason?: string;
       mqttPort: number;
     };
     /**
@@ -659,6 +680,8 @@ export interface components {
       group: string;
       lastSeenAt: null | string;
       silent: boolean;
+      cloned: boolean;
+      pendingReason: null | string;
       clockErrorMs: null | number;
       updates: components['schemas']['UpdateSummary'][];
     };
@@ -676,6 +699,9 @@ export interface components {
       group: string;
       lastSeenAt: null | string;
       silent: boolean;
+      cloned: boolean;
+      pendingReason: null | string;
+      fingerprint: string;
       components: string[];
       labels: {
         [key: string]: string;
@@ -801,8 +827,20 @@ export interface components {
         [key: string]: string;
       };
     };
+    /** DeviceApproval */
+    DeviceApproval: {
+      /** @description the first hex digits, or all, of the fingerprint in the device's log */
+      fingerprint?: string;
+    };
     /** EmptyBody */
     EmptyBody: Record<string, never>;
+    /** DeviceReplacement */
+    DeviceReplacement: {
+      /** @description device id or name */
+      by: string;
+      /** @description the first hex digits, or all, of the fingerprint in the device's log */
+      fingerprint?: string;
+    };
     /** Group */
     Group: {
       name: string;
@@ -1570,7 +1608,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        'application/json': components['schemas']['EmptyBody'];
+        'application/json': components['schemas']['DeviceApproval'];
       };
     };
     responses: {
@@ -1616,6 +1654,51 @@ export interface operations {
     requestBody: {
       content: {
         'application/json': components['schemas']['EmptyBody'];
+      };
+    };
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Device'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  replaceDevice: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description device id or name */
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['DeviceReplacement'];
       };
     };
     responses: {

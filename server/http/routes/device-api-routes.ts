@@ -69,7 +69,18 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
         { device: device.id, name: device.name, status: device.status, group: device.group },
         'a device asked to enrol',
       );
-      return { device: device.id, status: device.status, mqttPort: mqttPort() };
+      if (device.pendingReason !== null)
+        security.report({
+          source: { kind: 'anonymous', address: request.ip },
+          code: 'claim_invalid',
+          detail: `enrolment of ${device.name} (${device.id}): ${device.pendingReason}`,
+        });
+      return {
+        device: device.id,
+        status: device.status,
+        mqttPort: mqttPort(),
+        ...(device.pendingReason === null ? {} : { reason: device.pendingReason }),
+      };
     },
   );
 };

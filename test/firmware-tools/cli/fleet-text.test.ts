@@ -13,6 +13,8 @@ const device: DeviceSummary = {
   group: 'default',
   lastSeenAt: null,
   silent: false,
+  cloned: false,
+  pendingReason: null,
   clockErrorMs: null,
   updates: [],
 };
@@ -32,6 +34,14 @@ describe('the clock', () => {
 });
 
 describe('what needs attention', () => {
+  it('spent_claim_and_a_copied_data_folder_are_told_first', () => {
+    const pendingReason = 'its claim token was used up by other devices';
+    expect(attentionText({ ...device, pendingReason })).toBe(pendingReason);
+    expect(attentionText({ ...device, cloned: true, clockErrorMs: 3 * HOUR_MS })).toBe(
+      'cloned, clock 3 hours ahead',
+    );
+  });
+
   it('healthy_device_needs_none', () => {
     const updates = [{ component: 'digits', ...idle }];
     expect(attentionText({ ...device, updates })).toBe('-');

@@ -212,6 +212,7 @@ function updateDriver(
     handlers: [new ModelHandler({ runtime: engine, resources })],
     reporter,
     troubles,
+    directorVersion: () => metadata.directorVersion(),
     clock: platform.clock,
     random: platform.random,
     log,

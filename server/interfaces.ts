@@ -464,6 +464,11 @@ export interface AssignmentStore {
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }>;
   directorDocuments(device: string): Promise<DirectorDocuments | null>;
   saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void>;
+  /**
+   * The device has trusted director documents of version `seen`: when those here are older (the
+   * database was restored), the next ones are signed now and above it. Returns whether they were.
+   */
+  raiseDirectorVersions(device: string, seen: number): Promise<boolean>;
 }
 
 /** The signed director metadata of one device, replaced whole. */

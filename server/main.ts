@@ -152,6 +152,7 @@ async function open(
   const ingest = new Ingest({
     devices: store.devices,
     telemetry: store.telemetry,
+    assignments: store.assignments,
     security,
     clock: realClock,
     log: log.child({ room: 'ingest' }),

@@ -47,6 +47,8 @@ export interface UpdateDriverOptions {
   readonly codecs?: readonly FileCodec[];
   readonly reporter: Reporter;
   readonly troubles: Troubles;
+  /** The highest version of director metadata that was trusted. */
+  readonly directorVersion: () => number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -82,6 +84,7 @@ export class UpdateDriver {
       component,
       reporter: options.reporter,
       trouble: () => troubles.of(component),
+      directorVersion: options.directorVersion,
       clock,
       log,
     });

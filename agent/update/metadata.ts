@@ -103,6 +103,16 @@ export class MetadataClient {
     return Math.max(this.#director.timeMs(), this.#image.timeMs());
   }
 
+  /** The highest version of a director document that is trusted; 0: none yet. */
+  directorVersion(): number {
+    const { timestamp, snapshot, targets } = this.#director.set;
+    const versions = [timestamp, snapshot, targets].map((document) => document?.signed.version);
+    return Math.min(
+      limits.metadataVersionMaxCount,
+      Math.max(0, ...versions.map((version) => version ?? 0)),
+    );
+  }
+
   /** No server that names this time or a later one tells the present. */
   latestTimeMs(): number {
     const roots = [this.#director.set.root, this.#image.set.root];

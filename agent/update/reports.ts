@@ -14,6 +14,8 @@ export interface UpdateReportsOptions {
   readonly reporter: Reporter;
   /** Why the component cannot proceed now. */
   readonly trouble: () => Trouble | null;
+  /** The highest version of director metadata that was trusted. */
+  readonly directorVersion: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -32,10 +34,15 @@ export class UpdateReports {
 
   /** The whole state of this component. */
   update(record: UpdateRecord): void {
+    const { reporter, directorVersion } = this.#options;
     const trouble = this.#options.trouble();
     this.#updateAt = this.#options.clock.monotonic();
     this.#troubleCode = trouble?.code ?? null;
-    this.#options.reporter.report('update', bodyOf(record, this.#progress, trouble));
+    reporter.report('update', {
+      ...bodyOf(record, this.#progress),
+      trouble,
+      directorVersion: directorVersion(),
+    });
   }
 
   /** The whole state, at most once in `everyMs`, but at once when the trouble is another. */
@@ -79,8 +86,7 @@ export class UpdateReports {
 function bodyOf(
   record: UpdateRecord,
   progress: FetchProgress | null,
-  trouble: Trouble | null,
-): UpdateBody {
+): Omit<UpdateBody, 'trouble' | 'directorVersion'> {
   const { component, state, assignment, assignmentId, outcome } = record;
   return {
     component,
@@ -91,6 +97,5 @@ function bodyOf(
     assignmentId,
     progress: state === 'assigned' ? progress : null,
     outcome,
-    trouble,
   };
 }

@@ -17,6 +17,8 @@ export const limits = {
   timestampMaxBytes: 16 * KIB,
   snapshotMaxBytes: 2 * MIB,
   targetsMaxBytes: 5 * MIB,
+  /** Of a version that a device may report; nine digits are what file names have room for. */
+  metadataVersionMaxCount: 900_000_000,
 
   // Releases.
   manifestMaxBytes: 1 * MIB,

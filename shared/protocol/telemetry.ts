@@ -114,6 +114,11 @@ export const UpdateBody = Type.Object(
     ]),
     outcome: Type.Union([Type.Null(), Outcome]),
     trouble: Type.Union([Type.Null(), Trouble]),
+    /**
+     * The highest version of director metadata that the device has trusted; 0 before the first. A
+     * server that gives older ones was restored from a backup.
+     */
+    directorVersion: Type.Integer({ minimum: 0, maximum: limits.metadataVersionMaxCount }),
   },
   strict,
 );

@@ -79,6 +79,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
     ring: () => ring,
     reporter: { report: () => {} },
     troubles: new Troubles({ clock: realClock }),
+    directorVersion: () => 0,
     fetchEnvelope: () => Promise.resolve(release.envelope),
   });
   await driver.start();

@@ -174,6 +174,7 @@ export async function bootDevice(
     handlers: options.handlers ?? [new ModelHandler({ runtime, resources })],
     codecs: options.codecs ?? [],
     troubles: new Troubles({ clock }),
+    directorVersion: () => 0,
     clock,
     log: silentLog,
     ring: () => ring,

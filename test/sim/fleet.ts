@@ -243,6 +243,7 @@ export class SimDevice {
       progress: null,
       outcome: this.outcome,
       trouble: null,
+      directorVersion: 0,
     };
     this.store.reports.set(this.id, {
       ...this.spot,

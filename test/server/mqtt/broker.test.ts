@@ -69,6 +69,7 @@ const update: UpdateBody = {
   progress: null,
   outcome: null,
   trouble: null,
+  directorVersion: 0,
 };
 const health = {
   cpuUse: 0.5,

@@ -250,6 +250,7 @@ describe('what counts as a failed device', () => {
     progress: null,
     outcome: null,
     trouble: null,
+    directorVersion: 0,
     ...change,
   });
   const facts = (change: Partial<DeviceFacts>): DeviceFacts => ({

@@ -17,6 +17,7 @@ import { readCertificates, readTrustedRoots } from './identity/provisioning.js';
 import { tokenSource } from './identity/token-source.js';
 import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
 import { Engine } from './inference/engine/engine.js';
+import { requireInstallation } from './inference/model-process/installation.js';
 import { compiledChild } from './inference/model-process/spawn-child.js';
 import type { Disk, Reporter } from './interfaces.js';
 import { openDataDir } from './platform/data-dir.js';
@@ -62,8 +63,8 @@ const VERSION = (
 ).version;
 
 /**
- * Serves what is installed, then listens, then starts the loops. Faults: config_invalid, disk_full,
- * disk_failed, port_in_use, conflict (another agent uses data_dir).
+ * Serves what is installed, then listens, then starts the loops. Faults: installation_incomplete,
+ * config_invalid, disk_full, disk_failed, port_in_use, conflict (another agent uses data_dir).
  */
 export async function startAgent(settings: AgentSettings, platform: AgentPlatform): Promise<Agent> {
   const parts = await compose(settings, platform);
@@ -114,6 +115,7 @@ class SpoolingReporter implements Reporter {
 
 async function compose(settings: AgentSettings, platform: AgentPlatform): Promise<Parts> {
   const { clock, random } = platform;
+  requireInstallation(platform.childPath ?? compiledChild);
   const roots = readTrustedRoots(settings);
   const certificates = readCertificates(settings);
   const dataDir = openDataDir(settings.data_dir);

@@ -58,6 +58,13 @@ export interface UpdateDriverOptions {
   readonly fetchEnvelope: (assignment: Assignment) => Promise<Uint8Array>;
 }
 
+const NOT_THE_RELEASES = [
+  'server_unreachable',
+  'fetch_interrupted',
+  'auth_missing',
+  'installation_incomplete',
+] as const;
+
 export class UpdateDriver {
   readonly component: string;
   readonly #options: UpdateDriverOptions;
@@ -150,7 +157,9 @@ export class UpdateDriver {
         latest: this.#latest,
         mayRetry: this.#options.clock.monotonic() >= this.#acceptAgainAt,
       });
-      this.#options.troubles.clear('update', this.component);
+      const trouble = 'waitMs' in result ? result.trouble : undefined;
+      if (trouble === undefined) this.#options.troubles.clear('update', this.component);
+      else this.#options.troubles.set('update', this.component, trouble);
       return await this.#apply(result);
     } catch (error) {
       return this.#failed(error).catch((failure: unknown) => this.#unwritten(failure));
@@ -264,11 +273,11 @@ export class UpdateDriver {
       const end = { result: 'refused', code: error.code, detail: error.detail } as const;
       return this.#apply({ event: 'refused', change: { outcome: outcomeOf(assignment, end) } });
     }
-    // A network that is away is not the release's fault: waiting costs no try. The server's own
-    // deadline limits it.
-    const network = isFault(error, 'server_unreachable', 'fetch_interrupted', 'auth_missing');
+    // A network that is away, or an incomplete installation, is not the release's fault: waiting
+    // costs no try. The server's own deadline limits it.
+    const outside = isFault(error, ...NOT_THE_RELEASES);
     const mayEnd = assignment !== null && state !== 'swapped';
-    if (!network && mayEnd && this.#tries + 1 >= limits.stepTriesMaxCount)
+    if (!outside && mayEnd && this.#tries + 1 >= limits.stepTriesMaxCount)
       return this.#giveUp(error);
     return this.#backOff(error, 'update step failed; trying again');
   }

@@ -69,6 +69,8 @@ export const limits = {
   assignmentRetryMaxMs: 60 * 60_000,
   idlePauseMs: 1_000,
   trialPauseMs: 500,
+  /** Between two looks at an installation that lacks files. */
+  installationPauseMs: 10_000,
   /** The longest wait between two polls, whatever the settings say. */
   pollMaxMs: 24 * 60 * 60_000,
   recordWritesMaxCount: 200,

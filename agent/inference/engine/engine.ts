@@ -105,8 +105,10 @@ export class Engine implements ModelRuntime {
           if (this.#isServing(replica)) this.#pump();
           else this.#trial?.pump();
         },
-        onFault: (replica) => {
-          if (this.#isServing(replica)) this.#trial?.countFault();
+        onFault: (replica, fault) => {
+          // What the installation lacks is no fault of the release.
+          if (!this.#isServing(replica) || fault.code === 'installation_incomplete') return;
+          this.#trial?.countFault();
         },
       },
     });

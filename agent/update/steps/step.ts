@@ -42,7 +42,11 @@ export type EventResult = Common &
   );
 
 /** The state stays; the step runs again after `waitMs`. */
-export type WaitResult = Common & { readonly waitMs: number };
+export type WaitResult = Common & {
+  readonly waitMs: number;
+  /** Why it cannot go on now, when that is no fault of the release. */
+  readonly trouble?: { readonly code: FaultCode; readonly detail: string };
+};
 
 export type StepResult = EventResult | WaitResult;
 

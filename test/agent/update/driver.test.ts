@@ -7,6 +7,7 @@ import { UPDATE_STATES, type UpdateState } from '../../../shared/protocol/states
 import { updateTransitions, type UpdateEvent } from '../../../agent/update/transitions.js';
 import { decodeRecord, encodeRecord, freshRecord } from '../../../agent/update/record.js';
 import { SimDisk, seeded } from '../../sim/disk.js';
+import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { bootDevice, settle, type SimDevice } from '../../sim/device.js';
 import { assignmentFor, simRelease } from '../../sim/release.js';
 import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../../shared/release/manifest.js';
@@ -488,5 +489,33 @@ describe('starting', () => {
     expect(decodeRecord(Buffer.from(bytes))).toMatchObject({
       unreadable: expect.stringMatching(/checksum/) as string,
     });
+  });
+});
+
+describe('an installation that lost its files', () => {
+  const lost = new Fault('installation_incomplete', 'this installation lacks host-child.js');
+  const trouble = () =>
+    (device.reports.filter(({ kind }) => kind === 'update').at(-1)?.body as UpdateBody).trouble;
+
+  it('trial_waits_for_them_and_the_release_is_not_at_fault', async () => {
+    device.runtime.failServe = (version) => (version === '1.1.0' ? lost : null);
+    await settle(device, assignmentFor(v2, 2), 40);
+    expect(device.driver.record).toMatchObject({ state: 'swapped', trialFaults: 0 });
+    expect(trouble()?.code).toBe('installation_incomplete');
+    device.runtime.failServe = null;
+    await settle(device, assignmentFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
+    expect(trouble()).toBeNull();
+  });
+
+  it('probe_is_tried_for_as_long_as_they_are_missing', async () => {
+    const probe = device.runtime.probe.bind(device.runtime);
+    device.runtime.probe = () => Promise.reject(lost);
+    await settle(device, assignmentFor(v2, 2), 40);
+    expect(device.driver.record.state).toBe('staged');
+    expect(trouble()?.code).toBe('installation_incomplete');
+    device.runtime.probe = probe;
+    await settle(device, assignmentFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
   });
 });

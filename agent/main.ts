@@ -161,7 +161,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
       component,
       new Engine({
         component,
-        clock,
+        clock: time.clock,
         random,
         log,
         home: join(dataDir, 'hosts', component),

@@ -87,16 +87,17 @@ export class UpdateDriver {
     this.component = component;
     this.#record = freshRecord(component, hardware);
     this.#file = new RecordFile(disk, `${folder}/record.json`);
+    const handler = new HandlerOfKind(options.handlers);
     this.#reports = new UpdateReports({
       component,
       reporter: options.reporter,
       trouble: () => troubles.of(component),
+      conditions: () => handler.standing().conditions,
       directorVersion: options.directorVersion,
       clock,
       log,
     });
     const slots = new Slots(disk, folder);
-    const handler = new HandlerOfKind(options.handlers);
     const open: OpenRelease = (envelope) => openRelease(envelope, ring(), handler.manifestKinds);
     const releases = new SlotReleases({
       slots,

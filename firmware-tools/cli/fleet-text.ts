@@ -33,7 +33,10 @@ export function runningText(device: DeviceSummary | Device): string {
 
 /** What an operator should know of a device besides its state, each in one short phrase. */
 export function attentionText(device: DeviceSummary): string {
-  const phrases = device.updates.flatMap(({ trouble }) => (trouble === null ? [] : [trouble.code]));
+  const phrases = device.updates.flatMap(({ trouble, conditions }) => [
+    ...(trouble === null ? [] : [trouble.code]),
+    ...conditions.map(({ code, count }) => `${code} ${count}x`),
+  ]);
   if (device.cloned) phrases.unshift('cloned');
   if (device.pendingReason !== null) phrases.unshift(device.pendingReason);
   const clock = clockErrorText(device.clockErrorMs);
@@ -71,6 +74,22 @@ function troubleTable(updates: Device['updates'], now: number): string[] {
         ],
   );
   return rows.length === 0 ? [] : [table([['TROUBLE OF', 'CODE', 'SINCE', 'WHY'], ...rows])];
+}
+
+/** What is wrong with the release that each component serves. */
+function conditionTable(updates: Device['updates'], now: number): string[] {
+  const rows = updates.flatMap(({ running, conditions }) =>
+    conditions.map(({ code, count, since, detail }) => [
+      refText(running),
+      code,
+      String(count),
+      ago(new Date(since).toISOString(), now),
+      detail,
+    ]),
+  );
+  return rows.length === 0
+    ? []
+    : [table([['CONDITION OF', 'WHAT', 'COUNT', 'SINCE', 'DETAIL'], ...rows])];
 }
 
 export function statusText(device: DeviceSummary | Device): string {
@@ -142,6 +161,7 @@ export function deviceScreen({ device, inference, security, outcomes }: DeviceDe
   if (clock !== null)
     blocks.push(`its clock is ${clock}; it goes by the time of the server meanwhile`);
   blocks.push(...troubleTable(device.updates, now));
+  blocks.push(...conditionTable(device.updates, now));
   if (device.health !== null) blocks.push(healthText(device.health));
   if (inference.length > 0) blocks.push(inferenceTable(inference));
   const ended = outcomes.map(({ at, outcome }) => [

@@ -94,8 +94,9 @@ const updateText = (update) => update.state === 'idle' ? 'idle' :
 const attention = (device) => [
   ...(device.pendingReason ? [device.pendingReason] : []),
   ...(device.cloned ? ['cloned: two installations use its key'] : []),
-].concat(device.updates.flatMap(({ component, trouble }) =>
-  trouble === null ? [] : [component + ': ' + trouble.code + ': ' + trouble.detail]));
+].concat(device.updates.flatMap(({ component, trouble, conditions }) => [
+  ...(trouble === null ? [] : [trouble]), ...conditions,
+].map(({ code, detail }) => component + ': ' + code + ': ' + detail)));
 function more(name, list) {
   return list.more ? [el('button', {
     type: 'button',

@@ -36,7 +36,10 @@ import type {
 const LAST_DATE_MS = 8_640_000_000_000_000;
 
 export const iso = (ms: number): string => new Date(Math.min(ms, LAST_DATE_MS)).toISOString();
-const lineOf = (detail: string): string => detail.slice(0, limits.summaryDetailMaxChars);
+const cutToLine = <T extends { detail: string }>(row: T): T => ({
+  ...row,
+  detail: row.detail.slice(0, limits.summaryDetailMaxChars),
+});
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
 
 const deviceHead = (row: DeviceRow, now: number, silentAfterMs: number) => {
@@ -63,12 +66,13 @@ export function deviceSummary(
   return {
     ...deviceHead(row, now, silentAfterMs),
     clockErrorMs: latest?.health?.clockErrorMs ?? null,
-    updates: (latest?.updates ?? []).map(({ component, state, running, updatingTo, trouble }) => ({
-      component,
-      state,
-      running,
-      updatingTo,
-      trouble: trouble === null ? null : { ...trouble, detail: lineOf(trouble.detail) },
+    updates: (latest?.updates ?? []).map((update) => ({
+      component: update.component,
+      state: update.state,
+      running: update.running,
+      updatingTo: update.updatingTo,
+      trouble: update.trouble === null ? null : cutToLine(update.trouble),
+      conditions: update.conditions.map(cutToLine),
     })),
   };
 }

@@ -189,6 +189,7 @@ async function writeFacts(
   const declared = new Set(['', ...(JSON.parse(components_json) as string[])]);
   for (const { component, kind, body } of latest.values()) {
     if (!declared.has(component)) continue;
+    if (kind === 'update') await reportConditions(queries, device, body as UpdateBody, now);
     const columns = { at: now, body_json: JSON.stringify(body) };
     await queries
       .insertInto('facts')
@@ -196,6 +197,40 @@ async function writeFacts(
       .onConflict((oc) => oc.columns(['device', 'component', 'kind']).doUpdateSet(columns))
       .execute();
   }
+}
+
+/**
+ * A condition that the latest report did not have is a security event, in the transaction that
+ * stores it: a release that breaks after its trial must not go unnoticed.
+ */
+async function reportConditions(
+  queries: Queries,
+  device: string,
+  { component, running, conditions }: UpdateBody,
+  now: number,
+): Promise<void> {
+  if (conditions.length === 0) return;
+  const before = await queries
+    .selectFrom('facts')
+    .select('body_json')
+    .where('device', '=', device)
+    .where('component', '=', component)
+    .where('kind', '=', 'update')
+    .executeTakeFirst();
+  const known = before === undefined ? [] : (JSON.parse(before.body_json) as UpdateBody).conditions;
+  await addSecurityEvents(
+    queries,
+    conditions
+      .filter(({ code }) => !known.some((condition) => condition.code === code))
+      .map(({ code, detail }) => ({
+        source: { kind: 'device', id: device },
+        code: 'model_unhealthy',
+        detail: `${component} ${running?.version ?? ''}: ${code}: ${detail}`,
+        count: 1,
+        firstAt: now,
+        lastAt: now,
+      })),
+  );
 }
 
 async function writeInference(

@@ -93,6 +93,18 @@ export const limits = {
   hostLogLineMaxChars: 500,
   /** The end of its standard error, quoted when it dies. */
   hostLogTailMaxChars: 300,
+  /** How far back the conditions of a release reach (condition-watch.ts). */
+  conditionWindowMs: 24 * 60 * 60_000,
+  /** Requests below which a share of failed ones says nothing. */
+  conditionRequestsMinCount: 100,
+  conditionErrorsMaxPermille: 50,
+  conditionsMaxCount: 16,
+  memoryCheckEveryMs: 10_000,
+  /** So many crashes and hangs of a confirmed release within crashLoopMs are a crash loop. */
+  crashLoopMaxCount: 5,
+  crashLoopMs: 10 * 60_000,
+  /** Starts in a row that fail before a confirmed release gives way to the previous one. */
+  activationTriesMaxCount: 8,
   /** Header of one IPC frame: a control message or the table of tensors. */
   hostFrameHeaderMaxBytes: 1 * MIB,
 

@@ -12,7 +12,14 @@ import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
-import { DeviceId, HealthBody, OutcomeSchema, Trouble, UpdateBody } from './telemetry.js';
+import {
+  Condition,
+  DeviceId,
+  HealthBody,
+  OutcomeSchema,
+  Trouble,
+  UpdateBody,
+} from './telemetry.js';
 import { ReleaseRef } from '../release/release-ref.js';
 
 const named = <P extends TProperties>(title: string, properties: P) =>
@@ -96,6 +103,8 @@ export const DeviceSummary = named('DeviceSummary', {
       updatingTo: OrNull(ReleaseRef),
       /** Why it cannot proceed now; the detail is cut to a line. */
       trouble: OrNull(Trouble),
+      /** What is wrong with the release that serves; details are cut to a line. */
+      conditions: Type.Array(Condition),
     }),
   ),
 });

@@ -98,6 +98,20 @@ export const Trouble = Type.Object(
 );
 export type Trouble = Static<typeof Trouble>;
 
+export const CONDITIONS = ['crashes', 'hangs', 'memory', 'withheld', 'errors'] as const;
+
+/** What is wrong with the release that serves, counted over the last day. */
+export const Condition = Type.Object(
+  {
+    code: Type.Enum([...CONDITIONS]),
+    count: Type.Integer({ minimum: 1 }),
+    since: Count,
+    detail: Type.String({ maxLength: limits.detailMaxChars }),
+  },
+  { ...strict, title: 'Condition' },
+);
+export type Condition = Static<typeof Condition>;
+
 /** The whole truth of one component on this device, sent at each change and with each heartbeat. */
 export const UpdateBody = Type.Object(
   {
@@ -114,6 +128,7 @@ export const UpdateBody = Type.Object(
     ]),
     outcome: Type.Union([Type.Null(), Outcome]),
     trouble: Type.Union([Type.Null(), Trouble]),
+    conditions: Type.Array(Condition, { maxItems: limits.conditionsMaxCount }),
     /**
      * The highest version of director metadata that the device has trusted; 0 before the first. A
      * server that gives older ones was restored from a backup.

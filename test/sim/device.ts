@@ -11,6 +11,7 @@ import type {
   Measured,
   ModelRuntime,
   ProbeReport,
+  Standing,
 } from '../../agent/interfaces.js';
 import { UpdateDriver } from '../../agent/update/driver.js';
 import type { FileCodec } from '../../agent/update/codec/codec.js';
@@ -77,6 +78,8 @@ export class SimRuntime implements ModelRuntime {
   probeReport: Partial<ProbeReport> = {};
   failServe: ((version: string) => Fault | null) | null = null;
   evidenceNow: Partial<Measured> = {};
+  /** By version; healthy when left out. */
+  readonly standings = new Map<string, Standing>();
   constructor(private readonly disk: SimDisk) {}
 
   async probe(candidate: Installed): Promise<ProbeReport> {
@@ -121,6 +124,10 @@ export class SimRuntime implements ModelRuntime {
       comparable: this.shadow !== null,
       ...this.evidenceNow,
     };
+  }
+
+  standing(): Standing {
+    return this.standings.get(this.serving ?? '') ?? { conditions: [], crashLoop: null };
   }
 
   async #onlyVerified({ release, folder }: Installed): Promise<void> {

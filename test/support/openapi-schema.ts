@@ -646,6 +646,14 @@ export interface components {
       detail: string;
       since: number;
     };
+    /** Condition */
+    Condition: {
+      /** @enum {unknown} */
+      code: 'crashes' | 'hangs' | 'memory' | 'withheld' | 'errors';
+      count: number;
+      since: number;
+      detail: string;
+    };
     /** UpdateSummary */
     UpdateSummary: {
       component: string;
@@ -670,6 +678,7 @@ export interface components {
         digest: string;
       };
       trouble: null | components['schemas']['Trouble'];
+      conditions: components['schemas']['Condition'][];
     };
     /** DeviceSummary */
     DeviceSummary: {
@@ -752,6 +761,8 @@ export interface components {
           assignmentId: number;
         };
         trouble: null | components['schemas']['Trouble'];
+        conditions: components['schemas']['Condition'][];
+        directorVersion: number;
       }[];
       health: null | {
         cpuUse: null | number;

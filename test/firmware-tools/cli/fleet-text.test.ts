@@ -18,7 +18,13 @@ const device: DeviceSummary = {
   clockErrorMs: null,
   updates: [],
 };
-const idle = { state: 'idle', running: null, updatingTo: null, trouble: null } as const;
+const idle = {
+  state: 'idle' as const,
+  running: null,
+  updatingTo: null,
+  trouble: null,
+  conditions: [],
+};
 const full = { code: 'disk_full', detail: 'cannot write x: ENOSPC', since: 1 };
 
 describe('the clock', () => {
@@ -34,6 +40,12 @@ describe('the clock', () => {
 });
 
 describe('what needs attention', () => {
+  it('conditions_are_told_with_their_counts', () => {
+    const conditions = [{ code: 'crashes' as const, count: 3, since: 1, detail: 'crashed' }];
+    const updates = [{ component: 'digits', ...idle, conditions }];
+    expect(attentionText({ ...device, updates })).toBe('crashes 3x');
+  });
+
   it('spent_claim_and_a_copied_data_folder_are_told_first', () => {
     const pendingReason = 'its claim token was used up by other devices';
     expect(attentionText({ ...device, pendingReason })).toBe(pendingReason);

@@ -229,6 +229,7 @@ describe('a device that refuses the metadata of a restored server', () => {
           progress: null,
           outcome: null,
           trouble: { code: 'metadata_rollback', detail: 'older than what was trusted', since: 1 },
+          conditions: [],
           directorVersion,
         },
       },

@@ -69,6 +69,7 @@ const update: UpdateBody = {
   progress: null,
   outcome: null,
   trouble: null,
+  conditions: [],
   directorVersion: 0,
 };
 const health = {

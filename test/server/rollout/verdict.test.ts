@@ -250,6 +250,7 @@ describe('what counts as a failed device', () => {
     progress: null,
     outcome: null,
     trouble: null,
+    conditions: [],
     directorVersion: 0,
     ...change,
   });

@@ -5,6 +5,7 @@ import { isCloned } from '../../../server/store/instances.js';
 import { Store } from '../../../server/store/store.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
+import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { by } from '../../support/audit-actions.js';
 import { ALL, batchOf, newDevice } from '../../support/fleet-server.js';
 
@@ -158,5 +159,45 @@ describe('instances', () => {
     expect(isCloned(null, NOW)).toBe(false);
     expect(isCloned(NOW, NOW)).toBe(true);
     expect(isCloned(NOW, NOW + limits.deviceClonedMs)).toBe(false);
+  });
+});
+
+describe('conditions of a release', () => {
+  it('new_condition_is_a_security_event_once_and_again_when_it_returns', async () => {
+    const id = await enrolled('gate-1');
+    let seq = 0;
+    const report = async (...codes: ('crashes' | 'memory')[]): Promise<void> => {
+      seq += 1;
+      const body: UpdateBody = {
+        component: 'digits',
+        state: 'idle',
+        running: { component: 'digits', version: '1.1.0', digest: 'ab'.repeat(32) },
+        previous: null,
+        updatingTo: null,
+        assignmentId: 1,
+        progress: null,
+        outcome: null,
+        trouble: null,
+        conditions: codes.map((code) => ({ code, count: seq, since: 1, detail: `${code} seen` })),
+        directorVersion: 1,
+      };
+      await store.telemetry.insertBatch(id, batchOf([{ seq, at: 1, kind: 'update', body }]), NOW);
+    };
+    const events = async (): Promise<[string, number][]> =>
+      (await store.security.page({ source: id }, ALL))
+        .filter(({ code }) => code === 'model_unhealthy')
+        .map(({ detail, count }): [string, number] => [detail, count])
+        .sort();
+    await report();
+    await report('crashes');
+    await report('crashes', 'memory');
+    await report('crashes', 'memory');
+    expect(await events()).toEqual([
+      ['digits 1.1.0: crashes: crashes seen', 1],
+      ['digits 1.1.0: memory: memory seen', 1],
+    ]);
+    await report();
+    await report('memory');
+    expect((await events())[1]?.[1]).toBe(2);
   });
 });

@@ -36,6 +36,7 @@ import { listenForHints } from './update/hint-listener.js';
 import { MetadataClient } from './update/metadata.js';
 import { ModelHandler } from './update/payload/model.js';
 import { Troubles } from './update/troubles.js';
+import { UpdateWindows } from './update/windows.js';
 
 export interface AgentPlatform {
   readonly clock: Clock;
@@ -173,12 +174,22 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
     ]),
   );
   const troubles = new Troubles({ clock: time.clock });
-  const core = { settings, platform, dataDir, disk, log, fetcher, metadata, reporter, troubles };
+  const core = {
+    settings,
+    platform,
+    dataDir,
+    disk,
+    log,
+    fetcher,
+    metadata,
+    reporter,
+    troubles,
+    time,
+  };
   return {
     ...core,
     identity,
     token,
-    time,
     spool,
     engines,
     stats,
@@ -199,11 +210,14 @@ function updateDriver(
     | 'metadata'
     | 'reporter'
     | 'troubles'
+    | 'time'
   >,
   component: string,
   engine: Engine,
 ): UpdateDriver {
   const { settings, platform, dataDir, disk, log, fetcher, metadata, reporter, troubles } = parts;
+  const { time } = parts;
+  const windows = new UpdateWindows(settings.update.windows, settings.update.zone);
   const resources = { memoryAvailableBytes: async () => (await realSensors.memory()).available };
   return new UpdateDriver({
     component,
@@ -214,6 +228,7 @@ function updateDriver(
     handlers: [new ModelHandler({ runtime: engine, resources })],
     reporter,
     troubles,
+    opensAt: () => windows.opensAt(time.now()),
     directorVersion: () => metadata.directorVersion(),
     clock: platform.clock,
     random: platform.random,

@@ -47,6 +47,8 @@ export interface UpdateDriverOptions {
   readonly codecs?: readonly FileCodec[];
   readonly reporter: Reporter;
   readonly troubles: Troubles;
+  /** When the update hours begin (ms since the epoch); null while they last. */
+  readonly opensAt: () => number | null;
   /** The highest version of director metadata that was trusted. */
   readonly directorVersion: () => number;
   readonly clock: Clock;
@@ -156,6 +158,7 @@ export class UpdateDriver {
         ...this.#tools,
         record: this.#record,
         latest: this.#latest,
+        opensAt: this.#options.opensAt,
         mayRetry: this.#options.clock.monotonic() >= this.#acceptAgainAt,
       });
       const trouble = 'waitMs' in result ? result.trouble : undefined;

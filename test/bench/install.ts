@@ -81,6 +81,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
     reporter: { report: () => {} },
     troubles: new Troubles({ clock: realClock }),
     directorVersion: () => 0,
+    opensAt: () => null,
     fetchEnvelope: () => Promise.resolve(release.envelope),
   });
   await driver.start();

@@ -150,6 +150,8 @@ export interface SimDevice {
 export interface BootOptions {
   readonly hardware?: string;
   readonly memory?: number;
+  /** When the update hours begin; open when left out. */
+  opensAt?: number | null;
   readonly failServe?: SimRuntime['failServe'];
   readonly evidence?: Partial<Measured>;
   /** Instead of the handler for models. */
@@ -182,6 +184,7 @@ export async function bootDevice(
     codecs: options.codecs ?? [],
     troubles: new Troubles({ clock }),
     directorVersion: () => 0,
+    opensAt: () => options.opensAt ?? null,
     clock,
     log: silentLog,
     ring: () => ring,

@@ -76,6 +76,8 @@ export interface StepTools {
 export interface StepContext<S extends UpdateState = UpdateState> extends StepTools {
   readonly record: RecordIn<S>;
   readonly latest: LatestAssignment;
+  /** When the update hours of this device begin (ms since the epoch); null while they last. */
+  readonly opensAt: () => number | null;
   /** True once an assignment that failed has waited long enough to be accepted again. */
   readonly mayRetry: boolean;
 }

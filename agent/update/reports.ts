@@ -49,7 +49,7 @@ export class UpdateReports {
     });
   }
 
-  /** The whole state, at most once in `everyMs`, but at once when trouble or conditions are others. */
+  /** The whole state, at most once in `everyMs`; at once when trouble or conditions changed. */
   heartbeat(record: UpdateRecord, everyMs: number): void {
     const isDue = this.#options.clock.monotonic() - this.#updateAt >= everyMs;
     const { trouble, conditions } = this.#options;

@@ -2,8 +2,8 @@
 // named zone or of the device. Pure: hours and a time in, the next opening out.
 import { Type } from 'typebox';
 
-const MINUTE_MS = 60_000;
-const DAY_MINUTES = 24 * 60;
+const minuteMs = 60_000;
+const dayMinutes = 24 * 60;
 
 /** `22:00-05:00`; one that ends before it begins goes over midnight. */
 export const WindowText = Type.Refine(
@@ -57,12 +57,12 @@ export class UpdateWindows {
 
   /** When the clock of the zone shows that minute next, also over a change of its offset. */
   #next(minute: number, now: number, nowMs: number): number {
-    const waitMinutes = (minute - now + DAY_MINUTES) % DAY_MINUTES;
-    const at = Math.floor(nowMs / MINUTE_MS) * MINUTE_MS + waitMinutes * MINUTE_MS;
+    const waitMinutes = (minute - now + dayMinutes) % dayMinutes;
+    const at = Math.floor(nowMs / minuteMs) * minuteMs + waitMinutes * minuteMs;
     const off = minute - this.#minutesAt(at);
     // The nearest way round the day: a change of offset moves it by an hour or so.
-    const nearest = ((off + DAY_MINUTES * 1.5) % DAY_MINUTES) - DAY_MINUTES / 2;
-    return at + nearest * MINUTE_MS;
+    const nearest = ((off + dayMinutes * 1.5) % dayMinutes) - dayMinutes / 2;
+    return at + nearest * minuteMs;
   }
 
   #minutesAt(ms: number): number {

@@ -5,6 +5,7 @@ import type {
   DeviceSummary,
   RolloutDetail,
 } from '../../shared/protocol/operator-api.js';
+import { limits } from '../../shared/base/limits.js';
 import { table } from './output.js';
 
 const HEX_SHOWN = 12;
@@ -46,7 +47,7 @@ export function attentionText(device: DeviceSummary): string {
 
 /** `56 years behind`; null while the clock is right enough, or not compared yet. */
 export function clockErrorText(errorMs: number | null): string | null {
-  if (errorMs === null || Math.abs(errorMs) < CLOCK_ERROR_SHOWN_MS) return null;
+  if (errorMs === null || Math.abs(errorMs) < limits.clockErrorShownMs) return null;
   const seconds = Math.abs(errorMs) / 1000;
   const units = [
     [365 * 86_400, 'year'],
@@ -57,7 +58,6 @@ export function clockErrorText(errorMs: number | null): string | null {
   const [size, unit] = units.find(([length]) => seconds >= 2 * length) ?? [1, 'second'];
   return `${counted(Math.floor(seconds / size), unit)} ${errorMs < 0 ? 'behind' : 'ahead'}`;
 }
-const CLOCK_ERROR_SHOWN_MS = 60_000;
 
 /** Why each component cannot proceed now. */
 function troubleTable(updates: Device['updates'], now: number): string[] {

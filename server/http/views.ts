@@ -18,7 +18,7 @@ import { limits } from '../../shared/base/limits.js';
 import { totalLength } from '../../shared/release/manifest.js';
 import { fingerprintOf } from '../../shared/trust/device-token.js';
 import { QuantileSketch } from '../../shared/statistics/quantile-sketch.js';
-import { isCloned } from '../store/instances.js';
+import { isCloned } from '../access/cloned.js';
 import type {
   AuditRow,
   DeviceRow,

@@ -41,7 +41,3 @@ export async function observeInstance(
     },
   ]);
 }
-
-/** `clonedAt`: when two instances alternated last (DeviceRow). */
-export const isCloned = (clonedAt: number | null, now: number): boolean =>
-  clonedAt !== null && now - clonedAt < limits.deviceClonedMs;

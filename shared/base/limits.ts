@@ -169,6 +169,8 @@ export const limits = {
   identityMaxBytes: 4 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
   clockSkewMaxMs: 5 * 60_000,
+  /** An error of a device's clock that operators are told. */
+  clockErrorShownMs: 60_000,
   /** The server's time is taken over again when it is this far from what the device goes by. */
   clockStepMinMs: 2_000,
   /**

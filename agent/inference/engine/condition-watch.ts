@@ -119,7 +119,9 @@ export class ConditionWatch {
       found.push({
         code: 'crashes',
         count: sum.crashes,
-        detail: `the model process crashed ${times(sum.crashes)}; the last fault: ${this.#lastFault}`,
+        detail:
+          `the model process crashed ${times(sum.crashes)}; ` +
+          `the last fault: ${this.#lastFault}`,
       });
     if (sum.hangs > 0)
       found.push({

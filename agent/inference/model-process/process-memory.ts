@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 
 const KIB = 1024;
 
-/** Resident bytes (VmRSS of proc(5)); null when the process has ended or the system has no /proc. */
+/** Resident bytes (VmRSS of proc(5)); null when the process has ended, or without /proc. */
 export async function residentBytes(pid: number): Promise<number | null> {
   let status: string;
   try {

@@ -555,7 +555,7 @@ describe('a confirmed release that breaks later', () => {
     expect(disk.operations).toBe(operations);
   });
 
-  it('release_that_never_starts_after_a_reboot_gives_way_unless_the_installation_is_at_fault', async () => {
+  it('release_that_never_starts_again_gives_way_but_not_for_the_installation', async () => {
     let fault = new Fault('installation_incomplete', 'this installation lacks host-child.js');
     const failServe = (version: string): Fault | null => (version === '1.1.0' ? fault : null);
     device = await bootDevice(disk, releases, { failServe });

@@ -1,7 +1,7 @@
 // Devices over their life: who has a name, what moves to a replacement, why a claim enrols nobody,
 // and how two copies of one data folder show.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isCloned } from '../../../server/store/instances.js';
+import { isCloned } from '../../../server/access/cloned.js';
 import { Store } from '../../../server/store/store.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';

@@ -1,8 +1,8 @@
 // The judgement of a trial: is the release that a device has just begun to serve as good as the one
 // it replaced? A pure function of evidence and policy, used by the device (to confirm or roll back,
 // even offline) and by the server (which judges the same evidence again instead of believing the
-// device). Its words carry the arithmetic. The statistics are evidence.ts's; gathering the evidence
-// is the agent's. Inputs are taken as independent of each other.
+// device). Its reasons carry the arithmetic. The statistics are in sequential-tests.ts; gathering
+// the evidence is the agent's. Inputs are taken as independent of each other.
 import { Type, type Static } from 'typebox';
 import { limits } from '../base/limits.js';
 import {
@@ -28,7 +28,7 @@ export const TrialPolicy = Type.Object(
   {
     /** A trial lasts at least this long ... */
     minSeconds: Type.Integer({ minimum: 0, maximum: 30 * 86_400 }),
-    /** ... and ends as unproven after this long without a verdict. */
+    /** ... and fails for lack of evidence after this long without a verdict. */
     maxSeconds: Type.Integer({ minimum: 1, maximum: 60 * 86_400 }),
     /**
      * Live inputs on which both models must have answered before a device can be called healthy.
@@ -151,8 +151,8 @@ interface Finding {
 
 /**
  * The verdict on a trial from its cumulative evidence; to be asked as often as one likes. `fail` as
- * soon as the evidence proves it, or at maxSeconds; `pass` when minSeconds and minPairs are
- * reached, the share of failed requests is not above its limit, and disagreement is proven to be
+ * soon as the evidence shows it, or at maxSeconds; `pass` when minSeconds and minPairs are
+ * reached, the share of failed requests is not above its limit, and disagreement is shown to be
  * below its limit. With `minPairs: 0` the policy asks for no comparison: what is seen of it can
  * still fail the release but is not waited for. A release that answers other labels or tensors than
  * the one it replaces cannot be compared: only `minPairs: 0` lets it pass. Where nothing is
@@ -175,7 +175,9 @@ export function judgeTrial(evidence: TrialEvidence, policy: TrialPolicy): TrialV
   if (missing.length === 0)
     return { verdict: 'pass', code: null, reasons: [...reasons, 'accepted'] };
   if (evidence.seconds >= policy.maxSeconds) {
-    const end = `after ${seconds(evidence)} s of at most ${policy.maxSeconds} s still missing: ${missing.join('; ')}: not accepted`;
+    const end =
+      `after ${seconds(evidence)} s of at most ${policy.maxSeconds} s still missing: ` +
+      `${missing.join('; ')}: not accepted`;
     return { verdict: 'fail', code: 'trial_unproven', reasons: [...reasons, end] };
   }
   return {
@@ -190,7 +192,9 @@ function crashes({ modelFaults }: TrialEvidence): Finding | null {
   if (modelFaults < limit) return null;
   return {
     code: 'trial_crashes',
-    reasons: `the new model's process crashed, hung or did not start ${modelFaults} times; the limit is ${limit}`,
+    reasons:
+      `the new model's process crashed, hung or did not start ${modelFaults} times; the ` +
+      `limit is ${limit}`,
   };
 }
 
@@ -232,7 +236,8 @@ function shift(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
   return {
     code: 'trial_drift',
     reasons:
-      `predicted classes moved: population stability index ${found.psi.toFixed(2)} over ${count} live inputs; ` +
+      `predicted classes moved: population stability index ${found.psi.toFixed(2)} over ` +
+      `${count} live inputs; ` +
       `the limit is ${limit}, chance alone stays below ${found.chance.toFixed(2)}`,
   };
 }
@@ -243,8 +248,8 @@ function confidenceDrop(evidence: TrialEvidence, policy: TrialPolicy): Finding |
   const now = confidenceOf(evidence.new);
   const count = Math.min(before.count, now.count);
   if (count < HISTOGRAM_MIN) return null;
-  // The sum of both deviations bounds that of the paired difference, whatever their correlation
-  // (Cauchy-Schwarz).
+  // The sum of both deviations is an upper limit of that of the paired difference, whatever their
+  // correlation (Cauchy-Schwarz).
   const margin = meanMargin(
     before.deviation + now.deviation,
     count,
@@ -256,7 +261,8 @@ function confidenceDrop(evidence: TrialEvidence, policy: TrialPolicy): Finding |
   return {
     code: 'trial_drift',
     reasons:
-      `mean confidence fell from ${before.mean.toFixed(2)} to ${now.mean.toFixed(2)} over ${count} live inputs: ` +
+      `mean confidence fell from ${before.mean.toFixed(2)} to ${now.mean.toFixed(2)} over ` +
+      `${count} live inputs: ` +
       `by at least ${(drop - margin).toFixed(2)}; the limit is ${limit}`,
   };
 }
@@ -272,20 +278,21 @@ function comparedSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
   const tally = pairsOf(evidence);
   const limit = policy.disagreementLimitPermille / 1000;
   const logE = logEvidenceBelow(tally, limit);
-  const proven = reaches(logE, policy, 1);
+  const shown = reaches(logE, policy, 1);
   const odds =
-    proven && Number.isFinite(logE)
+    shown && Number.isFinite(logE)
       ? `; a release at the limit would look this good with chance < ${chanceText(logE)}`
       : '';
   reasons.push(
-    `old and new model disagree on ${share(tally, 'live inputs')}; the limit is ${percent(limit)}${odds}`,
+    `old and new model disagree on ${share(tally, 'live inputs')}; the limit is ` +
+      `${percent(limit)}${odds}`,
   );
   if (tally.count < policy.minPairs) {
     missing.push(
       `${policy.minPairs - tally.count} of ${policy.minPairs} live inputs answered by both models`,
     );
-  } else if (policy.minPairs > 0 && !proven)
-    missing.push(`proof that they disagree on less than ${percent(limit)}`);
+  } else if (policy.minPairs > 0 && !shown)
+    missing.push(`evidence that they disagree on less than ${percent(limit)}`);
   return { missing, reasons };
 }
 
@@ -293,7 +300,8 @@ function aloneSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
   const { missing, reasons } = requests(evidence, policy);
   if (evidence.replaces && policy.minPairs > 0) {
     missing.push(
-      'a comparison: it takes other inputs or names other labels than the release it replaces (minPairs 0 waits for none)',
+      'a comparison: it takes other inputs or names other labels than the release it replaces ' +
+        '(minPairs 0 waits for none)',
     );
   }
   const why = evidence.replaces
@@ -305,7 +313,8 @@ function aloneSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
       missing.push(`an answered request (or ${policy.maxSeconds} s without any)`);
     else
       reasons.push(
-        `nothing was asked of it in ${seconds(evidence)} s; it is kept because there is nothing to go back to`,
+        `nothing was asked of it in ${seconds(evidence)} s; it is kept because there is ` +
+          'nothing to go back to',
       );
   }
   return { missing, reasons };
@@ -360,7 +369,10 @@ function confidenceOf(answers: Answers): { count: number; mean: number; deviatio
 }
 
 function asBad(limit: number, logE: number): string {
-  return `the limit is ${percent(limit)}; a release at the limit would look this bad with chance < ${chanceText(logE)}`;
+  return (
+    `the limit is ${percent(limit)}; a release at the limit would look this bad with ` +
+    `chance < ${chanceText(logE)}`
+  );
 }
 
 function share({ hits, count }: Tally, of: string): string {

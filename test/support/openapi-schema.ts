@@ -625,7 +625,7 @@ export interface components {
       hardware: string;
       components: string[];
       claim?: string;
-      proof: string;
+      signature: string;
     };
     /** EnrolAnswer */
     EnrolAnswer: {

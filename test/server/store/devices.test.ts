@@ -23,7 +23,7 @@ async function enrol(name: string, claim: string | null = null, at = NOW): Promi
     name,
     hardware: 'sim',
     components: ['digits'],
-    proof: 'not checked here',
+    signature: 'not checked here',
   };
   await store.devices.enrol(id, request, claim, at);
   return id;

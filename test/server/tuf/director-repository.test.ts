@@ -1,4 +1,4 @@
-// The director over a simulated store, and the whole chain: release desk -> image repository ->
+// The director over a simulated store, and the whole chain: publish -> image repository ->
 // director -> a device's metadata client on a real disk. Versions rise, documents are saved before
 // they are served, and what does not fit what is published is never signed.
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -18,7 +18,7 @@ import { decodeDocument } from '../../../shared/trust/documents.js';
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { refused, tempFolder } from '../../support/metadata-device.js';
-import { PublishingFixture } from '../../support/published-repository.js';
+import { PublishedRepository } from '../../support/published-repository.js';
 
 const HOUR_MS = 3600_000;
 const DEVICE = { id: 'dev-0123456789abcdef0123', hardware: 'sim-x86' };
@@ -73,25 +73,25 @@ class MemoryStore implements AssignmentStore {
   }
 }
 
-let fixture: PublishingFixture;
+let repository: PublishedRepository;
 let store: MemoryStore;
 let director: Director;
 let release: Release;
 beforeEach(async () => {
-  fixture = await PublishingFixture.begin();
+  repository = await PublishedRepository.begin();
   store = new MemoryStore();
   director = await open();
-  ({ release } = await fixture.publish(await fixture.bundle('1.0.0')));
-  return () => fixture.end();
+  ({ release } = await repository.publish(await repository.bundle('1.0.0')));
+  return () => repository.end();
 });
 
 const open = (assignments: AssignmentStore = store): Promise<Director> =>
   Director.open({
     store: assignments,
-    keys: fixture.keys.director,
-    folder: fixture.made.server,
-    imageTargets: () => fixture.images.targets(),
-    clock: fixture.clock,
+    keys: repository.keys.director,
+    folder: repository.made.server,
+    imageTargets: () => repository.images.targets(),
+    clock: repository.clock,
   });
 const timestampVersion = async (device = DEVICE): Promise<number> =>
   decodeDocument(
@@ -104,9 +104,9 @@ function fetcherOf(device: typeof DEVICE): Fetcher {
     get: async (path) => {
       const name = path.slice(path.lastIndexOf('/') + 1);
       if (path === routes.director(name)) return director.metadata(device, name);
-      if (path === routes.imageMetadata(name)) return fixture.images.metadata(name);
+      if (path === routes.imageMetadata(name)) return repository.images.metadata(name);
       const [component, version] = path.split('/').slice(4);
-      return fixture.images.targetFile(component ?? '', version ?? '', name);
+      return repository.images.targetFile(component ?? '', version ?? '', name);
     },
     open: () => Promise.reject(new Fault('not_found', 'no files here')),
     post: () => Promise.reject(new Fault('not_found', 'no messages here')),
@@ -117,18 +117,18 @@ async function client(device = DEVICE): Promise<MetadataClient> {
   const made = new MetadataClient({
     disk: new NodeDisk(),
     fetcher: fetcherOf(device),
-    clock: fixture.clock,
+    clock: repository.clock,
     folder: tempFolder(),
     device,
-    imageRoot: fixture.root,
-    directorRoot: readFileSync(join(fixture.made.trust, 'director-root.json')),
+    imageRoot: repository.root,
+    directorRoot: readFileSync(join(repository.made.trust, 'director-root.json')),
   });
   await made.load();
   return made;
 }
 
 describe('the whole chain', () => {
-  test('a_published_assigned_release_reaches_the_device_envelope_and_release_keys_included', async () => {
+  test('an_assigned_release_reaches_the_device_with_envelope_and_release_keys', async () => {
     const device = await client();
     expect(await device.refresh()).toEqual([]);
     store.assign(DEVICE.id, release);
@@ -147,11 +147,11 @@ describe('the whole chain', () => {
     ).toEqual(release.manifest);
   });
 
-  test('an_order_back_a_withdrawn_order_and_renewal_over_days', async () => {
+  test('a_rollback_assignment_a_withdrawn_assignment_and_renewal_over_days', async () => {
     const device = await client();
     store.assign(DEVICE.id, release);
     await device.refresh();
-    const next = (await fixture.publish(await fixture.bundle('1.1.0'))).release;
+    const next = (await repository.publish(await repository.bundle('1.1.0'))).release;
     store.assign(DEVICE.id, next);
     expect(await device.refresh()).toMatchObject([{ version: '1.1.0', rollback: false }]);
     store.assign(DEVICE.id, release, { rollback: true });
@@ -161,8 +161,8 @@ describe('the whole chain', () => {
     store.current.set(DEVICE.id, { revision: 9, assignments: [] });
     expect(await device.refresh()).toEqual([]);
     for (let day = 0; day < 3; day++) {
-      fixture.clock.pass(24 * HOUR_MS);
-      await fixture.images.renew();
+      repository.clock.pass(24 * HOUR_MS);
+      await repository.images.renew();
       expect(await device.refresh()).toEqual([]);
     }
   });
@@ -171,11 +171,11 @@ describe('the whole chain', () => {
     const device = new MetadataClient({
       disk: new NodeDisk(),
       fetcher: fetcherOf(OTHER),
-      clock: fixture.clock,
+      clock: repository.clock,
       folder: tempFolder(),
       device: DEVICE,
-      imageRoot: fixture.root,
-      directorRoot: readFileSync(join(fixture.made.trust, 'director-root.json')),
+      imageRoot: repository.root,
+      directorRoot: readFileSync(join(repository.made.trust, 'director-root.json')),
     });
     await device.load();
     await refused(device.refresh(), 'director_other_device');
@@ -183,7 +183,7 @@ describe('the whole chain', () => {
 });
 
 describe('signing on demand', () => {
-  test('nothing_is_signed_again_while_nothing_changed_a_new_order_raises_every_version_by_one', async () => {
+  test('nothing_is_signed_again_until_a_new_assignment_raises_every_version_by_one', async () => {
     const first = await timestampVersion();
     await timestampVersion();
     expect(store.saves).toBe(1);
@@ -195,9 +195,9 @@ describe('signing on demand', () => {
       snapshotVersion: second,
       timestampVersion: second,
     });
-    fixture.clock.pass(11 * HOUR_MS);
+    repository.clock.pass(11 * HOUR_MS);
     expect(await timestampVersion()).toBe(second);
-    fixture.clock.pass(2 * HOUR_MS);
+    repository.clock.pass(2 * HOUR_MS);
     expect(await timestampVersion()).toBeGreaterThan(second);
   });
 
@@ -221,7 +221,7 @@ describe('signing on demand', () => {
     expect(await timestampVersion()).toBe(first + 1);
   });
 
-  test('the_snapshot_and_targets_that_a_timestamp_named_stay_while_a_new_order_comes_in', async () => {
+  test('snapshot_and_targets_of_a_timestamp_stay_while_a_new_assignment_arrives', async () => {
     store.assign(DEVICE.id, release);
     const first = await timestampVersion();
     store.assign(DEVICE.id, release);
@@ -244,7 +244,7 @@ describe('signing on demand', () => {
     ])
       expect(await director.metadata(DEVICE, name)).toBeNull();
     expect(await director.metadata(DEVICE, '1.root.json')).toEqual(
-      new Uint8Array(readFileSync(join(fixture.made.trust, 'director-root.json'))),
+      new Uint8Array(readFileSync(join(repository.made.trust, 'director-root.json'))),
     );
   });
 });
@@ -256,14 +256,14 @@ describe('a server that was restored from a backup', () => {
     await device.refresh();
     const backup = new Map(store.documents);
     for (let day = 0; day < 2; day += 1) {
-      fixture.clock.pass(13 * HOUR_MS);
-      await fixture.images.renew();
+      repository.clock.pass(13 * HOUR_MS);
+      await repository.images.renew();
       await device.refresh();
     }
     const seen = device.directorVersion();
     store.documents.clear();
     for (const [id, documents] of backup) store.documents.set(id, documents);
-    fixture.clock.pass(60_000);
+    repository.clock.pass(60_000);
     director = await open(); // A restored database means a started server.
     expect(await device.refresh()).toMatchObject([{ version: '1.0.0' }]);
     expect(device.directorVersion()).toBeGreaterThan(seen);
@@ -280,20 +280,20 @@ describe('a server that was restored from a backup', () => {
     let sql = await started();
     const { id, key, name } = newDevice('gate-1');
     const request = { publicKey: key.publicKey, name, hardware: 'sim', components: ['digits'] };
-    await sql.devices.enrol(id, { ...request, proof: 'not checked here' }, null, 1);
+    await sql.devices.enrol(id, { ...request, signature: 'not checked here' }, null, 1);
     const device = await client({ id, hardware: 'sim' });
     await device.refresh();
     await sql.close();
     copyFileSync(file, join(folder, 'backup'));
     sql = await started();
     for (let times = 0; times < 3; times += 1) {
-      fixture.clock.pass(13 * HOUR_MS);
-      await fixture.images.renew();
+      repository.clock.pass(13 * HOUR_MS);
+      await repository.images.renew();
       await device.refresh();
     }
     await sql.close();
     copyFileSync(join(folder, 'backup'), file);
-    fixture.clock.pass(60_000);
+    repository.clock.pass(60_000);
     sql = await started();
     expect(await device.refresh()).toEqual([]);
     await sql.close();
@@ -304,11 +304,11 @@ describe('a server that was restored from a backup', () => {
     store.assign(DEVICE.id, release);
     await device.refresh();
     const backup = new Map(store.documents);
-    fixture.clock.pass(HOUR_MS);
+    repository.clock.pass(HOUR_MS);
     store.assign(DEVICE.id, release);
     await device.refresh();
     for (const [id, documents] of backup) store.documents.set(id, documents);
-    fixture.clock.pass(HOUR_MS);
+    repository.clock.pass(HOUR_MS);
     director = await open();
     expect(await device.refresh()).toHaveLength(1);
   });
@@ -335,14 +335,14 @@ describe('never signed', () => {
   });
 
   test('anything_by_keys_that_the_root_does_not_name', async () => {
-    const keys = { ...fixture.keys.director, targets: fastSigningKey(Buffer.alloc(32, 9)) };
+    const keys = { ...repository.keys.director, targets: fastSigningKey(Buffer.alloc(32, 9)) };
     await refused(
       Director.open({
         store,
         keys,
-        folder: fixture.made.server,
-        imageTargets: () => fixture.images.targets(),
-        clock: fixture.clock,
+        folder: repository.made.server,
+        imageTargets: () => repository.images.targets(),
+        clock: repository.clock,
       }),
       'key_invalid',
     );

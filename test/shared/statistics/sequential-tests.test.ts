@@ -95,7 +95,7 @@ describe('e-processes', () => {
   });
 });
 
-describe('quantiles and bounds', () => {
+describe('quantiles and confidence bounds', () => {
   it.each([
     [0.5, 0],
     [0.1, 1.2815515655],

@@ -214,7 +214,7 @@ describe('a model that is compared', () => {
     expect(alarms / 500).toBeLessThanOrEqual(0.05);
   });
 
-  it('no_traffic_is_unproven_at_the_end_and_not_before', () => {
+  it('no_traffic_fails_for_lack_of_evidence_at_the_end_and_not_before', () => {
     const idle = quiet({ comparable: true, seconds: policy.maxSeconds - 1 });
     expect(judgeTrial(idle, policy).verdict).toBe('measuring');
     const verdict = judgeTrial({ ...idle, seconds: policy.maxSeconds }, policy);
@@ -241,7 +241,7 @@ describe('a model that is compared', () => {
     );
     expect(verdict.verdict).toBe('measuring');
     expect(verdict.reasons.at(-1)).toBe(
-      'still missing: proof that they disagree on less than 10 %',
+      'still missing: evidence that they disagree on less than 10 %',
     );
   });
 

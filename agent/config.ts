@@ -3,6 +3,7 @@
 // claim token comes from a file or LINNET_CLAIM.
 import { Type, type Static } from 'typebox';
 import { resolveSettings } from '../shared/base/config.js';
+import { WindowText, ZoneName } from './update/windows.js';
 import { Component, HardwareId } from '../shared/release/manifest-head.js';
 
 /** Checked by the parser that later reads it; without a password, which would end up in logs. */
@@ -99,6 +100,17 @@ export const AgentSettings = Type.Object(
           default: 1,
           description: 'share of live requests that both models answer during a trial',
         }),
+      },
+      { ...strict, default: {} },
+    ),
+    update: Type.Object(
+      {
+        windows: Type.Array(WindowText, {
+          maxItems: 16,
+          default: [],
+          description: 'when an update may begin, e.g. ["22:00-05:00"]; any time when empty',
+        }),
+        zone: Type.Optional(ZoneName),
       },
       { ...strict, default: {} },
     ),

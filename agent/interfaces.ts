@@ -3,7 +3,7 @@
 // Fetcher and Link.
 import type { Manifest, Release } from '../shared/release/manifest.js';
 import type { ManifestHead } from '../shared/release/manifest-head.js';
-import type { BodyOf, Kind } from '../shared/protocol/telemetry.js';
+import type { BodyOf, Condition, Kind } from '../shared/protocol/telemetry.js';
 import type { FaultCode } from '../shared/base/fault-codes.js';
 import type { TrialEvidence } from '../shared/statistics/trial-verdict.js';
 
@@ -93,6 +93,13 @@ export interface ProbeReport {
 /** What the inference engine knows of a trial; `replaces` is known to the update machine only. */
 export type Measured = Omit<TrialEvidence, 'replaces'>;
 
+/** How the release that serves does, after its trial as well as in it. */
+export interface Standing {
+  readonly conditions: readonly Condition[];
+  /** Why the release crash-loops; null when it does not. */
+  readonly crashLoop: string | null;
+}
+
 /** What the handler for models needs from the inference engine of one component. */
 export interface ModelRuntime {
   /**
@@ -111,6 +118,8 @@ export interface ModelRuntime {
   stop(): Promise<void>;
   /** Evidence since `serve` was last called with another release; null when nothing is served. */
   evidence(): Measured | null;
+  /** Of the release that serves. */
+  standing(): Standing;
 }
 
 /** What this device has free. */

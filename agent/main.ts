@@ -5,14 +5,19 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Clock, Log, Random } from '../shared/base/interfaces.js';
-import { DEVICE_SCHEME } from '../shared/protocol/device-api.js';
+import { hex } from '../shared/base/bytes.js';
+import { isFault, reason } from '../shared/base/fault-codes.js';
+import { limits } from '../shared/base/limits.js';
+import { DEVICE_SCHEME, routes } from '../shared/protocol/device-api.js';
 import type { AgentSettings } from './config.js';
 import { enrolUntilKnown } from './identity/enrolment.js';
 import { deviceIdentity, type DeviceIdentity } from './identity/identity.js';
+import { ServerTime } from './identity/server-time.js';
 import { readCertificates, readTrustedRoots } from './identity/provisioning.js';
 import { tokenSource } from './identity/token-source.js';
 import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
 import { Engine } from './inference/engine/engine.js';
+import { requireInstallation } from './inference/model-process/installation.js';
 import { compiledChild } from './inference/model-process/spawn-child.js';
 import type { Disk, Reporter } from './interfaces.js';
 import { openDataDir } from './platform/data-dir.js';
@@ -31,6 +36,7 @@ import { listenForHints } from './update/hint-listener.js';
 import { MetadataClient } from './update/metadata.js';
 import { ModelHandler } from './update/payload/model.js';
 import { Troubles } from './update/troubles.js';
+import { UpdateWindows } from './update/windows.js';
 
 export interface AgentPlatform {
   readonly clock: Clock;
@@ -58,8 +64,8 @@ const VERSION = (
 ).version;
 
 /**
- * Serves what is installed, then listens, then starts the loops. Faults: config_invalid, disk_full,
- * disk_failed, port_in_use, conflict (another agent uses data_dir).
+ * Serves what is installed, then listens, then starts the loops. Faults: installation_incomplete,
+ * config_invalid, disk_full, disk_failed, port_in_use, conflict (another agent uses data_dir).
  */
 export async function startAgent(settings: AgentSettings, platform: AgentPlatform): Promise<Agent> {
   const parts = await compose(settings, platform);
@@ -81,6 +87,7 @@ interface Parts {
   readonly log: Log;
   readonly identity: DeviceIdentity;
   readonly token: () => Promise<string>;
+  readonly time: ServerTime;
   readonly fetcher: HttpFetcher;
   readonly metadata: MetadataClient;
   readonly spool: Spool;
@@ -109,24 +116,34 @@ class SpoolingReporter implements Reporter {
 
 async function compose(settings: AgentSettings, platform: AgentPlatform): Promise<Parts> {
   const { clock, random } = platform;
+  requireInstallation(platform.childPath ?? compiledChild);
   const roots = readTrustedRoots(settings);
   const certificates = readCertificates(settings);
   const dataDir = openDataDir(settings.data_dir);
   const disk = platform.disk ?? new NodeDisk();
   const identity = await deviceIdentity({ disk, dataDir, random, log: platform.log });
   const log = platform.log.child({ device: identity.id, name: settings.name });
-  const token = tokenSource(identity, clock, random);
+  // The metadata is read after the fetcher exists; until then nothing is known of the present.
+  let metadata: MetadataClient | null = null;
+  const time = new ServerTime({
+    clock,
+    earliest: () => metadata?.trustedTimeMs() ?? 0,
+    latest: () => metadata?.latestTimeMs() ?? 0,
+    log,
+  });
+  const token = tokenSource(identity, time.clock, random);
   const fetcher = new HttpFetcher({
     server: settings.server.url,
     mirrors: settings.server.mirrors,
     clock,
     authorization: async () => `${DEVICE_SCHEME} ${await token()}`,
+    onServerTime: (serverMs) => time.observe(serverMs),
     ...certificates,
   });
-  const metadata = new MetadataClient({
+  metadata = new MetadataClient({
     disk,
     fetcher,
-    clock,
+    clock: time.clock,
     folder: join(dataDir, 'trust'),
     device: { id: identity.id, hardware: settings.hardware },
     ...roots,
@@ -145,7 +162,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
       component,
       new Engine({
         component,
-        clock,
+        clock: time.clock,
         random,
         log,
         home: join(dataDir, 'hosts', component),
@@ -156,8 +173,19 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
       }),
     ]),
   );
-  const troubles = new Troubles({ clock });
-  const core = { settings, platform, dataDir, disk, log, fetcher, metadata, reporter, troubles };
+  const troubles = new Troubles({ clock: time.clock });
+  const core = {
+    settings,
+    platform,
+    dataDir,
+    disk,
+    log,
+    fetcher,
+    metadata,
+    reporter,
+    troubles,
+    time,
+  };
   return {
     ...core,
     identity,
@@ -182,11 +210,14 @@ function updateDriver(
     | 'metadata'
     | 'reporter'
     | 'troubles'
+    | 'time'
   >,
   component: string,
   engine: Engine,
 ): UpdateDriver {
   const { settings, platform, dataDir, disk, log, fetcher, metadata, reporter, troubles } = parts;
+  const { time } = parts;
+  const windows = new UpdateWindows(settings.update.windows, settings.update.zone);
   const resources = { memoryAvailableBytes: async () => (await realSensors.memory()).available };
   return new UpdateDriver({
     component,
@@ -197,6 +228,8 @@ function updateDriver(
     handlers: [new ModelHandler({ runtime: engine, resources })],
     reporter,
     troubles,
+    opensAt: () => windows.opensAt(time.now()),
+    directorVersion: () => metadata.directorVersion(),
     clock: platform.clock,
     random: platform.random,
     log,
@@ -254,6 +287,7 @@ class Loops {
     this.#health = new DeviceHealth({
       reporter: parts.reporter,
       spoolStats: () => parts.spool.stats(),
+      clockErrorMs: () => parts.time.clockErrorMs(),
       folder: parts.dataDir,
       clock,
       log: parts.log,
@@ -332,6 +366,7 @@ class Loops {
       url: settings.mqtt.url ?? `${scheme}://${server.hostname}:${brokerPort}`,
       device: identity.id,
       token,
+      onRefused: () => this.#learnTime(),
       clock,
       random,
       log,
@@ -340,8 +375,30 @@ class Loops {
     this.#link = link;
     const device = identity.id;
     listenForHints({ device, link, log, onHint: () => this.#pollPacer.wake() });
-    reporter.uploader = new TelemetryUploader({ device, spool, link, clock, random, log });
+    const instance = hex(random.bytes(16));
+    reporter.uploader = new TelemetryUploader({
+      device,
+      instance,
+      spool,
+      link,
+      clock,
+      random,
+      log,
+    });
     reporter.uploader.start();
+  }
+
+  /** One authenticated request: its answer tells the server's time. True when that moved. */
+  async #learnTime(): Promise<boolean> {
+    const { fetcher, time, log } = this.#parts;
+    const { steps } = time;
+    try {
+      await fetcher.get(routes.director('timestamp.json'), limits.timestampMaxBytes);
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      log.debug({ err: reason(error) }, "cannot learn the server's time");
+    }
+    return time.steps !== steps;
   }
 
   async #drive(driver: UpdateDriver, pacer: Pacer): Promise<void> {

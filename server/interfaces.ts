@@ -65,14 +65,18 @@ export interface DeviceRow {
   readonly labels: Readonly<Record<string, string>>;
   readonly enrolledAt: number | null;
   readonly lastSeenAt: number | null;
+  /** Why a pending device was not enrolled by the claim that it showed. */
+  readonly pendingReason: string | null;
+  /** When two installations with its key alternated last (column `cloned_at`); null: never. */
+  readonly clonedAt: number | null;
 }
 
 export interface DeviceStore {
   /**
    * Enrols a device, or reads it again. The caller has verified the device's signature. Known
-   * devices keep what they have; a pending one with a valid claim becomes enrolled. Without a claim
-   * it stays pending; the oldest pending one is removed when there are too many. Faults:
-   * claim_invalid.
+   * devices keep what they have; a pending one with a valid claim becomes enrolled. Without one it
+   * stays pending, with the reason when it showed one that is spent; the oldest pending one is
+   * removed when there are too many.
    */
   enrol(
     id: string,
@@ -81,8 +85,11 @@ export interface DeviceStore {
     now: number,
   ): Promise<DeviceRow>;
   get(id: string): Promise<DeviceRow | null>;
-  /** A device by id or by name. Faults: not_found; conflict when several devices have the name. */
-  named(idOrName: string): Promise<DeviceRow>;
+  /**
+   * A device by id or by name. Of several with the name, those of status `first` come before the
+   * others, and revoked ones last. Faults: not_found; conflict when several remain.
+   */
+  named(idOrName: string, first: 'enrolled' | 'pending'): Promise<DeviceRow>;
   /** By DeviceKey. Faults: not_found when `filter.group` has no device at all. */
   page(filter: DeviceFilter, page: PageRequest<DeviceKey>): Promise<DeviceRow[]>;
   /** Groups by name, with the number of their enrolled devices. */
@@ -93,6 +100,11 @@ export interface DeviceStore {
   approve(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
   /** Final: a revoked device is never enrolled again. Faults: not_found. */
   revoke(id: string, audit: AuditAction, now: number): Promise<DeviceRow>;
+  /**
+   * Gives name, group and labels of `old` to `by`, which is enrolled by it, and revokes `old`.
+   * Returns `by`. Faults: not_found, conflict.
+   */
+  replace(old: string, by: string, audit: AuditAction, now: number): Promise<DeviceRow>;
   /** Sets what is defined in `change`. Faults: not_found. */
   change(id: string, change: DeviceChange, audit: AuditAction, now: number): Promise<DeviceRow>;
   addClaim(claim: ClaimRow, audit: AuditAction, now: number): Promise<void>;
@@ -512,6 +524,11 @@ export interface AssignmentStore {
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }>;
   directorDocuments(device: string): Promise<DirectorDocuments | null>;
   saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void>;
+  /**
+   * The device has trusted director documents of version `seen`: when those here are older (the
+   * database was restored), the next ones are signed now and above it. Returns whether they were.
+   */
+  raiseDirectorVersions(device: string, seen: number): Promise<boolean>;
 }
 
 /** The signed director metadata of one device, replaced whole. */

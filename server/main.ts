@@ -204,6 +204,7 @@ function openIngest(
   return new Ingest({
     devices: store.devices,
     telemetry: store.telemetry,
+    assignments: store.assignments,
     security,
     clock: realClock,
     log: log.child({ room: 'ingest' }),

@@ -12,12 +12,13 @@ import {
   type EnrolRequest,
 } from '../../shared/protocol/device-api.js';
 import { hex } from '../../shared/base/bytes.js';
+import { fingerprintOf } from '../../shared/trust/device-token.js';
 import type { AgentSettings } from '../config.js';
 import type { Fetcher } from '../interfaces.js';
 import type { DeviceIdentity } from './identity.js';
 import { readClaim } from './provisioning.js';
 
-/** One request to enrol. Faults: server_unreachable (flaked), claim_invalid, conflict (refused). */
+/** One request to enrol. Faults: server_unreachable (flaked), auth_missing (refused). */
 async function enrol(
   fetcher: Fetcher,
   identity: DeviceIdentity,
@@ -63,15 +64,17 @@ export interface EnrolUntilKnownOptions {
 export async function enrolUntilKnown(options: EnrolUntilKnownOptions): Promise<number | null> {
   const { fetcher, identity, settings, random, log, wait, stopped } = options;
   const claim = readClaim(settings);
+  const fingerprint = fingerprintOf(identity.key.publicKey);
   const pauseMaxMs = settings.server.poll_seconds * 1000;
   for (let tries = 1; !stopped(); tries += 1) {
     try {
       const answer = await enrol(fetcher, identity, settings, claim);
       if (answer.status === 'enrolled') return answer.mqttPort;
       log.warn(
-        { status: answer.status },
+        { status: answer.status, why: answer.reason, fingerprint },
         answer.status === 'pending'
-          ? 'waiting for an operator to approve this device: linnet device approve'
+          ? 'waiting for an operator to approve this device: ' +
+              `linnet device approve ${settings.name} --fingerprint ${fingerprint}`
           : 'the server has revoked this device',
       );
     } catch (error) {

@@ -1,5 +1,6 @@
 // Device tokens for requests to the fleet server and for the MQTT password. One token serves
-// several requests within its life, so that a poll does not sign each time.
+// several requests within its life, so that a poll does not sign each time. `clock` tells the time
+// that the server goes by (server-time.ts).
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { makeDeviceToken } from '../../shared/trust/device-token.js';

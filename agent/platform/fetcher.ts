@@ -33,6 +33,8 @@ export interface HttpFetcherOptions {
    * enrolment.
    */
   readonly authorization: () => Promise<string | null>;
+  /** Told of the time in each answer of the fleet server; true when that moved the present. */
+  readonly onServerTime?: (serverMs: number) => boolean;
   /** PEM certificates to trust instead of the system's, for https. */
   readonly ca?: string | Uint8Array;
   readonly clock: Clock;
@@ -66,7 +68,12 @@ export class HttpFetcher implements Fetcher {
       underWay: new Set(),
       closed: false,
     };
-    this.#server = new HttpSource(options.server, options.authorization, this.#transport);
+    this.#server = new HttpSource(
+      options.server,
+      options.authorization,
+      this.#transport,
+      options.onServerTime,
+    );
     this.#mirrors = (options.mirrors ?? []).map((url) =>
       url.startsWith('file:')
         ? new FolderSource(url)

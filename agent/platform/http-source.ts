@@ -6,7 +6,10 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import { refusalFault } from '../../shared/platform/http-refusal.js';
+import { TIME_HEADER } from '../../shared/protocol/device-api.js';
 import type { Body, Source } from './source.js';
+
+const UNAUTHORIZED = 401;
 
 /** What all HTTP sources of one fetcher share. */
 export interface HttpTransport {
@@ -31,6 +34,8 @@ export class HttpSource implements Source {
     base: string,
     private readonly authorization: () => Promise<string | null>,
     private readonly transport: HttpTransport,
+    /** Told of the time that an answer names; true when that moved the present. */
+    private readonly onTime: (serverMs: number) => boolean = () => false,
   ) {
     this.name = base.replace(/\/+$/, '');
   }
@@ -64,10 +69,34 @@ export class HttpSource implements Source {
   }
 
   /**
-   * Resolves with the head of the answer. A request on a kept-alive connection that the other side
-   * had closed is sent once more, on a new connection.
+   * Resolves with the head of the answer. A request whose token was refused for its time is sent
+   * once more, with a token of the time that the answer names.
    */
   async request(
+    method: string,
+    path: string,
+    headers: http.OutgoingHttpHeaders,
+    body: Buffer | null,
+  ): Promise<Answer> {
+    const first = await this.#once(method, path, headers, body);
+    const moved = this.#observeTime(first);
+    if (!moved || first.response.statusCode !== UNAUTHORIZED) return first;
+    await errorBody(first);
+    const second = await this.#once(method, path, headers, body);
+    this.#observeTime(second);
+    return second;
+  }
+
+  #observeTime({ response }: Answer): boolean {
+    const named = response.headers[TIME_HEADER];
+    return typeof named === 'string' && /^\d{1,15}$/.test(named) && this.onTime(Number(named));
+  }
+
+  /**
+   * A request on a kept-alive connection that the other side had closed is sent once more, on a new
+   * connection.
+   */
+  async #once(
     method: string,
     path: string,
     headers: http.OutgoingHttpHeaders,

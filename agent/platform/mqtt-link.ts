@@ -24,12 +24,20 @@ export interface MqttLinkOptions {
   readonly device: string;
   /** The password; asked for at each connection attempt. */
   readonly token: () => Promise<string>;
+  /**
+   * Asked after the broker refused a login: true when the next token will be another one (the
+   * server's time was learned), so that one more login is tried at once. Must not reject.
+   */
+  readonly onRefused?: () => Promise<boolean>;
   /** PEM certificates to trust instead of the system's, for mqtts. */
   readonly ca?: string | Uint8Array;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
 }
+
+/** CONNACK return codes of MQTT 3.1.1: bad user name or password, not authorized. */
+const LOGIN_REFUSED: ReadonlySet<unknown> = new Set([4, 5]);
 
 export class MqttLink implements Link {
   readonly #options: MqttLinkOptions;
@@ -40,6 +48,8 @@ export class MqttLink implements Link {
   #connected = false;
   #closed = false;
   #tries = 0;
+  /** A login was refused and tried again at once; until the next connection it is not again. */
+  #triedAgain = false;
   #cancelRetry: Cancel = () => {};
   /** Rejections of the publishes that wait for a PUBACK on the present connection. */
   readonly #waiting = new Set<(fault: Fault) => void>();
@@ -109,6 +119,7 @@ export class MqttLink implements Link {
     const client = connect(url, this.#clientOptions(password));
     let connectedAt = -Infinity;
     let lastError = 'the connection ended';
+    let refused = false;
     client.on('connect', () => {
       client.subscribe(topics.down(device), { qos: 1 }, (error, granted) => {
         if (this.#closed || client !== this.#client) return;
@@ -120,6 +131,7 @@ export class MqttLink implements Link {
         }
         connectedAt = clock.monotonic();
         this.#connected = true;
+        this.#triedAgain = false;
         log.info({ url }, 'link up');
         for (const listener of this.#connectedListeners) listener();
       });
@@ -129,14 +141,26 @@ export class MqttLink implements Link {
     });
     client.on('error', (error) => {
       lastError = error.message;
+      refused ||= LOGIN_REFUSED.has((error as { code?: unknown }).code);
     });
     client.once('close', () => {
       if (this.#closed) return;
       if (clock.monotonic() - connectedAt >= limits.linkSettledMs) this.#tries = 0;
       this.#lost(lastError);
-      this.#retry(client, lastError);
+      if (refused) void this.#loginRefused(client, lastError);
+      else this.#retry(client, lastError);
     });
     return client;
+  }
+
+  /** The token may have been made at a wrong time: one more login once that is known. */
+  async #loginRefused(client: MqttClient, why: string): Promise<void> {
+    client.end(true);
+    const again = !this.#triedAgain && (await this.#options.onRefused?.()) === true;
+    if (this.#closed) return;
+    if (!again) return this.#retry(client, why);
+    this.#triedAgain = true;
+    await this.#dial();
   }
 
   #clientOptions(password: string): IClientOptions {

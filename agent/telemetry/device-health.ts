@@ -12,6 +12,8 @@ import type { SpoolStats } from './spool.js';
 export interface DeviceHealthOptions {
   readonly reporter: Reporter;
   readonly spoolStats: () => SpoolStats;
+  /** How far the device's own clock is ahead of the server's; null while that is not known. */
+  readonly clockErrorMs: () => number | null;
   /** The data folder of the agent: its disk is the one that is reported. */
   readonly folder: string;
   readonly clock: Clock;
@@ -45,7 +47,7 @@ export class DeviceHealth {
 
   /** `uptimeSeconds` is that of the agent, so that restarts show. */
   async sample(): Promise<HealthBody> {
-    const { folder, spoolStats, clock } = this.#options;
+    const { folder, spoolStats, clockErrorMs, clock } = this.#options;
     const [cpu, memory, temperature, disk] = await Promise.all([
       this.#reading('cpu', () => this.#sensors.cpuUse()),
       this.#reading('memory', () => this.#sensors.memory()),
@@ -62,6 +64,7 @@ export class DeviceHealth {
       agentRssBytes: process.memoryUsage.rss(),
       uptimeSeconds: Math.max(0, Math.round((clock.monotonic() - this.#startedAt) / 1000)),
       spool: { ...spoolStats() },
+      clockErrorMs: clockErrorMs(),
     };
   }
 

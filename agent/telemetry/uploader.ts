@@ -19,6 +19,8 @@ import type { Lease, Spool } from './spool.js';
 
 export interface TelemetryUploaderOptions {
   readonly device: string;
+  /** Of this start of the agent; 32 hex digits. */
+  readonly instance: string;
   readonly spool: Spool;
   readonly link: Link;
   readonly clock: Clock;
@@ -93,10 +95,11 @@ export class TelemetryUploader implements Reporter {
 
   /** True when the server has stored the batch. */
   async #deliver(lease: Lease): Promise<boolean> {
-    const { device, link, log } = this.#options;
+    const { device, instance, link, log } = this.#options;
     const message: TelemetryBatch = {
       format: 'linnet.telemetry/1',
       batch: lease.batch,
+      instance,
       records: lease.records,
     };
     this.#out = lease.batch;

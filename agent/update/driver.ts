@@ -47,6 +47,10 @@ export interface UpdateDriverOptions {
   readonly codecs?: readonly FileCodec[];
   readonly reporter: Reporter;
   readonly troubles: Troubles;
+  /** When the update hours begin (ms since the epoch); null while they last. */
+  readonly opensAt: () => number | null;
+  /** The highest version of director metadata that was trusted. */
+  readonly directorVersion: () => number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -55,6 +59,13 @@ export interface UpdateDriverOptions {
   /** The envelope that an assignment names, from server or mirror, length and digest checked. */
   readonly fetchEnvelope: (assignment: Assignment) => Promise<Uint8Array>;
 }
+
+const NOT_THE_RELEASES = [
+  'server_unreachable',
+  'fetch_interrupted',
+  'auth_missing',
+  'installation_incomplete',
+] as const;
 
 export class UpdateDriver {
   readonly component: string;
@@ -78,15 +89,17 @@ export class UpdateDriver {
     this.component = component;
     this.#record = freshRecord(component, hardware);
     this.#file = new RecordFile(disk, `${folder}/record.json`);
+    const handler = new HandlerOfKind(options.handlers);
     this.#reports = new UpdateReports({
       component,
       reporter: options.reporter,
       trouble: () => troubles.of(component),
+      conditions: () => handler.standing().conditions,
+      directorVersion: options.directorVersion,
       clock,
       log,
     });
     const slots = new Slots(disk, folder);
-    const handler = new HandlerOfKind(options.handlers);
     const open: OpenRelease = (envelope) => openRelease(envelope, ring(), handler.manifestKinds);
     const releases = new SlotReleases({
       slots,
@@ -145,9 +158,12 @@ export class UpdateDriver {
         ...this.#tools,
         record: this.#record,
         latest: this.#latest,
+        opensAt: this.#options.opensAt,
         mayRetry: this.#options.clock.monotonic() >= this.#acceptAgainAt,
       });
-      this.#options.troubles.clear('update', this.component);
+      const trouble = 'waitMs' in result ? result.trouble : undefined;
+      if (trouble === undefined) this.#options.troubles.clear('update', this.component);
+      else this.#options.troubles.set('update', this.component, trouble);
       return await this.#apply(result);
     } catch (error) {
       return this.#failed(error).catch((failure: unknown) => this.#unwritten(failure));
@@ -261,11 +277,11 @@ export class UpdateDriver {
       const end = { result: 'refused', code: error.code, detail: error.detail } as const;
       return this.#apply({ event: 'refused', change: { outcome: outcomeOf(assignment, end) } });
     }
-    // A network that is away is not the release's fault: waiting costs no try. The server's own
-    // deadline limits it.
-    const network = isFault(error, 'server_unreachable', 'fetch_interrupted', 'auth_missing');
+    // A network that is away, or an incomplete installation, is not the release's fault: waiting
+    // costs no try. The server's own deadline limits it.
+    const outside = isFault(error, ...NOT_THE_RELEASES);
     const mayEnd = assignment !== null && state !== 'swapped';
-    if (!network && mayEnd && this.#tries + 1 >= limits.stepTriesMaxCount)
+    if (!outside && mayEnd && this.#tries + 1 >= limits.stepTriesMaxCount)
       return this.#giveUp(error);
     return this.#backOff(error, 'update step failed; trying again');
   }

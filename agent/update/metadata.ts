@@ -8,9 +8,10 @@
 //
 // Time. A device may have no clock that survives a power cut. So the present is never taken as
 // earlier than the signing time (x-linnet-time) of the latest trusted timestamp of either
-// repository. That floor is persisted as part of the timestamp documents. The local clock is never
-// persisted: one jump far ahead would make all metadata look expired for ever. Limit: a device
-// whose clock stands still sees no expiry beyond that floor.
+// repository, plus the time that has elapsed since it was trusted. That floor is persisted as part
+// of the timestamp documents. The local clock is never persisted: one jump far ahead would make all
+// metadata look expired for ever. For the same reason a signed time far after the present is
+// refused, and the floor goes with the document when a new root removes the key that signed it.
 import { join } from 'node:path';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
@@ -19,7 +20,15 @@ import { routes } from '../../shared/protocol/device-api.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { matchAssignments, type TrustedAssignment } from '../../shared/trust/assignments.js';
-import { MAX_BYTES, releaseRing, type MetaFile, type Role } from '../../shared/trust/documents.js';
+import {
+  expiryMs,
+  MAX_BYTES,
+  releaseRing,
+  type Document,
+  type MetaFile,
+  type Role,
+} from '../../shared/trust/documents.js';
+import { validityMs } from '../../shared/trust/validity.js';
 import {
   knownTimeMs,
   needsSnapshot,
@@ -54,6 +63,10 @@ export interface MetadataClientOptions {
   readonly device: { readonly id: string; readonly hardware: string };
 }
 
+/** A trusted root's expiry plus one more life of a root: no device was off for longer. */
+const beyondRoots = (expires: readonly string[]): number =>
+  Math.max(...expires.map((text) => expiryMs(text, 'root.json'))) + validityMs.root;
+
 const BELOW_ROOT = ['timestamp', 'snapshot', 'targets'] as const;
 
 export class MetadataClient {
@@ -83,6 +96,27 @@ export class MetadataClient {
    */
   releaseRing(): KeyRing {
     return releaseRing(this.#image.set.root.signed);
+  }
+
+  /** The present is not before this time; 0 before any metadata is trusted. */
+  trustedTimeMs(): number {
+    return Math.max(this.#director.timeMs(), this.#image.timeMs());
+  }
+
+  /** The highest version of a director document that is trusted; 0: none yet. */
+  directorVersion(): number {
+    const { timestamp, snapshot, targets } = this.#director.set;
+    const versions = [timestamp, snapshot, targets].map((document) => document?.signed.version);
+    return Math.min(
+      limits.metadataVersionMaxCount,
+      Math.max(0, ...versions.map((version) => version ?? 0)),
+    );
+  }
+
+  /** No server that names this time or a later one tells the present. */
+  latestTimeMs(): number {
+    const roots = [this.#director.set.root, this.#image.set.root];
+    return beyondRoots(roots.map(({ signed }) => signed.expires));
   }
 
   /**
@@ -130,17 +164,20 @@ export class MetadataClient {
     // that time. The image repository is asked this early only when its time alone puts the present
     // this late.
     await this.#director.walkRoots();
-    const without = Math.max(this.#options.clock.now(), knownTimeMs(this.#director.set));
-    const early = knownTimeMs(this.#image.set) > without;
+    const without = Math.max(this.#options.clock.now(), this.#director.timeMs());
+    const early = this.#image.timeMs() > without;
     if (early) await this.#image.walkRoots();
     // TUF 5.1: one time for the whole cycle, so that nothing expires between two checks.
-    const now = Math.max(without, knownTimeMs(this.#image.set));
-    await this.#director.refresh(now); // Uptane full verification, steps 2 to 5.
+    const now = Math.max(without, this.#image.timeMs());
+    // At the first contact nothing is known of the present.
+    const latest =
+      this.trustedTimeMs() === 0 ? Number.POSITIVE_INFINITY : now + limits.trustedTimeStepMaxMs;
+    await this.#director.refresh(now, latest); // Uptane full verification, steps 2 to 5.
     const director = requireCurrent(this.#director.set, now);
     // Step 6: done when the director has nothing new and the image metadata has not expired.
     if (this.#matched !== director.bytes || !this.#image.isCurrent(now)) {
       if (!early) await this.#image.walkRoots();
-      await this.#image.refresh(now); // Steps 6 to 9.
+      await this.#image.refresh(now, latest); // Steps 6 to 9.
     }
     const assignments = matchAssignments(
       director.signed,
@@ -161,6 +198,8 @@ class Repository {
    * has to be fetched again first.
    */
   #rootTorn = false;
+  /** The present as this timestamp tells it, at a moment of the monotonic clock. */
+  #told: { document: Document<'timestamp'>; ms: number; at: number } | null = null;
   set: TrustedSet;
 
   constructor(
@@ -193,6 +232,21 @@ class Repository {
     await this.#restore();
   }
 
+  /** The present is not before this: the signed time, plus what has elapsed since; 0: unknown. */
+  timeMs(): number {
+    const { timestamp } = this.set;
+    if (timestamp === null) {
+      this.#told = null;
+      return 0;
+    }
+    const at = this.options.clock.monotonic();
+    const elapsed = this.#told === null ? 0 : this.#told.ms + (at - this.#told.at);
+    if (this.#told?.document === timestamp) return elapsed;
+    const known = knownTimeMs(this.set);
+    this.#told = { document: timestamp, ms: known === 0 ? 0 : Math.max(known, elapsed), at };
+    return this.#told.ms;
+  }
+
   isCurrent(now: number): boolean {
     try {
       requireCurrent(this.set, now);
@@ -207,11 +261,16 @@ class Repository {
    * TUF 5.3.10 to 5.6, after walkRoots. Each document is stored as soon as it is trusted, so that
    * an interrupted refresh keeps what it has verified.
    */
-  async refresh(now: number): Promise<void> {
+  async refresh(now: number, latest: number): Promise<void> {
     requireFreshRoot(this.set, now);
     await this.#adopt(
       'timestamp',
-      withTimestamp(this.set, await this.#fetch('timestamp.json', MAX_BYTES.timestamp), now),
+      withTimestamp(
+        this.set,
+        await this.#fetch('timestamp.json', MAX_BYTES.timestamp),
+        now,
+        latest,
+      ),
     );
     if (needsSnapshot(this.set)) {
       const meta = snapshotMeta(this.set);
@@ -258,6 +317,7 @@ class Repository {
         for (const role of BELOW_ROOT)
           if (this.set[role] !== null && next[role] === null) await this.#forget(role);
       await this.#adopt('root', next);
+      this.timeMs(); // A time whose document is forgotten is forgotten, too.
     }
     if (this.#rootTorn) {
       this.#rootTorn = false;

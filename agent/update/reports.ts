@@ -2,7 +2,7 @@
 // trial, security events. Only the pace is kept here; the record is the source of what is reported.
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
-import type { Trouble, UpdateBody } from '../../shared/protocol/telemetry.js';
+import type { Condition, Trouble, UpdateBody } from '../../shared/protocol/telemetry.js';
 import { refOfTarget } from '../../shared/release/release-ref.js';
 import type { TrialEvidence } from '../../shared/statistics/trial-verdict.js';
 import type { Reporter } from '../interfaces.js';
@@ -14,6 +14,10 @@ export interface UpdateReportsOptions {
   readonly reporter: Reporter;
   /** Why the component cannot proceed now. */
   readonly trouble: () => Trouble | null;
+  /** What is wrong with the release that serves. */
+  readonly conditions: () => readonly Condition[];
+  /** The highest version of director metadata that was trusted. */
+  readonly directorVersion: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -22,8 +26,8 @@ export class UpdateReports {
   readonly #options: UpdateReportsOptions;
   #progress: FetchProgress | null = null;
   #updateAt = Number.NEGATIVE_INFINITY;
-  /** The code of the trouble in the last report: another one is reported at once. */
-  #troubleCode: string | null = null;
+  /** Codes of trouble and conditions in the last report: others are reported at once. */
+  #codes = '';
   #trialAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: UpdateReportsOptions) {
@@ -32,17 +36,24 @@ export class UpdateReports {
 
   /** The whole state of this component. */
   update(record: UpdateRecord): void {
+    const { reporter, directorVersion } = this.#options;
     const trouble = this.#options.trouble();
+    const conditions = [...this.#options.conditions()];
     this.#updateAt = this.#options.clock.monotonic();
-    this.#troubleCode = trouble?.code ?? null;
-    this.#options.reporter.report('update', bodyOf(record, this.#progress, trouble));
+    this.#codes = codesOf(trouble, conditions);
+    reporter.report('update', {
+      ...bodyOf(record, this.#progress),
+      trouble,
+      conditions,
+      directorVersion: directorVersion(),
+    });
   }
 
-  /** The whole state, at most once in `everyMs`, but at once when the trouble is another. */
+  /** The whole state, at most once in `everyMs`; at once when trouble or conditions changed. */
   heartbeat(record: UpdateRecord, everyMs: number): void {
     const isDue = this.#options.clock.monotonic() - this.#updateAt >= everyMs;
-    const code = this.#options.trouble()?.code ?? null;
-    if (isDue || code !== this.#troubleCode) this.update(record);
+    const { trouble, conditions } = this.#options;
+    if (isDue || codesOf(trouble(), conditions()) !== this.#codes) this.update(record);
   }
 
   progress(record: UpdateRecord, progress: FetchProgress): void {
@@ -76,11 +87,13 @@ export class UpdateReports {
   }
 }
 
+const codesOf = (trouble: Trouble | null, conditions: readonly Condition[]): string =>
+  [trouble?.code ?? '', ...conditions.map(({ code }) => code)].join(' ');
+
 function bodyOf(
   record: UpdateRecord,
   progress: FetchProgress | null,
-  trouble: Trouble | null,
-): UpdateBody {
+): Omit<UpdateBody, 'trouble' | 'conditions' | 'directorVersion'> {
   const { component, state, assignment, assignmentId, outcome } = record;
   return {
     component,
@@ -91,6 +104,5 @@ function bodyOf(
     assignmentId,
     progress: state === 'assigned' ? progress : null,
     outcome,
-    trouble,
   };
 }

@@ -6,7 +6,7 @@
 // the driver writes it.
 import { backoff, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
-import { isFault, reason } from '../../shared/base/fault-codes.js';
+import { isFault, reason, type Fault } from '../../shared/base/fault-codes.js';
 import type { Outcome } from '../../shared/protocol/telemetry.js';
 import { refOf } from '../../shared/release/release-ref.js';
 import type { AnyInstalled, PayloadHandler } from './payload/handler.js';
@@ -18,7 +18,7 @@ import type { Troubles } from './troubles.js';
 
 export interface ServingOptions {
   readonly component: string;
-  readonly handler: Pick<PayloadHandler, 'activate' | 'deactivate'>;
+  readonly handler: Pick<PayloadHandler, 'activate' | 'deactivate' | 'standing'>;
   readonly releases: SlotReleases;
   readonly troubles: Troubles;
   readonly clock: Clock;
@@ -37,6 +37,8 @@ export class Serving {
   #running: Running | null = null;
   /** The release that did not start, how often, and when it is tried again (monotonic). */
   #failing: { digest: string; tries: number; againAt: number } | null = null;
+  /** The release that crash-loops and has no previous release to give way to. */
+  #withoutAlternative: string | null = null;
 
   constructor(options: ServingOptions) {
     this.#options = options;
@@ -62,7 +64,8 @@ export class Serving {
     if (record.state === 'swapped') return null;
     const wanted = runningOf(record)?.digest ?? null;
     if (wanted === null) return this.#stop();
-    if (this.#running?.digest === wanted && this.#running.previous === null) return null;
+    if (this.#running?.digest === wanted && this.#running.previous === null)
+      return this.#leaveCrashLoop(record);
     if (this.#failing?.digest === wanted && this.#isPausing(this.#failing)) return null;
     const current = await this.#options.releases.installed(record, record.active);
     if (current !== null) return this.#start(record, current);
@@ -93,8 +96,48 @@ export class Serving {
         detail: `${component} ${version} does not start: ${error.detail}`,
       });
       this.#tryLater(digest);
+      return this.#neverStarts(record, error);
+    }
+  }
+
+  /**
+   * A confirmed release that crash-loops gives way to the release in the other slot, if that one
+   * verifies. Without one it goes on: it may answer in between.
+   */
+  async #leaveCrashLoop(record: UpdateRecord): Promise<StepResult | null> {
+    if (record.state !== 'idle') return null;
+    const why = this.#options.handler.standing().crashLoop;
+    return why === null ? null : this.#goBack(record, why);
+  }
+
+  /** The same for a release that does not even start, though the installation is whole. */
+  async #neverStarts(record: UpdateRecord, fault: Fault): Promise<StepResult | null> {
+    const tries = this.#failing?.tries ?? 0;
+    const isReleases = fault.code !== 'installation_incomplete';
+    if (record.state !== 'idle' || !isReleases || tries < limits.activationTriesMaxCount)
+      return null;
+    return this.#goBack(record, `it did not start ${tries} times in a row: ${fault.detail}`);
+  }
+
+  async #goBack(record: UpdateRecord, why: string): Promise<StepResult | null> {
+    const leaving = runningOf(record);
+    if (leaving === null || leaving.digest === this.#withoutAlternative) return null;
+    const spare = spareOf(record);
+    const other = await this.#options.releases.verify(record, spare);
+    if (other === null) {
+      this.#withoutAlternative = leaving.digest;
       return null;
     }
+    const { component, version } = other.release;
+    const outcome: Outcome = {
+      result: 'rolled_back',
+      code: 'model_crash_loop',
+      detail: `${why}; ${component} ${version} serves again`.slice(0, limits.detailMaxChars),
+      release: leaving,
+      assignmentId: record.assignmentId,
+    };
+    const slots = record.active === null ? record.slots : withoutSlot(record.slots, record.active);
+    return { waitMs: 0, change: { active: spare, slots, outcome }, detail: outcome.detail };
   }
 
   async #stop(): Promise<null> {

@@ -5,6 +5,7 @@ import type {
   DeviceSummary,
   RolloutDetail,
 } from '../../shared/protocol/operator-api.js';
+import { limits } from '../../shared/base/limits.js';
 import { table } from './output.js';
 
 const HEX_SHOWN = 12;
@@ -32,8 +33,29 @@ export function runningText(device: DeviceSummary | Device): string {
 
 /** What an operator should know of a device besides its state, each in one short phrase. */
 export function attentionText(device: DeviceSummary): string {
-  const phrases = device.updates.flatMap(({ trouble }) => (trouble === null ? [] : [trouble.code]));
+  const phrases = device.updates.flatMap(({ trouble, conditions }) => [
+    ...(trouble === null ? [] : [trouble.code]),
+    ...conditions.map(({ code, count }) => `${code} ${count}x`),
+  ]);
+  if (device.cloned) phrases.unshift('cloned');
+  if (device.pendingReason !== null) phrases.unshift(device.pendingReason);
+  const clock = clockErrorText(device.clockErrorMs);
+  if (clock !== null) phrases.push(`clock ${clock}`);
   return [...new Set(phrases)].join(', ') || '-';
+}
+
+/** `56 years behind`; null while the clock is right enough, or not compared yet. */
+export function clockErrorText(errorMs: number | null): string | null {
+  if (errorMs === null || Math.abs(errorMs) < limits.clockErrorShownMs) return null;
+  const seconds = Math.abs(errorMs) / 1000;
+  const units = [
+    [365 * 86_400, 'year'],
+    [86_400, 'day'],
+    [3600, 'hour'],
+    [60, 'minute'],
+  ] as const;
+  const [size, unit] = units.find(([length]) => seconds >= 2 * length) ?? [1, 'second'];
+  return `${counted(Math.floor(seconds / size), unit)} ${errorMs < 0 ? 'behind' : 'ahead'}`;
 }
 
 /** Why each component cannot proceed now. */
@@ -51,6 +73,22 @@ function troubleTable(updates: Device['updates'], now: number): string[] {
         ],
   );
   return rows.length === 0 ? [] : [table([['TROUBLE OF', 'CODE', 'SINCE', 'WHY'], ...rows])];
+}
+
+/** What is wrong with the release that each component serves. */
+function conditionTable(updates: Device['updates'], now: number): string[] {
+  const rows = updates.flatMap(({ running, conditions }) =>
+    conditions.map(({ code, count, since, detail }) => [
+      refText(running),
+      code,
+      String(count),
+      ago(new Date(since).toISOString(), now),
+      detail,
+    ]),
+  );
+  return rows.length === 0
+    ? []
+    : [table([['CONDITION OF', 'WHAT', 'COUNT', 'SINCE', 'DETAIL'], ...rows])];
 }
 
 export function statusText(device: DeviceSummary | Device): string {
@@ -105,6 +143,7 @@ export function deviceScreen({ device, inference, security, outcomes }: DeviceDe
       ['id', device.id],
       ['status', statusText(device)],
       ['group', device.group],
+      ['fingerprint', device.fingerprint],
       ['hardware', device.hardware],
       ['components', device.components.join(', ')],
       ['labels', labels.join(' ') || '-'],
@@ -112,7 +151,17 @@ export function deviceScreen({ device, inference, security, outcomes }: DeviceDe
       ['runs', runningText(device)],
     ]),
   ];
+  if (device.pendingReason !== null) blocks.push(`not enrolled: ${device.pendingReason}`);
+  if (device.cloned)
+    blocks.push(
+      'cloned: two installations alternate under this id. Remove identity.json from the data ' +
+        'folder of the copy and enrol it as a device of its own.',
+    );
+  const clock = clockErrorText(device.health?.clockErrorMs ?? null);
+  if (clock !== null)
+    blocks.push(`its clock is ${clock}; it goes by the time of the server meanwhile`);
   blocks.push(...troubleTable(device.updates, now));
+  blocks.push(...conditionTable(device.updates, now));
   if (device.health !== null) blocks.push(healthText(device.health));
   if (inference.length > 0) blocks.push(inferenceTable(inference));
   const ended = outcomes.map(({ at, outcome }) => [

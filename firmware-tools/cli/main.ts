@@ -38,7 +38,7 @@ const tools = {
     load: async () => (await import('./commands/publish.js')).registerPublishCommand,
   },
   device: {
-    about: 'list, show, claim, approve and revoke devices',
+    about: 'list, show, claim, approve, replace and revoke devices',
     load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
   },
   group: {

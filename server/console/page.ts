@@ -92,8 +92,12 @@ const table = (caption, head, rows) => rows.length === 0 ? none() :
       el('tr', {}, ...cells.map((cell) => el('td', {}, cell)))))));
 const updateText = (update) => update.state === 'idle' ? 'idle' :
   update.state + (update.updatingTo ? ' (to ' + update.updatingTo.version + ')' : '');
-const attention = (device) => device.updates.flatMap(({ component, trouble }) =>
-  trouble === null ? [] : [component + ': ' + trouble.code + ': ' + trouble.detail]);
+const attention = (device) => [
+  ...(device.pendingReason ? [device.pendingReason] : []),
+  ...(device.cloned ? ['cloned: two installations use its key'] : []),
+].concat(device.updates.flatMap(({ component, trouble, conditions }) => [
+  ...(trouble === null ? [] : [trouble]), ...conditions,
+].map(({ code, detail }) => component + ': ' + code + ': ' + detail)));
 function more(name, list) {
   return list.more ? [el('button', {
     type: 'button',

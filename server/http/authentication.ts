@@ -124,7 +124,7 @@ function refused(
   security: HttpServices['security'],
 ): unknown {
   const fault = asFault(error);
-  if (header !== undefined && fault.code === 'auth_missing')
+  if (header !== undefined && (fault.code === 'auth_missing' || fault.code === 'clock_wrong'))
     security.report({
       source: { kind: 'anonymous', address: request.ip },
       code: fault.code,

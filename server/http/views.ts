@@ -16,7 +16,9 @@ import type {
 } from '../../shared/protocol/operator-api.js';
 import { limits } from '../../shared/base/limits.js';
 import { totalLength } from '../../shared/release/manifest.js';
+import { fingerprintOf } from '../../shared/trust/device-token.js';
 import { QuantileSketch } from '../../shared/statistics/quantile-sketch.js';
+import { isCloned } from '../access/cloned.js';
 import type {
   AuditRow,
   DeviceRow,
@@ -34,7 +36,10 @@ import type {
 const LAST_DATE_MS = 8_640_000_000_000_000;
 
 export const iso = (ms: number): string => new Date(Math.min(ms, LAST_DATE_MS)).toISOString();
-const lineOf = (detail: string): string => detail.slice(0, limits.summaryDetailMaxChars);
+const cutToLine = <T extends { detail: string }>(row: T): T => ({
+  ...row,
+  detail: row.detail.slice(0, limits.summaryDetailMaxChars),
+});
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
 
 const deviceHead = (row: DeviceRow, now: number, silentAfterMs: number) => {
@@ -47,6 +52,8 @@ const deviceHead = (row: DeviceRow, now: number, silentAfterMs: number) => {
     group: row.group,
     lastSeenAt: isoOrNull(row.lastSeenAt),
     silent: row.status === 'enrolled' && heardAt !== null && now - heardAt > silentAfterMs,
+    cloned: isCloned(row.clonedAt, now),
+    pendingReason: row.pendingReason,
   };
 };
 
@@ -58,12 +65,14 @@ export function deviceSummary(
 ): DeviceSummary {
   return {
     ...deviceHead(row, now, silentAfterMs),
-    updates: (latest?.updates ?? []).map(({ component, state, running, updatingTo, trouble }) => ({
-      component,
-      state,
-      running,
-      updatingTo,
-      trouble: trouble === null ? null : { ...trouble, detail: lineOf(trouble.detail) },
+    clockErrorMs: latest?.health?.clockErrorMs ?? null,
+    updates: (latest?.updates ?? []).map((update) => ({
+      component: update.component,
+      state: update.state,
+      running: update.running,
+      updatingTo: update.updatingTo,
+      trouble: update.trouble === null ? null : cutToLine(update.trouble),
+      conditions: update.conditions.map(cutToLine),
     })),
   };
 }
@@ -76,6 +85,7 @@ export function deviceView(
 ): Device {
   return {
     ...deviceHead(row, now, silentAfterMs),
+    fingerprint: fingerprintOf(row.publicKey),
     components: [...row.components],
     labels: { ...row.labels },
     enrolledAt: isoOrNull(row.enrolledAt),

@@ -10,11 +10,17 @@ import { isFault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { TelemetryAck, TelemetryBatch } from '../../shared/protocol/telemetry.js';
-import type { DeviceStore, SecurityEventSink, TelemetryStore } from '../interfaces.js';
+import type {
+  AssignmentStore,
+  DeviceStore,
+  SecurityEventSink,
+  TelemetryStore,
+} from '../interfaces.js';
 
 export interface IngestOptions {
   readonly devices: DeviceStore;
   readonly telemetry: TelemetryStore;
+  readonly assignments: Pick<AssignmentStore, 'raiseDirectorVersions'>;
   readonly security: SecurityEventSink;
   readonly clock: Clock;
   readonly log: Log;
@@ -125,7 +131,23 @@ export class Ingest {
       return this.#refuse(device, bytes, error.detail.slice(0, limits.detailMaxChars));
     }
     await telemetry.insertBatch(device, batch, clock.now());
+    await this.#raiseVersions(device, batch);
     return { batch: batch.batch, result: 'stored' };
+  }
+
+  /**
+   * A device that refuses the director's metadata as older than what it trusted: this server was
+   * restored from a backup. It goes on above what the device has seen.
+   */
+  async #raiseVersions(device: string, { records }: TelemetryBatch): Promise<void> {
+    const { assignments, log } = this.#options;
+    const seen = records.flatMap(({ kind, body }) =>
+      kind === 'update' && body.trouble?.code === 'metadata_rollback' ? [body.directorVersion] : [],
+    );
+    if (seen.length === 0) return;
+    const version = Math.max(...seen);
+    if (await assignments.raiseDirectorVersions(device, version))
+      log.warn({ device, version }, 'director metadata is signed anew, above what the device saw');
   }
 
   async #refuse(device: string, bytes: Uint8Array, detail: string): Promise<TelemetryAck | null> {

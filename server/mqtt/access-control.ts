@@ -15,7 +15,7 @@ export interface Login {
   readonly password: string;
 }
 
-/** Resolves when the login is valid. Faults: auth_missing. */
+/** Resolves when the login is valid. Faults: auth_missing, clock_wrong. */
 export async function verifyLogin(
   { clientId, username, password }: Login,
   nowMs: number,

@@ -142,10 +142,10 @@ class EmbeddedBroker implements Transport {
       (error: unknown) => {
         log.warn({ client: client.id, err: error }, 'MQTT login refused');
         const name = client.id.slice(0, limits.mqttClientIdMaxChars);
-        if (isFault(error, 'auth_missing'))
+        if (isFault(error, 'auth_missing', 'clock_wrong'))
           events.security.report({
             source: anonymous(client.conn),
-            code: 'auth_missing',
+            code: error.code,
             detail: `MQTT login of ${name} refused: ${error.detail}`,
           });
         done(

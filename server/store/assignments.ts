@@ -85,7 +85,25 @@ export class SqlAssignmentStore implements AssignmentStore {
       .onConflict((oc) => oc.column('device').doUpdateSet(columns))
       .execute();
   }
+
+  async raiseDirectorVersions(device: string, seen: number): Promise<boolean> {
+    // Expired documents are signed anew at the next request, each version above the stored one.
+    const { numUpdatedRows } = await this.#db
+      .updateTable('director_documents')
+      .set({
+        targets_version: seen,
+        snapshot_version: seen,
+        timestamp_version: seen,
+        expires_at: LONG_EXPIRED,
+      })
+      .where('device', '=', device)
+      .where('timestamp_version', '<', seen)
+      .executeTakeFirst();
+    return numUpdatedRows > 0n;
+  }
 }
+
+const LONG_EXPIRED = 0;
 
 /** better-sqlite3 returns Buffers; the interface promises plain Uint8Arrays. */
 const plain = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes);

@@ -1,7 +1,8 @@
 // Devices: pending, enrolled or revoked, in a group, with labels; and claims, which enrol a device
 // without an operator's approval. A claim is used up in the same transaction that enrols the
 // device, so that it never admits one device too many. Devices are not deleted: a revoked one must
-// stay known as revoked. The exception: the oldest pending ones, when there are too many.
+// stay known as revoked, and keeps its history under its id while another device takes its name.
+// The exception: the oldest pending ones, when there are too many.
 import type { Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -51,17 +52,22 @@ export class SqlDeviceStore implements DeviceStore {
           .execute();
         return { ...known, components: request.components };
       }
-      const group = claimHash === null ? null : await useClaim(trx, claimHash, now);
+      const claim = claimHash === null ? null : await useClaim(trx, claimHash, now);
       if (known === null) {
-        if (group === null) await makeRoom(trx);
+        if (claim === null || 'refused' in claim) await makeRoom(trx);
         await insert(trx, id, request, now);
       }
-      if (group !== null) {
-        await trx
-          .updateTable('devices')
-          .set({ status: 'enrolled', group_name: group, enrolled_at: now })
-          .where('id', '=', id)
-          .execute();
+      if (claim !== null) {
+        const set =
+          'refused' in claim
+            ? { pending_reason: claim.refused }
+            : {
+                status: 'enrolled' as const,
+                group_name: claim.group,
+                enrolled_at: now,
+                pending_reason: null,
+              };
+        await trx.updateTable('devices').set(set).where('id', '=', id).execute();
       }
       return (await find(trx, id)) as DeviceRow;
     });
@@ -71,13 +77,16 @@ export class SqlDeviceStore implements DeviceStore {
     return find(this.#db, id);
   }
 
-  async named(idOrName: string): Promise<DeviceRow> {
+  async named(idOrName: string, first: 'enrolled' | 'pending'): Promise<DeviceRow> {
     const byId = await find(this.#db, idOrName);
     if (byId !== null) return byId;
     const rows = await this.#db
       .selectFrom('devices')
       .selectAll()
       .where('name', '=', idOrName)
+      .orderBy((eb) => eb.case().when('status', '=', first).then(0).else(1).end())
+      .orderBy((eb) => eb.case().when('status', '=', 'revoked').then(1).else(0).end())
+      .orderBy('id')
       .limit(limits.listedMaxCount)
       .execute();
     const [only] = rows;
@@ -86,11 +95,12 @@ export class SqlDeviceStore implements DeviceStore {
         'not_found',
         `no device has the id or name ${idOrName}; \`linnet device list\` lists the devices`,
       );
-    if (rows.length > 1)
+    const alike = rows.filter(({ status }) => status === only.status);
+    if (alike.length > 1)
       throw new Fault(
         'conflict',
-        `${rows.length} devices are named ${idOrName}: use an id ` +
-          `(${rows.map((row) => row.id).join(', ')})`,
+        `${alike.length} ${only.status} devices are named ${idOrName}: use an id ` +
+          `(${alike.map((row) => row.id).join(', ')})`,
       );
     return fromRow(only);
   }
@@ -147,7 +157,7 @@ export class SqlDeviceStore implements DeviceStore {
       if (device.status === 'pending')
         await trx
           .updateTable('devices')
-          .set({ status: 'enrolled', enrolled_at: now })
+          .set({ status: 'enrolled', enrolled_at: now, pending_reason: null })
           .where('id', '=', id)
           .execute();
       await appendAudit(trx, [audit], now);
@@ -160,6 +170,32 @@ export class SqlDeviceStore implements DeviceStore {
       await trx.updateTable('devices').set({ status: 'revoked' }).where('id', '=', id).execute();
       await appendAudit(trx, [audit], now);
       return requireDevice(trx, id);
+    });
+  }
+
+  replace(old: string, by: string, audit: AuditAction, now: number): Promise<DeviceRow> {
+    return this.#db.transaction().execute(async (trx) => {
+      const before = await requireDevice(trx, old);
+      const after = await requireDevice(trx, by);
+      if (before.id === after.id)
+        throw new Fault('conflict', `${before.name} (${old}) cannot replace itself`);
+      if (after.status === 'revoked')
+        throw new Fault('conflict', `${after.name} (${by}) is revoked: nothing can be moved to it`);
+      await trx
+        .updateTable('devices')
+        .set({
+          name: before.name,
+          group_name: before.group,
+          labels_json: JSON.stringify(before.labels),
+          status: 'enrolled',
+          enrolled_at: after.enrolledAt ?? now,
+          pending_reason: null,
+        })
+        .where('id', '=', by)
+        .execute();
+      await trx.updateTable('devices').set({ status: 'revoked' }).where('id', '=', old).execute();
+      await appendAudit(trx, [audit], now);
+      return requireDevice(trx, by);
     });
   }
 
@@ -181,10 +217,13 @@ export class SqlDeviceStore implements DeviceStore {
     });
   }
 
-  /** Expired claims are removed on the way. */
+  /** Claims that expired long ago are removed on the way. */
   addClaim(claim: ClaimRow, audit: AuditAction, now: number): Promise<void> {
     return this.#db.transaction().execute(async (trx) => {
-      await trx.deleteFrom('claims').where('expires_at', '<', now).execute();
+      await trx
+        .deleteFrom('claims')
+        .where('expires_at', '<', now - limits.claimKeptMs)
+        .execute();
       await trx
         .insertInto('claims')
         .values({
@@ -256,13 +295,20 @@ async function insert(
       first_seen_at: now,
       enrolled_at: null,
       last_seen_at: null,
+      pending_reason: null,
+      instances_json: '[]',
+      cloned_at: null,
       assignment_revision: 0,
     })
     .execute();
 }
 
-/** The claim's group; one use less of it. */
-async function useClaim(queries: Queries, hash: string, now: number): Promise<string> {
+/** The claim's group, with one use less of it; or why it enrols nobody any more. */
+async function useClaim(
+  queries: Queries,
+  hash: string,
+  now: number,
+): Promise<{ group: string } | { refused: string }> {
   const claim = await queries
     .updateTable('claims')
     .set((eb) => ({ uses_left: eb('uses_left', '-', 1) }))
@@ -271,9 +317,21 @@ async function useClaim(queries: Queries, hash: string, now: number): Promise<st
     .where('expires_at', '>', now)
     .returning('group_name')
     .executeTakeFirst();
-  if (claim === undefined)
-    throw new Fault('claim_invalid', 'the claim token is unknown, used up or expired');
-  return claim.group_name;
+  return claim === undefined
+    ? { refused: await whyRefused(queries, hash, now) }
+    : { group: claim.group_name };
+}
+
+async function whyRefused(queries: Queries, hash: string, now: number): Promise<string> {
+  const claim = await queries
+    .selectFrom('claims')
+    .select('expires_at')
+    .where('hash', '=', hash)
+    .executeTakeFirst();
+  if (claim === undefined) return 'its claim token is not one of this server, or expired long ago';
+  return claim.expires_at <= now
+    ? `its claim token expired at ${new Date(claim.expires_at).toISOString()}`
+    : 'its claim token was used up by other devices';
 }
 
 function fromRow(row: Selectable<DevicesTable>): DeviceRow {
@@ -288,5 +346,7 @@ function fromRow(row: Selectable<DevicesTable>): DeviceRow {
     labels: JSON.parse(row.labels_json) as Record<string, string>,
     enrolledAt: row.enrolled_at,
     lastSeenAt: row.last_seen_at,
+    pendingReason: row.pending_reason,
+    clonedAt: row.cloned_at,
   };
 }

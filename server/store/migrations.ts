@@ -17,7 +17,10 @@ const FIRST = [
     first_seen_at integer not null,
     enrolled_at integer,
     last_seen_at integer,
-    assignment_revision integer not null default 0
+    assignment_revision integer not null default 0,
+    pending_reason text,
+    instances_json text not null default '[]',
+    cloned_at integer
   ) strict`,
   'create index devices_by_name on devices (name)',
   'create index devices_by_group on devices (group_name, name, id)',

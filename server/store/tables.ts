@@ -17,6 +17,12 @@ export interface DevicesTable {
   first_seen_at: number;
   enrolled_at: number | null;
   last_seen_at: number | null;
+  /** Why a pending device was not enrolled by its claim; null when it showed none. */
+  pending_reason: string | null;
+  /** Instance ids of its agent, the latest first; JSON array of strings. */
+  instances_json: Generated<string>;
+  /** When two instances alternated last; null: never. */
+  cloned_at: number | null;
   /** Rises with every change of any of the device's assignments. */
   assignment_revision: number;
 }

@@ -19,6 +19,7 @@ import { QuantileSketch, type Sketch } from '../../shared/statistics/quantile-sk
 import type { Answers } from '../../shared/statistics/trial-verdict.js';
 import type { InferenceSums, LatestFacts, StoredRecord, TelemetryStore } from '../interfaces.js';
 import type { Db, Queries } from './database.js';
+import { observeInstance } from './instances.js';
 import { addSecurityEvents } from './security-events.js';
 import type { InferenceTable } from './tables.js';
 
@@ -41,6 +42,7 @@ export class SqlTelemetryStore implements TelemetryStore {
         .onConflict((oc) => oc.doNothing())
         .executeTakeFirst();
       if (added.numInsertedOrUpdatedRows !== 1n) return false;
+      await observeInstance(trx, device, batch.instance, now);
       const fresh = await insertRecords(trx, device, batch.records, now);
       await writeFacts(trx, device, fresh, now);
       await writeInference(trx, device, fresh, now);
@@ -190,6 +192,7 @@ async function writeFacts(
   const declared = new Set(['', ...(JSON.parse(components_json) as string[])]);
   for (const { component, kind, body } of latest.values()) {
     if (!declared.has(component)) continue;
+    if (kind === 'update') await reportConditions(queries, device, body as UpdateBody, now);
     const columns = { at: now, body_json: JSON.stringify(body) };
     await queries
       .insertInto('facts')
@@ -197,6 +200,40 @@ async function writeFacts(
       .onConflict((oc) => oc.columns(['device', 'component', 'kind']).doUpdateSet(columns))
       .execute();
   }
+}
+
+/**
+ * A condition that the latest report did not have is a security event, in the transaction that
+ * stores it: a release that breaks after its trial must not go unnoticed.
+ */
+async function reportConditions(
+  queries: Queries,
+  device: string,
+  { component, running, conditions }: UpdateBody,
+  now: number,
+): Promise<void> {
+  if (conditions.length === 0) return;
+  const before = await queries
+    .selectFrom('facts')
+    .select('body_json')
+    .where('device', '=', device)
+    .where('component', '=', component)
+    .where('kind', '=', 'update')
+    .executeTakeFirst();
+  const known = before === undefined ? [] : (JSON.parse(before.body_json) as UpdateBody).conditions;
+  await addSecurityEvents(
+    queries,
+    conditions
+      .filter(({ code }) => !known.some((condition) => condition.code === code))
+      .map(({ code, detail }) => ({
+        source: { kind: 'device', id: device },
+        code: 'model_unhealthy',
+        detail: `${component} ${running?.version ?? ''}: ${code}: ${detail}`,
+        count: 1,
+        firstAt: now,
+        lastAt: now,
+      })),
+  );
 }
 
 async function writeInference(

@@ -1,7 +1,8 @@
 // The director repository: for each device, signed on demand, which genuine releases it is
 // assigned. It can only select: every target is copied from the image repository's current targets,
 // and a device verifies that. Invariants: a document is saved before it is served; version numbers
-// only rise, also over restarts; every document names its device.
+// only rise, also over restarts and over a restored backup (version-floor.ts); every document names
+// its device.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
@@ -13,6 +14,7 @@ import { expiryMs, heading, metaOf, signDocument, timeText } from '../../shared/
 import type { TargetFile, Targets } from '../../shared/trust/documents.js';
 import { startTrust, withRoot } from '../../shared/trust/trusted-set.js';
 import { KeyedMutex } from '../../shared/platform/mutex.js';
+import { nextVersion } from '../../shared/trust/version-floor.js';
 import { renewalDue, validityMs } from '../../shared/trust/validity.js';
 import type { Assignment, AssignmentStore, DirectorDocuments } from '../interfaces.js';
 import type { DirectorKeys } from './online-keys.js';
@@ -40,9 +42,11 @@ export class Director {
   readonly #options: DirectorOptions;
   /** One signing at a time for each device. */
   readonly #turns = new KeyedMutex();
+  readonly #openedAt: number;
 
   constructor(options: DirectorOptions) {
     this.#options = options;
+    this.#openedAt = options.clock.now();
   }
 
   /**
@@ -107,12 +111,22 @@ export class Director {
     if (
       known !== null &&
       known.revision === revision &&
+      !this.#isFromBefore(known) &&
       !renewalDue(clock.now(), known.expiresAt, validityMs.director)
     )
       return known;
     const documents = await this.#sign(device, revision, assignments, known);
     await store.saveDirectorDocuments(device.id, documents);
     return documents;
+  }
+
+  /**
+   * Signed before this process began. The database may have been restored since, and devices may
+   * have seen later documents than it knows.
+   */
+  #isFromBefore({ expiresAt }: DirectorDocuments): boolean {
+    const signedAt = expiresAt - validityMs.director;
+    return signedAt < Math.floor(this.#openedAt / 1000) * 1000;
   }
 
   /**
@@ -129,9 +143,9 @@ export class Director {
     const now = clock.now();
     const expires = now + validityMs.director;
     const ofDevice = { 'x-linnet-device': device.id };
-    const targetsVersion = (known?.targetsVersion ?? 0) + 1;
-    const snapshotVersion = (known?.snapshotVersion ?? 0) + 1;
-    const timestampVersion = (known?.timestampVersion ?? 0) + 1;
+    const targetsVersion = nextVersion(known?.targetsVersion ?? 0, now);
+    const snapshotVersion = nextVersion(known?.snapshotVersion ?? 0, now);
+    const timestampVersion = nextVersion(known?.timestampVersion ?? 0, now);
     const chosen = Object.fromEntries(
       assignments.map((assignment) => this.#target(device, assignment)),
     );

@@ -29,6 +29,7 @@ import {
 } from '../../shared/trust/documents.js';
 import type { Document, Targets } from '../../shared/trust/documents.js';
 import { startTrust, withRoot } from '../../shared/trust/trusted-set.js';
+import { nextVersion } from '../../shared/trust/version-floor.js';
 import { renewalDue, targetsWarningMs, validityMs } from '../../shared/trust/validity.js';
 import { streamDigest } from '../../shared/platform/hashing.js';
 import { Mutex } from '../../shared/platform/mutex.js';
@@ -157,11 +158,7 @@ export class ImageRepository implements ImageRepositoryService {
         join(this.#metadata, `${document.signed.version}.targets.json`),
         targets,
       );
-      await this.#sign(
-        document,
-        current.snapshot.signed.version + 1,
-        current.timestamp.signed.version + 1,
-      );
+      await this.#signAfter(current, document);
       this.#options.log.info(
         {
           component: release.component,
@@ -195,8 +192,7 @@ export class ImageRepository implements ImageRepositoryService {
         expiryMs(snapshot.signed.expires, 'snapshot.json'),
         validityMs.imageSnapshot,
       );
-      if (snapshotDue)
-        await this.#sign(targets, snapshot.signed.version + 1, timestamp.signed.version + 1);
+      if (snapshotDue) await this.#signAfter(this.#now(), targets);
       else if (
         renewalDue(
           now,
@@ -204,7 +200,7 @@ export class ImageRepository implements ImageRepositoryService {
           validityMs.imageTimestamp,
         )
       ) {
-        await this.#stamp(targets, snapshot, timestamp.signed.version + 1);
+        await this.#stamp(targets, snapshot, nextVersion(timestamp.signed.version, now));
       }
     });
   }
@@ -252,7 +248,19 @@ export class ImageRepository implements ImageRepositoryService {
       );
     const targets = await this.#document('targets', targetsVersion);
     this.#current = { targets, snapshot, timestamp };
+    // Signed anew at every start: the folder may have been restored from a backup, and devices may
+    // have seen later versions than it holds.
+    await this.#signAfter(this.#current, targets);
     await this.renew();
+  }
+
+  #signAfter({ snapshot, timestamp }: Current, targets: Document<'targets'>): Promise<void> {
+    const now = this.#options.clock.now();
+    return this.#sign(
+      targets,
+      nextVersion(snapshot.signed.version, now),
+      nextVersion(timestamp.signed.version, now),
+    );
   }
 
   async #document<R extends 'targets' | 'snapshot'>(

@@ -39,6 +39,8 @@ export const limits = {
   keyFileMaxBytes: 16 * KIB,
   /** What scrypt may need for a key file; the cost in the file says how much it does. */
   scryptMemoryMaxBytes: 512 * MIB,
+  /** Of a version that a device may report; nine digits are what file names have room for. */
+  metadataVersionMaxCount: 900_000_000,
 
   // Releases.
   manifestMaxBytes: 1 * MIB,
@@ -104,6 +106,8 @@ export const limits = {
   assignmentRetryMaxMs: HOUR_MS,
   idlePauseMs: 1_000,
   trialPauseMs: 500,
+  /** Between two looks at an installation that lacks files. */
+  installationPauseMs: 10_000,
   /** The longest wait between two polls, whatever the settings say. */
   pollMaxMs: DAY_MS,
   recordWritesMaxCount: 200,
@@ -126,6 +130,18 @@ export const limits = {
   hostLogLineMaxChars: 500,
   /** The end of its standard error, quoted when it dies. */
   hostLogTailMaxChars: 300,
+  /** How far back the conditions of a release reach (condition-watch.ts). */
+  conditionWindowMs: 24 * 60 * 60_000,
+  /** Requests below which a share of failed ones says nothing. */
+  conditionRequestsMinCount: 100,
+  conditionErrorsMaxPermille: 50,
+  conditionsMaxCount: 16,
+  memoryCheckEveryMs: 10_000,
+  /** So many crashes and hangs of a confirmed release within crashLoopMs are a crash loop. */
+  crashLoopMaxCount: 5,
+  crashLoopMs: 10 * 60_000,
+  /** Starts in a row that fail before a confirmed release gives way to the previous one. */
+  activationTriesMaxCount: 8,
   /** Header of one IPC frame: a control message or the table of tensors. */
   hostFrameHeaderMaxBytes: 1 * MIB,
 
@@ -190,7 +206,24 @@ export const limits = {
   identityMaxBytes: 4 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
   clockSkewMaxMs: 5 * MINUTE_MS,
+  /** An error of a device's clock that operators are told. */
+  clockErrorShownMs: 60_000,
+  /** The server's time is taken over again when it is this far from what the device goes by. */
+  clockStepMinMs: 2_000,
+  /**
+   * How far the signed time of metadata may lie after the present, which is the last trusted time
+   * plus the time elapsed since, or the device's clock. It limits what a lying clock can do.
+   */
+  trustedTimeStepMaxMs: 24 * 60 * 60_000,
   claimLifeDefaultMinutes: 60,
+  /** Expired claims are kept so long, so that a device that shows one can be told why it waits. */
+  claimKeptMs: 7 * 24 * 60 * 60_000,
+  /** Hex digits of a key's fingerprint that must at least be compared. */
+  fingerprintMinChars: 16,
+  /** Instance ids of a device that are remembered: restarts between two reports of a copy. */
+  deviceInstancesMaxCount: 8,
+  /** A device counts as cloned for so long after two instances alternated last. */
+  deviceClonedMs: 24 * 60 * 60_000,
   operatorBodyMaxBytes: 8 * MIB,
   listPageMaxCount: 1000,
   listPageDefaultCount: 100,

@@ -2,7 +2,9 @@
 // is switched off before its first line runs (from 1.29 on it is on by default and writes into the
 // home folder; newer releases read the second variable). Import it only where models run: the
 // library maps about 40 MB.
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import type * as Ort from 'onnxruntime-node';
 import type { Datatype } from '../release/model-manifest.js';
 
@@ -16,6 +18,22 @@ export function loadOnnxRuntime(): OnnxRuntime {
   process.env['ORT_TELEMETRY_DISABLED'] = '1';
   runtime ??= createRequire(import.meta.url)('onnxruntime-node') as OnnxRuntime;
   return runtime;
+}
+
+/** What of it is not installed for this platform; empty when it is. Loads nothing. */
+export function missingOnnxRuntime(): string[] {
+  let folder: string;
+  try {
+    folder = dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'));
+  } catch {
+    return ['the package onnxruntime-node']; // Whatever keeps it from being found.
+  }
+  const platform = join(process.platform, process.arch, 'onnxruntime_binding.node');
+  const binaries = join(folder, 'bin');
+  const versions = existsSync(binaries) ? readdirSync(binaries) : [];
+  return versions.some((version) => existsSync(join(binaries, version, platform)))
+    ? []
+    : [join(binaries, '*', platform)];
 }
 
 /** ONNX Runtime's name of each datatype of the Open Inference Protocol that Linnet serves. */

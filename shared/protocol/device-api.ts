@@ -16,6 +16,12 @@ const strict = { additionalProperties: false } as const;
 
 export const DEVICE_SCHEME = 'Linnet-Device';
 
+/**
+ * Header of every answer of the device API: the server's time, ms since the epoch. A device whose
+ * token was refused for its time (`clock_wrong`) makes the next one by it.
+ */
+export const TIME_HEADER = 'linnet-time';
+
 export const routes = {
   enrol: '/device/v1/enrol',
   /**
@@ -61,6 +67,8 @@ export const EnrolAnswer = Type.Object(
   {
     device: DeviceId,
     status: Type.Enum(['pending', 'enrolled', 'revoked']),
+    /** Why the claim did not enrol it, for the device's log. */
+    reason: Type.Optional(Type.String({ maxLength: 200 })),
     /** The port of the MQTT broker, on the host of the server's HTTP address. */
     mqttPort: Type.Integer({ minimum: 1, maximum: 65535 }),
   },

@@ -12,7 +12,14 @@ import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
-import { DeviceId, HealthBody, OutcomeSchema, Trouble, UpdateBody } from './telemetry.js';
+import {
+  Condition,
+  DeviceId,
+  HealthBody,
+  OutcomeSchema,
+  Trouble,
+  UpdateBody,
+} from './telemetry.js';
 import { ReleaseRef } from '../release/release-ref.js';
 
 const named = <P extends TProperties>(title: string, properties: P) =>
@@ -77,11 +84,17 @@ const deviceHead = {
   lastSeenAt: OrNull(Time),
   /** Enrolled, and silent for longer than the server's `silent_after_seconds`. */
   silent: Type.Boolean(),
+  /** Two installations with its key alternate: its data folder was copied. */
+  cloned: Type.Boolean(),
+  /** Why a pending device was not enrolled by the claim that it showed. */
+  pendingReason: OrNull(Text(200)),
 };
 
 /** A device in a list; `updates`: what each component runs and what it is updating to. */
 export const DeviceSummary = named('DeviceSummary', {
   ...deviceHead,
+  /** How far its clock is ahead of the server's (negative: behind), as it last reported. */
+  clockErrorMs: OrNull(Type.Number()),
   updates: Type.Array(
     named('UpdateSummary', {
       component: Component,
@@ -90,6 +103,8 @@ export const DeviceSummary = named('DeviceSummary', {
       updatingTo: OrNull(ReleaseRef),
       /** Why it cannot proceed now; the detail is cut to a line. */
       trouble: OrNull(Trouble),
+      /** What is wrong with the release that serves; details are cut to a line. */
+      conditions: Type.Array(Condition),
     }),
   ),
 });
@@ -98,6 +113,8 @@ export const DevicePage = pageOf('DevicePage', DeviceSummary);
 
 export const Device = named('Device', {
   ...deviceHead,
+  /** SHA-256 of its key. */
+  fingerprint: Hex32,
   components: Type.Array(Component),
   labels: Labels,
   enrolledAt: OrNull(Time),
@@ -167,6 +184,23 @@ export const DevicePatch = named('DevicePatch', {
   labels: Type.Optional(Labels),
 });
 export type DevicePatch = Static<typeof DevicePatch>;
+
+const Fingerprint = Type.String({
+  pattern: `^[0-9a-f]{${limits.fingerprintMinChars},64}$`,
+  description: "the first hex digits, or all, of the fingerprint in the device's log",
+});
+/** Approval by name needs the fingerprint of the key; by id it does not. */
+export const DeviceApproval = named('DeviceApproval', {
+  fingerprint: Type.Optional(Fingerprint),
+});
+export type DeviceApproval = Static<typeof DeviceApproval>;
+
+/** `by` takes over name, group and labels; a pending one is approved, as in DeviceApproval. */
+export const DeviceReplacement = named('DeviceReplacement', {
+  by: Type.String({ minLength: 1, maxLength: 64, description: 'device id or name' }),
+  fingerprint: Type.Optional(Fingerprint),
+});
+export type DeviceReplacement = Static<typeof DeviceReplacement>;
 
 export const ClaimRequest = named('ClaimRequest', {
   group: GroupName,

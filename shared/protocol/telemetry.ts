@@ -45,6 +45,11 @@ export const HealthBody = Type.Object(
     agentRssBytes: Count,
     uptimeSeconds: Type.Number({ minimum: 0 }),
     spool: Type.Object({ records: Count, bytes: Count, lost: Count }, strict),
+    /**
+     * How far the device's own clock is ahead of the server's (negative: behind); null before it
+     * knows the server's time.
+     */
+    clockErrorMs: MaybeNumber,
   },
   strict,
 );
@@ -93,6 +98,20 @@ export const Trouble = Type.Object(
 );
 export type Trouble = Static<typeof Trouble>;
 
+const CONDITIONS = ['crashes', 'hangs', 'memory', 'withheld', 'errors'] as const;
+
+/** What is wrong with the release that serves, counted over the last day. */
+export const Condition = Type.Object(
+  {
+    code: Type.Enum([...CONDITIONS]),
+    count: Type.Integer({ minimum: 1 }),
+    since: Count,
+    detail: Type.String({ maxLength: limits.detailMaxChars }),
+  },
+  { ...strict, title: 'Condition' },
+);
+export type Condition = Static<typeof Condition>;
+
 /** The whole truth of one component on this device, sent at each change and with each heartbeat. */
 export const UpdateBody = Type.Object(
   {
@@ -109,6 +128,12 @@ export const UpdateBody = Type.Object(
     ]),
     outcome: Type.Union([Type.Null(), Outcome]),
     trouble: Type.Union([Type.Null(), Trouble]),
+    conditions: Type.Array(Condition, { maxItems: limits.conditionsMaxCount }),
+    /**
+     * The highest version of director metadata that the device has trusted; 0 before the first. A
+     * server that gives older ones was restored from a backup.
+     */
+    directorVersion: Type.Integer({ minimum: 0, maximum: limits.metadataVersionMaxCount }),
   },
   strict,
 );
@@ -187,6 +212,8 @@ export const TelemetryBatch = Type.Object(
   {
     format: Type.Literal('linnet.telemetry/1'),
     batch: Type.String({ pattern: '^[0-9a-f]{32}$' }),
+    /** Random at each start of the agent: two that alternate are copies of one data folder. */
+    instance: Type.String({ pattern: '^[0-9a-f]{32}$' }),
     records: Type.Array(TelemetryRecord, { minItems: 1, maxItems: limits.batchMaxCount }),
   },
   strict,
@@ -194,6 +221,7 @@ export const TelemetryBatch = Type.Object(
 export interface TelemetryBatch {
   format: 'linnet.telemetry/1';
   batch: string;
+  instance: string;
   records: TelemetryRecord[];
 }
 

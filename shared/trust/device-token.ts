@@ -36,8 +36,8 @@ export async function makeDeviceToken(
 }
 
 /**
- * The device id of a token that is authentic and fresh; else Fault `auth_missing`. `keyOf` looks
- * the key of an enrolled device up.
+ * The device id of a token that is authentic and fresh. `keyOf` looks the key of an enrolled device
+ * up. Faults: clock_wrong (made at another time: the device must learn the server's), auth_missing.
  */
 export async function openDeviceToken(
   token: string,
@@ -47,8 +47,8 @@ export async function openDeviceToken(
   const fields = decode(DeviceToken, parseToken(token), 'device token', 'auth_missing');
   if (Math.abs(nowMs - fields.at) > limits.deviceTokenLifeMs + limits.clockSkewMaxMs) {
     throw new Fault(
-      'auth_missing',
-      `device token of ${fields.device} is too old or from the future: check the device's clock`,
+      'clock_wrong',
+      `device token of ${fields.device} is too old or from the future`,
     );
   }
   const key = await keyOf(fields.device);
@@ -70,7 +70,12 @@ function parseToken(token: string): unknown {
   }
 }
 
+/** The SHA-256 of a device's key: what people compare before they approve it. */
+export function fingerprintOf(key: PublicKey): string {
+  return sha256(fromHex(key.keyval.public));
+}
+
 /** A device's id is derived from its key, so no other device can claim it. */
 export function deviceIdOf(key: PublicKey): string {
-  return `dev-${sha256(fromHex(key.keyval.public)).slice(0, 20)}`;
+  return `dev-${fingerprintOf(key).slice(0, 20)}`;
 }

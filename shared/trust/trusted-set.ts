@@ -112,10 +112,15 @@ export function requireFreshRoot(set: TrustedSet, nowMs: number): void {
 }
 
 /**
- * Spec 5.4. An equal version is no news: the trusted one stays. Faults: metadata_*,
- * director_other_device.
+ * Spec 5.4. An equal version is no news: the trusted one stays. `latestMs`: the time that it names
+ * must not be after this. Faults: metadata_*, director_other_device.
  */
-export function withTimestamp(set: TrustedSet, bytes: Uint8Array, nowMs: number): TrustedSet {
+export function withTimestamp(
+  set: TrustedSet,
+  bytes: Uint8Array,
+  nowMs: number,
+  latestMs = Number.POSITIVE_INFINITY,
+): TrustedSet {
   requireFreshRoot(set, nowMs);
   const timestamp = decodeDocument('timestamp', bytes);
   requireThreshold(
@@ -137,7 +142,36 @@ export function withTimestamp(set: TrustedSet, bytes: Uint8Array, nowMs: number)
       throw rollback(set, 'snapshot.json (as timestamp.json names it)', after, before);
   }
   requireUnexpired(set, next, nowMs); // 5.4.4
+  if (next !== old) requirePossibleTime(set, next, latestMs);
   return { ...set, timestamp: next };
+}
+
+/**
+ * Not of the specification. The time in timestamp.json becomes the earliest present, so a lie about
+ * it could make every other document look expired. It must lie before the document's own expiry and
+ * that of the root (signed offline: no stolen online key moves it), and not after `latestMs`.
+ */
+function requirePossibleTime(
+  set: TrustedSet,
+  { signed }: Document<'timestamp'>,
+  latestMs: number,
+): void {
+  const time = signed['x-linnet-time'];
+  if (time === undefined) return;
+  const ms = expiryMs(time, 'timestamp.json');
+  const limit = Math.min(
+    expiryMs(signed.expires, 'timestamp.json'),
+    expiryMs(set.root.signed.expires, 'root.json'),
+  );
+  if (ms < limit && ms <= latestMs) return;
+  const why =
+    ms < limit
+      ? `the present is not after ${new Date(latestMs).toISOString()}`
+      : 'it or its root has expired by then';
+  throw new Fault(
+    'metadata_time',
+    `${set.repository} timestamp.json version ${signed.version} names the time ${time}; ${why}`,
+  );
 }
 
 /** True when timestamp.json names another snapshot than the trusted one. */

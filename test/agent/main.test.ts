@@ -60,6 +60,7 @@ function start(
   apiPort: number,
   dataDir = `${home}/data`,
   root = 'image-root.json',
+  child = childPath,
 ): Promise<Agent> {
   const settings = agentSettings(
     `
@@ -77,7 +78,12 @@ function start(
   `,
     {},
   );
-  return startAgent(settings, { clock: realClock, random: realRandom, log: silentLog, childPath });
+  return startAgent(settings, {
+    clock: realClock,
+    random: realRandom,
+    log: silentLog,
+    childPath: child,
+  });
 }
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
@@ -103,6 +109,13 @@ describe('a start with a wrong setting', () => {
       () => 'no fault',
       (error: unknown) => String((error as Error).message),
     );
+
+  it('installation_without_the_model_process_file_is_refused_and_nothing_is_made', async () => {
+    const lost = join(home, 'host-child.js');
+    const text = await refusal(start(1, 0, join(home, 'data'), 'image-root.json', lost));
+    expect(text).toBe(`installation_incomplete: this installation of the agent lacks ${lost}`);
+    expect(existsSync(join(home, 'data'))).toBe(false);
+  });
 
   it('data_dir_that_is_a_file_or_cannot_be_made_is_named', async () => {
     writeFileSync(join(home, 'file'), '');

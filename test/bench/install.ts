@@ -64,6 +64,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
     serve: notHere,
     stop: () => Promise.resolve(),
     evidence: () => null,
+    standing: () => ({ conditions: [], crashLoop: null }),
   };
   const resources = { memoryAvailableBytes: () => Promise.resolve(Number.MAX_SAFE_INTEGER) };
   const driver = new UpdateDriver({
@@ -79,6 +80,8 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
     ring: () => ring,
     reporter: { report: () => {} },
     troubles: new Troubles({ clock: realClock }),
+    directorVersion: () => 0,
+    opensAt: () => null,
     fetchEnvelope: () => Promise.resolve(release.envelope),
   });
   await driver.start();

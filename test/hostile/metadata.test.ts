@@ -573,28 +573,80 @@ describe('TUF 5.6: the targets', () => {
 });
 
 describe('a stolen timestamp key that lies about time', () => {
-  for (const name of ['image', 'director'] as const)
-    test(`${name}_freezes_updates_until_it_is_rotated_and_not_a_moment_longer`, async () => {
+  const YEAR_MS = 365 * 24 * 3600_000;
+  const lieOf = (fixture: Simulation, years: number) => (timestamp: Timestamp) => {
+    const at = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+    timestamp['x-linnet-time'] = at(fixture.clock.now() + years * YEAR_MS);
+    timestamp.expires = at(fixture.clock.now() + (years + 1) * YEAR_MS);
+  };
+  const lies = (fixture: Simulation, name: 'image' | 'director', years: number): void => {
+    const lie = lieOf(fixture, years);
+    if (name === 'image') {
+      fixture.image.signTimestamp(lie);
+      fixture.director.signTargets();
+      fixture.director.signSnapshot();
+    }
+    // News, so that both repositories are read.
+    fixture.director.signTimestamp(name === 'director' ? lie : undefined);
+  };
+
+  for (const name of ['image', 'director'] as const) {
+    test(`${name}_timestamp_key_names_a_time_40_years_ahead_and_freezes_nothing`, async () => {
       const { fixture, device } = await working();
-      const lie = (timestamp: Timestamp): void => {
-        timestamp.expires = '9999-12-31T23:59:59Z';
-        timestamp['x-linnet-time'] = '9999-12-31T23:59:59Z';
-      };
-      if (name === 'image') {
-        fixture.image.signTimestamp(lie);
-        fixture.director.signTargets();
-        fixture.director.signSnapshot();
+      for (const years of [40, 0.5]) {
+        lies(fixture, name, years);
+        await refused(device.versions(), 'metadata_time');
+        await device.reboot();
+        await refused(device.versions(), 'metadata_time');
       }
-      // News, so that both repositories are read.
-      fixture.director.signTimestamp(name === 'director' ? lie : undefined);
-      expect(await device.versions()).toEqual(['digits 1.0.0']);
+      // The key's owner signs again, above the thief's versions: no root was rotated.
+      fixture.ship('digits', '1.1.0');
+      expect(await device.versions()).toEqual(['digits 1.1.0']);
+    });
+
+    test(`${name}_lie_at_the_first_contact_ends_with_a_root_that_removes_the_key`, async () => {
+      const fixture = new Simulation();
+      fixture.ship('digits', '1.0.0');
+      const device = await SimDevice.provision(fixture);
+      lies(fixture, name, 0.5); // Within the life of the root.
+      await device.versions().catch(() => {});
+      fixture.ship('digits', '1.1.0');
       await refused(device.versions(), 'metadata_expired');
       await device.reboot();
       await refused(device.versions(), 'metadata_expired');
       fixture[name].rotate('timestamp', 'snapshot');
-      fixture.ship('digits', '1.1.0');
-      expect(await device.versions()).toEqual(['digits 1.1.0']);
+      fixture.ship('digits', '1.2.0');
+      expect(await device.versions()).toEqual(['digits 1.2.0']);
     });
+  }
+
+  test('time_after_the_expiry_of_its_own_document_is_refused_at_any_contact', async () => {
+    const fixture = new Simulation();
+    fixture.ship('digits', '1.0.0');
+    const device = await SimDevice.provision(fixture);
+    fixture.director.signTimestamp((timestamp) => {
+      timestamp['x-linnet-time'] = timestamp.expires;
+    });
+    await refused(device.versions(), 'metadata_time');
+  });
+
+  test('device_that_was_off_for_months_with_a_working_clock_follows', async () => {
+    const { fixture, device } = await working();
+    fixture.clock.pass(100 * 24 * 3600_000);
+    await device.reboot();
+    fixture.ship('digits', '1.1.0');
+    expect(await device.versions()).toEqual(['digits 1.1.0']);
+  });
+
+  test('present_moves_on_while_the_clock_of_the_device_stands_still', async () => {
+    const { fixture, device } = await working();
+    // The wall clock is stuck; the monotonic one counts. A frozen repository is noticed.
+    const stuck = fixture.clock.now();
+    fixture.clock.now = () => stuck;
+    await device.versions();
+    fixture.clock.pass(2 * 24 * 3600_000);
+    await refused(device.versions(), 'metadata_expired');
+  });
 
   test('a_time_that_is_none_is_refused_and_not_kept', async () => {
     const { fixture, device } = await working();

@@ -11,6 +11,7 @@ import type {
   Measured,
   ModelRuntime,
   ProbeReport,
+  Standing,
 } from '../../agent/interfaces.js';
 import { UpdateDriver } from '../../agent/update/driver.js';
 import type { FileCodec } from '../../agent/update/codec/codec.js';
@@ -81,6 +82,8 @@ export class SimRuntime implements ModelRuntime {
   probeReport: Partial<ProbeReport> = {};
   failServe: ((version: string) => Fault | null) | null = null;
   evidenceNow: Partial<Measured> = {};
+  /** By version; healthy when left out. */
+  readonly standings = new Map<string, Standing>();
   readonly #disk: SimDisk;
 
   constructor(disk: SimDisk) {
@@ -131,6 +134,10 @@ export class SimRuntime implements ModelRuntime {
     };
   }
 
+  standing(): Standing {
+    return this.standings.get(this.serving ?? '') ?? { conditions: [], crashLoop: null };
+  }
+
   async #onlyVerified({ release, folder }: Installed): Promise<void> {
     for (const file of release.manifest.files) {
       const found = await this.#disk.sha256(`${folder}/${file.name}`);
@@ -151,6 +158,8 @@ export interface SimDevice {
 export interface BootOptions {
   readonly hardware?: string;
   readonly memory?: number;
+  /** When the update hours begin; open when left out. */
+  opensAt?: number | null;
   readonly failServe?: SimRuntime['failServe'];
   readonly evidence?: Partial<Measured>;
   /** Instead of the handler for models. */
@@ -182,6 +191,8 @@ export async function bootDevice(
     handlers: options.handlers ?? [new ModelHandler({ runtime, resources })],
     codecs: options.codecs ?? [],
     troubles: new Troubles({ clock }),
+    directorVersion: () => 0,
+    opensAt: () => options.opensAt ?? null,
     clock,
     log: silentLog,
     ring: () => ring,

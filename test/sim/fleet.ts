@@ -331,6 +331,8 @@ export class SimDevice {
       progress: null,
       outcome: this.outcome,
       trouble: null,
+      conditions: [],
+      directorVersion: 0,
     };
     this.store.reports.set(this.id, {
       ...this.spot,

@@ -283,6 +283,8 @@ export class RolloutSimulation {
       progress: null,
       outcome: device.outcome,
       trouble: null,
+      conditions: [],
+      directorVersion: 0,
     };
   }
 }

@@ -221,7 +221,12 @@ export async function mqttOf(
 let batches = 0;
 export function batchOf(records: TelemetryRecord[]): TelemetryBatch {
   batches += 1;
-  return { format: 'linnet.telemetry/1', batch: batches.toString(16).padStart(32, '0'), records };
+  return {
+    format: 'linnet.telemetry/1',
+    batch: batches.toString(16).padStart(32, '0'),
+    instance: '1'.repeat(32),
+    records,
+  };
 }
 
 /** Signs and publishes a small genuine release over the API, as `linnet publish` does. */

@@ -223,6 +223,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/devices/{id}/replace': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Give name, group and labels to another device, and revoke this one
+     * @description Needs the role operator.
+     */
+    post: operations['replaceDevice'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/groups': {
     parameters: {
       query?: never;
@@ -632,6 +652,7 @@ export interface components {
       device: string;
       /** @enum {unknown} */
       status: 'pending' | 'enrolled' | 'revoked';
+      reason?: string;
       mqttPort: number;
     };
     /**
@@ -644,6 +665,14 @@ export interface components {
       code: string;
       detail: string;
       since: number;
+    };
+    /** Condition */
+    Condition: {
+      /** @enum {unknown} */
+      code: 'crashes' | 'hangs' | 'memory' | 'withheld' | 'errors';
+      count: number;
+      since: number;
+      detail: string;
     };
     /** UpdateSummary */
     UpdateSummary: {
@@ -669,6 +698,7 @@ export interface components {
         digest: string;
       };
       trouble: null | components['schemas']['Trouble'];
+      conditions: components['schemas']['Condition'][];
     };
     /** DeviceSummary */
     DeviceSummary: {
@@ -679,6 +709,9 @@ export interface components {
       group: string;
       lastSeenAt: null | string;
       silent: boolean;
+      cloned: boolean;
+      pendingReason: null | string;
+      clockErrorMs: null | number;
       updates: components['schemas']['UpdateSummary'][];
     };
     /** DevicePage */
@@ -695,6 +728,9 @@ export interface components {
       group: string;
       lastSeenAt: null | string;
       silent: boolean;
+      cloned: boolean;
+      pendingReason: null | string;
+      fingerprint: string;
       components: string[];
       labels: {
         [key: string]: string;
@@ -745,6 +781,8 @@ export interface components {
           assignmentId: number;
         };
         trouble: null | components['schemas']['Trouble'];
+        conditions: components['schemas']['Condition'][];
+        directorVersion: number;
       }[];
       health: null | {
         cpuUse: null | number;
@@ -760,6 +798,7 @@ export interface components {
           bytes: number;
           lost: number;
         };
+        clockErrorMs: null | number;
       };
     };
     /** InferenceSummary */
@@ -819,8 +858,20 @@ export interface components {
         [key: string]: string;
       };
     };
+    /** DeviceApproval */
+    DeviceApproval: {
+      /** @description the first hex digits, or all, of the fingerprint in the device's log */
+      fingerprint?: string;
+    };
     /** EmptyBody */
     EmptyBody: Record<string, never>;
+    /** DeviceReplacement */
+    DeviceReplacement: {
+      /** @description device id or name */
+      by: string;
+      /** @description the first hex digits, or all, of the fingerprint in the device's log */
+      fingerprint?: string;
+    };
     /** Group */
     Group: {
       name: string;
@@ -1631,7 +1682,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        'application/json': components['schemas']['EmptyBody'];
+        'application/json': components['schemas']['DeviceApproval'];
       };
     };
     responses: {
@@ -1677,6 +1728,51 @@ export interface operations {
     requestBody: {
       content: {
         'application/json': components['schemas']['EmptyBody'];
+      };
+    };
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Device'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  replaceDevice: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description device id or name */
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['DeviceReplacement'];
       };
     };
     responses: {

@@ -75,6 +75,8 @@ export const update = (change: Partial<UpdateBody> = {}): UpdateBody => ({
   progress: null,
   outcome: null,
   trouble: null,
+  conditions: [],
+  directorVersion: 0,
   ...change,
 });
 

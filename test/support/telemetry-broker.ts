@@ -24,6 +24,7 @@ export const health = (n: number, padding = 0): HealthBody => ({
   agentRssBytes: 1,
   uptimeSeconds: n,
   spool: { records: 0, bytes: 0, lost: 0 },
+  clockErrorMs: null,
 });
 
 export interface Broker {

@@ -6,21 +6,25 @@
 // release should have answered it and did not: its process died or hung, its answer was not finite,
 // the model failed on checked tensors, or the deadline passed. Not counted as failed: refusals by
 // the guard or by a full queue, and requests that waited in vain while others were answered.
-// Swapping is routing.ts, admission is admission.ts, comparing is shadow-comparison.ts.
+// Swapping is routing.ts, admission is admission.ts, comparing is shadow-comparison.ts, watching
+// after the trial is condition-watch.ts. It is longer than 400 lines because the life of a request,
+// with all its ends, is read in one place.
 import assert from 'node:assert/strict';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Manifest } from '../../../shared/release/manifest.js';
-import type { Installed, Measured, ModelRuntime, ProbeReport } from '../../interfaces.js';
+import type { Installed, Measured, ModelRuntime, ProbeReport, Standing } from '../../interfaces.js';
 import { limitsWith, type InferenceLimits } from '../inference-limits.js';
-import type { HostMemory, HostOptions } from '../model-process/host.js';
+import { isProcessEnd, type HostMemory, type HostOptions } from '../model-process/host.js';
+import { residentBytes } from '../model-process/process-memory.js';
 import type { Replica } from '../model-process/replica.js';
 import { classify, type Classified } from '../model/classify.js';
 import { nonFiniteAnswer } from '../model/guard.js';
 import { probeRelease } from '../model/probe.js';
 import type { Tensor } from '../model/tensor.js';
 import { admit, type InferAnswer, type InferRequest } from './admission.js';
+import { ConditionWatch } from './condition-watch.js';
 import { DeadlineAlarm } from './deadline-alarm.js';
 import { Routing, type ReplicaStatus } from './routing.js';
 import { Trial } from './shadow-comparison.js';
@@ -76,6 +80,7 @@ export class Engine implements ModelRuntime {
   readonly #routing: Routing;
   readonly #alarm: DeadlineAlarm;
   #trial: Trial | null = null;
+  #watch: ConditionWatch | null = null;
   /** Waiting, in order of admission. */
   #queue: Job[] = [];
   /** In the serving process, or in a replaced one that drains. */
@@ -105,8 +110,11 @@ export class Engine implements ModelRuntime {
           if (this.#isServing(replica)) this.#pump();
           else this.#trial?.pump();
         },
-        onFault: (replica) => {
-          if (this.#isServing(replica)) this.#trial?.countFault();
+        onFault: (replica, fault) => {
+          // What the installation lacks is no fault of the release.
+          if (!this.#isServing(replica) || fault.code === 'installation_incomplete') return;
+          this.#trial?.countFault();
+          this.#watch?.countFault(fault);
         },
       },
     });
@@ -140,7 +148,7 @@ export class Engine implements ModelRuntime {
   // --- requests ---
 
   /**
-   * Faults: `model_not_ready`, `busy`, those of admit(), `deadline`, `host_died`,
+   * Faults: `model_not_ready`, `busy`, those of admit(), `deadline`, `host_died`, `host_hung`,
    * `model_run_failed`.
    */
   infer(
@@ -223,7 +231,7 @@ export class Engine implements ModelRuntime {
     } catch (error) {
       this.#running.delete(job);
       if (!isFault(error)) throw error;
-      if (error.code !== 'host_died') this.#noteAnswer(replica);
+      if (!isProcessEnd(error)) this.#noteAnswer(replica);
       this.#runFailed(job, replica, error);
     }
     this.#pump();
@@ -239,7 +247,7 @@ export class Engine implements ModelRuntime {
   #runFailed(job: Job, replica: Replica, fault: Fault): void {
     if (job.done) return;
     const again =
-      fault.code === 'host_died' &&
+      isProcessEnd(fault) &&
       job.tries < this.#limits.requestTriesMaxCount &&
       this.#routing.serving !== null;
     if (again) this.#queue.unshift(job);
@@ -250,6 +258,7 @@ export class Engine implements ModelRuntime {
     if (job.done) return; // Its deadline passed, and the client got that answer.
     const fault = nonFiniteAnswer(outputs);
     if (fault !== null) {
+      if (this.#isServing(replica)) this.#watch?.countWithheld();
       this.#refuse(job, replica, fault, 'failed');
       return;
     }
@@ -260,6 +269,7 @@ export class Engine implements ModelRuntime {
     this.#observe(replica, job.admittedAt, 'served', classes);
     if (!this.#isServing(replica)) return;
     this.#trial?.countServed();
+    this.#watch?.countServed();
     this.#trial?.offer(job.inputs, outputs);
   }
 
@@ -268,7 +278,10 @@ export class Engine implements ModelRuntime {
     job.done = true;
     job.reject(fault);
     this.#observe(replica, job.admittedAt, outcome, null);
-    if (outcome === 'failed' && this.#isServing(replica)) this.#trial?.countFailed();
+    if (outcome === 'failed' && this.#isServing(replica)) {
+      this.#trial?.countFailed();
+      this.#watch?.countFailed();
+    }
     this.#checkIdle();
   }
 
@@ -333,6 +346,11 @@ export class Engine implements ModelRuntime {
   #startTrial(replica: Replica): void {
     const { clock, random, shadowSample = 1 } = this.#options;
     this.#trial?.attach(null);
+    this.#watch = new ConditionWatch({
+      clock,
+      peakMemoryMiB: replica.installed.release.manifest.contract.peakMemoryMiB,
+      residentBytes: async () => (replica.pid === undefined ? null : residentBytes(replica.pid)),
+    });
     this.#answeredAt = clock.monotonic();
     this.#trial = new Trial(replica.installed.release, {
       clock,
@@ -360,6 +378,7 @@ export class Engine implements ModelRuntime {
     }
     const ended = this.#routing.stop();
     this.#trial = null;
+    this.#watch = null;
     await ended;
     this.#alarm.cancel();
     this.#whenIdle = null;
@@ -373,6 +392,11 @@ export class Engine implements ModelRuntime {
 
   evidence(): Measured | null {
     return this.#trial?.evidence() ?? null;
+  }
+
+  standing(): Standing {
+    const watch = this.#watch;
+    return { conditions: watch?.conditions() ?? [], crashLoop: watch?.crashLoop() ?? null };
   }
 
   /** The processes that run now, for health reports and measurements. */

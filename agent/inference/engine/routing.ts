@@ -4,6 +4,7 @@
 // drain in the background and have ended when stop() returns. The update machine decides which
 // release serves; the engine runs the requests.
 import type { Log, Random } from '../../../shared/base/interfaces.js';
+import type { Fault } from '../../../shared/base/fault-codes.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Installed } from '../../interfaces.js';
 import type { HostOptions } from '../model-process/host.js';
@@ -24,7 +25,7 @@ interface RoutingListener {
   /** The serving or the shadow replica is up and idle. */
   onFree(replica: Replica): void;
   /** The process of the serving or the shadow replica crashed, hung or did not restart. */
-  onFault(replica: Replica): void;
+  onFault(replica: Replica, fault: Fault): void;
 }
 
 /** A process that runs now. */
@@ -121,8 +122,8 @@ export class Routing {
       onFree: (replica) => {
         if (inUse(replica)) listener.onFree(replica);
       },
-      onFault: (replica) => {
-        if (inUse(replica)) listener.onFault(replica);
+      onFault: (replica, fault) => {
+        if (inUse(replica)) listener.onFault(replica, fault);
       },
     });
   }

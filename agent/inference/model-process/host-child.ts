@@ -211,6 +211,14 @@ function outputOf(name: string, answers: Ort.InferenceSession.OnnxValueMapType):
   return tensorOf(name, datatype, value.dims, value.data as TypedData);
 }
 
+function runtime(): typeof Ort {
+  try {
+    return loadOnnxRuntime();
+  } catch (error) {
+    throw faultOf('installation_incomplete', 'ONNX Runtime does not load', error);
+  }
+}
+
 async function main(): Promise<void> {
   process.title = 'linnet-model';
   const frames = new BlockingFrames(FRAMES_FD, Number(process.argv[2]));
@@ -224,7 +232,7 @@ async function main(): Promise<void> {
   }
   let model: Model | null = null;
   try {
-    const ort = loadOnnxRuntime();
+    const ort = runtime();
     model = new Model(ort, await open(ort, request), request);
     send([encodeControl({ ...memory(), report: 'ready' } satisfies HostReport)]);
   } catch (error) {

@@ -1,7 +1,7 @@
 // One model process, from the supervisor's side: start, requests, watchdog, end. One request runs
 // at a time; the caller queues. Promises: the start and every run end within their limits, because
 // a process that is stuck is killed; a request in flight when the process ends gets Fault
-// `host_died`; the process cannot outlive the supervisor, because its socket ends. Restarting is
+// `host_died` or `host_hung`; the process cannot outlive the supervisor, because its socket ends. Restarting is
 // replica.ts, spawning is spawn-child.ts.
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
@@ -51,6 +51,10 @@ interface Pending {
   readonly resolve: (value: Tensor[] | HostMemory) => void;
   readonly reject: (fault: Fault) => void;
 }
+
+/** True when a run or a start failed because its process ended, by itself or killed. */
+export const isProcessEnd = ({ code }: Fault): boolean =>
+  code === 'host_died' || code === 'host_hung';
 
 export class ModelHost {
   readonly #options: HostOptions;
@@ -147,7 +151,7 @@ export class ModelHost {
 
   /**
    * One inference: inputs and outputs in manifest order; the guard has checked the inputs.
-   * Faults: `host_died` (the process died, or hung and was killed), `model_run_failed` (the
+   * Faults: `host_died`, `host_hung` (it was killed), `model_run_failed` (the
    * model failed on these tensors; the process lives on).
    */
   run(inputs: readonly Tensor[]): Promise<Tensor[]> {
@@ -322,7 +326,13 @@ export class ModelHost {
     const { clock, limits } = this.#options;
     const left = this.#runEndsAt - clock.monotonic();
     if (left > 0) this.#alarm = clock.after(Math.ceil(left), () => this.#ring());
-    else this.#kill(this.#death(`did not answer within ${limits.hostRunMs} ms and was killed`));
+    else
+      this.#kill(
+        new Fault(
+          'host_hung',
+          `the model process of ${this.#name} did not answer within ${limits.hostRunMs} ms and was killed`,
+        ),
+      );
   }
 
   /** SIGKILL. With a fault, the pending request is rejected now, not when the process has ended. */
@@ -347,8 +357,6 @@ export class ModelHost {
   }
 
   #asStartFault(fault: Fault): Fault {
-    return fault.code === 'host_died'
-      ? new Fault('host_start', fault.detail, { cause: fault })
-      : fault;
+    return isProcessEnd(fault) ? new Fault('host_start', fault.detail, { cause: fault }) : fault;
   }
 }

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
+import { requireChildProgram } from './installation.js';
 
 /** The compiled host-child.js beside this file. Code that runs from TypeScript must name dist/. */
 export const compiledChild = fileURLToPath(new URL('./host-child.js', import.meta.url));
@@ -46,10 +47,12 @@ function deathSignal(): readonly string[] {
 }
 
 /**
- * Fault `host_start` when the system refuses at once (no memory, no more processes). A later
+ * Faults: `installation_incomplete`; `host_start` when the system refuses at once (no memory, no
+ * more processes). A later
  * refusal is the process's `error` event, with `pid` undefined.
  */
 export function spawnChild({ home, childPath, frameMaxBytes }: SpawnChildOptions): ChildProcess {
+  requireChildProgram(childPath);
   try {
     mkdirSync(home, { recursive: true, mode: 0o700 });
   } catch (error) {

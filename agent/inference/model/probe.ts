@@ -5,7 +5,7 @@
 // of as many as fit into probeRunsMs. Memory: the peak resident size of the whole model process,
 // ONNX Runtime and libraries included, because a device must have that much free. A candidate that
 // fails is a report, not an error.
-import { Fault } from '../../../shared/base/fault-codes.js';
+import { Fault, type FaultCode } from '../../../shared/base/fault-codes.js';
 import type { Installed, ProbeReport } from '../../interfaces.js';
 import type { InferenceLimits } from '../inference-limits.js';
 import { worstOf } from './compare.js';
@@ -14,6 +14,12 @@ import { readProbes, type GoldenProbe } from './probes-file.js';
 
 const MIB = 1024 * 1024;
 
+const NOT_THE_RELEASES: ReadonlySet<string> = new Set<FaultCode>([
+  'host_start',
+  'disk_failed',
+  'installation_incomplete',
+]);
+
 interface Measured {
   readonly worst: number;
   readonly differs: string;
@@ -21,8 +27,8 @@ interface Measured {
 }
 
 /**
- * Throws only Faults where a retry may help (`host_start`, `disk_failed`). Everything else is in
- * the report.
+ * Throws only Faults that are not the release's and where a retry may help (`host_start`,
+ * `disk_failed`, `installation_incomplete`). Everything else is in the report.
  */
 export async function probeRelease(
   candidate: Installed,
@@ -36,8 +42,8 @@ export async function probeRelease(
     const { peakBytes } = await host.memory();
     return judge(candidate, probes.length, measured, peakBytes / MIB, options.limits);
   } catch (error) {
-    if (!(error instanceof Fault) || error.code === 'host_start' || error.code === 'disk_failed')
-      throw error;
+    const isRelease = error instanceof Fault && !NOT_THE_RELEASES.has(error.code);
+    if (!isRelease) throw error;
     return {
       passed: false,
       code: error.code,

@@ -6,7 +6,7 @@ import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import type { ManifestHead, ManifestKind } from '../../../shared/release/manifest-head.js';
 import type { TrialEvidence, TrialPolicy } from '../../../shared/statistics/trial-verdict.js';
-import type { Installed } from '../../interfaces.js';
+import type { Installed, Standing } from '../../interfaces.js';
 
 /** A release, and a release in a slot, of any payload kind. */
 export type AnyRelease = Release<ManifestHead>;
@@ -65,9 +65,13 @@ export interface PayloadHandler<M extends ManifestHead = ManifestHead> {
   activate(current: Installed<M>, previous: Installed<M> | null): Promise<void>;
   /** Judges the trial of what was activated last. */
   observe(trial: TrialContext): Promise<Observation>;
+  /** How the active release does; asked for every second, so it must be cheap. */
+  standing(): Standing;
   /** Runs nothing any more. */
   deactivate(): Promise<void>;
 }
+
+const HEALTHY: Standing = { conditions: [], crashLoop: null };
 
 export class HandlerOfKind implements Omit<PayloadHandler, 'manifestKind'> {
   readonly manifestKinds: readonly ManifestKind[];
@@ -104,6 +108,10 @@ export class HandlerOfKind implements Omit<PayloadHandler, 'manifestKind'> {
   async observe(trial: TrialContext): Promise<Observation> {
     if (this.#active === null) throw new Error('nothing is active');
     return this.#active.observe(trial);
+  }
+
+  standing(): Standing {
+    return this.#active?.standing() ?? HEALTHY;
   }
 
   async deactivate(): Promise<void> {

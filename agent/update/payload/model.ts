@@ -6,7 +6,7 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import { MODEL_KIND, type ModelManifest } from '../../../shared/release/model-manifest.js';
 import { judgeTrial } from '../../../shared/statistics/trial-verdict.js';
-import type { Installed, ModelRuntime, Resources } from '../../interfaces.js';
+import type { Installed, ModelRuntime, Resources, Standing } from '../../interfaces.js';
 import type { InstallContext, Observation, PayloadHandler, TrialContext } from './handler.js';
 
 const MIB = 1024 * 1024;
@@ -73,6 +73,10 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
       modelFaults: measured.modelFaults + failedStarts,
     };
     return Promise.resolve({ ...judgeTrial(evidence, policy), evidence });
+  }
+
+  standing(): Standing {
+    return this.#runtime.standing();
   }
 
   deactivate(): Promise<void> {

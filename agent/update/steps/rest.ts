@@ -2,26 +2,27 @@
 // accepts any.
 import { runningOf, type Assignment, type RecordIn } from '../record.js';
 import { outcomeOf } from '../next-record.js';
-import { REST, type EventResult, type Step, type StepResult } from './step.js';
+import { REST, type EventResult, type Step, type StepResult, type WaitResult } from './step.js';
 
 /** Accepts an assignment with a new id. One that names what runs already is answered at once. */
-export const idle: Step<'idle'> = ({ record, latest, mayRetry }) => {
+export const idle: Step<'idle'> = ({ record, latest, mayRetry, opensAt }) => {
+  const begin = (assignment: Assignment): StepResult => accept(assignment, opensAt());
   const decide = (): StepResult => {
     if (latest === undefined) return REST;
     if (latest === null) return withdrawn(record);
     const runs = runningOf(record)?.digest === latest.sha256;
     if (latest.assignmentId > record.assignmentId)
-      return runs ? runsAlready(record, latest) : accept(latest);
+      return runs ? runsAlready(record, latest) : begin(latest);
     const again =
       latest.assignmentId === record.assignmentId && !runs && mustSucceed(record, latest);
-    return again && mayRetry ? accept(latest) : REST;
+    return again && mayRetry ? begin(latest) : REST;
   };
   return Promise.resolve(decide());
 };
 
 /** With nothing to serve, any assignment is accepted, also one that was accepted before. */
 export const stranded: Step<'stranded'> = ({ latest }) =>
-  Promise.resolve(latest === undefined || latest === null ? REST : accept(latest));
+  Promise.resolve(latest === undefined || latest === null ? REST : accept(latest, null));
 
 /**
  * An assignment that failed is not tried again, with two exceptions: a rollback, and a device that
@@ -30,16 +31,27 @@ export const stranded: Step<'stranded'> = ({ latest }) =>
 const mustSucceed = (record: RecordIn<'idle'>, assignment: Assignment): boolean =>
   assignment.rollback || (record.active === null && record.floor !== null);
 
-const accept = (assignment: Assignment): EventResult => ({
-  event: 'assigned',
-  assignment,
-  change: {
-    assignmentId: assignment.assignmentId,
-    damaged: 0,
-    trialFaults: 0,
-    outcome: null,
-  },
-});
+/**
+ * A new release waits for the update hours of the device. The way back from a bad one does not, nor
+ * does a device that serves nothing.
+ */
+function accept(assignment: Assignment, opensAt: number | null): EventResult | WaitResult {
+  if (opensAt !== null && !assignment.rollback) {
+    const until = new Date(opensAt).toISOString();
+    const detail = `${assignment.component} ${assignment.version}: deferred until ${until}`;
+    return { ...REST, trouble: { code: 'deferred', detail } };
+  }
+  return {
+    event: 'assigned',
+    assignment,
+    change: {
+      assignmentId: assignment.assignmentId,
+      damaged: 0,
+      trialFaults: 0,
+      outcome: null,
+    },
+  };
+}
 
 const runsAlready = (record: RecordIn<'idle'>, latest: Assignment): StepResult => ({
   ...REST,

@@ -42,7 +42,11 @@ export type EventResult = Common &
   );
 
 /** The state stays; the step runs again after `waitMs`. */
-export type WaitResult = Common & { readonly waitMs: number };
+export type WaitResult = Common & {
+  readonly waitMs: number;
+  /** Why it cannot go on now, when that is no fault of the release. */
+  readonly trouble?: { readonly code: FaultCode; readonly detail: string };
+};
 
 export type StepResult = EventResult | WaitResult;
 
@@ -72,6 +76,8 @@ export interface StepTools {
 export interface StepContext<S extends UpdateState = UpdateState> extends StepTools {
   readonly record: RecordIn<S>;
   readonly latest: LatestAssignment;
+  /** When the update hours of this device begin (ms since the epoch); null while they last. */
+  readonly opensAt: () => number | null;
   /** True once an assignment that failed has waited long enough to be accepted again. */
   readonly mayRetry: boolean;
 }

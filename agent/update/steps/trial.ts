@@ -44,6 +44,9 @@ async function activationFailed(
   context: StepContext<'swapped'>,
   fault: Fault,
 ): Promise<StepResult> {
+  // Without its own files this agent starts no release at all: the trial waits for them.
+  if (fault.code === 'installation_incomplete')
+    return { waitMs: limits.installationPauseMs, trouble: fault };
   const trialFaults = context.record.trialFaults + 1;
   if (fault.kind !== 'refused' && trialFaults < limits.trialFaultsMaxCount)
     return { ...OBSERVE_AGAIN, change: { trialFaults }, detail: fault.message };

@@ -33,6 +33,7 @@ export function registerDeviceCommands(program: Command, out: Output): void {
     );
   listAndShow(device, out);
   approveAndRevoke(device, out);
+  replace(device, out);
   claim(device, out);
   registerGroup(program, out);
 }
@@ -87,11 +88,15 @@ function approveAndRevoke(device: Command, out: Output): void {
   connectionOptions(device.command('approve'))
     .description('enrol a pending device')
     .argument('<device>', 'id or name')
+    .option('--fingerprint <hex>', "of its key, from the device's log; needed with a name")
     .option('--group <group>', 'put it into this group as well')
-    .addHelpText('after', '\nExample:\n  $ linnet device approve cam-7 --group fleet\n')
-    .action(async (id: string, options: { group?: string }, command: Command) => {
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet device approve cam-7 --fingerprint 5f3a0c2e9b1d7a64 --group fleet\n',
+    )
+    .action(async (id: string, options: ApproveOptions, command: Command) => {
       const client = await connect(command);
-      let row = await client.request('POST', `${at(id)}/approve`, Device, {});
+      let row = await client.request('POST', `${at(id)}/approve`, Device, fingerprintIn(options));
       if (options.group !== undefined)
         row = await client.request('PATCH', at(row.id), Device, { group: options.group });
       out.result(row, () => `${row.name} (${row.id}) is ${row.status}, in group ${row.group}`);
@@ -103,6 +108,32 @@ function approveAndRevoke(device: Command, out: Output): void {
     .action(async (id: string, _options: unknown, command: Command) => {
       const row = await (await connect(command)).request('POST', `${at(id)}/revoke`, Device, {});
       out.result(row, () => `${row.name} (${row.id}) is ${row.status}`);
+    });
+}
+
+interface ApproveOptions {
+  readonly fingerprint?: string;
+  readonly group?: string;
+}
+
+const fingerprintIn = ({ fingerprint }: ApproveOptions): { fingerprint?: string } =>
+  fingerprint === undefined ? {} : { fingerprint: fingerprint.toLowerCase() };
+
+function replace(device: Command, out: Output): void {
+  connectionOptions(device.command('replace'))
+    .description('move name, group and labels to another device, and revoke the old one')
+    .argument('<old>', 'id or name')
+    .argument('<new>', 'id or name; a pending one is approved by this')
+    .option('--fingerprint <hex>', "of the new device's key; needed when it is pending, by name")
+    .addHelpText('after', '\nExample:\n  $ linnet device replace gate-1 dev-5f3a0c2e9b1d7a64c8e2\n')
+    .action(async (old: string, by: string, options: ApproveOptions, command: Command) => {
+      const client = await connect(command);
+      const body = { by, ...fingerprintIn(options) };
+      const row = await client.request('POST', `${at(old)}/replace`, Device, body);
+      out.result(
+        row,
+        () => `${row.name} is ${row.id} now, in group ${row.group}; ${old} is revoked`,
+      );
     });
 }
 

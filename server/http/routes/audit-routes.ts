@@ -166,7 +166,7 @@ function telemetryRoute(app: FleetApp, { devices, telemetry }: Options): void {
       },
     },
     async ({ query }) => {
-      const { id } = await devices.named(query.device);
+      const { id } = await devices.named(query.device, 'enrolled');
       return pageOf(query, Serial, {
         rows: ({ limit, after }) => telemetry.records(id, limit, after),
         key: (row) => row.id,

@@ -3,7 +3,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { EnrolAnswer, enrolMessage, EnrolRequest } from '../../../shared/protocol/device-api.js';
+import {
+  EnrolAnswer,
+  enrolMessage,
+  EnrolRequest,
+  TIME_HEADER,
+} from '../../../shared/protocol/device-api.js';
 import { fromHex, sha256 } from '../../../shared/base/bytes.js';
 import { deviceIdOf } from '../../../shared/trust/device-token.js';
 import { verify } from '../../../shared/trust/ed25519.js';
@@ -21,6 +26,10 @@ type Options = Pick<
 const tags = ['device-api'];
 
 export const deviceApiRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  // Also on refusals: a device whose clock is wrong makes its next token by it.
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.header(TIME_HEADER, String(options.clock.now()));
+  });
   await app.register(enrolRoute, options);
   await app.register(directorRoute, options);
 };
@@ -60,7 +69,18 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
         { device: device.id, name: device.name, status: device.status, group: device.group },
         'a device asked to enrol',
       );
-      return { device: device.id, status: device.status, mqttPort: mqttPort() };
+      if (device.pendingReason !== null)
+        security.report({
+          source: { kind: 'anonymous', address: request.ip },
+          code: 'claim_invalid',
+          detail: `enrolment of ${device.name} (${device.id}): ${device.pendingReason}`,
+        });
+      return {
+        device: device.id,
+        status: device.status,
+        mqttPort: mqttPort(),
+        ...(device.pendingReason === null ? {} : { reason: device.pendingReason }),
+      };
     },
   );
 };

@@ -6,9 +6,11 @@ import {
   Claim,
   ClaimRequest,
   Device,
+  DeviceApproval,
   DeviceDetail,
   DevicePage,
   DevicePatch,
+  DeviceReplacement,
   DeviceStatus,
   GroupName,
   GroupPage,
@@ -16,6 +18,8 @@ import {
 } from '../../../shared/protocol/operator-api.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { MINUTE_MS } from '../../../shared/base/units.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
+import { fingerprintOf } from '../../../shared/trust/device-token.js';
 import { newClaimToken } from '../../access/tokens.js';
 import type { DeviceRow } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';
@@ -50,6 +54,7 @@ export const deviceRoutes: FastifyPluginAsyncTypebox<Options> = async (app, opti
   listRoute(app, options);
   detailRoute(app, options);
   statusRoutes(app, options);
+  replaceRoute(app, options);
   changeRoute(app, options);
 };
 
@@ -99,7 +104,7 @@ function detailRoute(app: FleetApp, options: Options): void {
       },
     },
     async (request) => {
-      const row = await devices.named(request.params.id);
+      const row = await devices.named(request.params.id, 'enrolled');
       await security.flush();
       const [inference, events, outcomes] = await Promise.all([
         telemetry.inference(row.id),
@@ -135,13 +140,14 @@ function statusRoutes(app: FleetApp, options: Options): void {
         summary: 'Enrol a pending device',
         tags,
         params: Named,
-        body: EmptyBody,
+        body: DeviceApproval,
         response: { 200: Device, ...errorResponses },
       },
     },
     async (request) => {
-      const { id } = await devices.named(request.params.id);
-      return show(await devices.approve(id, auditOf(request), clock.now()), options);
+      const row = await devices.named(request.params.id, 'pending');
+      requireFingerprint(row, request.params.id, request.body?.fingerprint);
+      return show(await devices.approve(row.id, auditOf(request), clock.now()), options);
     },
   );
 
@@ -159,11 +165,60 @@ function statusRoutes(app: FleetApp, options: Options): void {
       },
     },
     async (request) => {
-      const { id } = await devices.named(request.params.id);
+      const { id } = await devices.named(request.params.id, 'enrolled');
       const row = await devices.revoke(id, auditOf(request), clock.now());
       disconnect(id);
       return show(row, options);
     },
+  );
+}
+
+function replaceRoute(app: FleetApp, options: Options): void {
+  const { devices, clock, disconnect } = options;
+  app.post(
+    '/devices/:id/replace',
+    {
+      config: { role: 'operator', action: 'device.replace' },
+      schema: {
+        operationId: 'replaceDevice',
+        summary: 'Give name, group and labels to another device, and revoke this one',
+        tags,
+        params: Named,
+        body: DeviceReplacement,
+        response: { 200: Device, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { by, fingerprint } = request.body;
+      const before = await devices.named(request.params.id, 'enrolled');
+      const after = await devices.named(by, 'pending');
+      requireFingerprint(after, by, fingerprint);
+      const audit = { ...auditOf(request), detail: `${before.id} by ${after.id}` };
+      const row = await devices.replace(before.id, after.id, audit, clock.now());
+      disconnect(before.id);
+      return show(row, options);
+    },
+  );
+}
+
+/**
+ * Anyone can ask to enrol under any name, so the name of a pending device does not say whose key is
+ * approved. Fault
+ * fingerprint_mismatch.
+ */
+function requireFingerprint(
+  { id, name, status, publicKey }: DeviceRow,
+  called: string,
+  fingerprint: string | undefined,
+): void {
+  if (status !== 'pending' || (fingerprint === undefined && called === id)) return;
+  if (fingerprint !== undefined && fingerprintOf(publicKey).startsWith(fingerprint)) return;
+  throw new Fault(
+    'fingerprint_mismatch',
+    fingerprint === undefined
+      ? `${name} is only a name that a device gave itself: give the fingerprint of its key as ` +
+          `well (--fingerprint), or approve it by its id ${id}`
+      : `the key of ${name} (${id}) has another fingerprint than ${fingerprint}`,
   );
 }
 
@@ -183,7 +238,7 @@ function changeRoute(app: FleetApp, options: Options): void {
       },
     },
     async (request) => {
-      const { id } = await devices.named(request.params.id);
+      const { id } = await devices.named(request.params.id, 'enrolled');
       return show(await devices.change(id, request.body, auditOf(request), clock.now()), options);
     },
   );

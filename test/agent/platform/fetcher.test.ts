@@ -465,3 +465,52 @@ describe('mirrors', () => {
     );
   });
 });
+
+describe('a token that is refused for its time', () => {
+  /** A server whose time is `now()`; it takes tokens that name it. */
+  async function strict(now: () => number) {
+    return site((request, response) => {
+      const isGood = request.headers.authorization === `Linnet-Device ${now()}`;
+      response.writeHead(isGood ? 200 : 401, { 'linnet-time': String(now()) });
+      response.end(isGood ? 'yes' : '{"error":"too old","code":"clock_wrong"}');
+    });
+  }
+
+  it('time_of_the_answer_makes_the_next_token_and_the_request_is_sent_once_more', async () => {
+    const { url, requests } = await strict(() => 5000);
+    let present = 0;
+    const ours = fetcher({
+      server: url,
+      authorization: () => Promise.resolve(`Linnet-Device ${present}`),
+      onServerTime: (serverMs) => {
+        const moved = present !== serverMs;
+        present = serverMs;
+        return moved;
+      },
+    });
+    expect(Buffer.from((await ours.get('/x', 10)) ?? []).toString()).toBe('yes');
+    expect(await codeOf(ours.post('/x', {}, 10))).toBe('message_undecodable'); // `yes` is no JSON.
+    expect(requests.length).toBe(3);
+  });
+
+  it('server_that_refuses_every_time_is_asked_twice_and_no_more', async () => {
+    let now = 0;
+    const { url, requests } = await strict(() => (now += 1));
+    const ours = fetcher({ server: url, onServerTime: () => true });
+    expect(await codeOf(ours.get('/x', 10))).toBe('clock_wrong');
+    expect(requests.length).toBe(2);
+  });
+
+  it('mirror_tells_no_time', async () => {
+    const mirror = await strict(() => 5000);
+    const server = await site((_request, response) => response.end('yes'));
+    const told: number[] = [];
+    const ours = fetcher({
+      server: server.url,
+      mirrors: [mirror.url],
+      onServerTime: (serverMs) => told.push(serverMs) > 0,
+    });
+    await ours.get('/repo/image/files/x', 10);
+    expect(told).toEqual([]);
+  });
+});

@@ -1,7 +1,7 @@
 // The MQTT link against a real aedes broker that restarts, refuses and checks every password.
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { Aedes, type AuthenticateError } from 'aedes';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { MqttLink } from '../../../agent/platform/mqtt-link.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
@@ -167,4 +167,49 @@ it('wrong_password_keeps_trying_and_never_counts_as_connected', async () => {
   await until(() => link.connected);
   expect(asked).toBe(3);
   expect(connections).toBe(1);
+});
+
+describe('a login that is refused', () => {
+  /** A device whose clock stands in 1970 until `learn`. */
+  function wrongClock(port: number, learn: () => boolean) {
+    let madeAt = 0;
+    const seen = { tokens: 0, asked: 0 };
+    const waits: number[] = [];
+    const link = new MqttLink({
+      url: `mqtt://127.0.0.1:${port}`,
+      device,
+      clock: { ...realClock, after: (ms, fn) => (waits.push(ms), realClock.after(ms, fn)) },
+      random: realRandom,
+      log: silentLog,
+      token: () => {
+        seen.tokens += 1;
+        return makeDeviceToken(device, key, madeAt, realRandom.bytes(32));
+      },
+      onRefused: () => {
+        seen.asked += 1;
+        const learned = learn();
+        if (learned) madeAt = Date.now();
+        return Promise.resolve(learned);
+      },
+    });
+    cleanups.push(() => link.close());
+    return { link, seen, waits };
+  }
+
+  it('clock_of_1970_is_corrected_and_the_login_is_tried_again_at_once', async () => {
+    const real = await broker();
+    const { link, seen, waits } = wrongClock(real.port, () => true);
+    await until(() => link.connected);
+    expect(seen).toEqual({ tokens: 2, asked: 1 });
+    expect(waits).toEqual([]); // No backoff in between.
+  });
+
+  it('without_news_of_the_time_it_backs_off', async () => {
+    const real = await broker();
+    let asked = 0;
+    const { link, seen, waits } = wrongClock(real.port, () => (asked += 1) === 2);
+    await until(() => link.connected);
+    expect(seen).toEqual({ tokens: 3, asked: 2 });
+    expect(waits).toHaveLength(1);
+  });
 });

@@ -16,7 +16,13 @@ const token = (): Promise<string> => Promise.resolve('x');
 const fixture = { clock: realClock, random: realRandom, log: silentLog };
 const spool = new Spool(join(folder, 'spool.db'), { maxBytes: 8 << 20, ...fixture });
 const link = new MqttLink({ url: `mqtt://127.0.0.1:${port}`, device, token, ...fixture });
-const reporter = new TelemetryUploader({ device, spool, link, ...fixture });
+const reporter = new TelemetryUploader({
+  device,
+  instance: 'ab'.repeat(16),
+  spool,
+  link,
+  ...fixture,
+});
 reporter.start();
 const end = Number(first) + Number(count);
 function next(n: number): void {

@@ -50,6 +50,8 @@ const update = (assignmentId: number): UpdateBody => ({
   progress: null,
   outcome: null,
   trouble: { code: 'disk_full', detail: 'cannot write x: ENOSPC', since: 1 },
+  conditions: [],
+  directorVersion: 0,
 });
 const child = join(import.meta.dirname, '../../../dist/test/agent/telemetry/spooling-child.js');
 

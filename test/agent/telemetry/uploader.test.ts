@@ -78,6 +78,8 @@ const fast = (speed: number): Clock => ({
   after: (ms, fn) => realClock.after(ms / speed, fn),
 });
 
+const instance = 'ab'.repeat(16);
+
 function agent(port: number, clock: Clock = realClock): Agent {
   const fixture = { clock, random: realRandom, log: silentLog };
   const spool = new Spool(join(folder(), 'spool.db'), { maxBytes: 8 << 20, ...fixture });
@@ -87,7 +89,7 @@ function agent(port: number, clock: Clock = realClock): Agent {
     token: () => Promise.resolve('x'),
     ...fixture,
   });
-  const reporter = new TelemetryUploader({ device, spool, link, ...fixture });
+  const reporter = new TelemetryUploader({ device, instance, spool, link, ...fixture });
   reporter.start();
   cleanups.push(async () => {
     await reporter.stop();
@@ -302,6 +304,7 @@ describe('answers of the server', () => {
     };
     const reporter = new TelemetryUploader({
       device,
+      instance,
       spool,
       link,
       clock,
@@ -334,6 +337,7 @@ class Recorder implements Reporter {
 describe('health', () => {
   const options = {
     spoolStats: () => ({ records: 1, bytes: 2, lost: 3 }),
+    clockErrorMs: () => -5,
     clock: realClock,
     log: silentLog,
   };
@@ -351,6 +355,7 @@ describe('health', () => {
     expect(body.diskTotalBytes).toBeGreaterThan(body.diskFreeBytes ?? Infinity);
     expect(body.cpuUse).not.toBeNull();
     expect(body.spool).toEqual({ records: 1, bytes: 2, lost: 3 });
+    expect(body.clockErrorMs).toBe(-5);
   });
 
   it('failing_sensors_are_null_and_the_rest_arrives', async () => {

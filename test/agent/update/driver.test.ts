@@ -8,6 +8,7 @@ import { UPDATE_STATES, type UpdateState } from '../../../shared/protocol/states
 import { updateTransitions, type UpdateEvent } from '../../../agent/update/transitions.js';
 import { decodeRecord, encodeRecord, freshRecord } from '../../../agent/update/record.js';
 import { SimDisk, seeded } from '../../sim/disk.js';
+import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { bootDevice, settle, type SimDevice } from '../../sim/device.js';
 import { assignmentFor, simRelease } from '../../sim/release.js';
 import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../../shared/release/manifest.js';
@@ -489,5 +490,97 @@ describe('starting', () => {
     expect(decodeRecord(Buffer.from(bytes))).toMatchObject({
       unreadable: expect.stringMatching(/checksum/) as string,
     });
+  });
+});
+
+describe('an installation that lost its files', () => {
+  const lost = new Fault('installation_incomplete', 'this installation lacks host-child.js');
+  const trouble = () =>
+    (device.reports.filter(({ kind }) => kind === 'update').at(-1)?.body as UpdateBody).trouble;
+
+  it('trial_waits_for_them_and_the_release_is_not_at_fault', async () => {
+    device.runtime.failServe = (version) => (version === '1.1.0' ? lost : null);
+    await settle(device, assignmentFor(v2, 2), 40);
+    expect(device.driver.record).toMatchObject({ state: 'swapped', trialFaults: 0 });
+    expect(trouble()?.code).toBe('installation_incomplete');
+    device.runtime.failServe = null;
+    await settle(device, assignmentFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
+    expect(trouble()).toBeNull();
+  });
+
+  it('probe_is_tried_for_as_long_as_they_are_missing', async () => {
+    const probe = device.runtime.probe.bind(device.runtime);
+    device.runtime.probe = () => Promise.reject(lost);
+    await settle(device, assignmentFor(v2, 2), 40);
+    expect(device.driver.record.state).toBe('staged');
+    expect(trouble()?.code).toBe('installation_incomplete');
+    device.runtime.probe = probe;
+    await settle(device, assignmentFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
+  });
+});
+
+describe('a confirmed release that breaks later', () => {
+  const looping = { conditions: [], crashLoop: 'its process crashed 5 times within 60 s' };
+  const body = () =>
+    device.reports.filter(({ kind }) => kind === 'update').at(-1)?.body as UpdateBody;
+  beforeEach(async () => {
+    await settle(device, assignmentFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
+  });
+
+  it('crash_loop_goes_back_to_the_release_in_the_other_slot_by_itself', async () => {
+    device.runtime.standings.set('1.1.0', looping);
+    await settle(device, assignmentFor(v2, 2), 5);
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({
+      result: 'rolled_back',
+      code: 'model_crash_loop',
+      release: { version: '1.1.0' },
+      assignmentId: 2,
+    });
+    // The same assignment does not bring it back, nor does a restart.
+    await settle(device, assignmentFor(v2, 2), 20);
+    device = await bootDevice(disk, releases);
+    expect(device.runtime.serving).toBe('1.0.0');
+  });
+
+  it('crash_loop_without_another_release_goes_on_and_reads_the_disk_once', async () => {
+    device.runtime.standings.set('1.1.0', looping).set('1.0.0', looping);
+    await settle(device, assignmentFor(v2, 2), 5);
+    const operations = disk.operations;
+    await settle(device, assignmentFor(v2, 2), 20);
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(device.driver.record.active).not.toBeNull();
+    expect(disk.operations).toBe(operations);
+  });
+
+  it('release_that_never_starts_again_gives_way_but_not_for_the_installation', async () => {
+    let fault = new Fault('installation_incomplete', 'this installation lacks host-child.js');
+    const failServe = (version: string): Fault | null => (version === '1.1.0' ? fault : null);
+    device = await bootDevice(disk, releases, { failServe });
+    const wait = async (ticks: number): Promise<void> => {
+      for (let tick = 0; tick < ticks; tick += 1) {
+        device.clock.at += limits.stepBackoffMaxMs;
+        await device.driver.tick();
+      }
+    };
+    await wait(3 * limits.activationTriesMaxCount);
+    expect(device.driver.record.outcome).toMatchObject({ result: 'confirmed' });
+    expect(body().trouble?.code).toBe('installation_incomplete');
+    fault = new Fault('host_start', 'exit code 1');
+    await wait(2 * limits.activationTriesMaxCount);
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({ code: 'model_crash_loop', release: { version: '1.1.0' } });
+  });
+
+  it('new_condition_is_reported_at_once', async () => {
+    const conditions = [
+      { code: 'hangs' as const, count: 1, since: 1, detail: 'hung and was killed' },
+    ];
+    device.runtime.standings.set('1.1.0', { conditions, crashLoop: null });
+    await device.driver.tick();
+    expect(body().conditions).toEqual(conditions);
   });
 });

@@ -93,7 +93,7 @@ describe('who sets it', () => {
     });
   });
 
-  it('metadata_that_is_refused_is_the_trouble_of_every_component_until_a_poll_succeeds', async () => {
+  it('refused_metadata_is_the_trouble_of_every_component_until_a_poll_succeeds', async () => {
     const answers = [new Fault('metadata_rollback', 'version 3, 9 was trusted'), null];
     const poller = new AssignmentPoller({
       refresh: () => {

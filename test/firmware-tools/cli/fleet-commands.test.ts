@@ -10,6 +10,7 @@ import { EXIT, makeOutput } from '../../../firmware-tools/cli/output.js';
 import { FleetClient } from '../../../firmware-tools/fleet/fleet-client.js';
 import { registerFleetCommands } from '../../../firmware-tools/cli/commands/fleet.js';
 import { registerServerCommands } from '../../../server/commands.js';
+import { fingerprintOf } from '../../../shared/trust/device-token.js';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { RolloutDetail, type Device } from '../../../shared/protocol/operator-api.js';
 import type { TelemetryRecord, UpdateBody } from '../../../shared/protocol/telemetry.js';
@@ -120,8 +121,16 @@ describe('devices and groups', () => {
     const claim = (await run(['device', 'claim', '--group', 'late', '--uses', '1'])).out.trim();
     expect(claim).toMatch(/^lnc_/);
     await post(fleet, '/device/v1/enrol', await enrolBody(newDevice('late-1'), { claim }));
-    await post(fleet, '/device/v1/enrol', await enrolBody(newDevice('late-2')));
-    expect((await run(['device', 'approve', 'late-2', '--group', 'late'])).out).toMatch(
+    const second = newDevice('late-2');
+    await post(fleet, '/device/v1/enrol', await enrolBody(second, { claim }));
+    expect((await run(['device', 'list', '--status', 'pending'])).out).toMatch(/late-2 .*used up/);
+    const approve = ['device', 'approve', 'late-2', '--group', 'late'];
+    expect((await run(approve)).code).toMatch(/^fingerprint_mismatch: late-2 is only a name/);
+    expect((await run([...approve, '--fingerprint', '0'.repeat(16)])).code).toMatch(
+      /^fingerprint_mismatch: the key of late-2/,
+    );
+    const fingerprint = fingerprintOf(second.key.publicKey);
+    expect((await run([...approve, '--fingerprint', fingerprint.slice(0, 16)])).out).toMatch(
       /late-2 .* is enrolled, in group late/,
     );
     expect((await run(['group', 'list'])).out).toMatch(/late +2/);
@@ -129,6 +138,12 @@ describe('devices and groups', () => {
       (await run(['group', 'set', 'later', 'late-1', 'late-2'])).out.trim().split('\n').length,
     ).toBe(2);
     expect((await run(['group', 'list'])).out).toMatch(/later +2/);
+    const fresh = newDevice('unboxed');
+    await post(fleet, '/device/v1/enrol', await enrolBody(fresh));
+    expect((await run(['device', 'replace', 'late-2', fresh.id])).out).toMatch(
+      new RegExp(`late-2 is ${fresh.id} now, in group later; late-2 is revoked`),
+    );
+    expect((await run(['device', 'show', second.id])).out).toMatch(/status +revoked/);
     for (const name of ['late-1', 'late-2'])
       expect((await run(['device', 'revoke', name])).out).toMatch(/is revoked/);
   });
@@ -152,6 +167,8 @@ function idle(seq: number, more: Partial<UpdateBody>): TelemetryRecord {
     progress: null,
     outcome: null,
     trouble: null,
+    conditions: [],
+    directorVersion: 0,
     ...more,
   };
   return { seq, at: seq, kind: 'update', body };

@@ -9,7 +9,16 @@ import { Type } from 'typebox';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FleetClient } from '../../../firmware-tools/fleet/fleet-client.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
-import { AuditHead, AuditPage, Device, DevicePage } from '../../../shared/protocol/operator-api.js';
+import { TIME_HEADER } from '../../../shared/protocol/device-api.js';
+import {
+  AuditHead,
+  AuditPage,
+  Device,
+  DevicePage,
+  type ApiError,
+} from '../../../shared/protocol/operator-api.js';
+import { realRandom } from '../../../shared/platform/clock.js';
+import { makeDeviceToken } from '../../../shared/trust/device-token.js';
 import {
   clientAs,
   deviceGet,
@@ -59,7 +68,7 @@ describe('enrolment', () => {
     const statuses = (await Promise.all(attempts)).map(({ status, body }) =>
       status === 200 ? body['status'] : body['code'],
     );
-    expect(statuses.sort()).toEqual(['claim_invalid', 'claim_invalid', 'enrolled', 'enrolled']);
+    expect(statuses.sort()).toEqual(['enrolled', 'enrolled', 'pending', 'pending']);
   });
 
   it('without_claim_it_waits_for_approval', async () => {
@@ -68,13 +77,30 @@ describe('enrolment', () => {
       'pending',
     );
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(403);
-    expect((await fleet.admin.request('POST', '/devices/pending-one/approve', Device)).status).toBe(
+    const { id } = device;
+    expect((await fleet.admin.request('POST', `/devices/${id}/approve`, Device)).status).toBe(
       'enrolled',
     );
     expect((await post(fleet, '/device/v1/enrol', await enrolBody(device))).body['status']).toBe(
       'enrolled',
     );
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(200);
+  });
+
+  it('token_of_1970_is_refused_with_the_time_of_the_server', async () => {
+    const device = await enrolled(fleet, 'no-clock');
+    const old: typeof device = {
+      ...device,
+      token: () => makeDeviceToken(device.id, device.key, 0, realRandom.bytes(32)),
+    };
+    const refused = await deviceGet(fleet, old, '/device/v1/director/timestamp.json');
+    expect([refused.status, ((await refused.json()) as ApiError).code]).toEqual([
+      401,
+      'clock_wrong',
+    ]);
+    expect(Math.abs(Number(refused.headers.get(TIME_HEADER)) - Date.now())).toBeLessThan(60_000);
+    const taken = await deviceGet(fleet, device, '/device/v1/director/timestamp.json');
+    expect([taken.status, taken.headers.has(TIME_HEADER)]).toEqual([200, true]);
   });
 
   it('forged_signature_is_refused_and_recorded', async () => {

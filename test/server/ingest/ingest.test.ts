@@ -23,6 +23,7 @@ function make(telemetry: Pick<TelemetryStore, 'insertBatch'> = store.telemetry):
   return new Ingest({
     devices: store.devices,
     telemetry: telemetry as TelemetryStore,
+    assignments: store.assignments,
     security: {
       report: (report) => void reports.push(report),
       record: (report) => {
@@ -207,5 +208,48 @@ describe('the queue', () => {
     void ingest.ingest('one-more', tiny);
     expect(lost).toBe(1);
     await ingest.settled();
+  });
+});
+
+describe('a device that refuses the metadata of a restored server', () => {
+  const SEEN = 400_000_000;
+  const refusal = (directorVersion: number): TelemetryBatch =>
+    batchOf([
+      {
+        seq: 1,
+        at: directorVersion,
+        kind: 'update',
+        body: {
+          component: 'digits',
+          state: 'idle',
+          running: null,
+          previous: null,
+          updatingTo: null,
+          assignmentId: 0,
+          progress: null,
+          outcome: null,
+          trouble: { code: 'metadata_rollback', detail: 'older than what was trusted', since: 1 },
+          conditions: [],
+          directorVersion,
+        },
+      },
+    ]);
+
+  test('its_documents_go_on_above_what_it_has_seen', async () => {
+    const device = await known('restored');
+    const bytes = new Uint8Array();
+    const documents = { targets: bytes, snapshot: bytes, timestamp: bytes };
+    const versions = { targetsVersion: 5, snapshotVersion: 5, timestampVersion: 5 };
+    const row = { revision: 0, expiresAt: 2 ** 50, ...versions, ...documents };
+    await store.assignments.saveDirectorDocuments(device.id, row);
+    await ingest.ingest(device.id, encoded(refusal(4))); // The server is ahead: nothing to do.
+    expect(await store.assignments.directorDocuments(device.id)).toMatchObject(versions);
+    await ingest.ingest(device.id, encoded(refusal(SEEN)));
+    expect(await store.assignments.directorDocuments(device.id)).toMatchObject({
+      targetsVersion: SEEN,
+      snapshotVersion: SEEN,
+      timestampVersion: SEEN,
+      expiresAt: 0, // The next request signs anew, above it.
+    });
   });
 });

@@ -69,6 +69,8 @@ const update: UpdateBody = {
   progress: null,
   outcome: null,
   trouble: null,
+  conditions: [],
+  directorVersion: 0,
 };
 const health = {
   cpuUse: 0.5,
@@ -80,6 +82,7 @@ const health = {
   agentRssBytes: 1,
   uptimeSeconds: 1,
   spool: { records: 0, bytes: 0, lost: 0 },
+  clockErrorMs: null,
 };
 
 function inference(served: number, ms: number): InferenceBody {

@@ -356,6 +356,8 @@ it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async (
     progress: null,
     outcome: null,
     trouble: null,
+    conditions: [] as never[],
+    directorVersion: 0,
   } as const;
   const records = ['digits', 'other', 'third'].map((component, n) => ({
     seq: n + 1,

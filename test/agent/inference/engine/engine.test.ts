@@ -198,6 +198,7 @@ describe('a model process', () => {
     process.kill(pidOf(engine), 'SIGKILL');
     expect((await answer).code).toBe('host_died');
     await until(() => engine.ready, 'the process is back again');
+    expect(engine.standing().conditions).toMatchObject([{ code: 'crashes', count: 2 }]);
     expect((await engine.infer({ inputs: [fp32('x', [1, 1], [2])] })).outputs[0]?.shape).toEqual([
       1, 1,
     ]);

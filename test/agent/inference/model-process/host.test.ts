@@ -54,10 +54,10 @@ it('answer_that_does_not_decode_ends_its_process_and_the_next_one_is_started', a
   await until(() => ours.ready, 'the next process is up');
 });
 
-it('process_that_the_system_refuses_to_spawn_is_a_failed_start', async () => {
+it('process_whose_program_is_missing_is_a_fault_of_the_installation', async () => {
   const ours = engineOn('no\0such');
   expect(await faultCodeOf(ours.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null))).toBe(
-    'host_start',
+    'installation_incomplete',
   );
 });
 

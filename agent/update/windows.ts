@@ -1,0 +1,80 @@
+// The hours in which this device may begin an update (`update.windows`), by wall-clock time of a
+// named zone or of the device. Pure: hours and a time in, the next opening out.
+import { Type } from 'typebox';
+
+const minuteMs = 60_000;
+const dayMinutes = 24 * 60;
+
+/** `22:00-05:00`; one that ends before it begins goes over midnight. */
+export const WindowText = Type.Refine(
+  Type.String({ pattern: '^([01]\\d|2[0-3]):[0-5]\\d-([01]\\d|2[0-3]):[0-5]\\d$' }),
+  (text) => text.slice(0, 5) !== text.slice(6),
+  () => 'begins when it ends; leave windows out to update at any time',
+);
+
+/** An IANA name such as `Europe/Berlin`. */
+export const ZoneName = Type.Refine(
+  Type.String({ minLength: 1, maxLength: 64 }),
+  isZone,
+  () => 'is not a time zone that this system knows, such as Europe/Berlin or UTC',
+);
+
+function isZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en-GB', { timeZone: name }).format(0) !== '';
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}
+
+export class UpdateWindows {
+  readonly #hours: Intl.DateTimeFormat;
+  /** Minutes of the day. */
+  readonly #windows: readonly { readonly begin: number; readonly end: number }[];
+
+  /** No windows: always open. `zone`: that of the device when left out. */
+  constructor(windows: readonly string[], zone?: string) {
+    this.#hours = new Intl.DateTimeFormat('en-GB', {
+      hour: '2-digit',
+      minute: '2-digit',
+      hourCycle: 'h23',
+      ...(zone === undefined ? {} : { timeZone: zone }),
+    });
+    this.#windows = windows.map((text) => ({
+      begin: minutesOf(text.slice(0, 5)),
+      end: minutesOf(text.slice(6)),
+    }));
+  }
+
+  /** Null while an update may begin; else when the next window opens (ms since the epoch). */
+  opensAt(nowMs: number): number | null {
+    const now = this.#minutesAt(nowMs);
+    if (this.#windows.length === 0 || this.#windows.some((window) => isWithin(now, window)))
+      return null;
+    return Math.min(...this.#windows.map(({ begin }) => this.#next(begin, now, nowMs)));
+  }
+
+  /** When the clock of the zone shows that minute next, also over a change of its offset. */
+  #next(minute: number, now: number, nowMs: number): number {
+    const waitMinutes = (minute - now + dayMinutes) % dayMinutes;
+    const at = Math.floor(nowMs / minuteMs) * minuteMs + waitMinutes * minuteMs;
+    const off = minute - this.#minutesAt(at);
+    // The nearest way round the day: a change of offset moves it by an hour or so.
+    const nearest = ((off + dayMinutes * 1.5) % dayMinutes) - dayMinutes / 2;
+    return at + nearest * minuteMs;
+  }
+
+  #minutesAt(ms: number): number {
+    return minutesOf(this.#hours.format(ms));
+  }
+}
+
+function minutesOf(text: string): number {
+  return Number(text.slice(0, 2)) * 60 + Number(text.slice(3, 5));
+}
+
+const isWithin = (
+  now: number,
+  { begin, end }: { readonly begin: number; readonly end: number },
+): boolean => (begin < end ? now >= begin && now < end : now >= begin || now < end);

@@ -1,0 +1,72 @@
+// How a device's state reads: short phrases that name what is wrong.
+import { describe, expect, it } from 'vitest';
+import { attentionText, clockErrorText } from '../../../firmware-tools/cli/fleet-text.js';
+import type { DeviceSummary } from '../../../shared/protocol/operator-api.js';
+
+const HOUR_MS = 3600_000;
+
+const device: DeviceSummary = {
+  id: `dev-${'0'.repeat(20)}`,
+  name: 'gate-1',
+  hardware: 'sim',
+  status: 'enrolled',
+  group: 'default',
+  lastSeenAt: null,
+  silent: false,
+  cloned: false,
+  pendingReason: null,
+  clockErrorMs: null,
+  updates: [],
+};
+const idle = {
+  state: 'idle' as const,
+  running: null,
+  updatingTo: null,
+  trouble: null,
+  conditions: [],
+};
+const full = { code: 'disk_full', detail: 'cannot write x: ENOSPC', since: 1 };
+
+describe('the clock', () => {
+  it('clock_that_never_was_set_is_years_behind', () => {
+    expect(clockErrorText(-Date.UTC(2026, 10, 2))).toBe('56 years behind');
+    expect(clockErrorText(25 * HOUR_MS)).toBe('25 hours ahead');
+    expect(clockErrorText(-61_000)).toBe('61 seconds behind');
+  });
+
+  it('clock_that_is_right_or_unknown_is_not_told', () => {
+    for (const errorMs of [null, 0, 59_000, -59_000]) expect(clockErrorText(errorMs)).toBeNull();
+  });
+});
+
+describe('what needs attention', () => {
+  it('conditions_are_told_with_their_counts', () => {
+    const conditions = [{ code: 'crashes' as const, count: 3, since: 1, detail: 'crashed' }];
+    const updates = [{ component: 'digits', ...idle, conditions }];
+    expect(attentionText({ ...device, updates })).toBe('crashes 3x');
+  });
+
+  it('spent_claim_and_a_copied_data_folder_are_told_first', () => {
+    const pendingReason = 'its claim token was used up by other devices';
+    expect(attentionText({ ...device, pendingReason })).toBe(pendingReason);
+    expect(attentionText({ ...device, cloned: true, clockErrorMs: 3 * HOUR_MS })).toBe(
+      'cloned, clock 3 hours ahead',
+    );
+  });
+
+  it('healthy_device_needs_none', () => {
+    const updates = [{ component: 'digits', ...idle }];
+    expect(attentionText({ ...device, updates })).toBe('-');
+  });
+
+  it('trouble_of_two_components_is_told_once_and_the_clock_beside_it', () => {
+    const updates = ['digits', 'letters'].map((component) => ({
+      component,
+      ...idle,
+      trouble: full,
+    }));
+    expect(attentionText({ ...device, updates, clockErrorMs: -2 * HOUR_MS })).toBe(
+      'disk_full, clock 2 hours behind',
+    );
+  });
+});

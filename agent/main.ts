@@ -2,6 +2,7 @@
 // telemetry/, and runs the loops: poll the assignments, drive one update machine a component,
 // report telemetry. What is installed and verified is served before the network is used; a server
 // that never answers changes nothing of that.
+// Over 400 lines because it is the one place that knows every part.
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Clock, Log, Random } from '../shared/base/interfaces.js';
@@ -157,22 +158,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
   });
   const reporter = new SpoolingReporter(spool);
   const stats = new InferenceStats({ reporter, clock });
-  const engines = new Map(
-    settings.components.map((component) => [
-      component,
-      new Engine({
-        component,
-        clock: time.clock,
-        random,
-        log,
-        home: join(dataDir, 'hosts', component),
-        childPath: platform.childPath ?? compiledChild,
-        threads: settings.runtime.intra_op_threads,
-        shadowSample: settings.runtime.shadow_sample,
-        onAnswer: (answer) => stats.take(answer),
-      }),
-    ]),
-  );
+  const engines = enginesOf(settings, platform, { clock: time.clock, log, dataDir, stats });
   const troubles = new Troubles({ clock: time.clock });
   const core = {
     settings,
@@ -196,6 +182,30 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
     drivers: [...engines].map(([component, engine]) => updateDriver(core, component, engine)),
     inferenceServer: inferenceServer(core, engines),
   };
+}
+
+function enginesOf(
+  settings: AgentSettings,
+  { random, childPath = compiledChild }: AgentPlatform,
+  parts: { clock: Clock; log: Log; dataDir: string; stats: InferenceStats },
+): Map<string, Engine> {
+  const { clock, log, dataDir, stats } = parts;
+  return new Map(
+    settings.components.map((component) => [
+      component,
+      new Engine({
+        component,
+        clock,
+        random,
+        log,
+        home: join(dataDir, 'hosts', component),
+        childPath,
+        threads: settings.runtime.intra_op_threads,
+        shadowSample: settings.runtime.shadow_sample,
+        onAnswer: (answer) => stats.take(answer),
+      }),
+    ]),
+  );
 }
 
 function updateDriver(

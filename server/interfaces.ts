@@ -327,11 +327,11 @@ export interface RolloutRow {
   readonly since: number;
   /** An operator approved going beyond the current wave. */
   readonly approved: boolean;
-  /** What a person saw when they resumed the rollout last: it does not hold it again. Null: never. */
+  /** When a person resumed it last: what they saw does not hold it again. Null: never. */
   readonly answeredAt: number | null;
   /** Held because a person must decide, not because a person paused it. */
   readonly asked: boolean;
-  /** It was completed, and a person takes it back: through the window, not all at once. */
+  /** It was completed, and a person rolls it back: through the window, not all at once. */
   readonly undo: boolean;
   /**
    * The silence test so far, the end of its last slot, and of the last in which a device that took

@@ -71,7 +71,7 @@ export async function enrolUntilKnown(options: EnrolUntilKnownOptions): Promise<
       const answer = await enrol(fetcher, identity, settings, claim);
       if (answer.status === 'enrolled') return answer.mqttPort;
       log.warn(
-        { status: answer.status, why: answer.reason, fingerprint },
+        { status: answer.status, reason: answer.reason, fingerprint },
         answer.status === 'pending'
           ? 'waiting for an operator to approve this device: ' +
               `linnet device approve ${settings.name} --fingerprint ${fingerprint}`

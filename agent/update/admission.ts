@@ -28,10 +28,10 @@ export function matchAssignment(release: AnyRelease, assignment: Assignment): vo
 }
 
 /**
- * Hardware id and version floor. A signed rollback may go below the version that was confirmed here,
- * to a release that a slot still holds, or down to the floor that is signed offline in the image
- * targets. A rollback to what was confirmed here may be fetched again: its slot may have been lost.
- * Faults: hardware_unsupported, version_floor.
+ * Hardware id and version floor. A signed rollback may go below the version that was confirmed
+ * here, to a release that a slot still holds, or down to the floor that is signed offline in the
+ * image targets. A rollback to what was confirmed here may be fetched again: its slot may have
+ * been lost. Faults: hardware_unsupported, version_floor.
  */
 export function admit(release: AnyRelease, assignment: Assignment, record: UpdateRecord): void {
   if (!release.manifest.hardware.includes(record.hardware)) {

@@ -1,5 +1,6 @@
-// `linnet rollout create --dry-run` as text: waves with what they cover, windows, and the promise in
-// numbers.
+// `linnet rollout create --dry-run` as text: waves with what they cover, windows, and the promise
+// in numbers.
+import { limits } from '../../shared/base/limits.js';
 import type { RolloutPreview } from '../../shared/protocol/operator-api.js';
 import { percent } from '../../shared/statistics/sequential-tests.js';
 import { counted, refText } from './fleet-text.js';
@@ -49,11 +50,10 @@ export function previewScreen(preview: RolloutPreview): string {
 }
 
 function namesText({ names, devices }: RolloutPreview['waves'][number]): string {
-  const shown = names.slice(0, NAMES_SHOWN_MAX);
+  const shown = names.slice(0, limits.reasonLinesMaxCount);
   const more = devices > shown.length ? ` and ${devices - shown.length} more` : '';
   return devices === 0 ? '-' : `${shown.join(', ')}${more}`;
 }
-const NAMES_SHOWN_MAX = 5;
 
 function windowText({ startWindow, trialLengths }: RolloutPreview): string {
   return (

@@ -116,7 +116,10 @@ export class Conductor {
     for (let steps = 0; steps < STEPS_MAX; steps++) {
       const situation = await situations.read(id);
       const step = plan(situation);
-      if (step === null) return this.#ask(situation);
+      if (step === null) {
+        this.#ask(situation);
+        return;
+      }
       // False: another writer was first. Read again.
       if (!(await store.commit(step, clock.now()))) continue;
       this.#logStep(situation.rollout, step);

@@ -5,6 +5,7 @@ import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import type { MemberRow, RolloutRow, RolloutStore } from '../interfaces.js';
 import { changeOf } from './forward.js';
+import { alarm } from './halt.js';
 import { waitingMember } from './members.js';
 import type { Plan } from './situation.js';
 import { take } from './taking.js';
@@ -22,8 +23,6 @@ export interface ContactsOptions {
 const only = (rollout: RolloutRow, member: MemberRow | null): Plan | null =>
   member === null ? null : { rollout, members: [member], assignments: [] };
 
-/** A take races with other devices and with the conductor; after these tries the device asks again. */
-const TRIES_MAX = 5;
 /** After all devices that a rollout was made with. */
 const LATE_RANK = limits.rolloutDevicesMaxCount;
 
@@ -39,7 +38,7 @@ export class Contacts {
     this.#options = options;
   }
 
-  /** Never rejects: a rollout that cannot be read now must not keep the device from its metadata. */
+  /** Never rejects: a rollout that cannot be read must not keep the device from its metadata. */
   async contact(device: string): Promise<void> {
     const { store, log } = this.#options;
     try {
@@ -51,7 +50,7 @@ export class Contacts {
 
   async #offer(id: string, device: string): Promise<void> {
     const { store, situations, clock, log } = this.#options;
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
+    for (let tries = 0; tries < limits.takeTriesMaxCount; tries++) {
       const rollout = await store.rollout(id);
       if (rollout === null) return;
       const member = (await store.member(id, device)) ?? (await this.#lateMember(rollout, device));
@@ -78,8 +77,17 @@ export class Contacts {
       if (!(await store.commit(change, clock.now()))) continue;
       const [taken] = change.members;
       log.info({ rollout: id, device: member.name, state: taken?.state }, taken?.reasons ?? '');
+      if (taken?.failed === true) await this.#alarm(id);
       return;
     }
+  }
+
+  /** Nobody conducts a completed rollout whose devices are all decided: bad news is judged here. */
+  async #alarm(id: string): Promise<void> {
+    const { store, situations, clock } = this.#options;
+    const situation = await situations.read(id);
+    const step = situation.rollout.state === 'completed' ? alarm(situation) : null;
+    if (step !== null) await store.commit(step, clock.now());
   }
 
   /** A device that came after the rollout was made, in its last wave. */

@@ -1,6 +1,7 @@
 // A rollout on its way forward: what its devices reported is written down, waves are left behind
 // when they are proven, and a person is asked when no evidence can come any more. Nothing here
 // assigns a release: a device takes it when it asks (taking.ts).
+import { limits } from '../../shared/base/limits.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { assignmentOf, clip, listed, moved, only, type Plan, type Situation } from './situation.js';
@@ -39,6 +40,9 @@ export function changeOf(
   const { rollout, published, now } = situation;
   if (member.state === 'waiting') return changeOfWaiting(member, report, situation);
   if (!UNDECIDED.includes(member.state) && member.state !== 'confirmed') return null;
+  const { answeredAt } = rollout;
+  if (member.state === 'unproven' && answeredAt !== null && member.since <= answeredAt)
+    return { ...member, state: 'excused', since: now, reasons: accepted(member) };
   if (member.assignmentId === null && !isRevoked(report)) return soaked(member, situation);
   const previous = member.previous ?? replaced(member, report, rollout.release, published);
   const seen = observe({ ...member, previous }, report, rollout, situation);
@@ -55,6 +59,9 @@ export function changeOf(
     failed: member.failed || seen.state === 'failed',
   };
 }
+
+/** A person who resumed the rollout waits for it no longer; it holds no place any more. */
+const accepted = ({ reasons }: MemberRow): string => clip(`accepted by a person: ${reasons}`);
 
 /** The same state with other trouble; the age of a silence alone is no news. */
 function retold(member: MemberRow, reasons: string): MemberRow | null {
@@ -168,7 +175,8 @@ export function waveProgress(situation: Situation): WaveProgress {
   const canComeBack = waiting.length + open.filter(({ state }) => STAYING.has(state)).length;
   const stuck =
     !isProven && rest === 0 && canComeBack === 0
-      ? `wave ${name} cannot be proven: ${proven} of ${own.length} devices are, ${needed} are needed`
+      ? `wave ${name} cannot be proven: ${proven} of ${own.length} devices are, ` +
+        `${needed} are needed`
       : null;
   return { reasons, stuck, done: isProven && isApproved };
 }
@@ -222,11 +230,9 @@ function stuck({ rollout, members, now }: Situation, reason: string): Plan | nul
   }
   const own = members.filter((member) => member.wave === rollout.wave && !member.proven);
   const why = own
-    .slice(0, WHY_MAX)
+    .slice(0, limits.reasonLinesMaxCount)
     .map((member) => `${member.name}: ${member.state}, ${member.reasons}`);
   const choice =
     'resume goes on to the next wave without it; abort rolls every touched device back';
   return only(moved(rollout, 'ask', [reason, ...why, choice], now, { asked: true }));
 }
-
-const WHY_MAX = 5;

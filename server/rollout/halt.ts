@@ -1,8 +1,9 @@
 // The tests on a release, from its takes in their order: the exact halt test, and what holds a
-// rollout for a person: failures at the hold level, answers that differ more than declared, the same
-// trouble on many devices, a window full of silent devices, and the silence test. Pure. The
+// rollout for a person: failures at the hold level, answers that differ more than declared, the
+// same trouble on many devices, a window full of silent devices, and the silence test. Pure. The
 // arithmetic is in shared/statistics; the words for a person are here. A person who resumed past
 // something is asked again only when more of it came.
+import { limits } from '../../shared/base/limits.js';
 import {
   chanceOfHalting,
   failuresToHalt,
@@ -28,7 +29,6 @@ import { troubleText } from './verdict.js';
 /** Share of hold alarms for a release that is twice as good as it must be (decisions.md R15). */
 const HOLD_ALPHA = 0.05;
 /** So many takes with the same trouble before the start of the release, and this share of all. */
-const SAME_TROUBLE_COUNT = 3;
 const SAME_TROUBLE_SHARE = 0.2;
 
 export interface Boundaries {
@@ -37,7 +37,6 @@ export interface Boundaries {
 }
 
 const cache = new Map<string, Boundaries>();
-const CACHE_MAX_COUNT = 64;
 
 /** The boundaries of a rollout whose planned takes are these, by kind of hardware. */
 export function boundariesOf(
@@ -55,7 +54,7 @@ export function boundariesOf(
     halt: strataPlan({ kinds, acceptable, alarming, alpha }),
     hold: holdBoundary({ takes, acceptable, alarming, alpha: HOLD_ALPHA }),
   };
-  if (cache.size >= CACHE_MAX_COUNT) cache.clear();
+  if (cache.size >= limits.haltBoundariesMaxCount) cache.clear();
   cache.set(key, made);
   return made;
 }
@@ -132,12 +131,12 @@ export function halt(situation: Situation): Plan | null {
   return only(moved(rollout, 'halt_needs_operator', [...reasons, choice], now, { asked: true }));
 }
 
-/** Bad news after the end: nothing is taken back by itself, but no further device takes it. */
+/** Bad news after the end: nothing is rolled back by itself, but no further device takes it. */
 export function alarm(situation: Situation): Plan | null {
   const { rollout, members } = situation;
   const report = haltReport(situation);
   if (rollout.asked || !report.halt || newFailures(situation).length === 0) return null;
-  const choice = 'no further device takes it; undo takes it back from those that have it';
+  const choice = 'no further device takes it; undo rolls it back on those that have it';
   const reasons = [...rollout.reasons, report.reasons, ...failureText(members), choice];
   return only({ ...rollout, asked: true, reasons: reasons.map(clip) });
 }
@@ -156,7 +155,7 @@ export function ask(situation: Situation): Plan | null {
     failuresHold(situation) ??
     differenceHold(situation) ??
     troubleHold(situation) ??
-    silentWindowHold(situation) ??
+    stalledHold(situation) ??
     silenceTestHold(situation);
   if (reasons === null) return null;
   const choice = 'resume accepts this and continues; abort rolls every touched device back';
@@ -169,7 +168,7 @@ function failuresHold(situation: Situation): string[] | null {
   return [report.reasons, ...failureText(situation.members)];
 }
 
-/** The field differs from the desk: harder inputs, or a wrong model. Only a person can say. */
+/** The field differs from the evaluation: harder inputs, or a wrong model. A person must say. */
 function differenceHold({ rollout, members }: Situation): string[] | null {
   const differing = members.filter(
     (member) => member.state === 'differs' && isNews(member, rollout.answeredAt),
@@ -177,7 +176,9 @@ function differenceHold({ rollout, members }: Situation): string[] | null {
   if (differing.length === 0) return null;
   return [
     `${differing.length} devices answer more differently than the release declares, and went back`,
-    ...differing.slice(0, LINES_MAX).map((member) => `${member.name}: ${member.reasons}`),
+    ...differing
+      .slice(0, limits.reasonLinesMaxCount)
+      .map((member) => `${member.name}: ${member.reasons}`),
   ];
 }
 
@@ -191,33 +192,47 @@ function troubleHold({ rollout, members, facts, takes }: Situation): string[] | 
     byCode.set(code, [...(byCode.get(code) ?? []), member]);
   }
   for (const [code, same] of byCode) {
-    if (same.length < SAME_TROUBLE_COUNT || same.length <= SAME_TROUBLE_SHARE * takes.length)
+    if (
+      same.length < limits.sameTroubleMinCount ||
+      same.length <= SAME_TROUBLE_SHARE * takes.length
+    )
       continue;
     const first = same[0];
     const detail = first === undefined ? '' : (troubleText(facts.get(first.device)) ?? '');
     return [
       `${same.length} of ${takes.length} devices that took it cannot begin, with ${code}: ` +
-        `${listed(same)}`,
+        listed(same),
       detail,
     ];
   }
   return null;
 }
 
-/** Nothing more can be learned: every device that has it undecided is silent, and none may come. */
-function silentWindowHold(situation: Situation): string[] | null {
+/** Nothing more comes by itself: all that have it undecided are silent or unproven. */
+function stalledHold(situation: Situation): string[] | null {
   const { rollout, members } = situation;
-  const silent = members.filter((member) => member.state === 'silent');
+  const stalled = members.filter(({ state }) => state === 'silent' || state === 'unproven');
   const isMoving = members.some(
     ({ state, proven }) =>
       state === 'taken' || state === 'trial' || (state === 'confirmed' && !proven),
   );
-  if (isMoving || !silent.some((member) => isNews(member, rollout.answeredAt))) return null;
+  if (isMoving || !stalled.some((member) => isNews(member, rollout.answeredAt))) return null;
   if (toAsk(situation).length > 0 || waveProgress(situation).done) return null;
-  const sites = [...new Set(silent.map(({ site }) => site))].slice(0, LINES_MAX).join(', ');
+  const silent = stalled.filter(({ state }) => state === 'silent');
+  const unproven = stalled.filter(({ state }) => state === 'unproven');
+  const sites = [...new Set(silent.map(({ site }) => site))]
+    .slice(0, limits.reasonLinesMaxCount)
+    .join(', ');
   return [
-    `all that have it undecided are silent: ${listed(silent)} (site ${sites}); ` +
-      'silence is neither failure nor health',
+    ...(silent.length === 0
+      ? []
+      : [
+          `all that have it undecided are silent: ${listed(silent)} (site ${sites}); ` +
+            'silence is neither failure nor health',
+        ]),
+    ...(unproven.length === 0
+      ? []
+      : [`${unproven.length} keep it without enough evidence: ${listed(unproven)}`]),
   ];
 }
 
@@ -234,11 +249,12 @@ function silenceTestHold({ rollout }: Situation): string[] | null {
   ];
 }
 
-const LINES_MAX = 5;
 /** Why devices failed, a line each. */
 function failureText(members: readonly MemberRow[]): string[] {
   const failed = members.filter((member) => member.failed);
-  const lines = failed.slice(0, LINES_MAX).map((member) => `${member.name}: ${member.reasons}`);
+  const lines = failed
+    .slice(0, limits.reasonLinesMaxCount)
+    .map((member) => `${member.name}: ${member.reasons}`);
   return failed.length > lines.length
     ? [...lines, `and ${failed.length - lines.length} more failed`]
     : lines;

@@ -1,6 +1,7 @@
 // What a rollout would do, before it exists: its waves, its windows, and its promise in numbers.
 // Pure. The chances are exact (shared/statistics/halt-boundary.ts) for devices that are decided one
 // after the other; a window exposes at most its own size more.
+import { limits } from '../../shared/base/limits.js';
 import semver from 'semver';
 import { chanceOfHalting, expectedTakes } from '../../shared/statistics/halt-boundary.js';
 import type { StrataPlan } from '../../shared/statistics/halt-test.js';
@@ -11,7 +12,6 @@ import { boundariesOf } from './halt.js';
 import type { Place } from './waves.js';
 import { startWindow } from './window.js';
 
-const NAMES_SHOWN_MAX = 20;
 /** Of the acceptable failure rate: what the promise is stated at. */
 const GOOD_SHARES = [0.25, 0.5, 1] as const;
 const BAD_RATES = [0.1, 0.2, 0.5] as const;
@@ -69,7 +69,7 @@ function waveOf(name: string, places: readonly Place[]): RolloutPreview['waves']
     hardware: tally(({ device }) => device.hardware),
     sites: new Set(places.map(({ device }) => device.site)).size,
     groups: tally(({ device }) => device.group),
-    names: places.slice(0, NAMES_SHOWN_MAX).map(({ device }) => device.name),
+    names: places.slice(0, limits.previewNamesMaxCount).map(({ device }) => device.name),
   };
 }
 
@@ -161,7 +161,6 @@ export function promiseText(members: readonly MemberRow[], policy: RolloutPolicy
   );
 }
 
-const NEWER_SHOWN_MAX = 10;
 /** Devices that run a newer release must refuse this one; null when there are none. */
 export function newerThan(
   version: string,
@@ -175,10 +174,13 @@ export function newerThan(
       : [];
   });
   if (newer.length === 0) return null;
-  const more = newer.length > NEWER_SHOWN_MAX ? ` and ${newer.length - NEWER_SHOWN_MAX} more` : '';
+  const more =
+    newer.length > limits.refusingNamesMaxCount
+      ? ` and ${newer.length - limits.refusingNamesMaxCount} more`
+      : '';
   return (
     `${newer.length} devices run a newer release and would refuse ${version}: ` +
-    `${newer.slice(0, NEWER_SHOWN_MAX).join(', ')}${more}; ` +
+    `${newer.slice(0, limits.refusingNamesMaxCount).join(', ')}${more}; ` +
     'to go back, undo the rollout that brought it'
   );
 }

@@ -160,7 +160,9 @@ export class OperatorService implements RolloutService {
   }
 
   /** Devices that a later release replaced would be sent past it. */
-  async #requireLast({ id, createdAt, release: { component } }: RolloutRow): Promise<void> {
+  async #requireLast(undone: RolloutRow): Promise<void> {
+    const { id, createdAt } = undone;
+    const { component } = undone.release;
     const { store } = this.#options;
     const first = await store.page({ limit: limits.listPageMaxCount, after: null });
     const later = first.find(
@@ -168,7 +170,8 @@ export class OperatorService implements RolloutService {
         row.id !== id &&
         row.release.component === component &&
         row.state === 'completed' &&
-        row.createdAt >= createdAt,
+        row.createdAt >= createdAt &&
+        haveCommonGroup(row, undone),
     );
     if (later === undefined) return;
     throw new Fault(
@@ -189,6 +192,9 @@ export class OperatorService implements RolloutService {
     );
   }
 }
+
+const haveCommonGroup = (a: RolloutRow, b: RolloutRow): boolean =>
+  a.groups === null || b.groups === null || a.groups.some((group) => b.groups?.includes(group));
 
 function requireDevices(places: readonly Place[], what: string): void {
   const most = limits.rolloutDevicesMaxCount;

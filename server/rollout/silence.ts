@@ -1,13 +1,11 @@
 // The slots of the silence test: once in each silence deadline, which devices of the rollout went
 // silent, touched ones and untouched ones, for each site. Pure. The test itself is in
 // shared/statistics/silence-test.ts, and what follows from it in halt.ts.
+import { limits } from '../../shared/base/limits.js';
 import { addSlot, emptySilence, type SiteSlot } from '../../shared/statistics/silence-test.js';
 import type { MemberRow } from '../interfaces.js';
 import { only, type Plan, type Situation } from './situation.js';
 import { isRevoked } from './verdict.js';
-
-/** A device is touched for so long after it took the release (decisions.md R5). */
-const TOUCHED_MS = 24 * 60 * 60_000;
 
 /** Adds the slot that has ended, if one has. */
 export function endSlot(situation: Situation): Plan | null {
@@ -53,5 +51,5 @@ function sitesOf({ members, facts, now }: Situation, slotMs: number): SiteSlot[]
 
 function sideOf({ state, assignedAt }: MemberRow, now: number): 'touched' | 'control' | null {
   if (state === 'waiting') return 'control';
-  return assignedAt !== null && now - assignedAt < TOUCHED_MS ? 'touched' : null;
+  return assignedAt !== null && now - assignedAt < limits.silenceTouchedMs ? 'touched' : null;
 }

@@ -1,5 +1,6 @@
 // What a decision about a rollout depends on, and what it decides: the types that the pure parts of
 // this room share.
+import { limits } from '../../shared/base/limits.js';
 import type { AssignmentChange, DeviceFacts, MemberRow, RolloutRow, Take } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { after, type RolloutEvent } from './transitions.js';
@@ -31,9 +32,10 @@ export interface Plan {
   readonly untaken?: readonly string[];
 }
 
-const REASONS_MAX_CHARS = 2000;
 export const clip = (reasons: string): string =>
-  reasons.length > REASONS_MAX_CHARS ? `${reasons.slice(0, REASONS_MAX_CHARS - 1)}…` : reasons;
+  reasons.length > limits.detailMaxChars
+    ? `${reasons.slice(0, limits.detailMaxChars - 1)}…`
+    : reasons;
 
 /** The rollout after `event`. A new state or wave starts its own clock, without approval. */
 export function moved(
@@ -58,12 +60,13 @@ export function assignmentOf(
   return { device, component, release, rollback, rollout: id, trial: policy.trial };
 }
 
-const LISTED_MAX = 5;
 /** "d1, d2 and 3 more". */
 export function listed(members: readonly MemberRow[]): string {
   const names = members
-    .slice(0, LISTED_MAX)
+    .slice(0, limits.reasonLinesMaxCount)
     .map((member) => member.name)
     .join(', ');
-  return members.length > LISTED_MAX ? `${names} and ${members.length - LISTED_MAX} more` : names;
+  return members.length > limits.reasonLinesMaxCount
+    ? `${names} and ${members.length - limits.reasonLinesMaxCount} more`
+    : names;
 }

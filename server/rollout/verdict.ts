@@ -148,7 +148,7 @@ function evidenceOf(member: MemberRow, { evidence }: TrialBody): TrialEvidence {
 }
 
 /** The device's last update report, where it is about the member's own assignment. */
-export function heard(member: MemberRow, facts: DeviceFacts | undefined): boolean {
+function heard(member: MemberRow, facts: DeviceFacts | undefined): boolean {
   return member.assignmentId !== null && facts?.update?.assignmentId === member.assignmentId;
 }
 

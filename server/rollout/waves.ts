@@ -51,7 +51,7 @@ export function placeInWaves(
 /**
  * The order in which waves draw devices: stratified, so that the first ones cover every kind of
  * hardware, then go through kinds and sites in proportion to their sizes (systematic sampling;
- * Cochran, "Sampling Techniques", 1977, chapter 8). Within a site the order is a hash.
+ * Cochran, "Sampling Techniques", 1977). Within a site the order is a hash.
  */
 function drawn(rollout: string, devices: readonly EligibleDevice[]): EligibleDevice[] {
   const ranked = sorted(devices, (device) => rankOf(rollout, device.id));

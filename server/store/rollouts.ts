@@ -34,10 +34,14 @@ import { portions, type Db, type Queries } from './database.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
 
 export class SqlRolloutStore implements RolloutStore {
-  constructor(private readonly db: Db) {}
+  readonly #db: Db;
+
+  constructor(db: Db) {
+    this.#db = db;
+  }
 
   async active(): Promise<RolloutRow[]> {
-    const rows = await this.db
+    const rows = await this.#db
       .selectFrom('rollouts')
       .selectAll()
       .where((eb) =>
@@ -70,7 +74,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   async page({ limit, after }: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
-    let query = this.db
+    let query = this.#db
       .selectFrom('rollouts')
       .selectAll()
       .select((eb) =>
@@ -97,11 +101,11 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   rollout(id: string): Promise<RolloutRow | null> {
-    return findRollout(this.db, id);
+    return findRollout(this.#db, id);
   }
 
   async members(rollout: string): Promise<MemberRow[]> {
-    const rows = await this.db
+    const rows = await this.#db
       .selectFrom('members')
       .selectAll()
       .where('rollout', '=', rollout)
@@ -113,7 +117,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   async member(rollout: string, device: string): Promise<MemberRow | null> {
-    const row = await this.db
+    const row = await this.#db
       .selectFrom('members')
       .selectAll()
       .where('rollout', '=', rollout)
@@ -123,7 +127,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   async memberCounts(rollout: string): Promise<MemberCount[]> {
-    const rows = await this.db
+    const rows = await this.#db
       .selectFrom('members')
       .select(['wave', 'hardware', 'state', 'proven'])
       .select((eb) => eb.fn.countAll<number>().as('count'))
@@ -138,7 +142,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   async undecidedElsewhere(rollout: string, device: string): Promise<number> {
-    const { count } = await this.db
+    const { count } = await this.#db
       .selectFrom('members')
       .select((eb) => eb.fn.countAll<number>().as('count'))
       .where('device', '=', device)
@@ -149,7 +153,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   async offersTo(device: string): Promise<string[]> {
-    const open = await this.db
+    const open = await this.#db
       .selectFrom('members')
       .innerJoin('rollouts', 'rollouts.id', 'members.rollout')
       .select('rollouts.id')
@@ -160,11 +164,11 @@ export class SqlRolloutStore implements RolloutStore {
       .orderBy('rollouts.created_at')
       .orderBy('rollouts.id')
       .execute();
-    return [...open.map(({ id }) => id), ...(await standingFor(this.db, device))];
+    return [...open.map(({ id }) => id), ...(await standingFor(this.#db, device))];
   }
 
   async takes(digest: string): Promise<Take[]> {
-    const rows = await this.db
+    const rows = await this.#db
       .selectFrom('takes')
       .select(['device', 'hardware', 'failed'])
       .where('digest', '=', digest)
@@ -174,7 +178,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   async createdSince(since: number): Promise<number> {
-    const { count } = await this.db
+    const { count } = await this.#db
       .selectFrom('rollouts')
       .select((eb) => eb.fn.countAll<number>().as('count'))
       .where('created_at', '>=', since)
@@ -183,7 +187,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   async history(rollout: string): Promise<HistoryRow[]> {
-    const rows = await this.db
+    const rows = await this.#db
       .selectFrom('rollout_history')
       .selectAll()
       .where('rollout', '=', rollout)
@@ -200,7 +204,7 @@ export class SqlRolloutStore implements RolloutStore {
   async facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>> {
     const found = new Map<string, DeviceFacts>();
     for (const portion of portions(devices)) {
-      const rows = await this.db
+      const rows = await this.#db
         .selectFrom('devices')
         .leftJoin('facts as u', (join) =>
           join
@@ -258,7 +262,7 @@ export class SqlRolloutStore implements RolloutStore {
     groups: readonly string[] | null,
     device?: string,
   ): Promise<EligibleDevice[]> {
-    let query = this.db
+    let query = this.#db
       .selectFrom('devices')
       .select([
         'id',
@@ -282,7 +286,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   async release(component: string, version: string): Promise<PublishedRelease | null> {
-    const row = await this.db
+    const row = await this.#db
       .selectFrom('releases')
       .selectAll()
       .where('component', '=', component)
@@ -301,7 +305,7 @@ export class SqlRolloutStore implements RolloutStore {
     members: readonly MemberRow[],
     audit: readonly AuditAction[] = [],
   ): Promise<void> {
-    return this.db.transaction().execute(async (trx) => {
+    return this.#db.transaction().execute(async (trx) => {
       const inserted = await trx
         .insertInto('rollouts')
         .values({ id: row.id, ...rolloutColumns(row), revision: row.revision })
@@ -316,7 +320,7 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   commit(change: RolloutChange, now: number): Promise<boolean> {
-    return this.db.transaction().execute(async (trx) => {
+    return this.#db.transaction().execute(async (trx) => {
       const { rollout } = change;
       const before = await findRollout(trx, rollout.id);
       if (before === null || before.revision !== rollout.revision) return false;
@@ -452,7 +456,7 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
 
 /**
  * A take has its number for good, also when the device takes the release again in another rollout;
- * a failure is never taken back.
+ * a failure is never revoked.
  */
 async function writeTakes(
   queries: Queries,

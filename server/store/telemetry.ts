@@ -3,6 +3,7 @@
 // stored together or not at all. The same batch again, or the same record in another batch, changes
 // nothing. Silence is judged by the server's time of receipt; a device's own clock is stored as a
 // report. What is kept per device is limited; the oldest goes first.
+// Over 400 lines because one batch is one transaction over all tables of telemetry.
 import { refOf } from '../../shared/release/release-ref.js';
 import type { Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';

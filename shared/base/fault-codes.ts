@@ -215,11 +215,6 @@ export const FAULT_CODES = {
     "the new model's process crashed or hung repeatedly",
     "Read the device's log; fix the model.",
   ),
-  trial_unproven: refused(
-    409,
-    'the trial ended without enough evidence of health',
-    'Send the device traffic, lengthen the trial, or lower its minimum.',
-  ),
   trial_withdrawn: refused(
     409,
     'the server withdrew the release during the trial',

@@ -272,7 +272,7 @@ export const limits = {
   // Trials.
   /** Blocks of time without which a trial has no verdict on what it compares. */
   trialBlocksMinCount: 20,
-  /** Blocks whose order is kept, for pooling over devices by rounds. */
+  /** Blocks whose sequence is kept, for pooling over devices by rounds. */
   trialRoundsMaxCount: 64,
   /** Means of neighbouring blocks follow each other less than this. */
   trialAutocorrelationMaxRatio: 0.2,
@@ -283,6 +283,19 @@ export const limits = {
    * Looks of the conductor that are further apart were interrupted: nobody is judged by that time.
    */
   conductorGapMaxMs: 5_000,
+  /** Devices and failures that the reasons of a rollout name one by one. */
+  reasonLinesMaxCount: 5,
+  /** A take races with others; after so many tries the device asks again. */
+  takeTriesMaxCount: 5,
+  /** The same trouble on so many devices before they begin is a reason to look. */
+  sameTroubleMinCount: 3,
+  /** Boundaries of halt tests that are kept, because computing one takes a while. */
+  haltBoundariesMaxCount: 64,
+  /** A device counts as touched by a release for so long after it took it. */
+  silenceTouchedMs: DAY_MS,
+  previewNamesMaxCount: 20,
+  /** Devices that would refuse a release, named one by one. */
+  refusingNamesMaxCount: 10,
   /** A device that took a release and does not answer is taken to hold it no longer. */
   takeWaitMs: 10 * 60_000,
   /** A device that was told to ask, and does not, is told again. */

@@ -5,6 +5,7 @@
 // Lists answer one page of summaries; what costs more to read or to send (members, history,
 // manifests, long details) is in the detail of one resource. A page names the next one by an opaque
 // cursor, so that its cost does not grow with the distance from the first.
+// Over 400 lines because it is the whole operator API.
 import { Type, type Static, type TProperties, type TSchema } from 'typebox';
 import { limits } from '../base/limits.js';
 import { Manifest } from '../release/manifest.js';

@@ -26,7 +26,7 @@ export function logRatio(tally: Tally, p0: number, p1: number): number {
   );
 }
 
-export function capped(alternative: number): number {
+function capped(alternative: number): number {
   return Math.min(alternative, ALTERNATIVE_MAX);
 }
 

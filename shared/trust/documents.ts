@@ -9,8 +9,8 @@
 //                                are in `keys`
 //   timestamp  x-linnet-time     when it was signed: a lower limit for the current time, which a
 //                                device without a clock can trust
-//   targets    x-linnet-floors   of the image repository: for a component, the oldest version that a
-//                                device may be sent back to
+//   targets    x-linnet-floors   of the image repository: for a component, the oldest version that
+//                                a device may be sent back to
 //   director   x-linnet-device   the one device that timestamp, snapshot and targets of its
 //                                director repository are for
 import { createHash } from 'node:crypto';

@@ -1,7 +1,7 @@
 // A fleet in virtual time for measuring how rollouts decide: the real plan, taking, conductor and
 // operator service over a store in memory; devices that are off, poll, take a release, fail it or
-// confirm it after a trial, and fall silent. All randomness comes from one seed. Time moves in ticks
-// of a twentieth of a trial.
+// confirm it after a trial, and fall silent. All randomness comes from one seed. Time moves in
+// ticks of a twentieth of a trial.
 import { by } from '../support/audit-actions.js';
 import { passing } from '../support/rollout-rows.js';
 import { silentLog } from '../../shared/base/interfaces.js';
@@ -23,7 +23,7 @@ import {
   VirtualClock,
 } from './fleet.js';
 
-export const TRIAL_MS = 10 * 60_000;
+const TRIAL_MS = 10 * 60_000;
 const TICK_MS = TRIAL_MS / 20;
 const LISTENING_MS = 5_000;
 const OLD = releaseOf('1.0.0');

@@ -1,11 +1,11 @@
-// `npm run sim:rollouts [-- --runs N] [--seed S] [--huge]`: how rollouts decide, measured on the real
-// plan, taking, conductor and store code in virtual time. Prints the tables of the README; each row
-// says its seeds, so that a run can be repeated. --huge adds one fleet of 100,000 devices.
+// `npm run sim:rollouts [-- --runs N] [--seed S] [--huge]`: how rollouts decide, measured on the
+// real plan, taking, conductor and store code in virtual time. Prints the tables of the README;
+// each row says its seeds, so that a run can be repeated. --huge adds one fleet of 100,000 devices.
 import { parseArgs } from 'node:util';
 import { percent } from '../../shared/statistics/sequential-tests.js';
 import { RolloutSimulation, type Ending, type SimulatedFleet } from './rollout-simulation.js';
 
-export interface Scenario {
+interface Scenario {
   readonly name: string;
   readonly fleet: Omit<SimulatedFleet, 'seed'>;
   /** Runs of the whole table's number, for what is slow. */
@@ -72,19 +72,19 @@ const special: Scenario[] = [
   },
 ];
 
-export const scenarios: readonly Scenario[] = [
+const scenarios: readonly Scenario[] = [
   ...goodReleases,
   ...offlineFleets,
   ...badReleases,
   ...special,
 ];
 
-export interface Row {
+interface Row {
   readonly name: string;
   readonly endings: readonly Ending[];
 }
 
-export async function measure(
+async function measure(
   { name, fleet, share = 1 }: Scenario,
   runs: number,
   seed: number,
@@ -102,10 +102,10 @@ export function median(values: readonly number[]): number {
 }
 
 const HEAD =
-  '| fleet and release | runs | halted | held | completed | takes (median) | window exceeded by | ' +
-  'trial lengths (median) |\n|---|---|---|---|---|---|---|---|';
+  '| fleet and release | runs | halted | held | completed | takes (median) | ' +
+  'window exceeded by | trial lengths (median) |\n|---|---|---|---|---|---|---|---|';
 
-export function lineOf({ name, endings }: Row): string {
+function lineOf({ name, endings }: Row): string {
   const share = (state: Ending['state']): string =>
     percent(endings.filter((one) => one.state === state).length / endings.length);
   const cells = [

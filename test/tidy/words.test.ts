@@ -28,11 +28,6 @@ const BANNED: readonly BannedWord[] = [
   { banned: /\bwhoever\b/g, instead: 'a caller that, anyone who' },
   { banned: /\bshall\b/g, instead: 'must, is to' },
   { banned: /\bmend(?:s|ed|ing)?\b/g, instead: 'fix, repair, restore' },
-  {
-    banned: /\b(?:un)?prove[nds]?\b|\bproving\b|\bproofs?\b/g,
-    allowed: /\btrial unproven\b/g, // a fault code: too little evidence to decide
-    instead: 'verify, verified, evidence',
-  },
   { banned: /\b(?:take|takes|taken|took|taking) (?:it )?back\b/g, instead: 'revoke, roll back' },
   { banned: /\b(?:put|puts|putting) (?:it )?out\b/g, instead: 'revoke, publish' },
   { banned: /\b(?:un)?vet(?:s|ted|ting)?\b/g, instead: 'admission, admit' },

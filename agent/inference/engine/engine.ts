@@ -7,7 +7,7 @@
 // the model failed on checked tensors, or the deadline passed. Not counted as failed: refusals by
 // the guard or by a full queue, and requests that waited in vain while others were answered.
 // Swapping is routing.ts, admission is admission.ts, comparing is shadow-comparison.ts, watching
-// after the trial is condition-watch.ts. It is longer than 400 lines because the life of a request,
+// after the trial is condition-watch.ts. Over 400 lines because the life of a request,
 // with all its ends, is read in one place.
 import assert from 'node:assert/strict';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';

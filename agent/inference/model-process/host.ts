@@ -1,8 +1,8 @@
 // One model process, from the supervisor's side: start, requests, watchdog, end. One request runs
 // at a time; the caller queues. Promises: the start and every run end within their limits, because
 // a process that is stuck is killed; a request in flight when the process ends gets Fault
-// `host_died` or `host_hung`; the process cannot outlive the supervisor, because its socket ends. Restarting is
-// replica.ts, spawning is spawn-child.ts.
+// `host_died` or `host_hung`; the process cannot outlive the supervisor, because its socket ends.
+// Restarting is replica.ts, spawning is spawn-child.ts.
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
@@ -330,7 +330,8 @@ export class ModelHost {
       this.#kill(
         new Fault(
           'host_hung',
-          `the model process of ${this.#name} did not answer within ${limits.hostRunMs} ms and was killed`,
+          `the model process of ${this.#name} did not answer within ` +
+            `${limits.hostRunMs} ms and was killed`,
         ),
       );
   }

@@ -1,4 +1,5 @@
 // The telemetry spool on real files: kills, full disks, damage, its byte bound.
+// Over 400 lines because the spool is one promise under many faults.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   mkdtempSync,

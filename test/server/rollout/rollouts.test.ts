@@ -1,6 +1,6 @@
 // Whole rollouts over a fleet in memory: real plan, real taking, real conductor, devices that obey
-// or misbehave. What operators do is in operators.test.ts, a store that breaks in conductor.test.ts,
-// and the situations of the field in situations.test.ts.
+// or misbehave. What operators do is in operators.test.ts, a store that breaks in
+// conductor.test.ts, and the situations of the field in situations.test.ts.
 import { describe, expect, it } from 'vitest';
 import { complaints } from '../../../shared/base/decode.js';
 import { RolloutDetail } from '../../../shared/protocol/operator-api.js';

@@ -209,7 +209,7 @@ describe('a model that is compared', () => {
     const idle = quiet({ comparable: true, seconds: policy.maxSeconds - 1 });
     expect(judgeTrial(idle, policy).verdict).toBe('measuring');
     const verdict = judgeTrial({ ...idle, seconds: policy.maxSeconds }, policy);
-    expect(verdict).toMatchObject({ verdict: 'fail', code: 'trial_unproven' });
+    expect(verdict).toMatchObject({ verdict: 'unproven', code: null });
     expect(verdict.reasons.at(-1)).toContain('100 of 100 live inputs answered by both models');
   });
 

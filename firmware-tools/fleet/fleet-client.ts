@@ -8,11 +8,11 @@ import { request as httpsRequest } from 'node:https';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
-import type { Static, TArray, TObject, TSchema } from 'typebox';
+import type { Static, TArray, TNull, TObject, TSchema, TString, TUnion } from 'typebox';
 import { decodeJson } from '../../shared/base/decode.js';
 import { asError, Fault, reason } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
-import { API, type Page } from '../../shared/protocol/operator-api.js';
+import { API } from '../../shared/protocol/operator-api.js';
 import { refusalFault, serverFault, type ErrorAnswer } from '../../shared/platform/http-refusal.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -25,6 +25,8 @@ export interface Connection {
 }
 
 const DEFAULT_SERVER = 'http://127.0.0.1:7300';
+
+type PageSchema = TObject<{ items: TArray; next: TUnion<[TNull, TString]> }>;
 
 export class FleetClient {
   readonly server: string;
@@ -44,7 +46,7 @@ export class FleetClient {
     path: string,
     schema: T,
     body?: unknown,
-  ): Promise<Static<T>> {
+  ): Promise<NoInfer<Static<T>>> {
     const url = this.#url(path);
     let response: Response;
     let text: string;
@@ -63,21 +65,21 @@ export class FleetClient {
       throw unreachable(url, error);
     }
     if (!response.ok) throw refused({ status: response.status, body: text }, `${method} ${url}`);
-    return decodeJson(schema, text, `answer of ${method} ${url}`);
+    return decodeJson<T>(schema, text, `answer of ${method} ${url}`);
   }
 
   /**
    * All items of a list, page after page. `path` may have a query. Throws Fault.
    */
-  async list<T extends TSchema>(
+  async list<P extends PageSchema>(
     path: string,
-    page: TObject<{ items: TArray<T>; next: TSchema }>,
-  ): Promise<Static<T>[]> {
-    const items: Static<T>[] = [];
+    page: P,
+  ): Promise<NoInfer<Static<P>['items'][number]>[]> {
+    const items: unknown[] = [];
     const query = new URLSearchParams({ limit: String(limits.listPageMaxCount) });
     for (;;) {
       const from = `${path}${path.includes('?') ? '&' : '?'}${query.toString()}`;
-      const { items: some, next } = (await this.request('GET', from, page)) as Page<Static<T>>;
+      const { items: some, next } = await this.request<PageSchema>('GET', from, page);
       items.push(...some);
       if (next === null) return items;
       query.set('cursor', next);

@@ -23,7 +23,7 @@ export interface List<Row, Key, Item> {
 export async function pageOf<S extends TSchema, Row, Item>(
   query: { limit?: number; cursor?: string },
   keySchema: S,
-  list: List<Row, Static<S>, Item>,
+  list: List<Row, NoInfer<Static<S>>, Item>,
 ): Promise<Page<Item>> {
   const limit = query.limit ?? limits.listPageDefaultCount;
   const after = query.cursor === undefined ? null : keyOf(keySchema, query.cursor);
@@ -39,9 +39,9 @@ export async function pageOf<S extends TSchema, Row, Item>(
 const cursorOf = (key: unknown): string =>
   Buffer.from(JSON.stringify(key), 'utf8').toString('base64url');
 
-function keyOf<S extends TSchema>(schema: S, cursor: string): Static<S> {
+function keyOf<S extends TSchema>(schema: S, cursor: string): NoInfer<Static<S>> {
   try {
-    return decodeJson(schema, Buffer.from(cursor, 'base64url'), 'cursor');
+    return decodeJson<S>(schema, Buffer.from(cursor, 'base64url'), 'cursor');
   } catch (error) {
     if (!isFault(error)) throw error;
     throw new Fault(

@@ -18,7 +18,7 @@ export function resolveSettings<T extends TSchema>(
   toml: string,
   scope: string,
   env: Readonly<Record<string, string | undefined>>,
-): Static<T> {
+): NoInfer<Static<T>> {
   const inputs = parseFile(toml);
   const prefix = `LINNET_${scope.toUpperCase()}__`;
   for (const [name, text] of Object.entries(env)) {

@@ -167,7 +167,15 @@ export const BODIES = {
   security: SecurityBody,
 } as const;
 export type Kind = keyof typeof BODIES;
-export type BodyOf<K extends Kind> = Static<(typeof BODIES)[K]>;
+/** Named, because the type of a schema that is not known yet costs the compiler half its time. */
+interface Bodies {
+  health: HealthBody;
+  inference: InferenceBody;
+  update: UpdateBody;
+  trial: TrialBody;
+  security: SecurityBody;
+}
+export type BodyOf<K extends Kind> = Bodies[K];
 
 /**
  * When the spool is full, the oldest record of the least important kind goes first (lowest number =

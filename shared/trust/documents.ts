@@ -117,7 +117,14 @@ export type Targets = Static<typeof Targets>;
 
 const SCHEMAS = { root: Root, timestamp: Timestamp, snapshot: Snapshot, targets: Targets } as const;
 export type Role = keyof typeof SCHEMAS;
-export type SignedOf<R extends Role> = Static<(typeof SCHEMAS)[R]>;
+/** Named: the compiler would work long on the type of a schema that it does not know yet. */
+interface Signed {
+  root: Root;
+  timestamp: Timestamp;
+  snapshot: Snapshot;
+  targets: Targets;
+}
+export type SignedOf<R extends Role> = Signed[R];
 
 export const MAX_BYTES: Readonly<Record<Role, number>> = {
   root: limits.rootMaxBytes,

@@ -9,11 +9,11 @@ import type { Processes } from './processes.js';
 /** Short trials, because the demo's devices get 25 requests a second; the rest is realistic. */
 const POLICY: RolloutPolicy = {
   waves: [
-    { name: 'canary', group: 'canary', soakSeconds: 2, approval: false },
-    { name: 'half', percent: 50, soakSeconds: 2, approval: false },
-    { name: 'all', percent: 100, soakSeconds: 1, approval: false },
+    { name: 'canary', group: 'canary', soakSeconds: 1, approval: false },
+    { name: 'half', percent: 50, soakSeconds: 1, approval: false },
+    { name: 'all', percent: 100, soakSeconds: 0, approval: false },
   ],
-  trial: { ...defaultTrialPolicy, minSeconds: 4, maxSeconds: 90, minPairs: 100 },
+  trial: { ...defaultTrialPolicy, minSeconds: 2, maxSeconds: 90, minPairs: 60 },
   acceptableFailurePermille: 10,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,

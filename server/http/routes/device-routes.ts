@@ -146,7 +146,7 @@ function statusRoutes(app: FleetApp, options: Options): void {
     },
     async (request) => {
       const row = await devices.named(request.params.id, 'pending');
-      requireFingerprint(row, request.params.id, request.body?.fingerprint);
+      requireFingerprint(row, request.params.id, request.body.fingerprint);
       return show(await devices.approve(row.id, auditOf(request), clock.now()), options);
     },
   );

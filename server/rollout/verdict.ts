@@ -25,7 +25,11 @@ import { upperBound } from '../../shared/statistics/distributions.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { TrialBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
-import { judgeTrial, type TrialEvidence } from '../../shared/statistics/trial-verdict.js';
+import {
+  judgeTrial,
+  type TrialEvidence,
+  type TrialVerdict,
+} from '../../shared/statistics/trial-verdict.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 
 /** When a judgement is made. */
@@ -73,6 +77,8 @@ export function observe(
       : '';
     return { state: 'failed', reasons: `${verdict.code}: ${claim}${verdict.reasons.join('; ')}` };
   }
+  const differs = differsMore(member, facts, verdict);
+  if (differs !== null) return { state: 'trial', reasons: differs };
   const silence = silentSeconds(member, facts, moment);
   if (silence > policy.silentAfterSeconds) {
     const reasons = `silent for ${silence} s; after ${policy.silentAfterSeconds} s silence counts as a failure`;
@@ -87,6 +93,8 @@ export function observe(
   if (claimed && verdict?.verdict === 'pass')
     return { state: 'confirmed', reasons: verdict.reasons.join('; ') };
 
+  if (verdict?.verdict === 'unproven')
+    return { state: 'trial', reasons: verdict.reasons.join('; ') };
   const age = assignmentSeconds(member, moment);
   if (age > policy.deviceDeadlineSeconds) {
     const seen = verdict === null ? 'no trial was reported' : verdict.reasons.join('; ');
@@ -145,7 +153,10 @@ function badNews(
   const update = heard(member, facts) ? facts?.update : null;
   if (update === null || update === undefined) return null;
   const { outcome } = update;
-  if (outcome?.assignmentId === member.assignmentId && outcome.result !== 'confirmed') {
+  if (
+    outcome?.assignmentId === member.assignmentId &&
+    !['confirmed', 'differs'].includes(outcome.result)
+  ) {
     return `${outcome.result} by the device${outcome.code === null ? '' : `, ${outcome.code}`}: ${outcome.detail}`;
   }
   if (update.state === 'stranded') return 'stranded: no release loads on it';
@@ -153,6 +164,23 @@ function badNews(
     return `was confirmed, but now runs ${update.running?.version ?? 'nothing'}`;
   }
   return null;
+}
+
+/**
+ * Why the device went back, or is to go back, without having failed: the release differs more than
+ * it declares. A person decides.
+ */
+function differsMore(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  verdict: TrialVerdict | null,
+): string | null {
+  const outcome = heard(member, facts) ? facts?.update?.outcome : null;
+  if (outcome?.result === 'differs' && outcome.assignmentId === member.assignmentId)
+    return `${outcome.code}: ${outcome.detail}`;
+  return verdict?.verdict === 'differs_more_than_declared'
+    ? `${verdict.code}: ${verdict.reasons.join('; ')}`
+    : null;
 }
 
 /**

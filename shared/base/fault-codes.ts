@@ -205,6 +205,16 @@ export const FAULT_CODES = {
     'the new model failed on live requests beyond the limit',
     "Read the device's log; fix the model.",
   ),
+  trial_differs: refused(
+    409,
+    'the answers differ more from the old release than declared, but less than the cap',
+    'Compare both numbers (desk and field); accept the difference for this rollout or drop it.',
+  ),
+  trial_slow: refused(
+    409,
+    'the new model is slower than the old one or than its latency contract',
+    "See the trial's reasons; raise the accepted slowdown or make the model faster.",
+  ),
   trial_crashes: refused(
     409,
     "the new model's process crashed or hung repeatedly",

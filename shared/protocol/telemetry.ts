@@ -67,7 +67,8 @@ export type InferenceBody = Static<typeof InferenceBody>;
 
 const Outcome = Type.Object(
   {
-    result: Type.Enum(['confirmed', 'rolled_back', 'refused', 'spent', 'reverted']),
+    /** `differs`: sent back because it differs more than declared; it has not failed. */
+    result: Type.Enum(['confirmed', 'rolled_back', 'differs', 'refused', 'spent', 'reverted']),
     code: Type.Union([Type.Null(), Type.String({ maxLength: 64 })]),
     detail: Type.String({ maxLength: limits.detailMaxChars }),
     release: ReleaseRef,

@@ -184,7 +184,7 @@ function walk(
       reached += alive[high] ?? 0;
       alive[high] = 0;
     }
-    // At the acceptable share or below, exp(value - level) bounds the chance of ever halting.
+    // At the acceptable share or below, exp(value - level) limits the chance of ever halting.
     const hope = (failures: number): number =>
       share > acceptable
         ? 1

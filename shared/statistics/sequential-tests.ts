@@ -42,37 +42,6 @@ export function logMean(
 }
 
 /**
- * log e-value against "the share is at most `limit`": a mean over alternatives just above (1.5x),
- * well above (3x) and far above (half way to 1), so that a slightly bad and a hopeless release are
- * both found soon. Zero (no evidence) where no alternative is left above the limit.
- */
-export function logEvidenceAbove(tally: Tally, limit: number): number {
-  // The cap would put the alternative below the limit, and good releases would look bad.
-  if (limit >= ALTERNATIVE_MAX) return 0;
-  const far = (1 + limit) / 2;
-  const alternatives = [1.5 * limit, 3 * limit, far].filter((p1) => p1 <= far).map(capped);
-  return logMean(
-    alternatives.map((p1) => ({
-      weight: 1 / alternatives.length,
-      log: logRatio(tally, limit, p1),
-    })),
-  );
-}
-
-/**
- * log e-value against "the share is at least `limit`", towards limit/2 (3/4 of the weight) and 3/4
- * of the limit: what it takes to call a release healthy instead of merely not proven bad. Infinite
- * (proven) at a limit of 1.
- */
-export function logEvidenceBelow(tally: Tally, limit: number): number {
-  if (limit >= 1) return Number.POSITIVE_INFINITY;
-  return logMean([
-    { weight: 0.75, log: logRatio(tally, limit, limit / 2) },
-    { weight: 0.25, log: logRatio(tally, limit, limit * 0.75) },
-  ]);
-}
-
-/**
  * Exact chance that the likelihood ratio of `p1` against `p0` ever reaches `boundary` within `size`
  * observations whose true share is `share`. Dynamic programming over (observations, hits): the
  * ratio depends on nothing else. O(size * hits).

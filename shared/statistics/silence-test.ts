@@ -3,7 +3,7 @@
 // same slot of time only: exposure and hour of day need no correction, and an outage of a whole
 // site says nothing. A slot is as long as the silence deadline. A device is at risk in a slot if it
 // was heard in the slot before; it has an event if it was then not heard for the deadline. The
-// caller counts, once a slot and never again; an event is not taken back when the device returns.
+// caller counts, once a slot and never again; an event stays when the device returns.
 //
 // Given k events among n1 touched and n0 control devices of a site, the number of touched ones
 // among them is hypergeometric if the release does nothing. With odds that are theta times higher

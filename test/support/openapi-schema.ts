@@ -707,7 +707,7 @@ export interface components {
         };
         outcome: null | {
           /** @enum {unknown} */
-          result: 'confirmed' | 'rolled_back' | 'refused' | 'spent' | 'reverted';
+          result: 'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted';
           code: null | string;
           detail: string;
           release: {
@@ -766,7 +766,7 @@ export interface components {
       at: string;
       outcome: {
         /** @enum {unknown} */
-        result: 'confirmed' | 'rolled_back' | 'refused' | 'spent' | 'reverted';
+        result: 'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted';
         code: null | string;
         detail: string;
         release: {
@@ -882,6 +882,21 @@ export interface components {
           scale: 'logits' | 'probabilities';
           labels: string[];
         };
+        comparisons?: {
+          output: string;
+          /** @enum {unknown} */
+          kind: 'class' | 'scores' | 'vector' | 'value' | 'boxes' | 'sequence' | 'none';
+          scale?: number;
+          leastScore?: number;
+        }[];
+        expectedDifferences?: {
+          base: string;
+          outputs: {
+            output: string;
+            sum: number;
+            count: number;
+          }[];
+        }[];
         probes: {
           count: number;
           tolerance: {
@@ -942,9 +957,12 @@ export interface components {
         minSeconds: number;
         maxSeconds: number;
         minPairs: number;
-        disagreementLimitPermille: number;
+        differenceLimitPermille: number;
+        differenceCapPermille: number;
         falseAlarmPermille: number;
+        falsePassPermille: number;
         errorLimitPermille: number;
+        slowdownLimitPermille: number;
         classShiftLimitPermille: number;
         confidenceDropLimitPermille: number;
       };

@@ -30,7 +30,7 @@ const BANNED: readonly BannedWord[] = [
   { banned: /\bmend(?:s|ed|ing)?\b/g, instead: 'fix, repair, restore' },
   {
     banned: /\b(?:un)?prove[nds]?\b|\bproving\b|\bproofs?\b/g,
-    allowed: /\btrial_unproven\b|\btrial unproven\b/g, // a fault code: too little evidence to decide
+    allowed: /\b(?:trial_)?unproven\b/g, // a verdict: too little evidence to decide
     instead: 'verify, verified, evidence',
   },
   { banned: /\b(?:take|takes|taken|took|taking) (?:it )?back\b/g, instead: 'revoke, roll back' },

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { chanceOfReaching } from '../../../shared/statistics/sequential-tests.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import type { TrialEvidence } from '../../../shared/statistics/trial-verdict.js';
+import { trialEvidence } from '../../support/trial-evidence.js';
 import {
   failuresToAnswer,
   haltTest,
@@ -228,18 +229,8 @@ describe('what counts as a failed device', () => {
     now: number,
     receptionSince = 0,
   ) => observe(one, report, row, { now, receptionSince });
-  const evidence = (disagreed: number, pairs = 400): TrialEvidence => ({
-    seconds: 20,
-    served: pairs,
-    failed: 0,
-    modelFaults: 0,
-    pairs,
-    disagreed,
-    new: null,
-    old: null,
-    replaces: true,
-    comparable: true,
-  });
+  const evidence = (differing: number, pairs = 400): TrialEvidence =>
+    trialEvidence({ pairs, differing });
   const update = (change: Partial<UpdateBody>): UpdateBody => ({
     component: 'digits',
     state: 'idle',
@@ -318,7 +309,7 @@ describe('what counts as a failed device', () => {
     expect(seen.reasons).toContain(
       'trial_disagreement: the device calls it healthy, its evidence does not: ',
     );
-    expect(seen.reasons).toContain('disagree on 160 of 400 live inputs (40 %)');
+    expect(seen.reasons).toContain('answers of logits differ by 40 % on live inputs');
   });
 
   it('device_claims_confirmed_without_evidence_is_not_believed', () => {
@@ -381,6 +372,39 @@ describe('what counts as a failed device', () => {
       });
     },
   );
+
+  it('a_device_that_went_back_because_it_differs_more_than_declared_has_not_failed', () => {
+    const outcome = {
+      result: 'differs' as const,
+      code: 'trial_differs',
+      detail: '25 % here',
+      release: releaseOf('1.1.0'),
+      assignmentId: 2,
+    };
+    const report = facts({ update: update({ running: releaseOf('1.0.0'), outcome }) });
+    const late = T0 + 300_000;
+    expect(look(member(0), { ...report, lastSeenAt: late }, rollout(), late)).toEqual({
+      state: 'trial',
+      reasons: 'trial_differs: 25 % here',
+    });
+    // Its evidence says the same before its outcome is here.
+    const seen = look(member(0), facts({ trial: trial(evidence(128, 800)) }), rollout(), T0 + 5000);
+    expect(seen).toMatchObject({ state: 'trial' });
+    expect(seen.reasons).toContain('trial_differs: answers of logits differ by 16 %');
+  });
+
+  it('a_device_with_little_traffic_has_not_failed_at_its_deadline', () => {
+    const late = T0 + 300_000;
+    const open = { ...evidence(0, 5), seconds: 86_400 };
+    const report = facts({
+      update: update({ state: 'swapped' }),
+      trial: trial(open),
+      lastSeenAt: late,
+    });
+    const seen = look(member(0), report, rollout(), late);
+    expect(seen).toMatchObject({ state: 'trial' });
+    expect(seen.reasons).toContain('kept, not accepted yet');
+  });
 
   it('a_confirmed_device_that_falls_back_later_failed', () => {
     const fell = facts({

@@ -1,7 +1,7 @@
-// `npm run mutants [-- part ...]`: mutation tests of the pure core, part by part. Stryker changes the
-// code in one place at a time and runs the tests of that part; a mutant that no test notices survived.
-// Prints a table of scores and fails when a part is below its limit. Survivors are listed in
-// .linnet/mutants/<part>.txt; docs/mutants.md gives the reasons for those that remain.
+// `npm run mutants [-- part ...]`: mutation tests of the pure core, part by part. Stryker changes
+// the code in one place at a time and runs the tests of that part; a mutant that no test notices
+// survived. Prints a table of scores and fails when a part is below its limit. Survivors are listed
+// in .linnet/mutants/<part>.txt.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

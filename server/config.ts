@@ -1,6 +1,6 @@
 // The fleet server's settings: one TOML file, overridden by LINNET_SERVER__... variables, decoded
-// once and frozen. Every mistake is told at once, before anything is opened. Secrets are named by
-// file.
+// once. All mistakes are reported together, before anything is opened. Secrets are in files that
+// the settings name.
 import { Type, type Static } from 'typebox';
 import { Fault } from '../shared/base/fault-codes.js';
 import { resolveSettings } from '../shared/base/config.js';
@@ -16,7 +16,7 @@ export const ServerSettings = Type.Object(
     /** Folder of the database. */
     data_dir: Path,
     /**
-     * Folder of the image repository, made by `linnet repo init`: metadata, files and the online
+     * Folder of the repositories, created by `linnet repo init`: metadata, files and the online
      * keys.
      */
     repository: Path,
@@ -42,7 +42,7 @@ export const ServerSettings = Type.Object(
     ),
     /** For HTTP and the embedded broker alike. */
     tls: Type.Optional(Type.Object({ cert_file: Path, key_file: Path }, strict)),
-    /** How long a device may say nothing before it is shown as silent. */
+    /** A device that has sent nothing for this long is shown as silent. */
     silent_after_seconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: 60 }),
     log_level: Type.Enum(['debug', 'info', 'warn', 'error', 'silent'], { default: 'info' }),
   },
@@ -51,8 +51,8 @@ export const ServerSettings = Type.Object(
 export type ServerSettings = Static<typeof ServerSettings>;
 
 /**
- * Settings from the text of a config file and the environment. Fault config_invalid lists every
- * mistake.
+ * Settings from the text of a config file and the environment. Faults: config_invalid, with all
+ * mistakes.
  */
 export function serverSettings(
   toml: string,
@@ -61,7 +61,7 @@ export function serverSettings(
   return resolveSettings(ServerSettings, toml, 'server', env);
 }
 
-/** What cannot be said by one field's schema alone. */
+/** Rules about several settings together. Faults: config_invalid. */
 export function checkTogether(settings: ServerSettings): void {
   const { http, mqtt } = settings;
   if (
@@ -70,6 +70,9 @@ export function checkTogether(settings: ServerSettings): void {
     http.port === mqtt.port &&
     http.host === mqtt.host
   ) {
-    throw new Fault('config_invalid', `http and mqtt both want ${http.host}:${http.port}`);
+    throw new Fault(
+      'config_invalid',
+      `http and mqtt cannot both listen on ${http.host}:${http.port}`,
+    );
   }
 }

@@ -1,7 +1,7 @@
 // All interfaces between the server's rooms: rows, stores, the artifact store, TUF repositories,
 // services, ingest and transports. The rooms depend on these interfaces only; server/main.ts
-// chooses the implementations and connects them. It contains types and no behaviour. It is longer
-// than 400 lines because it is the one interface file of the server.
+// chooses the implementations and connects them. It contains types and no behaviour. Over 400 lines
+// because it is the one interface file of the server.
 //
 // Conventions: times are milliseconds since the Unix epoch by the server's clock; absent data is
 // null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were

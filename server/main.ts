@@ -1,7 +1,7 @@
-// The fleet server's composition root: the only place here that takes the real clock, randomness,
-// timers and log. It opens the database, the image repository and the director, then MQTT and HTTP;
-// it says that it is ready only when everything listens. Closing goes the other way round, and what
-// was being stored is stored first.
+// The fleet server's composition root: the only place in the server that takes the real clock,
+// randomness, timers and log, and the only one that connects its parts. It opens the database, the
+// image repository and the director, then MQTT and HTTP; it reports that it is ready when both
+// listen. It closes in the opposite direction, and stores first what is being stored.
 import { chmod, mkdir, readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -17,6 +17,7 @@ import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
+import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
@@ -29,11 +30,10 @@ import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { Situations } from './rollout/situations.js';
 import { SecurityEventBus } from './security-events/bus.js';
-import { databaseFault } from './store/database.js';
 import { Store } from './store/store.js';
 
 export interface RunningServer {
-  /** Base URL of the HTTP door, with the real port. */
+  /** Base URL of the HTTP API, with the real port. */
   readonly address: string;
   readonly mqttPort: number;
   close(): Promise<void>;
@@ -45,10 +45,7 @@ const ARTIFACTS = 'files';
 const RENEW_EVERY_MS = 60 * 60_000;
 const FIRST_TOKEN_NAME = 'first-admin';
 
-/**
- * Structured lines on stderr. Nothing here ever logs a credential; `redact` is the second lock on
- * that door.
- */
+/** Structured lines on stderr. No code logs a credential; `redact` is a second protection. */
 export function serverLog(level: ServerSettings['log_level']): Log {
   return pino(
     {
@@ -228,12 +225,13 @@ async function listen(app: FleetApp, settings: ServerSettings): Promise<string> 
     throw listenFault(error, `HTTP: ${host}:${port}`);
   }
   const { port: real } = app.server.address() as AddressInfo;
-  return `${settings.tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${real}`;
+  const scheme = settings.tls === undefined ? 'http' : 'https';
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${real}`;
 }
 
 /**
- * Lets requests under way end, within bounds.serverDrainMs; a client that neither sends nor reads
- * on is cut off then.
+ * Lets present requests end within limits.serverDrainMs; connections that are still open then are
+ * closed.
  */
 async function closeWithin(app: FleetApp): Promise<void> {
   const cancel = realClock.after(limits.serverDrainMs, () => app.server.closeAllConnections());
@@ -242,9 +240,9 @@ async function closeWithin(app: FleetApp): Promise<void> {
 }
 
 /**
- * Makes the data folder and the first admin token, which is returned this once. `keep` is called
- * with it before anything of it is committed, so that no token exists that nobody has. Fault
- * conflict when there is one already.
+ * Creates the data folder and the first admin token, and returns the token. `keep` is called with
+ * it before it is committed, so that no token exists that nobody has. Faults: conflict when there
+ * is an admin token.
  */
 export async function initServer(
   settings: ServerSettings,
@@ -255,7 +253,8 @@ export async function initServer(
     if (await store.tokens.hasAdmin()) {
       throw new Fault(
         'conflict',
-        `${settings.data_dir} already has an admin token; make further tokens with \`linnet token create\``,
+        `${settings.data_dir} already has an admin token; ` +
+          'create further tokens with `linnet token create`',
       );
     }
     const token = newOperatorToken(realRandom);
@@ -284,7 +283,7 @@ async function openStore(settings: ServerSettings): Promise<Store> {
   } catch (error) {
     throw new Fault(
       'disk_failed',
-      `data_dir ${settings.data_dir} cannot be made: ${reason(error)}`,
+      `data_dir ${settings.data_dir} cannot be created: ${reason(error)}`,
       { cause: error },
     );
   }
@@ -304,21 +303,24 @@ async function readTls(settings: ServerSettings): Promise<TlsFiles | null> {
 }
 
 /**
- * Calls `work` every so often until the returned function is called; a failure is logged and the
+ * Calls `action` every `everyMs` until the returned function is called; a failure is logged and the
  * next turn tries again.
  */
 export function repeat(
   clock: Clock,
   everyMs: number,
-  work: () => Promise<void>,
+  action: () => Promise<void>,
   log: Log,
 ): () => void {
   let stopped = false;
   let cancel = clock.after(everyMs, turn);
   function turn(): void {
-    work()
+    action()
       .catch((error: unknown) =>
-        log.error({ error: reason(error) }, 'the repository could not renew its metadata'),
+        log.error(
+          { err: error },
+          'cannot renew the metadata of the image repository; will try again',
+        ),
       )
       .finally(() => {
         if (!stopped) cancel = clock.after(everyMs, turn);

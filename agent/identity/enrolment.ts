@@ -24,17 +24,17 @@ async function enrol(
   settings: AgentSettings,
   claim: string | null,
 ): Promise<EnrolAnswer> {
-  const request: Omit<EnrolRequest, 'proof'> = {
+  const request: Omit<EnrolRequest, 'signature'> = {
     publicKey: identity.key.publicKey,
     name: settings.name,
     hardware: settings.hardware,
     components: [...settings.components],
     ...(claim === null ? {} : { claim }),
   };
-  const proof = hex(await identity.key.sign(enrolMessage(request)));
+  const signature = hex(await identity.key.sign(enrolMessage(request)));
   const answer = decode(
     EnrolAnswer,
-    await fetcher.post(routes.enrol, { ...request, proof }, limits.enrolAnswerMaxBytes),
+    await fetcher.post(routes.enrol, { ...request, signature }, limits.enrolAnswerMaxBytes),
     'enrolment answer',
   );
   if (answer.device !== identity.id)

@@ -1,7 +1,7 @@
 // The Fetcher over HTTP(S) and folders. The tree of the image repository may come from any mirror
 // (`http(s)://`, or a `file://` folder of the same layout); mirrors are tried in order before the
 // fleet server, whose answer is final. Everything else comes from the fleet server, and only the
-// fleet server sees this device's token. Whoever reads the bytes verifies them.
+// fleet server sees this device's token. The reader of the bytes verifies them.
 import http from 'node:http';
 import https from 'node:https';
 import { limits } from '../../shared/base/limits.js';

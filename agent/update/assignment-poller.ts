@@ -56,7 +56,9 @@ export class AssignmentPoller {
     );
     const names = unknown.map(({ component, version }) => `${component} ${version}`).join(', ');
     if (names !== '' && names !== this.#lastUnknown) {
-      const detail = `assigned: ${names}; this device has ${drivers.map((each) => each.component).join(', ')}`;
+      const detail =
+        `assigned: ${names}; this device has ` +
+        `${drivers.map((each) => each.component).join(', ')}`;
       log.warn(
         { assigned: names },
         'an assignment names a component that this device does not have',

@@ -81,9 +81,9 @@ function versionOf(folder: string): string {
 }
 
 const EPILOGUE = `
---json prints one JSON value on stdout (for machines). Exit codes: 0 done, 1 bug, 2 usage, 3 refused,
-4 temporary failure (retry), 5 gave up after a limit, 6 the command ran and its result is negative
-(a reverted rollout).`;
+--json prints one JSON value on stdout (for machines). Exit codes: 0 done, 1 bug, 2 usage,
+3 refused, 4 temporary failure (retry), 5 gave up after a limit, 6 the command ran and its result
+is negative (a reverted rollout).`;
 
 /** Runs one command line; `args` without node and script. Returns the exit code. */
 export async function linnet(args: readonly string[], streams: Streams): Promise<number> {

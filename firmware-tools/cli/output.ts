@@ -103,7 +103,8 @@ export function printError(error: unknown, json: boolean, streams: Streams): num
       );
     else
       streams.err(
-        `error: ${printable(error.detail)}\n  code: ${error.code} (${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`,
+        `error: ${printable(error.detail)}\n  code: ${error.code} ` +
+          `(${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`,
       );
     return error.code === 'usage' ? EXIT.usage : EXIT_OF_KIND[error.kind];
   }

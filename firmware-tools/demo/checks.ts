@@ -52,6 +52,7 @@ export function trafficChecks(
   const unknown = [...new Set(traffic.flatMap(({ counts }) => [...counts.byHeader.keys()]))].filter(
     (key) => !known.includes(key),
   );
+  const others = unknown.length === 0 ? '' : `; not: ${unknown.join(', ')}`;
   const { first, better, bad } = releases;
   const wrong = tallyOf(traffic, bad);
   const elsewhere = traffic.filter(
@@ -63,7 +64,7 @@ export function trafficChecks(
       passed: sent > 0 && sent === served && lost === 0,
     },
     {
-      what: `every answer names one of the three releases by its digest${unknown.length === 0 ? '' : `; not: ${unknown.join(', ')}`}`,
+      what: `every answer names one of the three releases by its digest${others}`,
       passed: unknown.length === 0,
     },
     {

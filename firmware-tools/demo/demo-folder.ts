@@ -19,7 +19,8 @@ export function takeFolder(root: string, pid: number = process.pid): void {
     if (other !== pid && isAlive(other))
       throw new Fault(
         'conflict',
-        `a demo is running in ${root} (process ${other}): stop it first, or give another folder with --dir`,
+        `a demo is running in ${root} (process ${other}): stop it first, or give ` +
+          'another folder with --dir',
       );
   } else if (readdirSync(root).length > 0) {
     throw new Fault(

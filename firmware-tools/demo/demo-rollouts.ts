@@ -29,10 +29,12 @@ export function writePolicy(root: string): string {
       .join('\n');
   const { waves, trial, ...rest } = POLICY;
   const file = join(root, 'work', 'policy.toml');
-  writeFileSync(
-    file,
-    `${toml(rest)}\n\n${waves.map((wave) => `[[waves]]\n${toml(wave)}`).join('\n\n')}\n\n[trial]\n${toml(trial)}\n`,
-  );
+  const parts = [
+    toml(rest),
+    ...waves.map((wave) => `[[waves]]\n${toml(wave)}`),
+    `[trial]\n${toml(trial)}`,
+  ];
+  writeFileSync(file, `${parts.join('\n\n')}\n`);
   return file;
 }
 

@@ -53,7 +53,8 @@ export class Processes {
    */
   async linnet<T>(args: readonly string[], expected: readonly number[] = [0]): Promise<T> {
     this.#say(
-      `  $ linnet ${args.map((arg) => (arg.startsWith('/') ? relative(this.#root, arg) || '.' : arg)).join(' ')}`,
+      '  $ linnet ' +
+        `${args.map((arg) => (arg.startsWith('/') ? relative(this.#root, arg) || '.' : arg)).join(' ')}`,
     );
     return this.quiet<T>(args, expected);
   }
@@ -63,7 +64,8 @@ export class Processes {
     const ran = await this.#run([...args, '--json']);
     if (!expected.includes(ran.code))
       throw new Error(
-        `linnet ${args[0] ?? ''} ${args[1] ?? ''} ended with exit code ${ran.code}: ${ran.stdout}${ran.stderr}`,
+        `linnet ${args[0] ?? ''} ${args[1] ?? ''} ended with exit code ${ran.code}: ` +
+          `${ran.stdout}${ran.stderr}`,
       );
     return JSON.parse(ran.stdout) as T;
   }
@@ -89,7 +91,8 @@ export class Processes {
     });
     if (ran.code !== EXIT.done && ran.code !== EXIT.badNews)
       throw new Error(
-        `linnet ${args.slice(0, 2).join(' ')} ended with exit code ${ran.code}: ${refusal}${ran.stderr}`,
+        `linnet ${args.slice(0, 2).join(' ')} ended with exit code ${ran.code}: ` +
+          `${refusal}${ran.stderr}`,
       );
     take(rest);
     return ran.code;
@@ -113,7 +116,8 @@ export class Processes {
     child.on('exit', (code, signal) => {
       if (!this.#stopping)
         this.#onDeath(
-          `${name} ended (${signal ?? `exit ${code ?? '?'}`}); last lines of ${log}:\n${lastLines(log)}`,
+          `${name} ended (${signal ?? `exit ${code ?? '?'}`}); ` +
+            `last lines of ${log}:\n${lastLines(log)}`,
         );
     });
   }

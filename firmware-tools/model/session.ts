@@ -92,7 +92,8 @@ function toTensor(
   try {
     return new ort.Tensor(meta.type as 'float32', value.data as Float32Array, value.dims);
   } catch (cause) {
-    const given = `${value.data.constructor.name}(${value.data.length}) as [${value.dims.join(', ')}]`;
+    const given =
+      `${value.data.constructor.name}(${value.data.length}) as ` + `[${value.dims.join(', ')}]`;
     throw new Fault(
       'data_mismatch',
       `${what}: input '${meta.name}' takes ${meta.type}, got ${given}`,

@@ -65,7 +65,9 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
             actor: operator.name,
             action: 'auth_denied',
             subject: '',
-            detail: `${request.method} ${pathOf(request)}: needs ${role}, the token is ${operator.role}`,
+            detail:
+              `${request.method} ${pathOf(request)}: needs ${role}, the token is ` +
+              `${operator.role}`,
           },
           clock.now(),
         );

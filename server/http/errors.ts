@@ -9,7 +9,7 @@ import { FAULT_CODES, Fault, reason, systemCode } from '../../shared/base/fault-
 import { limits } from '../../shared/base/limits.js';
 import type { Log } from '../../shared/base/interfaces.js';
 import type { ApiError } from '../../shared/protocol/operator-api.js';
-import { databaseFault } from '../store/database.js';
+import { databaseFault } from '../database-fault.js';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 const CLIENT_ERROR = { min: 400, max: 499 };

@@ -1,8 +1,8 @@
-// What an operator's command makes of a rollout. Pure. Commands are events of table.ts, except
-// `approve`, which only notes a fact about the wave that rolls and accepts no failure. `resume` of
-// a rollout that was held over failures accepts the failures seen so far and counts as the approval
-// of the wave; a later failure in the same wave asks again. It never overrules the halt test where
-// policy.autoRevert is on.
+// What an operator's command makes of a rollout. Pure. Commands are events of transitions.ts,
+// except `approve`, which only approves advancing past the present wave and accepts no failure.
+// `resume` of a rollout that was held because of failures accepts the failures seen so far and
+// counts as the approval of the wave; a later failure in the same wave holds it again. It never
+// overrules the halt test where policy.autoRevert is on.
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
 import type { RolloutRow } from '../interfaces.js';
@@ -11,7 +11,7 @@ import { moved, type Situation } from './plan.js';
 import { commandsOf } from './transitions.js';
 import { inOrder } from './waves.js';
 
-/** The row after the command; Fault conflict where this state does not take it. */
+/** The row after the command. Faults: conflict when the state does not take it. */
 export function commanded(
   situation: Situation,
   command: RolloutCommand,
@@ -22,9 +22,7 @@ export function commanded(
   const possible = commandsOf(rollout.state);
   if (!possible.includes(command)) {
     const can =
-      possible.length === 0
-        ? 'nothing can be done with it any more'
-        : `possible: ${possible.join(', ')}`;
+      possible.length === 0 ? 'it takes no commands any more' : `possible: ${possible.join(', ')}`;
     throw new Fault(
       'conflict',
       `rollout ${rollout.id} is ${rollout.state}, which does not take ${command}; ${can}`,
@@ -47,7 +45,7 @@ export function commanded(
     case 'approve':
       return approve(rollout, [`approved by ${actor}${because}`]);
     case 'resume': {
-      const answered = held({ rollout, members });
+      const answered = needsAnswer({ rollout, members });
       const reasons = [
         `resumed by ${actor}${because}`,
         ...(answered ? ['the failures so far in this wave are accepted'] : []),
@@ -72,10 +70,10 @@ function approve(rollout: RolloutRow, reasons: string[]): RolloutRow {
 }
 
 /**
- * There are failures (or a wave without devices) for a person to answer, and nothing but their
- * answer can move the rollout on.
+ * There are failures (or a wave without devices) for an operator to accept, and nothing else can
+ * move the rollout on.
  */
-function held({ rollout, members }: Pick<Situation, 'rollout' | 'members'>): boolean {
+function needsAnswer({ rollout, members }: Pick<Situation, 'rollout' | 'members'>): boolean {
   if (failuresToAnswer(members, rollout).length === 0 && !isHollow(members, rollout)) return false;
   return (
     waveVerdict(members, rollout).verdict === 'inconclusive' ||

@@ -1,7 +1,9 @@
 // What a rollout does next: a pure function of its row, its members, what the devices reported, and
-// the time. At most one step, which the conductor commits in one transaction and then asks again;
-// asking twice about the same facts plans the same. Every event that it takes is in table.ts, every
-// judgement is health.ts's. It never believes a device's claim of health.
+// the time. It plans at most one step, which the conductor commits in one transaction before it
+// asks again; the same facts always give the same plan. Every event that it uses is in
+// transitions.ts, every judgement is in verdict.ts. A device's report that it is healthy is never
+// enough. It is longer than 400 lines because the forward and the backward half of a rollout share
+// their rules and are read together.
 import type { DeviceFacts, AssignmentChange, MemberRow, RolloutRow } from '../interfaces.js';
 import type { MemberState } from '../../shared/protocol/states.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
@@ -24,8 +26,8 @@ export interface Situation extends Moment {
   readonly members: readonly MemberRow[];
   readonly facts: ReadonlyMap<string, DeviceFacts>;
   /**
-   * Digests of published releases among those that devices say they run: only to these can a device
-   * be sent back.
+   * Digests of published releases among those that devices report: a device can be rolled back only
+   * to one of these.
    */
   readonly published: ReadonlySet<string>;
 }
@@ -33,20 +35,19 @@ export interface Situation extends Moment {
 export interface Plan {
   readonly rollout: RolloutRow;
   /**
-   * Only those that change; `order` and `assignedAt` of those with an assignment are filled in by
-   * the store.
+   * Only those that change; the store fills in `assignmentId` and `assignedAt` of those with an
+   * assignment.
    */
   readonly members: readonly MemberRow[];
   readonly assignments: readonly AssignmentChange[];
 }
 
-const WORDS_MAX = 2000;
+const REASONS_MAX_CHARS = 2000;
 export const clip = (reasons: string): string =>
-  reasons.length > WORDS_MAX ? `${reasons.slice(0, WORDS_MAX - 1)}…` : reasons;
+  reasons.length > REASONS_MAX_CHARS ? `${reasons.slice(0, REASONS_MAX_CHARS - 1)}…` : reasons;
 
 /**
- * The next step, or null when there is nothing to do until a fact, the clock or an operator changes
- * something.
+ * The next step; null when nothing is to be done until a report, the clock or an operator changes.
  */
 export function plan(situation: Situation): Plan | null {
   const now: Situation = { ...situation, members: inOrder(situation.members) };
@@ -66,8 +67,7 @@ export function plan(situation: Situation): Plan | null {
 }
 
 /**
- * The rollout after `event`. A new state or wave starts its own clock and forgets what was proven
- * of the old one.
+ * The rollout after `event`. A new state or wave starts its own clock, without health or approval.
  */
 export function moved(
   rollout: RolloutRow,
@@ -94,7 +94,7 @@ const UNDER_WAY: readonly MemberState[] = ['waiting', 'assigned', 'trial', 'conf
 const REVOKED = 'revoked: it takes no further part, and counts neither for nor against the release';
 const isRevoked = (facts: DeviceFacts | undefined): boolean => facts?.status === 'revoked';
 
-/** What devices reported, written down; and since when the wave is healthy. */
+/** Records what devices reported, and since when the wave is healthy. */
 function watch(situation: Situation): Plan | null {
   const { rollout, members, facts, published, now } = situation;
   const changed = new Map<string, MemberRow>();
@@ -136,7 +136,7 @@ function watch(situation: Situation): Plan | null {
   return { rollout: { ...rollout, healthySince }, members: [...changed.values()], assignments: [] };
 }
 
-/** What the device says its trial replaced, where nothing was known of it when it got its order. */
+/** What the device reports that its trial replaced, if nothing was known at its assignment. */
 function replaced(
   member: MemberRow,
   facts: DeviceFacts | undefined,
@@ -155,28 +155,31 @@ function halt({ rollout, members, now }: Situation): Plan | null {
   if (!health.halt) return null;
   const reasons = [health.reasons, ...failureText(members)];
   if (rollout.policy.autoRevert) return only(moved(rollout, 'fail', reasons, now));
-  // Without automatic reverting a person has the last word: failures that were seen and resumed
-  // past do not halt it again.
+  // Without autoRevert an operator decides: failures that an operator has resumed past do not halt
+  // the rollout again.
   if (failuresToAnswer(members, rollout).length === 0) return null;
   const choice =
-    'autoRevert is off, so nothing is taken back by itself: abort takes every touched device back, ' +
-    'resume goes on in spite of these failures';
-  return only(moved(rollout, 'fail_for_a_person', [...reasons, choice], now));
+    'autoRevert is off, so no device is rolled back automatically: ' +
+    'abort rolls every touched device back, ' +
+    'resume continues in spite of these failures';
+  return only(moved(rollout, 'halt_needs_operator', [...reasons, choice], now));
 }
 
-const FAILURES_TOLD_MAX = 5;
+const FAILURES_LISTED_MAX = 5;
 /** Why devices failed, a line each. */
 function failureText(members: readonly MemberRow[]): string[] {
   const failed = members.filter((member) => member.failed);
   const lines = failed
-    .slice(0, FAILURES_TOLD_MAX)
+    .slice(0, FAILURES_LISTED_MAX)
     .map((member) => `${member.name}: ${member.reasons}`);
   return failed.length > lines.length
     ? [...lines, `and ${failed.length - lines.length} more failed`]
     : lines;
 }
 
-/** Orders for the wave's waiting devices; those that surely run the release already need none. */
+/**
+ * Assigns the release to the wave's waiting devices, except those that certainly run it already.
+ */
 function assign(situation: Situation): Plan | null {
   const { rollout, members, facts, now } = situation;
   const waiting = members.filter(
@@ -190,11 +193,11 @@ function assign(situation: Situation): Plan | null {
       return { ...member, state: 'confirmed', since: now, reasons: 'ran this release already' };
     }
     const previous = replacedBy(rollout.release, report, situation.published);
-    assignments.push(orderOf(rollout, member, rollout.release, false));
+    assignments.push(assignmentOf(rollout, member, rollout.release, false));
     const reasons =
       previous === null
-        ? `ordered to run ${rollout.release.version}; nothing to go back to is known`
-        : `ordered to run ${rollout.release.version} in place of ${previous.version}`;
+        ? `assigned ${rollout.release.version}; no previous release is known`
+        : `assigned ${rollout.release.version} in place of ${previous.version}`;
     const mayRun = [report?.update?.running, report?.standing?.release].some(
       (ref) => ref?.digest === rollout.release.digest,
     );
@@ -204,16 +207,16 @@ function assign(situation: Situation): Plan | null {
 }
 
 /**
- * What the device would go back to: where it is being sent back to already, before what it said it
- * runs on its way there.
+ * What the device would be rolled back to: the release of a rollback that is still under way,
+ * before what it reports to run meanwhile.
  */
 function replacedBy(
   release: ReleaseRef,
   facts: DeviceFacts | undefined,
   published: ReadonlySet<string>,
 ): ReleaseRef | null {
-  const sentBack = facts?.standing?.rollback === true ? facts.standing.release : null;
-  const candidates = [sentBack, facts?.update?.running, facts?.update?.previous];
+  const rollingBackTo = facts?.standing?.rollback === true ? facts.standing.release : null;
+  const candidates = [rollingBackTo, facts?.update?.running, facts?.update?.previous];
   return (
     candidates.find((ref) => ref && ref.digest !== release.digest && published.has(ref.digest)) ??
     null
@@ -221,8 +224,8 @@ function replacedBy(
 }
 
 /**
- * Its last report is only believed while it is fresh, and no other order waits for the device to
- * obey it.
+ * Its last report counts only while it is fresh, and while no other assignment is waiting for the
+ * device.
  */
 function runsAlready(
   facts: DeviceFacts | undefined,
@@ -230,8 +233,8 @@ function runsAlready(
   now: number,
 ): boolean {
   const update = facts?.update;
-  const spoke = facts?.lastSeenAt ?? null;
-  if (spoke === null || now - spoke > policy.silentAfterSeconds * 1000) return false;
+  const seenAt = facts?.lastSeenAt ?? null;
+  if (seenAt === null || now - seenAt > policy.silentAfterSeconds * 1000) return false;
   if (facts?.standing && facts.standing.release?.digest !== release.digest) return false;
   return (
     update?.state === 'idle' &&
@@ -240,7 +243,7 @@ function runsAlready(
   );
 }
 
-function orderOf(
+function assignmentOf(
   rollout: RolloutRow,
   member: MemberRow,
   release: ReleaseRef | null,
@@ -255,8 +258,8 @@ function orderOf(
 }
 
 /**
- * Past the wave, when it is proven, has soaked and is approved; or to a person, when nothing more
- * can be learned in it.
+ * To the next wave when this one is healthy, has soaked and is approved; to an operator when this
+ * wave can give no more evidence.
  */
 function advance(situation: Situation): Plan | null {
   const { rollout, members, now } = situation;
@@ -264,8 +267,9 @@ function advance(situation: Situation): Plan | null {
   if (verdict === 'open') return null;
   if (verdict === 'inconclusive') {
     const choice =
-      'resume accepts these failures and goes on to the next wave (it counts as the approval); ' +
-      'abort takes every touched device back';
+      'resume accepts these failures and continues with the next wave ' +
+      '(it counts as the approval); ' +
+      'abort rolls every touched device back';
     const lines = [
       haltTest(members, rollout.policy).reasons,
       reasons,
@@ -287,7 +291,7 @@ function advance(situation: Situation): Plan | null {
   return only(moved(rollout, 'pass', lines, now, { wave: rollout.wave + 1, answeredAt: now }));
 }
 
-/** What a healthy wave still waits for, in words: its soak, a person's approval. */
+/** What a healthy wave still waits for: its soak, an operator's approval. */
 export function waitsFor(rollout: RolloutRow, moment: Moment): string[] {
   const wave = rollout.policy.waves[rollout.wave];
   if (wave === undefined || rollout.healthySince === null) return [];
@@ -297,7 +301,7 @@ export function waitsFor(rollout: RolloutRow, moment: Moment): string[] {
       ? [`wave ${wave.name} is healthy and soaks: ${soaked} of ${wave.soakSeconds} s`]
       : []),
     ...(wave.approval && !rollout.approved
-      ? [`wave ${wave.name} asks for a person's approval before the next step`]
+      ? [`wave ${wave.name} needs an operator's approval before the next step`]
       : []),
   ];
 }
@@ -305,8 +309,8 @@ export function waitsFor(rollout: RolloutRow, moment: Moment): string[] {
 const FORWARD: readonly MemberState[] = ['assigned', 'trial', 'confirmed', 'failed'];
 
 /**
- * Every device that this rollout ordered gets back what it ran, also one that went back by itself:
- * its order is then right.
+ * Assigns to every device of this rollout what it ran before; also to one that has rolled back by
+ * itself, so that its assignment agrees with it.
  */
 function assignBack({ rollout, members, facts, now }: Situation): Plan | null {
   const reachable = (member: MemberRow): boolean => !isRevoked(facts.get(member.device));
@@ -320,20 +324,22 @@ function assignBack({ rollout, members, facts, now }: Situation): Plan | null {
       ...member,
       state: 'reverting' as const,
       since: now,
-      reasons: told(
+      reasons: withCause(
         member,
-        member.previous === null ? 'order withdrawn' : `ordered back to ${member.previous.version}`,
+        member.previous === null
+          ? 'assignment withdrawn'
+          : `assigned ${member.previous.version} again`,
       ),
     })),
     assignments: touched.map((member) =>
-      orderOf(rollout, member, member.previous, member.previous !== null),
+      assignmentOf(rollout, member, member.previous, member.previous !== null),
     ),
   };
 }
 
 const BECAUSE = '; failed before: ';
-/** What is new of a member, and for ever why it failed. */
-function told(member: MemberRow, news: string): string {
+/** The news of a member, followed by why it failed, if it did: that reason is kept for good. */
+function withCause(member: MemberRow, news: string): string {
   const at = member.reasons.indexOf(BECAUSE);
   const cause = at < 0 ? member.reasons : member.reasons.slice(at + BECAUSE.length);
   return clip(member.failed ? news + BECAUSE + cause : news);
@@ -346,7 +352,7 @@ function watchBack(situation: Situation): Plan | null {
     const cutOff =
       member.assignmentId !== null && FORWARD.includes(member.state) && isRevoked(report);
     if (cutOff)
-      return [{ ...member, state: 'lost', since: now, reasons: told(member, LOST_REVOKED) }];
+      return [{ ...member, state: 'lost', since: now, reasons: withCause(member, LOST_REVOKED) }];
     if (member.state !== 'reverting' && member.state !== 'lost') return [];
     if (isBack(member, report, rollout.release)) {
       return [
@@ -354,22 +360,22 @@ function watchBack(situation: Situation): Plan | null {
           ...member,
           state: 'reverted',
           since: now,
-          reasons: told(member, backText(member, report)),
+          reasons: withCause(member, backText(member, report)),
         },
       ];
     }
     const lost = member.state === 'reverting' ? lostText(member, report, rollout, situation) : null;
     return lost === null
       ? []
-      : [{ ...member, state: 'lost', since: now, reasons: told(member, lost) }];
+      : [{ ...member, state: 'lost', since: now, reasons: withCause(member, lost) }];
   });
   return changed.length === 0 ? null : { rollout, members: changed, assignments: [] };
 }
 
 /**
- * Back: at rest on the previous release, and it has seen the order (so an order that it took just
- * before cannot overtake). A withdrawn order has no number to be seen; there, a word from the
- * device since, at rest and no longer on the release.
+ * Back means: idle on the previous release, and the device has reported the id of the rollback
+ * assignment, so that an earlier assignment cannot overtake it. A withdrawn assignment has no id to
+ * report: there, the device must have been heard since, idle and no longer on the release.
  */
 function isBack(member: MemberRow, facts: DeviceFacts | undefined, release: ReleaseRef): boolean {
   const update = facts?.update;
@@ -381,9 +387,9 @@ function isBack(member: MemberRow, facts: DeviceFacts | undefined, release: Rele
       update.assignmentId === member.assignmentId
     );
   }
-  const spoke = (facts?.lastSeenAt ?? 0) > (member.assignedAt ?? Number.POSITIVE_INFINITY);
+  const heardSince = (facts?.lastSeenAt ?? 0) > (member.assignedAt ?? Number.POSITIVE_INFINITY);
   return (
-    spoke &&
+    heardSince &&
     (update.state === 'idle' || update.state === 'stranded') &&
     update.running?.digest !== release.digest
   );
@@ -391,10 +397,10 @@ function isBack(member: MemberRow, facts: DeviceFacts | undefined, release: Rele
 
 function backText(member: MemberRow, facts: DeviceFacts | undefined): string {
   if (member.previous !== null) return `runs ${member.previous.version} again`;
-  return `order withdrawn; runs ${facts?.update?.running?.version ?? 'nothing, as before'}`;
+  return `assignment withdrawn; runs ${facts?.update?.running?.version ?? 'nothing, as before'}`;
 }
 
-const LOST_REVOKED = 'lost: revoked, so no order reaches it';
+const LOST_REVOKED = 'lost: revoked, so no assignment reaches it';
 
 function lostText(
   member: MemberRow,
@@ -404,7 +410,7 @@ function lostText(
 ): string | null {
   if (isRevoked(facts)) return LOST_REVOKED;
   const { silentAfterSeconds, deviceDeadlineSeconds } = policy;
-  const stays = 'its order to go back stays, and it obeys when it returns';
+  const stays = 'its rollback stays assigned, and it rolls back when it returns';
   const silence = silentSeconds(member, facts, moment);
   if (silence > silentAfterSeconds) return `lost: silent for ${silence} s; ${stays}`;
   const age = assignmentSeconds(member, moment);
@@ -424,9 +430,9 @@ function settle({ rollout, members, facts, now }: Situation): Plan | null {
     some.length === 0 ? [] : [`${what}: ${some.map((member) => member.name).join(', ')}`];
   const reasons = [
     count,
-    ...named(awaited, 'lost, with the order to go back waiting for them'),
+    ...named(awaited, 'lost, with their rollback still assigned'),
     ...named(revoked, 'lost, because they were revoked'),
   ].join('; ');
-  // What made it go back stays readable in its final state.
+  // The reasons for the rollback stay readable in the final state.
   return only(moved(rollout, 'settled', [...rollout.reasons, reasons], now));
 }

@@ -1,5 +1,5 @@
-// A rollout as an operator sees it: why it is where it is, what it waits for, and which commands it
-// takes now. Pure.
+// A rollout as an operator sees it: why it is in its state, what it waits for, and which commands
+// it takes now. Pure.
 import type { Member, RolloutCommand, RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { HistoryRow, MemberRow, RolloutRow } from '../interfaces.js';
 import { haltTest, waveVerdict } from './verdict.js';
@@ -36,7 +36,7 @@ function memberView({ device, name, group, wave, state, since, reasons }: Member
   return { device, name, group, wave, state, since: time(since), reasons };
 }
 
-/** Where it stands at this moment; only states that still move have that. */
+/** The present evidence; only states that can still move have it. */
 function live(situation: Situation, members: readonly MemberRow[]): string[] {
   const { rollout } = situation;
   if (rollout.state === 'rolling' || rollout.state === 'held') {
@@ -48,7 +48,7 @@ function live(situation: Situation, members: readonly MemberRow[]): string[] {
   }
   if (rollout.state === 'reverting') {
     const left = members.filter((member) => member.state === 'reverting').length;
-    return [`${left} devices are on their way back`];
+    return [`${left} devices are rolling back`];
   }
   return [];
 }
@@ -56,9 +56,9 @@ function live(situation: Situation, members: readonly MemberRow[]): string[] {
 function options(rollout: RolloutRow, members: readonly MemberRow[]): string[] {
   const meaning: Record<RolloutCommand, string> = {
     start: 'begin with the first wave',
-    drop: 'give the draft up',
-    pause: 'give no new orders until resumed',
-    abort: 'take every touched device back',
+    drop: 'discard the draft',
+    pause: 'assign no more devices until resumed',
+    abort: 'roll every touched device back',
     approve: 'let it go beyond this wave once it is healthy and has soaked',
     resume: resumeMeaning(rollout, members),
   };
@@ -71,10 +71,10 @@ function options(rollout: RolloutRow, members: readonly MemberRow[]): string[] {
 function resumeMeaning(rollout: RolloutRow, members: readonly MemberRow[]): string {
   if (haltTest(members, rollout.policy).halt) {
     if (rollout.policy.autoRevert)
-      return 'the halt test has fired: every touched device would be taken back at once';
-    return 'go on in spite of these failures';
+      return 'the halt test has fired: every touched device would be rolled back at once';
+    return 'continue in spite of these failures';
   }
   return waveVerdict(members, rollout).verdict === 'inconclusive'
-    ? 'accept the failures of this wave and go on'
-    : 'go on';
+    ? 'accept the failures of this wave and continue'
+    : 'continue';
 }

@@ -1,23 +1,25 @@
-// The rollout machine, as one table. The plan (plan.ts) chooses events from evidence, operators
-// send theirs through the conductor; nothing else moves a rollout. `boot` is where a server that
-// has just started finds it: always where it was, because every step is one transaction. How long a
-// wave soaks and what counts as health is the plan's and health's.
+// The states of a rollout and their transitions, as one table. The plan (plan.ts) chooses events
+// from evidence, operators send theirs through the service (service.ts); nothing else moves a
+// rollout. `boot` is the state after a server start: always the same state, because every step is
+// one transaction. How long a wave soaks and what counts as health is decided in plan.ts and
+// verdict.ts.
 import { next, type Row, type Table } from '../../shared/base/state-machine.js';
 import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
 import type { RolloutState } from '../../shared/protocol/states.js';
 
 export type RolloutEvent =
   | 'start' | 'drop' | 'pause' | 'resume' | 'abort' // an operator's
-  | 'pass' | 'done' // the wave proved healthy, soaked and is approved: to the next wave, or that was the last
-  | 'fail' | 'fail_for_a_person' // the halt test fired: with and without policy.autoRevert
-  | 'inconclusive' // all of the wave is decided, some failed, and the evidence neither halts nor clears the release
+  | 'pass' | 'done' // the wave is healthy, soaked and approved: to the next wave; it was the last
+  | 'fail' | 'halt_needs_operator' // the halt test fired: with and without policy.autoRevert
+  // all of the wave is decided, some failed, and the evidence neither halts nor clears the release
+  | 'inconclusive'
   | 'settled'; // every touched device is back or named lost
 
 export const ROLLOUT = {
   draft: { on: { start: 'rolling', drop: 'dropped' }, boot: 'draft' },
   rolling: {
     on: {
-      pass: 'rolling', done: 'completed', fail: 'reverting', fail_for_a_person: 'held',
+      pass: 'rolling', done: 'completed', fail: 'reverting', halt_needs_operator: 'held',
       inconclusive: 'held', pause: 'held', abort: 'reverting',
     },
     boot: 'rolling',
@@ -36,11 +38,13 @@ export function after(state: RolloutState, event: RolloutEvent): RolloutState {
   return next(TABLE, state, event);
 }
 
-const OPERATOR_EVENTS = ['start', 'pause', 'resume', 'abort', 'drop'] as const satisfies readonly RolloutEvent[];
+const OPERATOR_EVENTS = [
+  'start', 'pause', 'resume', 'abort', 'drop',
+] as const satisfies readonly RolloutEvent[];
 
 /**
- * The commands that this state takes. `approve` is no transition: it notes a fact about the wave
- * that rolls.
+ * The commands that this state takes. `approve` is no transition: it sets a flag of the present
+ * wave.
  */
 export function commandsOf(state: RolloutState): RolloutCommand[] {
   const row: Row<RolloutState, RolloutEvent> = TABLE[state];

@@ -1,18 +1,18 @@
 // The verdict on a rollout from its members: which devices failed, whether that halts the release,
-// and whether the wave may be left behind. Pure. A device's own word is believed only when it is
-// bad news: health needs evidence that the server judges again with the same function as the
-// device. Silence is never health. What follows from a verdict is plan.ts's.
+// and whether the rollout may advance past the wave. Pure. A device's own report is believed only
+// when it is bad news: health needs evidence, which the server judges again with the same function
+// as the device. Silence is never health. What follows from a verdict is decided in plan.ts.
 //
-// The halt test. Each device that was ordered to take the release is one observation. The e-process
-// (shared/evidence.ts) runs along an order of the devices that was fixed before anything was known
-// (wave, then the plan's hash order), devices without an outcome count as good, and the largest
-// value over all prefixes of that order decides. So the false alarm bound holds for the whole
-// rollout, at any time and any number of looks, even though failures are reported sooner than
-// successes: in the order of their reports, ten failures of an acceptable 500 would come first and
-// halt it. Taking an undecided device for a good one can only lower the value, and the process that
-// it is lower than obeys Ville's bound. Strata: the process over all devices has 4/5 of the weight
-// when there are several kinds of hardware, and one process each shares the rest; so one kind of
-// eight devices in a large fleet halts on its own failures.
+// The halt test. Each device that was assigned the release is one observation. The e-process
+// (shared/statistics/sequential-tests.ts) runs along a sequence of the devices that was fixed
+// before anything was known (by wave, then by the plan's hash). Devices without an outcome count as
+// good, and the largest value over all prefixes of it decides. So the false alarm rate holds for
+// the whole rollout, at any time and any number of looks, although failures are reported sooner
+// than successes: in the order of reports, ten failures of an acceptable 500 would come first and
+// halt it. Counting an undecided device as good can only lower the value, and the process that it
+// is lower than satisfies Ville's inequality. Strata: with several kinds of hardware, the process
+// over all devices has 4/5 of the weight, and one process per kind shares the rest; so one kind
+// with eight devices in a large fleet halts on its own failures.
 import assert from 'node:assert/strict';
 import {
   capped,
@@ -36,13 +36,13 @@ import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 export interface Moment {
   readonly now: number;
   /**
-   * Since when the server has heard devices without a break (hearing.ts): what it could not hear is
-   * no device's silence.
+   * Since when the server has been able to hear devices without a gap (reception.ts): time before
+   * it is no device's silence.
    */
   readonly receptionSince: number;
 }
 
-/** What is now true of a member that has an order to take the release. */
+/** What is now true of a member that is assigned the release. */
 export interface Observation {
   readonly state: 'assigned' | 'trial' | 'confirmed' | 'failed';
   readonly reasons: string;
@@ -52,8 +52,8 @@ export interface Observation {
 const POOLED_WEIGHT = 0.8;
 
 /**
- * `member` is assigned, trial or confirmed under an order of this rollout; only reports about that
- * very order count.
+ * `member` is in state assigned, trial or confirmed under an assignment of this rollout; only
+ * reports about this assignment count.
  */
 export function observe(
   member: MemberRow,
@@ -72,8 +72,8 @@ export function observe(
       : null;
   const verdict = trial === null ? null : judgeTrial(evidenceOf(member, trial), policy.trial);
   if (verdict?.verdict === 'fail') {
-    const claim = claimsHealth(member, facts, release)
-      ? 'the device calls it healthy, its evidence does not: '
+    const claim = reportsHealth(member, facts, release)
+      ? 'the device reports health, its evidence does not: '
       : '';
     return { state: 'failed', reasons: `${verdict.code}: ${claim}${verdict.reasons.join('; ')}` };
   }
@@ -81,13 +81,14 @@ export function observe(
   if (differs !== null) return { state: 'trial', reasons: differs };
   const silence = silentSeconds(member, facts, moment);
   if (silence > policy.silentAfterSeconds) {
-    const reasons = `silent for ${silence} s; after ${policy.silentAfterSeconds} s silence counts as a failure`;
+    const { silentAfterSeconds: limit } = policy;
+    const reasons = `silent for ${silence} s; after ${limit} s silence counts as a failure`;
     return { state: 'failed', reasons };
   }
   if (member.state === 'confirmed') return { state: 'confirmed', reasons: member.reasons };
-  const claimed = claimsHealth(member, facts, release);
-  // An order for what runs already is answered at once, and no trial follows that could prove
-  // anything.
+  const claimed = reportsHealth(member, facts, release);
+  // A device confirms an assignment of what it already runs at once: there is no trial and so no
+  // evidence.
   if (claimed && trial === null && member.mayRun && member.state === 'assigned')
     return { state: 'confirmed', reasons: 'ran this release already' };
   if (claimed && verdict?.verdict === 'pass')
@@ -100,24 +101,26 @@ export function observe(
     const seen = verdict === null ? 'no trial was reported' : verdict.reasons.join('; ');
     return {
       state: 'failed',
-      reasons: `not proven healthy within ${policy.deviceDeadlineSeconds} s of its assignment: ${seen}`,
+      reasons:
+        `no evidence of health within ${policy.deviceDeadlineSeconds} s ` +
+        `of its assignment: ${seen}`,
     };
   }
   if (claimed)
     return {
       state: 'trial',
-      reasons: 'the device calls it healthy; its evidence is not here or does not prove it yet',
+      reasons: 'the device reports health; its evidence has not arrived or does not show it yet',
     };
-  const swapped = heard(member, facts) && facts?.update?.state === 'swapped';
+  const swapped = isAboutAssignment(member, facts) && facts?.update?.state === 'swapped';
   const started = member.state === 'trial' || verdict !== null || swapped;
   return started
     ? { state: 'trial', reasons: 'on trial' }
-    : { state: 'assigned', reasons: 'has its order' };
+    : { state: 'assigned', reasons: 'has its assignment' };
 }
 
 /**
- * What the server knows to be replaced is replaced, whatever the device says: no release passes
- * uncompared as a first install.
+ * A release that replaces another one is never judged as a first install, whatever the device
+ * reports: it must be compared with what it replaces.
  */
 function evidenceOf(member: MemberRow, { evidence }: TrialBody): TrialEvidence {
   return member.previous !== null && !evidence.replaces
@@ -126,8 +129,7 @@ function evidenceOf(member: MemberRow, { evidence }: TrialBody): TrialEvidence {
 }
 
 /**
- * A confirmed device whose wave was left behind: it need not be heard any more, but its bad news
- * still counts.
+ * A confirmed device of an earlier wave: its silence no longer counts, but its bad news does.
  */
 export function observeLeft(
   member: MemberRow,
@@ -140,8 +142,8 @@ export function observeLeft(
     : { state: 'failed', reasons: bad };
 }
 
-/** The device's last update report, where it is about the member's own order. */
-function heard(member: MemberRow, facts: DeviceFacts | undefined): boolean {
+/** Whether the device's last update report is about the member's own assignment. */
+function isAboutAssignment(member: MemberRow, facts: DeviceFacts | undefined): boolean {
   return facts?.update?.assignmentId === member.assignmentId;
 }
 
@@ -150,14 +152,15 @@ function badNews(
   facts: DeviceFacts | undefined,
   release: ReleaseRef,
 ): string | null {
-  const update = heard(member, facts) ? facts?.update : null;
+  const update = isAboutAssignment(member, facts) ? facts?.update : null;
   if (update === null || update === undefined) return null;
   const { outcome } = update;
   if (
     outcome?.assignmentId === member.assignmentId &&
     !['confirmed', 'differs'].includes(outcome.result)
   ) {
-    return `${outcome.result} by the device${outcome.code === null ? '' : `, ${outcome.code}`}: ${outcome.detail}`;
+    const code = outcome.code === null ? '' : `, ${outcome.code}`;
+    return `${outcome.result} by the device${code}: ${outcome.detail}`;
   }
   if (update.state === 'stranded') return 'stranded: no release loads on it';
   if (member.state === 'confirmed' && update.running?.digest !== release.digest) {
@@ -175,7 +178,7 @@ function differsMore(
   facts: DeviceFacts | undefined,
   verdict: TrialVerdict | null,
 ): string | null {
-  const outcome = heard(member, facts) ? facts?.update?.outcome : null;
+  const outcome = isAboutAssignment(member, facts) ? facts?.update?.outcome : null;
   if (outcome?.result === 'differs' && outcome.assignmentId === member.assignmentId)
     return `${outcome.code}: ${outcome.detail}`;
   return verdict?.verdict === 'differs_more_than_declared'
@@ -184,15 +187,16 @@ function differsMore(
 }
 
 /**
- * The device finished its trial and kept the release. Its outcome may be gone already (it is
- * dropped once acknowledged): at rest on the release, under this order, says the same.
+ * The device reports that it finished its trial and kept the release. The outcome itself may be
+ * gone (the device drops it once acknowledged): idle on the release under this assignment means the
+ * same.
  */
-function claimsHealth(
+function reportsHealth(
   member: MemberRow,
   facts: DeviceFacts | undefined,
   release: ReleaseRef,
 ): boolean {
-  const update = heard(member, facts) ? facts?.update : null;
+  const update = isAboutAssignment(member, facts) ? facts?.update : null;
   return update?.state === 'idle' && update.running?.digest === release.digest;
 }
 
@@ -223,16 +227,13 @@ export function assignmentSeconds({ assignedAt }: MemberRow, moment: Moment): nu
 }
 
 /**
- * Cut off while the rollout ran: neither good nor bad can be learned of it. One that had failed by
- * then stays a failure.
+ * Revoked during the rollout: nothing more can be learned of it. One that had failed by then stays
+ * a failure.
  */
 const isOut = (member: MemberRow): boolean => member.state === 'lost' && !member.failed;
 
 export interface Health {
-  /**
-   * The halt test has fired: the release is worse than acceptable, with at most the policy's chance
-   * of error.
-   */
+  /** The release is worse than acceptable, with at most the policy's chance of error. */
   readonly halt: boolean;
   /** log of the largest value that the e-process reached. */
   readonly logE: number;
@@ -256,7 +257,8 @@ export function haltTest(members: readonly MemberRow[], policy: RolloutPolicy): 
     reasons:
       `${failed} of ${touched.length} ${audience(touched, policy)}failed; ` +
       `acceptable is ${percent(policy.acceptableFailurePermille / 1000)}; ` +
-      `e-value ${number(best.logE)}${prefix} ${halt ? '>=' : '<'} ${number(goal)} = 1/alpha: ${halt ? 'halted' : 'not halted'}`,
+      `e-value ${number(best.logE)}${prefix} ${halt ? '>=' : '<'} ${number(goal)} = 1/alpha: ` +
+      (halt ? 'halted' : 'not halted'),
   };
 }
 
@@ -277,7 +279,7 @@ function largest(
   let best = { logE: 0, devices: 0 };
   touched.forEach((member, index) => {
     for (const tally of [pooled, strata.get(member.hardware)]) {
-      assert(tally !== undefined, 'every member belongs to a stratum');
+      assert(tally !== undefined, 'every member has a stratum');
       tally.count += 1;
       tally.hits += member.failed ? 1 : 0;
     }
@@ -310,8 +312,8 @@ function number(log: number): string {
 
 export interface WaveVerdict {
   /**
-   * `open`: not all of it is decided. `ok`: all of it may be left behind. `inconclusive`: decided,
-   * and a person must say.
+   * `open`: some devices are undecided. `ok`: the rollout may advance. `inconclusive`: all devices
+   * are decided, and an operator must decide.
    */
   readonly verdict: 'open' | 'ok' | 'inconclusive';
   readonly reasons: string;
@@ -319,10 +321,10 @@ export interface WaveVerdict {
 
 /**
  * The advance rule: every device of the waves so far is confirmed, or its failure is accepted.
- * Accepted are: failures from before the last wave was left, failures that a person has seen and
- * resumed past, and all, when the upper confidence bound (Clopper-Pearson, at the policy's false
- * alarm level) of the failure rate so far is below the alarming rate; asked once a wave, when all
- * is decided.
+ * Accepted are: failures from before the rollout advanced to this wave, failures that an operator
+ * has resumed past, and all failures, when the upper confidence limit (Clopper-Pearson, at the
+ * policy's false alarm level) of the failure rate so far is below the alarming rate. The limit is
+ * computed once a wave, when all of its devices are decided.
  */
 export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow): WaveVerdict {
   const { policy, wave } = rollout;
@@ -335,7 +337,7 @@ export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow):
   if (isHollow(members, rollout))
     return {
       verdict: 'inconclusive',
-      reasons: `${done}; every device of this wave was revoked: nothing was proven`,
+      reasons: `${done}; every device of this wave was revoked: there is no evidence`,
     };
   if (failures.length === 0) return { verdict: 'ok', reasons: done };
   const tested = current.filter((member) => member.assignmentId !== null);
@@ -349,11 +351,11 @@ export function waveVerdict(members: readonly MemberRow[], rollout: RolloutRow):
   if (bound < alarming) return { verdict: 'ok', reasons };
   return {
     verdict: 'inconclusive',
-    reasons: `${reasons}: neither proven bad nor proven good; failed: ${listed(failures)}`,
+    reasons: `${reasons}: shown neither bad nor good; failed: ${listed(failures)}`,
   };
 }
 
-/** Failed devices that nobody has accepted yet, also of waves that were left before they failed. */
+/** Failures that are not accepted yet, also of earlier waves when the device failed later. */
 export function failuresToAnswer(members: readonly MemberRow[], rollout: RolloutRow): MemberRow[] {
   const { wave, answeredAt } = rollout;
   return members.filter(
@@ -362,10 +364,7 @@ export function failuresToAnswer(members: readonly MemberRow[], rollout: Rollout
   );
 }
 
-/**
- * The wave had devices and all of them were revoked: it must not pass by their silence before a
- * person has said so.
- */
+/** The wave had devices and all of them were revoked: without an approval it must not pass. */
 export function isHollow(members: readonly MemberRow[], rollout: RolloutRow): boolean {
   const own = members.filter((member) => member.wave === rollout.wave);
   return own.length > 0 && own.every(isOut) && !rollout.approved;
@@ -381,8 +380,8 @@ function listed(members: readonly MemberRow[]): string {
 }
 
 /**
- * What the halt test promises for a rollout of `devices`, in words. With one kind of hardware the
- * chance is exact (dynamic programming); with several it is Ville's bound.
+ * A sentence about the halt test's false alarm rate for a rollout of `devices`. With one kind of
+ * hardware the chance is exact (dynamic programming); with several it is Ville's bound.
  */
 export function promise(devices: number, strata: number, policy: RolloutPolicy): string {
   const p0 = policy.acceptableFailurePermille / 1000;
@@ -391,6 +390,10 @@ export function promise(devices: number, strata: number, policy: RolloutPolicy):
   const chance =
     strata > 1
       ? `at most ${percent(alpha)}`
-      : `${percent(chanceOfReaching(1 / alpha, devices, p0, p1))} (exact; the bound is ${percent(alpha)})`;
-  return `a release that fails on ${percent(p0)} of devices would be halted in this rollout of ${devices} with chance ${chance}`;
+      : `${percent(chanceOfReaching(1 / alpha, devices, p0, p1))} ` +
+        `(exact; the bound is ${percent(alpha)})`;
+  return (
+    `a release that fails on ${percent(p0)} of devices would be halted ` +
+    `in this rollout of ${devices} with chance ${chance}`
+  );
 }

@@ -1,6 +1,6 @@
-// Who belongs to which wave. Pure and deterministic: the order of devices is a hash of device and
-// rollout, so that nobody's device is the first of every rollout, and two servers plan the same.
-// Which wave rolls, and when, is plan.ts's.
+// Which device is in which wave. Pure and deterministic: devices are ordered by a hash of device
+// and rollout, so that no device comes first in every rollout, and two servers plan the same. Which
+// wave rolls, and when, is decided in plan.ts.
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import type { EligibleDevice, MemberRow } from '../interfaces.js';
@@ -31,8 +31,8 @@ export function inOrder(members: readonly MemberRow[]): MemberRow[] {
 }
 
 /**
- * Every device in the first wave that takes it. A group wave takes the group's devices; a percent
- * wave takes devices in order until that share of all `devices` (rounded up, earlier waves
+ * Places every device in the first wave that takes it. A group wave takes the group's devices; a
+ * percent wave takes devices in order until that share of all `devices` (rounded up, earlier waves
  * included) is placed. Devices that no wave takes stay out.
  */
 export function placeInWaves(
@@ -56,7 +56,7 @@ export function placeInWaves(
   return placed;
 }
 
-/** What is wrong with a policy beyond its schema, every complaint at once. */
+/** What is wrong with a policy beyond its schema: all complaints. */
 export function policyComplaints(policy: RolloutPolicy): string[] {
   const found: string[] = [];
   const check = (fits: boolean, complaint: string) => {
@@ -89,15 +89,13 @@ export function policyComplaints(policy: RolloutPolicy): string[] {
   return found;
 }
 
-/**
- * Group waves that took nobody: a canary wave without devices would pass by silence, so it is
- * refused.
- */
+/** Complaints about group waves without devices: such a canary wave would pass without evidence. */
 export function emptyWaves(places: readonly Place[], waves: RolloutPolicy['waves']): string[] {
   return waves.flatMap((wave, index) =>
     wave.group !== undefined && !places.some((place) => place.wave === index)
       ? [
-          `wave ${wave.name}: no device of group ${wave.group} that is not in an earlier wave can take this release`,
+          `wave ${wave.name}: no device of group ${wave.group} ` +
+            'that is not in an earlier wave can take this release',
         ]
       : [],
   );

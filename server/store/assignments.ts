@@ -1,6 +1,6 @@
-// What each device shall run, as the director reads it, and the signed documents that it made of
-// it. The documents are kept so that their version numbers never go back, also after a restart: a
-// device refuses a lower one.
+// What each device is assigned, as the director reads it, and the documents that the director
+// signed for it. The documents are kept so that their version numbers never fall, also after a
+// restart: a device refuses a lower one.
 import type { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { Assignment, AssignmentStore, DirectorDocuments } from '../interfaces.js';
 import type { Db } from './database.js';
@@ -8,7 +8,7 @@ import type { Db } from './database.js';
 export class SqlAssignmentStore implements AssignmentStore {
   constructor(private readonly db: Db) {}
 
-  /** Both reads in one transaction, so that the generation belongs to the assignments. */
+  /** Both reads in one transaction, so that the revision matches the assignments. */
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }> {
     return this.db.transaction().execute(async (trx) => {
       const row = await trx
@@ -83,5 +83,5 @@ export class SqlAssignmentStore implements AssignmentStore {
   }
 }
 
-/** better-sqlite3 gives Buffers; the rooms deal in plain Uint8Arrays. */
+/** better-sqlite3 returns Buffers; the interface promises plain Uint8Arrays. */
 const plain = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes);

@@ -3,7 +3,7 @@
 // or inserted entry is found. An entry is added in the transaction of the change that it describes.
 //
 // The newest entry's number and hash also stand in the table audit_head, so that entries cut off at
-// the end are found as well. Whoever can write to the database can recompute the chain and the
+// the end are found as well. Anyone who can write to the database can recompute the chain and the
 // head: only a head that was noted elsewhere (GET /api/v1/audit/head) shows that.
 import { createHash } from 'node:crypto';
 import { limits } from '../../shared/base/limits.js';

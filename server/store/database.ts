@@ -1,9 +1,9 @@
 // Opens the fleet server's SQLite database. WAL with synchronous=FULL: a transaction that has
-// returned is on the disk, so an acknowledgement sent after it is never a lie. Foreign keys are on.
+// returned is on the disk, so an acknowledgement may be sent after it. Foreign keys are on.
 //
 // Transactions: Kysely holds the one connection from BEGIN to COMMIT and lets every other query
 // wait, so code inside `db.transaction().execute(...)` may await queries on its own `trx`, and
-// nothing else: awaiting anything that needs `db` itself would wait for ever, and awaiting the
+// nothing else: awaiting anything that needs `db` itself would never return, and awaiting the
 // network would stop the whole server. The rest of the server never writes BEGIN by hand.
 import Database from 'better-sqlite3';
 import {
@@ -17,7 +17,7 @@ import {
   type RawBuilder,
   type Transaction,
 } from 'kysely';
-import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { databaseFault } from '../database-fault.js';
 import { migrations } from './migrations.js';
 import type { Tables } from './tables.js';
 
@@ -31,7 +31,7 @@ export type Queries = Db | Transaction<Tables>;
 const BUSY_WAIT_MS = 5_000;
 
 /**
- * Opens (and makes or migrates) the database in `file`; `:memory:` for one that is forgotten.
+ * Opens (and creates or migrates) the database in `file`; `:memory:` for a temporary one.
  * Faults: disk_failed, disk_full.
  */
 export async function openDatabase(file: string): Promise<Db> {
@@ -82,23 +82,6 @@ function openFile(file: string): Database.Database {
   } catch (error) {
     throw databaseFault(error, `opening ${file}`);
   }
-}
-
-/** SQLite's own errors as faults; anything else is rethrown as it is (a bug). */
-export function databaseFault(error: unknown, doing: string): unknown {
-  const code = systemCode(error);
-  if (code === 'SQLITE_FULL')
-    return new Fault('disk_full', `${doing}: ${reason(error)}`, { cause: error });
-  if (
-    code?.startsWith('SQLITE_IOERR') === true ||
-    code?.startsWith('SQLITE_CANTOPEN') === true ||
-    code === 'SQLITE_CORRUPT' ||
-    code === 'SQLITE_NOTADB' ||
-    code === 'SQLITE_READONLY'
-  ) {
-    return new Fault('disk_failed', `${doing}: ${reason(error)}`, { cause: error });
-  }
-  return error;
 }
 
 /**

@@ -91,7 +91,8 @@ export class SqlDeviceStore implements DeviceStore {
     if (rows.length > 1)
       throw new Fault(
         'conflict',
-        `${rows.length} devices are named ${idOrName}: use an id (${rows.map((row) => row.id).join(', ')})`,
+        `${rows.length} devices are named ${idOrName}: use an id ` +
+          `(${rows.map((row) => row.id).join(', ')})`,
       );
     return fromRow(only);
   }

@@ -1,89 +1,199 @@
-// The schema of the fleet server's database, as steps that only ever get appended: a migration that
-// has shipped is never changed. Kysely's Migrator runs each step once, in the order of its name, in
-// a transaction of its own.
+// The schema of the fleet server's database, in steps. A step that was released never changes; new
+// ones are added at the end. Kysely's Migrator runs each step once, in the order of its name, in a
+// transaction of its own.
 import { sql, type Kysely, type Migration, type MigrationProvider } from 'kysely';
 
 /** Plain DDL: short, and the same text that an operator sees with `sqlite3 .schema`. */
 const FIRST = [
   `create table devices (
-    id text primary key, name text not null, hardware text not null, components_json text not null, public_key text not null,
-    status text not null check (status in ('pending', 'enrolled', 'revoked')), group_name text not null, labels_json text not null,
-    first_seen_at integer not null, enrolled_at integer, last_seen_at integer, assignment_revision integer not null default 0
+    id text primary key,
+    name text not null,
+    hardware text not null,
+    components_json text not null,
+    public_key text not null,
+    status text not null check (status in ('pending', 'enrolled', 'revoked')),
+    group_name text not null,
+    labels_json text not null,
+    first_seen_at integer not null,
+    enrolled_at integer,
+    last_seen_at integer,
+    assignment_revision integer not null default 0
   ) strict`,
   'create index devices_by_name on devices (name)',
   'create index devices_by_group on devices (group_name, name, id)',
   'create index devices_by_status on devices (status, group_name, name, id)',
   `create table claims (
-    hash text primary key, group_name text not null, uses_left integer not null check (uses_left >= 0), expires_at integer not null,
-    created_at integer not null, created_by text not null
+    hash text primary key,
+    group_name text not null,
+    uses_left integer not null check (uses_left >= 0),
+    expires_at integer not null,
+    created_at integer not null,
+    created_by text not null
   ) strict`,
-  'create table tokens (hash text primary key, name text not null, role text not null, created_at integer not null, revoked_at integer) strict',
+  `create table tokens (
+    hash text primary key,
+    name text not null,
+    role text not null,
+    created_at integer not null,
+    revoked_at integer
+  ) strict`,
   `create table releases (
-    component text not null, version text not null, digest text not null, published_at integer not null,
-    bytes integer not null, description text not null, manifest_json text not null,
+    component text not null,
+    version text not null,
+    digest text not null,
+    published_at integer not null,
+    bytes integer not null,
+    description text not null,
+    manifest_json text not null,
     primary key (component, version)
   ) strict`,
   'create index releases_by_age on releases (published_at, component, version)',
   `create table rollouts (
-    id text primary key, component text not null, version text not null, digest text not null, state text not null, wave integer not null,
-    reasons_json text not null, policy_json text not null, created_at integer not null, created_by text not null, since integer not null,
-    healthy_since integer, approved integer not null, answered_at integer, revision integer not null
+    id text primary key,
+    component text not null,
+    version text not null,
+    digest text not null,
+    state text not null,
+    wave integer not null,
+    reasons_json text not null,
+    policy_json text not null,
+    created_at integer not null,
+    created_by text not null,
+    since integer not null,
+    healthy_since integer,
+    approved integer not null,
+    answered_at integer,
+    revision integer not null
   ) strict`,
-  `create unique index rollouts_one_active on rollouts (component) where state in ('rolling', 'held', 'reverting')`,
+  `create unique index rollouts_one_active on rollouts (component)
+    where state in ('rolling', 'held', 'reverting')`,
   'create index rollouts_by_age on rollouts (created_at, id)',
   `create table members (
-    rollout text not null references rollouts (id), device text not null references devices (id), name text not null, group_name text not null,
-    hardware text not null, wave integer not null, state text not null, since integer not null, reasons text not null, previous_json text,
-    may_run integer not null, assignment_id integer, assigned_at integer, failed integer not null, primary key (rollout, device)
+    rollout text not null references rollouts (id),
+    device text not null references devices (id),
+    name text not null,
+    group_name text not null,
+    hardware text not null,
+    wave integer not null,
+    state text not null,
+    since integer not null,
+    reasons text not null,
+    previous_json text,
+    may_run integer not null,
+    assignment_id integer,
+    assigned_at integer,
+    failed integer not null,
+    primary key (rollout, device)
   ) strict`,
   `create table rollout_history (
-    id integer primary key, rollout text not null references rollouts (id), at integer not null, state text not null, wave integer not null,
+    id integer primary key,
+    rollout text not null references rollouts (id),
+    at integer not null,
+    state text not null,
+    wave integer not null,
     reasons_json text not null
   ) strict`,
   'create index rollout_history_by_rollout on rollout_history (rollout, id)',
   `create table assignments (
-    device text not null references devices (id), component text not null, assignment_id integer not null, version text, digest text,
-    rollback integer not null, rollout text not null, trial_json text not null, primary key (device, component)
+    device text not null references devices (id),
+    component text not null,
+    assignment_id integer not null,
+    version text,
+    digest text,
+    rollback integer not null,
+    rollout text not null,
+    trial_json text not null,
+    primary key (device, component)
   ) strict`,
   `create table director_documents (
-    device text primary key references devices (id), revision integer not null, targets_version integer not null,
-    snapshot_version integer not null, timestamp_version integer not null, expires_at integer not null,
-    targets blob not null, snapshot blob not null, timestamp blob not null
+    device text primary key references devices (id),
+    revision integer not null,
+    targets_version integer not null,
+    snapshot_version integer not null,
+    timestamp_version integer not null,
+    expires_at integer not null,
+    targets blob not null,
+    snapshot blob not null,
+    timestamp blob not null
   ) strict`,
   `create table facts (
-    device text not null references devices (id), component text not null, kind text not null, at integer not null, body_json text not null,
+    device text not null references devices (id),
+    component text not null,
+    kind text not null,
+    at integer not null,
+    body_json text not null,
     primary key (device, component, kind)
   ) strict`,
-  'create table batches (device text not null references devices (id), batch text not null, at integer not null, primary key (device, batch)) strict',
+  `create table batches (
+    device text not null references devices (id),
+    batch text not null,
+    at integer not null,
+    primary key (device, batch)
+  ) strict`,
   'create index batches_by_age on batches (device, at)',
   `create table telemetry (
-    id integer primary key, device text not null references devices (id), seq integer not null, kind text not null, device_at integer not null,
-    at integer not null, body_json text not null, unique (device, seq, device_at)
+    id integer primary key,
+    device text not null references devices (id),
+    seq integer not null,
+    kind text not null,
+    device_at integer not null,
+    at integer not null,
+    body_json text not null,
+    unique (device, seq, device_at)
   ) strict`,
   'create index telemetry_by_device on telemetry (device, id)',
   `create table inference (
-    device text not null references devices (id), component text not null, version text not null, digest text not null, served integer not null,
-    failed integer not null, refused integer not null, latency_json text not null, answers_json text, updated_at integer not null,
+    device text not null references devices (id),
+    component text not null,
+    version text not null,
+    digest text not null,
+    served integer not null,
+    failed integer not null,
+    refused integer not null,
+    latency_json text not null,
+    answers_json text,
+    updated_at integer not null,
     primary key (device, component, version, digest)
   ) strict`,
   `create table outcomes (
-    id integer primary key, device text not null references devices (id), component text not null, assignment_id integer not null,
-    result text not null, at integer not null, outcome_json text not null, unique (device, component, assignment_id, result)
+    id integer primary key,
+    device text not null references devices (id),
+    component text not null,
+    assignment_id integer not null,
+    result text not null,
+    at integer not null,
+    outcome_json text not null,
+    unique (device, component, assignment_id, result)
   ) strict`,
   `create table security_events (
-    id integer primary key, source_kind text not null check (source_kind in ('device', 'operator', 'server', 'anonymous')),
-    source text not null, code text not null, fold_key text not null, detail text not null,
-    count integer not null, first_at integer not null, last_at integer not null,
+    id integer primary key,
+    source_kind text not null check (source_kind in ('device', 'operator', 'server', 'anonymous')),
+    source text not null,
+    code text not null,
+    fold_key text not null,
+    detail text not null,
+    count integer not null,
+    first_at integer not null,
+    last_at integer not null,
     unique (source_kind, source, code, fold_key)
   ) strict`,
   'create index security_events_by_age on security_events (last_at, id)',
   'create index security_events_by_kind on security_events (source_kind, last_at, id)',
   'create index security_events_by_source on security_events (source, last_at, id)',
   `create table audit (
-    seq integer primary key, at integer not null, actor text not null, action text not null, subject text not null, detail text not null,
+    seq integer primary key,
+    at integer not null,
+    actor text not null,
+    action text not null,
+    subject text not null,
+    detail text not null,
     hash text not null
   ) strict`,
-  'create table audit_head (id integer primary key check (id = 1), entries integer not null, hash text not null) strict',
+  `create table audit_head (
+    id integer primary key check (id = 1),
+    entries integer not null,
+    hash text not null
+  ) strict`,
 ];
 
 function step(statements: readonly string[]): Migration {

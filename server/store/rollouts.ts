@@ -1,7 +1,7 @@
 // Rollouts, their members and their history, and the assignments that follow from them. One change
-// of a rollout is one transaction, guarded by its generation: of two writers that read the same
-// rollout, the second loses and reads again. An assignment's `order` only ever rises, also across
-// rollouts and withdrawals, so a device can tell old orders from new.
+// of a rollout is one transaction, guarded by its revision: of two writers that read the same
+// rollout, the second loses and reads again. The id of an assignment only rises, also across
+// rollouts and withdrawals, so a device can tell old assignments from new ones.
 import { refOf } from '../../shared/release/release-ref.js';
 import type { Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -224,7 +224,7 @@ export class SqlRolloutStore implements RolloutStore {
         trx,
         change.members.map((member) => assigned(member, assignmentIds, now)),
       );
-      // An assignment is known to its member even where the caller did not change the member's row.
+      // A member gets the id of its assignment also when the caller did not change its row.
       const written = new Set(change.members.map((member) => member.device));
       for (const [device, assignmentId] of assignmentIds) {
         if (!written.has(device))
@@ -279,7 +279,7 @@ function assigned(
   return assignmentId === undefined ? member : { ...member, assignmentId, assignedAt: now };
 }
 
-/** The new order of each device. */
+/** The new assignment id of each device. */
 async function writeAssignments(
   queries: Queries,
   changes: readonly AssignmentChange[],

@@ -1,6 +1,6 @@
-// The fleet server's memory: one SQLite file behind stores that each know one concern. Everything
-// durable of the server is here or in the image repository's folder; a restart begins from these
-// two and nothing else.
+// The fleet server's state: one SQLite database behind stores that each know one concern.
+// Everything durable of the server is here or in the repository folder; a restart starts from these
+// two alone.
 import type { Stores } from '../interfaces.js';
 import { SqlAssignmentStore } from './assignments.js';
 import { SqlAuditStore } from './audit.js';
@@ -33,7 +33,7 @@ export class Store implements Stores {
     this.audit = new SqlAuditStore(db);
   }
 
-  /** Opens, makes or migrates the database in `file`. Faults: disk_failed, disk_full. */
+  /** Opens, creates or migrates the database in `file`. Faults: disk_failed, disk_full. */
   static async open(file: string): Promise<Store> {
     return new Store(await openDatabase(file));
   }

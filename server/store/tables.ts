@@ -1,7 +1,7 @@
-// The tables of the fleet server as TypeScript types; server/store/migrations.ts makes them. Times
-// are integers, ms since the epoch, by the server's clock. Columns whose name ends in `_json` hold
-// JSON text that the server itself wrote from decoded values, so reading them back only parses.
-// Binary documents are BLOBs.
+// The tables of the fleet server as TypeScript types; server/store/migrations.ts creates them.
+// Times are integers, ms since the epoch, by the server's clock. Columns whose name ends in `_json`
+// hold JSON text that the server itself wrote from decoded values, so reading them back only
+// parses. Binary documents are BLOBs.
 import type { Generated } from 'kysely';
 import type { DeviceStatus } from '../../shared/protocol/operator-api.js';
 
@@ -99,7 +99,7 @@ interface AssignmentsTable {
   device: string;
   component: string;
   assignment_id: number;
-  /** Null when withdrawn; the row stays, because `order` only rises. */
+  /** Null when withdrawn; the row stays, because `assignment_id` only rises. */
   version: string | null;
   digest: string | null;
   rollback: number;

@@ -1,8 +1,8 @@
 // What devices report. One batch is one transaction: its row, its records, the latest facts, the
-// sums per release, the outcomes, the security events and the device's last sign of life stand
-// together or not at all, and the same batch (or the same record in another batch) a second time
-// changes nothing. Only the server's time of receipt is used to judge silence; a device's own clock
-// is kept as a report. What is kept is bounded per device; the oldest goes first.
+// sums per release, the outcomes, the security events and the device's time of last contact are
+// stored together or not at all. The same batch again, or the same record in another batch, changes
+// nothing. Silence is judged by the server's time of receipt; a device's own clock is stored as a
+// report. What is kept per device is limited; the oldest goes first.
 import { refOf } from '../../shared/release/release-ref.js';
 import type { Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
@@ -124,8 +124,8 @@ export class SqlTelemetryStore implements TelemetryStore {
 }
 
 /**
- * The records that were not there before. A record is known by (device, seq, device_at): a device
- * that loses its spool starts its numbers again, and must not have its new records taken for old
+ * The records that were not stored before. The key of a record is (device, seq, device_at): a
+ * device that loses its spool starts its numbers again, and its new records must not pass for old
  * ones.
  */
 async function insertRecords(
@@ -149,7 +149,7 @@ async function insertRecords(
     .returning(['seq', 'device_at'])
     .execute();
   const isNew = new Set(added.map((row) => `${row.seq}/${row.device_at}`));
-  // Deleting as we go also drops a record that stands twice in one batch.
+  // Deleting each one found also drops a record that is twice in one batch.
   return records
     .filter((record) => isNew.delete(`${record.seq}/${record.at}`))
     .sort((a, b) => a.seq - b.seq);
@@ -182,8 +182,7 @@ async function writeFacts(
     .select('components_json')
     .where('id', '=', device)
     .executeTakeFirstOrThrow();
-  // What a device did not enrol with is nothing to the fleet; rows for whatever it names would have
-  // no bound.
+  // Only components that the device enrolled with: it could name any number of others.
   const declared = new Set(['', ...(JSON.parse(components_json) as string[])]);
   for (const { component, kind, body } of latest.values()) {
     if (!declared.has(component)) continue;
@@ -283,8 +282,8 @@ function addAnswers(sum: Answers | null, more: Answers | null): Answers | null {
 }
 
 /**
- * An outcome is repeated with each heartbeat until the device is sure that the server has it; it is
- * listed once.
+ * A device repeats an outcome with each report until the server has acknowledged it; it is stored
+ * once.
  */
 async function writeOutcomes(
   queries: Queries,
@@ -314,10 +313,7 @@ async function writeOutcomes(
       .execute();
 }
 
-/**
- * Keeps what is newest, within the bounds. Each deletes what is as old as the first row beyond its
- * bound, or older.
- */
+/** Keeps the newest rows within the limits: deletes the first row beyond a limit, and all older. */
 async function trim(queries: Queries, device: string): Promise<void> {
   const record = await queries
     .selectFrom('telemetry')

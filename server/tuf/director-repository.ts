@@ -1,7 +1,7 @@
-// The director: for each device, signed on demand, which genuine releases it shall run. It can only
-// select: every target is copied from the image repository's current targets, and a device checks
-// that it was. Invariants: a document is saved before it is served; version counters only rise,
-// also over restarts; every document names its device.
+// The director repository: for each device, signed on demand, which genuine releases it is
+// assigned. It can only select: every target is copied from the image repository's current targets,
+// and a device verifies that. Invariants: a document is saved before it is served; version numbers
+// only rise, also over restarts; every document names its device.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
@@ -33,12 +33,12 @@ export interface DirectorDevice {
 }
 
 const NAME = /^(?:([1-9]\d{0,9})\.(root|snapshot|targets)|timestamp)\.json$/;
-/** The chain is read for its keys at start; nothing in it is signed for a device. */
+/** At the start the roots are read for their keys; none of them names a device. */
 const NO_DEVICE = '-';
 
 export class Director {
   readonly #options: DirectorOptions;
-  /** Signing for one device happens one at a time. */
+  /** One signing at a time for each device. */
   readonly #turns = new KeyedMutex();
 
   constructor(options: DirectorOptions) {
@@ -46,7 +46,7 @@ export class Director {
   }
 
   /**
-   * A director whose keys were checked against the roots in the folder. Faults: not_found,
+   * Reads the roots in the folder and checks that they name the keys. Faults: not_found,
    * metadata_*, key_invalid.
    */
   static async open(options: DirectorOptions): Promise<Director> {
@@ -55,7 +55,8 @@ export class Director {
     if (first === null)
       throw new Fault(
         'not_found',
-        `${options.folder} has no metadata/director/1.root.json: begin a repository with \`linnet repo init\``,
+        `${options.folder} has no metadata/director/1.root.json: ` +
+          'create a repository with `linnet repo init`',
       );
     let set = startTrust('director', first, NO_DEVICE);
     for (
@@ -68,7 +69,7 @@ export class Director {
       if (!set.root.signed.roles[role].keyids.includes(options.keys[role].keyId)) {
         throw new Fault(
           'key_invalid',
-          `the online director ${role} key is not one that director root ${set.root.signed.version} names`,
+          `director root ${set.root.signed.version} does not name the online ${role} key`,
         );
       }
     }
@@ -77,17 +78,17 @@ export class Director {
 
   /**
    * A metadata file of this device's director repository, by its name; null when there is none
-   * (also a version that has been replaced meanwhile: the device asks again from the timestamp).
-   * Faults: target_unknown, target_mismatch, hardware_unsupported when an assignment does not fit
-   * what is published: never sign what the device must refuse.
+   * (also for a version that has been replaced: the device starts again from the timestamp).
+   * Faults: target_unknown, target_mismatch, hardware_unsupported when an assignment does not match
+   * what is published: the director never signs what the device must refuse.
    */
   async metadata(device: DirectorDevice, name: string): Promise<Uint8Array | null> {
     const match = NAME.exec(name);
     if (match === null) return null;
     const version = Number(match[1] ?? 0);
     if (match[2] === 'root') return this.#root(version);
-    // Only the timestamp brings news, so that a device that has it finds the snapshot and targets
-    // that go with it.
+    // Only a request for the timestamp signs new documents, so that a device finds the snapshot and
+    // the targets that belong to its timestamp.
     const documents =
       match[2] === undefined
         ? await this.#turns.run(device.id, () => this.#current(device))
@@ -115,8 +116,8 @@ export class Director {
   }
 
   /**
-   * All three together: their versions rise in step, and a device that sees new targets asks the
-   * image repository again, too.
+   * Signs all three: their versions rise together, and a device that sees new targets also reads
+   * the image repository again.
    */
   async #sign(
     device: DirectorDevice,

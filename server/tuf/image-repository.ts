@@ -2,11 +2,12 @@
 // snapshot and timestamp that the server signs over it with its online keys. Promises: nothing
 // becomes current that a trusting client would refuse (the same checks run here first); published
 // releases never change; a crash at any point leaves the previous timestamp, and so the previous
-// snapshot and targets, valid; publishing the same thing again does nothing.
+// snapshot and targets, valid; publishing the same release again changes nothing. The files of
+// releases are in the artifact store.
 //
-// Layout of `folder`, as `linnet repo init` begins it:
+// Layout of `folder`, as `linnet repo init` creates it:
 // metadata/image/{N.root,N.targets,N.snapshot,timestamp}.json,
-// targets/<component>/<version>/<sha256>.release.dsse.json, files/<sha256>.
+// targets/<component>/<version>/<sha256>.release.dsse.json.
 import { join } from 'node:path';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { openRelease, type Release } from '../../shared/release/manifest.js';
@@ -82,7 +83,8 @@ export class ImageRepository implements ImageRepositoryService {
       if (!root.signed.roles[role].keyids.includes(options.keys[role].keyId)) {
         throw new Fault(
           'key_invalid',
-          `the online ${role} key ${options.keys[role].keyId.slice(0, 16)} is not one that image root ${root.signed.version} names`,
+          `image root ${root.signed.version} does not name the online ${role} key ` +
+            options.keys[role].keyId.slice(0, 16),
         );
       }
     }
@@ -92,14 +94,14 @@ export class ImageRepository implements ImageRepositoryService {
   }
 
   /**
-   * A metadata file by its name in the tree; null when there is none, or none that is current or
-   * was.
+   * A metadata file by its name in the tree; null when there is none, or when it has never been
+   * current.
    */
   async metadata(name: string): Promise<Uint8Array | null> {
     const match = METADATA_NAME.exec(name);
     if (match === null) return null;
     if (name === 'timestamp.json') return this.#now().timestamp.bytes;
-    // Documents that a crash left above the current ones are not part of the repository.
+    // A crash may have left documents with higher versions; they are not part of the repository.
     const version = Number.parseInt(name, 10);
     const { targets, snapshot } = this.#now();
     if (match[2] === 'targets' && version > targets.signed.version) return null;
@@ -123,7 +125,7 @@ export class ImageRepository implements ImageRepositoryService {
   }
 
   /**
-   * Makes a release current: `envelope` and `targets` are the exact bytes that were signed offline.
+   * Publishes a release: `envelope` and `targets` are the exact bytes that were signed offline.
    * Faults: signature_invalid, manifest_undecodable, metadata_*, target_mismatch, conflict
    * (versions, immutable releases, files not uploaded), file_length, file_digest.
    */
@@ -146,8 +148,8 @@ export class ImageRepository implements ImageRepositoryService {
         nowMs: now,
       });
       await this.#requireFiles(release);
-      // Also of a release that is published already: what a power cut took from the disk,
-      // publishing again brings back.
+      // Also for a release that is published already: publishing it again restores an envelope that
+      // the disk has lost.
       const folder = join(this.#options.folder, 'targets', release.component, release.version);
       await this.#files.replace(join(folder, `${release.digest}.release.dsse.json`), envelope);
       if (verdict === 'already') return release;
@@ -174,8 +176,8 @@ export class ImageRepository implements ImageRepositoryService {
   }
 
   /**
-   * Re-signs snapshot and timestamp from half of their lives on; cheap when nothing is due. Call it
-   * every hour or so, and after a long sleep.
+   * Signs snapshot and timestamp again after half of their lifetime; cheap when nothing is due.
+   * Call it about every hour.
    */
   renew(): Promise<void> {
     return this.#turns.run(async () => {
@@ -262,7 +264,7 @@ export class ImageRepository implements ImageRepositoryService {
     if (bytes === null)
       throw new Fault(
         'not_found',
-        `${path} is missing: begin a repository with \`linnet repo init\`, or restore it`,
+        `${path} is missing: create a repository with \`linnet repo init\`, or restore it`,
       );
     const document = decodeDocument(role, bytes);
     requireThreshold(
@@ -294,7 +296,7 @@ export class ImageRepository implements ImageRepositoryService {
     await this.#stamp(targets, decodeDocument('snapshot', bytes), timestampVersion);
   }
 
-  /** The one replacement that makes everything before it current. */
+  /** This one replacement makes everything that was written before it current. */
   async #stamp(
     targets: Document<'targets'>,
     snapshot: Document<'snapshot'>,
@@ -333,20 +335,21 @@ export class ImageRepository implements ImageRepositoryService {
     if (artifact.lengthBytes !== length)
       throw new Fault(
         'file_length',
-        `${name} has ${artifact.lengthBytes} bytes on the server, its manifest says ${length}${todo}`,
+        `${name} has ${artifact.lengthBytes} bytes on the server, ` +
+          `its manifest says ${length}${todo}`,
       );
     if (isDamaged)
       throw new Fault('file_digest', `${name} (${sha256}) has another digest on the server${todo}`);
   }
 }
 
-/** The last root of the chain that begins with 1.root.json, each verified by the one before. */
+/** The last root of the chain from 1.root.json, each verified with the one before. */
 async function readRoots(files: RepositoryFiles, folder: string): Promise<Document<'root'>> {
   const first = await files.read(join(folder, '1.root.json'));
   if (first === null)
     throw new Fault(
       'not_found',
-      `${join(folder, '1.root.json')} is missing: begin a repository with \`linnet repo init\``,
+      `${join(folder, '1.root.json')} is missing: create a repository with \`linnet repo init\``,
     );
   let set = startTrust('image', first);
   for (;;) {

@@ -1,7 +1,7 @@
-// The server's online keys: read from the repository folder's `online/`, never from anywhere else.
-// They sign with node:crypto, which is an order of magnitude faster than tweetnacl and makes the
-// same bytes (Ed25519 is deterministic, RFC 8032). None of them can sign a release, a root or the
-// image repository's targets.
+// The server's online keys: read from the repository folder's `online/`, and from nowhere else.
+// They sign with node:crypto, which is much faster than tweetnacl and makes the same bytes (Ed25519
+// is deterministic, RFC 8032). None of them can sign a release, a root or the image repository's
+// targets.
 import { createPrivateKey, sign } from 'node:crypto';
 import { join } from 'node:path';
 import { readPrivateFile } from '../../shared/platform/private-file.js';

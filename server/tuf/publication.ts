@@ -1,7 +1,7 @@
-// May this targets document follow the current one? Pure: it compares the two and the release that
-// is being added. The release desk makes the next targets.json from the current one, and only
-// people's keys sign it; the server still says no to anything that would change what devices were
-// already told.
+// May this targets document replace the current one? Pure: it compares the two documents and the
+// release that is being added. `linnet publish` makes the next targets.json from the current one,
+// and only people's keys sign it; the server still refuses what would change releases that devices
+// may have read already.
 import { isDeepStrictEqual } from 'node:util';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { type Release } from '../../shared/release/manifest.js';
@@ -19,7 +19,7 @@ export interface Publication {
   readonly nowMs: number;
 }
 
-/** What the image repository says of a release. */
+/** The entry of a release in the image repository's targets. */
 function imageTarget(release: Release, envelope: Uint8Array): TargetFile {
   const custom: ImageCustom = {
     component: release.component,
@@ -47,7 +47,8 @@ export function admitPublication({
   if (!isDeepStrictEqual(named, imageTarget(release, envelope))) {
     throw new Fault(
       'target_mismatch',
-      `targets ${next.signed.version} say something else of ${path} than the release does (length, SHA-256 or custom)`,
+      `targets ${next.signed.version} describe ${path} differently than the release does ` +
+        '(length, SHA-256 or custom)',
     );
   }
   const version = next.signed.version;
@@ -56,12 +57,14 @@ export function admitPublication({
   if (version <= last)
     throw new Fault(
       'metadata_rollback',
-      `targets are version ${version}, version ${last} is current: fetch the repository's view again`,
+      `targets are version ${version}, version ${last} is current: ` +
+        'read the repository again and retry',
     );
   if (version !== last + 1)
     throw new Fault(
       'conflict',
-      `targets are version ${version}, the one after ${last} is due: fetch the repository's view again`,
+      `targets are version ${version}, the one after ${last} is due: ` +
+        'read the repository again and retry',
     );
   if (nowMs >= expiryMs(next.signed.expires, 'targets.json'))
     throw new Fault('metadata_expired', `targets ${version} expired at ${next.signed.expires}`);
@@ -74,7 +77,8 @@ export function admitPublication({
     if (!isDeepStrictEqual(still, target))
       throw new Fault(
         'conflict',
-        `targets ${version} change ${earlier}: a published release never changes, raise its version`,
+        `targets ${version} change ${earlier}: ` +
+          'a published release never changes, raise its version',
       );
   }
   const added = Object.keys(next.signed.targets).filter(

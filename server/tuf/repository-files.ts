@@ -27,7 +27,7 @@ export class RepositoryFiles {
 
   /** Length in bytes, or null. */
   length(path: string): Promise<number | null> {
-    return withDiskFaults(`look at ${path}`, async () => {
+    return withDiskFaults(`stat ${path}`, async () => {
       const found = await whenFound(() => stat(path));
       return found?.isFile() === true ? found.size : null;
     });
@@ -40,9 +40,9 @@ export class RepositoryFiles {
     );
   }
 
-  /** Durable on return: each folder that was made is synced into the one above it. */
+  /** Durable on return: the parent of each folder that was created is fsynced. */
   makeFolder(path: string): Promise<void> {
-    return withDiskFaults(`make ${path}`, () => makeFolders(resolve(path)));
+    return withDiskFaults(`create ${path}`, () => makeFolders(resolve(path)));
   }
 
   async removeLeftovers(folder: string): Promise<void> {

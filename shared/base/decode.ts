@@ -1,6 +1,6 @@
-// Decoding at the door: an unknown value becomes a typed one, or a Fault that lists every complaint
-// at once. Schemas are TypeBox, so that one declaration is the TypeScript type, the check, and the
-// OpenAPI schema.
+// Decoding at the boundary: an unknown value becomes a typed one, or a Fault that lists every
+// complaint at once. Schemas are TypeBox, so that one declaration is the TypeScript type, the
+// check, and the OpenAPI schema.
 import type { Static, TSchema } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
 import { Settings } from 'typebox/system';
@@ -39,7 +39,9 @@ export function complaints(schema: TSchema, value: unknown): string[] {
         allowedValues?: unknown[];
       };
       if (params.additionalProperties !== undefined)
-        return `${error.instancePath || '/'}: unknown key ${params.additionalProperties.join(', ')}`;
+        return (
+          `${error.instancePath || '/'}: unknown key ` + params.additionalProperties.join(', ')
+        );
       if (params.requiredProperties !== undefined)
         return `${error.instancePath || '/'}: missing ${params.requiredProperties.join(', ')}`;
       if (params.allowedValues !== undefined)

@@ -1,8 +1,9 @@
 // Every fault that Linnet can report, by code: whose fault it is and whether trying again can help
-// (`refused`: the input is wrong, do not retry; `flaked`: the world failed, retry within bounds;
-// `spent`: the bounds were reached), what it means, and what an operator should do. A bug is not a
+// (`refused`: the input is wrong, do not retry; `flaked`: a temporary failure, retry within limits;
+// `spent`: the limits were reached), what it means, and what an operator should do. A bug is not a
 // fault: it is an assertion. Codes are part of the API: they travel in outcomes, HTTP errors and
-// security events, so they are never renamed.
+// security events, so they are never renamed. Over 400 lines because the registry is one table:
+// code, kind, meaning and what to do.
 
 export type FaultKind = 'refused' | 'flaked' | 'spent';
 
@@ -49,7 +50,7 @@ export const FAULT_CODES = {
     'Fetch it again; if it stays, the repository is damaged or tampered with.',
   ),
   metadata_too_large: attack(
-    'metadata is longer than its bound (endless data attack)',
+    'metadata is longer than its limit (endless data attack)',
     'Check the mirror that served it.',
   ),
   metadata_signature: attack(
@@ -208,7 +209,7 @@ export const FAULT_CODES = {
   trial_differs: refused(
     409,
     'the answers differ more from the old release than declared, but less than the cap',
-    'Compare both numbers (desk and field); accept the difference for this rollout or drop it.',
+    'Compare what was declared with what the devices measured; accept the difference for this rollout or drop it.',
   ),
   trial_slow: refused(
     409,
@@ -301,7 +302,7 @@ export const FAULT_CODES = {
     'the model failed on input that its manifest allows, or answered NaN or infinity',
     'Try other input; if that fails too, the release is faulty: read the log, roll it back.',
   ),
-  // The world
+  // Network and disk
   server_unreachable: flaked(
     503,
     'the fleet server does not answer',
@@ -311,11 +312,11 @@ export const FAULT_CODES = {
   disk_full: flaked(507, 'the disk is full', 'Free disk space; the device keeps what it runs.'),
   disk_failed: flaked(500, 'the disk refused a read or write', 'Check the storage medium.'),
   retries_spent: spent(
-    'a step failed as often as its bound allows',
-    'Read the cause; start the rollout again when it is fixed.',
+    'a step failed as often as its limit allows',
+    'Read the cause; start the rollout again when the cause is fixed.',
   ),
   writes_spent: spent(
-    'the update record was written as often as its bound allows (loop)',
+    'the update record was written as often as its limit allows (loop)',
     'Report this: the machine did not settle.',
   ),
   // Server, access, configuration
@@ -372,7 +373,7 @@ export const FAULT_CODES = {
   config_invalid: refused(
     400,
     'the configuration has mistakes',
-    'Mend every line that the message lists.',
+    'Correct every line that the message lists.',
   ),
   key_invalid: refused(
     400,
@@ -396,8 +397,7 @@ export const FAULT_CODES = {
 export type FaultCode = keyof typeof FAULT_CODES;
 
 /**
- * The one error class for everything that is not a bug. `detail` names what is wrong, in words for
- * a person.
+ * The one error class for everything that is not a bug. `detail` says what is wrong, for people.
  */
 export class Fault extends Error {
   override readonly name = 'Fault';
@@ -426,7 +426,7 @@ export function isFaultCode(text: string): text is FaultCode {
   return Object.hasOwn(FAULT_CODES, text);
 }
 
-/** Words of any thrown value, with its causes, on one line. */
+/** The text of any thrown value, with its causes, on one line. */
 export function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const own = error instanceof Fault ? error.message : `${error.name}: ${error.message}`;

@@ -1,5 +1,5 @@
-// What the rooms need of the world and may not take for themselves. The composition roots pass the
-// real ones (`realClock` and so on live beside them); simulators and tests pass their own.
+// What every part needs from its environment and does not take by itself. The composition roots
+// pass the real ones (`realClock` and so on live beside them); simulators and tests pass their own.
 
 export type Cancel = () => void;
 
@@ -39,8 +39,8 @@ export function sleep(clock: Clock, ms: number): Promise<void> {
 }
 
 /**
- * Exponential backoff with jitter in [0.5, 1] of the step, so that a fleet does not retry in one
- * breath. `tries` counts from 1.
+ * Exponential backoff with jitter in [0.5, 1] of the step, so that devices do not retry in
+ * lockstep. `tries` counts from 1.
  */
 export function backoff(tries: number, firstMs: number, maxMs: number, random: Random): number {
   const step = Math.min(maxMs, firstMs * 2 ** Math.min(30, tries - 1));

@@ -166,7 +166,7 @@ export const limits = {
   pathShownMaxChars: 300,
   /** How long a stopping server lets requests under way end. */
   serverDrainMs: 5_000,
-  /** Devices that knocked and that nobody has approved; anyone may knock, so it is bounded. */
+  /** Pending enrolments. Anyone can create one, so their number is limited. */
   pendingDevicesMaxCount: 1000,
 
   // What the server keeps. The oldest go first.

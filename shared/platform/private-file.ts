@@ -26,7 +26,10 @@ export async function readPrivateFile(path: string): Promise<Uint8Array> {
         `${path} can be read by others (mode ${mode}): run chmod 600 ${path}`,
       );
     if (status.size > KEY_FILE_MAX_BYTES)
-      throw new Fault('key_invalid', `${path} is ${status.size} bytes, too long for a key file`);
+      throw new Fault(
+        'key_invalid',
+        `${path} has ${status.size} bytes, which is too long for a key file`,
+      );
     return await file.readFile();
   } finally {
     await file.close();

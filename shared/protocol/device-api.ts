@@ -31,8 +31,8 @@ export const routes = {
 } as const;
 
 /**
- * `proof` is the signature by the device's key over `enrolMessage`: nobody can enrol a key that
- * they do not hold.
+ * `signature` is by the device's key, over `enrolMessage`: nobody can enrol a key that they do not
+ * hold.
  */
 export const EnrolRequest = Type.Object(
   {
@@ -41,13 +41,13 @@ export const EnrolRequest = Type.Object(
     hardware: HardwareId,
     components: Type.Array(Component, { minItems: 1, maxItems: 16 }),
     claim: Type.Optional(Type.String({ maxLength: 200 })),
-    proof: Hex64,
+    signature: Hex64,
   },
   { ...strict, title: 'EnrolRequest' },
 );
 export type EnrolRequest = Static<typeof EnrolRequest>;
 
-export function enrolMessage(request: Omit<EnrolRequest, 'proof'>): Uint8Array {
+export function enrolMessage(request: Omit<EnrolRequest, 'signature'>): Uint8Array {
   const { publicKey, name, hardware, components, claim } = request;
   const lines = [publicKey.keyval.public, name, hardware, components.join(','), claim ?? ''];
   return new TextEncoder().encode(['linnet-enrol/1', ...lines].join('\n'));

@@ -1,6 +1,6 @@
 // MQTT between a device and the fleet server. A device publishes batches of telemetry records and
 // waits for the server's own acknowledgement; the server publishes acknowledgements and hints.
-// Hints and reports are never proof: what a device installs is decided by signed metadata alone.
+// Hints and reports carry no authority: what a device installs is decided by signed metadata alone.
 // Broker rule: a client `dev-x` may publish only to `linnet/v1/dev-x/up/#` and subscribe only to
 // `linnet/v1/dev-x/down/#`.
 import { Type, type Static } from 'typebox';
@@ -72,7 +72,7 @@ const Outcome = Type.Object(
     code: Type.Union([Type.Null(), Type.String({ maxLength: 64 })]),
     detail: Type.String({ maxLength: limits.detailMaxChars }),
     release: ReleaseRef,
-    /** The `order` of the assignment that this outcome answers (DirectorCustom.order). */
+    /** The id of the assignment that this outcome answers (DirectorCustom.assignmentId). */
     assignmentId: Count,
   },
   strict,
@@ -146,7 +146,7 @@ const recordOf = <K extends Kind>(kind: K) =>
   Type.Object(
     {
       seq: Type.Integer({ minimum: 1 }),
-      /** Device wall clock, ms since the epoch; a report, not proof. */
+      /** Device wall clock, ms since the epoch; a report, not verified. */
       at: Type.Integer({ minimum: 0 }),
       kind: Type.Literal(kind),
       body: BODIES[kind],

@@ -117,14 +117,14 @@ export function meanMargin(deviation: number, count: number, alpha: number, tigh
   return deviation * Math.sqrt(((2 * v) / (count * count * rho2)) * Math.log(Math.sqrt(v) / alpha));
 }
 
-/** A share in words: "2 %", "4.1 %", "0.04 %". */
+/** A share as text: "2 %", "4.1 %", "0.04 %". */
 export function percent(share: number): string {
   const value = share * 100;
   const digits = value === 0 || value >= 9.95 ? 0 : value >= 0.095 ? 1 : 2;
   return `${value.toFixed(digits).replace(/\.0+$/, '')} %`;
 }
 
-/** The chance 1/e of a log e-value in words, rounded to the safe side: "1 in 1,000,000". */
+/** The chance 1/e of a log e-value as text, rounded to the safe side: "1 in 1,000,000". */
 export function chanceText(logE: number): string {
   const e = Math.exp(Math.min(logE, Math.log(1e9)));
   const unit = 10 ** Math.floor(Math.log10(Math.max(1, e)) + 1e-12);

@@ -1,6 +1,6 @@
-// Uptane 2.1.0, full verification, step 10: what the director orders is believed only as far as the
-// image repository, which people sign offline, says the same. All or nothing: one order that does
-// not match refuses the whole document.
+// Uptane 2.1.0, full verification, step 10: what the director assigns is believed only as far as
+// the image repository, which people sign offline, says the same. All or nothing: one order that
+// does not match refuses the whole document.
 import { isDeepStrictEqual } from 'node:util';
 import { decode } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
@@ -10,7 +10,7 @@ import type { TrialPolicy } from '../statistics/trial-verdict.js';
 import type { TargetFile, Targets } from './documents.js';
 
 /**
- * An order that both repositories agree on. `length` and `sha256` are those of the release's
+ * An assignment that both repositories agree on. `length` and `sha256` are those of the release's
  * envelope.
  */
 export interface TrustedAssignment {
@@ -26,7 +26,7 @@ export interface TrustedAssignment {
 }
 
 /**
- * The orders of a device, sorted by component. Faults: metadata_undecodable (custom part),
+ * The assignments of a device, sorted by component. Faults: metadata_undecodable (custom part),
  * target_unknown, target_mismatch, hardware_unsupported.
  */
 export function matchAssignments(
@@ -41,7 +41,7 @@ export function matchAssignments(
     if (byComponent.has(assignment.component)) {
       throw new Fault(
         'target_mismatch',
-        `the director orders two releases of ${assignment.component} for ${device.id}`,
+        `the director assigns two releases of ${assignment.component} for ${device.id}`,
       );
     }
     byComponent.set(assignment.component, assignment);
@@ -65,7 +65,7 @@ function matchOne(
   if (genuine === undefined)
     throw new Fault(
       'target_unknown',
-      `the director orders ${path}, which image targets ${image.version} do not list`,
+      `the director assigns ${path}, which image targets ${image.version} do not list`,
     );
   const known = decode(ImageCustom, genuine.custom, `image target ${path}`, 'metadata_undecodable');
   if (target.length !== genuine.length) {
@@ -86,7 +86,8 @@ function matchOne(
   if (selected.component !== known.component || selected.version !== known.version) {
     throw new Fault(
       'target_mismatch',
-      `${path}: the director calls it ${selected.component} ${selected.version}, the image repository ${known.component} ${known.version}`,
+      `${path}: the director calls it ${selected.component} ${selected.version}, the image ` +
+        `repository ${known.component} ${known.version}`,
     );
   }
   if (path !== targetPath(known.component, known.version))
@@ -97,7 +98,7 @@ function matchOne(
   if (selected.hardware !== hardware)
     throw new Fault(
       'hardware_unsupported',
-      `${path}: the director orders it for ${selected.hardware}, this device is ${hardware}`,
+      `${path}: the director assigns it for ${selected.hardware}, this device is ${hardware}`,
     );
   if (!known.hardware.includes(hardware))
     throw new Fault(

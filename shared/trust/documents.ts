@@ -5,9 +5,12 @@
 // trusted: trusted-set.ts does.
 //
 // Linnet's own fields, which other TUF clients skip:
-//   root       x-linnet-release  the release keys, which sign manifests (DSSE); their keys stand in `keys`
-//   timestamp  x-linnet-time     when it was signed: a lower bound for the present that a device without a clock can trust
-//   director   x-linnet-device   the one device that timestamp, snapshot and targets of its director repository are for
+//   root       x-linnet-release  the release keys, which sign manifests (DSSE); the keys themselves
+//                                are in `keys`
+//   timestamp  x-linnet-time     when it was signed: a lower limit for the current time, which a
+//                                device without a clock can trust
+//   director   x-linnet-device   the one device that timestamp, snapshot and targets of its
+//                                director repository are for
 import { createHash } from 'node:crypto';
 import { Type, type Static } from 'typebox';
 import { limits } from '../base/limits.js';
@@ -232,7 +235,8 @@ export function releaseRing(root: Root): KeyRing {
   if (usable.size < release.threshold) {
     throw new Fault(
       'metadata_undecodable',
-      `root ${root.version} asks for ${release.threshold} release signatures and has ${usable.size} release keys`,
+      `root ${root.version} asks for ${release.threshold} release signatures and has ` +
+        `${usable.size} release keys`,
     );
   }
   return { keys, ...release };
@@ -245,7 +249,8 @@ function requireDistinctKeyIds(document: Document<Role>): void {
     if (seen.has(keyid))
       throw new Fault(
         'metadata_signature',
-        `${document.role}.json version ${document.signed.version} carries two signatures of key ${keyid}`,
+        `${document.role}.json version ${document.signed.version} carries two signatures of ` +
+          `key ${keyid}`,
       );
     seen.add(keyid);
   }

@@ -1,6 +1,6 @@
 // Key files: one Ed25519 signing key as JSON, its seed plain or sealed under a passphrase (scrypt,
 // RFC 7914, then tweetnacl secretbox). A pure codec: salt and nonce come in as arguments; reading,
-// writing and file modes are left to firmware-tools/keys and server/repository. Cost bounds are
+// writing and file modes are left to firmware-tools/keys and server/repository. Cost limits are
 // checked before any memory is spent on them.
 import { scryptSync } from 'node:crypto';
 import nacl from 'tweetnacl';
@@ -20,7 +20,7 @@ export const KeyFile = Type.Object(
   {
     format: Type.Literal('linnet.key/1'),
     keyId: Hex32,
-    /** What the key is for, in words; nothing depends on it. */
+    /** What the key is for, for people; nothing depends on it. */
     role: Type.Optional(Type.String({ maxLength: 100 })),
     public: Hex32,
     secret: Type.Union([

@@ -73,7 +73,8 @@ export function withRoot(set: TrustedSet, bytes: Uint8Array): TrustedSet {
   if (root.signed.version !== old.version + 1) {
     throw new Fault(
       'root_version',
-      `${set.repository} root is version ${root.signed.version}, the one after ${old.version} was asked for`,
+      `${set.repository} root is version ${root.signed.version}, the one after ` +
+        `${old.version} was asked for`,
     );
   }
   // 5.3.6: an intermediate root may have expired; requireFreshRoot looks at the last one.
@@ -234,7 +235,7 @@ export function withTargets(set: TrustedSet, bytes: Uint8Array, nowMs: number): 
 }
 
 /**
- * Takes back a document that we stored ourselves after accepting it: its signatures must still meet
+ * Reloads a document that we stored ourselves after accepting it: its signatures must still meet
  * the trusted root; expiry and parents are not looked at, because it serves as the floor for newer
  * ones. What does not read, or is no longer signed, is left out: it will be fetched again.
  */
@@ -337,7 +338,8 @@ function requireUnexpired(set: TrustedSet, document: Document<Role>, nowMs: numb
   if (nowMs < expiryMs(expires, `${document.role}.json`)) return;
   throw new Fault(
     'metadata_expired',
-    `${set.repository} ${document.role}.json version ${version} expired at ${expires}; it is ${new Date(nowMs).toISOString()}`,
+    `${set.repository} ${document.role}.json version ${version} expired at ${expires}; it is ` +
+      `${new Date(nowMs).toISOString()}`,
   );
 }
 

@@ -1,5 +1,5 @@
 // How long signed metadata stays valid, and when the server renews what it signs itself. Expiry is
-// what ends a freeze attack: a device that is shown an old world notices within the timestamp's
+// what ends a freeze attack: a device that is shown an old state notices within the timestamp's
 // life, however long the other roles live.
 
 const DAY_MS = 24 * 60 * 60_000;

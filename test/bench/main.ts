@@ -10,7 +10,8 @@ import { run as loopDelay } from './loop-delay.js';
 const GIB = 1024 ** 3;
 
 console.log(
-  `Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}, ${(totalmem() / GIB).toFixed(0)} GiB\n`,
+  `Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}, ` +
+    `${(totalmem() / GIB).toFixed(0)} GiB\n`,
 );
 for (const bench of [inference, loopDelay, install, agentMemory]) {
   print(await bench());

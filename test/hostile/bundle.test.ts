@@ -31,7 +31,7 @@ import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { signEnvelope, type Envelope } from '../../shared/trust/envelope.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { tempFolder, refused } from '../support/metadata-device.js';
-import { build, otherKey, releaseKey, ringOf, writeDesk } from '../support/release-builder.js';
+import { build, otherKey, releaseKey, ringOf, writeSpec } from '../support/release-builder.js';
 
 const ring = ringOf(releaseKey);
 let folder: string;
@@ -41,7 +41,7 @@ let whole: Buffer;
 
 beforeAll(async () => {
   folder = tempFolder();
-  built = await build(folder, writeDesk(folder), 'small.bundle');
+  built = await build(folder, writeSpec(folder), 'small.bundle');
   bundle = join(folder, 'small.bundle');
   whole = readFileSync(bundle);
 });
@@ -72,7 +72,7 @@ test('an_untouched_bundle_is_verified_byte_by_byte', async () => {
 });
 
 test(
-  'tampered_byte: every byte of the file, one at a time, is refused',
+  'tampered_byte_every_byte_of_the_file_one_at_a_time_is_refused',
   { timeout: 300_000 },
   async () => {
     const copy = join(folder, 'tampered.bundle');
@@ -100,7 +100,7 @@ test(
 );
 
 test(
-  'truncated: at every kind of length the bundle is refused as cut short',
+  'truncated_at_every_kind_of_length_the_bundle_is_refused_as_cut_short',
   { timeout: 120_000 },
   async () => {
     const copy = join(folder, 'short.bundle');
@@ -124,14 +124,14 @@ test(
   },
 );
 
-test('longer: bytes after the end are refused', async () => {
+test('longer_bytes_after_the_end_are_refused', async () => {
   const copy = join(folder, 'long.bundle');
   copyFileSync(bundle, copy);
   appendFileSync(copy, Buffer.alloc(512));
   expect(await codeOf(copy)).toBe('bundle_undecodable');
 });
 
-test('not a bundle at all', async () => {
+test('not_a_bundle_at_all', async () => {
   const other = join(folder, 'other');
   for (const bytes of [
     Buffer.alloc(10_240),
@@ -190,7 +190,7 @@ describe('repacked with consistent digests', () => {
   const check = async (file: string, code: FaultCode): Promise<unknown> =>
     refused(readBundle(file, ring), code);
 
-  test('the repacking itself makes the genuine file', async () => {
+  test('the_repacking_itself_makes_the_genuine_file', async () => {
     const view = await readBundle(bundle, ring);
     const file = await repack(
       'same.bundle',
@@ -201,7 +201,7 @@ describe('repacked with consistent digests', () => {
     expect(readFileSync(file).equals(whole)).toBe(true);
   });
 
-  test('wrong_key: a whole release signed by somebody else', async () => {
+  test('wrong_key_a_whole_release_signed_by_somebody_else', async () => {
     const { manifest } = (await readBundle(bundle, ring)).release;
     await check(
       await repack(
@@ -214,7 +214,7 @@ describe('repacked with consistent digests', () => {
     );
   });
 
-  test('tampered_manifest: other words under the old signature', async () => {
+  test('tampered_manifest_other_content_under_the_old_signature', async () => {
     const view = await readBundle(bundle, ring);
     const envelope = JSON.parse(Buffer.from(view.envelope).toString()) as Envelope;
     const manifest = { ...view.release.manifest, hardware: ['anything'] };
@@ -246,7 +246,7 @@ describe('repacked with consistent digests', () => {
     );
   });
 
-  test('another_payload_type under a good signature is no release', async () => {
+  test('another_payload_type_under_a_good_signature_is_no_release', async () => {
     const { manifest } = (await readBundle(bundle, ring)).release;
     const envelope = utf8(
       JSON.stringify(
@@ -259,7 +259,7 @@ describe('repacked with consistent digests', () => {
     );
   });
 
-  test('manifest_undecodable: signed, but not what its schema says', async () => {
+  test('manifest_undecodable_signed_but_not_what_its_schema_says', async () => {
     const { manifest } = (await readBundle(bundle, ring)).release;
     const broken = { ...manifest, contract: { peakMemoryMiB: -1, p99LatencyMs: 50 } };
     await check(
@@ -268,7 +268,7 @@ describe('repacked with consistent digests', () => {
     );
   });
 
-  test('swapped_model: the manifest and its signature stay, the model is another', async () => {
+  test('swapped_model_the_manifest_and_its_signature_stay_the_model_is_another', async () => {
     const view = await readBundle(bundle, ring);
     const contents = await contentsOf();
     const model = Buffer.from(contents.get('small.onnx') ?? []);
@@ -280,11 +280,11 @@ describe('repacked with consistent digests', () => {
     );
   });
 
-  test('mix_and_match: the index of one release around the manifest of another', async () => {
+  test('mix_and_match_the_index_of_one_release_around_the_manifest_of_another', async () => {
     const second = tempFolder();
     await build(
       second,
-      writeDesk(
+      writeSpec(
         second,
         readFileSync(join(folder, 'release.toml'), 'utf8').replace('1.0.0', '1.0.1'),
       ),

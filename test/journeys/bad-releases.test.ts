@@ -2,9 +2,8 @@
 // real agents that serve digits 1.0.0 under traffic, genuine signatures. Each time the device
 // refuses with the code that says why, the server hears of it, and the device goes on answering
 // with what it had.
-import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -47,12 +46,13 @@ import {
   startRollout,
   until,
 } from '../support/journey-devices.js';
+import { mountSmallDisk, type SmallDisk } from '../support/small-disk.js';
 
 const SMALL_DISK_MIB = 8;
 const TRAFFIC_PER_SECOND = 60;
 const run = promisify(execFile);
 const digits = loadDigits().test;
-/** Nothing is taken back by itself, so that what the device said last stays to be seen. */
+/** Without autoRevert, so that the device's last report stays visible. */
 const forAPerson = quickPolicy(everybody, { autoRevert: false });
 
 let fleet: TestFleet;
@@ -64,14 +64,14 @@ let main: AgentProcess;
 let rebuilt: AgentProcess;
 let moved: AgentProcess;
 let small: AgentProcess | null = null;
-let smallDisk: string | null = null;
+let smallDisk: SmallDisk | null = null;
 let traffic: Traffic;
 
 beforeAll(async () => {
   fleet = await startFleet();
   await publishDigits(fleet, '1.0.0');
   await publishDigits(fleet, '1.1.0');
-  smallDisk = mountSmallDisk();
+  smallDisk = mountSmallDisk(SMALL_DISK_MIB, 'full disk');
   const ports = await freePorts(4);
   const make = (name: string, at: number, dataDir?: string): Promise<AgentProcess> =>
     AgentProcess.make(fleet, name, ports[at] ?? 0, {
@@ -81,7 +81,7 @@ beforeAll(async () => {
   main = await make('main', 0);
   rebuilt = await make('rebuilt', 1);
   moved = await make('moved', 2);
-  if (smallDisk !== null) small = await make('small', 3, smallDisk);
+  if (smallDisk !== null) small = await make('small', 3, smallDisk.folder);
   const devices = agents();
   for (const device of devices) device.start();
   await until(
@@ -100,30 +100,10 @@ afterAll(async () => {
   await traffic.stop();
   await Promise.all(agents().map((device) => device.stop()));
   await fleet.close();
-  if (smallDisk !== null) {
-    execFileSync('umount', [smallDisk]);
-    rmSync(smallDisk, { recursive: true });
-  }
+  smallDisk?.unmount();
 }, 60_000);
 
 const agents = (): AgentProcess[] => [main, rebuilt, moved, ...(small === null ? [] : [small])];
-
-/** A file system of its own, or null with the reason printed. */
-function mountSmallDisk(): string | null {
-  const folder = mkdtempSync(join(tmpdir(), 'linnet-small-disk-'));
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SMALL_DISK_MIB}m`, 'tmpfs', folder], {
-      stdio: 'pipe',
-    });
-    return folder;
-  } catch (error) {
-    rmSync(folder, { recursive: true });
-    console.warn(
-      `full disk: not tested, a tmpfs cannot be mounted here: ${error instanceof Error ? error.message : String(error)}`,
-    );
-    return null;
-  }
-}
 
 const detailOf = (device: AgentProcess): Promise<DeviceDetail> =>
   fleet.admin.request('GET', `/devices/${device.name}`, DeviceDetail);
@@ -242,8 +222,8 @@ async function requireAnswers(device: AgentProcess, version: string): Promise<vo
 }
 
 /**
- * Orders a release, sees it refused with `code` while `still` goes on serving, and takes the order
- * back.
+ * Assigns a release, checks that the device refuses it with `code` while `still` keeps serving, and
+ * withdraws the assignment.
  */
 async function refused(
   device: AgentProcess,
@@ -259,10 +239,10 @@ async function refused(
   const view = await settled(fleet, id);
   expect(view.state).toBe('held');
   expect(view.members[0]?.reasons).toContain(code);
-  await takenBack(id);
+  await rolledBack(id);
 }
 
-async function takenBack(id: string): Promise<void> {
+async function rolledBack(id: string): Promise<void> {
   await fleet.admin.request('POST', `/rollouts/${id}/abort`, RolloutDetail, {});
   expect((await settled(fleet, id)).state).toBe('reverted');
 }
@@ -347,7 +327,7 @@ async function otherModel(): Promise<Uint8Array> {
 }
 
 describe('the wrong hardware', () => {
-  it('a_rollout_that_no_device_can_take_is_refused_in_words', async () => {
+  it('a_rollout_that_no_device_can_take_is_refused_with_a_reason', async () => {
     await publishByHand(await forged('3.0.0', {}, { hardware: ['other-board'] }));
     const env = {
       ...process.env,
@@ -391,7 +371,7 @@ describe('the wrong hardware', () => {
     writeFileSync(moved.config, before);
     moved.start();
     await until('it serves again', async () => (await moved.serving()) === '1.0.0');
-    await takenBack(id);
+    await rolledBack(id);
   });
 });
 
@@ -430,7 +410,7 @@ describe('a model whose bytes changed on the device while its agent was stopped'
       );
       return heard && fellBack;
     });
-    // The director still names 1.1.0, where the last rollout was taken back to.
+    // The director still names 1.1.0, which the last rollback assigned.
     for (const version of await servedUntil(main, '1.1.0'))
       expect(['1.0.0', '1.1.0']).toContain(version);
     await requireAnswers(main, '1.1.0');
@@ -439,7 +419,7 @@ describe('a model whose bytes changed on the device while its agent was stopped'
     await confirmedUnderTraffic('1.1.0', main);
   });
 
-  it('is_not_replaced_by_a_release_that_failed_its_probes_and_an_order_brings_the_device_back', async () => {
+  it('is_not_replaced_by_a_release_that_failed_its_probes_and_an_assignment_repairs', async () => {
     await publishByHand(await forged('2.0.4', { model: await otherModel() }));
     const id = await assignment('2.0.4', rebuilt);
     expect(await outcomeOn(rebuilt, '2.0.4')).toMatchObject({ code: 'probe_differs' });
@@ -491,7 +471,7 @@ describe('a disk that is full', () => {
     await confirmedUnderTraffic('4.0.1', small);
   });
 
-  it('fills_up_in_the_middle_of_an_update_and_the_agent_serves_on_also_over_a_restart', async (test) => {
+  it('fills_up_in_the_middle_of_an_update_and_the_agent_serves_on_over_a_restart', async (test) => {
     if (small === null || smallDisk === null) return test.skip('a_tmpfs_cannot_be_mounted_here');
     const release = await extra('4.0.2', 64 * 1024);
     await publishByHand(release);
@@ -499,7 +479,7 @@ describe('a disk that is full', () => {
     const bytes = readFileSync(missing);
     rmSync(missing);
     const id = await assignment('4.0.2', small);
-    const incoming = join(smallDisk, 'components', 'digits', 'incoming');
+    const incoming = join(smallDisk.folder, 'components', 'digits', 'incoming');
     await until('the device fetches in vain', () =>
       readdirSync(incoming, { recursive: true }).some((name) =>
         String(name).endsWith('release.dsse.json'),
@@ -507,7 +487,7 @@ describe('a disk that is full', () => {
     );
 
     // Held still meanwhile, so that it meets the disk full to the last page, not nearly full.
-    const ballast = join(smallDisk, 'ballast');
+    const ballast = join(smallDisk.folder, 'ballast');
     small.child?.kill('SIGSTOP');
     expect(fill(ballast)).toBe('ENOSPC');
     small.child?.kill('SIGCONT');

@@ -1,7 +1,7 @@
 // A real agent whose plug is pulled: `node crashing-agent.js CONFIG STATE before|after` runs the
 // agent as `linnet agent` would, on a disk that kills the process (SIGKILL) just before or just
-// after the update record says STATE for an order under way (or, for `idle`, says the outcome of
-// order 2).
+// after the update record says STATE for an assignment under way (or, for `idle`, says the outcome
+// of assignment 2).
 import { readFileSync } from 'node:fs';
 import { agentSettings } from '../../agent/config.js';
 import { startAgent } from '../../agent/main.js';

@@ -27,7 +27,8 @@ it('every_mistake_of_the_configuration_is_listed_at_once', () => {
   let detail = '';
   try {
     serverSettings(
-      'repository = 3\nsilent_after_seconds = 0\nlog_level = "loud"\ncolour = "red"\n[http]\nport = 99999\n[broker]\nurl = "http://x"\n',
+      'repository = 3\nsilent_after_seconds = 0\nlog_level = "loud"\ncolour = ' +
+        '"red"\n[http]\nport = 99999\n[broker]\nurl = "http://x"\n',
       { LINNET_SERVER__MQTT__PORT: 'soon' },
     );
   } catch (error) {
@@ -101,7 +102,9 @@ it('a_client_that_stalls_in_the_middle_of_a_request_does_not_hold_up_the_stop', 
   stalled.on('error', () => {});
   await new Promise<void>((resolve) =>
     stalled.write(
-      `PUT /api/v1/files/${'ab'.repeat(32)} HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\nauthorization: Bearer ${fleet.adminToken}\r\ncontent-length: 1000\r\n\r\nhalf`,
+      `PUT /api/v1/files/${'ab'.repeat(32)} HTTP/1.1\r\nhost: x\r\ncontent-type: ` +
+        `application/octet-stream\r\nauthorization: Bearer ` +
+        `${fleet.adminToken}\r\ncontent-length: 1000\r\n\r\nhalf`,
       () => resolve(),
     ),
   );

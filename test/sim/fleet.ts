@@ -1,7 +1,7 @@
-// A fleet in memory for the rollout room: a store that keeps its promises (generations, one active
+// A fleet in memory for the rollout room: a store that keeps its promises (revisions, one active
 // rollout a component, one transaction a commit) and can be told to break down, and devices that
-// obey orders the way the agent does, some of them badly. Time is virtual: one step of the fixture
-// is one second.
+// act on assignments as the agent does, some of them badly. Time is virtual: one step is one
+// second.
 import assert from 'node:assert/strict';
 import { silentLog, type Clock, type Random } from '../../shared/base/interfaces.js';
 import { by } from '../support/audit-actions.js';
@@ -50,7 +50,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-class VirtualClock implements Clock {
+export class VirtualClock implements Clock {
   ms = Date.UTC(2026, 0, 1);
   #timers: { at: number; fn: () => void }[] = [];
   now = (): number => this.ms;
@@ -149,7 +149,7 @@ export class MemoryRolloutStore implements RolloutStore {
     const owned = new Set(members.map((member) => member.device));
     assert(
       assignments.every((assignment) => owned.has(assignment.device)),
-      'an order has its member',
+      'an assignment has its member',
     );
     const { state, wave, reasons } = rollout;
     const changed =
@@ -335,7 +335,7 @@ export const policyOf = (change: Partial<RolloutPolicy> = {}): RolloutPolicy => 
   ...change,
 });
 
-export interface FixtureOptions {
+export interface SimFleetOptions {
   readonly canaries?: number;
   readonly fleet?: number;
   readonly running?: string | null;
@@ -347,7 +347,7 @@ export interface FixtureOptions {
  * Devices 0 .. canaries-1 are the group `canary`, the rest `fleet`; releases 1.0.0, 1.1.0 and 1.2.0
  * are published.
  */
-export class Fixture {
+export class SimFleet {
   readonly clock = new VirtualClock();
   readonly store = new MemoryRolloutStore();
   readonly devices: SimDevice[];
@@ -359,7 +359,7 @@ export class Fixture {
   /**
    * Every plan is made twice and every commit tried twice, unless a test uses its own conductor.
    */
-  constructor(options: FixtureOptions = {}) {
+  constructor(options: SimFleetOptions = {}) {
     const {
       canaries = 2,
       fleet = 4,

@@ -213,7 +213,7 @@ export class Simulation implements Fetcher {
   readonly imageRoot = this.image.get('1.root.json');
   readonly directorRoot = this.director.get('1.root.json');
 
-  /** Publishes a release (its envelope is opaque here) and orders it for the device. */
+  /** Publishes a release (its envelope is opaque here) and assigns it to the device. */
   ship(
     component: string,
     version: string,
@@ -230,7 +230,7 @@ export class Simulation implements Fetcher {
     return path;
   }
 
-  /** Orders a release that the image repository has (or, in an attack, not). */
+  /** Assigns a release that the image repository has (or, in an attack, not). */
   assign(
     component: string,
     version: string,

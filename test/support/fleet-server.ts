@@ -59,7 +59,8 @@ export async function startFleet(extra = ''): Promise<TestFleet> {
     random: realRandom,
   });
   const settings = serverSettings(
-    `data_dir = "${folder}/data"\nrepository = "${folder}/repo/server"\n${extra}\n[http]\nport = 0\n[mqtt]\nport = 0\n`,
+    `data_dir = "${folder}/data"\nrepository = "${folder}/repo/server"\n${extra}\n[http]\nport ` +
+      `= 0\n[mqtt]\nport = 0\n`,
     {},
   );
   return openFleet(folder, settings, await initServer(settings));
@@ -144,7 +145,10 @@ export async function enrolBody(
     components: ['digits'],
     ...(options.claim === undefined ? {} : { claim: options.claim }),
   };
-  return { ...asked, proof: hex(await (options.signer ?? device.key).sign(enrolMessage(asked))) };
+  return {
+    ...asked,
+    signature: hex(await (options.signer ?? device.key).sign(enrolMessage(asked))),
+  };
 }
 
 export async function makeClaim(fleet: TestFleet, group = 'canary', uses = 1): Promise<string> {

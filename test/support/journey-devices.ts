@@ -1,6 +1,6 @@
 // Real devices for journeys: agents as processes of their own, with folder, configuration and local
 // inference API, beside a real fleet server of this process; and the digit releases, quantized,
-// built, signed and published by the desk's own code.
+// built, signed and published by the release code itself.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,7 +28,7 @@ export const CRASHING_AGENT = join(DIST, 'test', 'journeys', 'crashing-agent.js'
 const CALIBRATION_IMAGES = 100;
 const WAIT_STEP_MS = 100;
 
-/** Polls for a fact; the limit only bounds a failure. */
+/** Polls for a fact; the limit only ends a failing test. */
 export async function until<T>(
   what: string,
   ask: () => Promise<T | null | false> | T | null | false,

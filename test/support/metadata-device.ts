@@ -1,5 +1,5 @@
-// A MetadataClient on a real disk (a temporary folder) against a simulated fixture, and the usual
-// questions to it.
+// A MetadataClient on a real disk (a temporary folder) against simulated repositories, and the
+// usual questions to it.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,17 +26,17 @@ export class SimDevice {
   client: MetadataClient;
 
   private constructor(
-    readonly fixture: Simulation,
+    readonly repositories: Simulation,
     private readonly fetcher: Fetcher,
   ) {
     this.client = this.#start();
   }
 
   static async provision(
-    fixture: Simulation = new Simulation(),
-    fetcher: Fetcher = fixture,
+    repositories: Simulation = new Simulation(),
+    fetcher: Fetcher = repositories,
   ): Promise<SimDevice> {
-    const device = new SimDevice(fixture, fetcher);
+    const device = new SimDevice(repositories, fetcher);
     await device.client.load();
     return device;
   }
@@ -57,7 +57,7 @@ export class SimDevice {
   }
 
   #start(): MetadataClient {
-    const { clock, imageRoot, directorRoot } = this.fixture;
+    const { clock, imageRoot, directorRoot } = this.repositories;
     return new MetadataClient({
       disk: new NodeDisk(),
       fetcher: this.fetcher,

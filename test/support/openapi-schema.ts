@@ -605,7 +605,7 @@ export interface components {
       hardware: string;
       components: string[];
       claim?: string;
-      proof: string;
+      signature: string;
     };
     /** EnrolAnswer */
     EnrolAnswer: {

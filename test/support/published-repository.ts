@@ -1,6 +1,6 @@
 // A real repository folder with a real image repository over it, served by a small HTTP server with
-// the paths of the fleet server, and a release desk that publishes into it. For tests of both ends;
-// the fleet server's own routes are not here.
+// the paths of the fleet server, and `linnet publish`, which publishes into it. For tests of both
+// ends; the fleet server's own routes are not here.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
@@ -19,15 +19,15 @@ import { silentLog } from '../../shared/base/interfaces.js';
 import { realRandom } from '../../shared/platform/clock.js';
 import type { Signer } from '../../shared/trust/signer.js';
 import { tempFolder } from './metadata-device.js';
-import { build, smallSpec, writeDesk } from './release-builder.js';
+import { build, smallSpec, writeSpec } from './release-builder.js';
 import { SimClock } from '../sim/tuf-repositories.js';
 
-export class PublishingFixture {
+export class PublishedRepository {
   readonly folder = tempFolder();
   readonly clock = new SimClock();
   /** Method and path of every request. */
   readonly requests: string[] = [];
-  /** Replaces what the server shows the release desk. */
+  /** Replaces the view that the server gives `linnet publish`. */
   view:
     | ((
         honest: Awaited<ReturnType<ImageRepository['view']>>,
@@ -41,24 +41,29 @@ export class PublishingFixture {
   releaseKey!: Signer;
   #server!: Server;
 
-  static async begin(): Promise<PublishingFixture> {
-    const fixture = new PublishingFixture();
-    fixture.made = await initRepository({
-      out: join(fixture.folder, 'fleet'),
+  static async begin(): Promise<PublishedRepository> {
+    const repository = new PublishedRepository();
+    repository.made = await initRepository({
+      out: join(repository.folder, 'fleet'),
       passphrase: null,
-      clock: fixture.clock,
+      clock: repository.clock,
       random: realRandom,
     });
-    fixture.keys = await readOnlineKeys(fixture.made.server);
-    fixture.targetsKey = await readSigningKey(
-      join(fixture.made.offline, 'image-targets.key.json'),
+    repository.keys = await readOnlineKeys(repository.made.server);
+    repository.targetsKey = await readSigningKey(
+      join(repository.made.offline, 'image-targets.key.json'),
       {},
     );
-    fixture.releaseKey = await readSigningKey(join(fixture.made.offline, 'release.key.json'), {});
-    await fixture.reopen();
-    fixture.#server = createServer((request, response) => void fixture.#answer(request, response));
-    await new Promise<void>((resolve) => fixture.#server.listen(0, '127.0.0.1', resolve));
-    return fixture;
+    repository.releaseKey = await readSigningKey(
+      join(repository.made.offline, 'release.key.json'),
+      {},
+    );
+    await repository.reopen();
+    repository.#server = createServer(
+      (request, response) => void repository.#answer(request, response),
+    );
+    await new Promise<void>((resolve) => repository.#server.listen(0, '127.0.0.1', resolve));
+    return repository;
   }
 
   /** As a restart of the server: what is on disk is all there is. */
@@ -101,7 +106,7 @@ export class PublishingFixture {
     key: Signer = this.releaseKey,
   ): Promise<string> {
     const folder = tempFolder();
-    await build(folder, writeDesk(folder, smallSpec(version), model), 'release.bundle', key);
+    await build(folder, writeSpec(folder, smallSpec(version), model), 'release.bundle', key);
     return join(folder, 'release.bundle');
   }
 
@@ -175,9 +180,9 @@ export class PublishingFixture {
         Buffer.from(
           JSON.stringify({
             component,
+            description: manifest.description,
             version,
             digest,
-            description: manifest.description,
             manifest,
             publishedAt: '2026-11-23T00:00:00Z',
             bytes: 0,

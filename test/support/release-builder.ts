@@ -1,5 +1,5 @@
-// A release desk in a temporary folder: a very small but real ONNX model, a spec, probe inputs, and
-// keys.
+// A release to build, in a temporary folder: a very small but real ONNX model, a spec, probe inputs,
+// and keys.
 import { writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildBundle, type Built } from '../../firmware-tools/release/bundle/build.js';
@@ -12,7 +12,7 @@ import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import { onnxModel } from './onnx-models.js';
 
-export const releaseKey = signerFromSeed(Buffer.from(sha256('release desk'), 'hex'));
+export const releaseKey = signerFromSeed(Buffer.from(sha256('release key'), 'hex'));
 export const otherKey = signerFromSeed(Buffer.from(sha256('somebody else'), 'hex'));
 
 export function ringOf(...keys: Signer[]): KeyRing {
@@ -59,7 +59,7 @@ training_data_sha256 = "${'ab'.repeat(32)}"
 export const labelsFile = '[[files]]\npath = "labels.txt"\nrole = "labels"';
 
 /** Writes model, probes, labels and spec into `folder`; returns the spec's path. */
-export function writeDesk(
+export function writeSpec(
   folder: string,
   spec: string = smallSpec('1.0.0', labelsFile),
   model: Uint8Array = smallModel(),

@@ -60,12 +60,12 @@ function faultCodes(): string {
   ]);
   return `# Fault codes
 
-Written by \`npm run docs\` from \`shared/base/fault-codes.ts\`. Every error of the APIs, every failed
-outcome and every security event carries one of these codes.
+Written by \`npm run docs\` from \`shared/base/fault-codes.ts\`. Every error of the APIs, every
+failed outcome and every security event carries one of these codes.
 
 Kinds: \`refused\`: the input is wrong, do not retry. \`flaked\`: a temporary failure, retry within
-limits. \`spent\`: the limit of retries is reached, or there is a bug. HTTP is the status of an answer
-that carries the code.
+limits. \`spent\`: the limit of retries is reached, or there is a bug. HTTP is the status of an
+answer that carries the code.
 
 ${markdownTable(['code', 'kind', 'HTTP', 'meaning', 'what to do'], rows)}
 `;

@@ -146,8 +146,8 @@ export class ModelHost {
   }
 
   /**
-   * One inference: inputs in manifest order, already checked by the guard; outputs in manifest
-   * order. Faults: `host_died` (the process died, or hung and was killed), `model_run_failed` (the
+   * One inference: inputs and outputs in manifest order; the guard has checked the inputs.
+   * Faults: `host_died` (the process died, or hung and was killed), `model_run_failed` (the
    * model failed on these tensors; the process lives on).
    */
   run(inputs: readonly Tensor[]): Promise<Tensor[]> {

@@ -25,8 +25,8 @@ Example:
   linnet bundle inspect digits-1.1.0.bundle`;
 
 const VERIFY_HELP = `
-Verifies that the manifest is signed by the release keys that ROOT names, and that every byte of every
-file is what the manifest lists. The first fault is reported and the exit code is 3.
+Verifies that the manifest is signed by the release keys that ROOT names, and that every byte of
+every file is what the manifest lists. The first fault is reported and the exit code is 3.
 
 Example:
   linnet bundle verify digits-1.1.0.bundle --root fleet/trust/image-root.json`;
@@ -37,7 +37,8 @@ export function registerBundleCommands(program: Command, out: Output): void {
     .description('build, inspect and verify release bundles')
     .addHelpText(
       'after',
-      '\nExample:\n  linnet bundle build digits.toml --key fleet/offline/release.key.json -o digits-1.1.0.bundle',
+      '\nExample:\n  linnet bundle build digits.toml --key ' +
+        'fleet/offline/release.key.json -o digits-1.1.0.bundle',
     );
   bundle
     .command('build')
@@ -63,7 +64,8 @@ export function registerBundleCommands(program: Command, out: Output): void {
           manifest,
         },
         () =>
-          `${options.output}  ${bytes} bytes\n${describe(release.manifest)}\n  release     ${digest}\n  bundle      ${sha256}\n  signed by   ${key.keyId}`,
+          `${options.output}  ${bytes} bytes\n${describe(release.manifest)}\n  ` +
+          `release     ${digest}\n  bundle      ${sha256}\n  signed by   ${key.keyId}`,
       );
     });
   bundle
@@ -88,7 +90,8 @@ function show(view: BundleView, out: Output): void {
   const { component, version, digest, manifest } = release;
   out.result({ file, bytes, sha256, verified, component, version, release: digest, manifest }, () =>
     [
-      `${file}  ${bytes} bytes, ${verified ? 'verified: signature and every byte' : 'digests match; signature NOT checked (linnet bundle verify)'}`,
+      `${file}  ${bytes} bytes, ` +
+        `${verified ? 'verified: signature and every byte' : 'digests match; signature NOT checked (linnet bundle verify)'}`,
       describe(manifest),
       `  release     ${digest}`,
       `  bundle      ${sha256}`,
@@ -109,16 +112,26 @@ function show(view: BundleView, out: Output): void {
 function describe(manifest: Manifest): string {
   const tensors = (specs: readonly TensorSpec[]): string =>
     specs.map(({ name, datatype, shape }) => `${name} ${datatype}[${shape.join(',')}]`).join(', ');
-  const { lineage, contract, probes } = manifest;
+  const { component, version, description, classifier, lineage, contract, probes } = manifest;
+  const { absolute, relative } = probes.tolerance;
+  const classes =
+    classifier === null
+      ? 'none'
+      : `${classifier.labels.length} classes from ${classifier.output} (${classifier.scale})`;
+  const from = [
+    `data ${lineage.trainingDataSha256.slice(0, 16)}`,
+    `source ${lineage.sourceCommit}`,
+    `base ${lineage.baseModel?.name ?? 'none'}`,
+    lineage.quantization === null ? 'not quantized' : 'quantized',
+  ];
   return [
-    `  component   ${manifest.component} ${manifest.version}${manifest.description === '' ? '' : `: ${manifest.description}`}`,
+    `  component   ${component} ${version}${description === '' ? '' : `: ${description}`}`,
     `  hardware    ${manifest.hardware.join(', ')}`,
     `  inputs      ${tensors(manifest.inputs)}`,
     `  outputs     ${tensors(manifest.outputs)}`,
-    `  classifier  ${manifest.classifier === null ? 'none' : `${manifest.classifier.labels.length} classes from ${manifest.classifier.output} (${manifest.classifier.scale})`}`,
-    `  probes      ${probes.count}, within ${probes.tolerance.absolute} + ${probes.tolerance.relative} x |golden|`,
+    `  classifier  ${classes}`,
+    `  probes      ${probes.count}, within ${absolute} + ${relative} x |golden|`,
     `  contract    ${contract.peakMemoryMiB} MiB, p99 ${contract.p99LatencyMs} ms`,
-    `  lineage     data ${lineage.trainingDataSha256.slice(0, 16)}, source ${lineage.sourceCommit}, base ${lineage.baseModel?.name ?? 'none'}, ` +
-      (lineage.quantization === null ? 'not quantized' : 'quantized'),
+    `  lineage     ${from.join(', ')}`,
   ].join('\n');
 }

@@ -16,8 +16,8 @@ import {
 } from '../../release/keys/key-files.js';
 
 const NEW_HELP = `
-The file is NAME${KEY_SUFFIX}, mode 0600. It is sealed (scrypt + secretbox) when LINNET_KEY_PASSPHRASE is set;
-without it the key is stored plain. An existing file is never overwritten.
+The file is NAME${KEY_SUFFIX}, mode 0600. It is sealed (scrypt + secretbox) when
+LINNET_KEY_PASSPHRASE is set; without it the key is stored plain. An existing file is never overwritten.
 
 Example:
   LINNET_KEY_PASSPHRASE=... linnet keys new release-2027 --out offline --role release`;
@@ -57,7 +57,9 @@ export function registerKeyCommands(program: Command, out: Output): void {
       out.result(
         { file, keyId: key.keyId, public: key.publicKey.keyval.public, sealed },
         () =>
-          `${file}\n  key id  ${key.keyId}\n  public  ${key.publicKey.keyval.public}\n  secret  ${sealed ? 'sealed' : 'plain (set LINNET_KEY_PASSPHRASE to seal it)'}`,
+          `${file}\n  key id  ${key.keyId}\n  public  ` +
+          `${key.publicKey.keyval.public}\n  secret  ` +
+          `${sealed ? 'sealed' : 'plain (set LINNET_KEY_PASSPHRASE to seal it)'}`,
       );
     });
   keys
@@ -78,7 +80,8 @@ export function registerKeyCommands(program: Command, out: Output): void {
       out.result(
         shown,
         () =>
-          `${file}\n  key id  ${key.keyId}\n  role    ${key.role ?? '-'}\n  public  ${key.public}\n  secret  ${sealed ? 'sealed' : 'plain'}`,
+          `${file}\n  key id  ${key.keyId}\n  role    ${key.role ?? '-'}\n  public  ` +
+          `${key.public}\n  secret  ${sealed ? 'sealed' : 'plain'}`,
       );
     });
 }

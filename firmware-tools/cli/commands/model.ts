@@ -84,7 +84,9 @@ function requireHeldOut(
   const digests = sampleDigests(evaluation);
   const shared = digests.flatMap((digest, at) => (seen.has(digest) ? [at] : []));
   if (shared.length === 0) return;
-  const which = `${shared.length} of ${digests.length} --evaluate samples are calibration samples too, the first is number ${shared[0] ?? 0}`;
+  const which =
+    `${shared.length} of ${digests.length} --evaluate samples are calibration samples ` +
+    `too, the first is number ${shared[0] ?? 0}`;
   throw new Fault('usage', `${which} (counted from 0): evaluate on other samples`);
 }
 
@@ -98,7 +100,8 @@ export function inspectionText(path: string, i: Inspection): string {
       .map(([k, n]) => `${k} ${n}`)
       .join(', ');
   return [
-    `${path}: ${i.quantized ? 'quantized' : 'float'} ONNX model, operator set ${i.opset}, ${i.bytes} bytes`,
+    `${path}: ${i.quantized ? 'quantized' : 'float'} ONNX model, operator set ` +
+      `${i.opset}, ${i.bytes} bytes`,
     `  inputs      ${shapeText(i.inputs)}`,
     `  outputs     ${shapeText(i.outputs)}`,
     `  operators   ${counts(i.ops)}`,
@@ -116,14 +119,16 @@ function comparisonLines(c: Comparison): string[] {
   const scored =
     c.fp32Accuracy !== null && c.int8Accuracy !== null
       ? [
-          `  accuracy    fp32 ${percent(c.fp32Accuracy)}, int8 ${percent(c.int8Accuracy)} on ${c.samples} held-out samples`,
+          `  accuracy    fp32 ${percent(c.fp32Accuracy)}, int8 ` +
+            `${percent(c.int8Accuracy)} on ${c.samples} held-out samples`,
         ]
       : [];
   const { fp32, int8 } = c.latency;
   return [
     ...scored,
     `  agreement   ${percent(c.agreement)} of ${c.samples} answers`,
-    `  outputs     differ by at most ${c.maxAbsDiff.toPrecision(3)}, smallest cosine ${c.minCosine.toFixed(5)}`,
+    `  outputs     differ by at most ${c.maxAbsDiff.toPrecision(3)}, smallest cosine ` +
+      `${c.minCosine.toFixed(5)}`,
     `  latency     fp32 ${latencyText(fp32)}, int8 ${latencyText(int8)} (here, one thread)`,
   ];
 }
@@ -132,8 +137,10 @@ export function quantizeText(result: QuantizeResult): string {
   const { report, comparison } = result;
   return [
     `${result.output}: int8 model, sha256 ${result.sha256}`,
-    `  size        ${report.fp32Bytes} -> ${report.int8Bytes} bytes (${percent(report.int8Bytes / report.fp32Bytes)})`,
-    `  int8 nodes  ${report.quantizedNodes.length}, and ${report.foldedNodes} Relu/Clip folded away`,
+    `  size        ${report.fp32Bytes} -> ${report.int8Bytes} bytes ` +
+      `(${percent(report.int8Bytes / report.fp32Bytes)})`,
+    `  int8 nodes  ${report.quantizedNodes.length}, and ${report.foldedNodes} ` +
+      'Relu/Clip folded away',
     ...report.floatNodes.map((f) => `  left float  '${f.node}' (${f.op}): ${f.why}`),
     ...report.unfusedNodes.map(
       (f) => `  not fused   '${f.node}' (${f.op}): ONNX Runtime still computes it in float`,
@@ -257,7 +264,8 @@ export function registerModelCommands(program: Command, out: Output): void {
       `
 Example:
   linnet model quantize digits-1.1.0.onnx --calibration calibration.npy \\
-    --evaluate evaluate.npy --labels evaluate-labels.npy -o digits-1.1.0.int8.onnx --report quantize.json`,
+    --evaluate evaluate.npy --labels evaluate-labels.npy \\
+    -o digits-1.1.0.int8.onnx --report quantize.json`,
     )
     .action(async (file: string, flags: QuantizeFlags) => {
       const result = await runQuantize(file, flags, out);

@@ -8,10 +8,10 @@ import { initRepository } from '../../release/repository.js';
 
 const INIT_HELP = `
 Makes three folders in DIR, for three different places:
-  offline/  keys of people: image-root, image-targets, release, director-root. Keep them away from the server.
-            Sealed when LINNET_KEY_PASSPHRASE is set.
-  server/   what the fleet server gets as its repository folder, with its online keys (they can renew and
-            select, but sign no release).
+  offline/  keys of people: image-root, image-targets, release, director-root. Keep them away from
+            the server. Sealed when LINNET_KEY_PASSPHRASE is set.
+  server/   what the fleet server gets as its repository folder, with its online keys (they can
+            renew and select, but sign no release).
   trust/    image-root.json and director-root.json, which every device is provisioned with.
 DIR must be empty or missing; nothing is ever overwritten.
 
@@ -38,7 +38,9 @@ export function registerRepoCommands(program: Command, out: Output): void {
       });
       out.result({ ...made, sealed: passphrase !== null }, () =>
         [
-          `${made.offline}  keys of people${passphrase === null ? ' (plain: set LINNET_KEY_PASSPHRASE to seal them)' : ' (sealed)'}; keep them away from the server`,
+          `${made.offline}  keys of ` +
+            `people${passphrase === null ? ' (plain: set LINNET_KEY_PASSPHRASE to seal them)' : ' (sealed)'}; ` +
+            'keep them away from the server',
           `${made.server}  repository folder of the fleet server`,
           `${made.trust}  roots that every device is provisioned with`,
           '',

@@ -73,7 +73,8 @@ export function decodeNpy(bytes: Uint8Array, what: string): NpyArray {
     const verdict = present < needed ? 'it is cut short' : 'it has bytes after its data';
     throw bad(
       what,
-      `${verdict}: shape [${shape.join(', ')}] of ${dtype} needs ${needed} bytes of data, ${present} are there`,
+      `${verdict}: shape [${shape.join(', ')}] of ${dtype} needs ${needed} bytes of ` +
+        `data, ${present} are there`,
     );
   }
   return { dtype, shape, data: typed(dtype, view.subarray(start)) };

@@ -67,7 +67,8 @@ export async function checkPrepared(
     ) {
       throw new Fault(
         'model_unquantizable',
-        `${what}: bringing it to operator set 13 changes output '${name}' by ${difference}; export it with set 13 or later`,
+        `${what}: bringing it to operator set 13 changes output '${name}' by ` +
+          `${difference}; export it with set 13 or later`,
       );
     }
   }
@@ -122,7 +123,8 @@ async function compareOutputs(
     if (!isFault(cause, 'data_mismatch', 'model_not_onnx')) throw cause;
     throw new Fault(
       'model_unquantizable',
-      `the int8 model does not run (${cause.detail}); leave nodes float with --exclude until it does`,
+      `the int8 model does not run (${cause.detail}); leave nodes float with ` +
+        '--exclude until it does',
       { cause },
     );
   } finally {

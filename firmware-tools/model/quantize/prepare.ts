@@ -17,8 +17,18 @@ import { bringToOpset13 } from './opset.js';
 import { isWeightedOp } from './quantize-plan.js';
 
 const IR_OF_OPSET_13 = 7n;
-const QUANTIZED_OPS =
-  /^(QuantizeLinear|DequantizeLinear|DynamicQuantize\w+|QLinear\w+|QGemm|ConvInteger|MatMulInteger\w*|MatMulNBits)$/;
+const QUANTIZED_OPS = new RegExp(
+  `^(${[
+    'QuantizeLinear',
+    'DequantizeLinear',
+    String.raw`DynamicQuantize\w+`,
+    String.raw`QLinear\w+`,
+    'QGemm',
+    'ConvInteger',
+    String.raw`MatMulInteger\w*`,
+    'MatMulNBits',
+  ].join('|')})$`,
+);
 
 function scratchFolder(): string {
   try {
@@ -122,7 +132,8 @@ export async function prepare(
     const name = node.name || (node.output[0] ?? '');
     throw new Fault(
       'model_unquantizable',
-      `${what}: it is quantized already: node '${name}' (${node.opType}); start from the fp32 model`,
+      `${what}: it is quantized already: node '${name}' (${node.opType}); start from ` +
+        'the fp32 model',
     );
   }
   refuseFloat16(model, what);

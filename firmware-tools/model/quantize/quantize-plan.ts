@@ -67,7 +67,7 @@ export interface ScaledValue {
   /** The value whose scale this one shares; itself when it has its own. */
   scaleOf: string;
   /**
-   * Bounds of the Clip that vanished into its producer, for a value that calibration never saw
+   * Range of the Clip that vanished into its producer, for a value that calibration never saw
    * move.
    */
   clip?: { min: number; max: number };
@@ -172,19 +172,19 @@ class Planner {
   }
 
   /**
-   * Bounds of a Relu or of a Clip that an unsigned code can stand for (zero inside its bounds);
+   * Range of a Relu or of a Clip that an unsigned code can stand for (zero inside it);
    * undefined otherwise.
    */
-  private foldableBounds(node: NodeProto): { min: number; max: number } | undefined {
+  private foldableRange(node: NodeProto): { min: number; max: number } | undefined {
     if (node.opType === 'Relu') return { min: 0, max: Infinity };
     if (node.opType !== 'Clip') return undefined;
-    const bound = (name: string | undefined, otherwise: number): number | undefined => {
+    const limit = (name: string | undefined, otherwise: number): number | undefined => {
       if (!name) return otherwise;
       const tensor = this.wiring.initializers.get(name);
       return isFloat(tensor) ? Number(tensorData(tensor)![0]) : undefined;
     };
-    const min = bound(node.input[1], -Infinity);
-    const max = bound(node.input[2], Infinity);
+    const min = limit(node.input[1], -Infinity);
+    const max = limit(node.input[2], Infinity);
     return min !== undefined && max !== undefined && min <= 0 && max >= 0
       ? { min, max }
       : undefined;
@@ -195,7 +195,7 @@ class Planner {
     const output = node.output[0]!;
     const readers = this.wiring.readers(output);
     const only = readers.length === 1 && !this.wiring.outputs.has(output) ? readers[0]! : undefined;
-    const clip = only && this.foldableBounds(only);
+    const clip = only && this.foldableRange(only);
     if (only && clip) {
       this.plan.folded.set(only, node);
       const name = only.output[0]!;

@@ -104,7 +104,8 @@ function requireNodes(graph: GraphProto, exclude: readonly string[]): void {
     (known.length > CANDIDATES_LISTED_MAX ? ', ...' : '');
   throw new Fault(
     'usage',
-    `--exclude ${unknown.join(', ')}: the model has no such node; it has ${listed || 'none to exclude'}`,
+    `--exclude ${unknown.join(', ')}: the model has no such node; it has ` +
+      `${listed || 'none to exclude'}`,
   );
 }
 

@@ -110,7 +110,8 @@ async function describe({
     if (unknown.length > 0)
       throw new Fault(
         'config_invalid',
-        `[ranges] ${unknown.join(', ')}: the model takes ${session.inputs.map((input) => input.name).join(', ')}`,
+        `[ranges] ${unknown.join(', ')}: the model takes ` +
+          `${session.inputs.map((input) => input.name).join(', ')}`,
       );
     const range = (name: string): { min: number; max: number } | undefined =>
       Object.hasOwn(spec.ranges ?? {}, name) ? spec.ranges?.[name] : undefined;
@@ -201,7 +202,8 @@ async function quantizationOf(
   if (ofModel !== undefined && ofModel !== modelSha256) {
     throw new Fault(
       'config_invalid',
-      `quantization report ${file} is of the model ${String(ofModel)}, the spec's model is ${modelSha256}`,
+      `quantization report ${file} is of the model ${String(ofModel)}, the spec's ` +
+        `model is ${modelSha256}`,
     );
   }
   const taken = (typeof settings === 'object' && settings !== null ? settings : report) as Record<
@@ -215,7 +217,8 @@ async function quantizationOf(
   ) {
     throw new Fault(
       'config_invalid',
-      `quantization report ${file} is of the base model ${String(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
+      `quantization report ${file} is of the base model ` +
+        `${String(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
     );
   }
   return taken;

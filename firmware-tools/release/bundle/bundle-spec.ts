@@ -138,7 +138,8 @@ SPEC is a TOML file; its paths are relative to its own folder:
   max = 1.0
 
   [probes]                              # golden probes: inputs here, answers recorded at build
-  inputs = "probes.npy"                 # first axis: one probe each (1..64); several inputs: { a = "a.npy", b = "b.npy" }
+  inputs = "probes.npy"                 # first axis: one probe each (1..64);
+                                        # several inputs: { a = "a.npy", b = "b.npy" }
   absolute = 0.001                      # |got - golden| <= absolute + relative * |golden|
   relative = 0.001
 

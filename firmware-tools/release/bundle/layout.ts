@@ -68,9 +68,10 @@ export function indexOf(
 
 export function indexBytes(index: BundleIndex): Uint8Array {
   const { format, component, version, release, entries } = index;
-  return utf8(
-    `${JSON.stringify({ format, component, version, release, entries: entries.map(({ name, length, sha256 }) => ({ name, length, sha256 })) }, null, 2)}\n`,
-  );
+  // Built anew, so that the keys have one sequence whatever they were decoded from.
+  const only = entries.map(({ name, length, sha256 }) => ({ name, length, sha256 }));
+  const ordered = { format, component, version, release, entries: only };
+  return utf8(`${JSON.stringify(ordered, null, 2)}\n`);
 }
 
 /** No owner and no time, mode 0644: an entry's header follows from its name and length. */

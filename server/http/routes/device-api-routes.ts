@@ -41,14 +41,14 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
       },
     },
     async (request) => {
-      const { proof, ...asked } = request.body;
-      if (!verify(asked.publicKey, enrolMessage(asked), fromHex(proof))) {
+      const { signature, ...asked } = request.body;
+      if (!verify(asked.publicKey, enrolMessage(asked), fromHex(signature))) {
         security.report({
           source: { kind: 'anonymous', address: request.ip },
           code: 'auth_missing',
           detail: `enrolment of ${asked.name}: the signature is not by the key that it enrols`,
         });
-        throw new Fault('auth_missing', 'proof is not a signature by publicKey over the enrolment');
+        throw new Fault('auth_missing', 'the signature is not by publicKey over the enrolment');
       }
       const device = await devices.enrol(
         deviceIdOf(asked.publicKey),

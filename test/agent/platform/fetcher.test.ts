@@ -1,4 +1,5 @@
-// The fetcher against a real HTTP server that misbehaves on purpose.
+// The fetcher against a real HTTP server that misbehaves on purpose. Over 400 lines because each
+// way a source can fail has its own test.
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';

@@ -287,7 +287,8 @@ describe('a damaged file', () => {
     first.close();
     execFileSync(process.execPath, [
       '-e',
-      `const D=require('better-sqlite3');const d=new D(${JSON.stringify(file)});d.exec('DROP TABLE record');d.close()`,
+      `const D=require('better-sqlite3');const d=new D(${JSON.stringify(file)});d.exec('DROP ` +
+        `TABLE record');d.close()`,
     ]);
     const spool = open(file);
     spool.append('health', health(1));

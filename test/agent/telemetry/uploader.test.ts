@@ -1,5 +1,5 @@
 // Telemetry from report to the server's database, over a real broker, through outages and kills;
-// and the collectors.
+// and the collectors. Over 400 lines because each way a delivery can fail has its own test.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-// The update machine on a simulated device: each situation by name.
+// The update machine on a simulated device: each situation by name. Over 400 lines because each
+// situation of the update machine has its own test over one simulated device.
 import { beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';

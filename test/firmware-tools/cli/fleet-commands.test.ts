@@ -1,4 +1,5 @@
-// The fleet commands against a real server: what they print, what they send, and how they end.
+// The fleet commands against a real server: what they print, what they send, and how they end. Over
+// 400 lines because each command has its own test over one server.
 import { Command } from 'commander';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 // The demo's processes: what a command prints for machines is read line by line, and what goes
-// wrong in it reaches whoever awaits the command. The commands are small scripts in place of
-// `linnet`.
+// wrong in it reaches the caller that awaits the command. The commands are small scripts in place
+// of `linnet`.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

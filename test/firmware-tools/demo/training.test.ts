@@ -121,7 +121,7 @@ describe('the committed digit models', () => {
     expect(digitCards().models.map((card) => card.version)).toEqual([...DIGIT_VERSIONS]);
   });
 
-  it('show_that_1_1_0_betters_1_0_0_1_2_0_answers_wrong_while_its_class_histogram_looks_usual', async () => {
+  it('reach_their_accuracies_and_1_2_0_answers_wrong_with_a_usual_class_histogram', async () => {
     const [weak, better, wrong] = await Promise.all(DIGIT_VERSIONS.map(answers));
     const { labels } = digits.test;
     const score = (found: number[]): number =>

@@ -1,5 +1,5 @@
-// Files at the door of the release desk: .npy arrays, bytes that are no ONNX model, and the two
-// commands as a person runs them.
+// Files that a user gives: .npy arrays, bytes that are no ONNX model, and the two `linnet model`
+// commands.
 import {
   existsSync,
   mkdirSync,
@@ -283,7 +283,7 @@ describe('linnet model', () => {
     expect(() => readFileSync(at('none.onnx'))).toThrow(/ENOENT/);
   });
 
-  it('calls_a_place_that_cannot_be_written_a_failure_of_the_disk_and_leaves_nothing_there', async () => {
+  it('a_place_that_cannot_be_written_is_a_failure_of_the_disk_and_stays_empty', async () => {
     const at = (name: string): string => join(folder, name);
     mkdirSync(at('full/inside'), { recursive: true });
     for (const [output, reasons] of [

@@ -87,7 +87,7 @@ describe('arithmetic, as compute_scale_zp does it', () => {
 });
 
 describe('the digit model', () => {
-  it('loses_at_most_a_point_of_accuracy_and_shrinks_below_40', async () => {
+  it('loses_at_most_a_point_of_accuracy_and_shrinks_below_40_percent', async () => {
     for (const version of ['1.0.0', '1.1.0'] as const) {
       const fp32 = new Uint8Array(readFileSync(digitModelPath(version)));
       const { bytes, report } = await quantize(fp32, digitFeeds(digits.train.images.slice(0, 200)));
@@ -108,7 +108,7 @@ describe('the digit model', () => {
     }
   });
 
-  it('gives_the_same_bytes_for_the_same_model_and_inputs_and_others_for_other_inputs', async () => {
+  it('the_same_model_and_inputs_give_the_same_bytes_and_other_inputs_others', async () => {
     const fp32 = new Uint8Array(readFileSync(digitModelPath('1.1.0')));
     const feeds = digitFeeds(digits.train.images.slice(0, 30));
     const [once, twice] = [await quantize(fp32, feeds), await quantize(fp32, feeds)];
@@ -199,7 +199,7 @@ const int64Max = makeAttribute('ends', []);
 int64Max.ints = [2n ** 63n - 1n];
 
 describe('other graphs', () => {
-  it('joins_residual_adds_concats_and_pools_shares_scales_through_moves_keeps_a_float_tail', async () => {
+  it('adds_concats_and_pools_are_joined_moves_share_scales_the_tail_stays_float', async () => {
     const dims = [1, 4, 8, 8];
     const nodes = [
       conv('a', 'x', 'a1'),
@@ -260,7 +260,7 @@ describe('other graphs', () => {
     expect(found.minCosine).toBeGreaterThan(0.999);
   });
 
-  it('quantizes_matmul_of_any_rank_and_gemm_both_ways_round_weights_shared_by_two_nodes_weights_listed_as_inputs', async () => {
+  it('matmul_of_any_rank_gemm_both_ways_shared_weights_and_weights_listed_as_inputs', async () => {
     const dims = [2, 3, 8];
     const nodes = [
       makeNode('MatMul', 'm1', ['x', 'w'], ['t1']),
@@ -279,7 +279,7 @@ describe('other graphs', () => {
   });
 
   it.each([true, false])(
-    'gives_a_gemm_bias_one_value_for_each_output_both_ways_round_per_channel_%s',
+    'a_gemm_bias_gets_one_value_for_each_output_per_channel_%s',
     async (perChannel) => {
       for (const transB of [0, 1]) {
         for (const bias of [[], [1], [4], [1, 1], [1, 4]]) {
@@ -293,32 +293,29 @@ describe('other graphs', () => {
     },
   );
 
-  it.each([[[4, 1]], [[4, 4]]])(
-    'leaves_a_gemm_with_a_bias_of_%j_float_its_bias_does_not_go_along_the_outputs',
-    async (bias) => {
-      const nodes = [
-        makeNode('MatMul', 'm', ['x', 'mw'], ['t']),
-        makeNode('Gemm', 'g', ['t', 'gw', 'gb'], ['y'], { transB: 1 }),
-      ];
-      const model = build(
-        nodes,
-        [weights('mw', [16, 16]), weights('gw', [4, 16]), weights('gb', bias)],
-        13,
-        [4, 16],
-      );
-      const { bytes, report } = await quantize(model, feedsFor([4, 16], 10));
-      expect(report.floatNodes).toEqual([
-        {
-          node: 'g',
-          op: 'Gemm',
-          why: `its bias is [${bias.join(', ')}], not one value for each of 4 outputs`,
-        },
-      ]);
-      expect((await compare(model, bytes, feedsFor([4, 16], 10), quiet)).minCosine).toBeGreaterThan(
-        0.99,
-      );
-    },
-  );
+  it.each([[[4, 1]], [[4, 4]]])('a_gemm_with_a_bias_of_%j_stays_float', async (bias) => {
+    const nodes = [
+      makeNode('MatMul', 'm', ['x', 'mw'], ['t']),
+      makeNode('Gemm', 'g', ['t', 'gw', 'gb'], ['y'], { transB: 1 }),
+    ];
+    const model = build(
+      nodes,
+      [weights('mw', [16, 16]), weights('gw', [4, 16]), weights('gb', bias)],
+      13,
+      [4, 16],
+    );
+    const { bytes, report } = await quantize(model, feedsFor([4, 16], 10));
+    expect(report.floatNodes).toEqual([
+      {
+        node: 'g',
+        op: 'Gemm',
+        why: `its bias is [${bias.join(', ')}], not one value for each of 4 outputs`,
+      },
+    ]);
+    expect((await compare(model, bytes, feedsFor([4, 16], 10), quiet)).minCosine).toBeGreaterThan(
+      0.99,
+    );
+  });
 
   it('reads_a_value_twice_a_float_branch_sees_it_before_it_is_quantized', async () => {
     const dims = [1, 4, 6, 6];
@@ -488,7 +485,8 @@ describe('what cannot be quantized', () => {
     ];
     for (const [name, model] of models) {
       const reasons = new RegExp(
-        `model_not_onnx: some\\.onnx: tensor '${name}' is stored outside the file, in weights\\.bin; save`,
+        `model_not_onnx: some\\.onnx: tensor '${name}' is stored outside the file, ` +
+          `in weights\\.bin; save`,
       );
       expect(await refusal(model)).toMatch(reasons);
       await expect(inspect(model, 'some.onnx')).rejects.toThrow(reasons);

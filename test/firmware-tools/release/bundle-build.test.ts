@@ -28,13 +28,13 @@ import {
   ringOf,
   smallModel,
   smallSpec,
-  writeDesk,
+  writeSpec,
 } from '../../support/release-builder.js';
 
-test('reproducible: the same input makes the same bytes, in another folder at another time', async () => {
+test('the_same_input_makes_the_same_bytes_in_another_folder_at_another_time', async () => {
   const [one, two] = [tempFolder(), tempFolder()];
-  const first = await build(one, writeDesk(one), 'a.bundle');
-  const spec = writeDesk(two);
+  const first = await build(one, writeSpec(one), 'a.bundle');
+  const spec = writeSpec(two);
   for (const name of readdirSync(two)) utimesSync(join(two, name), 1, 1);
   const second = await build(two, spec, 'b.bundle');
   expect(second).toEqual(first);
@@ -45,9 +45,9 @@ test('reproducible: the same input makes the same bytes, in another folder at an
   expect((await build(two, spec, 'b.bundle', otherKey)).sha256).not.toBe(first.sha256);
 });
 
-test("the goldens are the model's answers to the given inputs", async () => {
+test('the_goldens_are_the_models_answers_to_the_given_inputs', async () => {
   const folder = tempFolder();
-  const built = await build(folder, writeDesk(folder), 'small.bundle');
+  const built = await build(folder, writeSpec(folder), 'small.bundle');
   const view = await readBundle(join(folder, 'small.bundle'), ringOf(releaseKey));
   const chunks: Uint8Array[] = [];
   for await (const chunk of bundleFile(view, 'probes.json')) chunks.push(chunk);
@@ -81,12 +81,12 @@ test("the goldens are the model's answers to the given inputs", async () => {
   });
 });
 
-test('a bundle is an ordinary tar file', async () => {
+test('a_bundle_is_an_ordinary_tar_file', async () => {
   const folder = tempFolder();
   const long = `${'long-name-'.repeat(12)}x`;
   await build(
     folder,
-    writeDesk(folder, smallSpec('1.0.0', `${labelsFile}\nname = "${long}"`)),
+    writeSpec(folder, smallSpec('1.0.0', `${labelsFile}\nname = "${long}"`)),
     'small.bundle',
   );
   const listed = execFileSync('tar', ['-tf', join(folder, 'small.bundle')], { encoding: 'utf8' })
@@ -107,12 +107,12 @@ test('a bundle is an ordinary tar file', async () => {
   expect((await readBundle(join(folder, 'small.bundle'), ringOf(releaseKey))).verified).toBe(true);
 });
 
-test('lineage: base model by file, quantization settings out of a report about this very model', async () => {
+test('lineage_takes_the_base_model_by_file_and_settings_from_a_report_about_this_model', async () => {
   const folder = tempFolder();
   const base = smallModel([1, 1]);
   const lineage =
     'base_model = { name = "fp32", file = "base.onnx" }\nquantization = "report.json"\n';
-  const spec = writeDesk(folder, smallSpec('1.0.0') + lineage);
+  const spec = writeSpec(folder, smallSpec('1.0.0') + lineage);
   writeFileSync(join(folder, 'base.onnx'), base);
   const report = (sha: string, fp32: string): void => {
     writeFileSync(
@@ -259,7 +259,7 @@ describe('refused, and no file is left', () => {
     '%s',
     async (_name, code, make) => {
       const folder = tempFolder();
-      const spec = writeDesk(folder);
+      const spec = writeSpec(folder);
       writeFileSync(spec, make(folder));
       await refused(build(folder, spec, 'x.bundle'), code);
       expect(existsSync(join(folder, 'x.bundle'))).toBe(false);
@@ -267,17 +267,17 @@ describe('refused, and no file is left', () => {
     },
   );
 
-  test('a place that cannot be written is a failure of the disk', async () => {
+  test('a_place_that_cannot_be_written_is_a_failure_of_the_disk', async () => {
     const folder = tempFolder();
-    const spec = writeDesk(folder);
+    const spec = writeSpec(folder);
     await refused(build(folder, spec, 'labels.txt/x.bundle'), 'disk_failed');
     await refused(build(folder, spec, '.'), 'disk_failed');
     expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
-  test('every mistake of a spec is named at once', async () => {
+  test('every_mistake_of_a_spec_is_named_at_once', async () => {
     const folder = tempFolder();
-    const spec = writeDesk(
+    const spec = writeSpec(
       folder,
       smallSpec('one')
         .replace('"small"', '"Small!"')

@@ -270,7 +270,7 @@ describe('the api', () => {
     });
     expect(answer.status).toBe(400);
     expect(Object.keys(answer.body).sort()).toEqual(['code', 'error', 'todo']);
-    for (const part of ['name', 'hardware', 'extra', 'publicKey', 'components', 'proof'])
+    for (const part of ['name', 'hardware', 'extra', 'publicKey', 'components', 'signature'])
       expect(answer.body['error']).toContain(part);
   });
 

@@ -53,7 +53,7 @@ async function pending(name: string): Promise<TestDevice> {
     name,
     hardware: 'sim',
     components: ['digits'],
-    proof: 'not checked here',
+    signature: 'not checked here',
   };
   await store.devices.enrol(device.id, asked, null, 1);
   return device;

@@ -20,7 +20,7 @@ const EVENTS: RolloutEvent[] = [
   'pass',
   'done',
   'fail',
-  'fail_for_a_person',
+  'halt_needs_operator',
   'inconclusive',
   'settled',
 ];
@@ -30,7 +30,7 @@ const EXPECTED = [
   'rolling pass rolling',
   'rolling done completed',
   'rolling fail reverting',
-  'rolling fail_for_a_person held',
+  'rolling halt_needs_operator held',
   'rolling inconclusive held',
   'rolling pause held',
   'rolling abort reverting',

@@ -2,9 +2,6 @@
 // and by simulation.
 import { describe, expect, it } from 'vitest';
 import { chanceOfReaching } from '../../../shared/statistics/sequential-tests.js';
-import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
-import type { TrialEvidence } from '../../../shared/statistics/trial-verdict.js';
-import { trialEvidence } from '../../support/trial-evidence.js';
 import {
   failuresToAnswer,
   haltTest,
@@ -15,27 +12,9 @@ import {
 import { inOrder, placeInWaves, policyComplaints } from '../../../server/rollout/waves.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../../../server/interfaces.js';
 import { deviceId, policyOf, releaseOf, seeded } from '../../sim/fleet.js';
+import { evidence, facts, member, rollout, T0, trial, update } from '../../support/rollout-rows.js';
 
 const policy = policyOf();
-const T0 = Date.UTC(2026, 0, 1);
-
-const member = (n: number, change: Partial<MemberRow> = {}): MemberRow => ({
-  rollout: 'ro-1',
-  device: deviceId(n),
-  name: `d${n}`,
-  group: 'fleet',
-  hardware: 'pi4',
-  wave: 0,
-  state: 'assigned',
-  since: T0,
-  reasons: '',
-  previous: releaseOf('1.0.0'),
-  mayRun: false,
-  assignmentId: 2,
-  assignedAt: T0,
-  failed: false,
-  ...change,
-});
 const fleet = (
   failed: readonly boolean[],
   change: (n: number) => Partial<MemberRow> = () => ({}),
@@ -43,23 +22,6 @@ const fleet = (
   failed.map((bad, n) =>
     member(n, { state: bad ? 'failed' : 'confirmed', failed: bad, ...change(n) }),
   );
-const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
-  id: 'ro-1',
-  release: releaseOf('1.1.0'),
-  state: 'rolling',
-  wave: 0,
-  reasons: [],
-  policy,
-  createdAt: T0,
-  createdBy: 'ann',
-  since: T0 - 1,
-  healthySince: null,
-  approved: false,
-  answeredAt: null,
-  revision: 1,
-  ...change,
-});
-
 describe('the halt test', () => {
   it('both_canaries_fail_halts_after_two', () => {
     expect(haltTest(fleet([true]), policy).halt).toBe(false);
@@ -134,7 +96,7 @@ describe('the halt test', () => {
     );
   });
 
-  it('a_device_that_was_taken_back_is_not_forgotten', () => {
+  it('a_device_that_was_rolled_back_is_not_forgotten', () => {
     expect(
       haltTest(
         fleet([true, true]).map((one) => ({ ...one, state: 'reverted' as const })),
@@ -143,7 +105,7 @@ describe('the halt test', () => {
     ).toBe(true);
   });
 
-  it.each([20, 100, 500])('false_alarms_in_a_rollout_of_%s_stay_within_alpha_exactly', (size) => {
+  it.each([20, 100, 500])('false_alarms_in_a_rollout_of_%i_stay_within_alpha_exactly', (size) => {
     const exact = chanceOfReaching(20, size, 0.02, 0.1);
     expect(exact).toBeGreaterThan(0.005);
     expect(exact).toBeLessThanOrEqual(0.05);
@@ -152,7 +114,7 @@ describe('the halt test', () => {
 
   // The whole test as it runs: reports in the worst order (failures first), looked at after every
   // report.
-  it.each([20, 100])('false_alarms_in_a_rollout_of_%s_stay_within_alpha_by_simulation', (size) => {
+  it.each([20, 100])('false_alarms_in_a_rollout_of_%i_stay_within_alpha_by_simulation', (size) => {
     const random = seeded(42 + size);
     const runs = 2000;
     let single = 0;
@@ -196,11 +158,11 @@ describe('the advance rule', () => {
     expect(verdict.verdict).toBe('inconclusive');
     expect(verdict.reasons).toBe(
       'wave canary: 20 of 20 devices decided; 1 of 20 failed: with 95 % confidence fewer ' +
-        'than 22 % of devices fail, and 10 % is alarming: neither proven bad nor proven good; failed: d0',
+        'than 22 % of devices fail, and 10 % is alarming: shown neither bad nor good; failed: d0',
     );
   });
 
-  it('two_failed_of_two_hundred_are_proven_below_the_alarming_rate', () => {
+  it('two_failed_of_two_hundred_are_shown_below_the_alarming_rate', () => {
     const all = fleet(Array.from({ length: 200 }, (_, n) => n === 50 || n === 150));
     expect(waveVerdict(all, rollout()).verdict).toBe('ok');
     expect(haltTest(all, policy).halt).toBe(false);
@@ -221,6 +183,61 @@ describe('the advance rule', () => {
   });
 });
 
+describe('verdicts at their limits', () => {
+  /** P(X <= hits) for X ~ Bin(count, p), summed directly. */
+  const cdf = (hits: number, count: number, p: number): number => {
+    let sum = 0;
+    for (let k = 0, term = (1 - p) ** count; k <= hits; k++) {
+      sum += term;
+      term *= ((count - k) / (k + 1)) * (p / (1 - p));
+    }
+    return sum;
+  };
+
+  it('wave_advances_exactly_when_its_failure_rate_is_shown_below_alarming', () => {
+    const { alarmingFailurePermille, falseAlarmPermille } = policy;
+    const seen = new Set<string>();
+    for (const hits of [1, 2, 5]) {
+      for (let count = hits; count <= 150; count++) {
+        const all = fleet(Array.from({ length: count }, (_, n) => n < hits));
+        const shown = cdf(hits, count, alarmingFailurePermille / 1000) < falseAlarmPermille / 1000;
+        const { verdict } = waveVerdict(all, rollout());
+        expect([hits, count, verdict]).toEqual([hits, count, shown ? 'ok' : 'inconclusive']);
+        seen.add(`${hits} ${verdict}`);
+      }
+    }
+    expect(seen.size).toBe(6);
+  });
+
+  it('two_failures_halt_after_two_good_devices_and_not_after_three', () => {
+    // 5 * 5 * (0.9 / 0.98)^n >= 20 holds for n = 2 (21.1) and not for n = 3 (19.4).
+    const after = (good: number): boolean =>
+      haltTest(fleet([...new Array<boolean>(good).fill(false), true, true]), policy).halt;
+    expect([0, 1, 2, 3, 4].map(after)).toEqual([true, true, true, false, false]);
+  });
+
+  it('one_failure_halts_only_where_the_policy_makes_it_evidence_enough', () => {
+    const one = fleet([true, false]);
+    expect(haltTest(one, policy).halt).toBe(false);
+    const strict = policyOf({ acceptableFailurePermille: 1, alarmingFailurePermille: 500 });
+    expect(haltTest(one, strict).halt).toBe(true);
+    expect(haltTest(fleet([false, false]), strict).halt).toBe(false);
+  });
+
+  it('device_without_an_assignment_or_revoked_counts_for_nothing', () => {
+    const pair = fleet([true, true]);
+    const without = (change: Partial<MemberRow>): MemberRow[] => [
+      pair[0] as MemberRow,
+      member(1, { failed: true, state: 'failed', ...change }),
+    ];
+    expect(haltTest(pair, policy).halt).toBe(true);
+    expect(haltTest(without({ assignmentId: null }), policy).halt).toBe(false);
+    expect(haltTest(without({ state: 'lost', failed: false }), policy).halt).toBe(false);
+    // One that had failed before it was revoked stays a failure.
+    expect(haltTest(without({ state: 'lost', failed: true }), policy).halt).toBe(true);
+  });
+});
+
 describe('what counts as a failed device', () => {
   const look = (
     one: MemberRow,
@@ -229,37 +246,6 @@ describe('what counts as a failed device', () => {
     now: number,
     receptionSince = 0,
   ) => observe(one, report, row, { now, receptionSince });
-  const evidence = (differing: number, pairs = 400): TrialEvidence =>
-    trialEvidence({ pairs, differing });
-  const update = (change: Partial<UpdateBody>): UpdateBody => ({
-    component: 'digits',
-    state: 'idle',
-    running: releaseOf('1.1.0'),
-    previous: releaseOf('1.0.0'),
-    updatingTo: null,
-    assignmentId: 2,
-    progress: null,
-    outcome: null,
-    ...change,
-  });
-  const facts = (change: Partial<DeviceFacts>): DeviceFacts => ({
-    id: deviceId(0),
-    name: 'd0',
-    group: 'fleet',
-    hardware: 'pi4',
-    status: 'enrolled',
-    lastSeenAt: T0,
-    update: null,
-    trial: null,
-    standing: null,
-    ...change,
-  });
-  const trial = (body: TrialEvidence, assignment = 2): NonNullable<DeviceFacts['trial']> => ({
-    release: releaseOf('1.1.0'),
-    previous: releaseOf('1.0.0'),
-    assignmentId: assignment,
-    evidence: body,
-  });
   const confirmed = update({
     outcome: {
       result: 'confirmed',
@@ -307,7 +293,7 @@ describe('what counts as a failed device', () => {
     );
     expect(seen.state).toBe('failed');
     expect(seen.reasons).toContain(
-      'trial_disagreement: the device calls it healthy, its evidence does not: ',
+      'trial_disagreement: the device reports health, its evidence does not: ',
     );
     expect(seen.reasons).toContain('answers of logits differ by 40 % on live inputs');
   });
@@ -329,16 +315,16 @@ describe('what counts as a failed device', () => {
     );
   });
 
-  it('an_order_for_what_ran_already_is_answered_without_a_trial', () => {
+  it('an_assignment_of_what_ran_already_is_confirmed_without_a_trial', () => {
     const mayRun = { mayRun: true };
     expect(look(member(0, mayRun), facts({ update: confirmed }), rollout(), T0 + 5000).state).toBe(
       'confirmed',
     );
-    // But not where it was seen to swap first, nor where its trial is known and proves nothing.
+    // But not where it was seen to swap first, nor where its trial is known and gives no evidence.
     const swapped = member(0, { ...mayRun, state: 'trial' });
     expect(look(swapped, facts({ update: confirmed }), rollout(), T0 + 5000).state).toBe('trial');
-    const unproven = facts({ update: confirmed, trial: trial(evidence(0, 10)) });
-    expect(look(member(0, mayRun), unproven, rollout(), T0 + 5000).state).toBe('trial');
+    const withoutEvidence = facts({ update: confirmed, trial: trial(evidence(0, 10)) });
+    expect(look(member(0, mayRun), withoutEvidence, rollout(), T0 + 5000).state).toBe('trial');
   });
 
   it('an_outcome_that_is_gone_once_acknowledged_is_not_missed', () => {
@@ -346,7 +332,7 @@ describe('what counts as a failed device', () => {
     expect(look(member(0), rests, rollout(), T0 + 5000).state).toBe('confirmed');
   });
 
-  it('reports_about_another_order_say_nothing', () => {
+  it('reports_about_another_assignment_say_nothing', () => {
     const old = facts({
       update: { ...confirmed, assignmentId: 1 },
       trial: trial(evidence(160), 1),
@@ -424,7 +410,7 @@ describe('what counts as a failed device', () => {
     });
     expect(look(member(0), busy, rollout(), late - 1000).state).toBe('trial');
     expect(look(member(0), busy, rollout(), late).reasons).toContain(
-      'not proven healthy within 120 s of its assignment',
+      'no evidence of health within 120 s of its assignment',
     );
   });
 });
@@ -444,7 +430,7 @@ describe('waves', () => {
     expect(counts(placeInWaves('ro-1', devices.slice(0, 5), policy.waves))).toEqual([2, 1, 2]);
   });
 
-  it('the_order_is_the_same_each_time_and_another_in_another_rollout', () => {
+  it('the_sequence_is_the_same_each_time_and_another_in_another_rollout', () => {
     const everyone = [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }];
     const names = (id: string) =>
       placeInWaves(id, devices, everyone).map((place) => place.device.name);

@@ -113,7 +113,7 @@ describe('a change and its entry', () => {
       name: 'cam',
       hardware: 'sim',
       components: ['digits'],
-      proof: 'not checked here',
+      signature: 'not checked here',
     };
     await store.devices.enrol(device.id, request, null, NOW);
   });

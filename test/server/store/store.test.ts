@@ -1,6 +1,6 @@
 // The store's promises to the conductor and the director, on real SQLite: one transaction or
-// nothing, generations, orders that only rise, one active rollout a component; and the bounds of
-// what is kept.
+// nothing, revisions, assignment ids that only rise, one active rollout a component; and the limits
+// of what is kept.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ beforeEach(async () => {
         name,
         hardware: 'sim',
         components: ['digits'],
-        proof: 'not checked here',
+        signature: 'not checked here',
       },
       null,
       NOW,
@@ -100,7 +100,7 @@ const assignment = (
 });
 const deviceAt = (index: number): string => (devices[index] as TestDevice).id;
 
-it('of_two_writers_the_one_with_the_older_generation_loses_and_writes_nothing', async () => {
+it('of_two_writers_the_one_with_the_older_revision_loses_and_writes_nothing', async () => {
   await store.rollouts.insertRollout(rollout('r1'), [member('r1', deviceAt(0))]);
   const other = await Store.open(join(folder, 'fleet.sqlite'));
   const read = (await store.rollouts.rollout('r1')) as RolloutRow;
@@ -154,7 +154,7 @@ it('a_commit_that_breaks_in_the_middle_leaves_nothing', async () => {
   });
 });
 
-it('orders_only_rise_across_withdrawals_and_the_generation_with_each', async () => {
+it('assignment_ids_only_rise_across_withdrawals_and_the_revision_with_each', async () => {
   await store.rollouts.insertRollout(
     rollout('r1'),
     devices.map(({ id }) => member('r1', id)),
@@ -191,7 +191,7 @@ it('orders_only_rise_across_withdrawals_and_the_generation_with_each', async () 
   expect((await store.assignments.assignments(deviceAt(1))).revision).toBe(0);
 });
 
-it('the_facts_of_a_device_tell_the_order_that_stands_for_it', async () => {
+it('the_facts_of_a_device_name_its_standing_assignment', async () => {
   await store.rollouts.insertRollout(rollout('r1'), []);
   const standing = async (): Promise<unknown> =>
     (await store.rollouts.facts('digits', [deviceAt(0)])).get(deviceAt(0))?.standing;
@@ -225,7 +225,7 @@ it('a_second_active_rollout_of_a_component_is_not_written', async () => {
   expect((await store.rollouts.active()).map((row) => row.id)).toEqual(['r1']);
 });
 
-it('history_grows_only_when_state_wave_or_words_change', async () => {
+it('history_grows_only_when_state_wave_or_reasons_change', async () => {
   await store.rollouts.insertRollout(rollout('r1'), []);
   const write = async (change: Partial<RolloutRow>): Promise<unknown> =>
     store.rollouts.commit(
@@ -313,7 +313,7 @@ it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async
       name,
       hardware: 'sim',
       components: ['digits'],
-      proof: 'not checked here',
+      signature: 'not checked here',
     };
     return (await store.devices.enrol(id, asked, claim, NOW + count)).status;
   };
@@ -333,7 +333,7 @@ it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async
   );
   expect(await enrol('claims', 'hash')).toBe('enrolled');
   expect([(await pending()).length, (await pending())[0]]).toEqual([count, 'dev-w0']);
-  expect(await enrol('knocks', null)).toBe('pending');
+  expect(await enrol('asks', null)).toBe('pending');
   expect([(await pending()).length, (await pending())[0]]).toEqual([count, 'dev-w1']);
 });
 

@@ -1,4 +1,4 @@
-// The director over a simulated store, and the whole chain: release desk -> image repository ->
+// The director over a simulated store, and the whole chain: publish -> image repository ->
 // director -> a device's metadata client on a real disk. Versions rise, documents are saved before
 // they are served, and what does not fit what is published is never signed.
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -16,7 +16,7 @@ import { decodeDocument } from '../../../shared/trust/documents.js';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { refused, tempFolder } from '../../support/metadata-device.js';
-import { PublishingFixture } from '../../support/published-repository.js';
+import { PublishedRepository } from '../../support/published-repository.js';
 
 const HOUR_MS = 3600_000;
 const DEVICE = { id: 'dev-0123456789abcdef0123', hardware: 'sim-x86' };
@@ -67,25 +67,25 @@ class MemoryStore implements AssignmentStore {
   }
 }
 
-let fixture: PublishingFixture;
+let repository: PublishedRepository;
 let store: MemoryStore;
 let director: Director;
 let release: Release;
 beforeEach(async () => {
-  fixture = await PublishingFixture.begin();
+  repository = await PublishedRepository.begin();
   store = new MemoryStore();
   director = await open();
-  ({ release } = await fixture.publish(await fixture.bundle('1.0.0')));
-  return () => fixture.end();
+  ({ release } = await repository.publish(await repository.bundle('1.0.0')));
+  return () => repository.end();
 });
 
 const open = (): Promise<Director> =>
   Director.open({
     store,
-    keys: fixture.keys.director,
-    folder: fixture.made.server,
-    imageTargets: () => fixture.images.targets(),
-    clock: fixture.clock,
+    keys: repository.keys.director,
+    folder: repository.made.server,
+    imageTargets: () => repository.images.targets(),
+    clock: repository.clock,
   });
 const timestampVersion = async (device = DEVICE): Promise<number> =>
   decodeDocument(
@@ -98,9 +98,9 @@ function fetcherOf(device: typeof DEVICE): Fetcher {
     get: async (path) => {
       const name = path.slice(path.lastIndexOf('/') + 1);
       if (path === routes.director(name)) return director.metadata(device, name);
-      if (path === routes.imageMetadata(name)) return fixture.images.metadata(name);
+      if (path === routes.imageMetadata(name)) return repository.images.metadata(name);
       const [component, version] = path.split('/').slice(4);
-      return fixture.images.targetFile(component ?? '', version ?? '', name);
+      return repository.images.targetFile(component ?? '', version ?? '', name);
     },
     open: () => Promise.reject(new Fault('not_found', 'no files here')),
     post: () => Promise.reject(new Fault('not_found', 'no messages here')),
@@ -111,18 +111,18 @@ async function client(device = DEVICE): Promise<MetadataClient> {
   const made = new MetadataClient({
     disk: new NodeDisk(),
     fetcher: fetcherOf(device),
-    clock: fixture.clock,
+    clock: repository.clock,
     folder: tempFolder(),
     device,
-    imageRoot: fixture.root,
-    directorRoot: readFileSync(join(fixture.made.trust, 'director-root.json')),
+    imageRoot: repository.root,
+    directorRoot: readFileSync(join(repository.made.trust, 'director-root.json')),
   });
   await made.load();
   return made;
 }
 
 describe('the whole chain', () => {
-  test('a_published_assigned_release_reaches_the_device_envelope_and_release_keys_included', async () => {
+  test('an_assigned_release_reaches_the_device_with_envelope_and_release_keys', async () => {
     const device = await client();
     expect(await device.refresh()).toEqual([]);
     store.assign(DEVICE.id, release);
@@ -141,11 +141,11 @@ describe('the whole chain', () => {
     ).toEqual(release.manifest);
   });
 
-  test('an_order_back_a_withdrawn_order_and_renewal_over_days', async () => {
+  test('a_rollback_assignment_a_withdrawn_assignment_and_renewal_over_days', async () => {
     const device = await client();
     store.assign(DEVICE.id, release);
     await device.refresh();
-    const next = (await fixture.publish(await fixture.bundle('1.1.0'))).release;
+    const next = (await repository.publish(await repository.bundle('1.1.0'))).release;
     store.assign(DEVICE.id, next);
     expect(await device.refresh()).toMatchObject([{ version: '1.1.0', rollback: false }]);
     store.assign(DEVICE.id, release, { rollback: true });
@@ -155,8 +155,8 @@ describe('the whole chain', () => {
     store.current.set(DEVICE.id, { revision: 9, assignments: [] });
     expect(await device.refresh()).toEqual([]);
     for (let day = 0; day < 3; day++) {
-      fixture.clock.pass(24 * HOUR_MS);
-      await fixture.images.renew();
+      repository.clock.pass(24 * HOUR_MS);
+      await repository.images.renew();
       expect(await device.refresh()).toEqual([]);
     }
   });
@@ -165,11 +165,11 @@ describe('the whole chain', () => {
     const device = new MetadataClient({
       disk: new NodeDisk(),
       fetcher: fetcherOf(OTHER),
-      clock: fixture.clock,
+      clock: repository.clock,
       folder: tempFolder(),
       device: DEVICE,
-      imageRoot: fixture.root,
-      directorRoot: readFileSync(join(fixture.made.trust, 'director-root.json')),
+      imageRoot: repository.root,
+      directorRoot: readFileSync(join(repository.made.trust, 'director-root.json')),
     });
     await device.load();
     await refused(device.refresh(), 'director_other_device');
@@ -177,7 +177,7 @@ describe('the whole chain', () => {
 });
 
 describe('signing on demand', () => {
-  test('nothing_is_signed_again_while_nothing_changed_a_new_order_raises_every_version_by_one', async () => {
+  test('nothing_is_signed_again_until_a_new_assignment_raises_every_version_by_one', async () => {
     expect(await timestampVersion()).toBe(1);
     await timestampVersion();
     expect(store.saves).toBe(1);
@@ -188,9 +188,9 @@ describe('signing on demand', () => {
       snapshotVersion: 2,
       timestampVersion: 2,
     });
-    fixture.clock.pass(11 * HOUR_MS);
+    repository.clock.pass(11 * HOUR_MS);
     expect(await timestampVersion()).toBe(2);
-    fixture.clock.pass(2 * HOUR_MS);
+    repository.clock.pass(2 * HOUR_MS);
     expect(await timestampVersion()).toBe(3);
   });
 
@@ -214,7 +214,7 @@ describe('signing on demand', () => {
     expect(await timestampVersion()).toBe(2);
   });
 
-  test('the_snapshot_and_targets_that_a_timestamp_named_stay_while_a_new_order_comes_in', async () => {
+  test('snapshot_and_targets_of_a_timestamp_stay_while_a_new_assignment_arrives', async () => {
     store.assign(DEVICE.id, release);
     await timestampVersion();
     store.assign(DEVICE.id, release);
@@ -236,7 +236,7 @@ describe('signing on demand', () => {
     ])
       expect(await director.metadata(DEVICE, name)).toBeNull();
     expect(await director.metadata(DEVICE, '1.root.json')).toEqual(
-      new Uint8Array(readFileSync(join(fixture.made.trust, 'director-root.json'))),
+      new Uint8Array(readFileSync(join(repository.made.trust, 'director-root.json'))),
     );
   });
 });
@@ -262,14 +262,14 @@ describe('never signed', () => {
   });
 
   test('anything_by_keys_that_the_root_does_not_name', async () => {
-    const keys = { ...fixture.keys.director, targets: fastSigningKey(Buffer.alloc(32, 9)) };
+    const keys = { ...repository.keys.director, targets: fastSigningKey(Buffer.alloc(32, 9)) };
     await refused(
       Director.open({
         store,
         keys,
-        folder: fixture.made.server,
-        imageTargets: () => fixture.images.targets(),
-        clock: fixture.clock,
+        folder: repository.made.server,
+        imageTargets: () => repository.images.targets(),
+        clock: repository.clock,
       }),
       'key_invalid',
     );

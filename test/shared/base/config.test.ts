@@ -62,7 +62,8 @@ describe('agent settings', () => {
     const complaint = complaintOf(
       GOOD.replace('["digits"]', '["digits", "ocr", "digits"]').replace(
         'url = "http://127.0.0.1:7300"',
-        'url = "http://127.0.0.1:73000"\nmirrors = ["http://me:secret@mirror", "file://stick/repo", "http://[::1", "file:///ok"]',
+        'url = "http://127.0.0.1:73000"\nmirrors = ["http://me:secret@mirror", ' +
+          '"file://stick/repo", "http://[::1", "file:///ok"]',
       ),
       { LINNET_AGENT__MQTT__URL: 'mqtt://device:secret@broker' },
     );

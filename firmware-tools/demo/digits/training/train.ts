@@ -28,13 +28,15 @@ function main(): void {
     const { bytes, card } = trainDigits(version, RECIPES[version], digits, ({ epoch, loss }) => {
       const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
       console.log(
-        `digits-${version} epoch ${epoch}/${RECIPES[version].epochs} loss ${loss.toFixed(4)} (${seconds} s)`,
+        `digits-${version} epoch ${epoch}/${RECIPES[version].epochs} loss ` +
+          `${loss.toFixed(4)} (${seconds} s)`,
       );
     });
     writeFileSync(join(outDir, card.file), bytes);
     cards.set(version, card);
     console.log(
-      `${card.file}: validation ${card.validationAccuracy}, test ${card.testAccuracy}, sha256 ${card.sha256}`,
+      `${card.file}: validation ${card.validationAccuracy}, test ` +
+        `${card.testAccuracy}, sha256 ${card.sha256}`,
     );
   }
   const { train, validation, test } = digits;

@@ -67,7 +67,8 @@ describe('a slow client', () => {
     const socket = connect({ path }).pause();
     const rows = 200_000;
     socket.write(
-      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: 0\r\nContent-Length: ${rows * 16}\r\n\r\n`,
+      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: ` +
+        `0\r\nContent-Length: ${rows * 16}\r\n\r\n`,
     );
     socket.write(Buffer.alloc(rows * 16));
     await until(() => rings.some(({ ms }) => ms === transferMs), 'the answer waits for its reader');
@@ -92,9 +93,13 @@ describe('a slow client', () => {
 
 describe('one connection', () => {
   const body = JSON.stringify({ inputs: [input()] });
-  const plain = `POST ${INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const plain =
+    `POST ${INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ` +
+    `${body.length}\r\n\r\n${body}`;
   const metadata = 'GET /v2/models/digits HTTP/1.1\r\nHost: localhost\r\n\r\n';
-  const chunked = `POST ${INFER} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+  const chunked =
+    `POST ${INFER} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: ` +
+    `chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
 
   /** Writes the pieces, each after a turn of the loop, and reads until `answers` answers came. */
   async function converse(pieces: string[], answers: number): Promise<string> {
@@ -126,7 +131,10 @@ describe('one connection', () => {
   it('pipelined_requests_are_answered_in_order', async () => {
     const named = (id: string) => {
       const own = JSON.stringify({ id, inputs: [input()] });
-      return `POST ${INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${own.length}\r\n\r\n${own}`;
+      return (
+        `POST ${INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ` +
+        `${own.length}\r\n\r\n${own}`
+      );
     };
     const text = await converse([named('a') + named('b') + named('c') + metadata], 4);
     expect([...text.matchAll(/"id":"(.)"/g)].map(([, id]) => id)).toEqual(['a', 'b', 'c']);

@@ -264,7 +264,8 @@ describe('an address', () => {
     const { spawnSync } = await import('node:child_process');
     spawnSync(process.execPath, [
       '-e',
-      `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`,
+      `require('net').createServer().listen(${JSON.stringify(path)}, () => ` +
+        `process.kill(process.pid, 'SIGKILL'))`,
     ]);
     const again = make({ unix: path });
     expect(await again.listen()).toMatchObject({ unix: path });

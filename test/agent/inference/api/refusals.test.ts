@@ -1,4 +1,5 @@
-// Every refusal of the local inference API, over real sockets.
+// Every refusal of the local inference API, over real sockets. Over 400 lines because each refusal
+// has its own test over one server.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { limits } from '../../../../shared/base/limits.js';
 import {
@@ -172,12 +173,15 @@ describe('refusals', () => {
 
   it('body_beyond_the_limit_is_refused_announced_or_not_and_the_next_request_is_served', async () => {
     const announced = await api.exchange(
-      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: 0\r\nContent-Length: ${REQUEST_MAX_BYTES + 1}\r\n\r\n`,
+      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: ` +
+        `localhost\r\nInference-Header-Content-Length: 0\r\nContent-Length: ` +
+        `${REQUEST_MAX_BYTES + 1}\r\n\r\n`,
       null,
     );
     expect(announced).toMatch(/^HTTP\/1.1 413 [^]*request_too_large/);
     const streamed = await api.exchange(
-      'POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n',
+      'POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: ' +
+        'chunked\r\n\r\n',
       'x'.repeat(0x10000),
     );
     expect(streamed).toMatch(/^HTTP\/1.1 413 [^]*request_too_large/);
@@ -187,7 +191,8 @@ describe('refusals', () => {
   it('json_beyond_its_own_limit_is_refused_with_the_advice_to_use_binary_tensors', async () => {
     const length = limits.jsonRequestMaxBytes + 1;
     const json = await api.exchange(
-      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`,
+      `POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: ` +
+        `${length}\r\n\r\n`,
       null,
     );
     expect(json).toMatch(

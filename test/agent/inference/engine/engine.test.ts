@@ -1,5 +1,6 @@
 // The engine with real model processes: swaps under load, crashes, hangs, damaged models, probes,
-// shadows, no orphans.
+// shadows, no orphans. Over 400 lines because each situation of the engine has its own test over
+// one fixture.
 import { spawn } from 'node:child_process';
 import {
   mkdtempSync,

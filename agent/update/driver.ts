@@ -198,7 +198,7 @@ export class UpdateDriver {
   async #apply(result: StepResult): Promise<number> {
     for (const report of result.reports ?? []) {
       if (report.kind === 'security') this.#reports.security(report.code, report.detail);
-      else this.#reports.trial(this.#record, report.evidence, report.decides);
+      else this.#reports.trial(this.#record, report.evidence, report.stage);
     }
     if ('event' in result) return this.#move(result);
     if (result.change === undefined) {

@@ -8,6 +8,9 @@ import type { TrialEvidence } from '../../shared/statistics/trial-verdict.js';
 import type { Reporter } from '../interfaces.js';
 import type { FetchProgress } from './download.js';
 import { previousOf, runningOf, type UpdateRecord } from './record.js';
+import type { StepReport } from './steps/step.js';
+
+type TrialStage = Extract<StepReport, { kind: 'trial' }>['stage'];
 
 export interface UpdateReportsOptions {
   readonly component: string;
@@ -29,6 +32,7 @@ export class UpdateReports {
   /** Codes of trouble and conditions in the last report: others are reported at once. */
   #codes = '';
   #trialAt = Number.NEGATIVE_INFINITY;
+  #trialStage: TrialStage | null = null;
 
   constructor(options: UpdateReportsOptions) {
     this.#options = options;
@@ -66,12 +70,15 @@ export class UpdateReports {
     this.#progress = null;
   }
 
-  /** The evidence of a trial, at most once in inferenceEveryMs unless it decides the trial. */
-  trial(record: UpdateRecord, evidence: TrialEvidence, decides: boolean): void {
+  /** The evidence of a trial: at an interval, and when its stage changes. */
+  trial(record: UpdateRecord, evidence: TrialEvidence, stage: TrialStage): void {
     const now = this.#options.clock.monotonic();
     const { assignment } = record;
-    if (assignment === null || (!decides && now - this.#trialAt < limits.inferenceEveryMs)) return;
+    const every = stage === 'open' ? limits.openTrialEveryMs : limits.inferenceEveryMs;
+    const same = stage === this.#trialStage && stage !== 'decided';
+    if (assignment === null || (same && now - this.#trialAt < every)) return;
     this.#trialAt = now;
+    this.#trialStage = stage;
     this.#options.reporter.report('trial', {
       release: refOfTarget(assignment),
       previous: previousOf(record),

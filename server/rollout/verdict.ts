@@ -59,6 +59,8 @@ export function observe(
       : '';
     return { state: 'failed', reasons: `${verdict.code}: ${claim}${verdict.reasons.join('; ')}` };
   }
+  if (verdict?.verdict === 'differs_more_than_declared')
+    return { state: 'differs', reasons: `${verdict.code}: ${verdict.reasons.join('; ')}` };
   if (member.proven) return { state: 'confirmed', reasons: member.reasons };
   const silence = silentSeconds(member, facts, moment);
   if (silence > policy.silentAfterSeconds)

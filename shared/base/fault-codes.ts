@@ -210,10 +210,25 @@ export const FAULT_CODES = {
     'the new model failed on live requests beyond the limit',
     "Read the device's log; fix the model.",
   ),
+  trial_differs: refused(
+    409,
+    'the answers differ more from the old release than declared, but less than the cap',
+    'Compare what was declared with what the devices measured; accept the difference for this rollout or drop it.',
+  ),
+  trial_slow: refused(
+    409,
+    'the new model is slower than the old one or than its latency contract',
+    "See the trial's reasons; raise the accepted slowdown or make the model faster.",
+  ),
   trial_crashes: refused(
     409,
     "the new model's process crashed or hung repeatedly",
     "Read the device's log; fix the model.",
+  ),
+  trial_unproven: refused(
+    409,
+    'the trial ended without enough evidence of health',
+    'Send the device traffic, lengthen the trial, or lower its minimum.',
   ),
   trial_withdrawn: refused(
     409,

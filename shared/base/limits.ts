@@ -270,12 +270,36 @@ export const limits = {
   mqttClientsMaxCount: 20_000,
 
   // Trials.
+  /** The shortest block of time; longer ones double it. */
+  trialBlockFirstMs: 125,
   /** Blocks of time without which a trial has no verdict on what it compares. */
   trialBlocksMinCount: 20,
   /** Blocks whose sequence is kept, for pooling over devices by rounds. */
   trialRoundsMaxCount: 64,
   /** Means of neighbouring blocks follow each other less than this. */
   trialAutocorrelationMaxRatio: 0.2,
+  /** Outputs that are compared. */
+  trialComparisonsMaxCount: 8,
+  /** Requests at which the share of failed ones is looked at first, then at each doubling. */
+  trialFirstLookCount: 100,
+  /**
+   * The fuse: so many pairs within so long, more than half of them beyond the cap in so many
+   * scenes, or nearly all of them in fewer scenes.
+   */
+  trialFusePairsMinCount: 100,
+  trialFuseSeconds: 10 * 60,
+  trialFuseAfterSeconds: 5 * 60,
+  trialFuseScenesMinCount: 20,
+  trialFuseHopelessScenesMinCount: 4,
+  trialFuseHopelessMinRatio: 0.9,
+  /** Added to the upper bound of the difference that the makers measured. */
+  trialDeclaredMarginPermille: 30,
+  /** Share of requests that may be slower than the latency limit. */
+  trialSlowRequestsMaxPermille: 30,
+  /** A run is slow from this much of the old release's p99 on, where the contract allows it. */
+  trialSlowRunMinRatio: 1.2,
+  /** A trial that ended unproven goes on, and reports at this interval. */
+  openTrialEveryMs: 60_000,
 
   // Rollouts.
   conductorEveryMs: 500,

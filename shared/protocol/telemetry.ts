@@ -72,6 +72,7 @@ export type InferenceBody = Static<typeof InferenceBody>;
 
 const Outcome = Type.Object(
   {
+    /** `differs`: sent back because it differs more than declared; it has not failed. */
     result: Type.Enum(['confirmed', 'rolled_back', 'differs', 'refused', 'spent', 'reverted']),
     code: Type.Union([Type.Null(), Type.String({ maxLength: 64 })]),
     detail: Type.String({ maxLength: limits.detailMaxChars }),

@@ -6,6 +6,7 @@ import { Type, type Static } from 'typebox';
 import { Hex32 } from '../base/bytes.js';
 import { Fault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
+import { ComparisonKind } from '../statistics/trial-evidence.js';
 import { fileEntry, manifestHead, strict } from './manifest-head.js';
 import type { ManifestKind } from './manifest-head.js';
 
@@ -78,6 +79,47 @@ export const Lineage = Type.Object(
 );
 export type Lineage = Static<typeof Lineage>;
 
+const OutputName = Type.String({ minLength: 1, maxLength: 200 });
+
+/**
+ * How the answers of one output are compared with another release's, on live inputs. Each kind
+ * gives a difference in [0, 1]: `class` other labels, `scores` and `value` relative distance,
+ * `vector` cosine, `boxes` 1 - F1 of matched boxes, `sequence` edit distance, `none` nothing.
+ * Outputs that a manifest does not name get a kind by comparisonsOf().
+ */
+export const Comparison = Type.Object(
+  {
+    output: OutputName,
+    kind: ComparisonKind,
+    /** Of `value`: a difference of this size counts as 1; without it, the values' own size. */
+    scale: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
+    /** Of `boxes`: boxes with a lower score are no boxes. */
+    leastScore: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
+  },
+  strict,
+);
+export type Comparison = Static<typeof Comparison>;
+
+/** What the makers measured against one older release: sum of differences over `count` inputs. */
+const ExpectedDifference = Type.Object(
+  {
+    /** Digest of the older release. */
+    base: Hex32,
+    outputs: Type.Array(
+      Type.Object(
+        {
+          output: OutputName,
+          sum: Type.Number({ minimum: 0 }),
+          count: Type.Integer({ minimum: 1, maximum: 1_000_000_000 }),
+        },
+        strict,
+      ),
+      { maxItems: 32 },
+    ),
+  },
+  strict,
+);
+
 export const ModelManifest = Type.Object(
   {
     ...manifestHead,
@@ -89,6 +131,8 @@ export const ModelManifest = Type.Object(
     inputs: Type.Array(TensorSpec, { minItems: 1, maxItems: limits.modelTensorsMaxCount }),
     outputs: Type.Array(TensorSpec, { minItems: 1, maxItems: limits.modelTensorsMaxCount }),
     classifier: Type.Union([Type.Null(), Classifier]),
+    comparisons: Type.Optional(Type.Array(Comparison, { maxItems: 32 })),
+    expectedDifferences: Type.Optional(Type.Array(ExpectedDifference, { maxItems: 16 })),
     probes: Type.Object(
       {
         count: Type.Integer({ minimum: 1, maximum: limits.probesMaxCount }),
@@ -193,6 +237,25 @@ function checkModel(manifest: ModelManifest): void {
       'manifest_undecodable',
       `classifier reads output ${classifier.output}, which the manifest does not declare`,
     );
+  checkComparisons(manifest);
+}
+
+function checkComparisons({ comparisons = [], classifier, outputs }: ModelManifest): void {
+  const names = comparisons.map(({ output }) => output);
+  const unknown = names.find((name) => !outputs.some((output) => output.name === name));
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const classless = comparisons.find(
+    ({ kind, output }) => kind === 'class' && output !== classifier?.output,
+  );
+  const problem =
+    unknown !== undefined
+      ? `output ${unknown} is compared, which the manifest does not declare`
+      : twice !== undefined
+        ? `output ${twice} is compared twice`
+        : classless !== undefined
+          ? `output ${classless.output} is compared by class, but the classifier does not read it`
+          : null;
+  if (problem !== null) throw new Fault('manifest_undecodable', problem);
 }
 
 export const MODEL_KIND: ManifestKind<ModelManifest> = {

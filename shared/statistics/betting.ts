@@ -82,7 +82,7 @@ export function logEvidenceAbove({ counts }: BlockTally, limit: number): number 
   );
 }
 
-/** log e-value against "the mean is at least `limit`". Infinite (proven) above a limit of 1. */
+/** log e-value against "the mean is at least `limit`". Infinite (certain) at a limit of 1. */
 export function logEvidenceBelow({ counts }: BlockTally, limit: number): number {
   return logBets(
     counts.map(([value, count]) => [upper(value), count]),

@@ -16,18 +16,11 @@ export interface Tally {
   readonly count: number;
 }
 
-/** An alternative is never certain: at p1 = 1 a single miss would blind the test for ever. */
-const ALTERNATIVE_MAX = 0.99;
-
 /** log of the likelihood ratio of share `p1` against `p0` (both in (0, 1)). */
 export function logRatio(tally: Tally, p0: number, p1: number): number {
   return (
     tally.hits * Math.log(p1 / p0) + (tally.count - tally.hits) * Math.log((1 - p1) / (1 - p0))
   );
-}
-
-function capped(alternative: number): number {
-  return Math.min(alternative, ALTERNATIVE_MAX);
 }
 
 /** log(sum of weight * exp(log value)), without overflow. */
@@ -39,37 +32,6 @@ export function logMean(
   return (
     top + Math.log(parts.reduce((sum, part) => sum + part.weight * Math.exp(part.log - top), 0))
   );
-}
-
-/**
- * log e-value against "the share is at most `limit`": a mean over alternatives just above (1.5x),
- * well above (3x) and far above (half way to 1), so that a slightly bad and a hopeless release are
- * both found soon. Zero (no evidence) where no alternative is left above the limit.
- */
-export function logEvidenceAbove(tally: Tally, limit: number): number {
-  // The cap would put the alternative below the limit, and good releases would look bad.
-  if (limit >= ALTERNATIVE_MAX) return 0;
-  const far = (1 + limit) / 2;
-  const alternatives = [1.5 * limit, 3 * limit, far].filter((p1) => p1 <= far).map(capped);
-  return logMean(
-    alternatives.map((p1) => ({
-      weight: 1 / alternatives.length,
-      log: logRatio(tally, limit, p1),
-    })),
-  );
-}
-
-/**
- * log e-value against "the share is at least `limit`", towards limit/2 (3/4 of the weight) and 3/4
- * of the limit: what it takes to call a release healthy instead of merely not shown to be bad.
- * Infinite (certain) at a limit of 1.
- */
-export function logEvidenceBelow(tally: Tally, limit: number): number {
-  if (limit >= 1) return Number.POSITIVE_INFINITY;
-  return logMean([
-    { weight: 0.75, log: logRatio(tally, limit, limit / 2) },
-    { weight: 0.25, log: logRatio(tally, limit, limit * 0.75) },
-  ]);
 }
 
 /**

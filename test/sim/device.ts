@@ -4,7 +4,7 @@
 import { Fault } from '../../shared/base/fault-codes.js';
 import { silentLog, type Clock } from '../../shared/base/interfaces.js';
 import type { BodyOf, Kind } from '../../shared/protocol/telemetry.js';
-import { emptyAnswers } from '../../shared/statistics/trial-verdict.js';
+import { trialEvidence } from '../support/trial-evidence.js';
 import type {
   Fetcher,
   Installed,
@@ -121,16 +121,9 @@ export class SimRuntime implements ModelRuntime {
 
   evidence(): Measured {
     return {
-      seconds: 60,
-      served: 500,
-      failed: 0,
-      modelFaults: 0,
-      pairs: 500,
-      disagreed: 10,
-      new: emptyAnswers(10),
-      old: emptyAnswers(10),
-      comparable: this.shadow !== null,
+      ...trialEvidence({ pairs: 500, differing: 10, seconds: 60 }),
       ...this.evidenceNow,
+      comparable: this.shadow !== null && this.evidenceNow.comparable !== false,
     };
   }
 

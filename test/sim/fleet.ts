@@ -8,11 +8,8 @@ import { by } from '../support/audit-actions.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { Outcome, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
-import {
-  defaultTrialPolicy,
-  judgeTrial,
-  type TrialEvidence,
-} from '../../shared/statistics/trial-verdict.js';
+import { defaultTrialPolicy, judgeTrial } from '../../shared/statistics/trial-verdict.js';
+import { trialEvidence } from '../support/trial-evidence.js';
 import { Conductor } from '../../server/rollout/conductor.js';
 import { plan } from '../../server/rollout/plan.js';
 import { Reception } from '../../server/rollout/reception.js';
@@ -378,18 +375,16 @@ export class SimDevice {
     const nature = this.nature(release);
     const pairs = this.#seconds * 20;
     const wrong = nature === 'bad' || nature === 'liar';
-    const evidence: TrialEvidence = {
+    const compared = this.previous !== null;
+    const evidence = trialEvidence({
       seconds: this.#seconds,
       served: pairs,
-      failed: 0,
       modelFaults: nature === 'crashing' ? this.#seconds : 0,
-      pairs: this.previous === null ? 0 : pairs,
-      disagreed: this.previous === null ? 0 : Math.round(pairs * (wrong ? 0.4 : 0.02)),
-      new: null,
-      old: null,
-      replaces: this.previous !== null,
-      comparable: this.previous !== null,
-    };
+      pairs: compared ? pairs : 0,
+      differing: compared ? Math.round(pairs * (wrong ? 0.4 : 0.02)) : 0,
+      replaces: compared,
+      comparable: compared,
+    });
     this.trial = {
       release,
       previous: this.previous,

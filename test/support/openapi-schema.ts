@@ -961,6 +961,21 @@ export interface components {
           scale: 'logits' | 'probabilities';
           labels: string[];
         };
+        comparisons?: {
+          output: string;
+          /** @enum {unknown} */
+          kind: 'class' | 'scores' | 'vector' | 'value' | 'boxes' | 'sequence' | 'none';
+          scale?: number;
+          leastScore?: number;
+        }[];
+        expectedDifferences?: {
+          base: string;
+          outputs: {
+            output: string;
+            sum: number;
+            count: number;
+          }[];
+        }[];
         probes: {
           count: number;
           tolerance: {
@@ -1023,9 +1038,12 @@ export interface components {
         minSeconds: number;
         maxSeconds: number;
         minPairs: number;
-        disagreementLimitPermille: number;
+        differenceLimitPermille: number;
+        differenceCapPermille: number;
         falseAlarmPermille: number;
+        falsePassPermille: number;
         errorLimitPermille: number;
+        slowdownLimitPermille: number;
         classShiftLimitPermille: number;
         confidenceDropLimitPermille: number;
       };

@@ -11,6 +11,7 @@ import {
 import { plan } from '../../server/rollout/plan.js';
 import { emptySilence } from '../../shared/statistics/silence-test.js';
 import { deviceId, policyOf, releaseOf } from '../sim/fleet.js';
+import { trialEvidence } from './trial-evidence.js';
 
 export const T0 = Date.UTC(2026, 0, 1);
 
@@ -80,18 +81,8 @@ export const update = (change: Partial<UpdateBody> = {}): UpdateBody => ({
   ...change,
 });
 
-export const evidence = (disagreed: number, pairs = 400): TrialEvidence => ({
-  seconds: 20,
-  served: pairs,
-  failed: 0,
-  modelFaults: 0,
-  pairs,
-  disagreed,
-  new: null,
-  old: null,
-  replaces: true,
-  comparable: true,
-});
+export const evidence = (differing: number, pairs = 400): TrialEvidence =>
+  trialEvidence({ pairs, differing });
 
 export const trial = (
   body: TrialEvidence,

@@ -27,6 +27,7 @@ import { admit, type InferAnswer, type InferRequest } from './admission.js';
 import { ConditionWatch } from './condition-watch.js';
 import { DeadlineAlarm } from './deadline-alarm.js';
 import { Routing, type ReplicaStatus } from './routing.js';
+import { ServingHistory } from './serving-history.js';
 import { Trial } from './shadow-comparison.js';
 
 /** How one request ended, for telemetry. */
@@ -81,6 +82,7 @@ export class Engine implements ModelRuntime {
   readonly #alarm: DeadlineAlarm;
   #trial: Trial | null = null;
   #watch: ConditionWatch | null = null;
+  readonly #history = new ServingHistory();
   /** Waiting, in order of admission. */
   #queue: Job[] = [];
   /** In the serving process, or in a replaced one that drains. */
@@ -223,11 +225,12 @@ export class Engine implements ModelRuntime {
     this.#running.add(job);
     job.tries += 1;
     job.ranOn = replica;
+    const since = this.#options.clock.monotonic();
     try {
       const outputs = await replica.run(job.inputs);
       this.#running.delete(job);
       this.#noteAnswer(replica);
-      this.#answer(job, replica, outputs);
+      this.#answer(job, replica, outputs, this.#options.clock.monotonic() - since);
     } catch (error) {
       this.#running.delete(job);
       if (!isFault(error)) throw error;
@@ -254,7 +257,7 @@ export class Engine implements ModelRuntime {
     else this.#refuse(job, replica, fault, 'failed');
   }
 
-  #answer(job: Job, replica: Replica, outputs: readonly Tensor[]): void {
+  #answer(job: Job, replica: Replica, outputs: readonly Tensor[], runMs: number): void {
     if (job.done) return; // Its deadline passed, and the client got that answer.
     const fault = nonFiniteAnswer(outputs);
     if (fault !== null) {
@@ -268,9 +271,10 @@ export class Engine implements ModelRuntime {
     job.resolve({ outputs, release: replica.ref });
     this.#observe(replica, job.admittedAt, 'served', classes);
     if (!this.#isServing(replica)) return;
-    this.#trial?.countServed();
     this.#watch?.countServed();
-    this.#trial?.offer(job.inputs, outputs);
+    this.#history.served(this.#options.clock.monotonic(), runMs);
+    const score = classes?.[0]?.confidence ?? null;
+    this.#trial?.served(job.inputs, outputs, { runMs, score });
   }
 
   #refuse(job: Job, replica: Replica, fault: Fault, outcome: 'failed' | 'refused'): void {
@@ -279,8 +283,9 @@ export class Engine implements ModelRuntime {
     job.reject(fault);
     this.#observe(replica, job.admittedAt, outcome, null);
     if (outcome === 'failed' && this.#isServing(replica)) {
-      this.#trial?.countFailed();
       this.#watch?.countFailed();
+      this.#history.failed(this.#options.clock.monotonic());
+      this.#trial?.failed(job.inputs);
     }
     this.#checkIdle();
   }
@@ -352,11 +357,12 @@ export class Engine implements ModelRuntime {
       residentBytes: async () => (replica.pid === undefined ? null : residentBytes(replica.pid)),
     });
     this.#answeredAt = clock.monotonic();
-    this.#trial = new Trial(replica.installed.release, {
+    this.#trial = new Trial(replica, {
       clock,
       random,
       limits: this.#limits,
       shadowSample,
+      ...this.#history.beforeSwap(replica.installed.release),
       isIdle: () => this.waiting === 0,
       onCompared: () => this.#pump(),
     });

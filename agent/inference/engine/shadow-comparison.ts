@@ -1,33 +1,40 @@
-// Measures a trial: what the serving release answered, and, on a sample of the same live inputs,
-// what the release it replaced answers (the shadow). A pair is offered after its answer was sent.
-// It waits in a queue, limited by count and bytes, until no request waits or runs, and is dropped
-// when the queue is full, so that no answer waits for a comparison. The exception is a device that
-// is never idle: there one comparison runs every shadowWaitMaxMs, because without evidence a trial
-// cannot succeed. Every row of a batch counts. Without a classifier two answers agree when every
-// element is within the release's own probe tolerance. The verdict is
-// shared/statistics/trial-verdict.ts.
+// Measures a trial: how the serving release answers, and, on a sample of the same live inputs, how
+// the release it replaced answers (the shadow). A request is offered after its answer was sent,
+// failed ones too: what both releases fail is the input's fault. It waits in a queue, limited by
+// count and bytes, until no request waits or runs, and is dropped when the queue is full, so that
+// no answer waits for a comparison. The exception is a device that is never idle: there one
+// comparison runs every shadowWaitMaxMs, because without evidence a trial cannot succeed. In each
+// block of time one input is run on both, in random order and without other requests, to compare
+// their times. Differences are model/differences.ts's, blocks shared/statistics/trial-tally.ts's,
+// the verdict shared/statistics/trial-verdict.ts's.
 import type { Clock, Random } from '../../../shared/base/interfaces.js';
-import type { Release } from '../../../shared/release/manifest.js';
-import { addAnswer, emptyAnswers, type Answers } from '../../../shared/statistics/trial-verdict.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
+import { comparisonsOf, declaredPermille } from '../../../shared/release/comparisons.js';
+import type { Release } from '../../../shared/release/manifest.js';
+import type { Comparison } from '../../../shared/release/model-manifest.js';
+import { TrialTally } from '../../../shared/statistics/trial-tally.js';
+import { addAnswer, emptyAnswers, type Answers } from '../../../shared/statistics/trial-verdict.js';
 import type { Measured } from '../../interfaces.js';
-import { classify, type Classified } from '../model/classify.js';
-import { worstOf } from '../model/compare.js';
-import type { Replica } from '../model-process/replica.js';
-import { guard } from '../model/guard.js';
 import type { InferenceLimits } from '../inference-limits.js';
+import { classify, type Classified } from '../model/classify.js';
+import { difference, type LabelMap } from '../model/differences.js';
+import { guard, nonFiniteAnswer } from '../model/guard.js';
+import { inputSummary } from '../model/input-signature.js';
 import type { Tensor } from '../model/tensor.js';
+import type { Replica } from '../model-process/replica.js';
+import type { BeforeSwap } from './serving-history.js';
 
+/** `outputs` is null where the serving release failed the request. */
 interface Pair {
   readonly inputs: readonly Tensor[];
-  readonly outputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[] | null;
   readonly bytes: number;
 }
 
 /** The part of a replica that a comparison needs. */
 export type Shadow = Pick<Replica, 'installed' | 'free' | 'run'>;
 
-export interface TrialOptions {
+export interface TrialOptions extends BeforeSwap {
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: InferenceLimits;
@@ -40,29 +47,26 @@ export interface TrialOptions {
 }
 
 export class Trial {
-  readonly #current: Release;
+  readonly #serving: Shadow;
   readonly #options: TrialOptions;
-  readonly #since: number;
+  readonly #startedAt: number;
   #shadow: Shadow | null = null;
-  /** Index of an old label -> index of the new one; null unless both have the same labels. */
-  #labelOf: readonly number[] | null = null;
-  #comparable = false;
+  #comparisons: readonly Comparison[] = [];
+  /** Null unless both have the same labels. */
+  #labelOf: LabelMap = null;
+  #tally: TrialTally;
   #queue: Pair[] = [];
   #queueBytes = 0;
   #comparedAt: number;
-  #served = 0;
-  #failed = 0;
-  #modelFaults = 0;
-  #pairs = 0;
-  #disagreed = 0;
   #new: Answers | null = null;
   #old: Answers | null = null;
 
-  constructor(current: Release, options: TrialOptions) {
-    this.#current = current;
+  constructor(serving: Shadow, options: TrialOptions) {
+    this.#serving = serving;
     this.#options = options;
-    this.#since = options.clock.monotonic();
-    this.#comparedAt = this.#since;
+    this.#comparedAt = options.clock.monotonic();
+    this.#startedAt = this.#seconds;
+    this.#tally = this.#newTally(null);
   }
 
   /** The replica of the old release; null when there is none any more. Measurements stay. */
@@ -71,36 +75,72 @@ export class Trial {
     this.#shadow = shadow;
     this.#queue = [];
     this.#queueBytes = 0;
-    if (shadow === null) return;
-    this.#labelOf = sharedLabels(this.#current, shadow.installed.release);
-    this.#comparable =
-      this.#labelOf !== null || bothUnclassified(this.#current, shadow.installed.release);
-    if (this.#labelOf !== null) {
-      this.#new ??= emptyAnswers(this.#labelOf.length);
-      this.#old ??= emptyAnswers(this.#labelOf.length);
-    }
+    if (shadow === null || this.#comparisons.length > 0) return;
+    const [current, old] = [this.#serving.installed.release, shadow.installed.release];
+    this.#labelOf = sharedLabels(current, old);
+    this.#comparisons = comparable(current, old, this.#labelOf);
+    if (this.#comparisons.length === 0) return;
+    this.#tally = this.#newTally(old);
+    if (this.#labelOf === null) return;
+    this.#new ??= emptyAnswers(this.#labelOf.length);
+    this.#old ??= emptyAnswers(this.#labelOf.length);
   }
 
-  countServed(): void {
-    this.#served += 1;
+  #newTally(old: Release | null): TrialTally {
+    const { meter, oldErrorPermille, slowMs } = this.#options;
+    const { manifest } = this.#serving.installed.release;
+    return new TrialTally({
+      startedAt: this.#startedAt,
+      meter,
+      oldErrorPermille,
+      slowMs,
+      comparisons: this.#comparisons.map(({ output, kind }) => ({
+        output,
+        kind,
+        declaredPermille: old === null ? null : declaredPermille(manifest, old, output),
+      })),
+    });
   }
 
-  countFailed(): void {
-    this.#failed += 1;
+  get #seconds(): number {
+    return this.#options.clock.monotonic() / 1000;
+  }
+
+  get #compares(): boolean {
+    return this.#shadow !== null && this.#comparisons.length > 0;
   }
 
   countFault(): void {
-    this.#modelFaults += 1;
+    this.#tally.fault();
   }
 
-  /** A live request that was answered. Cheap: it only adds to the queue. */
-  offer(inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
+  /** A live request that was answered. Cheap: it only counts and adds to the queue. */
+  served(
+    inputs: readonly Tensor[],
+    outputs: readonly Tensor[],
+    { runMs, score }: { readonly runMs: number; readonly score: number | null },
+  ): void {
+    this.#tally.input({ seconds: this.#seconds, score, summary: inputSummary(inputs) });
+    this.#tally.served(this.#seconds, runMs);
+    this.#offer(inputs, outputs);
+  }
+
+  /** A live request that the serving release failed. */
+  failed(inputs: readonly Tensor[]): void {
+    this.#tally.failed();
+    this.#offer(inputs, null);
+  }
+
+  #offer(inputs: readonly Tensor[], outputs: readonly Tensor[] | null): void {
     const { limits, shadowSample, random } = this.#options;
-    if (this.#shadow === null || !this.#comparable) return;
+    if (!this.#compares) {
+      this.#tally.alone(this.#seconds, outputs === null);
+      return;
+    }
     if (shadowSample < 1 && random.fraction() >= shadowSample) return;
     let bytes = 0;
     for (const { data } of inputs) bytes += data.byteLength;
-    for (const { data } of outputs) bytes += data.byteLength;
+    for (const { data } of outputs ?? []) bytes += data.byteLength;
     if (
       this.#queue.length >= limits.shadowQueueMaxCount ||
       this.#queueBytes + bytes > limits.requestMaxBytes
@@ -131,61 +171,98 @@ export class Trial {
   }
 
   async #compare(shadow: Shadow, pair: Pair): Promise<void> {
-    const { release } = shadow.installed;
+    const old = await this.#runBoth(shadow, pair);
+    if (old === undefined || this.#shadow !== shadow) return;
+    const newFailed = pair.outputs === null;
+    this.#tally.compared(this.#seconds, {
+      newFailed,
+      oldFailed: old === null,
+      differences:
+        pair.outputs === null || old === null ? [] : this.#differences(pair.outputs, old),
+    });
+    if (pair.outputs !== null && old !== null) this.#addAnswers(pair.outputs, old);
+  }
+
+  #differences(fresh: readonly Tensor[], old: readonly Tensor[]): number[] {
+    return this.#comparisons.map((one) => difference(one, fresh, old, this.#labelOf));
+  }
+
+  /** The old release's answer; null where it fails the input, undefined where it could not run. */
+  async #runBoth(shadow: Shadow, { inputs, outputs }: Pair): Promise<Tensor[] | null | undefined> {
+    const { random, isIdle } = this.#options;
+    const timing =
+      outputs !== null && isIdle() && this.#serving.free && this.#tally.wantsTiming(this.#seconds);
+    if (!timing) return (await this.#runOn(shadow, inputs)).outputs;
+    const newFirst = random.fraction() < 0.5;
+    const first = await this.#runOn(newFirst ? this.#serving : shadow, inputs);
+    // Requests go first: one that came meanwhile ends the timing.
+    if (newFirst && (!isIdle() || !shadow.free)) return undefined;
+    if (!newFirst && (!isIdle() || !this.#serving.free)) return first.outputs;
+    const second = await this.#runOn(newFirst ? shadow : this.#serving, inputs);
+    const [fresh, old] = newFirst ? [first, second] : [second, first];
+    if (fresh.ms !== null && old.ms !== null) this.#tally.timed(this.#seconds, fresh.ms, old.ms);
+    return old.outputs;
+  }
+
+  /** `ms` is null where it did not answer. */
+  async #runOn(
+    replica: Shadow,
+    given: readonly Tensor[],
+  ): Promise<{ outputs: Tensor[] | null | undefined; ms: number | null }> {
+    const { clock, limits } = this.#options;
+    const since = clock.monotonic();
     try {
-      const inputs = guard(
-        release.manifest.inputs,
-        pair.inputs,
-        this.#options.limits.requestMaxBytes,
-      );
-      const outputs = await shadow.run(inputs);
-      if (this.#shadow === shadow) this.#count(pair.outputs, outputs, release);
+      const { manifest } = replica.installed.release;
+      const inputs = guard(manifest.inputs, given, limits.requestMaxBytes);
+      const outputs = await replica.run(inputs);
+      const withheld = nonFiniteAnswer(outputs) !== null;
+      return { outputs: withheld ? null : outputs, ms: clock.monotonic() - since };
     } catch (error) {
-      // The old model's own failures and crashes say nothing about the new one: no pair.
       if (!isFault(error)) throw error;
+      // A process that died answers nothing; a model that refuses an input does.
+      return { outputs: error.code === 'host_died' ? undefined : null, ms: null };
     }
   }
 
-  #count(fresh: readonly Tensor[], old: readonly Tensor[], release: Release): void {
+  #addAnswers(fresh: readonly Tensor[], old: readonly Tensor[]): void {
     const labelOf = this.#labelOf;
-    const { classifier, probes } = this.#current.manifest;
-    if (labelOf === null || classifier === null || release.manifest.classifier === null) {
-      this.#pairs += 1;
-      const worst = worstOf(fresh, old, probes.tolerance);
-      if (!worst.within) this.#disagreed += 1;
-      return;
-    }
+    const { classifier } = this.#serving.installed.release.manifest;
+    const oldClassifier = this.#shadow?.installed.release.manifest.classifier ?? null;
+    if (labelOf === null || classifier === null || oldClassifier === null) return;
     const newRows = classify(classifier, fresh);
-    const oldRows = classify(release.manifest.classifier, old);
-    // Non-finite answers of the new model count as failed requests, not here.
-    if (newRows === null || oldRows === null) return;
-    this.#pairs += newRows.length;
-    if (newRows.length !== oldRows.length) {
-      this.#disagreed += newRows.length;
-      return;
-    }
-    for (const [i, row] of newRows.entries()) {
-      const oldRow = oldRows[i] as Classified;
-      const oldIndex = labelOf[oldRow.index] as number;
-      if (row.index !== oldIndex) this.#disagreed += 1;
+    const oldRows = classify(oldClassifier, old);
+    if (newRows?.length !== oldRows?.length) return;
+    for (const [i, row] of (newRows ?? []).entries()) {
+      const oldRow = oldRows?.[i] as Classified;
       if (this.#new !== null) addAnswer(this.#new, row.index, row.confidence);
-      if (this.#old !== null) addAnswer(this.#old, oldIndex, oldRow.confidence);
+      if (this.#old !== null)
+        addAnswer(this.#old, labelOf[oldRow.index] as number, oldRow.confidence);
     }
   }
 
   evidence(): Measured {
-    return {
-      seconds: (this.#options.clock.monotonic() - this.#since) / 1000,
-      served: this.#served,
-      failed: this.#failed,
-      modelFaults: this.#modelFaults,
-      pairs: this.#pairs,
-      disagreed: this.#disagreed,
+    const { replaces: _, ...measured } = this.#tally.evidence(this.#seconds, {
+      replaces: false,
+      comparable: this.#comparisons.length > 0,
       new: structuredClone(this.#new),
       old: structuredClone(this.#old),
-      comparable: this.#comparable,
-    };
+    });
+    return measured;
   }
+}
+
+/**
+ * What can be compared: the inputs are the same, and so are the labels, or neither has any; of the
+ * outputs, those that both have with the same datatype.
+ */
+function comparable(current: Release, old: Release, labelOf: LabelMap): Comparison[] {
+  const classless = current.manifest.classifier === null && old.manifest.classifier === null;
+  if (!sameInputs(current, old) || (labelOf === null && !classless)) return [];
+  const both = (name: string): boolean => {
+    const of = ({ manifest }: Release) => manifest.outputs.find((output) => output.name === name);
+    return of(current)?.datatype === of(old)?.datatype;
+  };
+  return comparisonsOf(current.manifest).filter(({ output }) => both(output));
 }
 
 function sharedLabels(current: Release, old: Release): number[] | null {
@@ -194,17 +271,6 @@ function sharedLabels(current: Release, old: Release): number[] | null {
     return null;
   const indexes = b.labels.map((label) => a.labels.indexOf(label));
   return indexes.includes(-1) || new Set(indexes).size !== indexes.length ? null : indexes;
-}
-
-function bothUnclassified(current: Release, old: Release): boolean {
-  const outputs = ({ manifest }: Release) =>
-    manifest.outputs.map(({ name, datatype }) => `${name} ${datatype}`).join();
-  return (
-    current.manifest.classifier === null &&
-    old.manifest.classifier === null &&
-    sameInputs(current, old) &&
-    outputs(current) === outputs(old)
-  );
 }
 
 function sameInputs(current: Release, old: Release): boolean {

@@ -5,7 +5,11 @@
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import type { ManifestHead, ManifestKind } from '../../../shared/release/manifest-head.js';
-import type { TrialEvidence, TrialPolicy } from '../../../shared/statistics/trial-verdict.js';
+import type {
+  TrialEvidence,
+  TrialPolicy,
+  TrialVerdict,
+} from '../../../shared/statistics/trial-verdict.js';
 import type { Installed, Standing } from '../../interfaces.js';
 
 /** A release, and a release in a slot, of any payload kind. */
@@ -32,8 +36,8 @@ export interface TrialContext {
 }
 
 export interface Observation {
-  readonly verdict: 'pass' | 'fail' | 'measuring' | 'unproven';
-  /** With `fail`: why. */
+  readonly verdict: TrialVerdict['verdict'];
+  /** As TrialVerdict.code. */
   readonly code: FaultCode | null;
   /** Sentences for an operator, with the arithmetic. */
   readonly reasons: readonly string[];

@@ -26,7 +26,12 @@ export type RecordChange = Partial<
 /** What the driver reports for a step. */
 export type StepReport =
   | { readonly kind: 'security'; readonly code: FaultCode; readonly detail: string }
-  | { readonly kind: 'trial'; readonly evidence: TrialEvidence; readonly decides: boolean };
+  | {
+      readonly kind: 'trial';
+      readonly evidence: TrialEvidence;
+      /** `open`: it ended unproven and goes on. */
+      readonly stage: 'measuring' | 'open' | 'decided';
+    };
 
 interface Common {
   readonly change?: RecordChange;

@@ -65,16 +65,23 @@ async function observe(context: StepContext<'swapped'>, replaces: boolean): Prom
     failedStarts: record.trialFaults,
   });
   const { verdict, evidence, reasons } = observed;
-  const reports: StepReport[] =
-    evidence === null ? [] : [{ kind: 'trial', evidence, decides: verdict !== 'measuring' }];
-  if (verdict === 'measuring') return { ...OBSERVE_AGAIN, reports };
+  const stage = STAGE[verdict];
+  const reports: StepReport[] = evidence === null ? [] : [{ kind: 'trial', evidence, stage }];
+  if (stage !== 'decided') return { ...OBSERVE_AGAIN, reports };
   const detail = reasons.join(' ');
-  const ended =
-    verdict === 'pass'
-      ? confirm(record, 'confirmed', detail)
-      : await rollBack(context, { result: 'rolled_back', code: observed.code, detail });
-  return { ...ended, reports };
+  if (verdict === 'pass') return { ...confirm(record, 'confirmed', detail), reports };
+  const result = verdict === 'fail' ? 'rolled_back' : 'differs';
+  return { ...(await rollBack(context, { result, code: observed.code, detail })), reports };
 }
+
+/** A trial that ends unproven keeps the release, and the old slot, and goes on comparing. */
+const STAGE = {
+  measuring: 'measuring',
+  unproven: 'open',
+  pass: 'decided',
+  fail: 'decided',
+  differs_more_than_declared: 'decided',
+} as const;
 
 function confirm(
   record: RecordIn<'swapped'>,

@@ -9,6 +9,7 @@ import { bootDevice, settle, type SimDevice } from '../../sim/device.js';
 import { PowerCut, SimDisk, seeded } from '../../sim/disk.js';
 import { FileHandler, fileRelease } from '../../sim/file-handler.js';
 import { assignmentFor, simRelease, type AnySimRelease } from '../../sim/release.js';
+import { trialEvidence } from '../../support/trial-evidence.js';
 
 const COINS = Number(process.env.LINNET_CRASH_SEEDS ?? 6);
 
@@ -41,7 +42,7 @@ function modelKind(options: { encoded: boolean }): Kind {
     code: 'trial_disagreement',
     operations: 20,
     boot: async (disk, bad = false) => {
-      const evidence = bad ? { pairs: 500, disagreed: 250 } : {};
+      const evidence = bad ? trialEvidence({ pairs: 500, differing: 250, seconds: 60 }) : {};
       const codecs = options.encoded ? [xorCodec()] : [];
       const device = await bootDevice(disk, [old, fresh], { evidence, codecs });
       return { device, serving: () => device.runtime.serving };

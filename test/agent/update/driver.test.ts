@@ -15,6 +15,7 @@ import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../../shared/release/man
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
 import { signerFromSeed } from '../../../shared/trust/signer.js';
+import { trialEvidence } from '../../support/trial-evidence.js';
 
 const v1 = simRelease('1.0.0');
 const v2 = simRelease('1.1.0');
@@ -72,9 +73,11 @@ describe('the boot column', () => {
   });
 
   it('power_loss_in_a_trial_continues_the_trial', async () => {
-    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    device.runtime.evidenceNow = trialEvidence({ seconds: 0 });
     await settle(device, assignmentFor(v2, 2), 20);
-    device = await bootDevice(disk, releases, { evidence: { pairs: 200, disagreed: 80 } });
+    device = await bootDevice(disk, releases, {
+      evidence: trialEvidence({ pairs: 200, differing: 80 }),
+    });
     // The verdict of the continued trial; a forgotten trial would keep serving 1.1.0.
     await settle(device, assignmentFor(v2, 2));
     expect(device.runtime.serving).toBe('1.0.0');
@@ -82,9 +85,9 @@ describe('the boot column', () => {
   });
 
   it('power_loss_in_a_trial_without_a_verdict_boots_into_the_trial', async () => {
-    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    device.runtime.evidenceNow = trialEvidence({ seconds: 0 });
     await settle(device, assignmentFor(v2, 2), 20);
-    const undecided = { seconds: 0, pairs: 0, disagreed: 0 };
+    const undecided = trialEvidence({ seconds: 0 });
     device = await bootDevice(disk, releases, { evidence: undecided });
     expect(device.driver.record).toMatchObject({ state: 'swapped', active: 'b' });
     expect(device.driver.record.assignment?.assignmentId).toBe(2);
@@ -130,14 +133,14 @@ describe('an update', () => {
 
   it('trial_report_names_the_release_on_trial_and_the_one_to_roll_back_to', async () => {
     device.clock.at += limits.inferenceEveryMs;
-    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    device.runtime.evidenceNow = trialEvidence({ seconds: 0 });
     await settle(device, assignmentFor(v2, 2), 20);
     const trials = device.reports.filter(({ kind }) => kind === 'trial');
     expect(trials.at(-1)?.body).toMatchObject({
       release: { component: 'digits', version: '1.1.0', digest: v2.digest },
       previous: { component: 'digits', version: '1.0.0', digest: v1.digest },
       assignmentId: 2,
-      evidence: { replaces: true, pairs: 0 },
+      evidence: { replaces: true, comparisons: [{ pairs: 0 }] },
     });
   });
 
@@ -176,7 +179,7 @@ describe('an update', () => {
   });
 
   it('better_release_goes_through_a_trial_with_the_old_one_in_its_shadow', async () => {
-    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    device.runtime.evidenceNow = trialEvidence({ seconds: 0 });
     await settle(device, assignmentFor(v2, 2), 20);
     expect(device.driver.record.state).toBe('swapped');
     expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: '1.0.0' });
@@ -194,11 +197,38 @@ describe('an update', () => {
   });
 
   it('silently_wrong_release_is_rolled_back_and_says_why', async () => {
-    device.runtime.evidenceNow = { pairs: 200, disagreed: 80 };
+    device.runtime.evidenceNow = trialEvidence({ pairs: 200, differing: 80 });
     await settle(device, assignmentFor(v3, 2));
     expect(device.runtime.serving).toBe('1.0.0');
     expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'trial_disagreement' });
-    expect(outcome()?.detail).toMatch(/80 of 200/);
+    expect(outcome()?.detail).toMatch(/differ by 40 % on live inputs .*200 blocks/);
+  });
+
+  it('a_release_that_differs_more_than_declared_goes_back_and_has_not_failed', async () => {
+    device.runtime.evidenceNow = trialEvidence({ pairs: 800, differing: 128 });
+    await settle(device, assignmentFor(v3, 2));
+    expect(device.runtime.serving).toBe('1.0.0');
+    expect(outcome()).toMatchObject({ result: 'differs', code: 'trial_differs' });
+    expect(outcome()?.detail).toContain('up to 20 % is for a person to decide');
+  });
+
+  it('too_little_traffic_keeps_the_release_and_the_trial_open', async () => {
+    device.runtime.evidenceNow = trialEvidence({ pairs: 5, seconds: 10 });
+    await settle(device, assignmentFor(v2, 2), 20);
+    const trials = () => device.reports.filter(({ kind }) => kind === 'trial').length;
+    const before = trials();
+    device.runtime.evidenceNow = trialEvidence({ pairs: 5, seconds: 86_400 });
+    await settle(device, assignmentFor(v2, 2), 20);
+    expect(device.driver.record).toMatchObject({ state: 'swapped', outcome: null });
+    expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: '1.0.0' });
+    // Reported once when it becomes open, then slowly.
+    expect(trials()).toBe(before + 1);
+    device.clock.at += limits.openTrialEveryMs;
+    await settle(device, assignmentFor(v2, 2), 20);
+    expect(trials()).toBe(before + 2);
+    device.runtime.evidenceNow = trialEvidence({ pairs: 400, seconds: 90_000 });
+    await settle(device, assignmentFor(v2, 2));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
   });
 
   it('release_that_crashes_its_process_three_times_is_rolled_back', async () => {
@@ -221,7 +251,7 @@ describe('an update', () => {
   });
 
   it('withdrawn_during_trial_rolls_back_and_answers_both_assignments', async () => {
-    device.runtime.evidenceNow = { seconds: 0, pairs: 0, disagreed: 0 };
+    device.runtime.evidenceNow = trialEvidence({ seconds: 0 });
     await settle(device, assignmentFor(v2, 2), 20);
     await settle(device, assignmentFor(v1, 3, { rollback: true }));
     expect(device.runtime.serving).toBe('1.0.0');
@@ -474,7 +504,7 @@ describe('starting', () => {
   });
 
   it('torn_record_never_restores_a_release_that_was_rolled_back', async () => {
-    device.runtime.evidenceNow = { pairs: 200, disagreed: 80 };
+    device.runtime.evidenceNow = trialEvidence({ pairs: 200, differing: 80 });
     await settle(device, assignmentFor(v3, 2));
     expect(outcome()).toMatchObject({ result: 'rolled_back' });
     disk.damage(RECORD, 40);

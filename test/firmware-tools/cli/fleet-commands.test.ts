@@ -28,6 +28,7 @@ import {
   type TestDevice,
   type TestFleet,
 } from '../../support/fleet-server.js';
+import { trialEvidence } from '../../support/trial-evidence.js';
 
 let fleet: TestFleet;
 let devices: TestDevice[];
@@ -259,18 +260,12 @@ describe('rollouts', () => {
               release: ref,
               assignmentId: assignment,
             };
-            const evidence = {
+            const evidence = trialEvidence({
               seconds: 60,
               served: 500,
-              failed: 0,
-              modelFaults: 0,
-              pairs: 0,
-              disagreed: 0,
-              new: null,
-              old: null,
               replaces: false,
               comparable: false,
-            };
+            });
             await links[index]?.send(
               JSON.stringify(
                 batchOf([

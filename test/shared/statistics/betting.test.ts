@@ -93,7 +93,7 @@ describe('evidence', () => {
   });
 
   it('rounding_never_makes_any', () => {
-    // Values a hair above the limit are stored above it; a thousand of them prove nothing.
+    // Values a hair above the limit are stored above it; a thousand of them are no evidence.
     expect(logEvidenceAbove(repeated(0.2999, 1000), 0.3)).toBeLessThanOrEqual(0);
     expect(logEvidenceBelow(repeated(0.2999, 1000), 0.2999)).toBeLessThanOrEqual(0);
     expect(logEvidenceAbove(repeated(0.0004, 1000), 0.0005)).toBeLessThanOrEqual(0);
@@ -107,7 +107,7 @@ describe('evidence', () => {
     expect(logEvidenceBelow(repeated(0, 3), 0)).toBe(0);
   });
 
-  it('equal_answers_prove_10_percent_after_60_blocks', () => {
+  it('equal_answers_are_evidence_of_less_than_10_percent_after_60_blocks', () => {
     expect(logEvidenceBelow(repeated(0, 58), 0.1)).toBeLessThan(Math.log(100));
     expect(logEvidenceBelow(repeated(0, 62), 0.1)).toBeGreaterThan(Math.log(100));
   });
@@ -237,7 +237,7 @@ describe('pooling by rounds', () => {
       ).toBeLessThanOrEqual(atMost(0.05, 1000));
   });
 
-  it('what_is_0_everywhere_is_proven_below_the_limit', () => {
+  it('what_is_0_everywhere_is_evidence_below_the_limit', () => {
     const rounds = advanceRounds([], [device('a', new Array<number>(64).fill(0))]);
     expect(logRoundsBelow(rounds, 0.1)).toBeGreaterThan(Math.log(100));
     expect(logRoundsAbove(rounds, 0.1)).toBeLessThan(0);

@@ -1,9 +1,6 @@
 // The block length that makes neighbouring observations independent enough.
 import { describe, expect, it } from 'vitest';
-import {
-  chooseBlockSeconds,
-  type InputSignature,
-} from '../../../shared/statistics/block-length.js';
+import { BlockMeter, type InputSignature } from '../../../shared/statistics/block-length.js';
 import { seeded } from '../../support/random.js';
 
 /** One input every `every` seconds; a scene lasts `run` inputs. */
@@ -17,48 +14,65 @@ function inputs(count: number, every: number, run: number, seed = 1): InputSigna
   });
 }
 
+function chosen(inputs: readonly InputSignature[]): number | null {
+  const meter = new BlockMeter();
+  for (const input of inputs) meter.add(input);
+  return meter.chooseSeconds();
+}
+
 describe('block length', () => {
-  it('independent_inputs_need_blocks_of_one_second', () => {
-    expect(chooseBlockSeconds(inputs(400, 1, 1))).toBe(1);
-    expect(chooseBlockSeconds(inputs(400, 0.1, 1))).toBe(1);
+  it('independent_inputs_need_the_shortest_blocks', () => {
+    expect(chosen(inputs(400, 1, 1))).toBe(0.125);
+    expect(chosen(inputs(4000, 0.01, 1))).toBe(0.125);
   });
 
   it('scenes_of_a_hundred_frames_need_blocks_longer_than_a_scene', () => {
     // Two frames a second: a scene lasts 50 s.
-    const seconds = chooseBlockSeconds(inputs(40_000, 0.5, 100));
+    const seconds = chosen(inputs(40_000, 0.5, 100));
     expect(seconds).toBeGreaterThanOrEqual(64);
     expect(seconds).toBeLessThanOrEqual(512);
   });
 
   it('inputs_minutes_apart_are_blocks_of_their_own', () => {
-    expect(chooseBlockSeconds(inputs(30, 720, 1))).toBe(1);
+    expect(chosen(inputs(30, 720, 1))).toBe(0.125);
   });
 
   it('fewer_than_twenty_blocks_are_too_few', () => {
-    expect(chooseBlockSeconds(inputs(19, 1, 1))).toBeNull();
-    expect(chooseBlockSeconds(inputs(20, 1, 1, 5))).toBe(1);
-    expect(chooseBlockSeconds([])).toBeNull();
+    // The last block is still open.
+    expect(chosen(inputs(20, 1, 1, 5))).toBeNull();
+    expect(chosen(inputs(21, 1, 1, 5))).toBe(0.125);
+    expect(chosen([])).toBeNull();
   });
 
   it('scenes_that_last_too_long_for_the_time_have_no_length', () => {
-    expect(chooseBlockSeconds(inputs(2000, 1, 500))).toBeNull();
+    expect(chosen(inputs(2000, 1, 500))).toBeNull();
   });
 
   it('inputs_that_never_change_have_no_length', () => {
-    expect(chooseBlockSeconds(inputs(400, 1, 1000))).toBeNull();
+    expect(chosen(inputs(400, 1, 1000))).toBeNull();
   });
 
   it('a_score_that_follows_itself_counts_even_where_the_summary_does_not', () => {
     const fast = inputs(400, 1, 1);
     const slow = inputs(400, 1, 100);
     const mixed = fast.map((input, i) => ({ ...input, score: slow[i]?.score ?? 0 }));
-    expect(chooseBlockSeconds(mixed)).toBeNull();
-    expect(chooseBlockSeconds(fast.map((input) => ({ ...input, score: null })))).toBe(1);
+    expect(chosen(mixed)).toBeNull();
+    expect(chosen(fast.map((input) => ({ ...input, score: null })))).toBe(0.125);
   });
 
-  it('inputs_are_taken_in_the_order_of_time', () => {
+  it('a_summary_that_follows_itself_counts_even_where_the_score_does_not', () => {
+    const fast = inputs(400, 1, 1);
     const slow = inputs(400, 1, 100);
-    const shuffled = slow.map((_, i) => slow[(i * 171) % 400]!);
-    expect(chooseBlockSeconds(shuffled)).toBeNull();
+    expect(chosen(slow.map((input, i) => ({ ...input, score: fast[i]?.score ?? 0 })))).toBeNull();
+  });
+
+  it('what_was_long_ago_is_forgotten', () => {
+    const meter = new BlockMeter();
+    for (const input of inputs(9000, 0.125, 8)) meter.add(input);
+    const before = meter.chooseSeconds() ?? 0;
+    expect(before).toBeGreaterThanOrEqual(1);
+    for (const input of inputs(90_000, 0.125, 1))
+      meter.add({ ...input, seconds: input.seconds + 2000 });
+    expect(meter.chooseSeconds()).toBe(0.125);
   });
 });

@@ -5,8 +5,6 @@ import {
   chanceText,
   chanceOfReaching,
   classShift,
-  logEvidenceAbove,
-  logEvidenceBelow,
   logMean,
   logRatio,
   meanMargin,
@@ -27,38 +25,6 @@ describe('e-processes', () => {
       ]),
     ).toBeCloseTo(2000 + Math.log(0.5), 9);
   });
-
-  // Ville's bound, looked at after every one of 2000 observations, at the worst null (the share is
-  // the limit itself).
-  const sides = [
-    ['above', logEvidenceAbove],
-    ['below', logEvidenceBelow],
-  ] as const;
-  it.each(sides)('a_share_at_the_limit_is_rarely_called_%s', (_, logE) => {
-    const random = seeded(20260101);
-    const runs = 2000;
-    let alarms = 0;
-    for (let run = 0; run < runs; run++) {
-      let hits = 0;
-      for (let count = 1; count <= 2000; count++) {
-        if (random() < 0.1) hits++;
-        if (logE({ hits, count }, 0.1) >= Math.log(20)) {
-          alarms++;
-          break;
-        }
-      }
-    }
-    expect(alarms / runs).toBeLessThan(0.05 + 3 * Math.sqrt((0.05 * 0.95) / runs));
-    expect(alarms).toBeGreaterThan(0); // The test could fail: it does fire now and then.
-  });
-
-  it.each([0.98, 0.985, 0.99, 0.991, 0.995, 0.999, 1])(
-    'a_limit_near_certainty_never_makes_good_observations_bad_%d',
-    (limit) => {
-      for (const hits of [0, 500, 900])
-        expect(logEvidenceAbove({ hits, count: 1000 }, limit)).toBeLessThanOrEqual(0);
-    },
-  );
 
   it('the_exact_chance_agrees_with_simulation_and_keeps_villes_bound', () => {
     const random = seeded(7);

@@ -38,7 +38,6 @@ import {
   everyType,
   fp32,
   install,
-  LABELS,
   logarithm,
   slow,
 } from '../../../support/inference-releases.js';
@@ -465,75 +464,40 @@ describe('a probe', () => {
   });
 });
 
+const pairsOf = (engine: Engine): number => engine.evidence()?.comparisons[0]?.pairs ?? 0;
+
 describe('a trial', () => {
-  it('disagreement_is_counted_row_by_row_on_the_same_live_inputs', async () => {
+  const INPUTS = {
+    // Old: row one is d (9), row two a (7). New (a + 5): d, a; and for [1,2,3,4] old d, new a.
+    twoRows: fp32('x', [2, 4], [1, 2, 3, 9, 7, 0, 0, 0]),
+    oneRow: fp32('x', [1, 4], [1, 2, 3, 4]),
+  };
+
+  it('answers_are_compared_on_the_same_live_inputs', async () => {
     const engine = engineWith();
     const old = install(root, adder('1.0.0', [0, 0, 0, 0]));
     const fresh = install(root, adder('1.1.0', [5, 0, 0, 0]));
     await engine.serve(old, null);
     await engine.serve(fresh, old);
-    // Old: row one is d (9), row two a (7). New (a + 5): d, a; and for [1,2,3,4] old d, new a.
     for (let i = 0; i < 20; i += 1) {
-      await engine.infer({ inputs: [fp32('x', [2, 4], [1, 2, 3, 9, 7, 0, 0, 0])] });
-      await engine.infer({ inputs: [fp32('x', [1, 4], [1, 2, 3, 4])] });
-      await until(() => engine.evidence()!.pairs === 3 * (i + 1), 'the pairs are compared');
+      await engine.infer({ inputs: [INPUTS.twoRows] });
+      await engine.infer({ inputs: [INPUTS.oneRow] });
+      await until(() => pairsOf(engine) === 2 * (i + 1), 'the pairs are compared');
     }
     const evidence = engine.evidence()!;
     expect(evidence).toMatchObject({
       served: 40,
       failed: 0,
       modelFaults: 0,
-      pairs: 60,
-      disagreed: 20,
+      comparisons: [{ output: 'logits', kind: 'class', pairs: 40 }],
       comparable: true,
     });
     expect(evidence.old?.classes).toEqual([20, 0, 0, 40]);
     expect(evidence.new?.classes).toEqual([40, 0, 0, 20]);
     expect(evidence.new?.confidence.reduce((p, q) => p + q, 0)).toBe(60);
-  });
-
-  it('classes_are_compared_by_label_not_by_index', async () => {
-    const engine = engineWith();
-    const old = install(
-      root,
-      adder('1.0.0', [0, 0, 0, 9], {
-        classifier: { output: 'logits', scale: 'logits', labels: [...LABELS].reverse() },
-      }),
-    );
-    const fresh = install(root, adder('1.1.0', [9, 0, 0, 0]));
-    await engine.serve(old, null);
-    await engine.serve(fresh, old);
-    await engine.infer({ inputs: [fp32('x', [1, 4], [0, 0, 0, 0])] });
-    await until(() => engine.evidence()!.pairs === 1, 'the pair is compared');
-    expect(engine.evidence()).toMatchObject({
-      disagreed: 0,
-      old: { classes: [1, 0, 0, 0] },
-      new: { classes: [1, 0, 0, 0] },
-    });
-  });
-
-  it('without_a_classifier_answers_are_compared_within_the_tolerance_of_the_release', async () => {
-    const engine = engineWith();
-    const old = install(root, adder('1.0.0', [0, 0, 0, 0], { classifier: null }));
-    const fresh = install(
-      root,
-      adder('1.1.0', [0.5, 0, 0, 0], {
-        classifier: null,
-        tolerance: { absolute: 0.1, relative: 0.1 },
-      }),
-    );
-    await engine.serve(old, null);
-    await engine.serve(fresh, old);
-    await engine.infer({ inputs: [fp32('x', [1, 4], [1, 1, 1, 1])] });
-    await until(() => engine.evidence()!.pairs === 1, 'the first pair is compared');
-    await engine.infer({ inputs: [fp32('x', [1, 4], [100, 1, 1, 1])] });
-    await until(() => engine.evidence()!.pairs === 2, 'the second pair is compared');
-    expect(engine.evidence()).toMatchObject({
-      disagreed: 1,
-      old: null,
-      new: null,
-      comparable: true,
-    });
+    expect(evidence.fuse.pairs.reduce((p, q) => p + q, 0)).toBe(40);
+    // Half of the pairs agree (the two rows of the first input both do).
+    expect(evidence.fuse.pairs[20]).toBe(20);
   });
 
   it('shadow_killed_serving_continues_and_comparing_resumes_when_it_is_back', async () => {
@@ -550,11 +514,11 @@ describe('a trial', () => {
     process.kill(shadow, 'SIGKILL');
     await until(() => !isAlive(shadow), 'the shadow is gone');
     expect((await engine.infer({ inputs: [x] })).release.version).toBe('1.1.0');
-    for (let i = 0; i < 2000 && engine.evidence()!.pairs === 0; i += 1) {
+    for (let i = 0; i < 2000 && pairsOf(engine) === 0; i += 1) {
       await engine.infer({ inputs: [x] });
       await pause(10);
     }
-    expect(engine.evidence()!.pairs).toBeGreaterThan(0);
+    expect(pairsOf(engine)).toBeGreaterThan(0);
     expect(engine.evidence()).toMatchObject({ modelFaults: 0, failed: 0 });
   });
 
@@ -567,10 +531,10 @@ describe('a trial', () => {
     const shadow = pidOf(engine, 'shadow');
     process.kill(shadow, 'SIGSTOP');
     for (let i = 0; i < 50; i += 1) await engine.infer({ inputs: [x] });
-    expect(engine.evidence()).toMatchObject({ served: 50, pairs: 0 });
+    expect(engine.evidence()).toMatchObject({ served: 50, comparisons: [{ pairs: 0 }] });
     process.kill(shadow, 'SIGCONT');
     await until(
-      () => engine.evidence()!.pairs >= limits.shadowQueueMaxCount,
+      () => pairsOf(engine) >= limits.shadowQueueMaxCount,
       'the pairs in the limited queue are compared',
     );
   });

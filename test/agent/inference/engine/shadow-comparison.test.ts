@@ -1,5 +1,6 @@
 // The trial's measuring alone, with a shadow that the test controls: when a comparison runs, what
-// is queued and dropped, and what counts as comparable.
+// is queued and dropped, what is counted, and what counts as comparable. Over 400 lines because
+// all of it shares one controlled shadow.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ import type { Tensor } from '../../../../agent/inference/model/tensor.js';
 import type { Installed } from '../../../../agent/interfaces.js';
 import { Fault } from '../../../../shared/base/fault-codes.js';
 import { limits } from '../../../../shared/base/limits.js';
+import { BlockMeter } from '../../../../shared/statistics/block-length.js';
 import { realClock, realRandom } from '../../../../shared/platform/clock.js';
 import { adder, fp32, install, LABELS, type Recipe } from '../../../support/inference-releases.js';
 
@@ -21,6 +23,9 @@ const x = fp32('x', [1, 4], [1, 2, 3, 9]);
 const logits = (...values: number[]): Tensor => fp32('logits', [values.length / 4, 4], values);
 /** Class d. */
 const answer = logits(1, 2, 3, 9);
+
+const RUN = { runMs: 5, score: 0.9 };
+const pairsOf = (trial: Trial): number => trial.evidence().comparisons[0]?.pairs ?? 0;
 
 let root: string;
 let now: number;
@@ -67,8 +72,18 @@ class ControlledShadow implements Shadow {
   }
 }
 
+/** The serving replica; it is only run to compare times. */
+const serving = (installed: Installed): Shadow => ({
+  installed,
+  free: false,
+  run: () => Promise.reject(new Error('not asked')),
+});
+
 function trialOf(current: Installed, more: Partial<TrialOptions> = {}): Trial {
-  return new Trial(current.release, {
+  return new Trial(serving(current), {
+    meter: new BlockMeter(),
+    oldErrorPermille: null,
+    slowMs: 50,
     clock: { ...realClock, monotonic: () => now },
     random: realRandom,
     limits: limitsWith(),
@@ -101,7 +116,7 @@ describe('when a comparison runs', () => {
       run: () => ((runs += 1), new Promise(() => {})),
     });
     const pumped = (): number => {
-      trial.offer([x], [answer]);
+      trial.served([x], [answer], RUN);
       trial.pump();
       return runs;
     };
@@ -121,8 +136,8 @@ describe('when a comparison runs', () => {
     const { trial, shadow } = compared(release('1.1.0'), release('1.0.0'));
     trial.pump();
     expect(shadow.runs).toBe(0);
-    trial.offer([x], [answer]);
-    trial.offer([x], [answer]);
+    trial.served([x], [answer], RUN);
+    trial.served([x], [answer], RUN);
     trial.pump();
     trial.pump();
     expect(shadow.runs).toBe(1);
@@ -130,7 +145,7 @@ describe('when a comparison runs', () => {
     await shadow.finish([answer]);
     trial.pump();
     expect(shadow.runs).toBe(1);
-    expect(trial.evidence().pairs).toBe(0);
+    expect(pairsOf(trial)).toBe(0);
   });
 
   it('the_next_pair_follows_when_the_shadow_is_free_and_the_engine_is_told', async () => {
@@ -138,13 +153,13 @@ describe('when a comparison runs', () => {
     const { trial, shadow } = compared(release('1.1.0'), release('1.0.0'), {
       onCompared: () => (told += 1),
     });
-    trial.offer([x], [answer]);
-    trial.offer([x], [answer]);
+    trial.served([x], [answer], RUN);
+    trial.served([x], [answer], RUN);
     trial.pump();
     await shadow.finish([answer]);
-    expect([shadow.runs, told, trial.evidence().pairs]).toEqual([2, 1, 1]);
+    expect([shadow.runs, told, pairsOf(trial)]).toEqual([2, 1, 1]);
     await shadow.finish([answer]);
-    expect([shadow.runs, told, trial.evidence().pairs]).toEqual([2, 2, 2]);
+    expect([shadow.runs, told, pairsOf(trial)]).toEqual([2, 2, 2]);
   });
 });
 
@@ -157,7 +172,7 @@ describe('the queue', () => {
 
   it('pairs_beyond_the_count_limit_are_dropped', async () => {
     const { trial, shadow } = compared(release('1.1.0'), release('1.0.0'));
-    for (let i = 0; i <= limits.shadowQueueMaxCount; i += 1) trial.offer([x], [answer]);
+    for (let i = 0; i <= limits.shadowQueueMaxCount; i += 1) trial.served([x], [answer], RUN);
     expect(await runsAfter(trial, shadow)).toBe(limits.shadowQueueMaxCount);
   });
 
@@ -170,7 +185,7 @@ describe('the queue', () => {
     const { trial, shadow } = compared(release('1.1.0'), release('1.0.0'), {
       limits: limitsWith({ requestMaxBytes: bytes }),
     });
-    for (let i = 0; i < 3; i += 1) trial.offer([x], [answer]); // 16 + 16 bytes each
+    for (let i = 0; i < 3; i += 1) trial.served([x], [answer], RUN); // 16 + 16 bytes each
     expect(await runsAfter(trial, shadow)).toBe(pairs);
   });
 
@@ -179,7 +194,7 @@ describe('the queue', () => {
       limits: limitsWith({ requestMaxBytes: 32 }),
     });
     for (let i = 1; i <= 3; i += 1) {
-      trial.offer([x], [answer]);
+      trial.served([x], [answer], RUN);
       expect(await runsAfter(trial, shadow)).toBe(i);
     }
   });
@@ -190,13 +205,13 @@ describe('the queue', () => {
       shadowSample: 0.25,
       random: { ...realRandom, fraction: () => fractions.shift() ?? 1 },
     });
-    for (let i = 0; i < 4; i += 1) trial.offer([x], [answer]);
+    for (let i = 0; i < 4; i += 1) trial.served([x], [answer], RUN);
     expect(await runsAfter(trial, shadow)).toBe(2);
   });
 
   it('pairs_of_a_replaced_shadow_are_dropped', async () => {
     const { trial } = compared(release('1.1.0'), release('1.0.0'));
-    trial.offer([x], [answer]);
+    trial.served([x], [answer], RUN);
     const next = new ControlledShadow(release('0.9.0'));
     trial.attach(next);
     expect(await runsAfter(trial, next)).toBe(0);
@@ -204,83 +219,194 @@ describe('the queue', () => {
 
   it('attaching_the_same_shadow_again_keeps_its_pairs', async () => {
     const { trial, shadow } = compared(release('1.1.0'), release('1.0.0'));
-    trial.offer([x], [answer]);
+    trial.served([x], [answer], RUN);
     trial.attach(shadow);
     expect(await runsAfter(trial, shadow)).toBe(1);
   });
 });
 
 describe('counting', () => {
+  /** A meter that has seen enough independent inputs for blocks of 1/8 s. */
+  function warmMeter(): BlockMeter {
+    const meter = new BlockMeter();
+    for (let i = 0; i < 40; i += 1)
+      meter.add({ seconds: i - 100, score: null, summary: [Math.sin(i * i)] });
+    return meter;
+  }
+
+  /** One pair; its block is closed by a later one. Null: that release failed the request. */
   async function evidenceOf(
-    [current, fresh]: [Installed, Tensor],
+    [current, fresh]: [Installed, Tensor | null],
     [old, previous]: [Installed, Tensor | Fault],
     input: Tensor = x,
   ) {
-    const { trial, shadow } = compared(current, old);
-    trial.offer([input], [fresh]);
+    const { trial, shadow } = compared(current, old, { meter: warmMeter() });
+    if (fresh === null) trial.failed([input]);
+    else trial.served([input], [fresh], RUN);
     trial.pump();
     await shadow.finish(previous instanceof Fault ? previous : [previous]);
+    now += 1000;
+    trial.served([input], [fresh ?? answer], RUN);
     return trial.evidence();
   }
+  const differencesOf = ({ comparisons }: Awaited<ReturnType<typeof evidenceOf>>) =>
+    comparisons.map(({ blocks }) => blocks.first);
 
-  it('every_row_is_one_pair_and_rows_of_other_classes_disagree', async () => {
+  it('a_batch_is_one_pair_and_its_difference_the_share_of_rows_of_other_classes', async () => {
     const evidence = await evidenceOf(
       [release('1.1.0'), logits(9, 0, 0, 0, 0, 9, 0, 0)],
       [release('1.0.0'), logits(9, 0, 0, 0, 0, 0, 9, 0)],
       fp32('x', [2, 4], [0, 0, 0, 0, 0, 0, 0, 0]),
     );
     expect(evidence).toMatchObject({
-      pairs: 2,
-      disagreed: 1,
+      comparisons: [{ output: 'logits', kind: 'class', pairs: 1, declaredPermille: null }],
       comparable: true,
+      blockSeconds: 0.125,
       new: { classes: [1, 1, 0, 0] },
       old: { classes: [1, 0, 1, 0] },
     });
+    expect(differencesOf(evidence)).toEqual([[500]]);
   });
 
-  it('answers_with_another_number_of_rows_disagree_in_every_row', async () => {
+  it('answers_with_another_number_of_rows_are_a_difference_of_1', async () => {
     const evidence = await evidenceOf(
       [release('1.1.0'), logits(9, 0, 0, 0, 9, 0, 0, 0)],
       [release('1.0.0'), logits(9, 0, 0, 0)],
     );
-    expect(evidence).toMatchObject({ pairs: 2, disagreed: 2 });
+    expect(differencesOf(evidence)).toEqual([[1000]]);
+    expect(evidence.new?.classes).toEqual([0, 0, 0, 0]);
+  });
+
+  it('classes_are_compared_by_label_not_by_index', async () => {
+    const classifier = {
+      output: 'logits',
+      scale: 'logits' as const,
+      labels: [...LABELS].reverse(),
+    };
+    const evidence = await evidenceOf(
+      [release('1.1.0'), logits(9, 0, 0, 0)],
+      [release('1.0.0', { classifier }), logits(0, 0, 0, 9)],
+    );
+    expect(differencesOf(evidence)).toEqual([[0]]);
+    expect(evidence.old?.classes).toEqual([1, 0, 0, 0]);
+  });
+
+  it('a_shadow_that_crashes_makes_no_pair', async () => {
+    const evidence = await evidenceOf(
+      [release('1.1.0'), answer],
+      [release('1.0.0'), new Fault('host_died', 'crashed')],
+    );
+    expect(evidence).toMatchObject({ failed: 0, comparisons: [{ pairs: 0 }] });
+    expect(evidence.errors.share.first).toEqual([]);
   });
 
   it.each([
-    ['crashes', new Fault('host_died', 'crashed')],
     ['fails', new Fault('model_run_failed', 'failed')],
-    ['answers NaN', logits(NaN, 0, 0, 0)],
-  ])('shadow_that_%s_makes_no_pair', async (_, previous) => {
+    ['answers_nan', logits(NaN, 0, 0, 0)],
+  ])('a_shadow_that_%s_counts_for_the_new_release', async (_, previous) => {
     const evidence = await evidenceOf([release('1.1.0'), answer], [release('1.0.0'), previous]);
-    expect(evidence).toMatchObject({ pairs: 0, disagreed: 0, failed: 0, modelFaults: 0 });
+    expect(evidence).toMatchObject({ failed: 0, comparisons: [{ pairs: 0 }] });
+    expect(evidence.errors.onlyOne.first).toEqual([0]);
   });
 
-  it('answers_without_a_classifier_agree_up_to_the_tolerance_of_the_new_release', async () => {
-    const tolerance = { absolute: 0.5, relative: 0 };
-    const current = release('1.1.0', { classifier: null, tolerance });
-    const old = release('1.0.0', { classifier: null, tolerance: { absolute: 0, relative: 0 } });
-    const within = await evidenceOf([current, logits(1.5, 2, 3, 9)], [old, answer]);
-    expect(within).toMatchObject({ pairs: 1, disagreed: 0, new: null, old: null });
-    const beyond = await evidenceOf([current, logits(1.75, 2, 3, 9)], [old, answer]);
-    expect(beyond).toMatchObject({ pairs: 1, disagreed: 1, new: null, old: null });
+  it('a_request_that_both_fail_counts_for_neither', async () => {
+    const evidence = await evidenceOf(
+      [release('1.1.0'), null],
+      [release('1.0.0'), new Fault('model_run_failed', 'odd size')],
+    );
+    expect(evidence).toMatchObject({ failed: 0, served: 1, comparisons: [{ pairs: 0 }] });
+    expect(evidence.errors).toMatchObject({ onlyOne: { first: [] }, share: { first: [] } });
+  });
+
+  it('a_withheld_answer_is_an_error_and_a_difference_of_1', async () => {
+    const evidence = await evidenceOf([release('1.1.0'), null], [release('1.0.0'), answer]);
+    expect(evidence).toMatchObject({ failed: 1, comparisons: [{ pairs: 1 }] });
+    expect(differencesOf(evidence)).toEqual([[1000]]);
+    expect(evidence.errors).toMatchObject({ onlyOne: { first: [1000] }, share: { first: [1000] } });
+  });
+
+  it('without_a_classifier_weights_changed_by_2_percent_are_a_small_difference', async () => {
+    const probeTolerance = { absolute: 1e-6, relative: 0 };
+    const evidence = await evidenceOf(
+      [
+        release('1.1.0', { classifier: null, tolerance: probeTolerance }),
+        logits(1.02, 2.04, 3.06, 9.18),
+      ],
+      [release('1.0.0', { classifier: null }), answer],
+    );
+    expect(evidence).toMatchObject({ new: null, old: null, comparable: true });
+    expect(evidence.comparisons[0]?.kind).toBe('vector');
+    expect(differencesOf(evidence)).toEqual([[0]]);
+  });
+
+  it('inputs_that_never_change_make_no_block', async () => {
+    const { trial, shadow } = compared(release('1.1.0'), release('1.0.0'));
+    for (let i = 0; i < 100; i += 1) {
+      now += 1000;
+      trial.served([x], [answer], RUN);
+      trial.pump();
+      if (!shadow.free) await shadow.finish([answer]);
+    }
+    const { blockSeconds, comparisons } = trial.evidence();
+    expect(blockSeconds).toBeNull();
+    expect(comparisons[0]).toMatchObject({ pairs: 100, blocks: { counts: [] } });
+  });
+
+  it('one_input_a_block_is_timed_on_both_releases', async () => {
+    const runs: string[] = [];
+    const timed = (name: string, installed: Installed, ms: number): Shadow => ({
+      installed,
+      free: true,
+      run: () => {
+        runs.push(name);
+        now += ms;
+        return Promise.resolve([answer]);
+      },
+    });
+    const trial = new Trial(timed('new', release('1.1.0'), 20), {
+      clock: { ...realClock, monotonic: () => now },
+      random: { ...realRandom, fraction: () => 0.4 },
+      limits: limitsWith(),
+      shadowSample: 1,
+      meter: warmMeter(),
+      oldErrorPermille: null,
+      slowMs: 50,
+      isIdle: () => true,
+      onCompared: () => {},
+    });
+    trial.attach(timed('old', release('1.0.0'), 10));
+    const compare = async (): Promise<void> => {
+      trial.served([x], [answer], RUN);
+      trial.pump();
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    await compare();
+    expect(runs).toEqual(['new', 'old']);
+    await compare();
+    expect(runs).toEqual(['new', 'old', 'old']);
+    now += 1000;
+    await compare();
+    expect(runs.slice(3)).toEqual(['new', 'old']);
+    // 20 ms over 10 ms: 1.05 to the power of 14 is 1.98.
+    expect(trial.evidence().latency.ratios).toEqual([[14, 2]]);
   });
 
   it('evidence_counts_requests_faults_and_seconds', () => {
     const trial = trialOf(release('1.1.0'));
     now = 2_500;
-    for (let i = 0; i < 3; i += 1) trial.countServed();
-    for (let i = 0; i < 2; i += 1) trial.countFailed();
+    for (let i = 0; i < 3; i += 1) trial.served([x], [answer], RUN);
+    for (let i = 0; i < 2; i += 1) trial.failed([x]);
     trial.countFault();
-    expect(trial.evidence()).toEqual({
+    expect(trial.evidence()).toMatchObject({
       seconds: 2.5,
       served: 3,
       failed: 2,
+      look: null,
       modelFaults: 1,
-      pairs: 0,
-      disagreed: 0,
+      comparisons: [],
+      comparable: false,
       new: null,
       old: null,
-      comparable: false,
     });
   });
 });
@@ -321,7 +447,7 @@ describe('comparable releases', () => {
     ['another_input_size', {}, { inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 4] }] }, true],
   ])('releases_with_%s', (_, current, old, comparable) => {
     const { trial, shadow } = compared(release('1.1.0', current), release('1.0.0', old));
-    trial.offer([x], [answer]);
+    trial.served([x], [answer], RUN);
     trial.pump();
     expect(trial.evidence().comparable).toBe(comparable);
     expect(shadow.runs).toBe(comparable ? 1 : 0);

@@ -6,6 +6,7 @@ import { bootDevice, settle, SimRuntime, type SimDevice } from '../../../sim/dev
 import { SimDisk, seeded } from '../../../sim/disk.js';
 import { FileHandler, fileRelease } from '../../../sim/file-handler.js';
 import { assignmentFor, simRelease, type AnySimRelease } from '../../../sim/release.js';
+import { trialEvidence } from '../../../support/trial-evidence.js';
 
 const v1 = fileRelease('1.0.0');
 const v2 = fileRelease('1.1.0');
@@ -91,7 +92,7 @@ describe('kinds of one component', () => {
   it('release_of_another_kind_replaces_and_deactivates_the_previous_one', async () => {
     handler = new FileHandler(disk);
     const runtime = new SimRuntime(disk);
-    runtime.evidenceNow = { pairs: 0, disagreed: 0, comparable: false };
+    runtime.evidenceNow = trialEvidence({ comparable: false });
     const resources = { memoryAvailableBytes: () => Promise.resolve(1e10) };
     device = await bootDevice(disk, releases, {
       handlers: [handler, new ModelHandler({ runtime, resources })],

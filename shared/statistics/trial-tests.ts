@@ -1,0 +1,323 @@
+// The single tests of a trial: each can call a release bad, with the arithmetic in its reason.
+// Several tests share the policy's chance of a false alarm in equal parts. All but crashes and the
+// fuse are betting processes on means of blocks of time (betting.ts), so neighbouring inputs that
+// are alike count once.
+import { limits } from '../base/limits.js';
+import type { FaultCode } from '../base/fault-codes.js';
+import {
+  blocksOf,
+  logEvidenceAbove,
+  logEvidenceBelow,
+  meanInterval,
+  meanOf,
+  type BlockTally,
+} from './betting.js';
+import { chanceText, classShift, meanMargin, percent } from './sequential-tests.js';
+import {
+  CONFIDENCE_BINS,
+  FUSE_BINS,
+  RATIO_STEP,
+  type Answers,
+  type ComparisonEvidence,
+  type TrialEvidence,
+  type TrialPolicy,
+} from './trial-evidence.js';
+
+/** A difference between the releases in numbers, for the person who decides. */
+export interface FieldDifference {
+  readonly output: string;
+  readonly mean: number;
+  /** 95 % confidence, valid at every look. */
+  readonly low: number;
+  readonly high: number;
+  readonly limit: number;
+  readonly cap: number;
+}
+
+export interface Finding {
+  /** `differs`: more than declared, but not beyond what the operator allows. */
+  readonly kind: 'fail' | 'differs';
+  readonly code: FaultCode;
+  readonly reason: string;
+  readonly difference: FieldDifference | null;
+}
+
+/** Errors (2), latency (2), shift of classes, and confidence. */
+const OTHER_TESTS = 6;
+/** Fewer answers or blocks than this make no histogram. */
+const HISTOGRAM_LEAST = 30;
+/** Null of requests that one release failed: the new one on at most half of them, with a margin. */
+const ONLY_ONE_SHARE = 0.55;
+/** One in so many: nearly all scenes differ by chance. */
+const FUSE_ODDS = 1000;
+/** Evidence that a difference is beyond the cap, once it is certainly beyond the limit: 1 in 20. */
+const BEYOND_CAP_LOG = Math.log(20);
+
+const failed = (code: FaultCode, reason: string): Finding => ({
+  kind: 'fail',
+  code,
+  reason,
+  difference: null,
+});
+
+/** log(tests / alpha): each test then errs with chance at most alpha / tests (Ville). */
+function goalOf({ comparisons }: TrialEvidence, policy: TrialPolicy): number {
+  return Math.log(((OTHER_TESTS + comparisons.length) * 1000) / policy.falseAlarmPermille);
+}
+
+export function limitsOf(
+  { declaredPermille }: ComparisonEvidence,
+  policy: TrialPolicy,
+): { limit: number; cap: number } {
+  const cap = policy.differenceCapPermille;
+  const limit = Math.min(cap, declaredPermille ?? policy.differenceLimitPermille);
+  return { limit: limit / 1000, cap: cap / 1000 };
+}
+
+/** Blocks count only where a block length is known and there are enough of them (R9). */
+const enoughBlocks = ({ blockSeconds }: TrialEvidence, tally: BlockTally): boolean =>
+  blockSeconds !== null && blocksOf(tally) >= limits.trialBlocksMinCount;
+
+export function crashes({ modelFaults }: TrialEvidence): Finding | null {
+  const limit = limits.trialFaultsMaxCount;
+  if (modelFaults < limit) return null;
+  return failed(
+    'trial_crashes',
+    `the new model's process crashed, hung or did not start ${modelFaults} times; ` +
+      `the limit is ${limit}`,
+  );
+}
+
+/**
+ * Claims no chance of error: of many pairs, more than half of what is not accepted as different is
+ * beyond the cap, in many scenes; or nearly all pairs are, in so few scenes that a release at its
+ * limit does that in less than 1 of FUSE_ODDS. It finds a hopeless release where the inputs change
+ * too slowly for a test.
+ */
+export function fuse(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
+  const { fuse, seconds, comparisons } = evidence;
+  const pairs = total(fuse.pairs);
+  if (seconds < limits.trialFuseAfterSeconds || pairs < limits.trialFusePairsMinCount) return null;
+  const cap = policy.differenceCapPermille / 1000;
+  const accepted = Math.max(...comparisons.map((one) => limitsOf(one, policy).limit));
+  const share = total(fuse.pairs.filter((_, bin) => bin / (FUSE_BINS - 1) > cap)) / pairs;
+  const hopelessScenes = Math.max(
+    limits.trialFuseHopelessScenesMinCount,
+    Math.log(FUSE_ODDS) / -Math.log(accepted),
+  );
+  const blown =
+    (share > (1 + accepted) / 2 && fuse.scenes >= limits.trialFuseScenesMinCount) ||
+    (share > limits.trialFuseHopelessMinRatio && fuse.scenes >= hopelessScenes);
+  if (!blown) return null;
+  return failed(
+    'trial_disagreement',
+    `${percent(share)} of the last ${pairs} live inputs (${fuse.scenes} scenes) differ by more ` +
+      `than ${percent(cap)}`,
+  );
+}
+
+export function errors(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
+  const goal = goalOf(evidence, policy);
+  const { onlyOne, share } = evidence.errors;
+  const logOnlyOne = logEvidenceAbove(onlyOne, ONLY_ONE_SHARE);
+  if (logOnlyOne >= goal)
+    return failed(
+      'trial_errors',
+      `of the requests that one release failed, the new one failed ${percent(meanOf(onlyOne))}` +
+        ` (${blocksOf(onlyOne)} blocks of time); ${asBad(ONLY_ONE_SHARE, logOnlyOne)}`,
+    );
+  // Where both run and nothing is known of the time before, requests that fail by themselves must
+  // not count against the new one.
+  if (evidence.comparable && evidence.errors.oldPermille === null) return null;
+  const limit = errorLimit(evidence, policy);
+  const logShare = logEvidenceAbove(share, limit);
+  if (logShare < goal) return null;
+  return failed(
+    'trial_errors',
+    `the new model failed ${percent(meanOf(share))} of live requests ` +
+      `(${blocksOf(share)} blocks of time); ${asBad(limit, logShare)}`,
+  );
+}
+
+/** The policy's, or what the old release failed on this device where that was more. */
+export function errorLimit({ errors: { oldPermille } }: TrialEvidence, policy: TrialPolicy) {
+  return Math.max(policy.errorLimitPermille, oldPermille ?? 0) / 1000;
+}
+
+export function differences(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
+  if (!evidence.comparable) return null;
+  const found = evidence.comparisons
+    .map((comparison) => difference(comparison, evidence, policy))
+    .filter((finding) => finding !== null);
+  return found.find(({ kind }) => kind === 'fail') ?? found[0] ?? null;
+}
+
+/**
+ * Beyond the cap: failed. Beyond the limit only: it differs more than declared. When it is
+ * certainly beyond the limit and seems to be beyond the cap too, the test waits a while for
+ * certainty.
+ */
+function difference(
+  comparison: ComparisonEvidence,
+  evidence: TrialEvidence,
+  policy: TrialPolicy,
+): Finding | null {
+  const { blocks, output } = comparison;
+  if (!enoughBlocks(evidence, blocks)) return null;
+  const goal = goalOf(evidence, policy);
+  const { limit, cap } = limitsOf(comparison, policy);
+  const logLimit = logEvidenceAbove(blocks, limit);
+  const logCap = logEvidenceAbove(blocks, cap);
+  if (logLimit < goal && logCap < goal) return null;
+  const mean = meanOf(blocks);
+  const interval = meanInterval(blocks, 0.05);
+  const numbers = { output, mean, ...interval, limit, cap };
+  const seen =
+    `answers of ${output} differ by ${percent(mean)} on live inputs ` +
+    `(${percent(interval.low)} to ${percent(interval.high)}, ${blocksOf(blocks)} blocks of time)`;
+  if (logCap >= Math.min(goal, BEYOND_CAP_LOG))
+    return {
+      kind: 'fail',
+      code: 'trial_disagreement',
+      reason: `${seen}; ${asBad(limit, logLimit)}; more than ${percent(cap)} has failed`,
+      difference: numbers,
+    };
+  if (mean > cap && logLimit < 2 * goal && evidence.seconds < policy.maxSeconds) return null;
+  return {
+    kind: 'differs',
+    code: 'trial_differs',
+    reason: `${seen}; ${asBad(limit, logLimit)}; up to ${percent(cap)} is for a person to decide`,
+    difference: numbers,
+  };
+}
+
+/** Slower than the contract allows: failed. Slower than the old one only: for a person. */
+export function latency(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
+  const goal = goalOf(evidence, policy);
+  const { ratios, slow } = evidence.latency;
+  const allowed = limits.trialSlowRequestsMaxPermille / 1000;
+  const logSlow = logEvidenceAbove(slow, allowed);
+  if (enoughBlocks(evidence, slow) && logSlow >= goal)
+    return failed(
+      'trial_slow',
+      `${percent(meanOf(slow))} of requests were slower than the contract and than the old ` +
+        `release's slowest (${blocksOf(slow)} blocks of time); ${asBad(allowed, logSlow)}`,
+    );
+  const limit = policy.slowdownLimitPermille / 1000;
+  const count = ratios.reduce((sum, [, blocks]) => sum + blocks, 0);
+  const slower = ratios
+    .filter(([power]) => RATIO_STEP ** power >= limit)
+    .reduce((sum, [, blocks]) => sum + blocks, 0);
+  const tally = halves(slower, count);
+  const logSlower = logEvidenceAbove(tally, 0.5);
+  if (!enoughBlocks(evidence, tally) || logSlower < goal) return null;
+  return {
+    kind: 'differs',
+    code: 'trial_slow',
+    reason:
+      `in ${slower} of ${count} blocks of time the new model took more than ` +
+      `${percent(limit)} of the old one's time; ${asBad(0.5, logSlower)}`,
+    difference: null,
+  };
+}
+
+const halves = (hits: number, count: number): BlockTally => ({
+  counts: [
+    ...(count > hits ? [[0, count - hits] as [number, number]] : []),
+    ...(hits > 0 ? [[1000, hits] as [number, number]] : []),
+  ],
+  first: [],
+});
+
+/**
+ * Looking again and again is paid for by an alarm chance that shrinks with each doubling of the
+ * count (1/2, 1/6, 1/12, ... of the whole); within a doubling the statistic moves little. The
+ * answers of one block are taken as one.
+ */
+export function shift(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
+  const count = independentAnswers(evidence);
+  if (count < HISTOGRAM_LEAST || evidence.old === null || evidence.new === null) return null;
+  const doubling = Math.floor(Math.log2(count / HISTOGRAM_LEAST)) + 1;
+  const alpha = Math.exp(-goalOf(evidence, policy)) / (doubling * (doubling + 1));
+  const found = classShift(scaled(evidence.old, count), scaled(evidence.new, count), alpha);
+  const limit = policy.classShiftLimitPermille / 1000;
+  if (found === null || found.psi <= Math.max(limit, found.chance)) return null;
+  return failed(
+    'trial_drift',
+    `predicted classes moved: population stability index ${found.psi.toFixed(2)} over ` +
+      `${total(evidence.new.classes)} live inputs; the limit is ${limit}, chance alone stays ` +
+      `below ${found.chance.toFixed(2)}`,
+  );
+}
+
+export function confidenceDrop(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
+  const count = independentAnswers(evidence);
+  if (count < HISTOGRAM_LEAST || evidence.old === null || evidence.new === null) return null;
+  const before = confidenceOf(evidence.old);
+  const now = confidenceOf(evidence.new);
+  // The sum of both deviations limits that of the paired difference, whatever their correlation
+  // (Cauchy-Schwarz).
+  const alpha = Math.exp(-goalOf(evidence, policy));
+  const margin = meanMargin(before.deviation + now.deviation, count, alpha);
+  const drop = before.mean - now.mean;
+  const limit = policy.confidenceDropLimitPermille / 1000;
+  if (drop - margin <= limit) return null;
+  return failed(
+    'trial_drift',
+    `mean confidence fell from ${before.mean.toFixed(2)} to ${now.mean.toFixed(2)} over ` +
+      `${total(evidence.new.classes)} live inputs: by at least ${(drop - margin).toFixed(2)}; ` +
+      `the limit is ${limit}`,
+  );
+}
+
+/** Answers that both gave, but no more than there are blocks of time. */
+function independentAnswers(evidence: TrialEvidence): number {
+  const blocks = evidence.comparisons.map((comparison) => comparison.blocks);
+  if (!evidence.comparable || !blocks.some((tally) => enoughBlocks(evidence, tally))) return 0;
+  return Math.min(
+    total(evidence.old?.classes ?? []),
+    total(evidence.new?.classes ?? []),
+    Math.max(...blocks.map(blocksOf)),
+  );
+}
+
+/** Counts with the same shares that add up to `count`. */
+function scaled({ classes }: Answers, count: number): number[] {
+  const sum = total(classes);
+  return classes.map((each) => (each * count) / sum);
+}
+
+/**
+ * Mean, and standard deviation from the histogram's bin centres plus half a bin for what the bins
+ * hide.
+ */
+function confidenceOf(answers: Answers): { mean: number; deviation: number } {
+  const count = Math.max(1, total(answers.confidence));
+  const width = 1 / CONFIDENCE_BINS;
+  const moment = (power: number) =>
+    total(answers.confidence.map((n, bin) => n * ((bin + 0.5) * width) ** power)) / count;
+  const variance = Math.max(0, moment(2) - moment(1) ** 2);
+  return { mean: answers.confidenceSum / count, deviation: Math.sqrt(variance) + width / 2 };
+}
+
+/** Whether a comparison is certainly below its limit. */
+export function certainlyBelow(
+  comparison: ComparisonEvidence,
+  evidence: TrialEvidence,
+  policy: TrialPolicy,
+): { readonly below: boolean; readonly odds: string } {
+  const { limit } = limitsOf(comparison, policy);
+  const logE = logEvidenceBelow(comparison.blocks, limit);
+  const goal = Math.log((evidence.comparisons.length * 1000) / policy.falsePassPermille);
+  const below = enoughBlocks(evidence, comparison.blocks) && logE >= goal;
+  return { below, odds: Number.isFinite(logE) ? chanceText(logE) : 'none' };
+}
+
+function asBad(limit: number, logE: number): string {
+  return (
+    `the limit is ${percent(limit)}; a release at the limit would look this bad with chance ` +
+    `< ${chanceText(logE)}`
+  );
+}
+
+const total = (counts: readonly number[]): number => counts.reduce((sum, count) => sum + count, 0);

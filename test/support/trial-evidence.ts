@@ -1,0 +1,54 @@
+// Evidence of a trial for tests that are not about how it is gathered: one compared output, one
+// pair a block, independent inputs, nothing slow and nothing failed unless said.
+import { addBlock, emptyTally, type BlockTally } from '../../shared/statistics/betting.js';
+import { FUSE_BINS } from '../../shared/statistics/trial-evidence.js';
+import type { TrialEvidence } from '../../shared/statistics/trial-verdict.js';
+
+/** Blocks of which `hits` are 1 and the others 0, spread evenly. */
+export function blocks(count: number, hits = 0): BlockTally {
+  let tally = emptyTally();
+  for (let i = 0; i < count; i++)
+    tally = addBlock(
+      tally,
+      Math.floor(((i + 1) * hits) / count) > Math.floor((i * hits) / count) ? 1 : 0,
+    );
+  return tally;
+}
+
+export interface EvidenceOptions extends Partial<TrialEvidence> {
+  readonly pairs?: number;
+  /** Of the pairs. */
+  readonly differing?: number;
+  readonly declaredPermille?: number | null;
+}
+
+export function trialEvidence(options: EvidenceOptions = {}): TrialEvidence {
+  const { pairs = 0, differing = 0, declaredPermille = null, ...over } = options;
+  const served = over.served ?? pairs;
+  const failed = over.failed ?? 0;
+  return {
+    seconds: 20,
+    served,
+    failed,
+    look: served + failed >= 100 ? { served, failed } : null,
+    modelFaults: 0,
+    replaces: true,
+    comparable: true,
+    blockSeconds: 1,
+    comparisons: [
+      {
+        output: 'logits',
+        kind: 'class',
+        declaredPermille,
+        pairs,
+        blocks: blocks(pairs, differing),
+      },
+    ],
+    fuse: { pairs: new Array<number>(FUSE_BINS).fill(0), scenes: 0 },
+    errors: { onlyOne: emptyTally(), share: emptyTally(), oldPermille: null },
+    latency: { ratios: [], slow: emptyTally() },
+    new: null,
+    old: null,
+    ...over,
+  };
+}

@@ -88,15 +88,18 @@ describe('a real agent, killed with -9', () => {
     for (const one of traffic) one.start(10);
     const id = await startRollout(fleet, '1.1.0', quickPolicy(everybody));
 
-    for (const [at, device] of devices.entries()) {
-      expect(await device.died(), `${device.name}: ${device.stderr}`).toBe('SIGKILL');
-      device.start();
-      const version = await until(`${device.name} serves again`, () => device.serving());
-      const [state, when] = KILLS[at] ?? ['', ''];
-      const swapDone = state === 'idle' || (state === 'swapped' && when === 'after');
-      // At once after the restart; a device may have finished by the time we look.
-      expect(swapDone ? ['1.1.0'] : ['1.0.0', '1.1.0'], device.name).toContain(version);
-    }
+    // The devices take the release one after the other, as the window lets them.
+    await Promise.all(
+      devices.map(async (device, at) => {
+        expect(await device.died(), `${device.name}: ${device.stderr}`).toBe('SIGKILL');
+        device.start();
+        const version = await until(`${device.name} serves again`, () => device.serving());
+        const [state, when] = KILLS[at] ?? ['', ''];
+        const swapDone = state === 'idle' || (state === 'swapped' && when === 'after');
+        // At once after the restart; a device may have finished by the time we look.
+        expect(swapDone ? ['1.1.0'] : ['1.0.0', '1.1.0'], device.name).toContain(version);
+      }),
+    );
     const view = await settled(fleet, id, 180_000);
     expect(
       view.reasons.join(' ') +

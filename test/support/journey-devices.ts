@@ -115,7 +115,9 @@ export const quickPolicy = (
   acceptableFailurePermille: 20,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,
-  startWindow: 3,
+  // Journeys are about the devices: none waits for another.
+  startWindow: 20,
+  kindWindow: 20,
   silentAfterSeconds: 60,
   deviceDeadlineSeconds: 240,
   autoRevert: true,

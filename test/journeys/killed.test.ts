@@ -4,12 +4,12 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
 import { Traffic } from '../../firmware-tools/demo/traffic.js';
-import { ALL, startFleet, type TestFleet } from '../support/fleet-server.js';
+import { startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
   CRASHING_AGENT,
   everybody,
-  firstInstall,
+  enrolledAndInstalled,
   freePorts,
   publishDigits,
   quickPolicy,
@@ -68,14 +68,7 @@ function orphans(): string[] {
 describe('a real agent, killed with -9', () => {
   it('in_every_state_comes_back_on_the_old_or_the_new_release_and_finishes', async () => {
     for (const device of devices) device.start();
-    await until(
-      'all devices are enrolled',
-      async () =>
-        (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled')
-          .length === devices.length,
-    );
-    const first = await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall));
-    expect(first.state, JSON.stringify(first, null, 1)).toBe('completed');
+    await enrolledAndInstalled(fleet, devices.length);
     await Promise.all(devices.map((device) => device.stop()));
 
     devices.forEach((device, at) => device.start(CRASHING_AGENT, [...(KILLS[at] ?? [])]));

@@ -93,7 +93,10 @@ function lengthOf({ policy }: RolloutRow, places: readonly Place[]): number {
   );
   segments.push(places.filter((place) => !isPicked(place)));
   const start = startWindow(policy, places.length);
-  return segments.reduce((sum, segment) => sum + lengthOfSegment(kindsOf(segment), start, kindWindow(policy)), 0);
+  return segments.reduce(
+    (sum, segment) => sum + lengthOfSegment(kindsOf(segment), start, kindWindow(policy)),
+    0,
+  );
 }
 
 function lengthOfSegment(

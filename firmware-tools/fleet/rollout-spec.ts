@@ -13,7 +13,6 @@ export const defaults = {
   acceptableFailurePermille: 50,
   alarmingFailurePermille: 300,
   falseAlarmPermille: 50,
-  startWindow: 3,
   silentAfterSeconds: 120,
   deviceDeadlineSeconds: 2 * defaultTrialPolicy.maxSeconds,
   autoRevert: true,
@@ -29,7 +28,7 @@ export interface PolicyOptions {
   readonly acceptable: number;
   readonly alarming: number;
   readonly falseAlarm: number;
-  readonly window: number;
+  readonly window?: number;
   readonly revert: boolean;
   readonly trialMin: number;
   readonly trialMax: number;
@@ -75,7 +74,7 @@ export function policyOf(options: PolicyOptions): RolloutPolicy {
       acceptableFailurePermille: options.acceptable,
       alarmingFailurePermille: options.alarming,
       falseAlarmPermille: options.falseAlarm,
-      startWindow: options.window,
+      ...(options.window === undefined ? {} : { startWindow: options.window }),
       silentAfterSeconds: options.silentAfter,
       deviceDeadlineSeconds: options.deadline,
       autoRevert: options.revert,

@@ -14,7 +14,7 @@ import type {
   ArtifactStore,
   ByteRange,
 } from '../interfaces.js';
-import { RepositoryFiles } from '../tuf/repository-files.js';
+import { WholeFiles } from '../../shared/platform/whole-files.js';
 import { isDigest, rangeInside, requirePlausible, verified } from './verified-stream.js';
 
 export interface DiskArtifactStoreOptions {
@@ -25,11 +25,11 @@ export interface DiskArtifactStoreOptions {
 
 export class DiskArtifactStore implements ArtifactStore {
   readonly #folder: string;
-  readonly #files: RepositoryFiles;
+  readonly #files: WholeFiles;
 
   private constructor({ folder, random }: DiskArtifactStoreOptions) {
     this.#folder = folder;
-    this.#files = new RepositoryFiles(random);
+    this.#files = new WholeFiles(random);
   }
 
   /** Faults: disk_full, disk_failed. */

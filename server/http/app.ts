@@ -15,7 +15,7 @@ import { Fault } from '../../shared/base/fault-codes.js';
 import { consoleRoutes } from '../console/console-routes.js';
 import type { TlsFiles } from '../interfaces.js';
 import type { AppOptions, FleetApp } from './context.js';
-import { answerError, answerParserError, pathOf, sendFault } from './errors.js';
+import { answerError, answerUnparsed, pathOf, sendFault } from './errors.js';
 import { knownPaths, refuseOtherMethods } from './method-not-allowed.js';
 import { openApi } from './openapi.js';
 import { deviceApiRoutes } from './routes/device-api-routes.js';
@@ -43,7 +43,7 @@ function makeFastify({ log, tls }: AppOptions): FleetApp {
     logger: false,
     routerOptions: { maxParamLength: limits.pathParamMaxChars },
     serverFactory: (listener) => makeServer(listener, tls),
-    clientErrorHandler: answerParserError,
+    clientErrorHandler: answerUnparsed,
     frameworkErrors: (error, request, reply) => {
       void answerError(log, error, request, reply);
     },

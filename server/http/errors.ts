@@ -4,8 +4,8 @@
 // logged and answered without its text.
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { Socket } from 'node:net';
-import { STATUS_CODES } from 'node:http';
-import { FAULT_CODES, Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { FAULT_CODES, Fault, reason } from '../../shared/base/fault-codes.js';
+import { answerParserError } from '../../shared/platform/http-parser-errors.js';
 import { limits } from '../../shared/base/limits.js';
 import type { Log } from '../../shared/base/interfaces.js';
 import type { ApiError } from '../../shared/protocol/operator-api.js';
@@ -78,31 +78,7 @@ export function answerError(
   );
 }
 
-/** Answers what Node's HTTP parser refuses; there is no request object then. */
-export function answerParserError(error: Error, socket: Socket): void {
-  // The client is gone, or the answer to a request on this connection is under way.
-  if (systemCode(error) === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
-    socket.destroy();
-    return;
-  }
-  const fault = parserFault(error);
-  const { http } = fault.entry;
-  const body = JSON.stringify(bodyOf(fault));
-  socket.end(
-    `HTTP/1.1 ${http} ${STATUS_CODES[http] ?? ''}\r\ncontent-type: ${JSON_TYPE}\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  );
-}
-
-function parserFault(error: Error): Fault {
-  switch (systemCode(error)) {
-    case 'HPE_HEADER_OVERFLOW':
-      return new Fault('header_too_large', 'the headers of the request are too long');
-    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
-      return new Fault('request_too_large', 'the chunk extensions of the request are too long');
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new Fault('request_timeout', 'the request did not arrive in time');
-    default:
-      return new Fault('message_undecodable', `not an HTTP request: ${error.message}`);
-  }
+/** Fastify's handler of what Node's HTTP parser refuses. */
+export function answerUnparsed(error: Error, socket: Socket): void {
+  answerParserError(error, socket, socket.bytesWritten > 0, bodyOf);
 }

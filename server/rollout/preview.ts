@@ -10,7 +10,7 @@ import type { RolloutPolicy, RolloutPreview } from '../../shared/protocol/operat
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import { boundariesOf } from './halt.js';
 import type { Place } from './waves.js';
-import { startWindow } from './window.js';
+import { kindWindow, startWindow } from './window.js';
 
 /** Of the acceptable failure rate: what the promise is stated at. */
 const GOOD_SHARES = [0.25, 0.5, 1] as const;
@@ -93,10 +93,17 @@ function lengthOf({ policy }: RolloutRow, places: readonly Place[]): number {
   );
   segments.push(places.filter((place) => !isPicked(place)));
   const start = startWindow(policy, places.length);
-  return segments.reduce((sum, segment) => sum + lengthOfSegment(kindsOf(segment), start), 0);
+  return segments.reduce(
+    (sum, segment) => sum + lengthOfSegment(kindsOf(segment), start, kindWindow(policy)),
+    0,
+  );
 }
 
-function lengthOfSegment(kinds: ReadonlyMap<string, number>, start: number): number {
+function lengthOfSegment(
+  kinds: ReadonlyMap<string, number>,
+  start: number,
+  kindStart: number,
+): number {
   const left = new Map(kinds);
   const proven = new Map<string, number>();
   const total = (counts: ReadonlyMap<string, number>): number =>
@@ -106,7 +113,7 @@ function lengthOfSegment(kinds: ReadonlyMap<string, number>, start: number): num
     let free = Math.max(start, total(proven));
     const before = new Map(proven);
     for (const [kind, count] of left) {
-      const taken = Math.min(count, free, Math.max(1, before.get(kind) ?? 0));
+      const taken = Math.min(count, free, Math.max(kindStart, before.get(kind) ?? 0));
       free -= taken;
       left.set(kind, count - taken);
       proven.set(kind, (before.get(kind) ?? 0) + taken);

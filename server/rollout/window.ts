@@ -7,11 +7,15 @@ import { UNDECIDED } from './verdict.js';
 
 /** Rollouts of fewer devices begin with one at a time. */
 const SMALL_FLEET = 30;
+const START_WINDOW = 3;
 
 /** Undecided devices at the beginning of a rollout of `devices`. */
 export function startWindow(policy: RolloutRow['policy'], devices: number): number {
-  return devices < SMALL_FLEET ? 1 : policy.startWindow;
+  return policy.startWindow ?? (devices < SMALL_FLEET ? 1 : START_WINDOW);
 }
+
+/** Undecided devices of one kind of hardware at the beginning. */
+export const kindWindow = (policy: RolloutRow['policy']): number => policy.kindWindow ?? 1;
 
 export interface Window {
   /** Undecided devices now, and how many may be. */
@@ -27,7 +31,7 @@ export function windowOf(
 ): Window {
   const kind = counts.filter((one) => hardware === null || one.hardware === hardware);
   const total = counts.reduce((sum, { count }) => sum + count, 0);
-  const start = hardware === null ? startWindow(rollout.policy, total) : 1;
+  const start = hardware === null ? startWindow(rollout.policy, total) : kindWindow(rollout.policy);
   const proven = kind.filter((one) => one.proven && provesFor(rollout, one.wave));
   // Also one that still soaks: some releases break later.
   const open = kind.filter(

@@ -33,7 +33,7 @@ import { nextVersion } from '../../shared/trust/version-floor.js';
 import { renewalDue, targetsWarningMs, validityMs } from '../../shared/trust/validity.js';
 import { streamDigest } from '../../shared/platform/hashing.js';
 import { Mutex } from '../../shared/platform/mutex.js';
-import { RepositoryFiles } from './repository-files.js';
+import { WholeFiles } from '../../shared/platform/whole-files.js';
 import type { ImageKeys } from './online-keys.js';
 import { admitPublication } from './publication.js';
 
@@ -59,7 +59,7 @@ const ENVELOPE_NAME = /^([0-9a-f]{64})\.release\.dsse\.json$/;
 
 export class ImageRepository implements ImageRepositoryService {
   readonly #options: ImageRepositoryOptions;
-  readonly #files: RepositoryFiles;
+  readonly #files: WholeFiles;
   readonly #metadata: string;
   #root: Document<'root'>;
   #current: Current | null = null;
@@ -68,7 +68,7 @@ export class ImageRepository implements ImageRepositoryService {
 
   private constructor(options: ImageRepositoryOptions, root: Document<'root'>) {
     this.#options = options;
-    this.#files = new RepositoryFiles(options.random);
+    this.#files = new WholeFiles(options.random);
     this.#metadata = join(options.folder, 'metadata', 'image');
     this.#root = root;
   }
@@ -78,7 +78,7 @@ export class ImageRepository implements ImageRepositoryService {
    * root.json names), not_found.
    */
   static async open(options: ImageRepositoryOptions): Promise<ImageRepository> {
-    const files = new RepositoryFiles(options.random);
+    const files = new WholeFiles(options.random);
     const root = await readRoots(files, join(options.folder, 'metadata', 'image'));
     for (const role of ['snapshot', 'timestamp'] as const) {
       if (!root.signed.roles[role].keyids.includes(options.keys[role].keyId)) {
@@ -352,7 +352,7 @@ export class ImageRepository implements ImageRepositoryService {
 }
 
 /** The last root of the chain from 1.root.json, each verified with the one before. */
-async function readRoots(files: RepositoryFiles, folder: string): Promise<Document<'root'>> {
+async function readRoots(files: WholeFiles, folder: string): Promise<Document<'root'>> {
   const first = await files.read(join(folder, '1.root.json'));
   if (first === null)
     throw new Fault(

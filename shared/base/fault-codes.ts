@@ -1,6 +1,6 @@
-// Every fault that Linnet can report, by code: whose fault it is and whether trying again can help
-// (`refused`: the input is wrong, do not retry; `flaked`: a temporary failure, retry within limits;
-// `spent`: the limits were reached), what it means, and what an operator should do. A bug is not a
+// Every fault that Linnet can report, by code: its kind (`refused`: the input is wrong, do not
+// retry; `flaked`: a temporary failure, retry within limits; `spent`: the limit of retries was
+// reached), what it means, and what an operator should do. A bug is not a
 // fault: it is an assertion. Codes are part of the API: they travel in outcomes, HTTP errors and
 // security events, so they are never renamed. Over 400 lines because the registry is one table:
 // code, kind, meaning and what to do.
@@ -47,7 +47,7 @@ export const FAULT_CODES = {
   // TUF and Uptane metadata
   metadata_undecodable: attack(
     'signed metadata is not what its schema says',
-    'Fetch it again; if it stays, the repository is damaged or tampered with.',
+    'Fetch it again; if that fails too, the repository is damaged or tampered with.',
   ),
   metadata_too_large: attack(
     'metadata is longer than its limit (endless data attack)',
@@ -66,7 +66,7 @@ export const FAULT_CODES = {
     'Let the server re-sign its timestamp, or sign new metadata; check the device clock.',
   ),
   metadata_mismatch: attack(
-    'metadata is not the one that its parent names (mix-and-match attack)',
+    'metadata is not the version, length or hash that its parent lists (mix-and-match attack)',
     'Check that the mirror serves one consistent snapshot.',
   ),
   metadata_time: attack(
@@ -86,8 +86,8 @@ export const FAULT_CODES = {
     'Check the fleet server and its broker rules.',
   ),
   target_unknown: attack(
-    'the director names a release that the image repository does not (arbitrary software attack)',
-    'Publish the release first; if it was published, the director may be compromised.',
+    'the director assigns a release that image targets do not list (arbitrary software attack)',
+    'Publish the release first; if it is published, the director may be compromised.',
   ),
   target_mismatch: attack(
     'director and image repository disagree on a release',
@@ -111,7 +111,7 @@ export const FAULT_CODES = {
     'Publish again with `linnet publish`.',
   ),
   file_digest: attack(
-    'a file does not have the SHA-256 that its manifest names',
+    'a file does not have the SHA-256 that its manifest lists',
     'Fetch or build it again.',
   ),
   file_length: attack(
@@ -121,9 +121,13 @@ export const FAULT_CODES = {
   bundle_undecodable: refused(
     400,
     'the file is not a Linnet bundle, or is damaged',
-    'Build it with `linnet bundle build`, copy it again.',
+    'Copy it again, or build it with `linnet bundle build`.',
   ),
-  bundle_truncated: refused(400, 'the bundle ends too early', 'Copy it again: it was cut short.'),
+  bundle_truncated: refused(
+    400,
+    'the bundle ends too early',
+    'Copy it again: the copy is not complete.',
+  ),
   hardware_unsupported: refused(
     409,
     "the release does not list this device's hardware id",
@@ -131,11 +135,11 @@ export const FAULT_CODES = {
   ),
   version_floor: attack(
     'the release is older than the one that runs (rollback attack)',
-    'Publish a higher version; a way back is ordered by `linnet rollout abort`.',
+    'Publish a higher version; `linnet rollout abort` rolls devices back.',
   ),
   payload_unsupported: refused(
     422,
-    'the release holds a kind of payload that this component does not take',
+    'the release has a payload kind that this component does not support',
     'Assign a release of a kind that the agent supports, or update the agent first.',
   ),
   contract_memory: refused(
@@ -156,12 +160,12 @@ export const FAULT_CODES = {
   ),
   model_tensors_differ: refused(
     409,
-    "the model's tensors are not those that its manifest, or the given data, says",
+    "the model's tensors differ from its manifest or from the given data",
     'Rebuild the bundle from this very model, or give inputs as `linnet model inspect` lists them.',
   ),
   model_unsupported: refused(
     400,
-    'the model has something that Linnet does not serve',
+    'the model uses a feature that Linnet does not serve',
     'Change the model as the message says and export it again.',
   ),
   model_unquantizable: refused(
@@ -183,7 +187,7 @@ export const FAULT_CODES = {
   probe_differs: refused(
     409,
     'a golden probe answers outside its tolerance on this device',
-    'The model computes something else here: check hardware and runtime, record goldens again.',
+    'The model computes other values here: check hardware and runtime, record goldens again.',
   ),
   probe_slow: refused(
     409,
@@ -299,7 +303,7 @@ export const FAULT_CODES = {
   deadline: flaked(
     504,
     'the request missed its deadline',
-    'Retry; if it stays, the model is too slow for its traffic.',
+    'Retry; if it happens often, the model is too slow for its traffic.',
   ),
   host_start: flaked(
     503,
@@ -334,7 +338,11 @@ export const FAULT_CODES = {
   ),
   fetch_interrupted: flaked(503, 'a download was interrupted', 'It resumes by itself.'),
   disk_full: flaked(507, 'the disk is full', 'Free disk space; the device keeps what it runs.'),
-  disk_failed: flaked(500, 'the disk refused a read or write', 'Check the storage medium.'),
+  disk_failed: flaked(
+    500,
+    'a read from or a write to the disk failed',
+    'Check the storage medium.',
+  ),
   deferred: flaked(
     503,
     "the device waits for its own update hours (`update.windows` in the agent's configuration)",
@@ -346,12 +354,12 @@ export const FAULT_CODES = {
   ),
   writes_spent: spent(
     'the update record was written as often as its limit allows (loop)',
-    'Report this: the machine did not settle.',
+    'Report this: the update machine did not reach a stable state.',
   ),
   // Server, access, configuration
   message_undecodable: refused(
     400,
-    'a message does not decode',
+    'a message or request cannot be decoded',
     'Compare it with /openapi.json or shared/protocol.',
   ),
   media_type_unsupported: refused(
@@ -406,13 +414,13 @@ export const FAULT_CODES = {
   ),
   not_found: refused(
     404,
-    'what the name, id or path names does not exist',
+    'nothing has this name, id or path',
     'Check the name, id or path that the message gives.',
   ),
   conflict: refused(
     409,
-    'this does not fit the present state',
-    'The message says which state it is in.',
+    'this is not possible in the present state',
+    'The message says what the state is.',
   ),
   config_invalid: refused(
     400,
@@ -429,7 +437,7 @@ export const FAULT_CODES = {
     'the address is already in use',
     'Stop the other process or choose another port.',
   ),
-  usage: refused(400, 'the command line is not right', 'See --help.'),
+  usage: refused(400, 'the command line is wrong', 'See --help.'),
   internal: {
     kind: 'spent',
     http: 500,

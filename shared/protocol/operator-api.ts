@@ -292,9 +292,11 @@ export const RolloutPolicy = named('RolloutPolicy', {
   falseAlarmPermille: Type.Integer({ minimum: 1, maximum: 500 }),
   /**
    * How many devices may have the release undecided at the beginning; later, as many as are proven.
-   * Rollouts of fewer than 30 devices begin with one.
+   * When left out: 3, and 1 in rollouts of fewer than 30 devices.
    */
-  startWindow: Type.Integer({ minimum: 1, maximum: 1000 }),
+  startWindow: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+  /** The same for each kind of hardware. When left out: 1. */
+  kindWindow: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
   /** A device that is not heard for this long while it takes part is silent. */
   silentAfterSeconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400 }),
   /** A device that has not finished this long after its assignment is no longer waited for. */

@@ -1,6 +1,6 @@
-// Uptane 2.1.0, full verification, step 10: what the director assigns is believed only as far as
-// the image repository, which people sign offline, says the same. All or nothing: one order that
-// does not match refuses the whole document.
+// Uptane 2.1.0, full verification, step 10: an assignment of the director is accepted only when the
+// image repository, which people sign offline, lists the same release. One assignment that does not
+// match refuses the whole document.
 import { isDeepStrictEqual } from 'node:util';
 import { decode } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
@@ -43,7 +43,7 @@ export function matchAssignments(
     if (byComponent.has(assignment.component)) {
       throw new Fault(
         'target_mismatch',
-        `the director assigns two releases of ${assignment.component} for ${device.id}`,
+        `the director assigns two releases of ${assignment.component} to ${device.id}`,
       );
     }
     byComponent.set(assignment.component, assignment);
@@ -71,7 +71,7 @@ function matchOne(
   if (genuine === undefined)
     throw new Fault(
       'target_unknown',
-      `the director assigns ${path}, which image targets ${image.version} do not list`,
+      `the director assigns ${path}; image targets version ${image.version} does not list it`,
     );
   const known = decode(ImageCustom, genuine.custom, `image target ${path}`, 'metadata_undecodable');
   if (target.length !== genuine.length) {
@@ -80,15 +80,15 @@ function matchOne(
       `${path}: the director says ${target.length} bytes, the image repository ${genuine.length}`,
     );
   }
-  // Every hash that either names: a weaker set on one side would be a way around the other.
+  // Both must list the same hashes: otherwise the shorter list would decide.
   if (!isDeepStrictEqual(target.hashes, genuine.hashes))
     throw new Fault(
       'target_mismatch',
-      `${path}: director and image repository name different hashes`,
+      `${path}: the director and the image repository list different hashes`,
     );
   const sha256 = genuine.hashes['sha256'];
   if (sha256 === undefined || sha256.length !== 64)
-    throw new Fault('target_mismatch', `${path}: no SHA-256 is named`);
+    throw new Fault('target_mismatch', `${path}: no SHA-256 is listed`);
   if (selected.component !== known.component || selected.version !== known.version) {
     throw new Fault(
       'target_mismatch',
@@ -99,12 +99,12 @@ function matchOne(
   if (path !== targetPath(known.component, known.version))
     throw new Fault(
       'target_mismatch',
-      `${path} is not where ${known.component} ${known.version} belongs`,
+      `${path} is not the path of ${known.component} ${known.version}`,
     );
   if (selected.hardware !== hardware)
     throw new Fault(
       'hardware_unsupported',
-      `${path}: the director assigns it for ${selected.hardware}, this device is ${hardware}`,
+      `${path}: the director assigns it for ${selected.hardware}; this device is ${hardware}`,
     );
   if (!known.hardware.includes(hardware))
     throw new Fault(

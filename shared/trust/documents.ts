@@ -1,8 +1,8 @@
-// The signed documents of TUF 1.0 (https://theupdateframework.github.io/specification/, section 4)
-// as Linnet writes and reads them: bytes in, a typed document or a Fault out. Unrecognised fields
-// are allowed, as section 4 asks, and are covered by the signatures; what Linnet uses is decoded
-// strictly. The only signature scheme is ed25519. Nothing here says whether a document is to be
-// trusted: trusted-set.ts does.
+// Reads and writes the signed documents of TUF 1.0 (section 4 of
+// https://theupdateframework.github.io/specification/): bytes in, a typed document or a Fault out.
+// Unknown fields are allowed, as section 4 requires, and are covered by the signatures. The fields
+// that Linnet uses are decoded strictly. The only signature scheme is ed25519. Whether a document
+// is trusted is decided in trusted-set.ts.
 //
 // Linnet's own fields, which other TUF clients skip:
 //   root       x-linnet-release  the release keys, which sign manifests (DSSE); the keys themselves
@@ -30,8 +30,8 @@ const Length = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 /** Spec 4.1: ISO 8601, UTC, whole seconds. */
 const Time = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}Z$' });
 /**
- * TypeBox's pattern for any key stops at a line break; what it does not match is refused, so that
- * no entry escapes its schema.
+ * TypeBox's pattern for "any key" does not match a key with a line break. Such a key is refused:
+ * the schema of the values would not be applied to its value.
  */
 const strict = { additionalProperties: false };
 const Hashes = Type.Record(Type.String(), Type.String({ pattern: '^[0-9a-f]{32,128}$' }), strict);
@@ -53,7 +53,7 @@ const ofDevice = {
 export const Root = Type.Object({
   _type: Type.Literal('root'),
   ...common,
-  /** Linnet's repositories name files by version and digest (spec 6.2); others are refused. */
+  /** File names carry versions and digests (spec 6.2); other repositories are refused. */
   consistent_snapshot: Type.Literal(true),
   /**
    * Keys of schemes that this client does not know are skipped (spec 4.2), so they are not decoded
@@ -71,8 +71,8 @@ export const Root = Type.Object({
 export type Root = Static<typeof Root>;
 
 /**
- * What a parent says of a child; length and hashes are optional in the spec and checked where
- * present.
+ * What a parent document lists about a child. Length and hashes are optional in the specification;
+ * they are checked when they are present.
  */
 export const MetaFile = Type.Object({
   version: Version,
@@ -146,7 +146,7 @@ const Wrapping = Type.Object({
 
 export interface Document<R extends Role> {
   readonly role: R;
-  /** Exactly as they came: what is stored, and what a parent's hashes are about. */
+  /** As received. These are stored, and a parent's hashes are over these. */
   readonly bytes: Uint8Array;
   readonly signed: SignedOf<R>;
   readonly signatures: readonly { readonly keyid: string; readonly sig: string }[];
@@ -160,7 +160,7 @@ export function decodeDocument<R extends Role>(role: R, bytes: Uint8Array): Docu
   if (bytes.length > MAX_BYTES[role])
     throw new Fault(
       'metadata_too_large',
-      `${what} is ${bytes.length} bytes, bound is ${MAX_BYTES[role]}`,
+      `${what} has ${bytes.length} bytes; the limit is ${MAX_BYTES[role]}`,
     );
   const wrapping = decode(
     Wrapping,
@@ -186,8 +186,8 @@ export function decodeDocument<R extends Role>(role: R, bytes: Uint8Array): Docu
 }
 
 /**
- * Canonical JSON knows no fractions and no bottomless nesting; a document that has them was signed
- * by nobody.
+ * Canonical JSON has no fractions and no unlimited nesting, so a document with either cannot have
+ * been signed.
  */
 function messageOf(signed: unknown, what: string): Uint8Array {
   try {
@@ -200,8 +200,8 @@ function messageOf(signed: unknown, what: string): Uint8Array {
 }
 
 /**
- * Milliseconds since the epoch. A date that is none (month 13) would never compare as expired, so
- * it is refused.
+ * Milliseconds since the epoch. An impossible date (month 13) is refused: it would be NaN, which
+ * never compares as expired.
  */
 export function expiryMs(time: string, what: string): number {
   const ms = Date.parse(time);
@@ -232,23 +232,23 @@ export function roleRing(root: Root, role: Role): KeyRing {
 }
 
 /**
- * The keys that may sign release manifests, by this root. Fault metadata_undecodable when it names
- * too few for its own threshold.
+ * The keys that may sign release manifests, by this root. Fault metadata_undecodable when it lists
+ * fewer usable keys than its threshold.
  */
 export function releaseRing(root: Root): KeyRing {
   const release = root['x-linnet-release'];
   if (release === undefined)
     throw new Fault(
       'metadata_undecodable',
-      `root ${root.version} names no release keys (x-linnet-release)`,
+      `root version ${root.version} lists no release keys (x-linnet-release)`,
     );
   const keys = keysOf(root);
   const usable = new Set(release.keyids.flatMap((keyid) => keys[keyid]?.keyval.public ?? []));
   if (usable.size < release.threshold) {
     throw new Fault(
       'metadata_undecodable',
-      `root ${root.version} asks for ${release.threshold} release signatures and has ` +
-        `${usable.size} release keys`,
+      `root version ${root.version} requires ${release.threshold} release signatures and lists ` +
+        `${usable.size} usable release keys`,
     );
   }
   return { keys, ...release };
@@ -298,20 +298,20 @@ export function requireMeta(bytes: Uint8Array, meta: MetaFile, what: string): vo
   if (meta.length !== undefined && meta.length !== bytes.length) {
     throw new Fault(
       'metadata_mismatch',
-      `${what} is ${bytes.length} bytes, its parent names ${meta.length}`,
+      `${what} has ${bytes.length} bytes; its parent lists ${meta.length}`,
     );
   }
   for (const [algorithm, named] of Object.entries(meta.hashes ?? {})) {
-    // One that cannot be computed here is not skipped: it may be the only one that holds.
+    // An unknown algorithm is refused, not skipped: it may be the only hash that is still secure.
     if (!HASH_ALGORITHMS.has(algorithm))
       throw new Fault(
         'metadata_mismatch',
-        `${what}: its parent names a ${algorithm} hash, which this client does not know`,
+        `${what}: its parent lists a ${algorithm} hash, which this client cannot compute`,
       );
     if (createHash(algorithm).update(bytes).digest('hex') !== named)
       throw new Fault(
         'metadata_mismatch',
-        `${what} does not have the ${algorithm} hash that its parent names`,
+        `${what} does not have the ${algorithm} hash that its parent lists`,
       );
   }
 }

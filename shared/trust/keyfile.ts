@@ -1,7 +1,7 @@
-// Key files: one Ed25519 signing key as JSON, its seed plain or sealed under a passphrase (scrypt,
-// RFC 7914, then tweetnacl secretbox). A pure codec: salt and nonce come in as arguments; reading,
-// writing and file modes are left to firmware-tools/keys and server/repository. Cost limits are
-// checked before any memory is spent on them.
+// Key files: one Ed25519 signing key as JSON. The seed is plain, or sealed with a passphrase
+// (scrypt of RFC 7914, then tweetnacl secretbox). Pure: salt and nonce are arguments; files are
+// read and written by firmware-tools/release/keys and shared/platform/private-file. The scrypt cost
+// is checked before scrypt allocates memory.
 import { scryptSync } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { Type, type Static } from 'typebox';
@@ -83,12 +83,12 @@ export function encodeKeyFile(
   return utf8(`${JSON.stringify(file, null, 2)}\n`);
 }
 
-/** The public side; `what` names the file in complaints. Fault key_invalid. */
+/** Decodes a key file without its seed. `what` names the file in messages. Fault key_invalid. */
 export function decodeKeyFile(bytes: Uint8Array, what: string): KeyFile {
   const file = decodeJson(KeyFile, bytes, what, 'key_invalid');
   const key: PublicKey = { keytype: 'ed25519', scheme: 'ed25519', keyval: { public: file.public } };
   if (keyIdOf(key) !== file.keyId)
-    throw new Fault('key_invalid', `${what}: its key id is not that of its public key`);
+    throw new Fault('key_invalid', `${what}: the key id does not match the public key`);
   return file;
 }
 
@@ -102,7 +102,7 @@ export function openSeed(file: KeyFile, passphrase: string | null, what: string)
       ? fromHex(file.secret.seed)
       : unseal(file.secret, passphrase, what);
   if (signerFromSeed(seed).keyId !== file.keyId)
-    throw new Fault('key_invalid', `${what}: its secret belongs to another public key`);
+    throw new Fault('key_invalid', `${what}: the secret does not match the public key`);
   return seed;
 }
 
@@ -114,7 +114,7 @@ function unseal(
   if (passphrase === null)
     throw new Fault(
       'key_invalid',
-      `${what} is sealed: give its passphrase in LINNET_KEY_PASSPHRASE`,
+      `${what} is sealed: set LINNET_KEY_PASSPHRASE to its passphrase`,
     );
   if (
     128 * secret.N * secret.r > limits.scryptMemoryMaxBytes ||
@@ -122,7 +122,7 @@ function unseal(
   ) {
     throw new Fault(
       'key_invalid',
-      `${what}: scrypt cost N=${secret.N}, r=${secret.r} is not a sensible one`,
+      `${what}: scrypt cost N=${secret.N}, r=${secret.r} is above the limit or not a power of two`,
     );
   }
   const seed = nacl.secretbox.open(
@@ -131,10 +131,7 @@ function unseal(
     stretched(passphrase, fromHex(secret.salt), secret),
   );
   if (seed === null)
-    throw new Fault(
-      'key_invalid',
-      `${what}: the passphrase in LINNET_KEY_PASSPHRASE is not the one that it was sealed with`,
-    );
+    throw new Fault('key_invalid', `${what}: the passphrase in LINNET_KEY_PASSPHRASE is wrong`);
   return seed;
 }
 

@@ -1,8 +1,8 @@
-// What one repository (image or director) is trusted to say, as a value, and the only ways to move
-// it on: the client workflow of TUF 1.0 section 5 with Uptane 2.1.0's additions, as pure functions
-// of the trusted set, new bytes and a time. Each either returns a new set or throws a Fault and
-// leaves the old one as it was. The shape follows python-tuf's TrustedMetadataSet. Downloading and
-// storing are left to the caller (agent/update/metadata.ts).
+// The trusted metadata of one repository (image or director) as a value, and the functions that
+// update it: the client workflow of TUF 1.0 section 5 with the additions of Uptane 2.1.0. Each is a
+// pure function of the trusted set, new bytes and a time. It returns a new set, or throws a Fault
+// and changes nothing. The design follows python-tuf's TrustedMetadataSet. The caller downloads and
+// stores (agent/update/metadata.ts).
 import assert from 'node:assert/strict';
 import { Fault, isFault } from '../base/fault-codes.js';
 import {
@@ -26,7 +26,8 @@ export interface TrustedSet {
   readonly device: string | null;
   readonly root: Document<'root'>;
   /**
-   * The latest accepted ones, also when expired meanwhile: what newer ones must not fall behind.
+   * The latest accepted documents, also after they expired: versions of newer ones must not be
+   * lower.
    */
   readonly timestamp: Document<'timestamp'> | null;
   readonly snapshot: Document<'snapshot'> | null;
@@ -34,9 +35,9 @@ export interface TrustedSet {
 }
 
 /**
- * Spec 5.2: begins with a root that was given out of band (provisioned, or stored by ourselves). It
- * must carry its own threshold, which tells a whole one from a torn one. Its expiry does not matter
- * yet. Faults: metadata_*.
+ * Spec 5.2: starts with a root that was provisioned or that this device stored. A threshold of its
+ * own keys must have signed it, so a damaged file is noticed. Its expiry is checked later. Faults:
+ * metadata_*.
  */
 export function startTrust(
   repository: RepositoryName,
@@ -45,7 +46,7 @@ export function startTrust(
 ): TrustedSet {
   assert(
     (repository === 'director') === (device !== null),
-    'a director repository is trusted for one device, an image repository for all',
+    'a director repository has a device, an image repository has none',
   );
   const root = decodeDocument('root', rootBytes);
   requireThreshold(root, roleRing(root.signed, 'root'), 'it itself');
@@ -54,8 +55,8 @@ export function startTrust(
 }
 
 /**
- * Not of the specification: an image root without release keys (made by another tool) would leave
- * what is installed unprovable at the next start.
+ * Not in the specification. An image root of another tool may have no release keys; with it, the
+ * installed release could not be verified at the next start.
  */
 function requireReleaseKeys(repository: RepositoryName, root: Document<'root'>): void {
   if (repository === 'image') releaseRing(root.signed);
@@ -69,19 +70,19 @@ export function withRoot(set: TrustedSet, bytes: Uint8Array): TrustedSet {
   requireThreshold(root, roleRing(old, 'root'), `trusted root ${old.version}`);
   requireThreshold(root, roleRing(root.signed, 'root'), 'it itself');
   requireReleaseKeys(set.repository, root);
-  // 5.3.5 rollback attack: exactly the next one.
+  // 5.3.5 rollback attack: exactly the next version.
   if (root.signed.version !== old.version + 1) {
     throw new Fault(
       'root_version',
-      `${set.repository} root is version ${root.signed.version}, the one after ` +
-        `${old.version} was asked for`,
+      `${set.repository} root is version ${root.signed.version}; expected version ` +
+        `${old.version + 1}`,
     );
   }
-  // 5.3.6: an intermediate root may have expired; requireFreshRoot looks at the last one.
+  // 5.3.6: an intermediate root may have expired; requireFreshRoot checks the last one.
   const rotated = (role: Role): boolean =>
     old.roles[role].keyids.some((keyid) => !root.signed.roles[role].keyids.includes(keyid));
-  // 5.3.11 fast-forward recovery: what a stolen key may have pushed ahead is forgotten with the
-  // key.
+  // 5.3.11 fast-forward recovery: a stolen key may have signed a very high version, so what it
+  // signed is forgotten when the key is replaced.
   const recovered = rotated('timestamp') || rotated('snapshot');
   return {
     ...set,
@@ -112,7 +113,7 @@ export function requireFreshRoot(set: TrustedSet, nowMs: number): void {
 }
 
 /**
- * Spec 5.4. An equal version is no news: the trusted one stays. `latestMs`: the time that it names
+ * Spec 5.4. At an equal version the trusted document stays. `latestMs`: the time that it names
  * must not be after this. Faults: metadata_*, director_other_device.
  */
 export function withTimestamp(
@@ -201,7 +202,7 @@ export function withSnapshot(set: TrustedSet, bytes: Uint8Array, nowMs: number):
   // show it: a device that lost its timestamp.json keeps its snapshot.json.
   if (set.snapshot !== null && snapshot.signed.version < set.snapshot.signed.version)
     throw rollback(set, 'snapshot.json', snapshot.signed.version, set.snapshot.signed.version);
-  // 5.5.5 rollback attack: nothing listed goes back or vanishes.
+  // 5.5.5 rollback attack: no listed version falls, and no entry disappears.
   for (const [name, before] of Object.entries(set.snapshot?.signed.meta ?? {})) {
     const after = Object.hasOwn(snapshot.signed.meta, name)
       ? snapshot.signed.meta[name]
@@ -265,9 +266,10 @@ export function withTargets(set: TrustedSet, bytes: Uint8Array, nowMs: number): 
 }
 
 /**
- * Reloads a document that we stored ourselves after accepting it: its signatures must still meet
- * the trusted root; expiry and parents are not looked at, because it serves as the floor for newer
- * ones. What does not read, or is no longer signed, is left out: it will be fetched again.
+ * Loads a document that this device stored after it had accepted it. Its signatures must meet the
+ * threshold of the trusted root. Expiry and parents are not checked, because the document only
+ * sets the lowest version for newer ones. A document that does not decode, or is no longer signed,
+ * is left out and fetched again.
  */
 export function withStored(
   set: TrustedSet,
@@ -290,8 +292,8 @@ export function withStored(
 }
 
 /**
- * All four present, each named by its parent, none expired: only then may targets be used. Fault
- * metadata_expired or metadata_mismatch.
+ * The targets, which may be used only when all four documents are present, each is the one that
+ * its parent names, and none has expired. Fault metadata_expired or metadata_mismatch.
  */
 export function requireCurrent(set: TrustedSet, nowMs: number): Document<'targets'> {
   const { root, timestamp, snapshot, targets } = set;
@@ -313,9 +315,9 @@ export function requireCurrent(set: TrustedSet, nowMs: number): Document<'target
 }
 
 /**
- * The time that the trusted timestamp says it was signed at (0 where it says nothing): the present
- * is never before it. It goes with the document, so a stolen timestamp key that lies about time is
- * recovered from by rotating it.
+ * When the trusted timestamp was signed, by its own field; 0 without that field. The current time
+ * cannot be earlier. It is part of the document: after a stolen timestamp key has signed a wrong
+ * time, rotating the key recovers.
  */
 export function knownTimeMs(set: TrustedSet): number {
   const time = set.timestamp?.signed['x-linnet-time'];
@@ -348,8 +350,8 @@ function requireNamedVersion(
 }
 
 /**
- * Replayed metadata of another device must not move this one's versions, so every director document
- * names its device.
+ * Replayed metadata of another device must not change the trusted versions of this one. Every
+ * director document names its device.
  */
 function requireDevice(
   set: TrustedSet,
@@ -360,7 +362,7 @@ function requireDevice(
   if (named !== set.device)
     throw new Fault(
       'director_other_device',
-      `director ${document.role}.json is for ${named ?? 'no device'}, this is ${set.device}`,
+      `director ${document.role}.json is for ${named ?? 'no device'}; this device is ${set.device}`,
     );
 }
 
@@ -377,6 +379,6 @@ function requireUnexpired(set: TrustedSet, document: Document<Role>, nowMs: numb
 function rollback(set: TrustedSet, what: string, version: number, trusted: number): Fault {
   return new Fault(
     'metadata_rollback',
-    `${set.repository} ${what} is version ${version}, version ${trusted} was trusted before`,
+    `${set.repository} ${what} is version ${version}; version ${trusted} was trusted before`,
   );
 }

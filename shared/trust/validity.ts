@@ -1,13 +1,12 @@
-// How long signed metadata stays valid, and when the server renews what it signs itself. Expiry is
-// what ends a freeze attack: a device that is shown an old state notices within the timestamp's
-// life, however long the other roles live.
+// How long signed metadata is valid, and when the server renews what it signs. Expiry ends a freeze
+// attack: a device that gets only old metadata notices it when the timestamp expires, however long
+// the other roles are valid.
 import { DAY_MS } from '../base/units.js';
 
 export const validityMs = {
   /**
-   * Signed by people. Long, because a compromised key is answered by a new root (devices walk the
-   * chain whatever the old ones' expiry), while a renewal that nobody remembered would stop every
-   * update of the fleet.
+   * Signed by people. Long: a compromised key is replaced by a new root, which devices accept even
+   * when older roots have expired, while a forgotten renewal would stop every update.
    */
   root: 5 * 365 * DAY_MS,
   /**
@@ -15,8 +14,8 @@ export const validityMs = {
    */
   imageTargets: 365 * DAY_MS,
   /**
-   * Signed by the server's online keys, renewed at half their life: a server may be down for half a
-   * day before a device minds.
+   * Signed by the server's online keys and renewed at half their life: a server may be down for
+   * half a day before devices refuse the metadata.
    */
   imageSnapshot: 7 * DAY_MS,
   imageTimestamp: 1 * DAY_MS,

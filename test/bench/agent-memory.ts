@@ -7,15 +7,15 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import {
   AgentProcess,
+  allEnrolled,
   firstInstall,
   LINNET,
   freePorts,
   publishDigits,
   settled,
   startRollout,
-  until,
 } from '../support/journey-devices.js';
-import { ALL, startFleet } from '../support/fleet-server.js';
+import { startFleet } from '../support/fleet-server.js';
 import { print, type BenchResult, type BenchRow } from './inference.js';
 
 const REST_MS = 8_000;
@@ -52,9 +52,7 @@ async function measure(
   try {
     await publishDigits(fleet, '1.0.0');
     agent.start(LINNET, [], { NODE_OPTIONS: options });
-    await until('the agent is enrolled', async () =>
-      (await fleet.store.devices.page({}, ALL)).some(({ status }) => status === 'enrolled'),
-    );
+    await allEnrolled(fleet, 1);
     await pause(REST_MS);
     const pid = agent.child?.pid ?? 0;
     const alone = memory(pid);

@@ -32,18 +32,17 @@ import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { signEnvelope } from '../../shared/trust/envelope.js';
 import type { Signer } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
-import { ALL, startFleet, type TestFleet } from '../support/fleet-server.js';
+import { startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
   CRASHING_AGENT,
   everybody,
-  firstInstall,
+  enrolledAndInstalled,
   freePorts,
   LINNET,
   publishDigits,
   quickPolicy,
   settled,
-  startRollout,
   until,
 } from '../support/journey-devices.js';
 import { mountSmallDisk, type SmallDisk } from '../support/small-disk.js';
@@ -84,14 +83,7 @@ beforeAll(async () => {
   if (smallDisk !== null) small = await make('small', 3, smallDisk.folder);
   const devices = agents();
   for (const device of devices) device.start();
-  await until(
-    'all devices are enrolled',
-    async () =>
-      (await fleet.store.devices.page({}, ALL)).filter(({ status }) => status === 'enrolled')
-        .length === devices.length,
-  );
-  const first = await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall));
-  expect(first.state, JSON.stringify(first)).toBe('completed');
+  await enrolledAndInstalled(fleet, devices.length);
   traffic = new Traffic({ port: main.port, digits, first: 0 });
   traffic.start(TRAFFIC_PER_SECOND);
 }, 120_000);

@@ -17,15 +17,13 @@ import {
   type TelemetryRow,
 } from '../../shared/protocol/operator-api.js';
 import type { HealthBody, InferenceBody } from '../../shared/protocol/telemetry.js';
-import { ALL, startFleet, type TestFleet } from '../support/fleet-server.js';
+import { startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
-  firstInstall,
+  enrolledAndInstalled,
   freePorts,
   LINNET,
   publishDigits,
-  settled,
-  startRollout,
   until,
 } from '../support/journey-devices.js';
 
@@ -128,19 +126,10 @@ function traffic(first: number): Traffic {
   return one;
 }
 
-async function enrolAndInstall(): Promise<void> {
-  startAgent();
-  await until(
-    'it is enrolled',
-    async () => (await fleet.store.devices.page({}, ALL))[0]?.status === 'enrolled',
-  );
-  const { state } = await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall));
-  expect(state).toBe('completed');
-}
-
 describe('telemetry', () => {
   it('broker_and_server_stop_for_a_while_the_agent_is_killed_and_every_record_arrives_exactly_once', async () => {
-    await enrolAndInstall();
+    startAgent();
+    await enrolledAndInstalled(fleet, 1);
     const before = traffic(0);
     await until(
       'the server counts answers',

@@ -420,7 +420,6 @@ export const policyOf = (change: Partial<RolloutPolicy> = {}): RolloutPolicy => 
   acceptableFailurePermille: 20,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,
-  startWindow: 3,
   silentAfterSeconds: 30,
   deviceDeadlineSeconds: 120,
   autoRevert: true,

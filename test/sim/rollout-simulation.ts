@@ -51,7 +51,6 @@ const POLICY: RolloutPolicy = {
   acceptableFailurePermille: 20,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,
-  startWindow: 3,
   silentAfterSeconds: (3 * TRIAL_MS) / 1000,
   deviceDeadlineSeconds: (20 * TRIAL_MS) / 1000,
   autoRevert: true,
@@ -176,7 +175,7 @@ export class RolloutSimulation {
       const undecided = members.filter(({ state }) => UNDECIDED.includes(state)).length;
       const proven = members.filter((member) => member.proven).length;
       mostUndecided = Math.max(mostUndecided, undecided);
-      const size = Math.max(policy.startWindow, proven);
+      const size = Math.max(3, proven);
       mostBeyondWindow = Math.max(mostBeyondWindow, undecided - size);
       if (row.state === 'rolling') takes = (await this.store.takes(NEW.digest)).length;
       if (['completed', 'reverted', 'held', 'dropped'].includes(row.state)) break;

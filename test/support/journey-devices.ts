@@ -18,7 +18,7 @@ import { publishBundle } from '../../firmware-tools/release/publish.js';
 import { RolloutDetail, type RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
-import { makeClaim, type TestFleet } from './fleet-server.js';
+import { ALL, makeClaim, type TestFleet } from './fleet-server.js';
 
 /** This file runs from the sources (vitest) and from dist/ (bench). */
 const HERE = fileURLToPath(new URL('../..', import.meta.url));
@@ -115,7 +115,9 @@ export const quickPolicy = (
   acceptableFailurePermille: 20,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,
-  startWindow: 3,
+  // Journeys are about the devices: none waits for another.
+  startWindow: 20,
+  kindWindow: 20,
   silentAfterSeconds: 60,
   deviceDeadlineSeconds: 240,
   autoRevert: true,
@@ -160,6 +162,20 @@ export function settled(fleet: TestFleet, id: string, limitMs = 120_000): Promis
 }
 
 /** One device: its folder, configuration, and the process that runs it at the moment. */
+export async function allEnrolled(fleet: TestFleet, count: number): Promise<void> {
+  await until('all devices are enrolled', async () => {
+    const devices = await fleet.store.devices.page({}, ALL);
+    return devices.filter(({ status }) => status === 'enrolled').length === count;
+  });
+}
+
+/** Waits until `count` devices are enrolled, and rolls digits 1.0.0 out to them. */
+export async function enrolledAndInstalled(fleet: TestFleet, count: number): Promise<void> {
+  await allEnrolled(fleet, count);
+  const first = await settled(fleet, await startRollout(fleet, '1.0.0', firstInstall));
+  if (first.state !== 'completed') throw new Error(JSON.stringify(first, null, 1));
+}
+
 export class AgentProcess {
   child: ChildProcess | null = null;
   stderr = '';

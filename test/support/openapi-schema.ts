@@ -1050,7 +1050,8 @@ export interface components {
       acceptableFailurePermille: number;
       alarmingFailurePermille: number;
       falseAlarmPermille: number;
-      startWindow: number;
+      startWindow?: number;
+      kindWindow?: number;
       silentAfterSeconds: number;
       deviceDeadlineSeconds: number;
       autoRevert: boolean;

@@ -1,10 +1,10 @@
 // The local inference API: Open Inference Protocol v2 over HTTP, on loopback TCP and/or a unix
 // socket. It uses node:http alone, because latency and memory are budgeted here. Promises: bodies,
 // connections and transfer times are limited; web pages of other sites are refused; every refusal
-// is {"error", "code"} with the status of the fault registry (only what is not HTTP, or comes too
-// slowly, is refused by node:http itself, with a status alone); every answer names the release that
-// made it, in `Linnet-Release: component@version#digest` and in the body; closing loses no request
-// that was received. The meaning of paths is router.ts, of bodies open-inference.ts; running a
+// is {"error", "code"} with the status of the fault registry, also of what is not HTTP or comes too
+// slowly; every answer names the release that made it, in
+// `Linnet-Release: component@version#digest` and in the body; closing loses no request that was
+// received. The meaning of paths is router.ts, of bodies open-inference.ts; running a
 // request is the engine's.
 import assert from 'node:assert/strict';
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect, type AddressInfo } from 'node:net';
 import { Fault, systemCode } from '../../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../../shared/base/interfaces.js';
+import { answerParserError } from '../../../shared/platform/http-parser-errors.js';
 import { listening } from '../../../shared/platform/listen.js';
 import type { Engine } from '../engine/engine.js';
 import { limitsWith, type InferenceLimits } from '../inference-limits.js';
@@ -51,6 +52,8 @@ type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** Fixed by unix(7): sun_path holds 108 bytes with its terminator. */
 const UNIX_PATH_MAX_BYTES = 107;
+
+const NO_HOST = new Fault('message_undecodable', 'an HTTP/1.1 request must have a Host header');
 
 export class InferenceServer {
   readonly #options: InferenceServerOptions;
@@ -141,7 +144,23 @@ export class InferenceServer {
       connectionsCheckingInterval: connectionCheckMs,
       keepAliveTimeout: connectionIdleMs,
     };
-    const server = createServer({ noDelay: true, keepAlive: true, ...timeouts }, listener);
+    // node:http would refuse a request without Host itself, with a status alone.
+    const options = { noDelay: true, keepAlive: true, requireHostHeader: false, ...timeouts };
+    const last = new WeakMap<object, ServerResponse>();
+    const server = createServer(options, (request, response) => {
+      last.set(request.socket, response);
+      if (request.headers.host === undefined && request.httpVersion === '1.1')
+        this.#responses.refuse(response, NO_HOST, true);
+      else listener(request, response);
+    });
+    server.on('clientError', (error, socket) => {
+      const answer = last.get(socket);
+      const isAnswered = answer?.headersSent === true && !answer.writableFinished;
+      answerParserError(error, socket, isAnswered, ({ detail, code }) => ({
+        error: detail,
+        code,
+      }));
+    });
     server.maxConnections = connectionsMaxCount;
     this.#servers.push(server);
     return server;

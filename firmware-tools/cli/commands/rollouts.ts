@@ -177,9 +177,9 @@ function haltOptions(create: Command): void {
     )
     .option(
       '--window <devices>',
-      'devices that may have it undecided at the beginning; later, as many as are proven',
+      'devices that may have it undecided at the beginning (default: 3, or 1 of fewer than 30); ' +
+        'later, as many as are proven',
       wholeNumber,
-      defaults.startWindow,
     )
     .option('--no-revert', 'on a halt, hold the rollout instead of rolling devices back')
     .option(

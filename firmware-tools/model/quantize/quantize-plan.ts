@@ -1,6 +1,6 @@
 // Chooses what becomes int8, before any number is known: which nodes, which values carry a scale,
-// which share one, which Relu/Clip vanish into their producer. Pure: a graph in, a plan out. Three
-// kinds of node are chosen:
+// which share one, which Relu/Clip are merged into their producer. Pure: a graph in, a plan out.
+// Three kinds of node are chosen:
 //   weighted  Conv, Gemm, MatMul with constant float32 weights: where int8 saves time
 //   joined    operators with an int8 kernel of their own (Add, Mul, Concat, pools): only between
 //             values that are int8 anyway
@@ -69,7 +69,7 @@ export interface ScaledValue {
   /** The value whose scale this one shares; itself when it has its own. */
   scaleOf: string;
   /**
-   * Range of the Clip that vanished into its producer, for a value that calibration never saw
+   * Range of the Clip that was merged into its producer, for a value that calibration never saw
    * move.
    */
   clip?: { min: number; max: number };
@@ -84,7 +84,7 @@ export interface FloatNode {
 export interface Plan {
   chosen: Map<NodeProto, ChosenNode>;
   values: Map<string, ScaledValue>;
-  /** Relu/Clip nodes that vanish: their producer writes their output. */
+  /** Relu/Clip nodes that are merged: their producer writes their output. */
   folded: Map<NodeProto, NodeProto>;
   /** Conv, Gemm and MatMul nodes that stay float. */
   floats: FloatNode[];
@@ -194,7 +194,7 @@ class Planner {
       : undefined;
   }
 
-  /** Marks what an int8 node writes; a Relu or Clip that alone reads it vanishes. */
+  /** Marks what an int8 node writes; a Relu or Clip that alone reads it is merged. */
   #written(node: NodeProto): void {
     const output = node.output[0]!;
     const readers = this.wiring.readers(output);

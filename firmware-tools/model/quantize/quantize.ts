@@ -68,7 +68,7 @@ export interface QuantizeReport {
   quantizedNodes: { node: string; op: string }[];
   /** Conv, Gemm and MatMul left in float on purpose. */
   floatNodes: FloatNode[];
-  /** Relu and Clip nodes that vanished into their producer's range. */
+  /** Relu and Clip nodes that were merged into their producer's range. */
   foldedNodes: number;
   /**
    * Conv, Gemm and MatMul that were quantized but that ONNX Runtime still computes in float:

@@ -29,7 +29,7 @@ const open = (many: number, change: Partial<MemberCount> = {}): MemberCount =>
 const drawn = rollout({ wave: 1 });
 
 test('rollouts_of_fewer_than_thirty_devices_begin_with_one', () => {
-  const policy = policyOf({ startWindow: 3 });
+  const policy = policyOf();
   expect([1, 29, 30, 10_000].map((devices) => startWindow(policy, devices))).toEqual([1, 1, 3, 3]);
   expect(startWindow(policyOf({ startWindow: 7 }), 30)).toBe(7);
   expect(windowOf(drawn, [count(29)], null).size).toBe(1);

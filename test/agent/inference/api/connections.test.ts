@@ -16,6 +16,13 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
+/** Code and text of the error that the last answer in `text` carries. */
+function refusalIn(text: string): [code: unknown, error: unknown] {
+  const body = text.slice(text.lastIndexOf('\r\n\r\n') + 4);
+  const { code, error } = JSON.parse(body) as Record<string, unknown>;
+  return [code, error];
+}
+
 describe('a slow client', () => {
   /** A server of its own on a unix socket, which has small buffers. `rings`: its clock's timers. */
   async function ownServer(
@@ -56,6 +63,20 @@ describe('a slow client', () => {
     );
     await closing(socket);
     expect(text).toMatch(/^HTTP\/1.1 408 /);
+    expect(refusalIn(text)).toEqual(['request_timeout', 'the request did not arrive in time']);
+  });
+
+  it('second_request_that_stops_on_a_kept_connection_is_refused_after_the_first_answer', async () => {
+    const { path } = await ownServer({ requestTransferMs: 60, connectionCheckMs: 10 });
+    const socket = connect({ path });
+    let text = '';
+    socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk));
+    socket.write('GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n');
+    await until(() => text.includes('}'), 'the first answer');
+    socket.write('GET /v2/health/live HTT');
+    await closing(socket);
+    expect(text).toMatch(/^HTTP\/1.1 200 [^]*\{"live":true\}HTTP\/1.1 408 /);
+    expect(refusalIn(text)[0]).toBe('request_timeout');
   });
 
   it('client_that_does_not_read_its_answer_is_cut_off', async () => {
@@ -164,9 +185,25 @@ describe('one connection', () => {
         null,
       );
       expect(text).toMatch(/^HTTP\/1\.1 400/);
+      expect(refusalIn(text)[0]).toBe('message_undecodable');
     }
-    expect(await api.exchange(plain.replace('Host: localhost\r\n', ''), null)).toMatch(
-      /^HTTP\/1\.1 400/,
-    );
+  });
+
+  it.each([
+    ['request_without_host', plain.replace('Host: localhost\r\n', ''), 400, 'message_undecodable'],
+    ['greeting_of_another_protocol', 'EHLO x\r\n\r\n', 400, 'message_undecodable'],
+    [
+      'header_that_is_too_long',
+      plain.replace('Host', `X: ${'y'.repeat(20_000)}\r\nHost`),
+      431,
+      'header_too_large',
+    ],
+  ])('%s_is_refused_in_the_shape_of_the_api', async (_, request, status, code) => {
+    for (const over of ['tcp', 'unix'] as const) {
+      const text = await api.exchange(request, null, over);
+      expect(text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [A-Z]`));
+      expect(text).toMatch(/\r\nconnection: close\r\n/i);
+      expect(refusalIn(text)[0]).toBe(code);
+    }
   });
 });

@@ -1,9 +1,9 @@
-// Durable files of the repository folder, by shared/platform/durable-files: a reader or a restart
-// sees the old file or the new one. Temporary files that a crash left are removed
-// at start. Faults: disk_full, disk_failed.
+// Files that are read and written whole, with system errors as Faults (disk_full, disk_failed): a
+// reader or a restart sees the old file or the new one. Temporary files that a crash left are
+// removed at start. The writing itself is durable-files.ts.
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import type { Random } from '../../shared/base/interfaces.js';
+import type { Random } from '../base/interfaces.js';
 import {
   makeFolders,
   syncFolder,
@@ -11,10 +11,10 @@ import {
   tempBeside,
   writeWhole,
   type Chunks,
-} from '../../shared/platform/durable-files.js';
-import { whenFound, withDiskFaults } from '../../shared/platform/errno-faults.js';
+} from './durable-files.js';
+import { whenFound, withDiskFaults } from './errno-faults.js';
 
-export class RepositoryFiles {
+export class WholeFiles {
   readonly #random: Random;
 
   constructor(random: Random) {

@@ -23,6 +23,7 @@ import type {
   RolloutSummaryRow,
 } from '../interfaces.js';
 import { commanded } from './operator-commands.js';
+import { ACTIVE_STATES } from './transitions.js';
 import { viewOf } from './rollout-view.js';
 import { Contacts } from './contacts.js';
 import { waitingMember } from './members.js';
@@ -183,7 +184,11 @@ export class OperatorService implements RolloutService {
   /** The store would refuse a second one as well; this names the first one. */
   async #requireNoOtherActive({ id, release: { component } }: RolloutRow): Promise<void> {
     const active = await this.#options.store.active();
-    const other = active.find((row) => row.id !== id && row.release.component === component);
+    // Late devices of a completed rollout do not keep the next release from starting.
+    const other = active.find(
+      (row) =>
+        row.id !== id && row.release.component === component && ACTIVE_STATES.includes(row.state),
+    );
     if (other === undefined) return;
     throw new Fault(
       'conflict',

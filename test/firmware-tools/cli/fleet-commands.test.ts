@@ -18,6 +18,7 @@ import { openApiClient } from '../../support/openapi-client.js';
 import {
   batchOf,
   clientAs,
+  deviceGet,
   enrolled,
   enrolBody,
   mqttOf,
@@ -250,6 +251,8 @@ describe('rollouts', () => {
       .poll(
         async () => {
           for (const [index, device] of devices.slice(1).entries()) {
+            // It asks for its metadata: only then it takes the release.
+            await deviceGet(fleet, device, '/device/v1/director/timestamp.json');
             const assignment = await assignmentOf(id, device);
             if (assignment === 0 || ref === null) continue;
             seq += 1;

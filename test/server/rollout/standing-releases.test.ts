@@ -74,6 +74,18 @@ describe('a standing release', () => {
     expect(fleet.row(id).state).toBe('completed');
   });
 
+  it('a_late_device_on_trial_does_not_keep_the_next_rollout_from_starting', async () => {
+    const fleet = new SimFleet();
+    const id = await fleet.begin('1.1.0');
+    await fleet.until(() => fleet.row(id).state === 'completed');
+    const late = enrol(fleet, 'good');
+    await fleet.until(isWith(fleet, id, 'trial', 1));
+    const next = await fleet.begin('1.2.0');
+    expect(fleet.row(next).state).toBe('rolling');
+    await fleet.until(() => fleet.row(next).state === 'completed');
+    await fleet.until(() => fleet.devices[late]!.running?.version === '1.2.0');
+  });
+
   it('a_late_device_that_fails_it_goes_back_by_itself_and_is_not_asked_again', async () => {
     const fleet = new SimFleet();
     const id = await fleet.begin('1.1.0');

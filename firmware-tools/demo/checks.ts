@@ -1,7 +1,7 @@
 // The checks of the scenario, each with what was counted or measured on the way. Pure: nothing here
 // prints, waits, or throws because a check failed.
 import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
-import type { DemoDevice } from './demo-fleet.js';
+import type { DemoDevice, DemoFleet } from './demo-fleet.js';
 import type { Released } from './demo-releases.js';
 import type { Tally, Traffic } from './traffic.js';
 
@@ -19,7 +19,10 @@ const UNSUSPICIOUS = 0.02;
 
 const share = ({ served, right }: Tally): number => (served === 0 ? 0 : right / served);
 
-export function tallyOf(traffic: readonly Pick<Traffic, 'counts'>[], { header }: Released): Tally {
+export function tallyOf(
+  traffic: readonly Pick<Traffic, 'counts'>[],
+  { header }: Pick<Released, 'header'>,
+): Tally {
   const all = traffic
     .map(({ counts }) => counts.byHeader.get(header))
     .filter((tally) => tally !== undefined);
@@ -74,6 +77,26 @@ export function trafficChecks(
     {
       what: '1.2.0 really answered wrong there',
       passed: wrong.served > 0 && share(wrong) < WRONG_BELOW,
+    },
+  ];
+}
+
+/** Every device that is on confirmed it; the one that is off stopped nothing and was not asked. */
+export function completionChecks(
+  view: RolloutDetail,
+  { devices, off }: Pick<DemoFleet, 'devices' | 'off'>,
+): Check[] {
+  const { version } = view.release;
+  const states = new Map(view.members.map(({ name, state }) => [name, state]));
+  return [
+    { what: `rollout of ${version} is ${view.state}`, passed: view.state === 'completed' },
+    {
+      what: `all ${devices.length} devices that are on confirmed ${version}`,
+      passed: devices.every(({ name }) => states.get(name) === 'confirmed'),
+    },
+    {
+      what: `${off.name} is off, is ${states.get(off.name) ?? 'no member'}, and stopped nothing`,
+      passed: states.get(off.name) === 'waiting',
     },
   ];
 }

@@ -10,31 +10,41 @@ const MQTT_PORT = 7301;
 const FIRST_API_PORT = 7310;
 export const HARDWARE = 'linux-any';
 
-/**
- * Two canaries and three more, so that a canary wave, half, and the whole fleet are three different
- * sets.
- */
+/** Two canaries and four more classify digits; one device finds text. */
 const DEVICES = [
-  { name: 'gate-1', group: 'canary' },
-  { name: 'gate-2', group: 'canary' },
-  { name: 'hall-1', group: 'fleet' },
-  { name: 'hall-2', group: 'fleet' },
-  { name: 'hall-3', group: 'fleet' },
+  { name: 'gate-1', group: 'canary', component: 'digits' },
+  { name: 'gate-2', group: 'canary', component: 'digits' },
+  { name: 'hall-1', group: 'fleet', component: 'digits' },
+  { name: 'hall-2', group: 'fleet', component: 'digits' },
+  { name: 'hall-3', group: 'fleet', component: 'digits' },
+  { name: 'hall-4', group: 'fleet', component: 'digits' },
+  { name: 'desk-1', group: 'desk', component: 'text' },
 ] as const;
+/** Enrolled, and switched off until the end. */
+const SWITCHED_OFF = 'hall-4';
 
 export interface DemoDevice {
   readonly name: string;
   readonly group: string;
+  readonly component: string;
   readonly port: number;
+  readonly config: string;
 }
 
 export interface DemoFleet {
   readonly url: string;
   readonly tokenFile: string;
+  /** Those that classify digits and are on. */
   readonly devices: readonly DemoDevice[];
+  readonly off: DemoDevice;
+  /** Finds text. */
+  readonly desk: DemoDevice;
   /** Flags of every command that talks to the server. */
   readonly connection: readonly string[];
 }
+
+/** The server without its devices. */
+type DemoServer = Omit<DemoFleet, 'devices' | 'off' | 'desk'>;
 
 const WAIT_STEP_MS = 200;
 
@@ -51,10 +61,7 @@ export async function until(
   }
 }
 
-export async function startServer(
-  root: string,
-  processes: Processes,
-): Promise<Omit<DemoFleet, 'devices'>> {
+export async function startServer(root: string, processes: Processes): Promise<DemoServer> {
   await processes.linnet(['repo', 'init', '--out', join(root, 'repo')]);
   const port = await freePort(SERVER_PORT);
   const config = join(root, 'server.toml');
@@ -84,10 +91,10 @@ export async function startServer(
 export async function startAgents(
   root: string,
   processes: Processes,
-  server: Omit<DemoFleet, 'devices'>,
+  server: DemoServer,
 ): Promise<DemoFleet> {
   const claims = new Map<string, string>();
-  for (const group of ['canary', 'fleet']) {
+  for (const group of new Set(DEVICES.map((device) => device.group))) {
     const uses = DEVICES.filter((device) => device.group === group).length;
     const { claim } = await processes.linnet<{ claim: string }>([
       'device',
@@ -100,26 +107,34 @@ export async function startAgents(
     ]);
     claims.set(group, claim);
   }
-  const devices: DemoDevice[] = [];
-  for (const [at, { name, group }] of DEVICES.entries()) {
+  const all: DemoDevice[] = [];
+  for (const [at, one] of DEVICES.entries()) {
     const port = await freePort(FIRST_API_PORT + at);
-    const folder = join(root, 'devices', name);
+    const folder = join(root, 'devices', one.name);
     mkdirSync(folder, { recursive: true });
-    const config = join(folder, 'agent.toml');
-    writeFileSync(config, agentConfig(root, server.url, name, folder, port));
+    const device = { ...one, port, config: join(folder, 'agent.toml') };
+    writeFileSync(device.config, agentConfig(root, server.url, device, folder));
     // The claim is a secret: it goes through the environment, never into the file.
-    processes.daemon(name, ['agent', '--config', config], { LINNET_CLAIM: claims.get(group) });
-    devices.push({ name, group, port });
+    switchOn(processes, device, claims.get(one.group));
+    all.push(device);
   }
   await until(
-    'all five devices are enrolled',
+    `all ${DEVICES.length} devices are enrolled`,
     60_000,
     async () => (await enrolled(processes, server)) === DEVICES.length,
   );
-  return { ...server, devices };
+  await processes.stopDaemon(SWITCHED_OFF);
+  const off = all.find(({ name }) => name === SWITCHED_OFF);
+  const desk = all.find(({ component }) => component === 'text');
+  if (off === undefined || desk === undefined) throw new Error('the fleet lacks a device');
+  return { ...server, devices: all.filter((one) => one !== off && one !== desk), off, desk };
 }
 
-async function enrolled(processes: Processes, server: Omit<DemoFleet, 'devices'>): Promise<number> {
+export function switchOn(processes: Processes, device: DemoDevice, claim?: string): void {
+  processes.daemon(device.name, ['agent', '--config', device.config], { LINNET_CLAIM: claim });
+}
+
+async function enrolled(processes: Processes, server: DemoServer): Promise<number> {
   const devices = await processes.quiet<{ status: string }[]>([
     'device',
     'list',
@@ -131,14 +146,13 @@ async function enrolled(processes: Processes, server: Omit<DemoFleet, 'devices'>
 function agentConfig(
   root: string,
   url: string,
-  name: string,
+  { name, component, port }: DemoDevice,
   folder: string,
-  port: number,
 ): string {
   return [
     `name = "${name}"`,
     `hardware = "${HARDWARE}"`,
-    'components = ["digits"]',
+    `components = ["${component}"]`,
     `data_dir = "${join(folder, 'data')}"`,
     '[server]',
     `url = "${url}"`,

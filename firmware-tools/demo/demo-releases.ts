@@ -60,10 +60,8 @@ export function writeExampleData(root: string): string {
 }
 
 /** Model -> quantize -> bundle -> publish, by the commands. */
-export async function release(
-  { work, root, processes, fleet }: ReleasePlace,
-  plan: ReleasePlan,
-): Promise<Released> {
+export async function release(place: ReleasePlace, plan: ReleasePlan): Promise<Released> {
+  const { work, processes } = place;
   const { version, description } = plan;
   const int8 = join(work, `digits-${version}.int8.onnx`);
   const report = join(work, `digits-${version}.report.json`);
@@ -82,17 +80,27 @@ export async function release(
     '--report',
     report,
   ]);
-  const spec = join(work, `digits-${version}.toml`);
-  writeFileSync(spec, specOf(version, description, readTraining(version)));
-  const bundle = join(work, `digits-${version}.bundle`);
+  const spec = specOf(version, description, readTraining(version));
+  const { header } = await buildAndPublish(place, `digits-${version}`, spec);
+  return { version, header, accuracy: comparison?.int8Accuracy ?? 0 };
+}
+
+/** Bundle -> publish, by the commands; `name` is that of the spec file and the bundle. */
+export async function buildAndPublish(
+  { work, root, processes, fleet }: ReleasePlace,
+  name: string,
+  specToml: string,
+): Promise<{ header: string }> {
+  const spec = join(work, `${name}.toml`);
+  writeFileSync(spec, specToml);
+  const bundle = join(work, `${name}.bundle`);
   const offline = join(root, 'repo', 'offline');
-  const key = join(offline, 'release.key.json');
-  const built = await processes.linnet<{ release: string }>([
+  const built = await processes.linnet<{ component: string; version: string; release: string }>([
     'bundle',
     'build',
     spec,
     '--key',
-    key,
+    join(offline, 'release.key.json'),
     '-o',
     bundle,
   ]);
@@ -105,11 +113,7 @@ export async function release(
     join(root, 'repo', 'trust', 'image-root.json'),
     ...fleet.connection,
   ]);
-  return {
-    version,
-    header: `digits@${version}#${built.release}`,
-    accuracy: comparison?.int8Accuracy ?? 0,
-  };
+  return { header: `${built.component}@${built.version}#${built.release}` };
 }
 
 function readTraining(version: string): string {
@@ -119,7 +123,7 @@ function readTraining(version: string): string {
   return digits.models.find((model) => model.version === version)?.trainingDataSha256 ?? '';
 }
 
-function sourceCommit(): string {
+export function sourceCommit(): string {
   try {
     return execFileSync('git', ['rev-parse', 'HEAD'], {
       cwd: PROJECT,

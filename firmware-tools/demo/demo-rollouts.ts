@@ -10,7 +10,7 @@ import type { Processes } from './processes.js';
 const POLICY: RolloutPolicy = {
   waves: [
     { name: 'canary', group: 'canary', soakSeconds: 1, approval: false },
-    { name: 'half', percent: 50, soakSeconds: 1, approval: false },
+    { name: 'half', count: 4, soakSeconds: 1, approval: false },
     { name: 'all', percent: 100, soakSeconds: 0, approval: false },
   ],
   trial: { ...defaultTrialPolicy, minSeconds: 2, maxSeconds: 90, minPairs: 60 },
@@ -24,13 +24,31 @@ const POLICY: RolloutPolicy = {
   autoRevert: true,
 };
 
-export function writePolicy(root: string): string {
+/** All devices at once: what the undone release gets when it comes back. */
+const AT_ONCE: RolloutPolicy = {
+  ...POLICY,
+  waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
+  startWindow: 10,
+  kindWindow: 10,
+};
+
+export interface Policies {
+  readonly inWaves: string;
+  readonly atOnce: string;
+}
+
+export const writePolicies = (root: string): Policies => ({
+  inWaves: writePolicy(root, 'policy', POLICY),
+  atOnce: writePolicy(root, 'policy-at-once', AT_ONCE),
+});
+
+function writePolicy(root: string, name: string, policy: RolloutPolicy): string {
   const toml = (table: object): string =>
     Object.entries(table)
       .map(([key, value]) => `${key} = ${JSON.stringify(value)}`)
       .join('\n');
-  const { waves, trial, ...rest } = POLICY;
-  const file = join(root, 'work', 'policy.toml');
+  const { waves, trial, ...rest } = policy;
+  const file = join(root, 'work', `${name}.toml`);
   const parts = [
     toml(rest),
     ...waves.map((wave) => `[[waves]]\n${toml(wave)}`),
@@ -40,23 +58,38 @@ export function writePolicy(root: string): string {
   return file;
 }
 
+export interface Operator {
+  readonly processes: Processes;
+  readonly fleet: DemoFleet;
+  readonly say: (text: string) => void;
+}
+
 /** Creates and starts a rollout and follows it until it settles. */
 export async function rollOut(
-  version: string,
+  release: string,
   policy: string,
-  processes: Processes,
-  fleet: DemoFleet,
-  say: (text: string) => void,
+  { processes, fleet, say }: Operator,
 ): Promise<RolloutDetail> {
   const { id } = await processes.linnet<RolloutDetail>([
     'rollout',
     'create',
-    `digits@${version}`,
+    release,
     '--policy',
     policy,
     ...fleet.connection,
   ]);
   await processes.linnet(['rollout', 'start', id, ...fleet.connection]);
+  return follow(id, { processes, fleet, say });
+}
+
+/** Takes a completed rollout back and follows it until it settles. */
+export async function undo(id: string, operator: Operator): Promise<RolloutDetail> {
+  const { processes, fleet } = operator;
+  await processes.linnet(['rollout', 'undo', id, ...fleet.connection]);
+  return follow(id, operator);
+}
+
+async function follow(id: string, { processes, fleet, say }: Operator): Promise<RolloutDetail> {
   say(`  $ linnet rollout watch ${id}`);
   let last = '';
   let view = null as RolloutDetail | null;

@@ -115,12 +115,20 @@ export class Processes {
     closeSync(file);
     this.#daemons.push({ name, child, log });
     child.on('exit', (code, signal) => {
-      if (!this.#stopping)
+      if (!this.#stopping && this.#daemons.some((one) => one.child === child))
         this.#onDeath(
           `${name} ended (${signal ?? `exit ${code ?? '?'}`}); ` +
             `last lines of ${log}:\n${lastLines(log)}`,
         );
     });
+  }
+
+  /** Switches a daemon off; it may be started again. */
+  async stopDaemon(name: string): Promise<void> {
+    const at = this.#daemons.findIndex((one) => one.name === name);
+    const [daemon] = at < 0 ? [] : this.#daemons.splice(at, 1);
+    if (daemon === undefined) throw new Error(`no daemon is called ${name}`);
+    await stopped(daemon.child);
   }
 
   /**

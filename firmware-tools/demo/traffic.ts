@@ -1,7 +1,6 @@
-// The application on a device, as an integrator would write it: it sends held-out digits to the
+// The application on a device, as an integrator would write it: it sends held-out inputs to the
 // local inference API without pause, over one kept-alive connection, and checks the answers against
-// the true labels. It never retries: a request without an answer, in time or at all, counts as
-// lost.
+// the truth. It never retries: a request without an answer, in time or at all, counts as lost.
 import { Agent, request } from 'node:http';
 import { limits } from '../../shared/base/limits.js';
 
@@ -9,6 +8,25 @@ export interface DigitSet {
   readonly images: readonly Float32Array[];
   readonly labels: Uint8Array;
 }
+
+/** What an application asks of one model, again and again. */
+export interface Task {
+  readonly model: string;
+  /** Name of the model's input, and the shape of one. */
+  readonly input: string;
+  readonly shape: readonly number[];
+  readonly inputs: readonly Float32Array[];
+  /** Whether the bytes of the first output are the right answer to that input. */
+  readonly isRight: (output: Buffer, index: number) => boolean;
+}
+
+export const digitTask = ({ images, labels }: DigitSet): Task => ({
+  model: 'digits',
+  input: 'image',
+  shape: [1, 1, 28, 28],
+  inputs: images,
+  isRight: (output, index) => largest(output) === labels[index],
+});
 
 /** What one release answered on one device. */
 export interface Tally {
@@ -42,10 +60,9 @@ const READY_TIMEOUT_MS = 5_000;
 
 export interface TrafficOptions {
   readonly port: number;
-  readonly digits: DigitSet;
-  /** Index of the digit to begin with. */
+  readonly task: Task;
+  /** Index of the input to begin with. */
   readonly first: number;
-  readonly model?: string | undefined;
   readonly timeoutMs?: number | undefined;
 }
 
@@ -64,26 +81,24 @@ export class Traffic {
   #pending = new Set<Promise<void>>();
 
   readonly #port: number;
-  readonly #digits: DigitSet;
-  readonly #model: string;
+  readonly #task: Task;
   readonly #timeoutMs: number;
 
   constructor(options: TrafficOptions) {
     this.#port = options.port;
-    this.#digits = options.digits;
+    this.#task = options.task;
     this.#at = options.first;
-    this.#model = options.model ?? 'digits';
     this.#timeoutMs = options.timeoutMs ?? REQUEST_TIMEOUT_MS;
   }
 
   /** Starts as soon as the device serves a model; from then on every request must be answered. */
   async startWhenReady(perSecond: number): Promise<void> {
-    while (!this.#stopped && !(await modelReady(this.#port, this.#model)))
+    while (!this.#stopped && !(await modelReady(this.#port, this.#task.model)))
       await new Promise((resolve) => setTimeout(resolve, READY_STEP_MS));
     if (!this.#stopped) this.start(perSecond);
   }
 
-  /** Sends `perSecond` digits a second until stopped, whether or not earlier ones were answered. */
+  /** Sends `perSecond` inputs a second until stopped, whether or not earlier ones were answered. */
   start(perSecond: number): void {
     this.#stopped = false;
     this.#timer = setInterval(() => {
@@ -104,14 +119,14 @@ export class Traffic {
   }
 
   async #send(): Promise<void> {
-    const at = this.#at % this.#digits.images.length;
+    const at = this.#at % this.#task.inputs.length;
     this.#at += 1;
-    const image = this.#digits.images[at];
-    if (image === undefined) return;
+    const input = this.#task.inputs[at];
+    if (input === undefined) return;
     this.counts.sent += 1;
     try {
-      const { header, digit } = await this.answer(image);
-      const right = digit === this.#digits.labels[at];
+      const { header, output } = await this.answer(input);
+      const right = this.#task.isRight(output, at);
       count(this.counts.byRelease, nameIn(header), right);
       count(this.counts.byHeader, header, right);
     } catch (error) {
@@ -123,22 +138,23 @@ export class Traffic {
 
   /** One digit (784 values in [0, 1]) -> the class and the name of the release that answered. */
   async classify(image: Float32Array): Promise<{ release: string; digit: number }> {
-    const { header, digit } = await this.answer(image);
-    return { release: nameIn(header), digit };
+    const { header, output } = await this.answer(image);
+    return { release: nameIn(header), digit: largest(output) };
   }
 
   /**
-   * The same with the whole `Linnet-Release` header. Open Inference Protocol v2, binary tensors.
+   * One input -> the whole `Linnet-Release` header and the bytes of the outputs. Open Inference
+   * Protocol v2, binary tensors.
    */
-  answer(image: Float32Array): Promise<{ header: string; digit: number }> {
+  answer(input: Float32Array): Promise<{ header: string; output: Buffer }> {
     const head = Buffer.from(
       JSON.stringify({
         inputs: [
           {
-            name: 'image',
-            shape: [1, 1, 28, 28],
+            name: this.#task.input,
+            shape: this.#task.shape,
             datatype: 'FP32',
-            parameters: { binary_data_size: image.byteLength },
+            parameters: { binary_data_size: input.byteLength },
           },
         ],
         parameters: { binary_data_output: true },
@@ -146,7 +162,7 @@ export class Traffic {
     );
     const body = Buffer.concat([
       head,
-      Buffer.from(image.buffer, image.byteOffset, image.byteLength),
+      Buffer.from(input.buffer, input.byteOffset, input.byteLength),
     ]);
     return new Promise((resolve, reject) => {
       const sending = request(
@@ -154,7 +170,7 @@ export class Traffic {
           host: '127.0.0.1',
           port: this.#port,
           method: 'POST',
-          path: `/v2/models/${this.#model}/infer`,
+          path: `/v2/models/${this.#task.model}/infer`,
           agent: this.#agent,
           signal: AbortSignal.timeout(this.#timeoutMs),
           headers: {
@@ -177,7 +193,7 @@ export class Traffic {
             const skip = Number(response.headers['inference-header-content-length'] ?? 0);
             resolve({
               header: String(response.headers['linnet-release'] ?? 'unknown'),
-              digit: largest(bytes.subarray(skip)),
+              output: bytes.subarray(skip),
             });
           });
         },

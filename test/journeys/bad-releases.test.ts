@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeRecord, type UpdateRecord } from '../../agent/update/record.js';
 import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
 import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
-import { Traffic } from '../../firmware-tools/demo/traffic.js';
+import { Traffic, digitTask } from '../../firmware-tools/demo/traffic.js';
 import {
   manifestBytes,
   RELEASE_PAYLOAD_TYPE,
@@ -84,7 +84,7 @@ beforeAll(async () => {
   const devices = agents();
   for (const device of devices) device.start();
   await enrolledAndInstalled(fleet, devices.length);
-  traffic = new Traffic({ port: main.port, digits, first: 0 });
+  traffic = new Traffic({ port: main.port, task: digitTask(digits), first: 0 });
   traffic.start(TRAFFIC_PER_SECOND);
 }, 120_000);
 
@@ -204,7 +204,7 @@ const outcomeOn = (device: AgentProcess, version: string): Promise<Outcome> =>
   });
 
 async function requireAnswers(device: AgentProcess, version: string): Promise<void> {
-  const one = new Traffic({ port: device.port, digits, first: 0 });
+  const one = new Traffic({ port: device.port, task: digitTask(digits), first: 0 });
   const image = digits.images[0] as Float32Array;
   expect(await one.classify(image)).toEqual({
     release: `digits@${version}`,
@@ -241,7 +241,10 @@ async function rolledBack(id: string): Promise<void> {
 
 /** Real traffic gives the trial its evidence. */
 async function confirmedUnderTraffic(version: string, device: AgentProcess): Promise<void> {
-  const own = device === main ? null : new Traffic({ port: device.port, digits, first: 500 });
+  const own =
+    device === main
+      ? null
+      : new Traffic({ port: device.port, task: digitTask(digits), first: 500 });
   await own?.startWhenReady(TRAFFIC_PER_SECOND);
   const view = await settled(fleet, await assignment(version, device));
   await own?.stop();
@@ -406,7 +409,7 @@ describe('a model whose bytes changed on the device while its agent was stopped'
     for (const version of await servedUntil(main, '1.1.0'))
       expect(['1.0.0', '1.1.0']).toContain(version);
     await requireAnswers(main, '1.1.0');
-    traffic = new Traffic({ port: main.port, digits, first: 0 });
+    traffic = new Traffic({ port: main.port, task: digitTask(digits), first: 0 });
     traffic.start(TRAFFIC_PER_SECOND);
     await confirmedUnderTraffic('1.1.0', main);
   });
@@ -494,7 +497,7 @@ describe('a disk that is full', () => {
     small.start();
     await until('it serves from the full disk', async () => (await small?.serving()) === '4.0.1');
 
-    const own = new Traffic({ port: small.port, digits, first: 0 });
+    const own = new Traffic({ port: small.port, task: digitTask(digits), first: 0 });
     own.start(TRAFFIC_PER_SECOND);
     rmSync(ballast);
     writeFileSync(missing, bytes);

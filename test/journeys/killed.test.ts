@@ -3,7 +3,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
-import { Traffic } from '../../firmware-tools/demo/traffic.js';
+import { Traffic, digitTask } from '../../firmware-tools/demo/traffic.js';
 import { startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
@@ -74,7 +74,7 @@ describe('a real agent, killed with -9', () => {
     devices.forEach((device, at) => device.start(CRASHING_AGENT, [...(KILLS[at] ?? [])]));
     const { images, labels } = loadDigits().test;
     traffic = devices.map(
-      ({ port }, at) => new Traffic({ port, digits: { images, labels }, first: at * 100 }),
+      ({ port }, at) => new Traffic({ port, task: digitTask({ images, labels }), first: at * 100 }),
     );
     for (const device of devices)
       await until(`${device.name} serves 1.0.0`, async () => (await device.serving()) === '1.0.0');

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
-import { Traffic } from '../../firmware-tools/demo/traffic.js';
+import { Traffic, digitTask } from '../../firmware-tools/demo/traffic.js';
 import { startServer, type RunningServer } from '../../server/main.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import {
@@ -121,7 +121,7 @@ const answered = (...all: Traffic[]): number =>
     .reduce((sum, tally) => sum + tally.served, 0);
 
 function traffic(first: number): Traffic {
-  const one = new Traffic({ port: agent.port, digits, first });
+  const one = new Traffic({ port: agent.port, task: digitTask(digits), first });
   one.start(PER_SECOND);
   return one;
 }

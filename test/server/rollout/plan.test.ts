@@ -332,7 +332,7 @@ describe('advancing', () => {
     expect(wave([first, second, off], policyOf(), seconds)).toBeUndefined();
     // Not on less than half of what was asked so far, past a failure, or past a chosen group.
     expect(wave([first, off, waiting(3, { wave: 1 })])).toBeUndefined();
-    expect(wave([first, second, off, failed(3, { wave: 1 })])).not.toBe(2);
+    expect(wave([first, second, off, { ...failed(3), wave: 1 }])).not.toBe(2);
     const picked = policyOf().waves.map(({ percent: _, ...one }) => ({ ...one, group: 'halls' }));
     expect(wave([first, second, off], policyOf({ waves: picked }))).toBeUndefined();
     expect(wave([first, second, off], wavesWith({ minProven: 1 }))).toBeUndefined();

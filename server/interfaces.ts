@@ -30,6 +30,7 @@ import type {
   UpdateBody,
 } from '../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../shared/release/release-ref.js';
+import type { DeclaredDifference } from '../shared/release/expected-differences.js';
 import type { Release } from '../shared/release/manifest.js';
 import type { Sketch } from '../shared/statistics/quantile-sketch.js';
 import type { SilenceState } from '../shared/statistics/silence-test.js';
@@ -444,6 +445,8 @@ export interface PublishedRelease {
   readonly ref: ReleaseRef;
   /** Hardware ids that its manifest lists. */
   readonly hardware: readonly string[];
+  /** How far its answers differ from older releases, as its manifest says. */
+  readonly declared: readonly DeclaredDifference[];
 }
 
 export type RolloutKey = readonly [createdAt: number, id: string];

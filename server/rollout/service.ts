@@ -27,6 +27,11 @@ import { ACTIVE_STATES } from './transitions.js';
 import { viewOf } from './rollout-view.js';
 import { Contacts } from './contacts.js';
 import { waitingMember } from './members.js';
+import {
+  beyondText,
+  expectedDifferences,
+  type ExpectedDifferences,
+} from './expected-differences.js';
 import { newerThan, previewOf, promiseText } from './preview.js';
 import type { SituationReader } from './situation-reader.js';
 import { emptyWaves, placeInWaves, policyComplaints, type Place } from './waves.js';
@@ -57,26 +62,39 @@ export class OperatorService implements RolloutService {
 
   /**
    * A draft with its members in their waves. Faults: message_undecodable (policy), not_found
-   * (release), conflict (no devices, too many, or devices that must refuse the release).
+   * (release), conflict (no devices, too many, or devices that must refuse the release),
+   * difference_not_accepted.
    */
   async create(request: RolloutRequest, audit: AuditAction): Promise<RolloutDetail> {
     const { store, clock } = this.#options;
-    const { row, places } = await this.#draft(request, audit.actor);
+    const { row, places, expected } = await this.#draft(request, audit.actor);
+    const accepted = acceptedText(expected, request);
     const members = places.map((place) => waitingMember(row.id, place, clock.now()));
     const promised = promiseText(members, row.policy);
-    const reasons = [`created by ${audit.actor}`, promised];
+    const reasons = [
+      `created by ${audit.actor}`,
+      promised,
+      ...expected.declared,
+      ...(accepted === null ? [] : [`${audit.actor} accepts: ${accepted}`]),
+    ];
     await store.insertRollout({ ...row, reasons }, members, [
       audit,
       created(audit, row.id, row.release),
+      ...(accepted === null ? [] : [differenceAccepted(audit, row.id, accepted)]),
     ]);
     return this.view(row.id);
   }
 
   async preview(request: RolloutRequest): Promise<RolloutPreview> {
     const { store, clock } = this.#options;
-    const { row, places } = await this.#draft(request, 'preview');
+    const { row, places, expected } = await this.#draft(request, 'preview');
     const rolloutsPerYear = await store.createdSince(clock.now() - YEAR_MS);
-    return previewOf(row, places, { rolloutsPerYear, now: clock.now() });
+    const preview = previewOf(row, places, { rolloutsPerYear, now: clock.now() });
+    const refusal =
+      expected.beyond.length === 0
+        ? []
+        : [`to be accepted (--accept-difference): ${beyondText(expected, row.policy.trial)}`];
+    return { ...preview, warnings: [...expected.declared, ...refusal, ...preview.warnings] };
   }
 
   contact(device: string): Promise<void> {
@@ -86,7 +104,7 @@ export class OperatorService implements RolloutService {
   async #draft(
     { component, version, policy, groups }: RolloutRequest,
     createdBy: string,
-  ): Promise<{ row: RolloutRow; places: Place[] }> {
+  ): Promise<{ row: RolloutRow; places: Place[]; expected: ExpectedDifferences }> {
     const { store, clock, random } = this.#options;
     const complaints = policyComplaints(policy);
     if (complaints.length > 0)
@@ -101,7 +119,8 @@ export class OperatorService implements RolloutService {
     if (empty.length > 0) throw new Fault('conflict', empty.join('; '));
     requireDevices(places, `${component} on ${release.hardware.join(', ')}`);
     const ids = places.map(({ device }) => device.id);
-    const refusing = newerThan(version, places, await store.facts(component, ids));
+    const facts = await store.facts(component, ids);
+    const refusing = newerThan(version, places, facts);
     if (refusing !== null) throw new Fault('conflict', refusing);
     const now = clock.now();
     const row: RolloutRow = {
@@ -122,7 +141,7 @@ export class OperatorService implements RolloutService {
       silence: null,
       revision: 0,
     };
-    return { row, places };
+    return { row, places, expected: expectedDifferences(release, policy.trial, places, facts) };
   }
 
   /** Faults: not_found; conflict, with the present state and the commands that it takes. */
@@ -210,6 +229,23 @@ function requireDevices(places: readonly Place[], what: string): void {
       `${places.length} devices; a rollout takes at most ${most}: choose groups`,
     );
 }
+
+/** What the request takes; null when nothing has to be taken. Fault difference_not_accepted. */
+function acceptedText(
+  expected: ExpectedDifferences,
+  { policy, acceptDifference }: RolloutRequest,
+): string | null {
+  if (expected.beyond.length === 0) return null;
+  const text = beyondText(expected, policy.trial);
+  if (acceptDifference !== true) throw new Fault('difference_not_accepted', text);
+  return text;
+}
+
+const differenceAccepted = (
+  { actor }: AuditAction,
+  subject: string,
+  detail: string,
+): AuditAction => ({ actor, action: 'rollout.difference_accepted', subject, detail });
 
 /** The request names the release; this entry also names the rollout and the release's digest. */
 function created({ actor }: AuditAction, id: string, release: ReleaseRef): AuditAction {

@@ -5,6 +5,7 @@
 import { refOf } from '../../shared/release/release-ref.js';
 import type { ExpressionBuilder, Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
+import { declaredDifferences } from '../../shared/release/expected-differences.js';
 import type { Manifest } from '../../shared/release/manifest.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
@@ -293,9 +294,11 @@ export class SqlRolloutStore implements RolloutStore {
       .where('version', '=', version)
       .executeTakeFirst();
     if (row === undefined) return null;
+    const manifest = JSON.parse(row.manifest_json) as Manifest;
     return {
       ref: { component, version, digest: row.digest },
-      hardware: (JSON.parse(row.manifest_json) as Manifest).hardware,
+      hardware: manifest.hardware,
+      declared: declaredDifferences(manifest),
     };
   }
 

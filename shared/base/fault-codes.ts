@@ -217,7 +217,14 @@ export const FAULT_CODES = {
   trial_differs: refused(
     409,
     'the answers differ more from the old release than declared, but less than the cap',
-    'Compare what was declared with what the devices measured; accept the difference for this rollout or drop it.',
+    'Compare what was declared with what the devices measured; accept the difference for this ' +
+      'rollout or drop it.',
+  ),
+  difference_not_accepted: refused(
+    409,
+    'the difference that a release expects is too large or was measured on too few inputs',
+    'Evaluate on more inputs, make a release that differs less, or accept the numbers with ' +
+      '--accept-difference.',
   ),
   trial_slow: refused(
     409,

@@ -292,6 +292,10 @@ export const limits = {
   trialFuseScenesMinCount: 20,
   trialFuseHopelessScenesMinCount: 4,
   trialFuseHopelessMinRatio: 0.9,
+  /** Older releases from which a release declares its difference. */
+  releaseBasesMaxCount: 16,
+  /** Evaluation inputs below which an expected difference is taken only when it is accepted. */
+  expectedDifferenceInputsMinCount: 300,
   /** Added to the upper bound of the difference that the makers measured. */
   trialDeclaredMarginPermille: 30,
   /** Share of requests that may be slower than the latency limit. */

@@ -315,6 +315,8 @@ export const RolloutRequest = named('RolloutRequest', {
    * have the release's hardware.
    */
   groups: Type.Optional(Type.Array(GroupName, { minItems: 1, maxItems: 100 })),
+  /** Take a release that declares a larger difference than the policy's limit; the cap holds. */
+  acceptDifference: Type.Optional(Type.Boolean()),
 });
 export type RolloutRequest = Static<typeof RolloutRequest>;
 

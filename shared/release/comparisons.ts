@@ -4,8 +4,49 @@
 // equal, because two releases never answer equally.
 import { limits } from '../base/limits.js';
 import { declaredLimit } from '../statistics/trial-evidence.js';
+import type { LabelMap } from './answer-differences.js';
 import type { Comparison, ModelManifest, TensorSpec } from './model-manifest.js';
 import type { Release } from './manifest.js';
+
+/** What two releases must have in common to be compared. */
+type Described = Pick<ModelManifest, 'inputs' | 'outputs' | 'classifier' | 'comparisons'>;
+
+/**
+ * What can be compared: the inputs are the same, and so are the labels, or neither has any; of the
+ * outputs, those that both have with the same datatype. `labelOf` is null unless both have the same
+ * labels.
+ */
+export function comparable(
+  current: Described,
+  old: Described,
+): { comparisons: Comparison[]; labelOf: LabelMap } {
+  const labelOf = sharedLabels(current, old);
+  const classless = current.classifier === null && old.classifier === null;
+  if (!sameInputs(current, old) || (labelOf === null && !classless))
+    return { comparisons: [], labelOf };
+  const both = (name: string): boolean => {
+    const of = ({ outputs }: Described) => outputs.find((output) => output.name === name);
+    return of(current)?.datatype === of(old)?.datatype;
+  };
+  return { comparisons: comparisonsOf(current).filter(({ output }) => both(output)), labelOf };
+}
+
+function sharedLabels(current: Described, old: Described): LabelMap {
+  const [a, b] = [current.classifier, old.classifier];
+  if (a === null || b === null || a.labels.length !== b.labels.length || !sameInputs(current, old))
+    return null;
+  const indexes = b.labels.map((label) => a.labels.indexOf(label));
+  return indexes.includes(-1) || new Set(indexes).size !== indexes.length ? null : indexes;
+}
+
+function sameInputs(current: Described, old: Described): boolean {
+  const described = ({ inputs }: Described) =>
+    inputs
+      .map(({ name, datatype, shape }) => `${name} ${datatype} ${shape.length}`)
+      .sort()
+      .join();
+  return described(current) === described(old);
+}
 
 /** The comparisons of a manifest, without `none`; at most as many as a trial takes. */
 export function comparisonsOf(

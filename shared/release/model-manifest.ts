@@ -7,7 +7,7 @@ import { Hex32 } from '../base/bytes.js';
 import { Fault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 import { ComparisonKind } from '../statistics/trial-evidence.js';
-import { fileEntry, manifestHead, strict } from './manifest-head.js';
+import { fileEntry, manifestHead, strict, Version } from './manifest-head.js';
 import type { ManifestKind } from './manifest-head.js';
 
 /** Datatypes of the Open Inference Protocol that a release may declare. */
@@ -100,11 +100,17 @@ export const Comparison = Type.Object(
 );
 export type Comparison = Static<typeof Comparison>;
 
-/** What the makers measured against one older release: sum of differences over `count` inputs. */
-const ExpectedDifference = Type.Object(
+/**
+ * What the makers measured against one older release (`linnet bundle build --against`): sum of the
+ * differences over `count` inputs.
+ */
+export const ExpectedDifference = Type.Object(
   {
-    /** Digest of the older release. */
+    /** Digest and version of the older release. */
     base: Hex32,
+    version: Version,
+    /** SHA-256 over the inputs that both answered. */
+    evaluationSha256: Hex32,
     outputs: Type.Array(
       Type.Object(
         {
@@ -120,6 +126,8 @@ const ExpectedDifference = Type.Object(
   strict,
 );
 
+export type ExpectedDifference = Static<typeof ExpectedDifference>;
+
 export const ModelManifest = Type.Object(
   {
     ...manifestHead,
@@ -132,7 +140,9 @@ export const ModelManifest = Type.Object(
     outputs: Type.Array(TensorSpec, { minItems: 1, maxItems: limits.modelTensorsMaxCount }),
     classifier: Type.Union([Type.Null(), Classifier]),
     comparisons: Type.Optional(Type.Array(Comparison, { maxItems: 32 })),
-    expectedDifferences: Type.Optional(Type.Array(ExpectedDifference, { maxItems: 16 })),
+    expectedDifferences: Type.Optional(
+      Type.Array(ExpectedDifference, { maxItems: limits.releaseBasesMaxCount }),
+    ),
     probes: Type.Object(
       {
         count: Type.Integer({ minimum: 1, maximum: limits.probesMaxCount }),
@@ -238,6 +248,7 @@ function checkModel(manifest: ModelManifest): void {
       `classifier reads output ${classifier.output}, which the manifest does not declare`,
     );
   checkComparisons(manifest);
+  checkExpectedDifferences(manifest);
 }
 
 function checkComparisons({ comparisons = [], classifier, outputs }: ModelManifest): void {
@@ -256,6 +267,21 @@ function checkComparisons({ comparisons = [], classifier, outputs }: ModelManife
           ? `output ${classless.output} is compared by class, but the classifier does not read it`
           : null;
   if (problem !== null) throw new Fault('manifest_undecodable', problem);
+}
+
+function checkExpectedDifferences({ expectedDifferences = [], outputs }: ModelManifest): void {
+  const bases = expectedDifferences.map(({ base }) => base);
+  const twice = bases.find((base, i) => bases.indexOf(base) !== i);
+  const wrong = expectedDifferences
+    .flatMap((one) => one.outputs)
+    .find(({ output, sum, count }) => sum > count || !outputs.some(({ name }) => name === output));
+  if (twice !== undefined)
+    throw new Fault('manifest_undecodable', `it expects a difference from ${twice} twice`);
+  if (wrong !== undefined)
+    throw new Fault(
+      'manifest_undecodable',
+      `it expects a difference of ${wrong.sum} in ${wrong.count} answers of ${wrong.output}`,
+    );
 }
 
 export const MODEL_KIND: ManifestKind<ModelManifest> = {

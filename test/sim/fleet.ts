@@ -459,7 +459,11 @@ export class SimFleet {
       hardware = () => 'pi4',
     } = options;
     for (const version of ['1.0.0', '1.1.0', '1.2.0']) {
-      this.store.releases.set(version, { ref: releaseOf(version), hardware: ['pi4', 'jetson'] });
+      this.store.releases.set(version, {
+        ref: releaseOf(version),
+        hardware: ['pi4', 'jetson'],
+        declared: [],
+      });
     }
     this.devices = Array.from({ length: canaries + fleet }, (_, n) => {
       const spot = {

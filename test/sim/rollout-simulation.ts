@@ -103,7 +103,7 @@ export class RolloutSimulation {
     this.#random = seeded(fleet.seed);
     this.#start = this.clock.now();
     for (const ref of [OLD, NEW])
-      this.store.releases.set(ref.version, { ref, hardware: this.#kinds() });
+      this.store.releases.set(ref.version, { ref, hardware: this.#kinds(), declared: [] });
     this.#devices = Array.from({ length: fleet.devices }, (_, n) => this.#device(n));
     const reception = new Reception({ clock: this.clock });
     this.#reception = reception;

@@ -11,7 +11,11 @@ import { initRepository } from '../../firmware-tools/release/repository.js';
 import { serverSettings, type ServerSettings } from '../../server/config.js';
 import { initServer, startServer, type RunningServer } from '../../server/main.js';
 import { Store } from '../../server/store/store.js';
-import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../shared/release/manifest.js';
+import {
+  manifestBytes,
+  RELEASE_PAYLOAD_TYPE,
+  type Manifest,
+} from '../../shared/release/manifest.js';
 import { targetPath } from '../../shared/release/release-ref.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { DEVICE_SCHEME, EnrolAnswer, enrolMessage } from '../../shared/protocol/device-api.js';
@@ -230,8 +234,13 @@ export function batchOf(records: TelemetryRecord[]): TelemetryBatch {
 }
 
 /** Signs and publishes a small genuine release over the API, as `linnet publish` does. */
-export async function publish(fleet: TestFleet, version: string): Promise<SimRelease> {
-  const release = simRelease(version);
+export async function publish(
+  fleet: TestFleet,
+  version: string,
+  more: Partial<Manifest> = {},
+): Promise<SimRelease> {
+  const made = simRelease(version);
+  const release = { ...made, manifest: { ...made.manifest, ...more } };
   const key = (name: string): Promise<Signer> =>
     readSigningKey(join(fleet.folder, 'repo', 'offline', `${name}.key.json`), {});
   const envelope = utf8(

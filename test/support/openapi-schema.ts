@@ -970,6 +970,8 @@ export interface components {
         }[];
         expectedDifferences?: {
           base: string;
+          version: string;
+          evaluationSha256: string;
           outputs: {
             output: string;
             sum: number;
@@ -1062,6 +1064,7 @@ export interface components {
       version: string;
       policy: components['schemas']['RolloutPolicy'];
       groups?: string[];
+      acceptDifference?: boolean;
     };
     /** Member */
     Member: {

@@ -9,7 +9,8 @@
 // the verdict shared/statistics/trial-verdict.ts's.
 import type { Clock, Random } from '../../../shared/base/interfaces.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
-import { comparisonsOf, declaredPermille } from '../../../shared/release/comparisons.js';
+import type { LabelMap } from '../../../shared/release/answer-differences.js';
+import { comparable, declaredPermille } from '../../../shared/release/comparisons.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import type { Comparison } from '../../../shared/release/model-manifest.js';
 import { TrialTally } from '../../../shared/statistics/trial-tally.js';
@@ -17,7 +18,7 @@ import { addAnswer, emptyAnswers, type Answers } from '../../../shared/statistic
 import type { Measured } from '../../interfaces.js';
 import type { InferenceLimits } from '../inference-limits.js';
 import { classify, type Classified } from '../model/classify.js';
-import { difference, type LabelMap } from '../model/differences.js';
+import { difference } from '../model/differences.js';
 import { guard, nonFiniteAnswer } from '../model/guard.js';
 import { inputSummary } from '../model/input-signature.js';
 import type { Tensor } from '../model/tensor.js';
@@ -77,8 +78,9 @@ export class Trial {
     this.#queueBytes = 0;
     if (shadow === null || this.#comparisons.length > 0) return;
     const [current, old] = [this.#serving.installed.release, shadow.installed.release];
-    this.#labelOf = sharedLabels(current, old);
-    this.#comparisons = comparable(current, old, this.#labelOf);
+    const { comparisons, labelOf } = comparable(current.manifest, old.manifest);
+    this.#labelOf = labelOf;
+    this.#comparisons = comparisons;
     if (this.#comparisons.length === 0) return;
     this.#tally = this.#newTally(old);
     if (this.#labelOf === null) return;
@@ -249,35 +251,4 @@ export class Trial {
     });
     return measured;
   }
-}
-
-/**
- * What can be compared: the inputs are the same, and so are the labels, or neither has any; of the
- * outputs, those that both have with the same datatype.
- */
-function comparable(current: Release, old: Release, labelOf: LabelMap): Comparison[] {
-  const classless = current.manifest.classifier === null && old.manifest.classifier === null;
-  if (!sameInputs(current, old) || (labelOf === null && !classless)) return [];
-  const both = (name: string): boolean => {
-    const of = ({ manifest }: Release) => manifest.outputs.find((output) => output.name === name);
-    return of(current)?.datatype === of(old)?.datatype;
-  };
-  return comparisonsOf(current.manifest).filter(({ output }) => both(output));
-}
-
-function sharedLabels(current: Release, old: Release): number[] | null {
-  const [a, b] = [current.manifest.classifier, old.manifest.classifier];
-  if (a === null || b === null || a.labels.length !== b.labels.length || !sameInputs(current, old))
-    return null;
-  const indexes = b.labels.map((label) => a.labels.indexOf(label));
-  return indexes.includes(-1) || new Set(indexes).size !== indexes.length ? null : indexes;
-}
-
-function sameInputs(current: Release, old: Release): boolean {
-  const inputs = ({ manifest }: Release) =>
-    manifest.inputs
-      .map(({ name, datatype, shape }) => `${name} ${datatype} ${shape.length}`)
-      .sort()
-      .join();
-  return inputs(current) === inputs(old);
 }

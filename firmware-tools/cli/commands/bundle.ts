@@ -1,5 +1,9 @@
 // `linnet bundle build|inspect|verify`: releases as files.
 import type { Command } from 'commander';
+import {
+  declaredDifferences,
+  differenceText,
+} from '../../../shared/release/expected-differences.js';
 import type { Manifest } from '../../../shared/release/manifest.js';
 import type { TensorSpec } from '../../../shared/release/model-manifest.js';
 import { realRandom } from '../../../shared/platform/clock.js';
@@ -12,11 +16,16 @@ import { SPEC_HELP } from '../../release/bundle/bundle-spec.js';
 
 const BUILD_HELP = `${SPEC_HELP}
 
+With --against, the new model and that of each older release answer the [evaluation] inputs, and the
+difference is signed into the manifest: devices that run that release accept so much (its upper 95 %
+bound plus 3 points) at most up to the policy's cap. The older bundles are verified first.
+
 The same input gives the same bytes. The passphrase of a sealed key is read from
 LINNET_KEY_PASSPHRASE.
 
 Example:
-  linnet bundle build digits.toml --key fleet/offline/release.key.json -o digits-1.1.0.bundle`;
+  linnet bundle build digits.toml --key fleet/offline/release.key.json -o digits-1.1.0.bundle \\
+    --against digits-1.0.0.bundle,digits-0.9.0.bundle`;
 
 const INSPECT_HELP = `
 Checks every digest and the layout, but no signature (see verify). A bundle is an ordinary tar file.
@@ -30,6 +39,20 @@ every file is what the manifest lists. The first fault is reported and the exit 
 
 Example:
   linnet bundle verify digits-1.1.0.bundle --root fleet/trust/image-root.json`;
+
+interface BuildOptions {
+  readonly key: string;
+  readonly output: string;
+  readonly against?: string[];
+  readonly root?: string;
+  readonly acceptDifference: boolean;
+}
+
+/** `a.bundle,b.bundle`; the option may be given several times. */
+const bundleNames = (text: string, before: string[] | undefined): string[] => [
+  ...(before ?? []),
+  ...text.split(',').filter((name) => name !== ''),
+];
 
 export function registerBundleCommands(program: Command, out: Output): void {
   const bundle = program
@@ -46,11 +69,22 @@ export function registerBundleCommands(program: Command, out: Output): void {
     .argument('<spec>', 'release spec (TOML)')
     .requiredOption('--key <file>', 'release key that signs the manifest')
     .requiredOption('-o, --output <file>', 'bundle to write')
+    .option('--against <bundles>', 'older releases, separated by commas', bundleNames)
+    .option(
+      '--root <file>',
+      'image-root.json that names the keys of the older releases (else: --key)',
+    )
+    .option('--accept-difference', 'take a difference that was measured on few inputs', false)
     .addHelpText('after', BUILD_HELP)
-    .action(async (spec: string, options: { key: string; output: string }) => {
+    .action(async (spec: string, options: BuildOptions) => {
+      const { output, against = [], root, acceptDifference } = options;
       const key = await readSigningKey(options.key);
       out.progress('recording golden probes');
-      const { release, bytes, sha256 } = await buildBundle(spec, key, options.output, realRandom);
+      const { release, bytes, sha256 } = await buildBundle(spec, key, output, realRandom, {
+        against,
+        acceptDifference,
+        ...(root === undefined ? {} : { ring: await ringOfRoot(root) }),
+      });
       const { component, version, digest, manifest } = release;
       out.result(
         {
@@ -135,5 +169,6 @@ function describe(manifest: Manifest): string {
     `  probes      ${probes.count}, within ${absolute} + ${relative} x |golden|`,
     `  contract    ${contract.peakMemoryMiB} MiB, p99 ${contract.p99LatencyMs} ms`,
     `  lineage     ${from.join(', ')}`,
+    ...declaredDifferences(manifest).map((declared) => `  expected    ${differenceText(declared)}`),
   ].join('\n');
 }

@@ -4,6 +4,11 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { complaints } from '../../../shared/base/decode.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
+import {
+  declaredDifferences,
+  differenceText,
+  type DeclaredDifference,
+} from '../../../shared/release/expected-differences.js';
 import { Version } from '../../../shared/release/manifest-head.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
@@ -49,8 +54,10 @@ export function registerPublishCommand(program: Command, out: Output): void {
       });
       const { release, targetsVersion, uploaded, already } = published;
       const { component, version, digest } = release;
-      out.result({ component, version, release: digest, targetsVersion, uploaded, already }, () =>
-        publishedText(published),
+      const differences = declaredDifferences(release.manifest);
+      out.result(
+        { component, version, release: digest, targetsVersion, uploaded, already, differences },
+        () => [publishedText(published), ...differences.map(differenceLine)].join('\n'),
       );
     });
 }
@@ -60,6 +67,9 @@ function floorVersion(text: string): string {
     throw new Fault('usage', `--floor ${text}: a version like 1.0.0 is expected`);
   return text;
 }
+
+const differenceLine = (declared: DeclaredDifference): string =>
+  `  expected ${differenceText(declared)}`;
 
 function publishedText({ release, targetsVersion, uploaded, already }: Published): string {
   const { component, version, digest } = release;

@@ -74,6 +74,7 @@ interface CreateOptions extends PolicyOptions {
   readonly policy?: string;
   readonly groups?: string[];
   readonly dryRun?: boolean;
+  readonly acceptDifference?: boolean;
 }
 
 function registerCreate(rollout: Command, out: Output): void {
@@ -85,6 +86,10 @@ function registerCreate(rollout: Command, out: Output): void {
       'the whole policy as TOML (keys as in the API; defaults as below); excludes the options below',
     )
     .option('--groups <groups...>', 'only devices of these groups take part')
+    .option(
+      '--accept-difference',
+      "take a release that declares a larger difference than the policy's limit (the cap holds)",
+    )
     .option('--dry-run', 'draft nothing; print the waves, the windows and the promise in numbers');
   waveOptions(create);
   haltOptions(create);
@@ -107,6 +112,7 @@ function registerCreate(rollout: Command, out: Output): void {
         `drafted: ${refText(view.release)} to ${counted(members.length, 'device')} in ` +
           `${counted(policy.waves.length, 'wave')}; start it with: linnet rollout start ${view.id}`,
       );
+      for (const text of view.reasons) out.progress(text);
       out.result(view, () => view.id);
     });
 }
@@ -121,8 +127,14 @@ async function requestOf(
     throw new Fault('usage', `${what}: name the release as component@version`);
   const policy =
     options.policy === undefined ? policyOf(options) : await policyFile(options.policy, command);
-  const { groups } = options;
-  return { component, version, policy, ...(groups === undefined ? {} : { groups }) };
+  const { groups, acceptDifference } = options;
+  return {
+    component,
+    version,
+    policy,
+    ...(groups === undefined ? {} : { groups }),
+    ...(acceptDifference === undefined ? {} : { acceptDifference }),
+  };
 }
 
 function waveOptions(create: Command): void {
@@ -205,8 +217,9 @@ function haltOptions(create: Command): void {
 async function policyFile(file: string, command: Command): Promise<RolloutPolicy> {
   const both = command.options.filter(
     (option) =>
-      !['server', 'tokenFile', 'policy', 'groups', 'dryRun'].includes(option.attributeName()) &&
-      command.getOptionValueSource(option.attributeName()) === 'cli',
+      !['server', 'tokenFile', 'policy', 'groups', 'dryRun', 'acceptDifference'].includes(
+        option.attributeName(),
+      ) && command.getOptionValueSource(option.attributeName()) === 'cli',
   );
   if (both.length > 0)
     throw new Fault(

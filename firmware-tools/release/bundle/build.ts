@@ -18,14 +18,22 @@ import type { Lineage, ModelFile } from '../../../shared/release/model-manifest.
 import type { Random } from '../../../shared/base/interfaces.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
+import type { KeyRing } from '../../../shared/trust/key-ring.js';
 import type { Signer } from '../../../shared/trust/signer.js';
 import { tempBeside, writeWhole } from '../../../shared/platform/durable-files.js';
 import { fileDigest, RunningDigest, type Digest } from '../../../shared/platform/hashing.js';
 import { asFault } from '../keys/key-files.js';
+import { feedsOf } from '../../model/input-data/feeds.js';
 import { decodeModel } from '../../model/onnx/model-file.js';
 import { readInputFile, unreadable } from '../../model/input-data/input-file.js';
 import { openModel } from '../../model/session.js';
-import { readProbeInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
+import { readSpecInputs, recordGoldens, requireLabelEach, tensorSpec } from './golden.js';
+import {
+  measureDifferences,
+  readBases,
+  requireEnoughInputs,
+  type Base,
+} from './expected-differences.js';
 import {
   headerBytes,
   indexBytes,
@@ -58,19 +66,40 @@ export interface Built {
   readonly sha256: string;
 }
 
+/** How the difference from older releases is measured. */
+export interface ExpectOptions {
+  /** Bundles of older releases, beside those that the spec names. */
+  readonly against?: readonly string[];
+  /** Who must have signed them; when left out, the key that signs the new one. */
+  readonly ring?: KeyRing;
+  /** Take a difference that was measured on few inputs. */
+  readonly acceptDifference?: boolean;
+}
+
 /**
- * Replaces `outFile` when it exists. Faults: config_invalid (spec), data_undecodable (probes),
- * not_found (a file that it names), model_not_onnx, model_tensors_differ, manifest_undecodable
- * (what the spec asks for makes no valid manifest), disk_full, disk_failed.
+ * Replaces `outFile` when it exists. Faults of the older bundles: those of readBases and
+ * measureDifferences, difference_not_accepted. Others: config_invalid (spec), data_undecodable
+ * (probes), not_found (a file that it names), model_not_onnx, model_tensors_differ,
+ * manifest_undecodable (what the spec asks for makes no valid manifest), disk_full, disk_failed.
  */
 export async function buildBundle(
   specFile: string,
   key: Signer,
   outFile: string,
   random: Random,
+  { against = [], ring = ringOfKey(key), acceptDifference = false }: ExpectOptions = {},
 ): Promise<Built> {
   const loaded = loadSpec(specFile);
-  const { manifest, sources } = await describe(loaded);
+  const { spec, at } = loaded;
+  const files = [...(spec.evaluation?.against ?? []).map(at), ...against];
+  if (files.length > 0 && spec.evaluation === undefined)
+    throw new Fault(
+      'config_invalid',
+      `release spec ${specFile}: it has no [evaluation] inputs to compare answers on`,
+    );
+  const bases = await readBases(files, spec.component, ring);
+  const { manifest, sources } = await describe(loaded, bases);
+  if (!acceptDifference) requireEnoughInputs(manifest);
   const payload = manifestBytes(
     decode(Manifest, manifest, `release spec ${specFile}`, 'manifest_undecodable'),
   );
@@ -95,10 +124,16 @@ export async function buildBundle(
   return { release: releaseOf(manifest, envelope), ...written };
 }
 
-async function describe({
-  spec,
-  at,
-}: LoadedSpec): Promise<{ manifest: Manifest; sources: Source[] }> {
+const ringOfKey = ({ keyId, publicKey }: Signer): KeyRing => ({
+  keys: { [keyId]: publicKey },
+  keyids: [keyId],
+  threshold: 1,
+});
+
+async function describe(
+  { spec, at }: LoadedSpec,
+  bases: readonly Base[],
+): Promise<{ manifest: Manifest; sources: Source[] }> {
   const model = readInputFile(at(spec.model));
   // Refuses weights outside the file, which ONNX Runtime would go and read.
   decodeModel(model, at(spec.model));
@@ -118,7 +153,10 @@ async function describe({
     // Before the model runs: a type that no release may have is not the probes' fault.
     const inputs = session.inputs.map((meta) => tensorSpec(meta, range(meta.name), spec.model));
     const outputs = session.outputs.map((meta) => tensorSpec(meta, undefined, spec.model));
-    const probes = await recordGoldens(session, readProbeInputs(session, spec.probes.inputs, at));
+    const probes = await recordGoldens(
+      session,
+      readSpecInputs(session, 'probes', spec.probes.inputs, at),
+    );
     requireLabelEach(spec.classifier, session, probes);
     const sources = await gather({ spec, at }, model, utf8(`${JSON.stringify(probes)}\n`));
     const { absolute, relative } = { ...DEFAULT_TOLERANCE, ...spec.probes };
@@ -133,6 +171,7 @@ async function describe({
       inputs,
       outputs,
       classifier: spec.classifier ?? null,
+      ...(spec.comparisons === undefined ? {} : { comparisons: spec.comparisons }),
       probes: { count: probes.probes.length, tolerance: { absolute, relative } },
       contract: {
         peakMemoryMiB: spec.contract.peak_memory_mib,
@@ -140,6 +179,10 @@ async function describe({
       },
       lineage: await lineageOf({ spec, at }, sha256(model)),
     };
+    if (spec.evaluation === undefined || bases.length === 0) return { manifest, sources };
+    const arrays = readSpecInputs(session, 'evaluation', spec.evaluation.inputs, at);
+    const feeds = feedsOf(session.inputs, arrays);
+    manifest.expectedDifferences = await measureDifferences(manifest, session, bases, feeds);
     return { manifest, sources };
   } finally {
     await session.release();

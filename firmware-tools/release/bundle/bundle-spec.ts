@@ -8,7 +8,7 @@ import { limits } from '../../../shared/base/limits.js';
 import { decode } from '../../../shared/base/decode.js';
 import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import { Component, FileName, HardwareId, Version } from '../../../shared/release/manifest-head.js';
-import { Classifier } from '../../../shared/release/model-manifest.js';
+import { Classifier, Comparison } from '../../../shared/release/model-manifest.js';
 import { fileNamesProblem } from '../../../shared/release/file-names.js';
 import { Hex32 } from '../../../shared/base/bytes.js';
 import { readInputFile } from '../../model/input-data/input-file.js';
@@ -42,6 +42,8 @@ const Spec = Type.Object(
       ),
     ),
     classifier: Type.Optional(Classifier),
+    /** How answers are compared with another release's, for outputs that need another way. */
+    comparisons: Type.Optional(Type.Array(Comparison, { maxItems: limits.modelTensorsMaxCount })),
     /** Values that each input was made for, by the input's name. */
     ranges: Type.Optional(
       Type.Record(Name, Type.Object({ min: Type.Number(), max: Type.Number() }, strict)),
@@ -53,6 +55,17 @@ const Spec = Type.Object(
         relative: Type.Optional(Type.Number({ minimum: 0 })),
       },
       strict,
+    ),
+    /** What the difference from older releases is measured on. */
+    evaluation: Type.Optional(
+      Type.Object(
+        {
+          inputs: Type.Union([Path, Type.Record(Name, Path)]),
+          /** Bundles of older releases. */
+          against: Type.Optional(Type.Array(Path, { maxItems: limits.releaseBasesMaxCount })),
+        },
+        strict,
+      ),
     ),
     contract: Type.Object(
       {
@@ -146,6 +159,15 @@ SPEC is a TOML file; its paths are relative to its own folder:
                                         # several inputs: { a = "a.npy", b = "b.npy" }
   absolute = 0.001                      # |got - golden| <= absolute + relative * |golden|
   relative = 0.001
+
+  [[comparisons]]                       # optional: how devices compare answers with the old
+  output = "logits"                     # release's; derived from labels, names and shapes where
+  kind = "class"                        # left out. class | scores | vector | value | boxes |
+                                        # sequence | none
+
+  [evaluation]                          # optional: how far answers differ from older releases
+  inputs = "evaluation.npy"             # is measured on these; at least 300, as [probes] inputs
+  against = ["digits-1.0.0.bundle"]     # and those of --against
 
   [contract]
   peak_memory_mib = 200

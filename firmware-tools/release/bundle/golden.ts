@@ -44,11 +44,12 @@ export function tensorSpec(
 }
 
 /**
- * The probes' inputs by input name; `paths` is one path for a model of one input, or a path by
- * name. Faults: config_invalid, those of readNpy.
+ * The arrays of a table of the spec by input name; its `inputs` is one path for a model of one
+ * input, or a path by name. Faults: config_invalid, those of readNpy.
  */
-export function readProbeInputs(
+export function readSpecInputs(
   session: Session,
+  table: 'probes' | 'evaluation',
   paths: string | Readonly<Record<string, string>>,
   at: (path: string) => string,
 ): Record<string, NpyArray> {
@@ -58,7 +59,7 @@ export function readProbeInputs(
     if (only === undefined || names.length !== 1) {
       throw new Fault(
         'config_invalid',
-        `the model takes ${names.join(', ')}: [probes] inputs must name a .npy file for each`,
+        `the model takes ${names.join(', ')}: [${table}] inputs must name a .npy file for each`,
       );
     }
     return { [only]: readNpy(at(paths)) };
@@ -71,7 +72,7 @@ export function readProbeInputs(
   if (wrong.length > 0)
     throw new Fault(
       'config_invalid',
-      `[probes] inputs: ${wrong.join('; ')} (the model takes ${names.join(', ')})`,
+      `[${table}] inputs: ${wrong.join('; ')} (the model takes ${names.join(', ')})`,
     );
   return Object.fromEntries(Object.entries(paths).map(([name, path]) => [name, readNpy(at(path))]));
 }

@@ -326,6 +326,30 @@ describe('rollouts', () => {
     expect((await run(['rollout', 'drop', id])).out).toContain('dropped');
   });
 
+  it('a_release_that_declares_more_than_the_policy_is_drafted_when_somebody_accepts_it', async () => {
+    const [base, evaluationSha256] = ['b'.repeat(64), 'e'.repeat(64)];
+    const outputs = [{ output: 'logits', sum: 75, count: 500 }];
+    const expectedDifferences = [{ base, version: '1.0.0', evaluationSha256, outputs }];
+    await publish(fleet, '1.1.0', { expectedDifferences });
+    const create = ['rollout', 'create', 'digits@1.1.0'];
+    const numbers = 'answers of logits differ from 1.0.0 by 15 % (n 500; limit 21 %)';
+    expect((await run([...create, '--dry-run'])).out).toContain(`note: ${numbers}\n`);
+    const { code } = await run(create);
+    expect(code?.startsWith(`difference_not_accepted: ${numbers}; `)).toBe(true);
+    expect(code).toMatch(/; the policy's limit is 10 %$/);
+    const policy = join(folder, 'accept.toml');
+    await writeFile(policy, '[[waves]]\nname = "everyone"\npercent = 100\n');
+    const made = await run([...create, '--policy', policy, '--accept-difference']);
+    expect(made.err).toContain(numbers);
+    const id = made.out.trim();
+    expect((await run(['audit', 'list'])).out).toMatch(
+      new RegExp(`first-admin +rollout\\.difference_accepted +${id} +answers of logits differ`),
+    );
+    const { history } = await fleet.admin.request('GET', `/rollouts/${id}`, RolloutDetail);
+    expect(history[0]?.reasons.at(-1)).toContain(`first-admin accepts: ${numbers}; `);
+    expect((await run(['rollout', 'drop', id])).out).toContain('dropped');
+  });
+
   it('mistakes_are_usage_faults_or_the_servers_own', async () => {
     expect((await run(['rollout', 'create', 'digits'])).code).toMatch(
       /^usage: digits: name the release/,

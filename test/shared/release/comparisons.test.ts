@@ -55,7 +55,9 @@ describe('derived_comparisons', () => {
 
 describe('declared_limits', () => {
   const base = 'a'.repeat(64);
-  const expectedDifferences = [{ base, outputs: [{ output: 'y', sum: 300, count: 2000 }] }];
+  const measured = { version: '1.0.0', evaluationSha256: 'e'.repeat(64) };
+  const outputs = [{ output: 'y', sum: 300, count: 2000 }];
+  const expectedDifferences = [{ base, ...measured, outputs }];
 
   it('are_those_of_the_release_that_is_replaced', () => {
     expect(declaredPermille({ expectedDifferences }, { digest: base }, 'y')).toBe(194);

@@ -3,6 +3,7 @@
 // claim token comes from a file or LINNET_CLAIM.
 import { Type, type Static } from 'typebox';
 import { resolveSettings } from '../shared/base/config.js';
+import { limits } from '../shared/base/limits.js';
 import { WindowText, ZoneName } from './update/windows.js';
 import { Component, HardwareId } from '../shared/release/manifest-head.js';
 
@@ -101,6 +102,27 @@ export const AgentSettings = Type.Object(
           description: 'share of live requests that both models answer during a trial',
         }),
       },
+      { ...strict, default: {} },
+    ),
+    rehearsal: Type.Record(
+      Component,
+      Type.Object(
+        {
+          max_mib: Type.Integer({
+            minimum: 1,
+            maximum: limits.rehearsalInputsMaxMiB,
+            default: 16,
+            description:
+              'memory for recent inputs of the component, on which the next release is tried',
+          }),
+          max_age_hours: Type.Number({
+            exclusiveMinimum: 0,
+            maximum: limits.rehearsalAgeMaxHours,
+            default: 24,
+          }),
+        },
+        strict,
+      ),
       { ...strict, default: {} },
     ),
     update: Type.Object(

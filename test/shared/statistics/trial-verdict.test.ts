@@ -117,7 +117,14 @@ describe('answers that are compared', () => {
 });
 
 const comparisonsOf = (tally: BlockTally): TrialEvidence['comparisons'] => [
-  { output: 'y', kind: 'class', declaredPermille: null, pairs: 400, blocks: tally },
+  {
+    output: 'y',
+    kind: 'class',
+    declaredPermille: null,
+    pairs: 400,
+    blocks: tally,
+    rehearsed: { pairs: 0, blocks: 0 },
+  },
 ];
 
 describe('the end of the time', () => {

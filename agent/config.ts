@@ -110,7 +110,7 @@ export const AgentSettings = Type.Object(
         {
           max_mib: Type.Integer({
             minimum: 1,
-            maximum: limits.rehearsalInputsMaxMiB,
+            maximum: limits.rehearsalInputsMaxMib,
             default: 16,
             description:
               'memory for recent inputs of the component, on which the next release is tried',

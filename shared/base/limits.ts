@@ -119,7 +119,7 @@ export const limits = {
   // Rehearsal.
   /** Recent inputs that a device keeps of a component: one for each part of their age. */
   rehearsalInputsMaxCount: 200,
-  rehearsalInputsMaxMiB: 1024,
+  rehearsalInputsMaxMib: 1024,
   rehearsalAgeMaxHours: 7 * 24,
   /** All runs of one release in a rehearsal. */
   rehearsalRunsMs: 20_000,

@@ -28,7 +28,7 @@ function urlComplaint(text: string): string | null {
 const strict = { additionalProperties: false } as const;
 const Path = Type.String({ minLength: 1, maxLength: 4000 });
 
-export const AgentSettings = Type.Object(
+const Settings = Type.Object(
   {
     name: Type.String({
       pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$',
@@ -121,7 +121,8 @@ export const AgentSettings = Type.Object(
             default: 24,
           }),
         },
-        strict,
+        // Without a default of its own, the defaults inside are not taken.
+        { ...strict, default: {} },
       ),
       { ...strict, default: {} },
     ),
@@ -150,7 +151,18 @@ export const AgentSettings = Type.Object(
   },
   strict,
 );
-export type AgentSettings = Static<typeof AgentSettings>;
+
+/** Components that have a rehearsal and are not updated here; a wrong file may lack either table. */
+const unknownRehearsals = ({ components, rehearsal }: Partial<Static<typeof Settings>>): string[] =>
+  Object.keys(rehearsal ?? {}).filter((name) => components?.includes(name) === false);
+
+const AgentSettings = Type.Refine(
+  Settings,
+  (settings) => unknownRehearsals(settings).length === 0,
+  (settings) =>
+    `/rehearsal names ${unknownRehearsals(settings).join()}, which is no component here`,
+);
+export type AgentSettings = Static<typeof Settings>;
 
 export function agentSettings(
   toml: string,

@@ -118,18 +118,21 @@ interface RehearsalOptions {
  */
 async function rehearse(options: RehearsalOptions): Promise<Rehearsed> {
   const { candidate, current, inputs } = options;
+  const { trialBlocksMinCount: enough } = limits;
   const compared = new ComparedOutputs(candidate.release, current.release);
   if (compared.comparisons.length === 0)
     return { none: 'no output can be compared with the release that serves' };
   if (compared.comparisons.some(({ kind }) => kind === 'sequence'))
     return { none: 'outputs that are sequences may depend on the inputs before' };
-  if (inputs.length < limits.trialBlocksMinCount)
-    return { none: `${inputs.length} recent inputs are kept; it takes some more` };
+  if (inputs.length < enough)
+    return { none: `${inputs.length} recent inputs are kept, it takes ${enough}` };
   const old = await answersOfCurrent(options);
-  if (typeof old === 'string') return { none: `${current.release.version} alone: ${old}` };
-  return {
-    evidence: evidenceOf(options, compared, await compareCandidate(options, compared, old)),
-  };
+  if (typeof old === 'string')
+    return { none: `a second process of ${current.release.version}, which serves, failed: ${old}` };
+  const pairs = old.length < enough ? [] : await compareCandidate(options, compared, old);
+  if (pairs.length < enough)
+    return { none: `fewer than ${enough} recent inputs were answered in the time for it` };
+  return { evidence: evidenceOf(options, compared, pairs) };
 }
 
 interface Answered {

@@ -1,6 +1,6 @@
 // The rehearsal with real model processes: a release that answers a device's own recent inputs
 // wrong is found before it answers a request, and what serves is not disturbed.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -176,6 +176,99 @@ function endless(version: string): Installed {
   );
   return release(version, [0, 0, 0, 0], { model, classifier: null });
 }
+
+describe('a rehearsal', () => {
+  const context = { policy: defaultTrialPolicy, rollback: false };
+  const none = (detail: string): Rehearsal => ({
+    differs: null,
+    detail: `no rehearsal: ${detail}`,
+  });
+
+  it('uses_an_input_once_for_a_release', async () => {
+    const [old, fresh] = [release('1.0.0'), release('1.1.0')];
+    const first = await rehearsed(old, fresh, 40);
+    expect(first.detail).toContain('on 40 of its own recent inputs');
+    await live(20);
+    expect(await handler.rehearse(fresh, old, context)).toEqual(first);
+    // Another release may use them, and those that came since.
+    const other = await handler.rehearse(release('1.1.1'), old, context);
+    expect(other.detail).toContain('on 60 of its own recent inputs');
+  });
+
+  it('is_off_without_a_setting_and_says_so', async () => {
+    await engine.stop();
+    start({ rehearsal: undefined });
+    const { detail } = await rehearsed(release('1.0.0'), release('1.2.0', [0, 0, 0, 9]), 40);
+    expect(detail).toBe('no rehearsal: it is not switched on for this component');
+  });
+
+  it('needs_enough_inputs_which_are_gone_after_a_stop', async () => {
+    const [old, wrong] = [release('1.0.0'), release('1.2.0', [0, 0, 0, 9])];
+    expect(await rehearsed(old, wrong, 19)).toEqual(none('19 recent inputs are kept, it takes 20'));
+    await live(30);
+    await engine.stop();
+    expect(await rehearsed(old, wrong, 0)).toEqual(none('0 recent inputs are kept, it takes 20'));
+  });
+
+  it('compares_no_sequences_and_no_other_inputs_or_labels', async () => {
+    const comparisons = [{ output: 'logits', kind: 'sequence' as const }];
+    const old = release('1.0.0');
+    const fresh = release('1.1.0');
+    const { release: of } = fresh;
+    const manifest = { ...of.manifest, comparisons };
+    const sequences = { ...fresh, release: { ...of, digest: 'a'.repeat(64), manifest } };
+    expect(await rehearsed(old, sequences, 30)).toEqual(
+      none('outputs that are sequences may depend on the inputs before'),
+    );
+    const classifier = { output: 'logits', scale: 'logits' as const, labels: ['p', 'q', 'r', 's'] };
+    const other = release('1.2.0', [0, 0, 0, 0], { classifier });
+    expect(await handler.rehearse(other, old, context)).toEqual(
+      none('no output can be compared with the release that serves'),
+    );
+  });
+
+  it('counts_an_input_that_only_the_new_release_does_not_take_as_a_difference', async () => {
+    const old = release('1.0.0');
+    const range = { min: 5, max: 9 };
+    const inputs = [{ name: 'x', datatype: 'FP32' as const, shape: [-1, 4], range }];
+    const probe = {
+      inputs: [fp32('x', [1, 4], [5, 6, 7, 8])],
+      outputs: [fp32('logits', [1, 4], [5, 6, 7, 8])],
+    };
+    const narrow = release('1.1.0', [0, 0, 0, 0], { inputs, probes: [probe] });
+    const fault = await faultOf(rehearsed(old, narrow, 60));
+    expect(fault.detail).toContain('differ by 100 % on 60 of its own recent inputs');
+  });
+
+  it('is_not_refused_where_the_release_that_serves_fails_beside_itself', async () => {
+    const old = release('1.0.0');
+    await engine.serve(old, null);
+    await live(30);
+    rmSync(join(old.folder, 'probes.json'));
+    const { differs, detail } = await handler.rehearse(release('1.1.0'), old, context);
+    expect(differs).toBeNull();
+    expect(detail).toMatch(
+      /^no rehearsal: a second process of 1.0.0, which serves, failed: .*probes/,
+    );
+  });
+
+  it('of_a_release_that_does_not_load_is_refused', async () => {
+    const [old, fresh] = [release('1.0.0'), release('1.1.0')];
+    writeFileSync(join(fresh.folder, 'model.onnx'), 'x');
+    expect((await faultOf(rehearsed(old, fresh, 30))).code).toBe('file_length');
+  });
+
+  it('ends_in_time_and_when_the_agent_stops', async () => {
+    await engine.stop();
+    start({ limits: { rehearsalRunsMs: 0 } });
+    const late = none('fewer than 20 recent inputs were answered in the time for it');
+    expect(await rehearsed(release('1.0.0'), release('1.1.0'), 30)).toEqual(late);
+    await engine.stop();
+    start();
+    engine.cutRehearsal();
+    expect(await rehearsed(release('1.0.0'), release('1.1.0'), 30)).toEqual(late);
+  });
+});
 
 describe('inputs of changing sizes', () => {
   const wave = (file: string, version: string): Installed =>

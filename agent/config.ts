@@ -3,6 +3,7 @@
 // claim token comes from a file or LINNET_CLAIM.
 import { Type, type Static } from 'typebox';
 import { resolveSettings } from '../shared/base/config.js';
+import { limits } from '../shared/base/limits.js';
 import { WindowText, ZoneName } from './update/windows.js';
 import { Component, HardwareId } from '../shared/release/manifest-head.js';
 
@@ -27,7 +28,7 @@ function urlComplaint(text: string): string | null {
 const strict = { additionalProperties: false } as const;
 const Path = Type.String({ minLength: 1, maxLength: 4000 });
 
-export const AgentSettings = Type.Object(
+const Settings = Type.Object(
   {
     name: Type.String({
       pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$',
@@ -103,6 +104,28 @@ export const AgentSettings = Type.Object(
       },
       { ...strict, default: {} },
     ),
+    rehearsal: Type.Record(
+      Component,
+      Type.Object(
+        {
+          max_mib: Type.Integer({
+            minimum: 1,
+            maximum: limits.rehearsalInputsMaxMib,
+            default: 16,
+            description:
+              'memory for recent inputs of the component, on which the next release is tried',
+          }),
+          max_age_hours: Type.Number({
+            exclusiveMinimum: 0,
+            maximum: limits.rehearsalAgeMaxHours,
+            default: 24,
+          }),
+        },
+        // Without a default of its own, the defaults inside are not taken.
+        { ...strict, default: {} },
+      ),
+      { ...strict, default: {} },
+    ),
     update: Type.Object(
       {
         windows: Type.Array(WindowText, {
@@ -128,7 +151,18 @@ export const AgentSettings = Type.Object(
   },
   strict,
 );
-export type AgentSettings = Static<typeof AgentSettings>;
+
+/** Components that have a rehearsal and are not updated here; a wrong file may lack either table. */
+const unknownRehearsals = ({ components, rehearsal }: Partial<Static<typeof Settings>>): string[] =>
+  Object.keys(rehearsal ?? {}).filter((name) => components?.includes(name) === false);
+
+const AgentSettings = Type.Refine(
+  Settings,
+  (settings) => unknownRehearsals(settings).length === 0,
+  (settings) =>
+    `/rehearsal names ${unknownRehearsals(settings).join()}, which is no component here`,
+);
+export type AgentSettings = Static<typeof Settings>;
 
 export function agentSettings(
   toml: string,

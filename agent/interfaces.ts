@@ -93,6 +93,9 @@ export interface ProbeReport {
 /** What the inference engine knows of a trial; `replaces` is known to the update machine only. */
 export type Measured = Omit<TrialEvidence, 'replaces'>;
 
+/** `none`: why nothing was rehearsed, as the rest of a sentence. */
+export type Rehearsed = { readonly none: string } | { readonly evidence: TrialEvidence };
+
 /** How the release that serves does, after its trial as well as in it. */
 export interface Standing {
   readonly conditions: readonly Condition[];
@@ -107,6 +110,13 @@ export interface ModelRuntime {
    * affect what serves. Faults: host_start (flaked).
    */
   probe(candidate: Installed): Promise<ProbeReport>;
+  /**
+   * Lets `current`, which serves, and then `candidate` answer recent live inputs of this device,
+   * each in a process of its own. Does not affect what serves. The same releases again give the
+   * same evidence. Faults: rehearsal_crashes (refused), those of a model process that does not
+   * start.
+   */
+  rehearse(candidate: Installed, current: Installed): Promise<Rehearsed>;
   /**
    * Serves `current`: requests go to it once its process is warm; the old process drains and
    * exits. With `shadow`, the release that it replaces keeps running and answers a sample of the

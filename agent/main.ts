@@ -18,6 +18,7 @@ import { readCertificates, readTrustedRoots } from './identity/provisioning.js';
 import { tokenSource } from './identity/token-source.js';
 import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
 import { Engine } from './inference/engine/engine.js';
+import type { RehearsalSettings } from './inference/engine/rehearsal.js';
 import { requireInstallation } from './inference/model-process/installation.js';
 import { compiledChild } from './inference/model-process/spawn-child.js';
 import type { Disk, Reporter } from './interfaces.js';
@@ -202,10 +203,19 @@ function enginesOf(
         childPath,
         threads: settings.runtime.intra_op_threads,
         shadowSample: settings.runtime.shadow_sample,
+        rehearsal: rehearsalOf(settings, component),
         onAnswer: (answer) => stats.take(answer),
       }),
     ]),
   );
+}
+
+function rehearsalOf(
+  { rehearsal }: AgentSettings,
+  component: string,
+): RehearsalSettings | undefined {
+  const found = rehearsal[component];
+  return found && { maxMiB: found.max_mib, maxAgeHours: found.max_age_hours };
 }
 
 function updateDriver(
@@ -325,6 +335,7 @@ class Loops {
     this.#health.stop();
     await inferenceServer.close();
     stats.stop();
+    for (const engine of engines.values()) engine.cutRehearsal();
     // Before the engines stop: an update loop that still runs could start one again.
     await this.#ended;
     await Promise.all([...engines.values()].map((engine) => engine.stop()));

@@ -27,7 +27,8 @@ type Named =
   | 'probesFileMaxBytes'
   | 'probeRunsMaxCount'
   | 'probeRunsMinCount'
-  | 'probeRunsMs';
+  | 'probeRunsMs'
+  | 'rehearsalRunsMs';
 
 export type InferenceLimits = { readonly [K in Named]: number };
 

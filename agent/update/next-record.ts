@@ -38,7 +38,7 @@ export function afterChange(before: UpdateRecord, change: RecordChange): UpdateR
 
 /** True while the spare slot holds a new release that has not served here yet. */
 export const isCandidate = ({ state, assignment }: UpdateRecord): boolean =>
-  (state === 'staged' || state === 'probed') && !assignment.rollback;
+  (state === 'staged' || state === 'probed' || state === 'rehearsed') && !assignment.rollback;
 
 export const withoutSlot = (
   slots: UpdateRecord['slots'],

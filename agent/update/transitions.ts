@@ -9,18 +9,19 @@
 //   downloaded  all bytes are here, not verified            verify every byte, then check policy
 //   verified    bytes and policy were checked               lay out the spare slot
 //   staged      the spare slot holds the release            probe it beside what serves
-//   probed      the probes passed on this device            write `active: spare`: the swap
+//   probed      the probes passed on this device            answer recent inputs beside what serves
+//   rehearsed   nothing spoke against it there              write `active: spare`: the swap
 //   swapped     the new release serves, on trial            observe; confirm or roll back
 //   stranded    no slot verifies; nothing is served         accept any assignment, even an old one
 import type { Table } from '../../shared/base/state-machine.js';
 import type { UpdateState } from '../../shared/protocol/states.js';
 
 export type UpdateEvent =
-  | 'assigned' | 'downloaded' | 'verified' | 'staged' | 'probed' | 'swapped'
-  | 'confirmed' | 'rolled_back'
+  | 'assigned' | 'downloaded' | 'verified' | 'staged' | 'probed' | 'rehearsed'
+  | 'swapped' | 'differs' | 'confirmed' | 'rolled_back'
   | 'refused' | 'spent' | 'superseded' | 'damaged' | 'unverified';
 
-/** How every state between `assigned` and `probed` may end early. */
+/** How every state between `assigned` and `rehearsed` may end early. */
 const end = { refused: 'idle', spent: 'idle', superseded: 'idle', unverified: 'stranded' } as const;
 
 export const updateTransitions = {
@@ -29,7 +30,8 @@ export const updateTransitions = {
   downloaded: { boot: 'downloaded', on: { verified: 'verified', damaged: 'assigned', ...end } },
   verified:   { boot: 'downloaded', on: { staged: 'staged', ...end } },
   staged:     { boot: 'staged',     on: { probed: 'probed', ...end } },
-  probed:     { boot: 'staged',     on: { swapped: 'swapped', ...end } },
+  probed:     { boot: 'staged',     on: { rehearsed: 'rehearsed', differs: 'idle', ...end } },
+  rehearsed:  { boot: 'staged',     on: { swapped: 'swapped', ...end } },
   swapped:    { boot: 'swapped',    on: { confirmed: 'idle', rolled_back: 'idle' } },
   stranded:   { boot: 'stranded',   on: { assigned: 'assigned' } },
 } as const satisfies Table<UpdateState, UpdateEvent>;

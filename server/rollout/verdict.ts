@@ -124,7 +124,7 @@ function hasStarted(
 ): boolean {
   if (member.state === 'trial' || verdict !== null) return true;
   const state = heard(member, facts) ? facts?.update?.state : undefined;
-  return state === 'probed' || state === 'swapped';
+  return state === 'probed' || state === 'rehearsed' || state === 'swapped';
 }
 
 /** The server's own judgement of the evidence for this assignment; null where there is none. */

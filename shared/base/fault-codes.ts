@@ -199,6 +199,16 @@ export const FAULT_CODES = {
     "the model process uses more memory than the release's contract",
     'Ship a smaller model or raise the contract.',
   ),
+  rehearsal_differs: refused(
+    409,
+    "the new model answers the device's own recent inputs differently beyond the limit; it has answered no live request",
+    'Compare the two models on labelled data before trying again.',
+  ),
+  rehearsal_crashes: refused(
+    409,
+    "the new model's process crashed or hung on the device's own recent inputs; it has answered no live request",
+    "Look at the model process's log on the device.",
+  ),
   trial_disagreement: refused(
     409,
     'old and new model disagree on the same live inputs beyond the limit',

@@ -116,6 +116,16 @@ export const limits = {
   trialFaultsMaxCount: 3,
   freeSpaceReserveBytes: 1 * MIB,
 
+  // Rehearsal.
+  /** Recent inputs that a device keeps of a component: one for each part of their age. */
+  rehearsalInputsMaxCount: 200,
+  rehearsalInputsMaxMib: 1024,
+  rehearsalAgeMaxHours: 7 * 24,
+  /** All runs of one release in a rehearsal. */
+  rehearsalRunsMs: 20_000,
+  /** Rehearsals whose result is remembered: an input is used once for each release. */
+  rehearsalsKeptMaxCount: 8,
+
   // Model processes.
   hostStartMs: 20_000,
   hostRunMs: 10_000,

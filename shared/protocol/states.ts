@@ -8,6 +8,7 @@ export const UPDATE_STATES = [
   'verified',
   'staged',
   'probed',
+  'rehearsed',
   'swapped',
   'stranded',
 ] as const;

@@ -115,6 +115,8 @@ const ComparisonEvidence = Type.Object(
     pairs: Count,
     /** Mean differences of blocks of time. */
     blocks: BlockTally,
+    /** How much of both is from the rehearsal: inputs from before the swap. */
+    rehearsed: Type.Object({ pairs: Count, blocks: Count }, strict),
   },
   strict,
 );

@@ -16,8 +16,12 @@ import {
 export interface TrialTallyOptions {
   readonly startedAt: number;
   /** Saw the inputs before the swap; its block length is frozen, once it has one. */
-  readonly meter: BlockMeter;
+  readonly meter: Pick<BlockMeter, 'add' | 'chooseSeconds'>;
   readonly comparisons: readonly Pick<ComparisonEvidence, 'output' | 'kind' | 'declaredPermille'>[];
+  /** What the rehearsal found, by output; the comparisons go on from there. */
+  readonly rehearsed?: readonly Pick<ComparisonEvidence, 'output' | 'pairs' | 'blocks'>[];
+  /** How far back the fuse looks; trialFuseSeconds when left out. */
+  readonly fuseSeconds?: number;
   /** Upper bound of the old release's share of failed requests; null without a history. */
   readonly oldErrorPermille: number | null;
   /** A request is slow beyond this. */
@@ -34,9 +38,13 @@ export interface ComparedRequest {
 
 /** A mean that grows while its block is open. */
 class OpenBlock {
-  tally: BlockTally = emptyTally();
+  tally: BlockTally;
   #sum = 0;
   #count = 0;
+
+  constructor(tally: BlockTally = emptyTally()) {
+    this.tally = tally;
+  }
 
   add(value: number): void {
     this.#sum += value;
@@ -85,6 +93,8 @@ export class FailureHistory {
   }
 }
 
+const NOTHING_REHEARSED = { pairs: 0, blocks: emptyTally() };
+
 /** The fuse's window moves in so many steps. */
 const FUSE_STEPS = 60;
 interface FuseStep {
@@ -100,6 +110,8 @@ export class TrialTally {
   readonly #options: TrialTallyOptions;
   #blockSeconds: number | null;
   #block = Number.NEGATIVE_INFINITY;
+  /** Of each comparison: what the rehearsal found. */
+  readonly #rehearsed: readonly Pick<ComparisonEvidence, 'pairs' | 'blocks'>[];
   readonly #differences: OpenBlock[];
   readonly #pairs: number[];
   readonly #onlyOne = new OpenBlock();
@@ -117,8 +129,11 @@ export class TrialTally {
   constructor(options: TrialTallyOptions) {
     this.#options = options;
     this.#blockSeconds = options.meter.chooseSeconds();
-    this.#differences = options.comparisons.map(() => new OpenBlock());
-    this.#pairs = options.comparisons.map(() => 0);
+    this.#rehearsed = options.comparisons.map(
+      ({ output }) => options.rehearsed?.find((one) => one.output === output) ?? NOTHING_REHEARSED,
+    );
+    this.#differences = this.#rehearsed.map(({ blocks }) => new OpenBlock(blocks));
+    this.#pairs = this.#rehearsed.map(({ pairs }) => pairs);
   }
 
   /** A live input, whatever becomes of it. Without a block length yet, it may give one. */
@@ -209,6 +224,7 @@ export class TrialTally {
         ...comparison,
         pairs: this.#pairs[i] ?? 0,
         blocks: this.#differences[i]?.tally ?? emptyTally(),
+        rehearsed: this.#rehearsedOf(i),
       })),
       fuse: this.#fuseAt(now),
       errors: {
@@ -222,6 +238,16 @@ export class TrialTally {
       },
       ...more,
     };
+  }
+
+  /** No more comes: the last block counts too. */
+  end(): void {
+    if (this.#blockSeconds !== null) for (const open of this.#open()) open.close();
+  }
+
+  #rehearsedOf(comparison: number): ComparisonEvidence['rehearsed'] {
+    const { pairs, blocks } = this.#rehearsed[comparison] ?? NOTHING_REHEARSED;
+    return { pairs, blocks: blocksOf(blocks) };
   }
 
   #open(): OpenBlock[] {
@@ -247,7 +273,7 @@ export class TrialTally {
   }
 
   #fuseNow(at: number): FuseStep {
-    const step = fuseStep(at);
+    const step = this.#fuseStep(at);
     const last = this.#fuse.at(-1);
     if (last?.step === step) return last;
     const next = { step, pairs: new Array<number>(FUSE_BINS).fill(0), scenes: 0 };
@@ -262,15 +288,18 @@ export class TrialTally {
   #fuseAt(now: number): TrialEvidence['fuse'] {
     const pairs = new Array<number>(FUSE_BINS).fill(0);
     let scenes = 0;
-    for (const one of this.#recent(fuseStep(now))) {
+    for (const one of this.#recent(this.#fuseStep(now))) {
       scenes += one.scenes;
       one.pairs.forEach((count, bin) => (pairs[bin] = (pairs[bin] ?? 0) + count));
     }
     return { pairs, scenes };
   }
-}
 
-const fuseStep = (at: number): number => Math.floor((at * FUSE_STEPS) / limits.trialFuseSeconds);
+  #fuseStep(at: number): number {
+    const { fuseSeconds = limits.trialFuseSeconds } = this.#options;
+    return Math.floor((at * FUSE_STEPS) / fuseSeconds);
+  }
+}
 
 /** Distance of two summaries over the size of the first. */
 function change(from: readonly number[], to: readonly number[]): number {

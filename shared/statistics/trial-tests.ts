@@ -96,6 +96,7 @@ export function crashes({ modelFaults }: TrialEvidence): Finding | null {
  */
 export function fuse(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
   const { fuse, seconds, comparisons } = evidence;
+  const rehearsed = comparisons.length > 0 && comparisons.every(isRehearsedOnly);
   const pairs = total(fuse.pairs);
   if (seconds < limits.trialFuseAfterSeconds || pairs < limits.trialFusePairsMinCount) return null;
   const cap = policy.differenceCapPermille / 1000;
@@ -111,8 +112,8 @@ export function fuse(evidence: TrialEvidence, policy: TrialPolicy): Finding | nu
   if (!blown) return null;
   return failed(
     'trial_disagreement',
-    `${percent(share)} of the last ${pairs} live inputs (${fuse.scenes} scenes) differ by more ` +
-      `than ${percent(cap)}`,
+    `${percent(share)} of ${rehearsed ? `${pairs} of its own recent` : `the last ${pairs} live`} ` +
+      `inputs (${fuse.scenes} scenes) differ by more than ${percent(cap)}`,
   );
 }
 
@@ -173,7 +174,7 @@ function difference(
   const interval = meanInterval(blocks, 0.05);
   const numbers = { output, mean, ...interval, limit, cap };
   const seen =
-    `answers of ${output} differ by ${percent(mean)} on live inputs ` +
+    `answers of ${output} differ by ${percent(mean)} on ${inputsText(comparison, '')} ` +
     `(${percent(interval.low)} to ${percent(interval.high)}, ${blocksOf(blocks)} blocks of time)`;
   if (logCap >= Math.min(goal, BEYOND_CAP_LOG))
     return {
@@ -190,6 +191,23 @@ function difference(
     difference: numbers,
   };
 }
+
+const isRehearsedOnly = ({ pairs, rehearsed }: ComparisonEvidence): boolean =>
+  pairs > 0 && rehearsed.pairs === pairs;
+
+/** Which inputs were compared; `live` is the number of live ones, as text. */
+export function inputsText(comparison: ComparisonEvidence, live: string): string {
+  const { rehearsed } = comparison;
+  if (isRehearsedOnly(comparison)) return `${rehearsed.pairs} of its own recent inputs`;
+  const liveInputs = `${live} live inputs`.trim();
+  return rehearsed.pairs === 0
+    ? liveInputs
+    : `${liveInputs} and ${rehearsed.pairs} of its own recent ones`;
+}
+
+/** Blocks of time since the swap. */
+export const liveBlocksOf = ({ blocks, rehearsed }: ComparisonEvidence): number =>
+  blocksOf(blocks) - rehearsed.blocks;
 
 /** Slower than the contract allows: failed. Slower than the old one only: for a person. */
 export function latency(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
@@ -270,15 +288,12 @@ export function confidenceDrop(evidence: TrialEvidence, policy: TrialPolicy): Fi
   );
 }
 
-/** Answers that both gave, but no more than there are blocks of time. */
+/** Live answers that both gave, but no more than there are blocks of time. */
 function independentAnswers(evidence: TrialEvidence): number {
-  const blocks = evidence.comparisons.map((comparison) => comparison.blocks);
-  if (!evidence.comparable || !blocks.some((tally) => enoughBlocks(evidence, tally))) return 0;
-  return Math.min(
-    total(evidence.old?.classes ?? []),
-    total(evidence.new?.classes ?? []),
-    Math.max(...blocks.map(blocksOf)),
-  );
+  const blocks = Math.max(0, ...evidence.comparisons.map(liveBlocksOf));
+  const enough = evidence.blockSeconds !== null && blocks >= limits.trialBlocksMinCount;
+  if (!evidence.comparable || !enough) return 0;
+  return Math.min(total(evidence.old?.classes ?? []), total(evidence.new?.classes ?? []), blocks);
 }
 
 /** Counts with the same shares that add up to `count`. */

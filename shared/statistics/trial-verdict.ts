@@ -4,6 +4,7 @@
 // device). Its reasons carry the arithmetic. The single tests are trial-tests.ts's; gathering the
 // evidence is trial-tally.ts's.
 import type { FaultCode } from '../base/fault-codes.js';
+import { limits } from '../base/limits.js';
 import { blocksOf, meanOf } from './betting.js';
 import { percent } from './sequential-tests.js';
 import {
@@ -14,12 +15,14 @@ import {
   errorLimit,
   errors,
   fuse,
+  inputsText,
   latency,
   limitsOf,
+  liveBlocksOf,
   shift,
   type FieldDifference,
 } from './trial-tests.js';
-import type { TrialEvidence, TrialPolicy } from './trial-evidence.js';
+import type { ComparisonEvidence, TrialEvidence, TrialPolicy } from './trial-evidence.js';
 
 export {
   addAnswer,
@@ -88,6 +91,45 @@ export function judgeTrial(evidence: TrialEvidence, policy: TrialPolicy): TrialV
   return { ...verdict, verdict: 'unproven', code: 'trial_unproven', reasons: [...reasons, end] };
 }
 
+/**
+ * What a rehearsal says against a release: its evidence is of the device's own inputs from before
+ * the swap, and says nothing about errors, latency or crashes. No more inputs come, so nothing is
+ * waited for. `pass`: nothing was proven against it, which proves nothing for it.
+ */
+export function judgeRehearsal(
+  given: TrialEvidence,
+  policy: TrialPolicy,
+): Pick<TrialVerdict, 'code' | 'reasons'> & { verdict: RehearsalVerdict } {
+  const seconds = Math.max(policy.maxSeconds, limits.trialFuseAfterSeconds);
+  const evidence = { ...given, seconds };
+  const bad = differences(evidence, policy) ?? fuse(evidence, policy);
+  if (bad === null)
+    return {
+      verdict: 'pass',
+      code: null,
+      reasons: evidence.comparisons.map((comparison) => seenText(comparison, policy)),
+    };
+  const reasons = [`${bad.reason}: not accepted; it has answered no live request`];
+  return bad.kind === 'fail'
+    ? { verdict: 'fail', code: 'rehearsal_differs', reasons }
+    : { verdict: 'differs_more_than_declared', code: bad.code, reasons };
+}
+
+export type RehearsalVerdict = Extract<
+  TrialVerdict['verdict'],
+  'pass' | 'fail' | 'differs_more_than_declared'
+>;
+
+function seenText(comparison: ComparisonEvidence, policy: TrialPolicy): string {
+  const { output, pairs, rehearsed, blocks } = comparison;
+  const { limit } = limitsOf(comparison, policy);
+  return (
+    `answers of ${output} differ by ${percent(meanOf(blocks))} on ` +
+    `${inputsText(comparison, String(pairs - rehearsed.pairs))} in ${blocksOf(blocks)} blocks ` +
+    `of time; the limit is ${percent(limit)}`
+  );
+}
+
 interface SoFar {
   /** What a pass still waits for. */
   readonly missing: string[];
@@ -100,12 +142,11 @@ function comparedSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
   if (slowly)
     missing.push('inputs that change fast enough (or enough of them) for a trial of this length');
   for (const comparison of evidence.comparisons) {
-    const { output, pairs, blocks } = comparison;
+    const { output, pairs, rehearsed } = comparison;
     const { limit } = limitsOf(comparison, policy);
     const { below, odds } = certainlyBelow(comparison, evidence, policy);
     reasons.push(
-      `answers of ${output} differ by ${percent(meanOf(blocks))} on ${pairs} live inputs in ` +
-        `${blocksOf(blocks)} blocks of time; the limit is ${percent(limit)}` +
+      seenText(comparison, policy) +
         (below ? `; at the limit they would agree so well with chance < ${odds}` : ''),
     );
     if (pairs < policy.minPairs)
@@ -114,6 +155,14 @@ function comparedSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
       );
     else if (policy.minPairs > 0 && !below && !slowly)
       missing.push(`certainty that answers of ${output} differ by less than ${percent(limit)}`);
+    // Where traffic does not give them in time, the rehearsal is enough.
+    const live = liveBlocksOf(comparison);
+    const inTime = evidence.seconds < policy.maxSeconds && policy.minPairs > 0;
+    if (rehearsed.blocks > 0 && live < limits.trialBlocksMinCount && inTime)
+      missing.push(
+        `${limits.trialBlocksMinCount - live} of ${limits.trialBlocksMinCount} blocks of time ` +
+          'with live inputs',
+      );
   }
   if (policy.minPairs > 0 && evidence.look === null) missing.push('100 requests');
   return { missing, reasons };

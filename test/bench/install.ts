@@ -61,6 +61,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
   };
   const runtime = {
     probe: notHere,
+    rehearse: notHere,
     serve: notHere,
     stop: () => Promise.resolve(),
     evidence: () => null,

@@ -24,6 +24,7 @@ const KILLS = [
   ['verified', 'after'],
   ['staged', 'after'],
   ['probed', 'after'],
+  ['rehearsed', 'after'],
   ['swapped', 'before'],
   ['swapped', 'after'],
   ['idle', 'before'],

@@ -11,6 +11,7 @@ import type {
   Measured,
   ModelRuntime,
   ProbeReport,
+  Rehearsed,
   Standing,
 } from '../../agent/interfaces.js';
 import { UpdateDriver } from '../../agent/update/driver.js';
@@ -82,6 +83,8 @@ export class SimRuntime implements ModelRuntime {
   probeReport: Partial<ProbeReport> = {};
   failServe: ((version: string) => Fault | null) | null = null;
   evidenceNow: Partial<Measured> = {};
+  rehearsed: Rehearsed = { none: 'not simulated' };
+  rehearsals = 0;
   /** By version; healthy when left out. */
   readonly standings = new Map<string, Standing>();
   readonly #disk: SimDisk;
@@ -101,6 +104,13 @@ export class SimRuntime implements ModelRuntime {
       worstDifference: 0,
       ...this.probeReport,
     };
+  }
+
+  async rehearse(candidate: Installed, current: Installed): Promise<Rehearsed> {
+    await this.#onlyVerified(candidate);
+    await this.#onlyVerified(current);
+    this.rehearsals += 1;
+    return this.rehearsed;
   }
 
   async serve(current: Installed, shadow: Installed | null): Promise<void> {
@@ -150,11 +160,12 @@ export interface SimDevice {
 
 export interface BootOptions {
   readonly hardware?: string;
-  readonly memory?: number;
+  readonly memory?: number | (() => number);
   /** When the update hours begin; open when left out. */
   opensAt?: number | null;
   readonly failServe?: SimRuntime['failServe'];
   readonly evidence?: Partial<Measured>;
+  readonly rehearsed?: Rehearsed;
   /** Instead of the handler for models. */
   readonly handlers?: readonly PayloadHandler[];
   readonly codecs?: readonly FileCodec[];
@@ -169,11 +180,13 @@ export async function bootDevice(
   const runtime = new SimRuntime(disk);
   runtime.failServe = options.failServe ?? null;
   runtime.evidenceNow = options.evidence ?? {};
+  runtime.rehearsed = options.rehearsed ?? runtime.rehearsed;
   const fetcher = new SimFetcher(releases);
   const reports: SimDevice['reports'] = [];
   const clock = new SimClock();
+  const { memory = 1e10 } = options;
   const resources = {
-    memoryAvailableBytes: () => Promise.resolve(options.memory ?? 1e10),
+    memoryAvailableBytes: () => Promise.resolve(typeof memory === 'number' ? memory : memory()),
   };
   const driver = new UpdateDriver({
     component: 'digits',

@@ -8,6 +8,7 @@ import type {
   AnyInstalled,
   Observation,
   PayloadHandler,
+  Rehearsal,
 } from '../../agent/update/payload/handler.js';
 import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -68,6 +69,12 @@ export class FileHandler implements PayloadHandler {
     if (!(await this.#accepts(candidate, 'probe')))
       throw new Fault('probe_differs', 'the command refuses the file');
     return 'the command accepts the file';
+  }
+
+  async rehearse(candidate: AnyInstalled, current: AnyInstalled | null): Promise<Rehearsal> {
+    await this.#bytes(candidate);
+    if (current !== null) await this.#bytes(current);
+    return { differs: null, detail: 'no rehearsal: a file answers nothing' };
   }
 
   async activate(current: AnyInstalled): Promise<void> {

@@ -42,6 +42,7 @@ export function trialEvidence(options: EvidenceOptions = {}): TrialEvidence {
         declaredPermille,
         pairs,
         blocks: blocks(pairs, differing),
+        rehearsed: { pairs: 0, blocks: 0 },
       },
     ],
     fuse: { pairs: new Array<number>(FUSE_BINS).fill(0), scenes: 0 },
@@ -50,5 +51,15 @@ export function trialEvidence(options: EvidenceOptions = {}): TrialEvidence {
     new: null,
     old: null,
     ...over,
+  };
+}
+
+/** Of a rehearsal: one pair a block, all of them from before the swap. */
+export function rehearsedEvidence(pairs: number, differing: number): TrialEvidence {
+  const evidence = trialEvidence({ pairs, differing, served: 0, seconds: 3600 });
+  const rehearsed = { pairs, blocks: pairs };
+  return {
+    ...evidence,
+    comparisons: evidence.comparisons.map((comparison) => ({ ...comparison, rehearsed })),
   };
 }

@@ -14,7 +14,14 @@ import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Manifest } from '../../../shared/release/manifest.js';
-import type { Installed, Measured, ModelRuntime, ProbeReport, Standing } from '../../interfaces.js';
+import type {
+  Installed,
+  Measured,
+  ModelRuntime,
+  ProbeReport,
+  Rehearsed,
+  Standing,
+} from '../../interfaces.js';
 import { limitsWith, type InferenceLimits } from '../inference-limits.js';
 import { isProcessEnd, type HostMemory, type HostOptions } from '../model-process/host.js';
 import { residentBytes } from '../model-process/process-memory.js';
@@ -26,6 +33,7 @@ import type { Tensor } from '../model/tensor.js';
 import { admit, type InferAnswer, type InferRequest } from './admission.js';
 import { ConditionWatch } from './condition-watch.js';
 import { DeadlineAlarm } from './deadline-alarm.js';
+import { Rehearsals, type RehearsalSettings } from './rehearsal.js';
 import { Routing, type ReplicaStatus } from './routing.js';
 import { ServingHistory } from './serving-history.js';
 import { Trial } from './shadow-comparison.js';
@@ -55,6 +63,8 @@ export interface EngineOptions {
   /** Share of live requests that are compared during a trial; 1 by default. */
   readonly shadowSample?: number;
   readonly limits?: Partial<InferenceLimits>;
+  /** Keeps recent inputs for the rehearsal of the next release; none when left out. */
+  readonly rehearsal?: RehearsalSettings | undefined;
   /** Must not throw. */
   readonly onAnswer?: (observation: Observation) => void;
 }
@@ -83,6 +93,7 @@ export class Engine implements ModelRuntime {
   #trial: Trial | null = null;
   #watch: ConditionWatch | null = null;
   readonly #history = new ServingHistory();
+  readonly #rehearsals: Rehearsals;
   /** Waiting, in order of admission. */
   #queue: Job[] = [];
   /** In the serving process, or in a replaced one that drains. */
@@ -100,6 +111,7 @@ export class Engine implements ModelRuntime {
     const { childPath, home, clock, random, component, threads = 1 } = options;
     const log = options.log.child({ component });
     this.#hosts = { childPath, home, clock, threads, limits: this.#limits, log };
+    this.#rehearsals = new Rehearsals(options.rehearsal, { hosts: this.#hosts, random });
     this.#alarm = new DeadlineAlarm(clock, () => this.#expireDue());
     this.#routing = new Routing({
       hosts: this.#hosts,
@@ -272,7 +284,9 @@ export class Engine implements ModelRuntime {
     this.#observe(replica, job.admittedAt, 'served', classes);
     if (!this.#isServing(replica)) return;
     this.#watch?.countServed();
-    this.#history.served(this.#options.clock.monotonic(), runMs);
+    const now = this.#options.clock.monotonic();
+    this.#history.served(now, runMs);
+    this.#rehearsals.add(now / 1000, job.inputs);
     const score = classes?.[0]?.confidence ?? null;
     this.#trial?.served(job.inputs, outputs, { runMs, score });
   }
@@ -362,6 +376,7 @@ export class Engine implements ModelRuntime {
       random,
       limits: this.#limits,
       shadowSample,
+      rehearsedWith: (old) => this.#rehearsals.comparisonsOf(replica.installed.release, old),
       ...this.#history.beforeSwap(replica.installed.release),
       isIdle: () => this.waiting === 0,
       onCompared: () => this.#pump(),
@@ -385,6 +400,7 @@ export class Engine implements ModelRuntime {
     const ended = this.#routing.stop();
     this.#trial = null;
     this.#watch = null;
+    this.#rehearsals.clear();
     await ended;
     this.#alarm.cancel();
     this.#whenIdle = null;
@@ -417,6 +433,15 @@ export class Engine implements ModelRuntime {
 
   probe(candidate: Installed): Promise<ProbeReport> {
     return probeRelease(candidate, this.#hosts);
+  }
+
+  rehearse(candidate: Installed, current: Installed): Promise<Rehearsed> {
+    return this.#rehearsals.rehearse(candidate, current, this.#history.blockSeconds());
+  }
+
+  /** The agent stops: a rehearsal under way does not hold it up. */
+  cutRehearsal(): void {
+    this.#rehearsals.cut();
   }
 
   #oneAfterAnother(change: () => Promise<void>): Promise<void> {

@@ -29,12 +29,17 @@ export class ServingHistory {
     this.#failures.add(nowMs / 1000, true);
   }
 
+  /** Length of a block of time; null where the inputs change too slowly or were too few. */
+  blockSeconds(): number | null {
+    return this.#meter.chooseSeconds();
+  }
+
   /** What is frozen when `next` takes over; counting starts again for that one. */
   beforeSwap(next: Release): BeforeSwap {
     const slowest = (this.#runTimes.quantile(0.99) ?? 0) * limits.trialSlowRunMinRatio;
     const before = {
       meter: this.#meter,
-      oldErrorPermille: this.#failures.upperPermille(this.#meter.chooseSeconds()),
+      oldErrorPermille: this.#failures.upperPermille(this.blockSeconds()),
       slowMs: Math.max(next.manifest.contract.p99LatencyMs, slowest),
     };
     this.#failures = new FailureHistory();

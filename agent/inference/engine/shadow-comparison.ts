@@ -9,20 +9,18 @@
 // the verdict shared/statistics/trial-verdict.ts's.
 import type { Clock, Random } from '../../../shared/base/interfaces.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
-import type { LabelMap } from '../../../shared/release/answer-differences.js';
-import { comparable, declaredPermille } from '../../../shared/release/comparisons.js';
 import type { Release } from '../../../shared/release/manifest.js';
-import type { Comparison } from '../../../shared/release/model-manifest.js';
+import type { ComparisonEvidence } from '../../../shared/statistics/trial-evidence.js';
 import { TrialTally } from '../../../shared/statistics/trial-tally.js';
 import { addAnswer, emptyAnswers, type Answers } from '../../../shared/statistics/trial-verdict.js';
 import type { Measured } from '../../interfaces.js';
 import type { InferenceLimits } from '../inference-limits.js';
 import { classify, type Classified } from '../model/classify.js';
-import { difference } from '../model/differences.js';
 import { guard, nonFiniteAnswer } from '../model/guard.js';
 import { inputSummary } from '../model/input-signature.js';
 import type { Tensor } from '../model/tensor.js';
 import type { Replica } from '../model-process/replica.js';
+import { ComparedOutputs } from './compared-outputs.js';
 import type { BeforeSwap } from './serving-history.js';
 
 /** `outputs` is null where the serving release failed the request. */
@@ -41,6 +39,8 @@ export interface TrialOptions extends BeforeSwap {
   readonly limits: InferenceLimits;
   /** Share of live requests that are compared. */
   readonly shadowSample: number;
+  /** What the rehearsal against this old release found; the comparisons go on from there. */
+  readonly rehearsedWith: (old: Release) => readonly ComparisonEvidence[];
   /** True while no request waits or runs. */
   readonly isIdle: () => boolean;
   /** A comparison ended. Its replica is free again, and may be the serving one by now. */
@@ -52,9 +52,8 @@ export class Trial {
   readonly #options: TrialOptions;
   readonly #startedAt: number;
   #shadow: Shadow | null = null;
-  #comparisons: readonly Comparison[] = [];
-  /** Null unless both have the same labels. */
-  #labelOf: LabelMap = null;
+  /** Null while nothing can be compared. */
+  #compared: ComparedOutputs | null = null;
   #tally: TrialTally;
   #queue: Pair[] = [];
   #queueBytes = 0;
@@ -76,31 +75,26 @@ export class Trial {
     this.#shadow = shadow;
     this.#queue = [];
     this.#queueBytes = 0;
-    if (shadow === null || this.#comparisons.length > 0) return;
-    const [current, old] = [this.#serving.installed.release, shadow.installed.release];
-    const { comparisons, labelOf } = comparable(current.manifest, old.manifest);
-    this.#labelOf = labelOf;
-    this.#comparisons = comparisons;
-    if (this.#comparisons.length === 0) return;
+    if (shadow === null || this.#compared !== null) return;
+    const { release: old } = shadow.installed;
+    const compared = new ComparedOutputs(this.#serving.installed.release, old);
+    if (compared.comparisons.length === 0) return;
+    this.#compared = compared;
     this.#tally = this.#newTally(old);
-    if (this.#labelOf === null) return;
-    this.#new ??= emptyAnswers(this.#labelOf.length);
-    this.#old ??= emptyAnswers(this.#labelOf.length);
+    if (compared.labelOf === null) return;
+    this.#new ??= emptyAnswers(compared.labelOf.length);
+    this.#old ??= emptyAnswers(compared.labelOf.length);
   }
 
   #newTally(old: Release | null): TrialTally {
-    const { meter, oldErrorPermille, slowMs } = this.#options;
-    const { manifest } = this.#serving.installed.release;
+    const { meter, oldErrorPermille, slowMs, rehearsedWith } = this.#options;
     return new TrialTally({
       startedAt: this.#startedAt,
       meter,
       oldErrorPermille,
       slowMs,
-      comparisons: this.#comparisons.map(({ output, kind }) => ({
-        output,
-        kind,
-        declaredPermille: old === null ? null : declaredPermille(manifest, old, output),
-      })),
+      comparisons: this.#compared?.declared ?? [],
+      rehearsed: old === null ? [] : rehearsedWith(old),
     });
   }
 
@@ -109,7 +103,7 @@ export class Trial {
   }
 
   get #compares(): boolean {
-    return this.#shadow !== null && this.#comparisons.length > 0;
+    return this.#shadow !== null && this.#compared !== null;
   }
 
   countFault(): void {
@@ -180,13 +174,11 @@ export class Trial {
       newFailed,
       oldFailed: old === null,
       differences:
-        pair.outputs === null || old === null ? [] : this.#differences(pair.outputs, old),
+        pair.outputs === null || old === null || this.#compared === null
+          ? []
+          : this.#compared.differences(pair.outputs, old),
     });
     if (pair.outputs !== null && old !== null) this.#addAnswers(pair.outputs, old);
-  }
-
-  #differences(fresh: readonly Tensor[], old: readonly Tensor[]): number[] {
-    return this.#comparisons.map((one) => difference(one, fresh, old, this.#labelOf));
   }
 
   /** The old release's answer; null where it fails the input, undefined where it could not run. */
@@ -227,7 +219,7 @@ export class Trial {
   }
 
   #addAnswers(fresh: readonly Tensor[], old: readonly Tensor[]): void {
-    const labelOf = this.#labelOf;
+    const labelOf = this.#compared?.labelOf ?? null;
     const { classifier } = this.#serving.installed.release.manifest;
     const oldClassifier = this.#shadow?.installed.release.manifest.classifier ?? null;
     if (labelOf === null || classifier === null || oldClassifier === null) return;
@@ -245,7 +237,7 @@ export class Trial {
   evidence(): Measured {
     const { replaces: _, ...measured } = this.#tally.evidence(this.#seconds, {
       replaces: false,
-      comparable: this.#comparisons.length > 0,
+      comparable: this.#compared !== null,
       new: structuredClone(this.#new),
       old: structuredClone(this.#old),
     });

@@ -27,6 +27,17 @@ export interface InstallContext {
   readonly rollback: boolean;
 }
 
+export interface RehearsalContext extends InstallContext {
+  readonly policy: TrialPolicy;
+}
+
+export interface Rehearsal {
+  /** Why a person must decide before the release serves; null: nothing was proven against it. */
+  readonly differs: FaultCode | null;
+  /** Sentences for an operator, with the arithmetic. */
+  readonly detail: string;
+}
+
 export interface TrialContext {
   readonly policy: TrialPolicy;
   /** True when there is a previous release that could serve again. */
@@ -61,6 +72,16 @@ export interface PayloadHandler<M extends ManifestHead = ManifestHead> {
    * a refused Fault ends the update, a flaked one is tried again.
    */
   probe(candidate: Installed<M>, context: InstallContext): Promise<string>;
+  /**
+   * Tries the probed candidate on what the device did lately with `current`, which runs; null:
+   * nothing runs, or a release of another kind. Nothing is changed for what runs. A kind without
+   * such a try says so in `detail`. A refused Fault ends the update.
+   */
+  rehearse(
+    candidate: Installed<M>,
+    current: Installed<M> | null,
+    context: RehearsalContext,
+  ): Promise<Rehearsal>;
   /**
    * Runs `current`, with `previous` kept beside it for comparison during a trial; null: alone. The
    * same arguments again change nothing. Throws a Fault when `current` does not start; what ran
@@ -97,6 +118,16 @@ export class HandlerOfKind implements Omit<PayloadHandler, 'manifestKind'> {
 
   async probe(candidate: AnyInstalled, context: InstallContext): Promise<string> {
     return this.#of(candidate.release).probe(candidate, context);
+  }
+
+  rehearse(
+    candidate: AnyInstalled,
+    current: AnyInstalled | null,
+    context: RehearsalContext,
+  ): Promise<Rehearsal> {
+    const handler = this.#of(candidate.release);
+    const comparable = current !== null && this.#of(current.release) === handler;
+    return handler.rehearse(candidate, comparable ? current : null, context);
   }
 
   /** A previous release of another kind cannot run beside `current`: it ends once that one runs. */

@@ -5,9 +5,16 @@
 import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import { MODEL_KIND, type ModelManifest } from '../../../shared/release/model-manifest.js';
-import { judgeTrial } from '../../../shared/statistics/trial-verdict.js';
+import { judgeRehearsal, judgeTrial } from '../../../shared/statistics/trial-verdict.js';
 import type { Installed, ModelRuntime, Resources, Standing } from '../../interfaces.js';
-import type { InstallContext, Observation, PayloadHandler, TrialContext } from './handler.js';
+import type {
+  InstallContext,
+  Observation,
+  PayloadHandler,
+  Rehearsal,
+  RehearsalContext,
+  TrialContext,
+} from './handler.js';
 
 const MIB = 1024 * 1024;
 
@@ -57,6 +64,28 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
     const tolerated = rollback && (code === 'probe_slow' || code === 'probe_memory');
     if (!report.passed && !tolerated) throw new Fault(code, report.reasons);
     return report.reasons;
+  }
+
+  /** A rollback is never rehearsed: its release ran here before, and the way back is not delayed. */
+  async rehearse(
+    candidate: Installed,
+    current: Installed | null,
+    { policy, rollback }: RehearsalContext,
+  ): Promise<Rehearsal> {
+    const none = (why: string): Rehearsal => ({ differs: null, detail: `no rehearsal: ${why}` });
+    if (rollback) return none('this is a way back to a release that ran here');
+    if (current === null) return none('no release serves that it could be compared with');
+    const peaks = [candidate, current].map(({ release }) => release.manifest.contract);
+    const needed = Math.max(...peaks.map(({ peakMemoryMiB }) => peakMemoryMiB));
+    const available = Math.floor((await this.#resources.memoryAvailableBytes()) / MIB);
+    if (available < needed)
+      return none(`it may take ${needed} MiB, ${available} MiB are available`);
+    const rehearsed = await this.#runtime.rehearse(candidate, current);
+    if ('none' in rehearsed) return none(rehearsed.none);
+    const { verdict, code, reasons } = judgeRehearsal(rehearsed.evidence, policy);
+    const detail = reasons.join(' ');
+    if (verdict === 'fail') throw new Fault(code ?? 'rehearsal_differs', detail);
+    return { differs: code, detail: code === null ? `rehearsed: ${detail}` : detail };
   }
 
   activate(current: Installed, previous: Installed | null): Promise<void> {

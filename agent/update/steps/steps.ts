@@ -4,7 +4,7 @@ import { assigned } from './assigned.js';
 import { downloaded, verified } from './install.js';
 import { idle, stranded } from './rest.js';
 import type { Step } from './step.js';
-import { probed, staged } from './swap.js';
+import { probed, rehearsed, staged } from './swap.js';
 import { swapped } from './trial.js';
 
 export const steps: { readonly [S in UpdateState]: Step<S> } = {
@@ -14,6 +14,7 @@ export const steps: { readonly [S in UpdateState]: Step<S> } = {
   verified,
   staged,
   probed,
+  rehearsed,
   swapped,
   stranded,
 };

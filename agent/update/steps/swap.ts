@@ -1,20 +1,45 @@
-// staged -> probed -> swapped: the candidate is verified once more and probed beside what serves;
-// then one write of the record is the swap.
+// staged -> probed -> rehearsed -> swapped: the candidate is verified once more and probed beside
+// what serves, then it answers recent inputs of this device beside it; then one write of the record
+// is the swap. Until that write it has answered no live request.
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { spareOf } from '../record.js';
+import { outcomeOf } from '../next-record.js';
+import { spareOf, type RecordIn } from '../record.js';
+import type { AnyInstalled } from '../payload/handler.js';
+import type { SlotReleases } from '../slot-releases.js';
 import type { Step } from './step.js';
 import { unlessSuperseded } from './superseded.js';
 
 export const staged: Step<'staged'> = unlessSuperseded(async ({ record, releases, handler }) => {
-  const candidate = await releases.verify(record, spareOf(record));
-  if (candidate === null)
-    throw new Fault('file_digest', 'the staged release no longer verifies from disk');
+  const candidate = await candidateOf(record, releases);
   const detail = await handler.probe(candidate, { rollback: record.assignment.rollback });
   return { event: 'probed', detail };
 });
 
+export const probed: Step<'probed'> = unlessSuperseded(async ({ record, releases, handler }) => {
+  const { assignment, active } = record;
+  const candidate = await candidateOf(record, releases);
+  const current = await releases.installed(record, active);
+  const { differs, detail } = await handler.rehearse(candidate, current, {
+    policy: assignment.trial,
+    rollback: assignment.rollback,
+  });
+  if (differs === null) return { event: 'rehearsed', detail };
+  const outcome = outcomeOf(assignment, { result: 'differs', code: differs, detail });
+  return { event: 'differs', change: { outcome }, detail };
+});
+
+async function candidateOf(
+  record: RecordIn<'staged' | 'probed'>,
+  releases: SlotReleases,
+): Promise<AnyInstalled> {
+  const candidate = await releases.verify(record, spareOf(record));
+  if (candidate === null)
+    throw new Fault('file_digest', 'the staged release no longer verifies from disk');
+  return candidate;
+}
+
 /** The driver's write is the swap; the next step, and every start, activates what it names. */
-export const probed: Step<'probed'> = unlessSuperseded(({ record }) =>
+export const rehearsed: Step<'rehearsed'> = unlessSuperseded(({ record }) =>
   Promise.resolve({
     event: 'swapped',
     change: { active: spareOf(record), trialFaults: 0 },

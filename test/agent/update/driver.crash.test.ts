@@ -9,7 +9,7 @@ import { bootDevice, settle, type SimDevice } from '../../sim/device.js';
 import { PowerCut, SimDisk, seeded } from '../../sim/disk.js';
 import { FileHandler, fileRelease } from '../../sim/file-handler.js';
 import { assignmentFor, simRelease, type AnySimRelease } from '../../sim/release.js';
-import { trialEvidence } from '../../support/trial-evidence.js';
+import { rehearsedEvidence, trialEvidence } from '../../support/trial-evidence.js';
 
 const COINS = Number(process.env.LINNET_CRASH_SEEDS ?? 6);
 
@@ -24,13 +24,15 @@ interface Kind {
   readonly fresh: AnySimRelease;
   /** Fails its trial: by its payload, or by the evidence that `boot` gives when `bad`. */
   readonly bad: AnySimRelease;
+  readonly result: 'rolled_back' | 'refused';
   readonly code: string;
   /** An update takes more disk operations than this; one file takes fewer than two. */
   readonly operations: number;
   boot(disk: SimDisk, bad?: boolean): Promise<Life>;
 }
 
-function modelKind(options: { encoded: boolean }): Kind {
+/** `rehearsed`: the rehearsal judges it, not the trial. */
+function modelKind(options: { encoded?: boolean; rehearsed?: boolean }): Kind {
   const old = simRelease('1.0.0');
   const body = utf8(`${'model 1.1.0 '.repeat(20)}\n`);
   const encoded = { codec: 'xor', bytes: xorCodec().encode(body) };
@@ -39,12 +41,20 @@ function modelKind(options: { encoded: boolean }): Kind {
     old,
     fresh,
     bad: fresh,
-    code: 'trial_disagreement',
+    ...(options.rehearsed
+      ? { result: 'refused', code: 'rehearsal_differs' }
+      : { result: 'rolled_back', code: 'trial_disagreement' }),
     operations: 20,
     boot: async (disk, bad = false) => {
-      const evidence = bad ? trialEvidence({ pairs: 500, differing: 250, seconds: 60 }) : {};
+      const wrong = trialEvidence({ pairs: 500, differing: 250, seconds: 60 });
+      const evidence = bad && !options.rehearsed ? wrong : {};
+      const rehearsed = { evidence: rehearsedEvidence(180, bad ? 94 : 0) };
       const codecs = options.encoded ? [xorCodec()] : [];
-      const device = await bootDevice(disk, [old, fresh], { evidence, codecs });
+      const device = await bootDevice(disk, [old, fresh], {
+        evidence,
+        codecs,
+        ...(options.rehearsed ? { rehearsed } : {}),
+      });
       return { device, serving: () => device.runtime.serving };
     },
   };
@@ -60,6 +70,7 @@ function fileKind(): Kind {
     old,
     fresh,
     bad,
+    result: 'rolled_back',
     code: 'trial_errors',
     operations: 15,
     boot: async (disk) => {
@@ -71,7 +82,8 @@ function fileKind(): Kind {
 }
 
 const kinds: Record<string, Kind> = {
-  model: modelKind({ encoded: false }),
+  model: modelKind({}),
+  rehearsed_model: modelKind({ rehearsed: true }),
   encoded_model: modelKind({ encoded: true }),
   file: fileKind(),
 };
@@ -139,7 +151,7 @@ describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_nam
     }
   });
 
-  it('update_that_fails_its_trial_ends_on_the_old_release', async () => {
+  it('update_that_is_refused_or_fails_its_trial_ends_on_the_old_release', async () => {
     const update = { kind, bad: true };
     const total = await operationsOf(update);
     for (let cut = 1; cut <= total; cut += 1) {
@@ -153,7 +165,7 @@ describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_nam
       const { device, serving } = await kind.boot(disk);
       expect(serving(), `cut ${cut}`).toBe('1.0.0');
       expect(device.driver.record.outcome, `cut ${cut}`).toMatchObject({
-        result: 'rolled_back',
+        result: kind.result,
         code: kind.code,
       });
     }

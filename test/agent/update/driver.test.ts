@@ -9,13 +9,13 @@ import { updateTransitions, type UpdateEvent } from '../../../agent/update/trans
 import { decodeRecord, encodeRecord, freshRecord } from '../../../agent/update/record.js';
 import { SimDisk, seeded } from '../../sim/disk.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
-import { bootDevice, settle, type SimDevice } from '../../sim/device.js';
+import { bootDevice, settle, type SimDevice, type SimRuntime } from '../../sim/device.js';
 import { assignmentFor, simRelease } from '../../sim/release.js';
 import { manifestBytes, RELEASE_PAYLOAD_TYPE } from '../../../shared/release/manifest.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
 import { signerFromSeed } from '../../../shared/trust/signer.js';
-import { trialEvidence } from '../../support/trial-evidence.js';
+import { rehearsedEvidence, trialEvidence } from '../../support/trial-evidence.js';
 
 const v1 = simRelease('1.0.0');
 const v2 = simRelease('1.1.0');
@@ -67,6 +67,7 @@ describe('the boot column', () => {
       verified: 'downloaded',
       staged: 'staged',
       probed: 'staged',
+      rehearsed: 'staged',
       swapped: 'swapped',
       stranded: 'stranded',
     });
@@ -113,18 +114,20 @@ describe('an update', () => {
       ['verified', 'a', '1.0.0', null, '1.1.0', '1.0.0'],
       ['staged', 'a', '1.0.0', '1.1.0', '1.1.0', '1.0.0'],
       ['probed', 'a', '1.0.0', '1.1.0', '1.1.0', '1.0.0'],
+      ['rehearsed', 'a', '1.0.0', '1.1.0', '1.1.0', '1.0.0'],
       ['swapped', 'b', '1.0.0', '1.1.0', '1.1.0', '1.0.0'],
       ['idle', 'b', '1.0.0', '1.1.0', null, '1.1.0'],
     ]);
     const reported = device.reports
       .filter(({ kind }) => kind === 'update')
       .map(({ body }) => (body as { state: string }).state);
-    expect(reported.slice(-7)).toEqual([
+    expect(reported.slice(-8)).toEqual([
       'assigned',
       'downloaded',
       'verified',
       'staged',
       'probed',
+      'rehearsed',
       'swapped',
       'idle',
     ]);
@@ -202,6 +205,56 @@ describe('an update', () => {
     expect(device.runtime.serving).toBe('1.0.0');
     expect(outcome()).toMatchObject({ result: 'rolled_back', code: 'trial_disagreement' });
     expect(outcome()?.detail).toMatch(/differ by 40 % on live inputs .*200 blocks/);
+  });
+
+  it('a_release_that_answers_wrong_in_rehearsal_is_refused_and_never_serves', async () => {
+    device.runtime.rehearsed = { evidence: rehearsedEvidence(180, 94) };
+    await settle(device, assignmentFor(v3, 2));
+    expect(outcome()).toMatchObject({ result: 'refused', code: 'rehearsal_differs' });
+    expect(outcome()?.detail).toMatch(
+      /^answers of logits differ by 52 % on 180 of its own recent inputs .* no live request$/,
+    );
+    expect(device.runtime.history).toEqual(['1.0.0']);
+    expect(device.driver.record).toMatchObject({ active: 'a', slots: { b: null } });
+  });
+
+  it('a_release_that_differs_more_than_declared_in_rehearsal_waits_for_a_person', async () => {
+    device.runtime.rehearsed = { evidence: rehearsedEvidence(800, 128) };
+    await settle(device, assignmentFor(v3, 2));
+    expect(outcome()).toMatchObject({ result: 'differs', code: 'trial_differs' });
+    expect(outcome()?.detail).toContain('it has answered no live request');
+    expect(device.runtime.history).toEqual(['1.0.0']);
+    expect(device.driver.record).toMatchObject({ active: 'a', slots: { b: null } });
+  });
+
+  it('a_rehearsal_that_flakes_is_tried_again', async () => {
+    device.runtime.rehearse = () => {
+      delete (device.runtime as Partial<SimRuntime>).rehearse;
+      return Promise.reject(new Fault('host_start', 'no more processes'));
+    };
+    await settle(device, assignmentFor(v2, 2));
+    expect(device.runtime).toMatchObject({ serving: '1.1.0', rehearsals: 1 });
+  });
+
+  it('a_way_back_and_a_first_release_are_not_rehearsed', async () => {
+    await settle(device, assignmentFor(v2, 2));
+    expect(device.runtime.rehearsals).toBe(1);
+    device.runtime.rehearsed = { evidence: rehearsedEvidence(180, 94) };
+    await settle(device, assignmentFor(v1, 3, { rollback: true }));
+    expect(outcome()).toMatchObject({ result: 'reverted' });
+    expect(device.runtime.rehearsals).toBe(1);
+  });
+
+  it('a_release_is_not_rehearsed_without_the_memory_for_it', async () => {
+    const other = new SimDisk(seeded(2));
+    const roomy = await bootDevice(other, releases);
+    await settle(roomy, assignmentFor(v1, 1));
+    let asked = 0;
+    // Enough for the admission, too little once the update has begun.
+    const memory = () => ((asked += 1) > 1 ? 10 * 1024 * 1024 : 1e10);
+    const tight = await bootDevice(other, releases, { memory });
+    await settle(tight, assignmentFor(v2, 2));
+    expect(tight.runtime).toMatchObject({ serving: '1.1.0', rehearsals: 0 });
   });
 
   it('a_release_that_differs_more_than_declared_goes_back_and_has_not_failed', async () => {

@@ -23,7 +23,7 @@ const ref = ({ manifest, digest }: typeof v1) => ({
 });
 const fresh = freshRecord('digits', 'sim');
 const working = (
-  state: 'assigned' | 'staged' | 'probed' | 'swapped',
+  state: 'assigned' | 'staged' | 'probed' | 'rehearsed' | 'swapped',
   change: Partial<UpdateRecord> = {},
   rollback = false,
 ): UpdateRecord =>
@@ -97,13 +97,15 @@ describe('the record after an event', () => {
   });
 
   it('candidate_whose_update_ends_early_leaves_its_slot', () => {
-    for (const state of ['staged', 'probed'] as const)
+    for (const state of ['staged', 'probed', 'rehearsed'] as const)
       for (const event of ['refused', 'spent', 'superseded'] as const)
         expect(afterEvent(working(state), { event }).slots).toEqual({ a: ref(v1), b: null });
+    const differs = afterEvent(working('probed'), { event: 'differs' });
+    expect(differs).toMatchObject({ state: 'idle', active: 'a', slots: { a: ref(v1), b: null } });
   });
 
   it('release_to_roll_back_to_keeps_its_slot_when_the_rollback_ends_early', () => {
-    for (const state of ['staged', 'probed'] as const)
+    for (const state of ['staged', 'probed', 'rehearsed'] as const)
       expect(afterEvent(working(state, {}, true), { event: 'refused' }).slots.b).toEqual(ref(v2));
   });
 

@@ -281,8 +281,25 @@ describe('trouble before the first start', () => {
     expect(look(member(0), ended({ result: 'rolled_back', code })).state).toBe('failed');
   });
 
+  it('a_release_that_differs_in_rehearsal_has_failed_or_waits_for_a_person', () => {
+    const detail = 'answers of probs differ by 52 % on 180 of its own recent inputs';
+    const refused = { result: 'refused', code: 'rehearsal_differs', detail } as const;
+    expect(look(member(0), ended(refused))).toEqual({
+      state: 'failed',
+      reasons: `refused by the device, rehearsal_differs: ${detail}`,
+    });
+    const differs = { result: 'differs', code: 'trial_differs', detail } as const;
+    expect(look(member(0), ended(differs)).state).toBe('differs');
+  });
+
   it('a_code_that_the_release_can_cause_excuses_nobody', () => {
-    for (const code of ['probe_differs', 'contract_memory', 'trial_crashes', 'unheard_of'])
+    for (const code of [
+      'probe_differs',
+      'contract_memory',
+      'rehearsal_differs',
+      'trial_crashes',
+      'unheard_of',
+    ])
       expect(look(member(0), ended({ result: 'refused', code })).state).toBe('failed');
   });
 });
@@ -343,6 +360,7 @@ describe('the deadline', () => {
     // Its probe is the first start of the release.
     expect(stuck({ state: 'staged' }, late).state).toBe('excused');
     expect(stuck({ state: 'probed' }, late).state).toBe('unproven');
+    expect(stuck({ state: 'rehearsed' }, late).state).toBe('unproven');
   });
 });
 

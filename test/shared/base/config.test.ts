@@ -43,6 +43,19 @@ describe('agent settings', () => {
     expect(settings).toMatchObject({ name: 'other', api: { port: 9000 } });
   });
 
+  it('rehearsal_is_off_unless_a_component_has_its_table', () => {
+    expect(agentSettings(GOOD, {}).rehearsal).toEqual({});
+    expect(agentSettings(`${GOOD}[rehearsal.digits]\n`, {}).rehearsal).toEqual({
+      digits: { max_mib: 16, max_age_hours: 24 },
+    });
+    const small = `${GOOD}[rehearsal.digits]\nmax_mib = 2\nmax_age_hours = 0.5\n`;
+    expect(agentSettings(small, {}).rehearsal).toEqual({
+      digits: { max_mib: 2, max_age_hours: 0.5 },
+    });
+    expect(complaintOf(`${GOOD}[rehearsal.digits]\nmax_mib = 0\n`)).toMatch(/max_mib/);
+    expect(complaintOf(`${GOOD}[rehearsal.digit]\n`)).toMatch(/names digit, which is no/);
+  });
+
   it('every_mistake_is_named_at_once', () => {
     const complaint = complaintOf(
       GOOD.replace('"gate-1"', '"a name"')

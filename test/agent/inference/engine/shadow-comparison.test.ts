@@ -88,6 +88,7 @@ function trialOf(current: Installed, more: Partial<TrialOptions> = {}): Trial {
     random: realRandom,
     limits: limitsWith(),
     shadowSample: 1,
+    rehearsedWith: () => [],
     isIdle: () => idle,
     onCompared: () => {},
     ...more,
@@ -371,6 +372,7 @@ describe('counting', () => {
       meter: warmMeter(),
       oldErrorPermille: null,
       slowMs: 50,
+      rehearsedWith: () => [],
       isIdle: () => true,
       onCompared: () => {},
     });

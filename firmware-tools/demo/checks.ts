@@ -1,7 +1,7 @@
 // The checks of the scenario, each with what was counted or measured on the way. Pure: nothing here
 // prints, waits, or throws because a check failed.
 import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
-import type { DemoDevice, DemoFleet } from './demo-fleet.js';
+import type { DemoFleet } from './demo-fleet.js';
 import type { Released } from './demo-releases.js';
 import type { Tally, Traffic } from './traffic.js';
 
@@ -13,7 +13,6 @@ export interface Check {
 /** The releases as they were built, so that answers can be matched with their digests. */
 export type Releases = Readonly<Record<'first' | 'better' | 'bad', Released>>;
 
-const WRONG_BELOW = 0.6;
 /** 1.2.0 may measure this much less accurate than 1.1.0 on its own labels without suspicion. */
 const UNSUSPICIOUS = 0.02;
 
@@ -38,7 +37,6 @@ export function tallyOf(
  */
 export function trafficChecks(
   releases: Releases,
-  devices: readonly DemoDevice[],
   traffic: readonly Pick<Traffic, 'counts'>[],
 ): Check[] {
   const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0);
@@ -53,10 +51,7 @@ export function trafficChecks(
   );
   const others = unknown.length === 0 ? '' : `; not: ${unknown.join(', ')}`;
   const { first, better, bad } = releases;
-  const wrong = tallyOf(traffic, bad);
-  const elsewhere = traffic.filter(
-    ({ counts }, at) => devices[at]?.group !== 'canary' && counts.byHeader.has(bad.header),
-  );
+  const wrong = tallyOf(traffic, bad).served;
   return [
     {
       what: `${sent} requests sent, ${served} served, ${lost} lost`,
@@ -71,12 +66,8 @@ export function trafficChecks(
       passed: share(tallyOf(traffic, better)) > share(tallyOf(traffic, first)),
     },
     {
-      what: '1.2.0 served on the canary devices only',
-      passed: wrong.served > 0 && elsewhere.length === 0,
-    },
-    {
-      what: '1.2.0 really answered wrong there',
-      passed: wrong.served > 0 && share(wrong) < WRONG_BELOW,
+      what: `1.2.0 answered ${wrong} live requests before it was refused`,
+      passed: wrong === 0,
     },
   ];
 }
@@ -108,8 +99,8 @@ export function haltChecks(view: RolloutDetail, releases: Releases): Check[] {
   return [
     { what: `rollout of 1.2.0 is ${view.state}`, passed: view.state === 'reverted' },
     {
-      what: 'it was halted because old and new model disagree',
-      passed: lines.some((line) => line.includes('trial_disagreement')),
+      what: 'it was halted because a canary refused it after a rehearsal on its own inputs',
+      passed: lines.some((line) => line.includes('rehearsal_differs')),
     },
     {
       what: `none of the other ${others.length} devices was ever assigned 1.2.0`,

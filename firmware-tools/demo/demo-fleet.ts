@@ -163,6 +163,8 @@ function agentConfig(
     '[api]',
     'host = "127.0.0.1"',
     `port = ${port}`,
+    `[rehearsal.${component}]`,
+    'max_mib = 8',
     '',
   ].join('\n');
 }

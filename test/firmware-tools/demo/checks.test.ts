@@ -1,9 +1,14 @@
 // The checks of the scenario against the counts of a healthy fleet, and against every way in which
 // one of them fails.
 import { describe, expect, it } from 'vitest';
-import type { DemoDevice } from '../../../firmware-tools/demo/demo-fleet.js';
 import type { Tally, TrafficCounts } from '../../../firmware-tools/demo/traffic.js';
-import { haltChecks, trafficChecks, type Check } from '../../../firmware-tools/demo/checks.js';
+import type { DemoFleet } from '../../../firmware-tools/demo/demo-fleet.js';
+import {
+  completionChecks,
+  haltChecks,
+  trafficChecks,
+  type Check,
+} from '../../../firmware-tools/demo/checks.js';
 import type { RolloutDetail } from '../../../shared/protocol/operator-api.js';
 
 const released = (version: string, accuracy: number) => ({
@@ -16,15 +21,6 @@ const releases = {
   better: released('1.1.0', 0.98),
   bad: released('1.2.0', 0.97),
 };
-const device = (name: string, group: string): DemoDevice => ({
-  name,
-  group,
-  component: 'digits',
-  port: 1,
-  config: '',
-});
-const devices: DemoDevice[] = [device('gate-1', 'canary'), device('hall-1', 'fleet')];
-
 /** Counts of one device: by header, `[served, right]`. */
 function counted(
   by: Record<string, [number, number]>,
@@ -41,48 +37,38 @@ const old: Record<string, [number, number]> = {
   [releases.first.header]: [100, 90],
   [releases.better.header]: [100, 98],
 };
-const canary = { ...old, [releases.bad.header]: [50, 20] } satisfies Record<
-  string,
-  [number, number]
->;
 const failed = (checks: Check[]): string[] =>
   checks.filter(({ passed }) => !passed).map(({ what }) => what);
 const traffic = (first: { counts: TrafficCounts }, second: { counts: TrafficCounts }): string[] =>
-  failed(trafficChecks(releases, devices, [first, second]));
+  failed(trafficChecks(releases, [first, second]));
 
 describe('what the application saw', () => {
-  it('nothing_lost_and_only_canaries_served_the_bad_release', () => {
-    expect(traffic(counted(canary), counted(old))).toEqual([]);
+  it('nothing_lost_and_nobody_was_served_by_the_bad_release', () => {
+    expect(traffic(counted(old), counted(old))).toEqual([]);
   });
 
   it('a_request_without_an_outcome_is_not_overlooked', () => {
-    expect(traffic(counted(canary), counted(old, { sent: 201 }))).toEqual([
-      '451 requests sent, 450 served, 0 lost',
+    expect(traffic(counted(old), counted(old, { sent: 201 }))).toEqual([
+      '401 requests sent, 400 served, 0 lost',
     ]);
   });
 
   it('a_lost_request_is_counted', () => {
-    expect(traffic(counted(canary), counted(old, { sent: 201, lost: 1 }))).toEqual([
-      '451 requests sent, 450 served, 1 lost',
+    expect(traffic(counted(old), counted(old, { sent: 201, lost: 1 }))).toEqual([
+      '401 requests sent, 400 served, 1 lost',
     ]);
   });
 
   it('an_answer_of_the_right_version_and_another_digest_is_unknown', () => {
-    expect(traffic(counted(canary), counted({ ...old, 'digits@1.1.0#other': [1, 1] }))).toEqual([
+    expect(traffic(counted(old), counted({ ...old, 'digits@1.1.0#other': [1, 1] }))).toEqual([
       'every answer names one of the three releases by its digest; not: digits@1.1.0#other',
     ]);
   });
 
-  it('the_bad_release_on_a_device_that_is_no_canary', () => {
-    expect(traffic(counted(canary), counted(canary))).toEqual([
-      '1.2.0 served on the canary devices only',
-    ]);
-  });
-
-  it('a_bad_release_that_no_device_served_shows_nothing', () => {
-    expect(traffic(counted(old), counted(old))).toEqual([
-      '1.2.0 served on the canary devices only',
-      '1.2.0 really answered wrong there',
+  it('the_bad_release_answered_a_live_request', () => {
+    const wrong: Record<string, [number, number]> = { ...old, [releases.bad.header]: [1, 0] };
+    expect(traffic(counted(wrong), counted(old))).toEqual([
+      '1.2.0 answered 1 live requests before it was refused',
     ]);
   });
 });
@@ -100,20 +86,20 @@ describe('why it was halted', () => {
   const view = (change: object = {}): RolloutDetail =>
     ({
       state: 'reverted',
-      reasons: ['gate-1: trial_disagreement: old and new model disagree on 60 of 100 live inputs'],
+      reasons: ['gate-1: refused by the device, rehearsal_differs: answers differ by 52 %'],
       history: [],
       members: [member('gate-1', 'canary', 'reverted'), member('hall-1', 'fleet', 'waiting')],
       ...change,
     }) as unknown as RolloutDetail;
 
-  it('disagreement_halted_it_before_any_other_device_was_assigned_it', () => {
+  it('a_rehearsal_halted_it_before_any_other_device_was_assigned_it', () => {
     expect(failed(haltChecks(view(), releases))).toEqual([]);
   });
 
   it('another_reason_is_not_the_one_that_the_scenario_shows', () => {
     const silent = view({ reasons: ['gate-1: silent for 40 s'] });
     expect(failed(haltChecks(silent, releases))).toEqual([
-      'it was halted because old and new model disagree',
+      'it was halted because a canary refused it after a rehearsal on its own inputs',
     ]);
   });
 
@@ -130,6 +116,36 @@ describe('why it was halted', () => {
     const suspicious = { ...releases, bad: released('1.2.0', 0.42) };
     expect(failed(haltChecks(view(), suspicious))).toEqual([
       'its reported accuracy gave no warning: 42.0 % by its own label file',
+    ]);
+  });
+});
+
+describe('a rollout that completes', () => {
+  const fleetOf = (off: string) => ({
+    devices: ['gate-1', 'hall-1'].map((name) => ({ name }) as DemoFleet['off']),
+    off: { name: off } as DemoFleet['off'],
+  });
+  const view = (hall: string, off: string) =>
+    ({
+      state: 'completed',
+      release: { version: '1.1.0' },
+      members: [
+        { name: 'gate-1', state: 'confirmed' },
+        { name: 'hall-1', state: hall },
+        { name: 'hall-4', state: off },
+      ],
+    }) as unknown as RolloutDetail;
+  const complaints = (hall: string, off: string): string[] =>
+    failed(completionChecks(view(hall, off), fleetOf('hall-4')));
+
+  it('all_that_are_on_confirmed_it_and_the_one_that_is_off_waits', () => {
+    expect(complaints('confirmed', 'waiting')).toEqual([]);
+  });
+
+  it('a_device_that_is_on_and_did_not_confirm_or_one_that_is_off_and_failed', () => {
+    expect(complaints('unproven', 'failed')).toEqual([
+      'all 2 devices that are on confirmed 1.1.0',
+      'hall-4 is off, is failed, and stopped nothing',
     ]);
   });
 });

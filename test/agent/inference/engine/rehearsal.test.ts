@@ -121,7 +121,14 @@ describe('a release in rehearsal', () => {
     await live(200);
     const rehearse = (declared: boolean, policy = defaultTrialPolicy): Promise<Rehearsal> => {
       const outputs = [{ output: 'logits', sum: 400, count: 2000 }];
-      const expectedDifferences = [{ base: old.release.digest, outputs }];
+      const expectedDifferences = [
+        {
+          base: old.release.digest,
+          version: old.release.version,
+          evaluationSha256: '0'.repeat(64),
+          outputs,
+        },
+      ];
       const manifest = {
         ...fresh.release.manifest,
         ...(declared ? { expectedDifferences } : {}),

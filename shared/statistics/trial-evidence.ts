@@ -188,7 +188,12 @@ export const TrialEvidence = Type.Object(
           ]),
           { maxItems: 2 * RATIO_POWER_MOST + 1 },
         ),
-        /** Share of requests slower than the contract and than the old release's p99. */
+        /**
+         * Requests on which exactly one release was slower than the contract and than the old
+         * release's p99 before the swap: the share on which it was the new one.
+         */
+        onlyOneSlow: BlockTally,
+        /** Share of requests that were so slow, where no old release runs beside the new one. */
         slow: BlockTally,
       },
       strict,

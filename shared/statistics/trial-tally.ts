@@ -34,6 +34,9 @@ export interface ComparedRequest {
   readonly oldFailed: boolean;
   /** One for each comparison, in [0, 1]; empty where a release failed. */
   readonly differences: readonly number[];
+  /** Run times; null where a release failed. */
+  readonly newMs: number | null;
+  readonly oldMs: number | null;
 }
 
 /** A mean that grows while its block is open. */
@@ -116,6 +119,7 @@ export class TrialTally {
   readonly #pairs: number[];
   readonly #onlyOne = new OpenBlock();
   readonly #share = new OpenBlock();
+  readonly #onlyOneSlow = new OpenBlock();
   readonly #slow = new OpenBlock();
   readonly #ratios = new Map<number, number>();
   #timedBlock = Number.NEGATIVE_INFINITY;
@@ -150,11 +154,10 @@ export class TrialTally {
     }
   }
 
-  served(at: number, runMs: number): void {
+  served(at: number): void {
     this.#moveTo(at);
     this.#served += 1;
     this.#lookAgain();
-    this.#slow.add(runMs > this.#options.slowMs ? 1 : 0);
   }
 
   failed(): void {
@@ -166,14 +169,23 @@ export class TrialTally {
     this.#modelFaults += 1;
   }
 
-  /** A request of a release that has no old one beside it. */
-  alone(at: number, failed: boolean): void {
+  /** A request of a release that has no old one beside it; `runMs` is null where it failed. */
+  alone(at: number, runMs: number | null): void {
     this.#moveTo(at);
-    this.#share.add(failed ? 1 : 0);
+    this.#share.add(runMs === null ? 1 : 0);
+    if (runMs !== null) this.#slow.add(this.#isSlow(runMs) ? 1 : 0);
   }
 
-  compared(at: number, { newFailed, oldFailed, differences }: ComparedRequest): void {
+  #isSlow(runMs: number): boolean {
+    return runMs > this.#options.slowMs;
+  }
+
+  compared(at: number, request: ComparedRequest): void {
+    const { newFailed, oldFailed, differences, newMs, oldMs } = request;
     this.#moveTo(at);
+    // A device that is busy is slow with both: that says nothing.
+    if (newMs !== null && oldMs !== null && this.#isSlow(newMs) !== this.#isSlow(oldMs))
+      this.#onlyOneSlow.add(this.#isSlow(newMs) ? 1 : 0);
     if (newFailed && oldFailed) {
       // The input is the reason: the request counts for neither.
       this.#failed = Math.max(0, this.#failed - 1);
@@ -234,6 +246,7 @@ export class TrialTally {
       },
       latency: {
         ratios: [...this.#ratios].sort(([one], [other]) => one - other),
+        onlyOneSlow: this.#onlyOneSlow.tally,
         slow: this.#slow.tally,
       },
       ...more,
@@ -251,7 +264,7 @@ export class TrialTally {
   }
 
   #open(): OpenBlock[] {
-    return [...this.#differences, this.#onlyOne, this.#share, this.#slow];
+    return [...this.#differences, this.#onlyOne, this.#share, this.#onlyOneSlow, this.#slow];
   }
 
   #blockAt(at: number): number {

@@ -42,8 +42,8 @@ export interface Finding {
   readonly difference: FieldDifference | null;
 }
 
-/** Errors (2), latency (2), shift of classes, and confidence. */
-const OTHER_TESTS = 6;
+/** Errors (2), latency (3), shift of classes, and confidence. */
+const OTHER_TESTS = 7;
 /** Fewer answers or blocks than this make no histogram. */
 const HISTOGRAM_LEAST = 30;
 /** Null of requests that one release failed: the new one on at most half of them, with a margin. */
@@ -212,15 +212,27 @@ export const liveBlocksOf = ({ blocks, rehearsed }: ComparisonEvidence): number 
 /** Slower than the contract allows: failed. Slower than the old one only: for a person. */
 export function latency(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
   const goal = goalOf(evidence, policy);
-  const { ratios, slow } = evidence.latency;
-  const allowed = limits.trialSlowRequestsMaxPermille / 1000;
-  const logSlow = logEvidenceAbove(slow, allowed);
-  if (enoughBlocks(evidence, slow) && logSlow >= goal)
+  const { ratios, onlyOneSlow, slow } = evidence.latency;
+  const logOnlyOne = logEvidenceAbove(onlyOneSlow, ONLY_ONE_SHARE);
+  if (enoughBlocks(evidence, onlyOneSlow) && logOnlyOne >= goal)
     return failed(
       'trial_slow',
-      `${percent(meanOf(slow))} of requests were slower than the contract and than the old ` +
-        `release's slowest (${blocksOf(slow)} blocks of time); ${asBad(allowed, logSlow)}`,
+      'of the requests on which one release was slower than the contract and than the old ' +
+        `release's slowest, it was the new one on ${percent(meanOf(onlyOneSlow))} ` +
+        `(${blocksOf(onlyOneSlow)} blocks of time); ${asBad(ONLY_ONE_SHARE, logOnlyOne)}`,
     );
+  const allowed = limits.trialSlowRequestsMaxPermille / 1000;
+  const logSlow = logEvidenceAbove(slow, allowed);
+  // Without the old release beside it, the device itself may be what is slow.
+  if (enoughBlocks(evidence, slow) && logSlow >= goal)
+    return {
+      kind: 'differs',
+      code: 'trial_slow',
+      reason:
+        `${percent(meanOf(slow))} of requests were slower than the contract and than the old ` +
+        `release's slowest (${blocksOf(slow)} blocks of time); ${asBad(allowed, logSlow)}`,
+      difference: null,
+    };
   const limit = policy.slowdownLimitPermille / 1000;
   const count = ratios.reduce((sum, [, blocks]) => sum + blocks, 0);
   const slower = ratios

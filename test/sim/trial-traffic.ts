@@ -98,9 +98,10 @@ function request(
   const newFailed = bad || flaky() || random() < (options.newFails ?? 0);
   const oldFailed = bad || flaky();
   if (newFailed) tally.failed();
-  else tally.served(at, 5);
+  else tally.served(at);
   const differences = newFailed || oldFailed ? [] : [scene.differs ? 1 : 0];
-  tally.compared(at, { newFailed, oldFailed, differences });
+  const times = { newMs: newFailed ? null : 5, oldMs: oldFailed ? null : 5 };
+  tally.compared(at, { newFailed, oldFailed, differences, ...times });
   const noise = (): number => 5 * (0.9 + 0.2 * random());
   if (tally.wantsTiming(at)) tally.timed(at, noise() * (options.slowdown ?? 1), noise());
 }

@@ -47,7 +47,7 @@ export function trialEvidence(options: EvidenceOptions = {}): TrialEvidence {
     ],
     fuse: { pairs: new Array<number>(FUSE_BINS).fill(0), scenes: 0 },
     errors: { onlyOne: emptyTally(), share: emptyTally(), oldPermille: null },
-    latency: { ratios: [], slow: emptyTally() },
+    latency: { ratios: [], onlyOneSlow: emptyTally(), slow: emptyTally() },
     new: null,
     old: null,
     ...over,

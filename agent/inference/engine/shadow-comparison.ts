@@ -23,11 +23,19 @@ import type { Replica } from '../model-process/replica.js';
 import { ComparedOutputs } from './compared-outputs.js';
 import type { BeforeSwap } from './serving-history.js';
 
-/** `outputs` is null where the serving release failed the request. */
+/** `outputs` and `runMs` are null where the serving release failed the request. */
 interface Pair {
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly Tensor[] | null;
+  readonly runMs: number | null;
   readonly bytes: number;
+}
+
+/** Outputs are null where the release fails the input, undefined where it could not run. */
+interface Run {
+  readonly outputs: readonly Tensor[] | null | undefined;
+  /** Null where it did not answer. */
+  readonly ms: number | null;
 }
 
 /** The part of a replica that a comparison needs. */
@@ -117,20 +125,20 @@ export class Trial {
     { runMs, score }: { readonly runMs: number; readonly score: number | null },
   ): void {
     this.#tally.input({ seconds: this.#seconds, score, summary: inputSummary(inputs) });
-    this.#tally.served(this.#seconds, runMs);
-    this.#offer(inputs, outputs);
+    this.#tally.served(this.#seconds);
+    this.#offer({ inputs, outputs, runMs });
   }
 
   /** A live request that the serving release failed. */
   failed(inputs: readonly Tensor[]): void {
     this.#tally.failed();
-    this.#offer(inputs, null);
+    this.#offer({ inputs, outputs: null, runMs: null });
   }
 
-  #offer(inputs: readonly Tensor[], outputs: readonly Tensor[] | null): void {
+  #offer({ inputs, outputs, runMs }: Omit<Pair, 'bytes'>): void {
     const { limits, shadowSample, random } = this.#options;
     if (!this.#compares) {
-      this.#tally.alone(this.#seconds, outputs === null);
+      this.#tally.alone(this.#seconds, runMs);
       return;
     }
     if (shadowSample < 1 && random.fraction() >= shadowSample) return;
@@ -142,7 +150,7 @@ export class Trial {
       this.#queueBytes + bytes > limits.requestMaxBytes
     )
       return;
-    this.#queue.push({ inputs, outputs, bytes });
+    this.#queue.push({ inputs, outputs, runMs, bytes });
     this.#queueBytes += bytes;
   }
 
@@ -168,41 +176,39 @@ export class Trial {
 
   async #compare(shadow: Shadow, pair: Pair): Promise<void> {
     const old = await this.#runBoth(shadow, pair);
-    if (old === undefined || this.#shadow !== shadow) return;
-    const newFailed = pair.outputs === null;
+    if (old.outputs === undefined || this.#shadow !== shadow) return;
+    const both =
+      pair.outputs !== null && old.outputs !== null
+        ? { fresh: pair.outputs, old: old.outputs }
+        : null;
     this.#tally.compared(this.#seconds, {
-      newFailed,
-      oldFailed: old === null,
-      differences:
-        pair.outputs === null || old === null || this.#compared === null
-          ? []
-          : this.#compared.differences(pair.outputs, old),
+      newFailed: pair.outputs === null,
+      oldFailed: old.outputs === null,
+      differences: both === null ? [] : (this.#compared?.differences(both.fresh, both.old) ?? []),
+      newMs: pair.runMs,
+      oldMs: old.ms,
     });
-    if (pair.outputs !== null && old !== null) this.#addAnswers(pair.outputs, old);
+    if (both !== null) this.#addAnswers(both.fresh, both.old);
   }
 
-  /** The old release's answer; null where it fails the input, undefined where it could not run. */
-  async #runBoth(shadow: Shadow, { inputs, outputs }: Pair): Promise<Tensor[] | null | undefined> {
+  /** The old release's run; with times of both where this is the moment for it. */
+  async #runBoth(shadow: Shadow, { inputs, outputs }: Pair): Promise<Run> {
     const { random, isIdle } = this.#options;
     const timing =
       outputs !== null && isIdle() && this.#serving.free && this.#tally.wantsTiming(this.#seconds);
-    if (!timing) return (await this.#runOn(shadow, inputs)).outputs;
+    if (!timing) return this.#runOn(shadow, inputs);
     const newFirst = random.fraction() < 0.5;
     const first = await this.#runOn(newFirst ? this.#serving : shadow, inputs);
     // Requests go first: one that came meanwhile ends the timing.
     const other = newFirst ? shadow : this.#serving;
-    if (!isIdle() || !other.free) return newFirst ? undefined : first.outputs;
+    if (!isIdle() || !other.free) return newFirst ? { outputs: undefined, ms: null } : first;
     const second = await this.#runOn(other, inputs);
     const [fresh, old] = newFirst ? [first, second] : [second, first];
     if (fresh.ms !== null && old.ms !== null) this.#tally.timed(this.#seconds, fresh.ms, old.ms);
-    return old.outputs;
+    return old;
   }
 
-  /** `ms` is null where it did not answer. */
-  async #runOn(
-    replica: Shadow,
-    given: readonly Tensor[],
-  ): Promise<{ outputs: Tensor[] | null | undefined; ms: number | null }> {
+  async #runOn(replica: Shadow, given: readonly Tensor[]): Promise<Run> {
     const { clock, limits } = this.#options;
     const since = clock.monotonic();
     try {

@@ -207,7 +207,7 @@ describe('failed requests', () => {
   });
 
   it('that_only_the_new_release_fails_are_found', () => {
-    expect(judge(errorsOf({ onlyOne: blocks(17, 17) }))).toMatchObject({
+    expect(judge(errorsOf({ onlyOne: blocks(18, 18) }))).toMatchObject({
       verdict: 'fail',
       code: 'trial_errors',
     });
@@ -250,9 +250,12 @@ describe('failed requests', () => {
 });
 
 describe('latency', () => {
-  const latency = (ratios: [number, number][], slow = emptyTally()): EvidenceOptions => ({
+  const latency = (
+    ratios: [number, number][],
+    { onlyOneSlow = emptyTally(), slow = emptyTally() } = {},
+  ): EvidenceOptions => ({
     pairs: 400,
-    latency: { ratios, slow },
+    latency: { ratios, onlyOneSlow, slow },
   });
 
   it('slower_than_the_old_release_is_for_a_person', () => {
@@ -274,13 +277,21 @@ describe('latency', () => {
     ).toBe('pass');
   });
 
-  it('slower_than_the_contract_fails', () => {
-    expect(judge(latency([], blocks(200, 40)))).toMatchObject({
-      verdict: 'fail',
+  it('slower_than_the_contract_where_the_old_release_is_not_fails', () => {
+    const verdict = (onlyOneSlow: BlockTally) => judge(latency([], { onlyOneSlow }));
+    expect(verdict(blocks(60, 55))).toMatchObject({ verdict: 'fail', code: 'trial_slow' });
+    expect(verdict(blocks(200, 110)).verdict).toBe('pass');
+    expect(verdict(blocks(19, 19)).verdict).toBe('pass');
+  });
+
+  it('slower_than_the_contract_without_an_old_release_beside_it_is_for_a_person', () => {
+    const verdict = (slow: BlockTally) => judge(latency([], { slow }));
+    expect(verdict(blocks(200, 40))).toMatchObject({
+      verdict: 'differs_more_than_declared',
       code: 'trial_slow',
     });
-    expect(judge(latency([], blocks(200, 6))).verdict).toBe('pass');
-    expect(judge(latency([], blocks(19, 19))).verdict).toBe('pass');
+    expect(verdict(blocks(200, 6)).verdict).toBe('pass');
+    expect(verdict(blocks(19, 19)).verdict).toBe('pass');
   });
 });
 
@@ -360,7 +371,7 @@ describe('policy and evidence on the wire', () => {
         blocks: tally,
       })),
       errors: { onlyOne: tally, share: tally, oldPermille: 1000 },
-      latency: { ratios: [], slow: tally },
+      latency: { ratios: [], onlyOneSlow: tally, slow: tally },
       new: emptyAnswers(limits.labelsMaxCount),
       old: emptyAnswers(limits.labelsMaxCount),
     });

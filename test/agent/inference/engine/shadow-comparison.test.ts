@@ -16,6 +16,7 @@ import type { Installed } from '../../../../agent/interfaces.js';
 import { Fault } from '../../../../shared/base/fault-codes.js';
 import { limits } from '../../../../shared/base/limits.js';
 import { BlockMeter } from '../../../../shared/statistics/block-length.js';
+import { blocksOf, meanOf, type BlockTally } from '../../../../shared/statistics/betting.js';
 import { realClock, realRandom } from '../../../../shared/platform/clock.js';
 import { adder, fp32, install, LABELS, type Recipe } from '../../../support/inference-releases.js';
 
@@ -391,6 +392,45 @@ describe('counting', () => {
     expect(runs.slice(3)).toEqual(['new', 'old']);
     // 20 ms over 10 ms: 1.05 to the power of 14 is 1.98.
     expect(trial.evidence().latency.ratios).toEqual([[14, 2]]);
+  });
+
+  it('a_busy_device_that_is_slow_with_both_releases_is_not_slow_with_the_new_one', async () => {
+    const slowRuns = async (oldMs: number): Promise<BlockTally> => {
+      const old: Shadow = {
+        installed: release('1.0.0'),
+        free: true,
+        run: () => {
+          now += oldMs;
+          return Promise.resolve([answer]);
+        },
+      };
+      const trial = new Trial(
+        { ...old, installed: release('1.1.0') },
+        {
+          clock: { ...realClock, monotonic: () => now },
+          random: realRandom,
+          limits: limitsWith({ shadowWaitMaxMs: 0 }),
+          shadowSample: 1,
+          meter: warmMeter(),
+          oldErrorPermille: null,
+          slowMs: 50,
+          isIdle: () => false,
+          onCompared: () => {},
+        },
+      );
+      trial.attach(old);
+      for (let i = 0; i < 3; i += 1) {
+        trial.served([x], [answer], { runMs: 60, score: null });
+        trial.pump();
+        await new Promise((resolve) => setImmediate(resolve));
+        now += 1000;
+      }
+      return trial.evidence().latency.onlyOneSlow;
+    };
+    expect(blocksOf(await slowRuns(70))).toBe(0);
+    const alone = await slowRuns(10);
+    expect(blocksOf(alone)).toBe(2);
+    expect(meanOf(alone)).toBeGreaterThan(0.99);
   });
 
   it('evidence_counts_requests_faults_and_seconds', () => {

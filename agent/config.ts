@@ -152,7 +152,7 @@ const Settings = Type.Object(
   strict,
 );
 
-/** Components that have a rehearsal and are not updated here; a wrong file may lack either table. */
+/** Components with a rehearsal that are not updated here; a wrong file may lack either table. */
 const unknownRehearsals = ({ components, rehearsal }: Partial<Static<typeof Settings>>): string[] =>
   Object.keys(rehearsal ?? {}).filter((name) => components?.includes(name) === false);
 

@@ -206,16 +206,17 @@ async function withHost(
   work: (answer: Answer) => Promise<void>,
 ): Promise<void> {
   const host = new ModelHost(hosts, installed);
-  const { clock, limits: bounds } = hosts;
+  const { clock } = hosts;
+  const { probesFileMaxBytes, rehearsalRunsMs, requestMaxBytes } = hosts.limits;
   try {
-    const [probe] = await readProbes(installed, bounds.probesFileMaxBytes);
+    const [probe] = await readProbes(installed, probesFileMaxBytes);
     await host.start(probe?.inputs ?? []);
-    const until = clock.monotonic() + bounds.rehearsalRunsMs;
+    const until = clock.monotonic() + rehearsalRunsMs;
     await work(async ({ inputs }) => {
       if (isCut() || clock.monotonic() >= until) return undefined;
       try {
         const { manifest } = installed.release;
-        const outputs = await host.run(guard(manifest.inputs, inputs, bounds.requestMaxBytes));
+        const outputs = await host.run(guard(manifest.inputs, inputs, requestMaxBytes));
         return nonFiniteAnswer(outputs) === null ? outputs : null;
       } catch (error) {
         if (!isFault(error) || isProcessEnd(error)) throw error;

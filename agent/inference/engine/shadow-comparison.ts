@@ -169,16 +169,15 @@ export class Trial {
   async #compare(shadow: Shadow, pair: Pair): Promise<void> {
     const old = await this.#runBoth(shadow, pair);
     if (old === undefined || this.#shadow !== shadow) return;
-    const newFailed = pair.outputs === null;
+    const { outputs } = pair;
+    const differences =
+      outputs === null || old === null ? [] : this.#compared?.differences(outputs, old);
     this.#tally.compared(this.#seconds, {
-      newFailed,
+      newFailed: outputs === null,
       oldFailed: old === null,
-      differences:
-        pair.outputs === null || old === null || this.#compared === null
-          ? []
-          : this.#compared.differences(pair.outputs, old),
+      differences: differences ?? [],
     });
-    if (pair.outputs !== null && old !== null) this.#addAnswers(pair.outputs, old);
+    if (outputs !== null && old !== null) this.#addAnswers(outputs, old);
   }
 
   /** The old release's answer; null where it fails the input, undefined where it could not run. */

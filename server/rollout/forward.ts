@@ -170,7 +170,9 @@ export function waveProgress(situation: Situation): WaveProgress {
       : []),
   ];
   const rest = taking.length + soaking.length + talking.length;
-  const isProven = proven >= needed && (current?.minProven !== undefined || rest === 0);
+  const isProven =
+    (proven >= needed && (current?.minProven !== undefined || rest === 0)) ||
+    (rest === 0 && isOutOfReach(own, open, situation));
   const isApproved = current?.approval !== true || approved;
   const canComeBack = waiting.length + open.filter(({ state }) => STAYING.has(state)).length;
   const stuck =
@@ -179,6 +181,29 @@ export function waveProgress(situation: Situation): WaveProgress {
         `${needed} are needed`
       : null;
   return { reasons, stuck, done: isProven && isApproved };
+}
+
+/**
+ * Nobody of a drawn wave is heard until the deadline, and what was reached before proves the
+ * release: half of all devices so far. So one device that is switched off for weeks, alone in its
+ * wave, stops no rollout, and a night with one shop awake is still no success. A hand-picked group
+ * is waited for.
+ */
+function isOutOfReach(
+  own: readonly MemberRow[],
+  open: readonly MemberRow[],
+  situation: Situation,
+): boolean {
+  const { policy, wave, since } = situation.rollout;
+  const { minProven, group } = policy.waves[wave] ?? {};
+  const proven = open.filter((member) => member.proven).length;
+  return (
+    minProven === undefined &&
+    group === undefined &&
+    own.every((member) => member.proven || member.state === 'waiting') &&
+    proven >= Math.max(1, open.length / 2) &&
+    secondsHeard(situation, since) > policy.deviceDeadlineSeconds
+  );
 }
 
 /** These may still become confirmed. */

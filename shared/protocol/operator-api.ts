@@ -269,7 +269,7 @@ export const Wave = named('Wave', {
   soakSeconds: Type.Integer({ minimum: 0, maximum: 30 * 86_400 }),
   /**
    * Proven devices at which the next wave may begin. When left out: half of the wave, and all of it
-   * that is heard.
+   * that is heard; or, where nobody of it is heard until the device deadline, half of all so far.
    */
   minProven: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.rolloutDevicesMaxCount })),
   approval: Type.Boolean(),

@@ -51,11 +51,9 @@ export function trialUnderTraffic(options: TrafficOptions): TrafficResult {
   const meter = new BlockMeter();
   const start = (options.historyHours ?? 24) * 3600;
   let now = Math.max(0, start - 3000 * gap);
-  const next = (): void => {
-    now -= Math.log(1 - random()) * gap;
-  };
+  const later = (): number => now - Math.log(1 - random()) * gap;
   const failures = new FailureHistory();
-  for (next(); now < start; next()) {
+  for (now = later(); now < start; now = later()) {
     meter.add(scenes(now).signature);
     failures.add(now, random() < (options.badInputs ?? 0) + (options.flaky ?? 0));
   }
@@ -74,7 +72,7 @@ export function trialUnderTraffic(options: TrafficOptions): TrafficResult {
   const end = now + policy.maxSeconds;
   let looks = 0;
   for (let requests = 0; requests < COMPARED_REQUESTS_MOST; requests++) {
-    next();
+    now = later();
     if (now >= end) break;
     request(tally, now, scenes(now), options, random);
     // Every look early, later every 2 %: the verdict changes with blocks, not with requests.

@@ -189,9 +189,9 @@ export class Trial {
     const newFirst = random.fraction() < 0.5;
     const first = await this.#runOn(newFirst ? this.#serving : shadow, inputs);
     // Requests go first: one that came meanwhile ends the timing.
-    if (newFirst && (!isIdle() || !shadow.free)) return undefined;
-    if (!newFirst && (!isIdle() || !this.#serving.free)) return first.outputs;
-    const second = await this.#runOn(newFirst ? shadow : this.#serving, inputs);
+    const other = newFirst ? shadow : this.#serving;
+    if (!isIdle() || !other.free) return newFirst ? undefined : first.outputs;
+    const second = await this.#runOn(other, inputs);
     const [fresh, old] = newFirst ? [first, second] : [second, first];
     if (fresh.ms !== null && old.ms !== null) this.#tally.timed(this.#seconds, fresh.ms, old.ms);
     return old.outputs;

@@ -320,6 +320,24 @@ describe('advancing', () => {
     expect(at([proven(0), ...[2, 3, 4].map((n) => waiting(n, { wave: 1 }))])).toBeUndefined();
   });
 
+  test('a_wave_whose_devices_are_all_off_is_left_after_the_deadline_on_what_was_proven', () => {
+    const seconds = policyOf().deviceDeadlineSeconds;
+    const [first, second] = [proven(0), proven(1)];
+    const off = waiting(2, { wave: 1 });
+    const wave = (members: MemberRow[], policy = policyOf(), after = seconds + 1) => {
+      const row = rollout({ wave: 1, policy });
+      return next({ members, rollout: row, now: row.since + 1000 * after })?.wave;
+    };
+    expect(wave([first, second, off])).toBe(2);
+    expect(wave([first, second, off], policyOf(), seconds)).toBeUndefined();
+    // Not on less than half of what was asked so far, past a failure, or past a chosen group.
+    expect(wave([first, off, waiting(3, { wave: 1 })])).toBeUndefined();
+    expect(wave([first, second, off, { ...failed(3), wave: 1 }])).not.toBe(2);
+    const picked = policyOf().waves.map(({ percent: _, ...one }) => ({ ...one, group: 'halls' }));
+    expect(wave([first, second, off], policyOf({ waves: picked }))).toBeUndefined();
+    expect(wave([first, second, off], wavesWith({ minProven: 1 }))).toBeUndefined();
+  });
+
   test('approval_is_needed_only_where_the_wave_asks_for_it', () => {
     for (const [approval, approved, advances] of [
       [false, false, true],

@@ -227,7 +227,7 @@ export const FAULT_CODES = {
   trial_differs: refused(
     409,
     'the answers differ more from the old release than declared, but less than the cap',
-    'Compare what was declared with what the devices measured; accept the difference for this rollout or drop it.',
+    'Compare what was declared with what was measured; accept it for this rollout or drop it.',
   ),
   trial_slow: refused(
     409,

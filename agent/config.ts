@@ -113,12 +113,13 @@ const Settings = Type.Object(
             maximum: limits.rehearsalInputsMaxMib,
             default: 16,
             description:
-              'memory for recent inputs of the component, on which the next release is tried',
+              'memory for recent inputs that the next release is tried on; then as much for answers',
           }),
           max_age_hours: Type.Number({
             exclusiveMinimum: 0,
             maximum: limits.rehearsalAgeMaxHours,
             default: 24,
+            description: 'how long an input is kept',
           }),
         },
         // Without a default of its own, the defaults inside are not taken.

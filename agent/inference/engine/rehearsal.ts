@@ -1,8 +1,8 @@
 // The rehearsal of a candidate: a device's own recent inputs are answered by the release that
 // serves and then by the candidate, each in a short-lived process of its own, so that what serves
 // is not disturbed and at most one model more is in memory. Differences and blocks are the trial's
-// (compared-outputs.ts, rehearsal-evidence.ts). Inputs are taken in random order, so that what does not
-// fit into the time or the memory leaves a random part. An input that the old release does not
+// (compared-outputs.ts, rehearsal-evidence.ts). Inputs are taken in random order, so that what does
+// not fit into the time or the memory leaves a random part. An input that the old release does not
 // answer says nothing; one that only the candidate does not answer is a difference of 1.
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import type { Random } from '../../../shared/base/interfaces.js';

@@ -34,6 +34,7 @@ describe('a rehearsal', () => {
     });
     // Too few for a verdict, whatever they say.
     expect(rehearse(19, 19).verdict).toBe('pass');
+    expect(rehearse(19, 19).reasons.at(-1)).toMatch(/^no verdict: the inputs change too slowly/);
     expect(rehearse(180, 24).verdict).toBe('pass');
     expect(rehearse(180, 180, { blockSeconds: null }).verdict).toBe('pass');
   });

@@ -113,7 +113,7 @@ const Settings = Type.Object(
             maximum: limits.rehearsalInputsMaxMib,
             default: 16,
             description:
-              'memory for recent inputs that the next release is tried on; then as much for answers',
+              'memory for recent inputs to try the next release on; then as much for answers',
           }),
           max_age_hours: Type.Number({
             exclusiveMinimum: 0,

@@ -91,7 +91,8 @@ describe('a real agent, killed with -9', () => {
         const [state, when] = KILLS[at] ?? ['', ''];
         const swapDone = state === 'idle' || (state === 'swapped' && when === 'after');
         // At once after the restart; a device may have finished by the time we look.
-        expect(swapDone ? ['1.1.0'] : ['1.0.0', '1.1.0'], device.name).toContain(version);
+        const why = `${device.name}: ${device.stderr}`;
+        expect(swapDone ? ['1.1.0'] : ['1.0.0', '1.1.0'], why).toContain(version);
       }),
     );
     const view = await settled(fleet, id, 180_000);

@@ -113,12 +113,13 @@ const Settings = Type.Object(
             maximum: limits.rehearsalInputsMaxMib,
             default: 16,
             description:
-              'memory for recent inputs of the component, on which the next release is tried',
+              'memory for recent inputs to try the next release on; then as much for answers',
           }),
           max_age_hours: Type.Number({
             exclusiveMinimum: 0,
             maximum: limits.rehearsalAgeMaxHours,
             default: 24,
+            description: 'how long an input is kept',
           }),
         },
         // Without a default of its own, the defaults inside are not taken.
@@ -152,7 +153,7 @@ const Settings = Type.Object(
   strict,
 );
 
-/** Components that have a rehearsal and are not updated here; a wrong file may lack either table. */
+/** Components with a rehearsal that are not updated here; a wrong file may lack either table. */
 const unknownRehearsals = ({ components, rehearsal }: Partial<Static<typeof Settings>>): string[] =>
   Object.keys(rehearsal ?? {}).filter((name) => components?.includes(name) === false);
 

@@ -201,12 +201,12 @@ export const FAULT_CODES = {
   ),
   rehearsal_differs: refused(
     409,
-    "the new model answers the device's own recent inputs differently beyond the limit; it has answered no live request",
+    "the new model's answers to the device's own recent inputs differ beyond the limit",
     'Compare the two models on labelled data before trying again.',
   ),
   rehearsal_crashes: refused(
     409,
-    "the new model's process crashed or hung on the device's own recent inputs; it has answered no live request",
+    "the new model's process crashed or hung on the device's own recent inputs",
     "Look at the model process's log on the device.",
   ),
   trial_disagreement: refused(

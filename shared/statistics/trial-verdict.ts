@@ -103,12 +103,14 @@ export function judgeRehearsal(
   const seconds = Math.max(policy.maxSeconds, limits.trialFuseAfterSeconds);
   const evidence = { ...given, seconds };
   const bad = differences(evidence, policy) ?? fuse(evidence, policy);
-  if (bad === null)
-    return {
-      verdict: 'pass',
-      code: null,
-      reasons: evidence.comparisons.map((comparison) => seenText(comparison, policy)),
-    };
+  if (bad === null) {
+    const few = evidence.comparisons.some(
+      ({ blocks }) => blocksOf(blocks) < limits.trialBlocksMinCount,
+    );
+    const seen = evidence.comparisons.map((comparison) => seenText(comparison, policy));
+    const end = 'no verdict: the inputs change too slowly, or they are too few';
+    return { verdict: 'pass', code: null, reasons: few ? [...seen, end] : seen };
+  }
   const reasons = [`${bad.reason}: not accepted; it has answered no live request`];
   return bad.kind === 'fail'
     ? { verdict: 'fail', code: 'rehearsal_differs', reasons }

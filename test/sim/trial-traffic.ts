@@ -106,7 +106,7 @@ function request(
   if (tally.wantsTiming(at)) tally.timed(at, noise() * (options.slowdown ?? 1), noise());
 }
 
-function sceneMaker(
+export function sceneMaker(
   { framesPerScene = 1, sceneSeconds, differing = 0 }: TrafficOptions,
   random: () => number,
 ) {

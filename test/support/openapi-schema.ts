@@ -685,6 +685,7 @@ export interface components {
         | 'verified'
         | 'staged'
         | 'probed'
+        | 'rehearsed'
         | 'swapped'
         | 'stranded';
       running: null | {
@@ -746,6 +747,7 @@ export interface components {
           | 'verified'
           | 'staged'
           | 'probed'
+          | 'rehearsed'
           | 'swapped'
           | 'stranded';
         running: null | {

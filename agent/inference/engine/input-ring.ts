@@ -47,7 +47,7 @@ export class InputRing {
   /** What is kept, oldest first. */
   inputs(nowSeconds: number): readonly RingInput[] {
     this.#dropOld(nowSeconds);
-    return this.#slots;
+    return [...this.#slots];
   }
 
   /**

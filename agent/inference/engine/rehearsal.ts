@@ -1,15 +1,17 @@
 // The rehearsal of a candidate: a device's own recent inputs are answered by the release that
 // serves and then by the candidate, each in a short-lived process of its own, so that what serves
 // is not disturbed and at most one model more is in memory. Differences and blocks are the trial's
-// (compared-outputs.ts, trial-tally.ts). Inputs are taken in random order, so that what does not
-// fit into the time or the memory leaves a random part. An input that the old release does not
+// (compared-outputs.ts, rehearsal-evidence.ts). Inputs are taken in random order, so that what does
+// not fit into the time or the memory leaves a random part. An input that the old release does not
 // answer says nothing; one that only the candidate does not answer is a difference of 1.
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import type { Random } from '../../../shared/base/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
 import type { Release } from '../../../shared/release/manifest.js';
-import { blocksOf } from '../../../shared/statistics/betting.js';
-import { TrialTally } from '../../../shared/statistics/trial-tally.js';
+import {
+  rehearsalEvidence,
+  type RehearsedPair,
+} from '../../../shared/statistics/rehearsal-evidence.js';
 import type {
   ComparisonEvidence,
   TrialEvidence,
@@ -132,18 +134,12 @@ async function rehearse(options: RehearsalOptions): Promise<Rehearsed> {
   const pairs = old.length < enough ? [] : await compareCandidate(options, compared, old);
   if (pairs.length < enough)
     return { none: `fewer than ${enough} recent inputs were answered in the time for it` };
-  return { evidence: evidenceOf(options, compared, pairs) };
+  return { evidence: rehearsalEvidence(pairs, compared.declared, options.blockSeconds) };
 }
 
 interface Answered {
   readonly input: RingInput;
   readonly old: readonly Tensor[];
-}
-
-interface Compared {
-  readonly input: RingInput;
-  /** Null where the candidate does not answer. */
-  readonly differences: number[] | null;
 }
 
 /** What the release that serves answers, in random order; or why it could not. */
@@ -172,16 +168,16 @@ async function compareCandidate(
   options: RehearsalOptions,
   compared: ComparedOutputs,
   answers: readonly Answered[],
-): Promise<Compared[]> {
+): Promise<RehearsedPair[]> {
   const { component, version } = options.candidate.release;
-  const done: Compared[] = [];
+  const done: RehearsedPair[] = [];
   try {
     await withHost(options, options.candidate, async (answer) => {
       for (const { input, old } of answers) {
         const fresh = await answer(input);
         if (fresh === undefined) return;
         const differences = fresh === null ? null : compared.differences(fresh, old);
-        done.push({ input, differences });
+        done.push({ seconds: input.seconds, summary: inputSummary(input.inputs), differences });
       }
     });
   } catch (error) {
@@ -206,16 +202,17 @@ async function withHost(
   work: (answer: Answer) => Promise<void>,
 ): Promise<void> {
   const host = new ModelHost(hosts, installed);
-  const { clock, limits: bounds } = hosts;
+  const { clock } = hosts;
+  const { probesFileMaxBytes, rehearsalRunsMs, requestMaxBytes } = hosts.limits;
   try {
-    const [probe] = await readProbes(installed, bounds.probesFileMaxBytes);
+    const [probe] = await readProbes(installed, probesFileMaxBytes);
     await host.start(probe?.inputs ?? []);
-    const until = clock.monotonic() + bounds.rehearsalRunsMs;
+    const until = clock.monotonic() + rehearsalRunsMs;
     await work(async ({ inputs }) => {
       if (isCut() || clock.monotonic() >= until) return undefined;
       try {
         const { manifest } = installed.release;
-        const outputs = await host.run(guard(manifest.inputs, inputs, bounds.requestMaxBytes));
+        const outputs = await host.run(guard(manifest.inputs, inputs, requestMaxBytes));
         return nonFiniteAnswer(outputs) === null ? outputs : null;
       } catch (error) {
         if (!isFault(error) || isProcessEnd(error)) throw error;
@@ -225,46 +222,6 @@ async function withHost(
   } finally {
     await host.stop();
   }
-}
-
-function evidenceOf(
-  { blockSeconds, hosts }: RehearsalOptions,
-  compared: ComparedOutputs,
-  pairs: readonly Compared[],
-): TrialEvidence {
-  const inOrder = pairs.toSorted((one, other) => one.input.seconds - other.input.seconds);
-  const startedAt = inOrder[0]?.input.seconds ?? 0;
-  const endedAt = hosts.clock.monotonic() / 1000;
-  const tally = new TrialTally({
-    startedAt,
-    meter: { add: () => {}, chooseSeconds: () => blockSeconds },
-    comparisons: compared.declared,
-    oldErrorPermille: null,
-    slowMs: 0,
-    // The fuse looks at all of them.
-    fuseSeconds: 2 * Math.max(1, endedAt - startedAt),
-  });
-  for (const { input, differences } of inOrder) {
-    const { seconds } = input;
-    tally.input({ seconds, score: null, summary: inputSummary(input.inputs) });
-    tally.compared(seconds, {
-      newFailed: differences === null,
-      oldFailed: false,
-      differences: differences ?? [],
-    });
-  }
-  tally.end();
-  const measured = tally.evidence(endedAt, {
-    replaces: true,
-    comparable: true,
-    new: null,
-    old: null,
-  });
-  const comparisons = measured.comparisons.map((one) => ({
-    ...one,
-    rehearsed: { pairs: one.pairs, blocks: blocksOf(one.blocks) },
-  }));
-  return { ...measured, comparisons };
 }
 
 function shuffled<T>(items: readonly T[], random: Random): T[] {

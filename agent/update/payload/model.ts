@@ -66,7 +66,7 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
     return report.reasons;
   }
 
-  /** A rollback is never rehearsed: its release ran here before, and the way back is not delayed. */
+  /** A rollback is not rehearsed: its release ran here before, and the way back is not delayed. */
   async rehearse(
     candidate: Installed,
     current: Installed | null,

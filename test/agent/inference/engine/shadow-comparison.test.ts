@@ -413,6 +413,7 @@ describe('counting', () => {
           shadowSample: 1,
           meter: warmMeter(),
           oldErrorPermille: null,
+          rehearsedWith: () => [],
           slowMs: 50,
           isIdle: () => false,
           onCompared: () => {},

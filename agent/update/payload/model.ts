@@ -7,7 +7,13 @@ import type { Release } from '../../../shared/release/manifest.js';
 import { MODEL_KIND, type ModelManifest } from '../../../shared/release/model-manifest.js';
 import { judgeTrial } from '../../../shared/statistics/trial-verdict.js';
 import type { Installed, ModelRuntime, Resources, Standing } from '../../interfaces.js';
-import type { InstallContext, Observation, PayloadHandler, TrialContext } from './handler.js';
+import type {
+  InstallContext,
+  Observation,
+  PayloadHandler,
+  ProbeContext,
+  TrialContext,
+} from './handler.js';
 
 const MIB = 1024 * 1024;
 
@@ -51,8 +57,8 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
    * For a rollback, right answers are enough: a device under load must not stay on a bad release
    * because the good one is slow today.
    */
-  async probe(candidate: Installed, { rollback }: InstallContext): Promise<string> {
-    const report = await this.#runtime.probe(candidate);
+  async probe(candidate: Installed, { rollback, acceptance }: ProbeContext): Promise<string> {
+    const report = await this.#runtime.probe(candidate, acceptance);
     const code = report.code ?? 'probe_differs';
     const tolerated = rollback && (code === 'probe_slow' || code === 'probe_memory');
     if (!report.passed && !tolerated) throw new Fault(code, report.reasons);

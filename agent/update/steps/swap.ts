@@ -5,11 +5,15 @@ import { spareOf } from '../record.js';
 import type { Step } from './step.js';
 import { unlessSuperseded } from './superseded.js';
 
-export const staged: Step<'staged'> = unlessSuperseded(async ({ record, releases, handler }) => {
+export const staged: Step<'staged'> = unlessSuperseded(async (context) => {
+  const { record, releases, handler } = context;
   const candidate = await releases.verify(record, spareOf(record));
   if (candidate === null)
     throw new Fault('file_digest', 'the staged release no longer verifies from disk');
-  const detail = await handler.probe(candidate, { rollback: record.assignment.rollback });
+  const detail = await handler.probe(candidate, {
+    rollback: record.assignment.rollback,
+    acceptance: await context.acceptance.verified(record.assignment),
+  });
   return { event: 'probed', detail };
 });
 

@@ -1,6 +1,7 @@
 // The interfaces between the parts of the agent, and to the platform. agent/main.ts connects them:
 // update/, inference/ and telemetry/ never import one another. agent/platform/ implements Disk,
 // Fetcher and Link.
+import type { AcceptanceSet } from '../shared/release/acceptance-set.js';
 import type { Manifest, Release } from '../shared/release/manifest.js';
 import type { ManifestHead } from '../shared/release/manifest-head.js';
 import type { BodyOf, Condition, Kind } from '../shared/protocol/telemetry.js';
@@ -106,10 +107,10 @@ export interface Standing {
 /** What the handler for models needs from the inference engine of one component. */
 export interface ModelRuntime {
   /**
-   * Starts a separate process for `candidate`, runs the golden probes in it, and ends it. Does not
-   * affect what serves. Faults: host_start (flaked).
+   * Starts a separate process for `candidate`, runs the golden probes in it, then the acceptance
+   * set, and ends it. Does not affect what serves. Faults: host_start (flaked).
    */
-  probe(candidate: Installed): Promise<ProbeReport>;
+  probe(candidate: Installed, acceptance: AcceptanceSet | null): Promise<ProbeReport>;
   /**
    * Lets `current`, which serves, and then `candidate` answer recent live inputs of this device,
    * each in a process of its own. Does not affect what serves. The same releases again give the

@@ -254,6 +254,7 @@ function updateDriver(
     random: platform.random,
     log,
     ring: () => metadata.releaseRing(),
+    acceptanceRing: () => metadata.acceptanceRing(),
     fetchEnvelope: (assignment) => metadata.fetchEnvelope(assignment),
   });
 }

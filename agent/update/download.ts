@@ -87,6 +87,11 @@ export class ReleaseDownload {
     await disk.syncFolder(slots.incoming(release.digest));
   }
 
+  /** A signed file beside the release, complete in length, at `path`. */
+  async beside(file: Omit<Transfer, 'path'>, path: string): Promise<void> {
+    await onceMore(() => this.#fetch({ ...file, path }, () => {}));
+  }
+
   #transferBytes(file: FileEntry): number {
     return chooseEncoding(file, this.#options.codecs)?.encoding.length ?? file.length;
   }

@@ -11,6 +11,7 @@ import type { UpdateState } from '../../shared/protocol/states.js';
 import { openRelease } from '../../shared/release/manifest.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import type { Disk, Fetcher, Reporter } from '../interfaces.js';
+import { AcceptanceSets } from './acceptance.js';
 import { ReleaseDownload } from './download.js';
 import { afterChange, afterEvent, outcomeOf } from './next-record.js';
 import type { FileCodec } from './codec/codec.js';
@@ -56,6 +57,8 @@ export interface UpdateDriverOptions {
   readonly log: Log;
   /** The release keys of the trusted root; available offline. */
   readonly ring: () => KeyRing;
+  /** Its acceptance keys. Fault metadata_undecodable where it lists none. */
+  readonly acceptanceRing: () => KeyRing;
   /** The envelope that an assignment names, from server or mirror, length and digest checked. */
   readonly fetchEnvelope: (assignment: Assignment) => Promise<Uint8Array>;
 }
@@ -115,6 +118,7 @@ export class UpdateDriver {
       releases,
       handler,
       open,
+      acceptance: new AcceptanceSets({ disk, slots, ring: options.acceptanceRing }),
       download: new ReleaseDownload({ disk, fetcher, slots, codecs: options.codecs ?? [] }),
       activate: (current, previous) => this.#serving.activate(current, previous),
       fetchEnvelope: options.fetchEnvelope,

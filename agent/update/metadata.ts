@@ -21,6 +21,7 @@ import { sha256 } from '../../shared/base/bytes.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { matchAssignments, type TrustedAssignment } from '../../shared/trust/assignments.js';
 import {
+  acceptanceRing,
   expiryMs,
   MAX_BYTES,
   releaseRing,
@@ -96,6 +97,11 @@ export class MetadataClient {
    */
   releaseRing(): KeyRing {
     return releaseRing(this.#image.set.root.signed);
+  }
+
+  /** The keys that may sign acceptance sets, by the trusted image root. */
+  acceptanceRing(): KeyRing {
+    return acceptanceRing(this.#image.set.root.signed);
   }
 
   /** The present is not before this time; 0 before any metadata is trusted. */

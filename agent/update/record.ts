@@ -14,6 +14,7 @@ import { OutcomeSchema } from '../../shared/protocol/telemetry.js';
 import { ReleaseRef } from '../../shared/release/release-ref.js';
 import { Hex32, canonicalBytes, sha256, utf8 } from '../../shared/base/bytes.js';
 import { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
+import { AcceptanceFile } from '../../shared/trust/documents.js';
 import type { Disk } from '../interfaces.js';
 
 const strict = { additionalProperties: false } as const;
@@ -36,6 +37,8 @@ export const Assignment = Type.Object(
     rollback: Type.Boolean(),
     /** The oldest version that a rollback may fetch again, signed offline. */
     floor: Type.Union([Type.Null(), Version]),
+    /** The file with the acceptance set that the release must pass, signed offline. */
+    acceptance: OrNull(AcceptanceFile),
     trial: TrialPolicy,
   },
   strict,

@@ -33,6 +33,11 @@ export class Slots {
     return join(this.incoming(digest), file.sha256);
   }
 
+  /** The acceptance set that is fetched with a release. */
+  acceptance(digest: string, setSha256: string): string {
+    return join(this.incoming(digest), `${setSha256}.acceptance`);
+  }
+
   /** The component's folders; made at the first start. */
   async make(): Promise<void> {
     for (const name of ['slots', 'incoming']) await this.#disk.makeFolder(join(this.#folder, name));

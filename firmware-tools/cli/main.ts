@@ -33,6 +33,10 @@ const tools = {
     about: 'build, inspect and verify release bundles',
     load: async () => (await import('./commands/bundle.js')).registerBundleCommands,
   },
+  acceptance: {
+    about: 'labelled inputs that releases must pass',
+    load: async () => (await import('./commands/acceptance.js')).registerAcceptanceCommands,
+  },
   publish: {
     about: 'sign a release into the image repository and upload it',
     load: async () => (await import('./commands/publish.js')).registerPublishCommand,

@@ -8,7 +8,10 @@
 // publisher therefore keeps the last one that it published beside its keys
 // (published-targets.json), and refuses a lower version.
 import { readFile } from 'node:fs/promises';
-import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { sha256 } from '../../shared/base/bytes.js';
+import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { openAcceptanceSet } from '../../shared/release/acceptance-set.js';
+import { fileOf } from '../../shared/release/model-manifest.js';
 import { type Release } from '../../shared/release/manifest.js';
 import { targetPath } from '../../shared/release/release-ref.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
@@ -20,17 +23,22 @@ import {
 } from '../../shared/protocol/operator-api.js';
 import type { Signer } from '../../shared/trust/signer.js';
 import {
+  acceptanceOf,
+  acceptanceRing,
   decodeDocument,
   heading,
   releaseRing,
   requireThreshold,
   roleRing,
   signDocument,
+  type AcceptanceFile,
   type Document,
   type TargetFile,
 } from '../../shared/trust/documents.js';
 import { startTrust, withRoot, type TrustedSet } from '../../shared/trust/trusted-set.js';
 import { validityMs } from '../../shared/trust/validity.js';
+import { readInputFile } from '../model/input-data/input-file.js';
+import { requireAccepted } from './acceptance.js';
 import { bundleFile, readBundle, type BundleView } from './bundle/read.js';
 import type { FleetClient } from '../fleet/fleet-client.js';
 import { writeWhole } from './keys/key-files.js';
@@ -52,6 +60,11 @@ export interface PublishOptions {
   readonly random: Random;
   /** The oldest version that devices may be sent back to from now on; null: as before. */
   readonly floor: string | null;
+  /**
+   * File of the acceptance set that releases of the component must pass from now on; when left out,
+   * as before.
+   */
+  readonly acceptance?: string;
   readonly progress?: (text: string) => void;
 }
 
@@ -61,6 +74,8 @@ export interface Published {
   /** Names of the files that were uploaded; those that the server already had are left out. */
   readonly uploaded: readonly string[];
   readonly already: boolean;
+  /** What the release reached on the component's acceptance set; null: there is none. */
+  readonly accepted: string | null;
 }
 
 /**
@@ -81,10 +96,15 @@ export async function publishBundle(options: PublishOptions): Promise<Published>
     `image root ${trust.root.signed.version}`,
   );
   await requireNoRollback(current, options.memory, trust);
-  const next = await nextTargets(current, view, trust, options);
+  const { file, bytes } = await acceptanceFor(current, view.release.component, trust, options);
+  const accepted = bytes === null ? null : await accept(bytes, view, trust);
+  const next = await nextTargets(current, view, trust, { ...options, acceptanceFile: file });
   const already = next === null;
   const targets = next ?? current.bytes;
   const uploaded = already ? [] : await upload(view, options);
+  if (!already && file !== null && bytes !== null)
+    if (!(await isThere(options.client, file.sha256)))
+      await options.client.putFile(file.sha256, [bytes], bytes.length);
   // Sent even when the release is already published: this completes a publication that was cut off
   // after the repository stored it.
   const request: PublishRequest = { envelope: toBase64(view.envelope), targets: toBase64(targets) };
@@ -96,7 +116,63 @@ export async function publishBundle(options: PublishOptions): Promise<Published>
     targetsVersion: decodeDocument('targets', targets).signed.version,
     uploaded,
     already,
+    accepted,
   };
+}
+
+/**
+ * The acceptance set of the component from now on: the given file, else the one that the current
+ * targets name, fetched and checked against their digest.
+ */
+async function acceptanceFor(
+  current: Document<'targets'>,
+  component: string,
+  trust: TrustedSet,
+  { acceptance, client }: PublishOptions,
+): Promise<{ file: AcceptanceFile | null; bytes: Uint8Array | null }> {
+  if (acceptance !== undefined) {
+    const bytes = readInputFile(acceptance);
+    const set = openAcceptanceSet(bytes, acceptanceRing(trust.root.signed));
+    if (set.component !== component)
+      throw new Fault('conflict', `${acceptance} is a set of ${set.component}, not ${component}`);
+    return { file: { sha256: sha256(bytes), length: bytes.length }, bytes };
+  }
+  const file = acceptanceOf(current.signed, component);
+  if (file === null) return { file: null, bytes: null };
+  const url = `${client.server}${routes.imageFile(file.sha256)}`;
+  const bytes = await download(url, file.length);
+  if (bytes.length !== file.length || sha256(bytes) !== file.sha256)
+    throw new Fault('file_digest', `${url}: not the acceptance set that the targets name`);
+  return { file, bytes };
+}
+
+/** At most one byte more than `length`, which shows a longer file. */
+async function download(url: string, length: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let got = 0;
+  try {
+    const response = await fetch(url);
+    if (!response.ok || response.body === null)
+      throw new Fault('fetch_interrupted', `${url}: ${response.status}`);
+    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+      chunks.push(chunk);
+      got += chunk.length;
+      if (got > length) break;
+    }
+  } catch (error) {
+    if (isFault(error)) throw error;
+    throw new Fault('server_unreachable', `${url}: ${reason(error)}`, { cause: error });
+  }
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+/** Opened with the acceptance keys of the root before it is run. Fault acceptance_failed. */
+async function accept(bytes: Uint8Array, view: BundleView, trust: TrustedSet): Promise<string> {
+  const set = openAcceptanceSet(bytes, acceptanceRing(trust.root.signed));
+  const { manifest } = view.release;
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of bundleFile(view, fileOf(manifest, 'model').name)) chunks.push(chunk);
+  return requireAccepted(set, manifest, new Uint8Array(Buffer.concat(chunks)));
 }
 
 /** The server may have the next root; the trusted root must verify it. */
@@ -146,7 +222,12 @@ async function nextTargets(
   current: Document<'targets'>,
   view: BundleView,
   trust: TrustedSet,
-  { targetsKeys, clock, floor }: PublishOptions,
+  {
+    targetsKeys,
+    clock,
+    floor,
+    acceptanceFile,
+  }: PublishOptions & { acceptanceFile: AcceptanceFile | null },
 ): Promise<Uint8Array | null> {
   const { release, envelope } = view;
   const path = targetPath(release.component, release.version);
@@ -185,6 +266,14 @@ async function nextTargets(
       ...current.signed,
       ...heading('targets', current.signed.version + 1, clock.now() + validityMs.imageTargets),
       ...(floors === undefined ? {} : { 'x-linnet-floors': floors }),
+      ...(acceptanceFile === null
+        ? {}
+        : {
+            'x-linnet-acceptance': {
+              ...current.signed['x-linnet-acceptance'],
+              [release.component]: acceptanceFile,
+            },
+          }),
       targets: { ...current.signed.targets, [path]: added },
     },
     targetsKeys,

@@ -1,7 +1,7 @@
 // Creates a fleet's trust: the keys, and the first root of the image and of the director
 // repository, in three folders for three different places:
-//   offline/  keys of people (roots, targets, releases): keep them away from the server, best on a
-//             machine without network
+//   offline/  keys of people (roots, targets, releases, acceptance sets): keep them away from the
+//             server, best on a machine without network
 //   server/   what the fleet server gets as its `repository` folder, with the online keys
 //   trust/    the two roots that every device is provisioned with
 // All or nothing: everything is made in a folder beside `out`, which is then renamed. Nothing is
@@ -15,7 +15,13 @@ import { heading, signDocument } from '../../shared/trust/documents.js';
 import { validityMs } from '../../shared/trust/validity.js';
 import { asFault, createKeyFile, KEY_SUFFIX, writeWhole } from './keys/key-files.js';
 
-const OFFLINE_KEYS = ['image-root', 'image-targets', 'release', 'director-root'] as const;
+const OFFLINE_KEYS = [
+  'image-root',
+  'image-targets',
+  'release',
+  'acceptance',
+  'director-root',
+] as const;
 const ONLINE_KEYS = [
   'snapshot',
   'timestamp',
@@ -137,12 +143,13 @@ const listed = (keys: readonly Signer[]): Record<string, PublicKey> =>
   Object.fromEntries(keys.map((key) => [key.keyId, key.publicKey]));
 
 function imageRoot(keys: Keys, nowMs: number): Promise<Uint8Array> {
-  const { 'image-root': root, 'image-targets': targets, release, snapshot, timestamp } = keys;
+  const { 'image-root': root, 'image-targets': targets, release, acceptance } = keys;
+  const { snapshot, timestamp } = keys;
   return signDocument(
     {
       ...heading('root', 1, nowMs + validityMs.root),
       consistent_snapshot: true,
-      keys: listed([root, targets, release, snapshot, timestamp]),
+      keys: listed([root, targets, release, acceptance, snapshot, timestamp]),
       roles: {
         root: one(root),
         targets: one(targets),
@@ -150,6 +157,7 @@ function imageRoot(keys: Keys, nowMs: number): Promise<Uint8Array> {
         timestamp: one(timestamp),
       },
       'x-linnet-release': one(release),
+      'x-linnet-acceptance': one(acceptance),
     },
     [root],
   );

@@ -10,6 +10,7 @@
 // targets/<component>/<version>/<sha256>.release.dsse.json.
 import { join } from 'node:path';
 import { Fault } from '../../shared/base/fault-codes.js';
+import { openAcceptanceSet } from '../../shared/release/acceptance-set.js';
 import { openRelease, type Release } from '../../shared/release/manifest.js';
 import { Component, Version, type FileEntry } from '../../shared/release/manifest-head.js';
 import { complaints } from '../../shared/base/decode.js';
@@ -17,6 +18,8 @@ import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { RepositoryView } from '../../shared/protocol/operator-api.js';
 import type { ArtifactStore, ImageRepositoryService } from '../interfaces.js';
 import {
+  acceptanceOf,
+  acceptanceRing,
   decodeDocument,
   expiryMs,
   heading,
@@ -149,6 +152,7 @@ export class ImageRepository implements ImageRepositoryService {
         nowMs: now,
       });
       await this.#requireFiles(release);
+      await this.#requireAcceptance(release.component, document.signed);
       // Also for a release that is published already: publishing it again restores an envelope that
       // the disk has lost.
       const folder = join(this.#options.folder, 'targets', release.component, release.version);
@@ -327,7 +331,24 @@ export class ImageRepository implements ImageRepositoryService {
     for (const file of release.manifest.files) await this.#requireFile(file);
   }
 
-  async #requireFile({ name, sha256, length }: FileEntry): Promise<void> {
+  /** A set that devices could not open would keep every release from them. */
+  async #requireAcceptance(component: string, targets: Targets): Promise<void> {
+    const named = acceptanceOf(targets, component);
+    if (named === null) return;
+    await this.#requireFile({ name: `the acceptance set of ${component}`, ...named });
+    const artifact = await this.#options.artifacts.get(named.sha256);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of artifact?.stream ?? []) chunks.push(chunk as Uint8Array);
+    const set = openAcceptanceSet(Buffer.concat(chunks), acceptanceRing(this.#root.signed));
+    if (set.component !== component)
+      throw new Fault('target_mismatch', `${component} has the acceptance set of ${set.component}`);
+  }
+
+  async #requireFile({
+    name,
+    sha256,
+    length,
+  }: Pick<FileEntry, 'name' | 'sha256' | 'length'>): Promise<void> {
     const { artifacts } = this.#options;
     const artifact = await artifacts.get(sha256);
     if (artifact === null)

@@ -7,7 +7,12 @@ import { Fault } from '../../shared/base/fault-codes.js';
 import { type Release } from '../../shared/release/manifest.js';
 import { targetPath } from '../../shared/release/release-ref.js';
 import type { ImageCustom } from '../../shared/protocol/device-api.js';
-import { expiryMs, type Document, type TargetFile } from '../../shared/trust/documents.js';
+import {
+  acceptanceOf,
+  expiryMs,
+  type Document,
+  type TargetFile,
+} from '../../shared/trust/documents.js';
 
 export interface Publication {
   /** Opened with the trusted root's release keys. */
@@ -81,6 +86,12 @@ export function admitPublication({
           'a published release never changes, raise its version',
       );
   }
+  for (const component of Object.keys(current.signed['x-linnet-acceptance'] ?? {}))
+    if (acceptanceOf(next.signed, component) === null)
+      throw new Fault(
+        'conflict',
+        `targets ${version} drop the acceptance set of ${component}: it can only be replaced`,
+      );
   const added = Object.keys(next.signed.targets).filter(
     (name) => !Object.hasOwn(current.signed.targets, name),
   );

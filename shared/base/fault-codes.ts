@@ -189,6 +189,11 @@ export const FAULT_CODES = {
     'a golden probe answers outside its tolerance on this device',
     'The model computes other values here: check hardware and runtime, record goldens again.',
   ),
+  acceptance_failed: refused(
+    409,
+    "the release does not reach what the component's acceptance set asks for",
+    'Its answers to labelled inputs are wrong: check its training data and their labels.',
+  ),
   probe_slow: refused(
     409,
     "golden probes are slower than the release's latency contract",

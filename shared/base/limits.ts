@@ -62,6 +62,9 @@ export const limits = {
   labelMaxChars: 100,
   /** Classes of a classifier. */
   labelsMaxCount: 1000,
+  /** A signed set of labelled inputs, and how many it may hold. */
+  acceptanceSetMaxBytes: 8 * MIB,
+  acceptanceSamplesMaxCount: 5000,
   probesFileMaxBytes: 16 * MIB,
   probesMaxCount: 64,
   /**
@@ -388,6 +391,11 @@ assert(
 assert(
   limits.bundleIndexMaxBytes >= limits.releaseFilesMaxCount * KIB,
   'the index of a bundle must be able to name every file of a release',
+);
+assert(
+  limits.acceptanceSetMaxBytes >= 2 * limits.manifestMaxBytes &&
+    limits.acceptanceSetMaxBytes <= limits.releaseFileMaxBytes,
+  'the payload of an envelope may be as long as the longest document that is one, in base64',
 );
 assert(
   limits.ringKeysMaxCount >= limits.signaturesMaxCount,

@@ -180,6 +180,12 @@ function editDistance(one: Row, other: Row): number {
   return line[other.length] ?? 0;
 }
 
+/** The class of an answer of one row; null where there are more, or none that is a number. */
+export function argmaxOf(answer: Answer): number | null {
+  const [row, ...more] = rowsOf(answer);
+  return row === undefined || more.length > 0 || !row.every(Number.isFinite) ? null : largest(row);
+}
+
 // --- rows ---
 
 /** The last axis as rows; a scalar is one row of one element. */

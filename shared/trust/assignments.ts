@@ -7,7 +7,7 @@ import { Fault } from '../base/fault-codes.js';
 import { targetPath } from '../release/release-ref.js';
 import { DirectorCustom, ImageCustom } from '../protocol/device-api.js';
 import type { TrialPolicy } from '../statistics/trial-verdict.js';
-import type { TargetFile, Targets } from './documents.js';
+import { acceptanceOf, type AcceptanceFile, type TargetFile, type Targets } from './documents.js';
 
 /**
  * An assignment that both repositories agree on. `length` and `sha256` are those of the release's
@@ -24,6 +24,8 @@ export interface TrustedAssignment {
   readonly rollback: boolean;
   /** The oldest version that the device may be sent back to, signed offline; null: none named. */
   readonly floor: string | null;
+  /** The file with the acceptance set that the release must pass; null: none named. */
+  readonly acceptance: AcceptanceFile | null;
   readonly trial: TrialPolicy;
 }
 
@@ -49,6 +51,13 @@ export function matchAssignments(
     byComponent.set(assignment.component, assignment);
   }
   return [...byComponent.values()].sort((a, b) => (a.component < b.component ? -1 : 1));
+}
+
+function listedSha256({ hashes }: TargetFile, path: string): string {
+  const sha256 = hashes['sha256'];
+  if (sha256 === undefined || sha256.length !== 64)
+    throw new Fault('target_mismatch', `${path}: no SHA-256 is listed`);
+  return sha256;
 }
 
 function floorOf({ 'x-linnet-floors': floors = {} }: Targets, component: string): string | null {
@@ -86,9 +95,7 @@ function matchOne(
       'target_mismatch',
       `${path}: the director and the image repository list different hashes`,
     );
-  const sha256 = genuine.hashes['sha256'];
-  if (sha256 === undefined || sha256.length !== 64)
-    throw new Fault('target_mismatch', `${path}: no SHA-256 is listed`);
+  const sha256 = listedSha256(genuine, path);
   if (selected.component !== known.component || selected.version !== known.version) {
     throw new Fault(
       'target_mismatch',
@@ -122,6 +129,7 @@ function matchOne(
     assignmentId,
     rollback,
     floor: floorOf(image, component),
+    acceptance: acceptanceOf(image, component),
     trial,
   };
 }

@@ -7,10 +7,12 @@
 // Linnet's own fields, which other TUF clients skip:
 //   root       x-linnet-release  the release keys, which sign manifests (DSSE); the keys themselves
 //                                are in `keys`
+//   root       x-linnet-acceptance  the keys that sign acceptance sets (DSSE)
 //   timestamp  x-linnet-time     when it was signed: a lower limit for the current time, which a
 //                                device without a clock can trust
 //   targets    x-linnet-floors   of the image repository: for a component, the oldest version that
 //                                a device may be sent back to
+//              x-linnet-acceptance  for a component, the file with its acceptance set
 //   director   x-linnet-device   the one device that timestamp, snapshot and targets of its
 //                                director repository are for
 import { createHash } from 'node:crypto';
@@ -67,6 +69,7 @@ export const Root = Type.Object({
     targets: RoleKeys,
   }),
   'x-linnet-release': Type.Optional(RoleKeys),
+  'x-linnet-acceptance': Type.Optional(RoleKeys),
 });
 export type Root = Static<typeof Root>;
 
@@ -105,11 +108,19 @@ export const TargetFile = Type.Object({
 });
 export type TargetFile = Static<typeof TargetFile>;
 
+/** The file of an acceptance set (shared/release/acceptance-set.ts). */
+export const AcceptanceFile = Type.Object({
+  sha256: Hex32,
+  length: Type.Integer({ minimum: 1, maximum: limits.acceptanceSetMaxBytes }),
+});
+export type AcceptanceFile = Static<typeof AcceptanceFile>;
+
 export const Targets = Type.Object({
   _type: Type.Literal('targets'),
   ...common,
   ...ofDevice,
   'x-linnet-floors': Type.Optional(Type.Record(Component, ReleaseVersion, strict)),
+  'x-linnet-acceptance': Type.Optional(Type.Record(Component, AcceptanceFile, strict)),
   targets: Type.Record(Type.String(), TargetFile, strict),
   delegations: Type.Optional(Type.Unknown()),
 });
@@ -235,23 +246,37 @@ export function roleRing(root: Root, role: Role): KeyRing {
  * The keys that may sign release manifests, by this root. Fault metadata_undecodable when it lists
  * fewer usable keys than its threshold.
  */
-export function releaseRing(root: Root): KeyRing {
-  const release = root['x-linnet-release'];
-  if (release === undefined)
+export const releaseRing = (root: Root): KeyRing => ownRing(root, 'release');
+
+/** The keys that may sign acceptance sets, by this root. Fault as releaseRing. */
+export const acceptanceRing = (root: Root): KeyRing => ownRing(root, 'acceptance');
+
+function ownRing(root: Root, name: 'release' | 'acceptance'): KeyRing {
+  const role = root[`x-linnet-${name}`];
+  if (role === undefined)
     throw new Fault(
       'metadata_undecodable',
-      `root version ${root.version} lists no release keys (x-linnet-release)`,
+      `root version ${root.version} lists no ${name} keys (x-linnet-${name})`,
     );
   const keys = keysOf(root);
-  const usable = new Set(release.keyids.flatMap((keyid) => keys[keyid]?.keyval.public ?? []));
-  if (usable.size < release.threshold) {
+  const usable = new Set(role.keyids.flatMap((keyid) => keys[keyid]?.keyval.public ?? []));
+  if (usable.size < role.threshold) {
     throw new Fault(
       'metadata_undecodable',
-      `root version ${root.version} requires ${release.threshold} release signatures and lists ` +
-        `${usable.size} usable release keys`,
+      `root version ${root.version} requires ${role.threshold} ${name} signatures and lists ` +
+        `${usable.size} usable ${name} keys`,
     );
   }
-  return { keys, ...release };
+  return { keys, ...role };
+}
+
+/** The acceptance set that image targets name for a component; null when they name none. */
+export function acceptanceOf(
+  { 'x-linnet-acceptance': sets = {} }: Targets,
+  component: string,
+): AcceptanceFile | null {
+  const named = Object.hasOwn(sets, component) ? sets[component] : undefined;
+  return named === undefined ? null : { sha256: named.sha256, length: named.length };
 }
 
 /** Spec 4.2.1 and 5.x: key ids of signatures are unique; a document that repeats one is refused. */

@@ -13,7 +13,7 @@ const strict = { additionalProperties: false } as const;
 
 export const Envelope = Type.Object(
   {
-    payload: Type.String({ maxLength: limits.manifestMaxBytes * 2 }),
+    payload: Type.String({ maxLength: limits.acceptanceSetMaxBytes }),
     payloadType: Type.String({ maxLength: limits.nameMaxChars }),
     signatures: Type.Array(
       Type.Object(

@@ -79,6 +79,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
     random: realRandom,
     log: silentLog,
     ring: () => ring,
+    acceptanceRing: () => ring,
     reporter: { report: () => {} },
     troubles: new Troubles({ clock: realClock }),
     directorVersion: () => 0,

@@ -3,6 +3,7 @@
 // those of a signed manifest.
 import { Fault } from '../../shared/base/fault-codes.js';
 import { silentLog, type Clock } from '../../shared/base/interfaces.js';
+import type { AcceptanceSet } from '../../shared/release/acceptance-set.js';
 import type { BodyOf, Kind } from '../../shared/protocol/telemetry.js';
 import { trialEvidence } from '../support/trial-evidence.js';
 import type {
@@ -20,7 +21,7 @@ import type { PayloadHandler } from '../../agent/update/payload/handler.js';
 import { ModelHandler } from '../../agent/update/payload/model.js';
 import type { Assignment } from '../../agent/update/record.js';
 import { Troubles } from '../../agent/update/troubles.js';
-import { ring, type AnySimRelease } from './release.js';
+import { acceptanceRing, ring, type AnySimRelease } from './release.js';
 import { SimDisk } from './disk.js';
 
 class SimClock implements Clock {
@@ -42,6 +43,8 @@ class SimFetcher implements Fetcher {
   tamper: ((bytes: Uint8Array) => Uint8Array) | null = null;
   /** The first transfer breaks after so many bytes. */
   cutAfter = Number.POSITIVE_INFINITY;
+  /** Files of no release. */
+  readonly others = new Map<string, Uint8Array>();
   readonly #releases: readonly AnySimRelease[];
 
   constructor(releases: readonly AnySimRelease[]) {
@@ -60,9 +63,11 @@ class SimFetcher implements Fetcher {
     if (this.down) throw new Fault('server_unreachable', 'the network is away');
     this.opened.push(`${path}@${offset}`);
     const digest = path.split('/').at(-1) ?? '';
-    const found = this.#releases
-      .map((release) => release.files.get(digest))
-      .find((bytes) => bytes !== undefined);
+    const found =
+      this.others.get(digest) ??
+      this.#releases
+        .map((release) => release.files.get(digest))
+        .find((bytes) => bytes !== undefined);
     if (found === undefined || this.missing) throw new Fault('not_found', path);
     const bytes = (this.tamper?.(found) ?? found).subarray(offset);
     const end = this.cutAfter;
@@ -77,6 +82,8 @@ class SimFetcher implements Fetcher {
 }
 
 export class SimRuntime implements ModelRuntime {
+  /** The acceptance set of the last probe. */
+  acceptance: AcceptanceSet | null = null;
   serving: string | null = null;
   shadow: string | null = null;
   history: string[] = [];
@@ -93,7 +100,8 @@ export class SimRuntime implements ModelRuntime {
     this.#disk = disk;
   }
 
-  async probe(candidate: Installed): Promise<ProbeReport> {
+  async probe(candidate: Installed, acceptance: AcceptanceSet | null): Promise<ProbeReport> {
+    this.acceptance = acceptance;
     await this.#onlyVerified(candidate);
     return {
       passed: true,
@@ -202,6 +210,7 @@ export async function bootDevice(
     clock,
     log: silentLog,
     ring: () => ring,
+    acceptanceRing: () => acceptanceRing,
     random: { bytes: (count) => new Uint8Array(count), fraction: () => 0.5 },
     reporter: {
       report: (kind, body) => {

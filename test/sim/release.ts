@@ -20,6 +20,13 @@ export const ring: KeyRing = {
   threshold: 1,
 };
 
+export const acceptanceKey: SyncSigner = syncSigner(new Uint8Array(32).fill(8));
+export const acceptanceRing: KeyRing = {
+  keys: { [acceptanceKey.keyId]: acceptanceKey.publicKey },
+  keyids: [acceptanceKey.keyId],
+  threshold: 1,
+};
+
 export interface SimRelease<M extends ManifestHead = Manifest> {
   readonly manifest: M;
   readonly envelope: Uint8Array;
@@ -104,7 +111,12 @@ export function simEnvelope(manifest: ManifestHead): { envelope: Uint8Array; dig
 export function assignmentFor(
   release: AnySimRelease,
   assignmentId: number,
-  options: { rollback?: boolean; floor?: string; trial?: Partial<TrialPolicy> } = {},
+  options: {
+    rollback?: boolean;
+    floor?: string;
+    trial?: Partial<TrialPolicy>;
+    acceptance?: Assignment['acceptance'];
+  } = {},
 ): Assignment {
   const { component, version } = release.manifest;
   return {
@@ -117,6 +129,7 @@ export function assignmentFor(
     assignmentId,
     rollback: options.rollback ?? false,
     floor: options.floor ?? null,
+    acceptance: options.acceptance ?? null,
     trial: { ...defaultTrialPolicy, ...options.trial },
   };
 }

@@ -13,6 +13,7 @@ import assert from 'node:assert/strict';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
+import type { AcceptanceSet } from '../../../shared/release/acceptance-set.js';
 import type { Manifest } from '../../../shared/release/manifest.js';
 import type {
   Installed,
@@ -431,8 +432,8 @@ export class Engine implements ModelRuntime {
     return (await this.#routing.serving?.memory()) ?? null;
   }
 
-  probe(candidate: Installed): Promise<ProbeReport> {
-    return probeRelease(candidate, this.#hosts);
+  probe(candidate: Installed, acceptance: AcceptanceSet | null): Promise<ProbeReport> {
+    return probeRelease(candidate, acceptance, this.#hosts);
   }
 
   rehearse(candidate: Installed, current: Installed): Promise<Rehearsed> {

@@ -6,10 +6,12 @@
 // ONNX Runtime and libraries included, because a device must have that much free. A candidate that
 // fails is a report, not an error.
 import { Fault, type FaultCode } from '../../../shared/base/fault-codes.js';
+import type { AcceptanceSet } from '../../../shared/release/acceptance-set.js';
 import type { Installed, ProbeReport } from '../../interfaces.js';
 import type { InferenceLimits } from '../inference-limits.js';
 import { worstOf } from './compare.js';
 import { ModelHost, type HostOptions } from '../model-process/host.js';
+import { runAcceptance } from './acceptance.js';
 import { readProbes, type GoldenProbe } from './probes-file.js';
 
 const MIB = 1024 * 1024;
@@ -32,6 +34,7 @@ interface Measured {
  */
 export async function probeRelease(
   candidate: Installed,
+  acceptance: AcceptanceSet | null,
   options: HostOptions,
 ): Promise<ProbeReport> {
   const host = new ModelHost(options, candidate);
@@ -39,8 +42,21 @@ export async function probeRelease(
     const probes = await readProbes(candidate, options.limits.probesFileMaxBytes);
     await host.start(probes[0]?.inputs ?? []);
     const measured = await measure(host, probes, candidate, options);
+    const accepted =
+      acceptance === null || measured.differs !== ''
+        ? null
+        : await runAcceptance(
+            host,
+            acceptance,
+            candidate.release.manifest,
+            options.limits.requestMaxBytes,
+          );
     const { peakBytes } = await host.memory();
-    return judge(candidate, probes.length, measured, peakBytes / MIB, options.limits);
+    const report = judge(candidate, probes.length, measured, peakBytes / MIB, options.limits);
+    if (accepted === null) return report;
+    if (!accepted.passed)
+      return { ...report, passed: false, code: 'acceptance_failed', reasons: accepted.text };
+    return { ...report, reasons: `${report.reasons}; ${accepted.text}` };
   } catch (error) {
     const isRelease = error instanceof Fault && !NOT_THE_RELEASES.has(error.code);
     if (!isRelease) throw error;

@@ -3,6 +3,7 @@
 // decides when; a handler says what a release of its kind needs, tries it, runs it and judges it.
 // HandlerOfKind picks the handler by the `kind` of the signed manifest and is itself used like one.
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
+import type { AcceptanceSet } from '../../../shared/release/acceptance-set.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import type { ManifestHead, ManifestKind } from '../../../shared/release/manifest-head.js';
 import type {
@@ -38,6 +39,11 @@ export interface Rehearsal {
   readonly detail: string;
 }
 
+export interface ProbeContext extends InstallContext {
+  /** Verified; a release that does not reach it is refused (acceptance_failed). Null: none. */
+  readonly acceptance: AcceptanceSet | null;
+}
+
 export interface TrialContext {
   readonly policy: TrialPolicy;
   /** True when there is a previous release that could serve again. */
@@ -71,7 +77,7 @@ export interface PayloadHandler<M extends ManifestHead = ManifestHead> {
    * Tries the verified candidate beside what runs. Resolves with one sentence of what was measured;
    * a refused Fault ends the update, a flaked one is tried again.
    */
-  probe(candidate: Installed<M>, context: InstallContext): Promise<string>;
+  probe(candidate: Installed<M>, context: ProbeContext): Promise<string>;
   /**
    * Tries the probed candidate on what the device did lately with `current`, which runs; null:
    * nothing runs, or a release of another kind. Nothing is changed for what runs. A kind without
@@ -116,7 +122,7 @@ export class HandlerOfKind implements Omit<PayloadHandler, 'manifestKind'> {
     await this.#of(candidate.release).install(candidate);
   }
 
-  async probe(candidate: AnyInstalled, context: InstallContext): Promise<string> {
+  async probe(candidate: AnyInstalled, context: ProbeContext): Promise<string> {
     return this.#of(candidate.release).probe(candidate, context);
   }
 

@@ -13,6 +13,7 @@ import type {
   PayloadHandler,
   Rehearsal,
   RehearsalContext,
+  ProbeContext,
   TrialContext,
 } from './handler.js';
 
@@ -58,8 +59,8 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
    * For a rollback, right answers are enough: a device under load must not stay on a bad release
    * because the good one is slow today.
    */
-  async probe(candidate: Installed, { rollback }: InstallContext): Promise<string> {
-    const report = await this.#runtime.probe(candidate);
+  async probe(candidate: Installed, { rollback, acceptance }: ProbeContext): Promise<string> {
+    const report = await this.#runtime.probe(candidate, acceptance);
     const code = report.code ?? 'probe_differs';
     const tolerated = rollback && (code === 'probe_slow' || code === 'probe_memory');
     if (!report.passed && !tolerated) throw new Fault(code, report.reasons);

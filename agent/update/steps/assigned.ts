@@ -1,6 +1,7 @@
 // assigned -> downloaded: the envelope first (small, verified at once), then the checks that need
 // no more than the envelope, then the files.
 import { isFault } from '../../../shared/base/fault-codes.js';
+import { dueOf } from '../acceptance.js';
 import { admit, admitDisk, matchAssignment } from '../admission.js';
 import type { LocalRelease } from '../download.js';
 import type { AnyRelease } from '../payload/handler.js';
@@ -17,8 +18,14 @@ export const assigned: Step<'assigned'> = unlessSuperseded(async (context) => {
   matchAssignment(release, assignment);
   admit(release, assignment, record);
   const local = await localReleases(context);
-  const missing = await download.missingBytes(release, local);
+  const missing = (await download.missingBytes(release, local)) + (dueOf(assignment)?.length ?? 0);
   admitDisk(release, missing, await disk.freeBytes(slots.incoming(release.digest)));
+  const acceptance = dueOf(assignment);
+  if (acceptance !== null)
+    await download.beside(
+      { name: 'the acceptance set', ...acceptance },
+      slots.acceptance(release.digest, acceptance.sha256),
+    );
   await download.files(release, local, context.onProgress);
   return { event: 'downloaded' };
 });

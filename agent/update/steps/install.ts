@@ -10,12 +10,13 @@ import type { Step, StepContext } from './step.js';
 import { unlessSuperseded } from './superseded.js';
 
 export const downloaded: Step<'downloaded'> = unlessSuperseded(async (context) => {
-  const { record, slots, disk, handler } = context;
+  const { record, slots, disk, handler, acceptance } = context;
   const { assignment } = record;
   const release = await incomingRelease(context);
   matchAssignment(release, assignment);
   try {
     await slots.verifyFiles(release.manifest, (file) => slots.partial(release.digest, file));
+    await acceptance.verified(assignment);
   } catch (error) {
     if (!isFault(error, 'file_digest', 'file_length')) throw error;
     // Bytes that fail verification are not kept. A torn write or a bad mirror is worth another

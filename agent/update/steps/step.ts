@@ -8,6 +8,7 @@ import { limits } from '../../../shared/base/limits.js';
 import type { UpdateState } from '../../../shared/protocol/states.js';
 import type { TrialEvidence } from '../../../shared/statistics/trial-verdict.js';
 import type { Disk } from '../../interfaces.js';
+import type { AcceptanceSets } from '../acceptance.js';
 import type { FetchProgress, ReleaseDownload } from '../download.js';
 import type { AnyInstalled, HandlerOfKind, OpenRelease } from '../payload/handler.js';
 import type { Assignment, RecordIn, UpdateRecord } from '../record.js';
@@ -73,6 +74,7 @@ export interface StepTools {
    */
   readonly activate: (current: AnyInstalled, previous: AnyInstalled | null) => Promise<void>;
   readonly open: OpenRelease;
+  readonly acceptance: AcceptanceSets;
   /** The envelope that an assignment names, its length and digest checked. */
   readonly fetchEnvelope: (assignment: Assignment) => Promise<Uint8Array>;
   readonly onProgress: (progress: FetchProgress) => void;

@@ -9,9 +9,13 @@ import type { SlotReleases } from '../slot-releases.js';
 import type { Step } from './step.js';
 import { unlessSuperseded } from './superseded.js';
 
-export const staged: Step<'staged'> = unlessSuperseded(async ({ record, releases, handler }) => {
+export const staged: Step<'staged'> = unlessSuperseded(async (context) => {
+  const { record, releases, handler } = context;
   const candidate = await candidateOf(record, releases);
-  const detail = await handler.probe(candidate, { rollback: record.assignment.rollback });
+  const detail = await handler.probe(candidate, {
+    rollback: record.assignment.rollback,
+    acceptance: await context.acceptance.verified(record.assignment),
+  });
   return { event: 'probed', detail };
 });
 

@@ -27,6 +27,13 @@ Example:
   linnet publish digits-1.1.0.bundle --keys fleet/offline --root fleet/trust/image-root.json \\
     --server http://127.0.0.1:7300 --token-file fleet/publisher.token`;
 
+interface Options {
+  readonly keys: string;
+  readonly root: string;
+  readonly floor?: string;
+  readonly acceptance?: string;
+}
+
 export function registerPublishCommand(program: Command, out: Output): void {
   const command = program
     .command('publish')
@@ -39,8 +46,12 @@ export function registerPublishCommand(program: Command, out: Output): void {
       'from now on devices may be sent back to this version, and no further (signed)',
     );
   connectionOptions(command)
+    .option(
+      '--acceptance <file>',
+      'from now on releases of this component must pass this acceptance set',
+    )
     .addHelpText('after', HELP)
-    .action(async (bundle: string, options: { keys: string; root: string; floor?: string }) => {
+    .action(async (bundle: string, options: Options) => {
       const published = await publishBundle({
         bundle,
         root: await readRoot(options.root),
@@ -48,15 +59,25 @@ export function registerPublishCommand(program: Command, out: Output): void {
         memory: join(options.keys, PUBLISHED_TARGETS_NAME),
         client: await connect(command),
         floor: options.floor === undefined ? null : floorVersion(options.floor),
+        ...(options.acceptance === undefined ? {} : { acceptance: options.acceptance }),
         clock: realClock,
         random: realRandom,
         progress: (text) => out.progress(text),
       });
-      const { release, targetsVersion, uploaded, already } = published;
+      const { release, targetsVersion, uploaded, already, accepted } = published;
       const { component, version, digest } = release;
       const differences = declaredDifferences(release.manifest);
       out.result(
-        { component, version, release: digest, targetsVersion, uploaded, already, differences },
+        {
+          component,
+          version,
+          release: digest,
+          targetsVersion,
+          uploaded,
+          already,
+          accepted,
+          differences,
+        },
         () => [publishedText(published), ...differences.map(differenceLine)].join('\n'),
       );
     });
@@ -71,7 +92,8 @@ function floorVersion(text: string): string {
 const differenceLine = (declared: DeclaredDifference): string =>
   `  expected ${differenceText(declared)}`;
 
-function publishedText({ release, targetsVersion, uploaded, already }: Published): string {
+function publishedText(published: Published): string {
+  const { release, targetsVersion, uploaded, already, accepted } = published;
   const { component, version, digest } = release;
   if (already) return `${component} ${version} is already published; nothing to do`;
   return [
@@ -79,5 +101,6 @@ function publishedText({ release, targetsVersion, uploaded, already }: Published
     `  release  ${digest}`,
     `  targets  version ${targetsVersion}`,
     `  files    ${uploaded.length === 0 ? 'none new' : uploaded.join(', ')}`,
+    ...(accepted === null ? [] : [`  accepted ${accepted}`]),
   ].join('\n');
 }

@@ -8,8 +8,9 @@ import { initRepository } from '../../release/repository.js';
 
 const INIT_HELP = `
 Makes three folders in DIR, for three different places:
-  offline/  keys of people: image-root, image-targets, release, director-root. Keep them away from
-            the server. Sealed when LINNET_KEY_PASSPHRASE is set.
+  offline/  keys of people: image-root, image-targets, release, acceptance, director-root. Keep them
+            away from the server, and acceptance away from those who make releases. Sealed when
+            LINNET_KEY_PASSPHRASE is set.
   server/   what the fleet server gets as its repository folder, with its online keys (they can
             renew and select, but sign no release).
   trust/    image-root.json and director-root.json, which every device is provisioned with.

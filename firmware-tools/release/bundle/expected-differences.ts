@@ -3,7 +3,7 @@
 // a device computes in a trial. Bytes of an older bundle reach the ONNX parser only after its
 // signature and digests were verified.
 import { limits } from '../../../shared/base/limits.js';
-import { Fault } from '../../../shared/base/fault-codes.js';
+import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { DATATYPE_OF } from '../../../shared/platform/onnx-runtime.js';
 import { answerDifference, type Answer } from '../../../shared/release/answer-differences.js';
 import { comparable } from '../../../shared/release/comparisons.js';
@@ -21,7 +21,7 @@ import type { KeyRing } from '../../../shared/trust/key-ring.js';
 import { digestOfFeeds } from '../../model/input-data/feeds.js';
 import { decodeModel } from '../../model/onnx/model-file.js';
 import { openModel, type Answers, type Feeds, type Session } from '../../model/session.js';
-import { bundleFile, readBundle } from './read.js';
+import { bundleFile, readBundle, type BundleView } from './read.js';
 
 export interface Base {
   readonly file: string;
@@ -40,7 +40,7 @@ export async function readBases(
 ): Promise<Base[]> {
   const bases = new Map<string, Base>();
   for (const file of files) {
-    const view = await readBundle(file, ring);
+    const view = await verified(file, ring);
     const { release } = view;
     if (release.component !== component)
       throw new Fault(
@@ -54,6 +54,16 @@ export async function readBases(
     bases.set(release.digest, { file, release, model: new Uint8Array(Buffer.concat(chunks)) });
   }
   return [...bases.values()];
+}
+
+async function verified(file: string, ring: KeyRing): Promise<BundleView> {
+  try {
+    return await readBundle(file, ring);
+  } catch (error) {
+    if (!isFault(error, 'signature_invalid')) throw error;
+    const detail = `${file}: ${error.detail}; --root names those who may have signed it`;
+    throw new Fault(error.code, detail, { cause: error });
+  }
 }
 
 type Fresh = Pick<ModelManifest, 'inputs' | 'outputs' | 'classifier' | 'comparisons'>;

@@ -2,13 +2,14 @@
 // each operation of the disk, and several outcomes of what survives of unsynced data, the device
 // must come back with the old or the new release, whole and verified, and then finish.
 import { describe, expect, it } from 'vitest';
-import { runningOf } from '../../../agent/update/record.js';
-import { utf8 } from '../../../shared/base/bytes.js';
+import { runningOf, type Assignment } from '../../../agent/update/record.js';
+import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { xorCodec } from '../../sim/codecs.js';
 import { bootDevice, settle, type SimDevice } from '../../sim/device.js';
 import { PowerCut, SimDisk, seeded } from '../../sim/disk.js';
 import { FileHandler, fileRelease } from '../../sim/file-handler.js';
 import { assignmentFor, simRelease, type AnySimRelease } from '../../sim/release.js';
+import { accuracySet, signedSet } from '../../support/acceptance-sets.js';
 import { rehearsedEvidence, trialEvidence } from '../../support/trial-evidence.js';
 
 const COINS = Number(process.env.LINNET_CRASH_SEEDS ?? 6);
@@ -28,11 +29,20 @@ interface Kind {
   readonly code: string;
   /** An update takes more disk operations than this; one file takes fewer than two. */
   readonly operations: number;
+  /** The acceptance set that the new release must pass. */
+  readonly acceptance?: Assignment['acceptance'];
   boot(disk: SimDisk, bad?: boolean): Promise<Life>;
 }
 
 /** `rehearsed`: the rehearsal judges it, not the trial. */
-function modelKind(options: { encoded?: boolean; rehearsed?: boolean }): Kind {
+function modelKind(options: {
+  encoded?: boolean;
+  rehearsed?: boolean;
+  acceptance?: Uint8Array;
+}): Kind {
+  const { acceptance } = options;
+  const named =
+    acceptance === undefined ? null : { sha256: sha256(acceptance), length: acceptance.length };
   const old = simRelease('1.0.0');
   const body = utf8(`${'model 1.1.0 '.repeat(20)}\n`);
   const encoded = { codec: 'xor', bytes: xorCodec().encode(body) };
@@ -45,6 +55,7 @@ function modelKind(options: { encoded?: boolean; rehearsed?: boolean }): Kind {
       ? { result: 'refused', code: 'rehearsal_differs' }
       : { result: 'rolled_back', code: 'trial_disagreement' }),
     operations: 20,
+    acceptance: named,
     boot: async (disk, bad = false) => {
       const wrong = trialEvidence({ pairs: 500, differing: 250, seconds: 60 });
       const evidence = bad && !options.rehearsed ? wrong : {};
@@ -55,6 +66,8 @@ function modelKind(options: { encoded?: boolean; rehearsed?: boolean }): Kind {
         codecs,
         ...(options.rehearsed ? { rehearsed } : {}),
       });
+      if (acceptance !== undefined && named !== null)
+        device.fetcher.others.set(named.sha256, acceptance);
       return { device, serving: () => device.runtime.serving };
     },
   };
@@ -85,6 +98,9 @@ const kinds: Record<string, Kind> = {
   model: modelKind({}),
   rehearsed_model: modelKind({ rehearsed: true }),
   encoded_model: modelKind({ encoded: true }),
+  model_with_acceptance_set: modelKind({
+    acceptance: signedSet(accuracySet([[0, 1, 'yes']], { component: 'digits' })),
+  }),
   file: fileKind(),
 };
 
@@ -110,7 +126,8 @@ async function live(
   try {
     const { device, serving } = await kind.boot(disk, bad);
     seen.add(serving());
-    await settle(device, assignmentFor(bad ? kind.bad : kind.fresh, 2));
+    const acceptance = kind.acceptance ?? null;
+    await settle(device, assignmentFor(bad ? kind.bad : kind.fresh, 2, { acceptance }));
     seen.add(serving());
     return true;
   } catch (error) {

@@ -120,6 +120,33 @@ describe('a refresh', () => {
     expect(await device.versions()).toEqual(['digits 1.1.0']);
   });
 
+  test('an_assignment_names_the_acceptance_set_that_image_targets_name_for_its_component', async () => {
+    const { fixture, device } = await working();
+    const named = { sha256: 'a'.repeat(64), length: 7 };
+    const [first] = await device.client.refresh();
+    expect(first?.acceptance).toBeNull();
+    fixture.ship('digits', '1.1.0');
+    fixture.image.publish({
+      targets: (targets) => {
+        targets['x-linnet-acceptance'] = { digits: named };
+      },
+    });
+    const [next] = await device.client.refresh();
+    expect(next).toMatchObject({ version: '1.1.0', acceptance: named });
+    expect(() => device.client.acceptanceRing()).toThrow(/lists no acceptance keys/);
+    const quality = newKey();
+    fixture.image.signRoot({
+      change: (root) => {
+        root.keys[quality.keyId] = quality.publicKey;
+        root['x-linnet-acceptance'] = { keyids: [quality.keyId], threshold: 1 };
+      },
+    });
+    fixture.ship('digits', '1.2.0');
+    await device.client.refresh();
+    expect(device.client.acceptanceRing().keyids).toEqual([quality.keyId]);
+    expect(device.client.releaseRing().keyids).toEqual([fixture.image.release.keyId]);
+  });
+
   test('offline_device_knows_the_release_keys_also_when_everything_has_expired', async () => {
     const { fixture, device } = await working();
     fixture.clock.pass(20 * 365 * 24 * 3600_000);

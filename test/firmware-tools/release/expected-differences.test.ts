@@ -207,7 +207,7 @@ describe('a_base_that_is_refused', () => {
   test('with_a_wrong_signature_never_reaches_the_parser', async () => {
     const { file } = await bundle(smallSpec('1.0.0'), smallModel([0, 0]), otherKey);
     parsed.length = 0;
-    await refused(fresh([file]), 'signature_invalid');
+    expect((await refused(fresh([file]), 'signature_invalid')).detail).toContain(file);
     expect(parsed).toEqual([]);
     const { release } = await fresh([file], { ring: ringOf(otherKey) });
     expect(release.manifest.expectedDifferences).toHaveLength(1);

@@ -410,7 +410,7 @@ describe('a probe', () => {
     const engine = engineWith();
     await engine.serve(install(root, adder('1.0.0', [0, 0, 0, 0])), null);
     const before = engine.processes;
-    const report = await engine.probe(install(root, adder('1.1.0', [1, 0, 0, 0])));
+    const report = await engine.probe(install(root, adder('1.1.0', [1, 0, 0, 0])), null);
     expect(report).toMatchObject({ passed: true, code: null });
     expect(report.p99LatencyMs).toBeGreaterThan(0);
     expect(report.peakMemoryMiB).toBeGreaterThan(20);
@@ -441,6 +441,7 @@ describe('a probe', () => {
     const engine = engineWith();
     const report = await engine.probe(
       install(root, { ...adder('1.0.0', [0, 0, 0, 0]), ...(more as object) }),
+      null,
     );
     expect(report.passed).toBe(false);
     expect(report.code).toBe(code);
@@ -457,7 +458,7 @@ describe('a probe', () => {
         ],
       }),
     );
-    expect(await engine.probe(release)).toMatchObject({
+    expect(await engine.probe(release, null)).toMatchObject({
       passed: false,
       code: 'manifest_undecodable',
     });

@@ -3,7 +3,7 @@
 // claim token comes from a file or LINNET_CLAIM.
 import { Type, type Static } from 'typebox';
 import { resolveSettings } from '../shared/base/config.js';
-import { WindowText, ZoneName } from './update/windows.js';
+import { WindowText, ZoneName } from '../shared/base/update-hours.js';
 import { Component, HardwareId } from '../shared/release/manifest-head.js';
 
 /** Checked by the parser that later reads it; without a password, which would end up in logs. */

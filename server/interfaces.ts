@@ -18,6 +18,7 @@ import type {
   RolloutPreview,
   RolloutRequest,
   SecuritySourceKind,
+  Selector,
 } from '../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../shared/protocol/states.js';
 import type {
@@ -319,8 +320,8 @@ export interface RolloutRow {
   readonly wave: number;
   readonly reasons: readonly string[];
   readonly policy: RolloutPolicy;
-  /** Only devices of these groups take part; null: of any. */
-  readonly groups: readonly string[] | null;
+  /** Which devices take part. */
+  readonly selector: Selector;
   readonly createdAt: number;
   readonly createdBy: string;
   /** When this state and wave began. */
@@ -461,14 +462,17 @@ export interface RolloutStore {
   active(): Promise<RolloutRow[]>;
   /**
    * Rollouts that may have something for this device now, the oldest first: rolling ones in which
-   * it waits in an open wave; and per component the last completed one for its group, as a standing
-   * release, when the device is not a member, waits in it, or no longer runs what it confirmed.
+   * it waits in an open wave; and per component the last completed one that selects it, as a
+   * standing release, when the device is not a member, waits in it, or no longer runs what it
+   * confirmed.
    */
   offersTo(device: string): Promise<string[]>;
   member(rollout: string, device: string): Promise<MemberRow | null>;
   memberCounts(rollout: string): Promise<MemberCount[]>;
   /** In how many other rollouts the device has taken a release that is undecided. */
   undecidedElsewhere(rollout: string, device: string): Promise<number>;
+  /** When the nth of the last takes in this rollout was; null when there were fewer. */
+  lastTake(rollout: string, nth: number): Promise<number | null>;
   /** All takes of a release, over all rollouts, in order. */
   takes(digest: string): Promise<Take[]>;
   /** How many rollouts were created since. */
@@ -482,13 +486,13 @@ export interface RolloutStore {
   history(rollout: string): Promise<HistoryRow[]>;
   facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>>;
   /**
-   * Enrolled devices that carry the component on one of these hardware ids; in one of `groups`,
-   * unless it is null; only `device` where it is given.
+   * Enrolled devices that carry the component on one of these hardware ids, and match the selector;
+   * only `device` where it is given.
    */
   eligible(
     component: string,
     hardware: readonly string[],
-    groups: readonly string[] | null,
+    selector: Selector,
     device?: string,
   ): Promise<EligibleDevice[]>;
   /** The published release of that version, or null. */

@@ -52,7 +52,7 @@ export async function rollOut(
     'rollout',
     'create',
     `digits@${version}`,
-    '--policy',
+    '--spec',
     policy,
     ...fleet.connection,
   ]);

@@ -4,6 +4,7 @@ import type { Member, RolloutCommand, RolloutDetail } from '../../shared/protoco
 import type { HistoryRow, MemberRow } from '../interfaces.js';
 import { waveProgress } from './forward.js';
 import { haltReport } from './halt.js';
+import { lastTake, paused } from './pace.js';
 import { clip, type Situation } from './situation.js';
 import { commandsOf } from './transitions.js';
 import { countsOf, windowOf } from './window.js';
@@ -20,6 +21,7 @@ export function viewOf(situation: Situation, history: readonly HistoryRow[]): Ro
     reasons: [...new Set([...rollout.reasons, ...live(situation)])].map(clip),
     next: options(situation),
     policy: rollout.policy,
+    selector: rollout.selector,
     members: members.map(memberView),
     createdAt: time(rollout.createdAt),
     createdBy: rollout.createdBy,
@@ -47,6 +49,7 @@ function live(situation: Situation): string[] {
         haltReport(situation).reasons,
         ...waveProgress(situation).reasons,
         `window: ${open} devices have it undecided, at most ${size} may`,
+        ...pauseText(situation),
       ];
     }
     case 'completed':
@@ -60,6 +63,12 @@ function live(situation: Situation): string[] {
     case 'dropped':
       return [];
   }
+}
+
+function pauseText({ rollout: { policy }, members, now }: Situation): string[] {
+  if (!members.some(({ state }) => state === 'waiting')) return [];
+  const pause = paused(policy, lastTake(members, policy.takesPerHour), now);
+  return pause === null ? [] : [pause.reason];
 }
 
 function options(situation: Situation): string[] {

@@ -6,6 +6,7 @@ import { hex } from '../../shared/base/bytes.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import { policyComplaints } from '../../shared/protocol/policy-complaints.js';
 import type {
   RolloutCommand,
   RolloutDetail,
@@ -29,7 +30,8 @@ import { Contacts } from './contacts.js';
 import { waitingMember } from './members.js';
 import { newerThan, previewOf, promiseText } from './preview.js';
 import type { SituationReader } from './situation-reader.js';
-import { emptyWaves, placeInWaves, policyComplaints, type Place } from './waves.js';
+import { canShare, selectorText } from './selector.js';
+import { emptyWaves, placeInWaves, type Place } from './waves.js';
 
 export interface OperatorServiceOptions {
   readonly store: RolloutStore;
@@ -84,7 +86,7 @@ export class OperatorService implements RolloutService {
   }
 
   async #draft(
-    { component, version, policy, groups }: RolloutRequest,
+    { component, version, policy, selector = {} }: RolloutRequest,
     createdBy: string,
   ): Promise<{ row: RolloutRow; places: Place[] }> {
     const { store, clock, random } = this.#options;
@@ -94,12 +96,14 @@ export class OperatorService implements RolloutService {
     const release = await store.release(component, version);
     if (release === null)
       throw new Fault('not_found', `release ${component} ${version} is not published`);
-    const devices = await store.eligible(component, release.hardware, groups ?? null);
+    const devices = await store.eligible(component, release.hardware, selector);
     const id = `ro-${hex(random.bytes(ROLLOUT_ID_BYTES))}`;
     const places = placeInWaves(id, devices, policy.waves);
     const empty = emptyWaves(places, policy.waves);
     if (empty.length > 0) throw new Fault('conflict', empty.join('; '));
-    requireDevices(places, `${component} on ${release.hardware.join(', ')}`);
+    const selected = selectorText(selector);
+    const which = selected === null ? '' : ` and matches ${selected}`;
+    requireDevices(places, `${component} on ${release.hardware.join(', ')}${which}`);
     const ids = places.map(({ device }) => device.id);
     const refusing = newerThan(version, places, await store.facts(component, ids));
     if (refusing !== null) throw new Fault('conflict', refusing);
@@ -111,7 +115,7 @@ export class OperatorService implements RolloutService {
       wave: 0,
       reasons: [],
       policy,
-      groups: groups ?? null,
+      selector,
       createdAt: now,
       createdBy,
       since: now,
@@ -172,7 +176,7 @@ export class OperatorService implements RolloutService {
         row.release.component === component &&
         row.state === 'completed' &&
         row.createdAt >= createdAt &&
-        haveCommonGroup(row, undone),
+        canShare(row.selector, undone.selector),
     );
     if (later === undefined) return;
     throw new Fault(
@@ -198,16 +202,13 @@ export class OperatorService implements RolloutService {
   }
 }
 
-const haveCommonGroup = (a: RolloutRow, b: RolloutRow): boolean =>
-  a.groups === null || b.groups === null || a.groups.some((group) => b.groups?.includes(group));
-
 function requireDevices(places: readonly Place[], what: string): void {
   const most = limits.rolloutDevicesMaxCount;
   if (places.length === 0) throw new Fault('conflict', `no enrolled device carries ${what}`);
   if (places.length > most)
     throw new Fault(
       'conflict',
-      `${places.length} devices; a rollout takes at most ${most}: choose groups`,
+      `${places.length} devices; a rollout takes at most ${most}: choose fewer by its selector`,
     );
 }
 

@@ -63,7 +63,7 @@ const FIRST = [
     created_at integer not null,
     created_by text not null,
     since integer not null,
-    groups_json text,
+    selector_json text not null,
     approved integer not null,
     asked integer not null,
     undo integer not null,
@@ -96,6 +96,7 @@ const FIRST = [
   ) strict`,
   'create index members_by_device on members (device, state)',
   'create index members_by_state on members (rollout, state)',
+  'create index members_by_take on members (rollout, assigned_at)',
   `create table takes (
     digest text not null,
     seq integer not null,

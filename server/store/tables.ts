@@ -69,7 +69,7 @@ export interface RolloutsTable {
   created_at: number;
   created_by: string;
   since: number;
-  groups_json: string | null;
+  selector_json: string;
   approved: number;
   asked: number;
   undo: number;

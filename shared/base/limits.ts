@@ -317,7 +317,7 @@ export const limits = {
   haltBoundariesMaxCount: 64,
   /** A device counts as touched by a release for so long after it took it. */
   silenceTouchedMs: DAY_MS,
-  previewNamesMaxCount: 20,
+  previewNamesMaxCount: 100,
   /** Devices that would refuse a release, named one by one. */
   refusingNamesMaxCount: 10,
   /** A device that took a release and does not answer is taken to hold it no longer. */

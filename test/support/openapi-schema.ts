@@ -1031,6 +1031,11 @@ export interface components {
       minProven?: number;
       approval: boolean;
     };
+    /** RolloutHours */
+    RolloutHours: {
+      windows: string[];
+      zone: string;
+    };
     /** RolloutPolicy */
     RolloutPolicy: {
       waves: components['schemas']['Wave'][];
@@ -1055,13 +1060,24 @@ export interface components {
       silentAfterSeconds: number;
       deviceDeadlineSeconds: number;
       autoRevert: boolean;
+      takesPerHour?: number;
+      hours?: components['schemas']['RolloutHours'];
+      deadline?: string;
+    };
+    /** Selector */
+    Selector: {
+      groups?: string[];
+      hardware?: string[];
+      labels?: {
+        [key: string]: string;
+      };
     };
     /** RolloutRequest */
     RolloutRequest: {
       component: string;
       version: string;
       policy: components['schemas']['RolloutPolicy'];
-      groups?: string[];
+      selector?: components['schemas']['Selector'];
     };
     /** Member */
     Member: {
@@ -1110,6 +1126,7 @@ export interface components {
       reasons: string[];
       next: string[];
       policy: components['schemas']['RolloutPolicy'];
+      selector: components['schemas']['Selector'];
       members: components['schemas']['Member'][];
       history: components['schemas']['RolloutHistoryEntry'][];
     };

@@ -56,7 +56,7 @@ export const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   createdAt: T0,
   createdBy: 'ann',
   since: T0 - 1,
-  groups: null,
+  selector: {},
   approved: false,
   answeredAt: null,
   asked: false,

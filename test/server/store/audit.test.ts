@@ -89,7 +89,7 @@ const rollout: RolloutRow = {
   createdAt: NOW,
   createdBy: 'anna',
   since: NOW,
-  groups: null,
+  selector: {},
   approved: false,
   answeredAt: null,
   asked: false,

@@ -56,7 +56,7 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   createdAt: NOW,
   createdBy: 'me',
   since: NOW,
-  groups: null,
+  selector: {},
   approved: false,
   answeredAt: null,
   asked: false,

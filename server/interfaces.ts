@@ -299,6 +299,8 @@ export interface DeviceFacts {
   /** `revoked` is final: nothing more can be learned of the device. */
   readonly status: DeviceStatus;
   readonly lastSeenAt: number | null;
+  /** Random at each start of its agent, as its last batch said; null before the first. */
+  readonly instance: string | null;
   readonly update: UpdateBody | null;
   readonly trial: TrialBody | null;
   /**
@@ -376,6 +378,14 @@ export interface MemberRow {
   readonly proven: boolean;
   /** Counted as failed, also after its rollback: the halt test must not forget it. */
   readonly failed: boolean;
+  /** When it fell silent first in this trial: who was silent, to tell a restart by. */
+  readonly silence: FirstSilence | null;
+}
+
+export interface FirstSilence {
+  readonly instance: string | null;
+  /** Of the trial's evidence. */
+  readonly modelFaults: number;
 }
 
 /**

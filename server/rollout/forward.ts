@@ -5,7 +5,15 @@ import { limits } from '../../shared/base/limits.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { assignmentOf, clip, listed, moved, only, type Plan, type Situation } from './situation.js';
-import { isRevoked, isTalking, isUntaken, observe, secondsHeard, UNDECIDED } from './verdict.js';
+import {
+  isRevoked,
+  isTalking,
+  isUntaken,
+  observe,
+  secondsHeard,
+  silenceOf,
+  UNDECIDED,
+} from './verdict.js';
 
 /** What one member is judged by. */
 type Look = Pick<Situation, 'rollout' | 'published' | 'now' | 'receptionSince'>;
@@ -57,6 +65,7 @@ export function changeOf(
     reasons: clip(seen.reasons),
     proven: member.proven && seen.state === 'confirmed',
     failed: member.failed || seen.state === 'failed',
+    silence: seen.state === 'silent' ? silenceOf(member, report) : member.silence,
   };
 }
 

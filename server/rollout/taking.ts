@@ -40,7 +40,7 @@ export function take(contact: Contact): Plan | null {
       : `took ${version} in place of ${previous.version}`;
   return {
     rollout,
-    members: [{ ...member, state: 'taken', since: now, previous, mayRun, reasons }],
+    members: [{ ...member, state: 'taken', since: now, previous, mayRun, reasons, silence: null }],
     assignments: [assignmentOf(rollout, member.device, rollout.release, false)],
     takes: [member.device],
   };

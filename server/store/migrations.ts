@@ -92,6 +92,7 @@ const FIRST = [
     assigned_at integer,
     proven integer not null,
     failed integer not null,
+    silence_json text,
     primary key (rollout, device)
   ) strict`,
   'create index members_by_device on members (device, state)',

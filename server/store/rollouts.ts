@@ -243,6 +243,7 @@ export class SqlRolloutStore implements RolloutStore {
           'devices.hardware',
           'devices.last_seen_at',
           'devices.status',
+          'devices.instances_json',
           'u.body_json as update_json',
           't.body_json as trial_json',
           'a.version',
@@ -259,6 +260,7 @@ export class SqlRolloutStore implements RolloutStore {
           hardware: row.hardware,
           status: row.status,
           lastSeenAt: row.last_seen_at,
+          instance: (JSON.parse(row.instances_json) as string[])[0] ?? null,
           update: row.update_json === null ? null : (JSON.parse(row.update_json) as UpdateBody),
           trial: row.trial_json === null ? null : (JSON.parse(row.trial_json) as TrialBody),
           standing:
@@ -466,6 +468,7 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
           assignment_id: eb.ref('excluded.assignment_id'),
           assigned_at: eb.ref('excluded.assigned_at'),
           failed: eb.ref('excluded.failed'),
+          silence_json: eb.ref('excluded.silence_json'),
         })),
       )
       .execute();
@@ -673,6 +676,7 @@ function memberColumns(member: MemberRow): MembersTable {
     assigned_at: member.assignedAt,
     proven: member.proven ? 1 : 0,
     failed: member.failed ? 1 : 0,
+    silence_json: member.silence === null ? null : JSON.stringify(member.silence),
   };
 }
 
@@ -695,5 +699,7 @@ function memberOf(row: Selectable<MembersTable>): MemberRow {
     assignedAt: row.assigned_at,
     proven: row.proven === 1,
     failed: row.failed === 1,
+    silence:
+      row.silence_json === null ? null : (JSON.parse(row.silence_json) as MemberRow['silence']),
   };
 }

@@ -96,6 +96,7 @@ export interface MembersTable {
   assigned_at: number | null;
   proven: number;
   failed: number;
+  silence_json: string | null;
 }
 
 /** Who took which release, in which order: the observations of the halt test. */

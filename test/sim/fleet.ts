@@ -302,6 +302,8 @@ export class SimDevice {
   outcome: Outcome | null = null;
   trial: TrialBody | null = null;
   silent = false;
+  /** Of its agent: a restart changes it. */
+  instance = 'i1';
 
   constructor(
     readonly id: string,
@@ -344,6 +346,7 @@ export class SimDevice {
       ...this.spot,
       status: 'enrolled',
       lastSeenAt: now,
+      instance: this.instance,
       update,
       trial: this.trial,
       standing: null,

@@ -33,6 +33,7 @@ export const member = (n: number, change: Partial<MemberRow> = {}): MemberRow =>
   assignedAt: T0,
   proven: false,
   failed: false,
+  silence: null,
   ...change,
 });
 
@@ -101,6 +102,7 @@ export const facts = (change: Partial<DeviceFacts> = {}, n = 0): DeviceFacts => 
   hardware: 'pi4',
   status: 'enrolled',
   lastSeenAt: T0,
+  instance: 'i1',
   update: null,
   trial: null,
   standing: null,

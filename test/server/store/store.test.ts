@@ -93,6 +93,7 @@ const member = (id: string, device: string): MemberRow => ({
   assignedAt: null,
   proven: false,
   failed: false,
+  silence: null,
 });
 const assignment = (
   id: string,

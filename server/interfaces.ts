@@ -8,6 +8,7 @@
 // signed.
 import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
+  ArmMetric,
   DeviceStatus,
   Group,
   RepositoryView,
@@ -33,6 +34,7 @@ import type {
 import type { ReleaseRef } from '../shared/release/release-ref.js';
 import type { Release } from '../shared/release/manifest.js';
 import type { Sketch } from '../shared/statistics/quantile-sketch.js';
+import type { BlockTally } from '../shared/statistics/betting.js';
 import type { SilenceState } from '../shared/statistics/silence-test.js';
 import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';
 import type { Targets } from '../shared/trust/documents.js';
@@ -345,9 +347,36 @@ export interface RolloutRow {
     readonly slotAt: number;
     readonly eventAt: number | null;
   } | null;
+  /** The comparison of the arms so far (strategy ab); null before the first device. */
+  readonly arms: ArmsState | null;
   /** Optimistic lock: rises with each write; a writer that read an older one loses. */
   readonly revision: number;
 }
+
+export interface ArmsState {
+  /** Devices of arm B that were compared, in order. */
+  readonly done: readonly string[];
+  readonly metrics: Readonly<Partial<Record<ArmMetric, MetricTally>>>;
+  /** A person was asked because arm B is worse. */
+  readonly told: boolean;
+}
+
+/** Per device of arm B: the share of its partners that did better, and the metric in both arms. */
+export interface MetricTally {
+  readonly blocks: BlockTally;
+  readonly sumA: number;
+  readonly sumB: number;
+}
+
+/** A device of arm B and its partners of arm A, over the same hours. */
+export interface MeasuredBlock {
+  readonly device: string;
+  readonly b: ArmMeasures;
+  readonly a: readonly ArmMeasures[];
+}
+
+/** Of one device and some hours; null: nothing to measure it by. */
+export type ArmMeasures = Readonly<Record<ArmMetric, number | null>>;
 
 export interface MemberRow {
   readonly rollout: string;
@@ -483,6 +512,12 @@ export interface RolloutStore {
   undecidedElsewhere(rollout: string, device: string): Promise<number>;
   /** When the nth of the last takes in this rollout was; null when there were fewer. */
   lastTake(rollout: string, nth: number): Promise<number | null>;
+  /** What a device reported of the component after `from` and until `to`, for strategy ab. */
+  measures(
+    component: string,
+    device: string,
+    time: { readonly from: number; readonly to: number },
+  ): Promise<ArmMeasures>;
   /** All takes of a release, over all rollouts, in order. */
   takes(digest: string): Promise<Take[]>;
   /** How many rollouts were created since. */

@@ -114,7 +114,10 @@ export function requestOfSpec(text: string, file: string, named?: string): Rollo
   const trial = isTable(given['trial'])
     ? { ...defaultTrialPolicy, ...given['trial'] }
     : (given['trial'] ?? defaultTrialPolicy);
-  const filled = { ...base, ...given, waves, trial };
+  const ab = isTable(given['ab'])
+    ? { falseWinnerPermille: defaults.falseAlarmPermille, winner: 'ask', ...given['ab'] }
+    : given['ab'];
+  const filled = { ...base, ...given, waves, trial, ...(ab === undefined ? {} : { ab }) };
   const { release, selector, ...policy } = decode(RolloutSpec, filled, file, 'usage');
   const found = policyComplaints(policy);
   if (named !== undefined && release !== undefined && named !== release)

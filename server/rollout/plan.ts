@@ -2,6 +2,7 @@
 // the time. It plans at most one step, which the conductor commits in one transaction before it
 // asks again; the same facts always give the same plan. Every event that it uses is in
 // transitions.ts. A device's report that it is healthy is never enough.
+import { armAWins, compareArms } from './arms.js';
 import { assignBack, settle, watchBack } from './backward.js';
 import { advance, watch } from './forward.js';
 import { alarm, ask, halt } from './halt.js';
@@ -18,7 +19,9 @@ export function plan(situation: Situation): Plan | null {
         watch(situation) ??
         halt(situation) ??
         endSlot(situation) ??
+        compareArms(situation) ??
         ask(situation) ??
+        armAWins(situation) ??
         advance(situation)
       );
     case 'held':

@@ -8,6 +8,7 @@ import type { StrataPlan } from '../../shared/statistics/halt-test.js';
 import { percent } from '../../shared/statistics/sequential-tests.js';
 import type { RolloutPolicy, RolloutPreview } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
+import { armsWarnings } from './arms.js';
 import { boundariesOf } from './halt.js';
 import type { Place } from './waves.js';
 import { selectorText } from './selector.js';
@@ -149,6 +150,7 @@ function warningsOf(
     ...(missing.length === 0 ? [] : [`wave 1 has no ${missing.join(', ')}`]),
     ...(selected === null ? [] : [`only these devices take part: ${selected}`]),
     ...paceText(policy, places.length, now),
+    ...armsWarnings(policy, places),
   ];
 }
 

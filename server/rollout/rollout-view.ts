@@ -3,6 +3,7 @@
 import type { Member, RolloutCommand, RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { HistoryRow, MemberRow } from '../interfaces.js';
 import { waveProgress } from './forward.js';
+import { armsText, isEndOfArmB } from './arms.js';
 import { haltReport } from './halt.js';
 import { lastTake, paused } from './pace.js';
 import { clip, type Situation } from './situation.js';
@@ -50,6 +51,7 @@ function live(situation: Situation): string[] {
         ...waveProgress(situation).reasons,
         `window: ${open} devices have it undecided, at most ${size} may`,
         ...pauseText(situation),
+        ...armsText(situation),
       ];
     }
     case 'completed':
@@ -82,7 +84,9 @@ function options(situation: Situation): string[] {
     approve: 'allow the step beyond this wave once it is proven',
     resume: resumeMeaning(situation),
   };
-  const needsApproval = rollout.policy.waves[rollout.wave]?.approval === true && !rollout.approved;
+  const needsApproval =
+    (rollout.policy.waves[rollout.wave]?.approval === true || isEndOfArmB(rollout)) &&
+    !rollout.approved;
   return commandsOf(rollout.state)
     .filter((command) => command !== 'approve' || needsApproval)
     .map((command) => `linnet rollout ${command} ${rollout.id}  # ${meaning[command]}`);

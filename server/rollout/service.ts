@@ -26,12 +26,13 @@ import type {
 import { commanded } from './operator-commands.js';
 import { ACTIVE_STATES } from './transitions.js';
 import { viewOf } from './rollout-view.js';
+import { emptyArms, placeInArms, withArms } from './arms.js';
 import { Contacts } from './contacts.js';
 import { waitingMember } from './members.js';
 import { newerThan, previewOf, promiseText } from './preview.js';
 import type { SituationReader } from './situation-reader.js';
 import { canShare, selectorText } from './selector.js';
-import { emptyWaves, placeInWaves, type Place } from './waves.js';
+import { emptyWaves, type Place } from './waves.js';
 
 export interface OperatorServiceOptions {
   readonly store: RolloutStore;
@@ -86,11 +87,11 @@ export class OperatorService implements RolloutService {
   }
 
   async #draft(
-    { component, version, policy, selector = {} }: RolloutRequest,
+    { component, version, policy: asked, selector = {} }: RolloutRequest,
     createdBy: string,
   ): Promise<{ row: RolloutRow; places: Place[] }> {
     const { store, clock, random } = this.#options;
-    const complaints = policyComplaints(policy);
+    const complaints = policyComplaints(asked);
     if (complaints.length > 0)
       throw new Fault('message_undecodable', `rollout policy: ${complaints.join('; ')}`);
     const release = await store.release(component, version);
@@ -98,8 +99,9 @@ export class OperatorService implements RolloutService {
       throw new Fault('not_found', `release ${component} ${version} is not published`);
     const devices = await store.eligible(component, release.hardware, selector);
     const id = `ro-${hex(random.bytes(ROLLOUT_ID_BYTES))}`;
-    const places = placeInWaves(id, devices, policy.waves);
-    const empty = emptyWaves(places, policy.waves);
+    const policy = withArms(asked);
+    const places = placeInArms(id, devices, policy);
+    const empty = [...emptyWaves(places, policy.waves), ...emptyArms(policy, places)];
     if (empty.length > 0) throw new Fault('conflict', empty.join('; '));
     const selected = selectorText(selector);
     const which = selected === null ? '' : ` and matches ${selected}`;
@@ -124,6 +126,7 @@ export class OperatorService implements RolloutService {
       asked: false,
       undo: false,
       silence: null,
+      arms: null,
       revision: 0,
     };
     return { row, places };

@@ -11,6 +11,7 @@ import type { MemberState, RolloutState } from '../../shared/protocol/states.js'
 import type { TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type {
+  ArmMeasures,
   AssignmentChange,
   AuditAction,
   DeviceFacts,
@@ -30,6 +31,7 @@ import type {
 import { matches } from '../rollout/selector.js';
 import { ACTIVE_STATES } from '../rollout/transitions.js';
 import { UNDECIDED } from '../rollout/verdict.js';
+import { armMeasures } from './arm-measures.js';
 import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
@@ -166,6 +168,14 @@ export class SqlRolloutStore implements RolloutStore {
       .orderBy('rollouts.id')
       .execute();
     return [...open.map(({ id }) => id), ...(await standingFor(this.#db, device))];
+  }
+
+  measures(
+    component: string,
+    device: string,
+    time: { readonly from: number; readonly to: number },
+  ): Promise<ArmMeasures> {
+    return armMeasures(this.#db, component, device, time);
   }
 
   async lastTake(rollout: string, nth: number): Promise<number | null> {
@@ -631,6 +641,7 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'revisi
     asked: rollout.asked ? 1 : 0,
     undo: rollout.undo ? 1 : 0,
     silence_json: rollout.silence === null ? null : JSON.stringify(rollout.silence),
+    arms_json: rollout.arms === null ? null : JSON.stringify(rollout.arms),
     answered_at: rollout.answeredAt,
   };
 }
@@ -652,6 +663,7 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     undo: row.undo === 1,
     silence:
       row.silence_json === null ? null : (JSON.parse(row.silence_json) as RolloutRow['silence']),
+    arms: row.arms_json === null ? null : (JSON.parse(row.arms_json) as RolloutRow['arms']),
     answeredAt: row.answered_at,
     revision: row.revision,
   };

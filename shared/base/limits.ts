@@ -318,6 +318,10 @@ export const limits = {
   /** A device counts as touched by a release for so long after it took it. */
   silenceTouchedMs: DAY_MS,
   previewNamesMaxCount: 100,
+  /** Devices of arm B that are compared with arm A; more would add nothing. */
+  armsBlocksMaxCount: 1_000,
+  armsPartnersMaxCount: 10,
+  armsBlocksPerStepMaxCount: 5,
   /** Devices that would refuse a release, named one by one. */
   refusingNamesMaxCount: 10,
   /** A device that took a release and does not answer is taken to hold it no longer. */

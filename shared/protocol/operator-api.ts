@@ -278,7 +278,35 @@ export const Wave = named('Wave', {
 });
 export type Wave = Static<typeof Wave>;
 
+/** What the arms are compared on; the lower, the better. */
+const ARM_METRICS = ['failed', 'refused', 'p50', 'p99', 'conditions', 'security'] as const;
+export type ArmMetric = (typeof ARM_METRICS)[number];
+
+export const ArmsPolicy = named('ArmsPolicy', {
+  /** Share of the devices that are arm B and take the release, by a hash of rollout and device. */
+  sharePercent: Type.Integer({ minimum: 1, maximum: 90 }),
+  /** How long each device of arm B is observed, from its confirmation. */
+  observeSeconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400 }),
+  metrics: Type.Array(Type.Enum([...ARM_METRICS]), {
+    minItems: 1,
+    maxItems: ARM_METRICS.length,
+    uniqueItems: true,
+  }),
+  /** Chance that arms which do not differ get a winner, over all metrics and looks. */
+  falseWinnerPermille: Type.Integer({ minimum: 1, maximum: 500 }),
+  /** ask: a person accepts the winner; auto: B is given to all, or rolled back. */
+  winner: Type.Enum(['ask', 'auto']),
+});
+export type ArmsPolicy = Static<typeof ArmsPolicy>;
+
+/** How a release comes to its devices. */
+const STRATEGIES = ['canary', 'ab'] as const;
+
 export const RolloutPolicy = named('RolloutPolicy', {
+  /** When left out: canary. */
+  strategy: Type.Optional(Type.Enum([...STRATEGIES])),
+  /** Only of strategy ab: its arms and what they are compared on. The waves are those of arm B. */
+  ab: Type.Optional(ArmsPolicy),
   waves: Type.Array(Wave, { minItems: 1, maxItems: limits.wavesMaxCount }),
   trial: TrialPolicy,
   /**

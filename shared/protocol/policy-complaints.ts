@@ -1,5 +1,6 @@
 // What is wrong with a rollout's policy beyond its schema. Pure; the command line and the server
 // check the same.
+import { limits } from '../base/limits.js';
 import { isEmpty, isZone } from '../base/update-hours.js';
 import type { RolloutPolicy } from './operator-api.js';
 
@@ -18,6 +19,14 @@ export function policyComplaints(policy: RolloutPolicy): string[] {
   check(
     policy.deviceDeadlineSeconds > policy.trial.minSeconds,
     'deviceDeadlineSeconds must be longer than trial.minSeconds',
+  );
+  check(
+    (policy.strategy === 'ab') === (policy.ab !== undefined),
+    'strategy ab and the table ab need each other',
+  );
+  check(
+    policy.ab === undefined || policy.waves.length < limits.wavesMaxCount,
+    `strategy ab has at most ${limits.wavesMaxCount - 1} waves: the last one is arm A`,
   );
   const { hours, deadline } = policy;
   if (hours !== undefined) {

@@ -20,6 +20,7 @@ import { SituationReader } from '../../server/rollout/situation-reader.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
 import { UNDECIDED } from '../../server/rollout/verdict.js';
 import type {
+  ArmMeasures,
   Assignment,
   DeviceFacts,
   EligibleDevice,
@@ -78,6 +79,15 @@ export class VirtualClock implements Clock {
   }
 }
 
+export const NOTHING_MEASURED: ArmMeasures = {
+  failed: null,
+  refused: null,
+  p50: null,
+  p99: null,
+  conditions: null,
+  security: null,
+};
+
 export class MemoryRolloutStore implements RolloutStore {
   rows = new Map<string, RolloutRow>();
   memberRows = new Map<string, Map<string, MemberRow>>();
@@ -86,6 +96,8 @@ export class MemoryRolloutStore implements RolloutStore {
   assignments = new Map<string, Assignment>();
   devices = new Map<string, EligibleDevice>();
   labels = new Map<string, Record<string, string>>();
+  /** What a device reports of its present release, whatever the hours. */
+  measured: (device: string) => ArmMeasures = () => NOTHING_MEASURED;
   reports = new Map<string, DeviceFacts>();
   revoked = new Set<string>();
   releases = new Map<string, PublishedRelease>();
@@ -153,6 +165,9 @@ export class MemoryRolloutStore implements RolloutStore {
   #selects(selector: Selector, id: string): boolean {
     const { group = '', hardware = '' } = this.devices.get(id) ?? {};
     return matches(selector, { group, hardware, labels: this.labels.get(id) ?? {} });
+  }
+  async measures(_component: string, device: string): Promise<ArmMeasures> {
+    return this.measured(device);
   }
   async lastTake(rollout: string, nth: number): Promise<number | null> {
     return lastTake(this.#members(rollout), nth);
@@ -618,6 +633,8 @@ class RepeatingStore implements RolloutStore {
   memberCounts = (rollout: string) => this.store.memberCounts(rollout);
   undecidedElsewhere: RolloutStore['undecidedElsewhere'] = (rollout, device) =>
     this.store.undecidedElsewhere(rollout, device);
+  measures: RolloutStore['measures'] = (component, device) =>
+    this.store.measures(component, device);
   lastTake = (rollout: string, nth: number) => this.store.lastTake(rollout, nth);
   takes = (digest: string) => this.store.takes(digest);
   createdSince = (since: number) => this.store.createdSince(since);
@@ -642,6 +659,7 @@ class RepeatingStore implements RolloutStore {
         members,
         facts,
         takes: await this.store.takes(rollout.release.digest),
+        blocks: [],
         published,
         receptionSince: this.reception.since,
         now,

@@ -1021,6 +1021,15 @@ export interface components {
       snapshotVersion: number;
       files: number;
     };
+    /** ArmsPolicy */
+    ArmsPolicy: {
+      sharePercent: number;
+      observeSeconds: number;
+      metrics: ('failed' | 'refused' | 'p50' | 'p99' | 'conditions' | 'security')[];
+      falseWinnerPermille: number;
+      /** @enum {unknown} */
+      winner: 'ask' | 'auto';
+    };
     /** Wave */
     Wave: {
       name: string;
@@ -1038,6 +1047,9 @@ export interface components {
     };
     /** RolloutPolicy */
     RolloutPolicy: {
+      /** @enum {unknown} */
+      strategy?: 'canary' | 'ab';
+      ab?: components['schemas']['ArmsPolicy'];
       waves: components['schemas']['Wave'][];
       trial: {
         minSeconds: number;

@@ -63,6 +63,7 @@ export const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   asked: false,
   undo: false,
   silence: null,
+  arms: null,
   revision: 1,
   ...change,
 });
@@ -130,6 +131,7 @@ export function situation(change: Partial<Situation> = {}): Situation {
     members: [member(0)],
     facts: new Map(),
     takes: [],
+    blocks: [],
     published: new Set(['1.0.0', '1.1.0'].map((version) => releaseOf(version).digest)),
     now: T0 + 1000,
     receptionSince: 0,

@@ -91,6 +91,23 @@ minPairs = 7
     expect(request.policy).toMatchObject({ takesPerHour: 200, waves: [{ minProven: 8 }, {}] });
   });
 
+  it('strategy_ab_names_its_arms_and_what_they_are_compared_on', () => {
+    const text =
+      `strategy = "ab"\n${SHORT}[ab]\nsharePercent = 20\nobserveSeconds = 3600\n` +
+      'metrics = ["failed", "security"]\n';
+    expect(requestOfSpec(text, 'rollout.toml').policy).toMatchObject({
+      strategy: 'ab',
+      ab: { sharePercent: 20, winner: 'ask', falseWinnerPermille: 50 },
+    });
+    expect(mistakeIn(text.replace('"security"', '"speed"'))).toMatch(/metrics\/1: must be one of/);
+    expect(mistakeIn(text.replace('"security"', '"failed"'))).toMatch(/metrics/);
+    expect(mistakeIn(text.replace('= 20', '= 91'))).toMatch(/sharePercent/);
+    expect(mistakeIn(text.replace('observeSeconds = 3600', ''))).toMatch(/missing observeSeconds/);
+    expect(mistakeIn(`${text}winner = "b"`)).toMatch(/winner/);
+    expect(mistakeIn(text.replace('strategy = "ab"', ''))).toMatch(/need each other/);
+    expect(mistakeIn(`strategy = "ab"\n${SHORT}`)).toMatch(/need each other/);
+  });
+
   it('same_as_json', () => {
     const json = '{"release": "digits@1.1.0", "waves": [{"percent": 100}]}';
     expect(requestOfSpec(json, 'rollout.json')).toEqual(requestOfSpec(SHORT, 'rollout.toml'));

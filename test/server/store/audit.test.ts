@@ -95,6 +95,7 @@ const rollout: RolloutRow = {
   asked: false,
   undo: false,
   silence: null,
+  arms: null,
   revision: 0,
   policy: {
     waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],

@@ -370,6 +370,7 @@ describe('SQLite and memory', () => {
             state: random() < 0.3 ? pick(ROLLOUT_STATES) : read.state,
             wave: pick([0, 1]),
             reasons: [pick(['a', 'b'])],
+            arms: pick([null, { done: ['d1'], metrics: {}, told: step % 2 === 0 }]),
             revision: read.revision - (random() < 0.1 ? 1 : 0),
           },
           members: chosen.map((n) =>
@@ -378,6 +379,7 @@ describe('SQLite and memory', () => {
               state: pick(MEMBER_STATES),
               proven: random() < 0.3,
               assignedAt: random() < 0.5 ? T0 + step : null,
+              silence: random() < 0.3 ? { instance: 'i1', modelFaults: step } : null,
               failed: random() < 0.2,
             }),
           ),

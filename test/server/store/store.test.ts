@@ -62,6 +62,7 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   asked: false,
   undo: false,
   silence: null,
+  arms: null,
   revision: 0,
   policy: {
     waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],

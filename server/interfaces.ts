@@ -34,7 +34,7 @@ import type {
 import type { ReleaseRef } from '../shared/release/release-ref.js';
 import type { Release } from '../shared/release/manifest.js';
 import type { Sketch } from '../shared/statistics/quantile-sketch.js';
-import type { BlockTally } from '../shared/statistics/betting.js';
+import type { BlockTally, PooledRounds } from '../shared/statistics/betting.js';
 import type { SilenceState } from '../shared/statistics/silence-test.js';
 import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';
 import type { Targets } from '../shared/trust/documents.js';
@@ -347,10 +347,22 @@ export interface RolloutRow {
     readonly slotAt: number;
     readonly eventAt: number | null;
   } | null;
+  /** What the devices of its wave showed together so far; null before the first round. */
+  readonly pool: PoolState | null;
   /** The comparison of the arms so far (strategy ab); null before the first device. */
   readonly arms: ArmsState | null;
   /** Optimistic lock: rises with each write; a writer that read an older one loses. */
   readonly revision: number;
+}
+
+export interface PoolState {
+  readonly wave: number;
+  /** By compared output. */
+  readonly outputs: Readonly<
+    Record<string, { readonly limit: number; readonly rounds: PooledRounds }>
+  >;
+  /** A person was asked because of it. */
+  readonly told: boolean;
 }
 
 export interface ArmsState {

@@ -6,6 +6,7 @@ import { armAWins, compareArms } from './arms.js';
 import { assignBack, settle, watchBack } from './backward.js';
 import { advance, watch } from './forward.js';
 import { alarm, ask, halt } from './halt.js';
+import { pool, poolHold } from './pool.js';
 import { endSlot } from './silence.js';
 import type { Plan, Situation } from './situation.js';
 
@@ -20,6 +21,8 @@ export function plan(situation: Situation): Plan | null {
         halt(situation) ??
         endSlot(situation) ??
         compareArms(situation) ??
+        pool(situation) ??
+        poolHold(situation) ??
         ask(situation) ??
         armAWins(situation) ??
         advance(situation)

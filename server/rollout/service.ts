@@ -126,6 +126,7 @@ export class OperatorService implements RolloutService {
       asked: false,
       undo: false,
       silence: null,
+      pool: null,
       arms: null,
       revision: 0,
     };

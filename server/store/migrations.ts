@@ -68,6 +68,7 @@ const FIRST = [
     asked integer not null,
     undo integer not null,
     silence_json text,
+    pool_json text,
     arms_json text,
     answered_at integer,
     revision integer not null

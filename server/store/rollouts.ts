@@ -641,6 +641,7 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'revisi
     asked: rollout.asked ? 1 : 0,
     undo: rollout.undo ? 1 : 0,
     silence_json: rollout.silence === null ? null : JSON.stringify(rollout.silence),
+    pool_json: rollout.pool === null ? null : JSON.stringify(rollout.pool),
     arms_json: rollout.arms === null ? null : JSON.stringify(rollout.arms),
     answered_at: rollout.answeredAt,
   };
@@ -663,6 +664,7 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     undo: row.undo === 1,
     silence:
       row.silence_json === null ? null : (JSON.parse(row.silence_json) as RolloutRow['silence']),
+    pool: row.pool_json === null ? null : (JSON.parse(row.pool_json) as RolloutRow['pool']),
     arms: row.arms_json === null ? null : (JSON.parse(row.arms_json) as RolloutRow['arms']),
     answeredAt: row.answered_at,
     revision: row.revision,

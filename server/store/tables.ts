@@ -74,6 +74,7 @@ export interface RolloutsTable {
   asked: number;
   undo: number;
   silence_json: string | null;
+  pool_json: string | null;
   arms_json: string | null;
   answered_at: number | null;
   revision: number;

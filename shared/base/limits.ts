@@ -318,6 +318,10 @@ export const limits = {
   /** A device counts as touched by a release for so long after it took it. */
   silenceTouchedMs: DAY_MS,
   previewNamesMaxCount: 100,
+  /** Of fewer devices one alone would decide what they show together. */
+  poolDevicesMinCount: 3,
+  /** E-value at which they hold a rollout, for each output (server/rollout/pool.ts). */
+  poolHoldMinRatio: 8,
   /** Devices of arm B that are compared with arm A; more would add nothing. */
   armsBlocksMaxCount: 1_000,
   armsPartnersMaxCount: 10,

@@ -63,6 +63,7 @@ export const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   asked: false,
   undo: false,
   silence: null,
+  pool: null,
   arms: null,
   revision: 1,
   ...change,

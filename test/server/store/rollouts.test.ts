@@ -1,5 +1,6 @@
 // What the store promises about takes, offers and counts, on real SQLite; and that the store in
 // memory, on which whole rollouts are tested, keeps the same promises.
+// Over 400 lines because both stores are held against the same rows.
 import { beforeEach, describe, expect, it } from 'vitest';
 import type {
   MemberCount,
@@ -370,6 +371,10 @@ describe('SQLite and memory', () => {
             state: random() < 0.3 ? pick(ROLLOUT_STATES) : read.state,
             wave: pick([0, 1]),
             reasons: [pick(['a', 'b'])],
+            pool: pick([
+              null,
+              { wave: step, outputs: { a: { limit: 0.1, rounds: [[0, 1]] } }, told: false },
+            ]),
             arms: pick([null, { done: ['d1'], metrics: {}, told: step % 2 === 0 }]),
             revision: read.revision - (random() < 0.1 ? 1 : 0),
           },

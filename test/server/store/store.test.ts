@@ -62,6 +62,7 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   asked: false,
   undo: false,
   silence: null,
+  pool: null,
   arms: null,
   revision: 0,
   policy: {

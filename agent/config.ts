@@ -4,7 +4,7 @@
 import { Type, type Static } from 'typebox';
 import { resolveSettings } from '../shared/base/config.js';
 import { limits } from '../shared/base/limits.js';
-import { WindowText, ZoneName } from './update/windows.js';
+import { WindowText, ZoneName } from '../shared/base/update-hours.js';
 import { Component, HardwareId } from '../shared/release/manifest-head.js';
 
 /** Checked by the parser that later reads it; without a password, which would end up in logs. */

@@ -38,7 +38,7 @@ import { listenForHints } from './update/hint-listener.js';
 import { MetadataClient } from './update/metadata.js';
 import { ModelHandler } from './update/payload/model.js';
 import { Troubles } from './update/troubles.js';
-import { UpdateWindows } from './update/windows.js';
+import { UpdateWindows } from '../shared/base/update-hours.js';
 
 export interface AgentPlatform {
   readonly clock: Clock;

@@ -8,6 +8,7 @@
 // signed.
 import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
+  ArmMetric,
   DeviceStatus,
   Group,
   RepositoryView,
@@ -18,6 +19,7 @@ import type {
   RolloutPreview,
   RolloutRequest,
   SecuritySourceKind,
+  Selector,
 } from '../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../shared/protocol/states.js';
 import type {
@@ -33,6 +35,7 @@ import type { ReleaseRef } from '../shared/release/release-ref.js';
 import type { DeclaredDifference } from '../shared/release/expected-differences.js';
 import type { Release } from '../shared/release/manifest.js';
 import type { Sketch } from '../shared/statistics/quantile-sketch.js';
+import type { BlockTally, PooledRounds } from '../shared/statistics/betting.js';
 import type { SilenceState } from '../shared/statistics/silence-test.js';
 import type { Answers, TrialPolicy } from '../shared/statistics/trial-verdict.js';
 import type { Targets } from '../shared/trust/documents.js';
@@ -299,6 +302,8 @@ export interface DeviceFacts {
   /** `revoked` is final: nothing more can be learned of the device. */
   readonly status: DeviceStatus;
   readonly lastSeenAt: number | null;
+  /** Random at each start of its agent, as its last batch said; null before the first. */
+  readonly instance: string | null;
   readonly update: UpdateBody | null;
   readonly trial: TrialBody | null;
   /**
@@ -320,8 +325,8 @@ export interface RolloutRow {
   readonly wave: number;
   readonly reasons: readonly string[];
   readonly policy: RolloutPolicy;
-  /** Only devices of these groups take part; null: of any. */
-  readonly groups: readonly string[] | null;
+  /** Which devices take part. */
+  readonly selector: Selector;
   readonly createdAt: number;
   readonly createdBy: string;
   /** When this state and wave began. */
@@ -343,9 +348,48 @@ export interface RolloutRow {
     readonly slotAt: number;
     readonly eventAt: number | null;
   } | null;
+  /** What the devices of its wave showed together so far; null before the first round. */
+  readonly pool: PoolState | null;
+  /** The comparison of the arms so far (strategy ab); null before the first device. */
+  readonly arms: ArmsState | null;
   /** Optimistic lock: rises with each write; a writer that read an older one loses. */
   readonly revision: number;
 }
+
+export interface PoolState {
+  readonly wave: number;
+  /** By compared output. */
+  readonly outputs: Readonly<
+    Record<string, { readonly limit: number; readonly rounds: PooledRounds }>
+  >;
+  /** A person was asked because of it. */
+  readonly told: boolean;
+}
+
+export interface ArmsState {
+  /** Devices of arm B that were compared, in order. */
+  readonly done: readonly string[];
+  readonly metrics: Readonly<Partial<Record<ArmMetric, MetricTally>>>;
+  /** A person was asked because arm B is worse. */
+  readonly told: boolean;
+}
+
+/** Per device of arm B: the share of its partners that did better, and the metric in both arms. */
+export interface MetricTally {
+  readonly blocks: BlockTally;
+  readonly sumA: number;
+  readonly sumB: number;
+}
+
+/** A device of arm B and its partners of arm A, over the same hours. */
+export interface MeasuredBlock {
+  readonly device: string;
+  readonly b: ArmMeasures;
+  readonly a: readonly ArmMeasures[];
+}
+
+/** Of one device and some hours; null: nothing to measure it by. */
+export type ArmMeasures = Readonly<Record<ArmMetric, number | null>>;
 
 export interface MemberRow {
   readonly rollout: string;
@@ -376,6 +420,14 @@ export interface MemberRow {
   readonly proven: boolean;
   /** Counted as failed, also after its rollback: the halt test must not forget it. */
   readonly failed: boolean;
+  /** When it fell silent first in this trial: who was silent, to tell a restart by. */
+  readonly silence: FirstSilence | null;
+}
+
+export interface FirstSilence {
+  readonly instance: string | null;
+  /** Of the trial's evidence. */
+  readonly modelFaults: number;
 }
 
 /**
@@ -464,14 +516,23 @@ export interface RolloutStore {
   active(): Promise<RolloutRow[]>;
   /**
    * Rollouts that may have something for this device now, the oldest first: rolling ones in which
-   * it waits in an open wave; and per component the last completed one for its group, as a standing
-   * release, when the device is not a member, waits in it, or no longer runs what it confirmed.
+   * it waits in an open wave; and per component the last completed one that selects it, as a
+   * standing release, when the device is not a member, waits in it, or no longer runs what it
+   * confirmed.
    */
   offersTo(device: string): Promise<string[]>;
   member(rollout: string, device: string): Promise<MemberRow | null>;
   memberCounts(rollout: string): Promise<MemberCount[]>;
   /** In how many other rollouts the device has taken a release that is undecided. */
   undecidedElsewhere(rollout: string, device: string): Promise<number>;
+  /** When the nth of the last takes in this rollout was; null when there were fewer. */
+  lastTake(rollout: string, nth: number): Promise<number | null>;
+  /** What a device reported of the component after `from` and until `to`, for strategy ab. */
+  measures(
+    component: string,
+    device: string,
+    time: { readonly from: number; readonly to: number },
+  ): Promise<ArmMeasures>;
   /** All takes of a release, over all rollouts, in order. */
   takes(digest: string): Promise<Take[]>;
   /** How many rollouts were created since. */
@@ -485,13 +546,13 @@ export interface RolloutStore {
   history(rollout: string): Promise<HistoryRow[]>;
   facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>>;
   /**
-   * Enrolled devices that carry the component on one of these hardware ids; in one of `groups`,
-   * unless it is null; only `device` where it is given.
+   * Enrolled devices that carry the component on one of these hardware ids, and match the selector;
+   * only `device` where it is given.
    */
   eligible(
     component: string,
     hardware: readonly string[],
-    groups: readonly string[] | null,
+    selector: Selector,
     device?: string,
   ): Promise<EligibleDevice[]>;
   /** The published release of that version, or null. */

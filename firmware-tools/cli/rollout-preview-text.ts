@@ -1,6 +1,5 @@
 // `linnet rollout create --dry-run` as text: waves with what they cover, windows, and the promise
 // in numbers.
-import { limits } from '../../shared/base/limits.js';
 import type { RolloutPreview } from '../../shared/protocol/operator-api.js';
 import { percent } from '../../shared/statistics/sequential-tests.js';
 import { counted, refText } from './fleet-text.js';
@@ -15,16 +14,16 @@ export function previewScreen(preview: RolloutPreview): string {
   const blocks = [
     `${refText(preview.release)} to ${counted(preview.devices, 'device')}; nothing was drafted`,
     table([
-      ['WAVE', 'DEVICES', 'HARDWARE', 'SITES', 'GROUPS', 'FIRST DEVICES'],
+      ['WAVE', 'DEVICES', 'HARDWARE', 'SITES', 'GROUPS'],
       ...preview.waves.map((wave) => [
         wave.name,
         String(wave.devices),
         tally(wave.hardware),
         String(wave.sites),
         tally(wave.groups),
-        namesText(wave),
       ]),
     ]),
+    preview.waves.map((wave) => `${wave.name}: ${namesText(wave)}`).join('\n'),
     windowText(preview),
     table([
       [
@@ -50,9 +49,8 @@ export function previewScreen(preview: RolloutPreview): string {
 }
 
 function namesText({ names, devices }: RolloutPreview['waves'][number]): string {
-  const shown = names.slice(0, limits.reasonLinesMaxCount);
-  const more = devices > shown.length ? ` and ${devices - shown.length} more` : '';
-  return devices === 0 ? '-' : `${shown.join(', ')}${more}`;
+  const more = devices > names.length ? ` and ${devices - names.length} more` : '';
+  return devices === 0 ? '-' : `${names.join(', ')}${more}`;
 }
 
 function windowText({ startWindow, trialLengths }: RolloutPreview): string {

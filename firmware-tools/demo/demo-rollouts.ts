@@ -74,7 +74,7 @@ export async function rollOut(
     'rollout',
     'create',
     release,
-    '--policy',
+    '--spec',
     policy,
     ...fleet.connection,
   ]);

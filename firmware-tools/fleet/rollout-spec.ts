@@ -1,10 +1,17 @@
-// A rollout's policy from a TOML file or from command-line options, with the defaults that --help
-// lists. The server gives the policy its meaning; here only its shape is checked, and every mistake
-// is reported at once.
-import { parse as parseToml } from 'smol-toml';
+// A rollout from a specification file (TOML or JSON) or from command-line options, with the
+// defaults that --help lists. Every mistake of a file is reported at once, before the server is
+// asked.
+import { parse as parseToml, TomlError } from 'smol-toml';
+import { Type } from 'typebox';
 import { decode } from '../../shared/base/decode.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
-import { RolloutPolicy, type Wave } from '../../shared/protocol/operator-api.js';
+import {
+  RolloutPolicy,
+  Selector,
+  type RolloutRequest,
+  type Wave,
+} from '../../shared/protocol/operator-api.js';
+import { policyComplaints } from '../../shared/protocol/policy-complaints.js';
 import { defaultTrialPolicy, type TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 
 export const defaults = {
@@ -84,27 +91,95 @@ export function policyOf(options: PolicyOptions): RolloutPolicy {
   );
 }
 
+/** A whole rollout in one file: what, to which devices, and how. Its policy has the API's keys. */
+const RolloutSpec = Type.Object(
+  {
+    /** `component@version`; may be left out where the command names it. */
+    release: Type.Optional(Type.String()),
+    selector: Type.Optional(Selector),
+    ...RolloutPolicy.properties,
+  },
+  { additionalProperties: false },
+);
+
 /**
- * The policy of a TOML file: keys as in the API; what is left out, also within [trial], takes the
- * default.
+ * The request of a specification file, TOML or (`.json`) JSON. What is left out, also within waves
+ * and [trial], takes the default. `named`: the release that the command names. Fault usage lists
+ * every mistake.
  */
-export function policyOfToml(text: string, file: string): RolloutPolicy {
-  let given: Record<string, unknown>;
-  try {
-    given = parseToml(text);
-  } catch (error) {
-    throw new Fault('usage', `${file} is not TOML: ${reason(error)}`, { cause: error });
-  }
+export function requestOfSpec(text: string, file: string, named?: string): RolloutRequest {
+  const given = file.endsWith('.json') ? jsonOf(text, file) : tomlOf(text, file);
   const { soakSeconds: _soak, then: _then, ...base } = defaults;
-  const waves = Array.isArray(given['waves'])
-    ? given['waves'].map((wave: unknown) => ({
-        soakSeconds: defaults.soakSeconds,
-        approval: false,
-        ...(wave as object),
-      }))
-    : given['waves'];
-  const trial = { ...defaultTrialPolicy, ...(given['trial'] as object | undefined) };
-  return decode(RolloutPolicy, { ...base, ...given, waves, trial }, file, 'usage');
+  const waves = Array.isArray(given['waves']) ? given['waves'].map(waveOf) : given['waves'];
+  const trial = isTable(given['trial'])
+    ? { ...defaultTrialPolicy, ...given['trial'] }
+    : (given['trial'] ?? defaultTrialPolicy);
+  const ab = isTable(given['ab'])
+    ? { falseWinnerPermille: defaults.falseAlarmPermille, winner: 'ask', ...given['ab'] }
+    : given['ab'];
+  const filled = { ...base, ...given, waves, trial, ...(ab === undefined ? {} : { ab }) };
+  const { release, selector, ...policy } = decode(RolloutSpec, filled, file, 'usage');
+  const found = policyComplaints(policy);
+  if (named !== undefined && release !== undefined && named !== release)
+    found.push(`release is ${release}, the command names ${named}`);
+  const what = named ?? release;
+  if (what === undefined) found.push('release is missing, and the command names none');
+  if (what === undefined || found.length > 0)
+    throw new Fault('usage', `${file}: ${found.join('; ')}`);
+  return { ...releaseOf(what), policy, ...(selector === undefined ? {} : { selector }) };
+}
+
+function waveOf(wave: unknown): unknown {
+  if (!isTable(wave)) return wave;
+  const { group, percent, count } = wave;
+  const name =
+    typeof group === 'string'
+      ? group
+      : typeof percent === 'number'
+        ? `${percent}%`
+        : typeof count === 'number'
+          ? `${count} devices`
+          : undefined;
+  return {
+    ...(name === undefined ? {} : { name }),
+    soakSeconds: defaults.soakSeconds,
+    approval: false,
+    ...wave,
+  };
+}
+
+const isTable = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function tomlOf(text: string, file: string): Record<string, unknown> {
+  try {
+    // Dates become text, as in JSON.
+    return JSON.parse(JSON.stringify(parseToml(text))) as Record<string, unknown>;
+  } catch (error) {
+    const line = error instanceof TomlError ? `, line ${error.line}` : '';
+    throw new Fault('usage', `${file}${line} is not TOML: ${reason(error)}`, { cause: error });
+  }
+}
+
+function jsonOf(text: string, file: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const at = /at position (\d+)/.exec(reason(error))?.[1];
+    const line = at === undefined ? '' : `, line ${text.slice(0, Number(at)).split('\n').length}`;
+    throw new Fault('usage', `${file}${line} is not JSON: ${reason(error)}`, { cause: error });
+  }
+  if (!isTable(value)) throw new Fault('usage', `${file} is not a JSON object`);
+  return value;
+}
+
+/** Fault usage when it is not `component@version`. */
+export function releaseOf(what: string): { component: string; version: string } {
+  const [component, version, ...more] = what.split('@');
+  if (component === undefined || version === undefined || version === '' || more.length > 0)
+    throw new Fault('usage', `${what}: name the release as component@version`);
+  return { component, version };
 }
 
 /** `50,100` as rising shares. */

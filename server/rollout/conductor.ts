@@ -114,7 +114,7 @@ export class Conductor {
   async #conduct(id: string): Promise<void> {
     const { store, situations, clock, hint } = this.#options;
     for (let steps = 0; steps < STEPS_MAX; steps++) {
-      const situation = await situations.read(id);
+      const situation = await situations.read(id, true);
       const step = plan(situation);
       if (step === null) {
         this.#ask(situation);

@@ -7,6 +7,7 @@ import type { MemberRow, RolloutRow, RolloutStore } from '../interfaces.js';
 import { changeOf } from './forward.js';
 import { alarm } from './halt.js';
 import { waitingMember } from './members.js';
+import { paused } from './pace.js';
 import type { Plan } from './situation.js';
 import { take } from './taking.js';
 import { room } from './window.js';
@@ -57,6 +58,8 @@ export class Contacts {
       if (member === null) return;
       const full = `${id} ${member.hardware}`;
       if (this.#fullAt.get(full) === rollout.revision) return;
+      const last = await this.#lastTake(rollout);
+      if (paused(rollout.policy, last, clock.now()) !== null) return;
       const counts = await store.memberCounts(id);
       if (room(rollout, counts, member.hardware) === 0) {
         this.#fullAt.set(full, rollout.revision);
@@ -70,6 +73,7 @@ export class Contacts {
         rollout,
         member: now ?? member,
         counts,
+        lastTake: last,
         undecidedElsewhere: await store.undecidedElsewhere(id, device),
       });
       const change = step ?? only(rollout, now);
@@ -80,6 +84,10 @@ export class Contacts {
       if (taken?.failed === true) await this.#alarm(id);
       return;
     }
+  }
+
+  async #lastTake({ id, policy: { takesPerHour } }: RolloutRow): Promise<number | null> {
+    return takesPerHour === undefined ? null : this.#options.store.lastTake(id, takesPerHour);
   }
 
   /** Nobody conducts a completed rollout whose devices are all decided: bad news is judged here. */
@@ -96,7 +104,7 @@ export class Contacts {
     const { component, version } = rollout.release;
     const release = await store.release(component, version);
     if (release === null) return null;
-    const [found] = await store.eligible(component, release.hardware, rollout.groups, device);
+    const [found] = await store.eligible(component, release.hardware, rollout.selector, device);
     if (found === undefined) return null;
     const wave = rollout.policy.waves.length - 1;
     return waitingMember(rollout.id, { device: found, wave, rank: LATE_RANK }, clock.now());

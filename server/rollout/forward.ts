@@ -4,8 +4,17 @@
 import { limits } from '../../shared/base/limits.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
+import { leaveArmB } from './arms.js';
 import { assignmentOf, clip, listed, moved, only, type Plan, type Situation } from './situation.js';
-import { isRevoked, isTalking, isUntaken, observe, secondsHeard, UNDECIDED } from './verdict.js';
+import {
+  isRevoked,
+  isTalking,
+  isUntaken,
+  observe,
+  secondsHeard,
+  silenceOf,
+  UNDECIDED,
+} from './verdict.js';
 
 /** What one member is judged by. */
 type Look = Pick<Situation, 'rollout' | 'published' | 'now' | 'receptionSince'>;
@@ -57,6 +66,7 @@ export function changeOf(
     reasons: clip(seen.reasons),
     proven: member.proven && seen.state === 'confirmed',
     failed: member.failed || seen.state === 'failed',
+    silence: seen.state === 'silent' ? silenceOf(member, report) : member.silence,
   };
 }
 
@@ -236,6 +246,8 @@ export function advance(situation: Situation): Plan | null {
   const progress = waveProgress(situation);
   if (progress.stuck !== null) return stuck(situation, progress.stuck);
   if (!progress.done) return null;
+  const held = leaveArmB(situation);
+  if (held !== undefined) return held;
   if (rollout.wave + 1 < rollout.policy.waves.length)
     return only(moved(rollout, 'pass', progress.reasons, now, { wave: rollout.wave + 1 }));
   const late = members.filter(({ state }) => state === 'waiting' || UNDECIDED.includes(state));

@@ -23,7 +23,7 @@ import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { MemberRow, Take } from '../interfaces.js';
 import { waveProgress } from './forward.js';
 import { clip, listed, moved, only, type Plan, type Situation } from './situation.js';
-import { toAsk } from './taking.js';
+import { candidates } from './taking.js';
 import { troubleText } from './verdict.js';
 
 /** Share of hold alarms for a release that is twice as good as it must be (decisions.md R15). */
@@ -156,7 +156,8 @@ export function ask(situation: Situation): Plan | null {
     differenceHold(situation) ??
     troubleHold(situation) ??
     stalledHold(situation) ??
-    silenceTestHold(situation);
+    silenceTestHold(situation) ??
+    deadlineHold(situation);
   if (reasons === null) return null;
   const choice = 'resume accepts this and continues; abort rolls every touched device back';
   return only(moved(rollout, 'ask', [...reasons, choice], now, { asked: true }));
@@ -217,7 +218,7 @@ function stalledHold(situation: Situation): string[] | null {
       state === 'taken' || state === 'trial' || (state === 'confirmed' && !proven),
   );
   if (isMoving || !stalled.some((member) => isNews(member, rollout.answeredAt))) return null;
-  if (toAsk(situation).length > 0 || waveProgress(situation).done) return null;
+  if (candidates(situation).length > 0 || waveProgress(situation).done) return null;
   const silent = stalled.filter(({ state }) => state === 'silent');
   const unproven = stalled.filter(({ state }) => state === 'unproven');
   const sites = [...new Set(silent.map(({ site }) => site))]
@@ -246,6 +247,18 @@ function silenceTestHold({ rollout }: Situation): string[] | null {
     'devices that took it go silent more often than the others of their sites: ' +
       `${state.touchedEvents} against ${state.controlEvents} in ${state.slots} slots; ` +
       `e-value ${Math.exp(logE).toFixed(1)} >= 20`,
+  ];
+}
+
+/** A person who resumes it after its deadline goes on without one. */
+function deadlineHold({ rollout, members, now }: Situation): string[] | null {
+  const { deadline } = rollout.policy;
+  if (deadline === undefined) return null;
+  const at = Date.parse(deadline);
+  if (now < at || (rollout.answeredAt ?? 0) >= at) return null;
+  const proven = members.filter((member) => member.proven).length;
+  return [
+    `not completed by its deadline ${deadline}: ${proven} of ${members.length} devices proven`,
   ];
 }
 

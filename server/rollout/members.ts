@@ -25,5 +25,6 @@ export function waitingMember(
     assignedAt: null,
     proven: false,
     failed: false,
+    silence: null,
   };
 }

@@ -2,9 +2,11 @@
 // the time. It plans at most one step, which the conductor commits in one transaction before it
 // asks again; the same facts always give the same plan. Every event that it uses is in
 // transitions.ts. A device's report that it is healthy is never enough.
+import { armAWins, compareArms } from './arms.js';
 import { assignBack, settle, watchBack } from './backward.js';
 import { advance, watch } from './forward.js';
 import { alarm, ask, halt } from './halt.js';
+import { pool, poolHold } from './pool.js';
 import { endSlot } from './silence.js';
 import type { Plan, Situation } from './situation.js';
 
@@ -18,7 +20,11 @@ export function plan(situation: Situation): Plan | null {
         watch(situation) ??
         halt(situation) ??
         endSlot(situation) ??
+        compareArms(situation) ??
+        pool(situation) ??
+        poolHold(situation) ??
         ask(situation) ??
+        armAWins(situation) ??
         advance(situation)
       );
     case 'held':

@@ -8,8 +8,10 @@ import type { StrataPlan } from '../../shared/statistics/halt-test.js';
 import { percent } from '../../shared/statistics/sequential-tests.js';
 import type { RolloutPolicy, RolloutPreview } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
+import { armsWarnings } from './arms.js';
 import { boundariesOf } from './halt.js';
 import type { Place } from './waves.js';
+import { selectorText } from './selector.js';
 import { kindWindow, startWindow } from './window.js';
 
 /** Of the acceptable failure rate: what the promise is stated at. */
@@ -123,7 +125,7 @@ function lengthOfSegment(
 }
 
 function warningsOf(
-  { policy, groups }: RolloutRow,
+  { policy, selector }: RolloutRow,
   places: readonly Place[],
   now: number,
 ): string[] {
@@ -136,6 +138,7 @@ function warningsOf(
   const firstKinds = new Set(
     places.filter(({ wave }) => wave === 0).map(({ device }) => device.hardware),
   );
+  const selected = selectorText(selector);
   const missing = [...kinds].filter((kind) => !firstKinds.has(kind));
   return [
     ...(quiet.length === 0
@@ -145,7 +148,25 @@ function warningsOf(
       ? []
       : [`wave ${first.name} is hand-picked: it proves only itself, and the window starts again`]),
     ...(missing.length === 0 ? [] : [`wave 1 has no ${missing.join(', ')}`]),
-    ...(groups === null ? [] : [`only groups ${groups.join(', ')} take part`]),
+    ...(selected === null ? [] : [`only these devices take part: ${selected}`]),
+    ...paceText(policy, places.length, now),
+    ...armsWarnings(policy, places),
+  ];
+}
+
+function paceText(policy: RolloutPolicy, devices: number, now: number): string[] {
+  const { takesPerHour: rate, hours, deadline } = policy;
+  return [
+    ...(hours === undefined
+      ? []
+      : [`devices take it only within ${hours.windows.join(', ')} ${hours.zone}`]),
+    ...(rate === undefined
+      ? []
+      : [`at most ${rate} devices take it in an hour: at least ${Math.ceil(devices / rate)} h`]),
+    ...(deadline === undefined
+      ? []
+      : [`held for a person when it is not completed by ${deadline}`]),
+    ...(deadline !== undefined && Date.parse(deadline) <= now ? ['its deadline has passed'] : []),
   ];
 }
 

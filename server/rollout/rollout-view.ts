@@ -3,7 +3,9 @@
 import type { Member, RolloutCommand, RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { HistoryRow, MemberRow } from '../interfaces.js';
 import { waveProgress } from './forward.js';
+import { armsText, isEndOfArmB } from './arms.js';
 import { haltReport } from './halt.js';
+import { lastTake, paused } from './pace.js';
 import { clip, type Situation } from './situation.js';
 import { commandsOf } from './transitions.js';
 import { countsOf, windowOf } from './window.js';
@@ -20,6 +22,7 @@ export function viewOf(situation: Situation, history: readonly HistoryRow[]): Ro
     reasons: [...new Set([...rollout.reasons, ...live(situation)])].map(clip),
     next: options(situation),
     policy: rollout.policy,
+    selector: rollout.selector,
     members: members.map(memberView),
     createdAt: time(rollout.createdAt),
     createdBy: rollout.createdBy,
@@ -47,6 +50,8 @@ function live(situation: Situation): string[] {
         haltReport(situation).reasons,
         ...waveProgress(situation).reasons,
         `window: ${open} devices have it undecided, at most ${size} may`,
+        ...pauseText(situation),
+        ...armsText(situation),
       ];
     }
     case 'completed':
@@ -62,6 +67,12 @@ function live(situation: Situation): string[] {
   }
 }
 
+function pauseText({ rollout: { policy }, members, now }: Situation): string[] {
+  if (!members.some(({ state }) => state === 'waiting')) return [];
+  const pause = paused(policy, lastTake(members, policy.takesPerHour), now);
+  return pause === null ? [] : [pause.reason];
+}
+
 function options(situation: Situation): string[] {
   const { rollout } = situation;
   const meaning: Record<RolloutCommand, string> = {
@@ -73,7 +84,9 @@ function options(situation: Situation): string[] {
     approve: 'allow the step beyond this wave once it is proven',
     resume: resumeMeaning(situation),
   };
-  const needsApproval = rollout.policy.waves[rollout.wave]?.approval === true && !rollout.approved;
+  const needsApproval =
+    (rollout.policy.waves[rollout.wave]?.approval === true || isEndOfArmB(rollout)) &&
+    !rollout.approved;
   return commandsOf(rollout.state)
     .filter((command) => command !== 'approve' || needsApproval)
     .map((command) => `linnet rollout ${command} ${rollout.id}  # ${meaning[command]}`);

@@ -6,6 +6,7 @@ import { hex } from '../../shared/base/bytes.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import { policyComplaints } from '../../shared/protocol/policy-complaints.js';
 import type {
   RolloutCommand,
   RolloutDetail,
@@ -25,6 +26,7 @@ import type {
 import { commanded } from './operator-commands.js';
 import { ACTIVE_STATES } from './transitions.js';
 import { viewOf } from './rollout-view.js';
+import { emptyArms, placeInArms, withArms } from './arms.js';
 import { Contacts } from './contacts.js';
 import { waitingMember } from './members.js';
 import {
@@ -34,7 +36,8 @@ import {
 } from './expected-differences.js';
 import { newerThan, previewOf, promiseText } from './preview.js';
 import type { SituationReader } from './situation-reader.js';
-import { emptyWaves, placeInWaves, policyComplaints, type Place } from './waves.js';
+import { canShare, selectorText } from './selector.js';
+import { emptyWaves, type Place } from './waves.js';
 
 export interface OperatorServiceOptions {
   readonly store: RolloutStore;
@@ -102,22 +105,25 @@ export class OperatorService implements RolloutService {
   }
 
   async #draft(
-    { component, version, policy, groups }: RolloutRequest,
+    { component, version, policy: asked, selector = {} }: RolloutRequest,
     createdBy: string,
   ): Promise<{ row: RolloutRow; places: Place[]; expected: ExpectedDifferences }> {
     const { store, clock, random } = this.#options;
-    const complaints = policyComplaints(policy);
+    const complaints = policyComplaints(asked);
     if (complaints.length > 0)
       throw new Fault('message_undecodable', `rollout policy: ${complaints.join('; ')}`);
     const release = await store.release(component, version);
     if (release === null)
       throw new Fault('not_found', `release ${component} ${version} is not published`);
-    const devices = await store.eligible(component, release.hardware, groups ?? null);
+    const devices = await store.eligible(component, release.hardware, selector);
     const id = `ro-${hex(random.bytes(ROLLOUT_ID_BYTES))}`;
-    const places = placeInWaves(id, devices, policy.waves);
-    const empty = emptyWaves(places, policy.waves);
+    const policy = withArms(asked);
+    const places = placeInArms(id, devices, policy);
+    const empty = [...emptyWaves(places, policy.waves), ...emptyArms(policy, places)];
     if (empty.length > 0) throw new Fault('conflict', empty.join('; '));
-    requireDevices(places, `${component} on ${release.hardware.join(', ')}`);
+    const selected = selectorText(selector);
+    const which = selected === null ? '' : ` and matches ${selected}`;
+    requireDevices(places, `${component} on ${release.hardware.join(', ')}${which}`);
     const ids = places.map(({ device }) => device.id);
     const facts = await store.facts(component, ids);
     const refusing = newerThan(version, places, facts);
@@ -130,7 +136,7 @@ export class OperatorService implements RolloutService {
       wave: 0,
       reasons: [],
       policy,
-      groups: groups ?? null,
+      selector,
       createdAt: now,
       createdBy,
       since: now,
@@ -139,6 +145,8 @@ export class OperatorService implements RolloutService {
       asked: false,
       undo: false,
       silence: null,
+      pool: null,
+      arms: null,
       revision: 0,
     };
     return { row, places, expected: expectedDifferences(release, policy.trial, places, facts) };
@@ -191,7 +199,7 @@ export class OperatorService implements RolloutService {
         row.release.component === component &&
         row.state === 'completed' &&
         row.createdAt >= createdAt &&
-        haveCommonGroup(row, undone),
+        canShare(row.selector, undone.selector),
     );
     if (later === undefined) return;
     throw new Fault(
@@ -217,16 +225,13 @@ export class OperatorService implements RolloutService {
   }
 }
 
-const haveCommonGroup = (a: RolloutRow, b: RolloutRow): boolean =>
-  a.groups === null || b.groups === null || a.groups.some((group) => b.groups?.includes(group));
-
 function requireDevices(places: readonly Place[], what: string): void {
   const most = limits.rolloutDevicesMaxCount;
   if (places.length === 0) throw new Fault('conflict', `no enrolled device carries ${what}`);
   if (places.length > most)
     throw new Fault(
       'conflict',
-      `${places.length} devices; a rollout takes at most ${most}: choose groups`,
+      `${places.length} devices; a rollout takes at most ${most}: choose fewer by its selector`,
     );
 }
 

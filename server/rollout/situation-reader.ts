@@ -3,7 +3,14 @@
 // conductor, the devices' contacts and the operators' service decide on the same situation.
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
-import type { DeviceFacts, RolloutRow, RolloutStore } from '../interfaces.js';
+import type {
+  DeviceFacts,
+  MeasuredBlock,
+  MemberRow,
+  RolloutRow,
+  RolloutStore,
+} from '../interfaces.js';
+import { dueBlocks } from './arms.js';
 import type { Situation } from './situation.js';
 import type { Reception } from './reception.js';
 import type { Contact } from './taking.js';
@@ -21,8 +28,8 @@ export class SituationReader {
     this.#options = options;
   }
 
-  /** Faults: not_found. */
-  async read(id: string): Promise<Situation> {
+  /** `measure`: also the comparisons of arms that are due. Faults: not_found. */
+  async read(id: string, measure = false): Promise<Situation> {
     const { store, reception, clock } = this.#options;
     const rollout = await store.rollout(id);
     if (rollout === null) throw new Fault('not_found', `there is no rollout ${id}`);
@@ -34,16 +41,31 @@ export class SituationReader {
     );
     const published = await this.#published(component, facts);
     const takes = await store.takes(digest);
+    const blocks = measure ? await this.#measured(rollout, members) : [];
     reception.observe();
     return {
       rollout,
       members,
       facts,
       takes,
+      blocks,
       published,
       receptionSince: reception.since,
       now: clock.now(),
     };
+  }
+
+  async #measured(rollout: RolloutRow, members: readonly MemberRow[]): Promise<MeasuredBlock[]> {
+    const { store, clock } = this.#options;
+    const { component } = rollout.release;
+    const measured: MeasuredBlock[] = [];
+    for (const due of dueBlocks(rollout, members, clock.now())) {
+      const { device, partners } = due;
+      const a = [];
+      for (const partner of partners) a.push(await store.measures(component, partner, due));
+      measured.push({ device, b: await store.measures(component, device, due), a });
+    }
+    return measured;
   }
 
   /** What a decision about one device depends on. */

@@ -1,7 +1,14 @@
 // What a decision about a rollout depends on, and what it decides: the types that the pure parts of
 // this room share.
 import { limits } from '../../shared/base/limits.js';
-import type { AssignmentChange, DeviceFacts, MemberRow, RolloutRow, Take } from '../interfaces.js';
+import type {
+  AssignmentChange,
+  DeviceFacts,
+  MeasuredBlock,
+  MemberRow,
+  RolloutRow,
+  Take,
+} from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { after, type RolloutEvent } from './transitions.js';
 import type { Moment } from './verdict.js';
@@ -11,6 +18,8 @@ export interface Situation extends Moment {
   /** By wave and rank: in the order in which they are asked. */
   readonly members: readonly MemberRow[];
   readonly facts: ReadonlyMap<string, DeviceFacts>;
+  /** Comparisons of arms that are due, measured; empty for other strategies. */
+  readonly blocks: readonly MeasuredBlock[];
   /** All takes of the release, over all its rollouts, in order. */
   readonly takes: readonly Take[];
   /**

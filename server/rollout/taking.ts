@@ -4,6 +4,7 @@
 import type { DeviceFacts, MemberCount, MemberRow, RolloutRow } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { assignmentOf, type Plan, type Situation } from './situation.js';
+import { lastTake, paused, rateRoom } from './pace.js';
 import { isTalking, type Moment } from './verdict.js';
 import { runsAlready } from './forward.js';
 import { countsOf, room, roomInAll } from './window.js';
@@ -14,6 +15,8 @@ export interface Contact extends Moment {
   readonly facts: DeviceFacts | undefined;
   readonly counts: readonly MemberCount[];
   readonly published: ReadonlySet<string>;
+  /** When the takesPerHour-th of the last takes was; null when there were fewer. */
+  readonly lastTake: number | null;
   /** Takes of other rollouts that are undecided on this device. */
   readonly undecidedElsewhere: number;
 }
@@ -24,6 +27,7 @@ export function take(contact: Contact): Plan | null {
   const isOpen = rollout.state === 'rolling' ? member.wave <= rollout.wave : isStanding(rollout);
   if (!isOpen || member.state !== 'waiting' || contact.undecidedElsewhere > 0) return null;
   if (runsAlready(facts, rollout, contact)) return null;
+  if (paused(rollout.policy, contact.lastTake, now) !== null) return null;
   if (room(rollout, counts, member.hardware) === 0) return null;
   const previous = replacedBy(rollout.release, facts, published);
   const { version, digest } = rollout.release;
@@ -36,7 +40,7 @@ export function take(contact: Contact): Plan | null {
       : `took ${version} in place of ${previous.version}`;
   return {
     rollout,
-    members: [{ ...member, state: 'taken', since: now, previous, mayRun, reasons }],
+    members: [{ ...member, state: 'taken', since: now, previous, mayRun, reasons, silence: null }],
     assignments: [assignmentOf(rollout, member.device, rollout.release, false)],
     takes: [member.device],
   };
@@ -62,11 +66,16 @@ function replacedBy(
   );
 }
 
-/**
- * Waiting devices that are heard, in their order, as many as the window has room for: they may take
- * the release when they ask.
- */
+/** Waiting devices that may take the release when they ask now, in their order. */
 export function toAsk(situation: Situation): string[] {
+  const { rollout, members, now } = situation;
+  const last = lastTake(members, rollout.policy.takesPerHour);
+  if (paused(rollout.policy, last, now) !== null) return [];
+  return candidates(situation).slice(0, rateRoom(rollout.policy, members, now));
+}
+
+/** Waiting devices that are heard, in their order, as many as the window has room for. */
+export function candidates(situation: Situation): string[] {
   const { rollout, members, facts } = situation;
   if (rollout.state !== 'rolling' && !isStanding(rollout)) return [];
   const counts = countsOf(members);

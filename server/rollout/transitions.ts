@@ -10,8 +10,10 @@ import type { RolloutState } from '../../shared/protocol/states.js';
 export type RolloutEvent =
   | 'start' | 'drop' | 'pause' | 'resume' | 'abort' | 'undo' // an operator's
   | 'pass' | 'done' // the wave is healthy, soaked and approved: to the next wave; it was the last
-  | 'fail' | 'halt_needs_operator' // the halt test fired: with and without policy.autoRevert
-  | 'ask' // a person must decide: failures at the hold level, silence, differing answers, no proof
+  | 'fail' | 'halt_needs_operator' // the halt test fired: with and without policy.autoRevert;
+    // `fail` also when arm A won and policy.ab.winner is auto
+  | 'ask' // a person must decide: failures at the hold level, silence, differing answers, no proof,
+    // the deadline, the winner of the arms
   | 'settled'; // every touched device is back or named lost
 
 export const ROLLOUT = {

@@ -13,7 +13,7 @@ import {
   type TrialEvidence,
   type TrialVerdict,
 } from '../../shared/statistics/trial-verdict.js';
-import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
+import type { DeviceFacts, FirstSilence, MemberRow, RolloutRow } from '../interfaces.js';
 
 /** When a judgement is made. */
 export interface Moment {
@@ -63,10 +63,47 @@ export function observe(
     return { state: 'differs', reasons: `${verdict.code}: ${verdict.reasons.join('; ')}` };
   if (member.proven) return { state: 'confirmed', reasons: member.reasons };
   const silence = silentSeconds(member, facts, moment);
+  if (silence > policy.silentAfterSeconds && isFlapping(member, facts))
+    return {
+      state: 'failed',
+      reasons: `${FLAPPING}; not heard for ${silence} s; last: ${lastText(member)}`,
+    };
   if (silence > policy.silentAfterSeconds)
     return { state: 'silent', reasons: `not heard for ${silence} s; last: ${lastText(member)}` };
   if (member.state === 'confirmed') return { state: 'confirmed', reasons: member.reasons };
   return undecided(member, facts, rollout, moment, verdict);
+}
+
+const FLAPPING =
+  'flapping: silent for the second time in one trial, and its agent or its model process ' +
+  'restarted in between';
+
+/** What to remember of a silence in a trial: the first one stays. */
+export function silenceOf(member: MemberRow, facts: DeviceFacts | undefined): FirstSilence | null {
+  if (member.silence !== null || member.state !== 'trial') return member.silence;
+  return { instance: facts?.instance ?? null, modelFaults: modelFaultsOf(member, facts) };
+}
+
+/** Silence alone is never a failure; twice, with a restart in between, the release is the cause. */
+function isFlapping(member: MemberRow, facts: DeviceFacts | undefined): boolean {
+  const { silence, state } = member;
+  if (silence === null || state !== 'trial') return false;
+  return (
+    (facts?.instance ?? null) !== silence.instance ||
+    modelFaultsOf(member, facts) > silence.modelFaults
+  );
+}
+
+const modelFaultsOf = (member: MemberRow, facts: DeviceFacts | undefined): number =>
+  facts?.trial?.assignmentId === member.assignmentId ? facts.trial.evidence.modelFaults : 0;
+
+/**
+ * A device that returns from a silence in its trial is watched for the least time of a trial again.
+ * Its evidence stays: an agent that finished its trial meanwhile gathers no more.
+ */
+function isBack(member: MemberRow, { policy }: RolloutRow, moment: Moment): boolean {
+  if (member.silence === null) return true;
+  return member.state === 'trial' && secondsHeard(moment, member.since) >= policy.trial.minSeconds;
 }
 
 const SILENT = /^not heard for \d+ s; last: /;
@@ -75,17 +112,20 @@ const lastText = ({ reasons }: MemberRow): string => reasons.replace(SILENT, '')
 function undecided(
   member: MemberRow,
   facts: DeviceFacts | undefined,
-  { policy, release }: RolloutRow,
+  rollout: RolloutRow,
   moment: Moment,
   verdict: TrialVerdict | null,
 ): Observation {
+  const { policy, release } = rollout;
   const claimed = claimsHealth(member, facts, release);
   // An assignment for what runs already is answered at once, and no trial follows that could prove
   // anything.
   if (claimed && verdict === null && member.mayRun)
     return { state: 'confirmed', reasons: 'ran this release already' };
   if (claimed && verdict?.verdict === 'pass')
-    return { state: 'confirmed', reasons: verdict.reasons.join('; ') };
+    return isBack(member, rollout, moment)
+      ? { state: 'confirmed', reasons: verdict.reasons.join('; ') }
+      : { state: 'trial', reasons: 'back after a silence: its trial begins again' };
   const isLate = assignmentSeconds(member, moment) > policy.deviceDeadlineSeconds;
   const evidence = verdict?.reasons.join('; ') ?? 'no trial was reported';
   if (verdict?.verdict === 'unproven' || (isLate && hasStarted(member, facts, verdict)))

@@ -82,43 +82,6 @@ function groupBy<T>(items: readonly T[], key: (item: T) => string): T[][] {
   return [...groups.values()];
 }
 
-/** What is wrong with a policy beyond its schema: all complaints. */
-export function policyComplaints(policy: RolloutPolicy): string[] {
-  const found: string[] = [];
-  const check = (fits: boolean, complaint: string) => {
-    if (!fits) found.push(complaint);
-  };
-  const { acceptableFailurePermille: acceptable, alarmingFailurePermille: alarming } = policy;
-  check(alarming > acceptable, 'alarmingFailurePermille must be above acceptableFailurePermille');
-  check(
-    policy.trial.maxSeconds >= policy.trial.minSeconds,
-    'trial.maxSeconds must not be below trial.minSeconds',
-  );
-  check(
-    policy.deviceDeadlineSeconds > policy.trial.minSeconds,
-    'deviceDeadlineSeconds must be longer than trial.minSeconds',
-  );
-  let percent = 0;
-  let count = 0;
-  policy.waves.forEach((wave, index) => {
-    const name = `wave ${index + 1} (${wave.name})`;
-    const audiences = [wave.group, wave.percent, wave.count].filter((one) => one !== undefined);
-    check(audiences.length === 1, `${name} must have one of group, percent and count`);
-    if (wave.count !== undefined) {
-      const before = count;
-      check(wave.count >= before, `${name}: count includes earlier waves: at least ${before}`);
-      count = wave.count;
-    }
-    if (wave.percent === undefined) return;
-    check(
-      wave.percent >= percent,
-      `${name}: percent counts earlier waves too, so it cannot be below ${percent}`,
-    );
-    percent = wave.percent;
-  });
-  return found;
-}
-
 /** Complaints about group waves without devices: such a canary wave would pass without evidence. */
 export function emptyWaves(places: readonly Place[], waves: RolloutPolicy['waves']): string[] {
   return waves.flatMap((wave, index) =>

@@ -3,6 +3,7 @@
 // (confirmed and soaked); each kind of hardware starts with one device. Pure; the design and its
 // simulation are in decisions.md (sections 2 and 8, R1, R12, R13).
 import type { MemberCount, MemberRow, RolloutRow } from '../interfaces.js';
+import { isPoolGood } from './pool.js';
 import { UNDECIDED } from './verdict.js';
 
 /** Rollouts of fewer devices begin with one at a time. */
@@ -33,10 +34,12 @@ export function windowOf(
   const total = counts.reduce((sum, { count }) => sum + count, 0);
   const start = hardware === null ? startWindow(rollout.policy, total) : kindWindow(rollout.policy);
   const proven = kind.filter((one) => one.proven && provesFor(rollout, one.wave));
+  const isFree = isPoolGood(rollout);
   // Also one that still soaks: some releases break later.
   const open = kind.filter(
     ({ state, proven: isProven }) =>
-      UNDECIDED.includes(state) || (state === 'confirmed' && !isProven),
+      (UNDECIDED.includes(state) && !(isFree && state === 'unproven')) ||
+      (state === 'confirmed' && !isProven),
   );
   return { open: sum(open), size: Math.max(start, sum(proven)) };
 }

@@ -63,11 +63,13 @@ const FIRST = [
     created_at integer not null,
     created_by text not null,
     since integer not null,
-    groups_json text,
+    selector_json text not null,
     approved integer not null,
     asked integer not null,
     undo integer not null,
     silence_json text,
+    pool_json text,
+    arms_json text,
     answered_at integer,
     revision integer not null
   ) strict`,
@@ -92,10 +94,12 @@ const FIRST = [
     assigned_at integer,
     proven integer not null,
     failed integer not null,
+    silence_json text,
     primary key (rollout, device)
   ) strict`,
   'create index members_by_device on members (device, state)',
   'create index members_by_state on members (rollout, state)',
+  'create index members_by_take on members (rollout, assigned_at)',
   `create table takes (
     digest text not null,
     seq integer not null,

@@ -7,11 +7,12 @@ import type { ExpressionBuilder, Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { declaredDifferences } from '../../shared/release/expected-differences.js';
 import type { Manifest } from '../../shared/release/manifest.js';
-import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
+import type { RolloutPolicy, Selector } from '../../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
 import type { TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type {
+  ArmMeasures,
   AssignmentChange,
   AuditAction,
   DeviceFacts,
@@ -28,8 +29,10 @@ import type {
   RolloutSummaryRow,
   Take,
 } from '../interfaces.js';
+import { matches } from '../rollout/selector.js';
 import { ACTIVE_STATES } from '../rollout/transitions.js';
 import { UNDECIDED } from '../rollout/verdict.js';
+import { armMeasures } from './arm-measures.js';
 import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
@@ -168,6 +171,28 @@ export class SqlRolloutStore implements RolloutStore {
     return [...open.map(({ id }) => id), ...(await standingFor(this.#db, device))];
   }
 
+  measures(
+    component: string,
+    device: string,
+    time: { readonly from: number; readonly to: number },
+  ): Promise<ArmMeasures> {
+    return armMeasures(this.#db, component, device, time);
+  }
+
+  async lastTake(rollout: string, nth: number): Promise<number | null> {
+    const row = await this.#db
+      .selectFrom('members')
+      .select('assigned_at')
+      .where('rollout', '=', rollout)
+      .where('assigned_at', 'is not', null)
+      .where('state', '!=', 'waiting')
+      .orderBy('assigned_at', 'desc')
+      .offset(nth - 1)
+      .limit(1)
+      .executeTakeFirst();
+    return row?.assigned_at ?? null;
+  }
+
   async takes(digest: string): Promise<Take[]> {
     const rows = await this.#db
       .selectFrom('takes')
@@ -229,6 +254,7 @@ export class SqlRolloutStore implements RolloutStore {
           'devices.hardware',
           'devices.last_seen_at',
           'devices.status',
+          'devices.instances_json',
           'u.body_json as update_json',
           't.body_json as trial_json',
           'a.version',
@@ -245,6 +271,7 @@ export class SqlRolloutStore implements RolloutStore {
           hardware: row.hardware,
           status: row.status,
           lastSeenAt: row.last_seen_at,
+          instance: (JSON.parse(row.instances_json) as string[])[0] ?? null,
           update: row.update_json === null ? null : (JSON.parse(row.update_json) as UpdateBody),
           trial: row.trial_json === null ? null : (JSON.parse(row.trial_json) as TrialBody),
           standing:
@@ -260,7 +287,7 @@ export class SqlRolloutStore implements RolloutStore {
   async eligible(
     component: string,
     hardware: readonly string[],
-    groups: readonly string[] | null,
+    selector: Selector,
     device?: string,
   ): Promise<EligibleDevice[]> {
     let query = this.#db
@@ -276,12 +303,15 @@ export class SqlRolloutStore implements RolloutStore {
       ])
       .where('status', '=', 'enrolled')
       .where('hardware', 'in', [...hardware]);
-    if (groups !== null) query = query.where('group_name', 'in', [...groups]);
+    if (selector.groups !== undefined)
+      query = query.where('group_name', 'in', [...selector.groups]);
     if (device !== undefined) query = query.where('id', '=', device);
     const rows = await query.orderBy('name').orderBy('id').execute();
     return rows.flatMap(({ components_json, labels_json, ...row }) => {
       if (!(JSON.parse(components_json) as string[]).includes(component)) return [];
-      const { site } = JSON.parse(labels_json) as Record<string, string>;
+      const labels = JSON.parse(labels_json) as Record<string, string>;
+      if (!matches(selector, { ...row, labels })) return [];
+      const { site } = labels;
       return [{ ...row, site: site ?? row.group }];
     });
   }
@@ -451,6 +481,7 @@ async function writeMembers(queries: Queries, members: readonly MemberRow[]): Pr
           assignment_id: eb.ref('excluded.assignment_id'),
           assigned_at: eb.ref('excluded.assigned_at'),
           failed: eb.ref('excluded.failed'),
+          silence_json: eb.ref('excluded.silence_json'),
         })),
       )
       .execute();
@@ -512,16 +543,21 @@ const undecided = (eb: ExpressionBuilder<Tables, 'members'>) =>
   eb('members.state', 'in', [...UNDECIDED]);
 
 /**
- * The standing releases of a device: of each of its components the last completed rollout for its
- * group, unless another rollout of the component is under way, or the device was decided in it.
+ * The standing releases of a device: of each of its components the last completed rollout that
+ * selects it, unless another rollout of the component is under way, or the device was decided in it.
  */
 async function standingFor(queries: Queries, device: string): Promise<string[]> {
   const row = await queries
     .selectFrom('devices')
-    .select(['group_name', 'components_json', 'status'])
+    .select(['group_name', 'hardware', 'labels_json', 'components_json', 'status'])
     .where('id', '=', device)
     .executeTakeFirst();
   if (row?.status !== 'enrolled') return [];
+  const selectable = {
+    group: row.group_name,
+    hardware: row.hardware,
+    labels: JSON.parse(row.labels_json) as Record<string, string>,
+  };
   const found: string[] = [];
   for (const component of JSON.parse(row.components_json) as string[]) {
     const rollouts = await queries
@@ -538,7 +574,7 @@ async function standingFor(queries: Queries, device: string): Promise<string[]> 
       .select([
         'rollouts.id',
         'rollouts.state',
-        'rollouts.groups_json',
+        'rollouts.selector_json',
         'rollouts.digest',
         'members.state as member',
         'facts.body_json',
@@ -548,10 +584,9 @@ async function standingFor(queries: Queries, device: string): Promise<string[]> 
       .orderBy('rollouts.created_at', 'desc')
       .orderBy('rollouts.id', 'desc')
       .execute();
-    const groups = (json: string | null) => (json === null ? null : (JSON.parse(json) as string[]));
     const last = rollouts.find(
-      ({ state, groups_json }) =>
-        state === 'completed' && (groups(groups_json)?.includes(row.group_name) ?? true),
+      ({ state, selector_json }) =>
+        state === 'completed' && matches(JSON.parse(selector_json) as Selector, selectable),
     );
     const isBusy = rollouts.some(({ state }) => state !== 'completed');
     if (last !== undefined && !isBusy && isWanted(last)) found.push(last.id);
@@ -604,11 +639,13 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'revisi
     created_at: rollout.createdAt,
     created_by: rollout.createdBy,
     since: rollout.since,
-    groups_json: rollout.groups === null ? null : JSON.stringify(rollout.groups),
+    selector_json: JSON.stringify(rollout.selector),
     approved: rollout.approved ? 1 : 0,
     asked: rollout.asked ? 1 : 0,
     undo: rollout.undo ? 1 : 0,
     silence_json: rollout.silence === null ? null : JSON.stringify(rollout.silence),
+    pool_json: rollout.pool === null ? null : JSON.stringify(rollout.pool),
+    arms_json: rollout.arms === null ? null : JSON.stringify(rollout.arms),
     answered_at: rollout.answeredAt,
   };
 }
@@ -624,12 +661,14 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     createdAt: row.created_at,
     createdBy: row.created_by,
     since: row.since,
-    groups: row.groups_json === null ? null : (JSON.parse(row.groups_json) as string[]),
+    selector: JSON.parse(row.selector_json) as Selector,
     approved: row.approved === 1,
     asked: row.asked === 1,
     undo: row.undo === 1,
     silence:
       row.silence_json === null ? null : (JSON.parse(row.silence_json) as RolloutRow['silence']),
+    pool: row.pool_json === null ? null : (JSON.parse(row.pool_json) as RolloutRow['pool']),
+    arms: row.arms_json === null ? null : (JSON.parse(row.arms_json) as RolloutRow['arms']),
     answeredAt: row.answered_at,
     revision: row.revision,
   };
@@ -654,6 +693,7 @@ function memberColumns(member: MemberRow): MembersTable {
     assigned_at: member.assignedAt,
     proven: member.proven ? 1 : 0,
     failed: member.failed ? 1 : 0,
+    silence_json: member.silence === null ? null : JSON.stringify(member.silence),
   };
 }
 
@@ -676,5 +716,7 @@ function memberOf(row: Selectable<MembersTable>): MemberRow {
     assignedAt: row.assigned_at,
     proven: row.proven === 1,
     failed: row.failed === 1,
+    silence:
+      row.silence_json === null ? null : (JSON.parse(row.silence_json) as MemberRow['silence']),
   };
 }

@@ -69,11 +69,13 @@ export interface RolloutsTable {
   created_at: number;
   created_by: string;
   since: number;
-  groups_json: string | null;
+  selector_json: string;
   approved: number;
   asked: number;
   undo: number;
   silence_json: string | null;
+  pool_json: string | null;
+  arms_json: string | null;
   answered_at: number | null;
   revision: number;
 }
@@ -96,6 +98,7 @@ export interface MembersTable {
   assigned_at: number | null;
   proven: number;
   failed: number;
+  silence_json: string | null;
 }
 
 /** Who took which release, in which order: the observations of the halt test. */

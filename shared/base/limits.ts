@@ -334,7 +334,15 @@ export const limits = {
   haltBoundariesMaxCount: 64,
   /** A device counts as touched by a release for so long after it took it. */
   silenceTouchedMs: DAY_MS,
-  previewNamesMaxCount: 20,
+  previewNamesMaxCount: 100,
+  /** Of fewer devices one alone would decide what they show together. */
+  poolDevicesMinCount: 3,
+  /** E-value at which they hold a rollout, for each output (server/rollout/pool.ts). */
+  poolHoldMinRatio: 8,
+  /** Devices of arm B that are compared with arm A; more would add nothing. */
+  armsBlocksMaxCount: 1_000,
+  armsPartnersMaxCount: 10,
+  armsBlocksPerStepMaxCount: 5,
   /** Devices that would refuse a release, named one by one. */
   refusingNamesMaxCount: 10,
   /** A device that took a release and does not answer is taken to hold it no longer. */

@@ -8,6 +8,7 @@
 // Over 400 lines because it is the whole operator API.
 import { Type, type Static, type TProperties, type TSchema } from 'typebox';
 import { limits } from '../base/limits.js';
+import { HOURS_PATTERN } from '../base/update-hours.js';
 import { Manifest } from '../release/manifest.js';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
@@ -70,7 +71,8 @@ export interface Page<T> {
 }
 
 export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
-const Labels = Type.Record(Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' }), Text(200));
+const LabelKey = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' });
+const Labels = Type.Record(LabelKey, Text(200), { additionalProperties: false });
 
 export const DEVICE_STATUSES = ['pending', 'enrolled', 'revoked'] as const;
 export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStatus' });
@@ -276,7 +278,35 @@ export const Wave = named('Wave', {
 });
 export type Wave = Static<typeof Wave>;
 
+/** What the arms are compared on; the lower, the better. */
+const ARM_METRICS = ['failed', 'refused', 'p50', 'p99', 'conditions', 'security'] as const;
+export type ArmMetric = (typeof ARM_METRICS)[number];
+
+export const ArmsPolicy = named('ArmsPolicy', {
+  /** Share of the devices that are arm B and take the release, by a hash of rollout and device. */
+  sharePercent: Type.Integer({ minimum: 1, maximum: 90 }),
+  /** How long each device of arm B is observed, from its confirmation. */
+  observeSeconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400 }),
+  metrics: Type.Array(Type.Enum([...ARM_METRICS]), {
+    minItems: 1,
+    maxItems: ARM_METRICS.length,
+    uniqueItems: true,
+  }),
+  /** Chance that arms which do not differ get a winner, over all metrics and looks. */
+  falseWinnerPermille: Type.Integer({ minimum: 1, maximum: 500 }),
+  /** ask: a person accepts the winner; auto: B is given to all, or rolled back. */
+  winner: Type.Enum(['ask', 'auto']),
+});
+export type ArmsPolicy = Static<typeof ArmsPolicy>;
+
+/** How a release comes to its devices. */
+const STRATEGIES = ['canary', 'ab'] as const;
+
 export const RolloutPolicy = named('RolloutPolicy', {
+  /** When left out: canary. */
+  strategy: Type.Optional(Type.Enum([...STRATEGIES])),
+  /** Only of strategy ab: its arms and what they are compared on. The waves are those of arm B. */
+  ab: Type.Optional(ArmsPolicy),
   waves: Type.Array(Wave, { minItems: 1, maxItems: limits.wavesMaxCount }),
   trial: TrialPolicy,
   /**
@@ -303,18 +333,37 @@ export const RolloutPolicy = named('RolloutPolicy', {
   deviceDeadlineSeconds: Type.Integer({ minimum: 1, maximum: 60 * 86_400 }),
   /** On a halt: roll every touched device back. Otherwise the rollout is held for an operator. */
   autoRevert: Type.Boolean(),
+  /** At most so many devices take the release within any hour. */
+  takesPerHour: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.rolloutDevicesMaxCount })),
+  /** Devices take the release only within these hours of the zone; one may go over midnight. */
+  hours: Type.Optional(
+    named('RolloutHours', {
+      windows: Type.Array(Type.String({ pattern: HOURS_PATTERN }), { minItems: 1, maxItems: 10 }),
+      /** An IANA name such as Europe/Berlin. */
+      zone: Type.String({ minLength: 1, maxLength: 64 }),
+    }),
+  ),
+  /** A rollout that is not completed by then (ISO 8601, with its zone) is held for a person. */
+  deadline: Type.Optional(Time),
 });
 export type RolloutPolicy = Static<typeof RolloutPolicy>;
+
+/**
+ * Of the enrolled devices that carry the component and have the release's hardware, those that
+ * match everything here: one of the groups, one of the hardware ids, and each label.
+ */
+export const Selector = named('Selector', {
+  groups: Type.Optional(Type.Array(GroupName, { minItems: 1, maxItems: 100 })),
+  hardware: Type.Optional(Type.Array(HardwareId, { minItems: 1, maxItems: 100 })),
+  labels: Type.Optional(Labels),
+});
+export type Selector = Static<typeof Selector>;
 
 export const RolloutRequest = named('RolloutRequest', {
   component: Component,
   version: Version,
   policy: RolloutPolicy,
-  /**
-   * Only these groups take part. When left out: all enrolled devices that carry the component and
-   * have the release's hardware.
-   */
-  groups: Type.Optional(Type.Array(GroupName, { minItems: 1, maxItems: 100 })),
+  selector: Type.Optional(Selector),
   /** Take a release that declares a larger difference than the policy's limit; the cap holds. */
   acceptDifference: Type.Optional(Type.Boolean()),
 });
@@ -333,7 +382,7 @@ export const RolloutPreview = named('RolloutPreview', {
       hardware: Type.Record(Type.String(), Count),
       sites: Count,
       groups: Type.Record(Type.String(), Count),
-      /** The first of them, in the order in which they are asked. */
+      /** The first ones, in the order in which they are asked. */
       names: Type.Array(Text(64)),
     }),
   ),
@@ -395,6 +444,7 @@ export const RolloutDetail = named('RolloutDetail', {
   /** What an operator can do now. */
   next: Type.Array(Text(200)),
   policy: RolloutPolicy,
+  selector: Selector,
   members: Type.Array(Member),
   history: Type.Array(
     named('RolloutHistoryEntry', {

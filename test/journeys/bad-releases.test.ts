@@ -191,7 +191,7 @@ async function assignment(
   device: AgentProcess,
   policy: RolloutPolicy = forAPerson,
 ): Promise<string> {
-  const body = { component: 'digits', version, policy, groups: [device.name] };
+  const body = { component: 'digits', version, policy, selector: { groups: [device.name] } };
   const { id } = await fleet.admin.request('POST', '/rollouts', RolloutDetail, body);
   await fleet.admin.request('POST', `/rollouts/${id}/start`, RolloutDetail, {});
   return id;

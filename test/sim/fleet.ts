@@ -5,19 +5,22 @@
 import assert from 'node:assert/strict';
 import { silentLog, type Clock, type Random } from '../../shared/base/interfaces.js';
 import { by } from '../support/audit-actions.js';
-import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
+import type { RolloutPolicy, Selector } from '../../shared/protocol/operator-api.js';
 import type { Outcome, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { defaultTrialPolicy, judgeTrial } from '../../shared/statistics/trial-verdict.js';
 import { trialEvidence } from '../support/trial-evidence.js';
 import { Conductor } from '../../server/rollout/conductor.js';
+import { lastTake } from '../../server/rollout/pace.js';
 import { plan } from '../../server/rollout/plan.js';
 import { Reception } from '../../server/rollout/reception.js';
+import { matches } from '../../server/rollout/selector.js';
 import { OperatorService } from '../../server/rollout/service.js';
 import { SituationReader } from '../../server/rollout/situation-reader.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
 import { UNDECIDED } from '../../server/rollout/verdict.js';
 import type {
+  ArmMeasures,
   Assignment,
   DeviceFacts,
   EligibleDevice,
@@ -76,6 +79,15 @@ export class VirtualClock implements Clock {
   }
 }
 
+export const NOTHING_MEASURED: ArmMeasures = {
+  failed: null,
+  refused: null,
+  p50: null,
+  p99: null,
+  conditions: null,
+  security: null,
+};
+
 export class MemoryRolloutStore implements RolloutStore {
   rows = new Map<string, RolloutRow>();
   memberRows = new Map<string, Map<string, MemberRow>>();
@@ -83,6 +95,9 @@ export class MemoryRolloutStore implements RolloutStore {
   takeRows = new Map<string, (Take & { readonly rollout: string })[]>();
   assignments = new Map<string, Assignment>();
   devices = new Map<string, EligibleDevice>();
+  labels = new Map<string, Record<string, string>>();
+  /** What a device reports of its present release, whatever the hours. */
+  measured: (device: string) => ArmMeasures = () => NOTHING_MEASURED;
   reports = new Map<string, DeviceFacts>();
   revoked = new Set<string>();
   releases = new Map<string, PublishedRelease>();
@@ -133,9 +148,8 @@ export class MemoryRolloutStore implements RolloutStore {
       return row.state === 'rolling' && stateIn(row) === 'waiting' && wave <= row.wave;
     });
     const isBusy = rows.some(({ state }) => ACTIVE_STATES.includes(state));
-    const group = this.devices.get(device)?.group ?? '';
     const last = rows
-      .filter((row) => row.state === 'completed' && (row.groups?.includes(group) ?? true))
+      .filter((row) => row.state === 'completed' && this.#selects(row.selector, device))
       .at(-1);
     const update = this.reports.get(device)?.update ?? null;
     const state = last === undefined ? undefined : (stateIn(last) ?? 'waiting');
@@ -147,6 +161,16 @@ export class MemoryRolloutStore implements RolloutStore {
           update !== null &&
           update.running?.digest !== last.release.digest));
     return [...open.map(({ id }) => id), ...(isStanding ? [last.id] : [])];
+  }
+  #selects(selector: Selector, id: string): boolean {
+    const { group = '', hardware = '' } = this.devices.get(id) ?? {};
+    return matches(selector, { group, hardware, labels: this.labels.get(id) ?? {} });
+  }
+  async measures(_component: string, device: string): Promise<ArmMeasures> {
+    return this.measured(device);
+  }
+  async lastTake(rollout: string, nth: number): Promise<number | null> {
+    return lastTake(this.#members(rollout), nth);
   }
   async takes(digest: string): Promise<Take[]> {
     const rows = this.takeRows.get(digest) ?? [];
@@ -262,13 +286,13 @@ export class MemoryRolloutStore implements RolloutStore {
   async eligible(
     _component: string,
     hardware: readonly string[],
-    groups: readonly string[] | null,
+    selector: Selector,
     device?: string,
   ): Promise<EligibleDevice[]> {
-    const fits = ({ id, hardware: kind, group }: EligibleDevice) =>
+    const fits = ({ id, hardware: kind }: EligibleDevice) =>
       !this.revoked.has(id) &&
       hardware.includes(kind) &&
-      (groups?.includes(group) ?? true) &&
+      this.#selects(selector, id) &&
       (device === undefined || device === id);
     return [...this.devices.values()].filter(fits);
   }
@@ -293,6 +317,8 @@ export class SimDevice {
   outcome: Outcome | null = null;
   trial: TrialBody | null = null;
   silent = false;
+  /** Of its agent: a restart changes it. */
+  instance = 'i1';
 
   constructor(
     readonly id: string,
@@ -335,6 +361,7 @@ export class SimDevice {
       ...this.spot,
       status: 'enrolled',
       lastSeenAt: now,
+      instance: this.instance,
       update,
       trial: this.trial,
       standing: null,
@@ -603,13 +630,16 @@ class RepeatingStore implements RolloutStore {
     this.store.insertRollout(row, members);
   page: RolloutStore['page'] = (page) => this.store.page(page);
   history = (id: string) => this.store.history(id);
-  eligible: RolloutStore['eligible'] = (component, hardware, groups, device) =>
-    this.store.eligible(component, hardware, groups, device);
+  eligible: RolloutStore['eligible'] = (component, hardware, selector, device) =>
+    this.store.eligible(component, hardware, selector, device);
   offersTo = (device: string) => this.store.offersTo(device);
   member: RolloutStore['member'] = (rollout, device) => this.store.member(rollout, device);
   memberCounts = (rollout: string) => this.store.memberCounts(rollout);
   undecidedElsewhere: RolloutStore['undecidedElsewhere'] = (rollout, device) =>
     this.store.undecidedElsewhere(rollout, device);
+  measures: RolloutStore['measures'] = (component, device) =>
+    this.store.measures(component, device);
+  lastTake = (rollout: string, nth: number) => this.store.lastTake(rollout, nth);
   takes = (digest: string) => this.store.takes(digest);
   createdSince = (since: number) => this.store.createdSince(since);
   release = (component: string, version: string) => this.store.release(component, version);
@@ -633,6 +663,7 @@ class RepeatingStore implements RolloutStore {
         members,
         facts,
         takes: await this.store.takes(rollout.release.digest),
+        blocks: [],
         published,
         receptionSince: this.reception.since,
         now,

@@ -248,6 +248,7 @@ export class RolloutSimulation {
       hardware: this.store.devices.get(device.id)?.hardware ?? '',
       status: 'enrolled',
       lastSeenAt: now,
+      instance: null,
       update: this.#update(device),
       trial: device.trial,
       standing: null,

@@ -1025,6 +1025,15 @@ export interface components {
       snapshotVersion: number;
       files: number;
     };
+    /** ArmsPolicy */
+    ArmsPolicy: {
+      sharePercent: number;
+      observeSeconds: number;
+      metrics: ('failed' | 'refused' | 'p50' | 'p99' | 'conditions' | 'security')[];
+      falseWinnerPermille: number;
+      /** @enum {unknown} */
+      winner: 'ask' | 'auto';
+    };
     /** Wave */
     Wave: {
       name: string;
@@ -1035,8 +1044,16 @@ export interface components {
       minProven?: number;
       approval: boolean;
     };
+    /** RolloutHours */
+    RolloutHours: {
+      windows: string[];
+      zone: string;
+    };
     /** RolloutPolicy */
     RolloutPolicy: {
+      /** @enum {unknown} */
+      strategy?: 'canary' | 'ab';
+      ab?: components['schemas']['ArmsPolicy'];
       waves: components['schemas']['Wave'][];
       trial: {
         minSeconds: number;
@@ -1059,13 +1076,24 @@ export interface components {
       silentAfterSeconds: number;
       deviceDeadlineSeconds: number;
       autoRevert: boolean;
+      takesPerHour?: number;
+      hours?: components['schemas']['RolloutHours'];
+      deadline?: string;
+    };
+    /** Selector */
+    Selector: {
+      groups?: string[];
+      hardware?: string[];
+      labels?: {
+        [key: string]: string;
+      };
     };
     /** RolloutRequest */
     RolloutRequest: {
       component: string;
       version: string;
       policy: components['schemas']['RolloutPolicy'];
-      groups?: string[];
+      selector?: components['schemas']['Selector'];
       acceptDifference?: boolean;
     };
     /** Member */
@@ -1115,6 +1143,7 @@ export interface components {
       reasons: string[];
       next: string[];
       policy: components['schemas']['RolloutPolicy'];
+      selector: components['schemas']['Selector'];
       members: components['schemas']['Member'][];
       history: components['schemas']['RolloutHistoryEntry'][];
     };

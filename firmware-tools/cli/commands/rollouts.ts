@@ -10,7 +10,6 @@ import {
   RolloutPage,
   RolloutPreview,
   type RolloutCommand,
-  type RolloutPolicy,
   type RolloutRequest,
 } from '../../../shared/protocol/operator-api.js';
 import type { RolloutState } from '../../../shared/protocol/states.js';
@@ -21,7 +20,8 @@ import { wholeNumber } from './devices.js';
 import {
   defaults,
   policyOf,
-  policyOfToml,
+  releaseOf,
+  requestOfSpec,
   shares,
   type PolicyOptions,
 } from '../../fleet/rollout-spec.js';
@@ -71,7 +71,7 @@ function registerCommand(name: RolloutCommand, rollout: Command, out: Output): v
 }
 
 interface CreateOptions extends PolicyOptions {
-  readonly policy?: string;
+  readonly spec?: string;
   readonly groups?: string[];
   readonly dryRun?: boolean;
   readonly acceptDifference?: boolean;
@@ -80,10 +80,11 @@ interface CreateOptions extends PolicyOptions {
 function registerCreate(rollout: Command, out: Output): void {
   const create = connectionOptions(rollout.command('create'))
     .description('draft a rollout of a published release; prints its id')
-    .argument('<component@version>')
+    .argument('[component@version]', 'the release; may stand in the specification instead')
     .option(
-      '--policy <file>',
-      'the whole policy as TOML (keys as in the API; defaults as below); excludes the options below',
+      '--spec <file>',
+      'the whole rollout as TOML or JSON (release, selector, and the policy with keys as in the API; ' +
+        'defaults as below); excludes the options below',
     )
     .option('--groups <groups...>', 'only devices of these groups take part')
     .option(
@@ -96,9 +97,10 @@ function registerCreate(rollout: Command, out: Output): void {
   create
     .addHelpText(
       'after',
-      '\nExample:\n  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n',
+      '\nExample:\n  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n' +
+        '  $ linnet rollout create --spec rollout.toml --dry-run\n',
     )
-    .action(async (what: string, options: CreateOptions, command: Command) => {
+    .action(async (what: string | undefined, options: CreateOptions, command: Command) => {
       const body = await requestOf(what, options, command);
       const client = await connect(command);
       if (options.dryRun === true) {
@@ -118,23 +120,17 @@ function registerCreate(rollout: Command, out: Output): void {
 }
 
 async function requestOf(
-  what: string,
+  what: string | undefined,
   options: CreateOptions,
   command: Command,
 ): Promise<RolloutRequest> {
-  const [component, version, ...more] = what.split('@');
-  if (component === undefined || version === undefined || version === '' || more.length > 0)
-    throw new Fault('usage', `${what}: name the release as component@version`);
-  const policy =
-    options.policy === undefined ? policyOf(options) : await policyFile(options.policy, command);
-  const { groups, acceptDifference } = options;
-  return {
-    component,
-    version,
-    policy,
-    ...(groups === undefined ? {} : { groups }),
-    ...(acceptDifference === undefined ? {} : { acceptDifference }),
-  };
+  const { spec, groups, acceptDifference } = options;
+  const accepted = acceptDifference === undefined ? {} : { acceptDifference };
+  if (spec !== undefined) return { ...(await specFile(spec, what, command)), ...accepted };
+  if (what === undefined)
+    throw new Fault('usage', 'name the release as component@version, or give --spec');
+  const selector = groups === undefined ? {} : { selector: { groups } };
+  return { ...releaseOf(what), policy: policyOf(options), ...selector, ...accepted };
 }
 
 function waveOptions(create: Command): void {
@@ -214,23 +210,27 @@ function haltOptions(create: Command): void {
     );
 }
 
-async function policyFile(file: string, command: Command): Promise<RolloutPolicy> {
+async function specFile(
+  file: string,
+  what: string | undefined,
+  command: Command,
+): Promise<RolloutRequest> {
   const both = command.options.filter(
     (option) =>
-      !['server', 'tokenFile', 'policy', 'groups', 'dryRun', 'acceptDifference'].includes(
+      !['server', 'tokenFile', 'spec', 'dryRun', 'acceptDifference'].includes(
         option.attributeName(),
       ) && command.getOptionValueSource(option.attributeName()) === 'cli',
   );
   if (both.length > 0)
     throw new Fault(
       'usage',
-      `--policy is the whole policy; leave out ${both.map((option) => option.long ?? option.flags).join(', ')}`,
+      `--spec is the whole rollout; leave out ${both.map((option) => option.long ?? option.flags).join(', ')}`,
     );
   try {
-    return policyOfToml(await readFile(file, 'utf8'), file);
+    return requestOfSpec(await readFile(file, 'utf8'), file, what);
   } catch (error) {
     if (isFault(error)) throw error;
-    throw new Fault('usage', `cannot read the policy ${file}: ${reason(error)}`, { cause: error });
+    throw new Fault('usage', `cannot read ${file}: ${reason(error)}`, { cause: error });
   }
 }
 

@@ -303,24 +303,25 @@ describe('rollouts', () => {
     for (const { client } of links) await client.endAsync(true);
   });
 
-  it('policy_file_gives_the_whole_policy_and_refuses_options_beside_it', async () => {
-    const file = join(folder, 'policy.toml');
+  it('specification_gives_the_whole_rollout_and_refuses_options_beside_it', async () => {
+    const file = join(folder, 'rollout.toml');
     await writeFile(
       file,
       'autoRevert = false\n[[waves]]\nname = "everyone"\npercent = 100\n[trial]\nminPairs = 7\n',
     );
-    const id = (await run(['rollout', 'create', 'digits@1.0.0', '--policy', file])).out.trim();
+    const id = (await run(['rollout', 'create', 'digits@1.0.0', '--spec', file])).out.trim();
     const view = await fleet.admin.request('GET', `/rollouts/${id}`, RolloutDetail);
     expect(view.policy).toMatchObject({
       autoRevert: false,
       waves: [{ name: 'everyone', percent: 100, soakSeconds: 60, approval: false }],
       trial: { minPairs: 7, maxSeconds: 3600 },
     });
+    const beside = ['--soak', '3', '--groups', 'a'];
     expect(
-      (await run(['rollout', 'create', 'digits@1.0.0', '--policy', file, '--soak', '3'])).code,
-    ).toMatch(/^usage: .*--soak/);
+      (await run(['rollout', 'create', 'digits@1.0.0', '--spec', file, ...beside])).code,
+    ).toMatch(/^usage: .*--groups, --soak/);
     await writeFile(file, 'colour = 1\n[[waves]]\nname = 3\n');
-    const wrong = (await run(['rollout', 'create', 'digits@1.0.0', '--policy', file])).code;
+    const wrong = (await run(['rollout', 'create', 'digits@1.0.0', '--spec', file])).code;
     expect(wrong).toMatch(/^usage: .*colour/);
     expect(wrong).toMatch(/name/);
     expect((await run(['rollout', 'drop', id])).out).toContain('dropped');

@@ -336,7 +336,10 @@ describe('what is refused', () => {
   it('a_rollout_that_cannot_work_is_refused_when_it_is_made', async () => {
     const fleet = new SimFleet({ canaries: 0 });
     const make = (version: string, policy = policyOf(), groups = ['fleet', 'canary']) =>
-      fleet.operators.create({ component: COMPONENT, version, policy, groups }, by('ann'));
+      fleet.operators.create(
+        { component: COMPONENT, version, policy, selector: { groups } },
+        by('ann'),
+      );
     await expect(make('3.0.0')).rejects.toMatchObject({ code: 'not_found' });
     await expect(make('1.1.0')).rejects.toThrow('wave canary: no device of group canary');
     const upside = policyOf({ alarmingFailurePermille: 5 });

@@ -125,6 +125,7 @@ describe('watching devices that took it', () => {
         state: 'waiting',
         since: end + 1000,
         failed: false,
+        silence: null,
         reasons: 'it did not answer its assignment, which was withdrawn',
       },
     ]);

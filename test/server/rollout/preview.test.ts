@@ -46,7 +46,8 @@ describe('waves', () => {
       { name: 'all', devices: 50, hardware: { pi4: 50 }, sites: 4, groups: { fleet: 50 } },
     ]);
     expect([...found.waves[0]!.names].sort()).toEqual(['d0', 'd1', 'd2', 'd3', 'd4']);
-    expect(found.waves[1]!.names).toHaveLength(20);
+    expect(found.waves[1]!.names).toHaveLength(45);
+    expect(preview(devicesOf(300)).waves[1]!.names).toHaveLength(100);
     expect(preview(devicesOf(29)).startWindow).toBe(1);
   });
 });
@@ -149,8 +150,10 @@ describe('warnings', () => {
   });
 
   it('say_that_only_some_groups_take_part', () => {
-    const change = { policy: oneWave, groups: ['fleet', 'labs'] };
-    expect(preview(devicesOf(30), change).warnings).toEqual(['only groups fleet, labs take part']);
+    const change = { policy: oneWave, selector: { groups: ['fleet', 'labs'] } };
+    expect(preview(devicesOf(30), change).warnings).toEqual([
+      'only these devices take part: groups fleet, labs',
+    ]);
   });
 });
 

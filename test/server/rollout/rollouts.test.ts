@@ -222,6 +222,7 @@ describe('a revoked device', () => {
     expect(states.filter((state) => state === 'confirmed')).toHaveLength(4);
     expect(fleet.member(id, 0)).toMatchObject({
       failed: false,
+      silence: null,
       reasons: expect.stringMatching(/^revoked: /) as string,
     });
     expect(assignmentOf(fleet, late)).toBeUndefined();

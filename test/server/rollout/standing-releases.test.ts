@@ -191,7 +191,12 @@ describe('a standing release', () => {
   it('is_for_its_own_groups_only', async () => {
     const fleet = new SimFleet();
     const { id } = await fleet.operators.create(
-      { component: COMPONENT, version: '1.1.0', policy: oneWave(), groups: ['fleet'] },
+      {
+        component: COMPONENT,
+        version: '1.1.0',
+        policy: oneWave(),
+        selector: { groups: ['fleet'] },
+      },
       by('ann'),
     );
     await fleet.operators.command(id, 'start', by('ann'));

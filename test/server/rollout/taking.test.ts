@@ -27,6 +27,7 @@ function contact(change: Partial<Contact> = {}): Contact {
     facts: facts({ update: onV0 }),
     counts: countsOf([waiting(0)]),
     published: new Set([V0.digest, V1.digest]),
+    lastTake: null,
     undecidedElsewhere: 0,
     now: T0 + 1000,
     receptionSince: 0,

@@ -1,6 +1,7 @@
 // Which device is in which wave, and what is wrong with a policy.
 import { describe, expect, it } from 'vitest';
-import { emptyWaves, placeInWaves, policyComplaints } from '../../../server/rollout/waves.js';
+import { emptyWaves, placeInWaves } from '../../../server/rollout/waves.js';
+import { policyComplaints } from '../../../shared/protocol/policy-complaints.js';
 import type { EligibleDevice, RolloutRow } from '../../../server/interfaces.js';
 import { deviceId, policyOf } from '../../sim/fleet.js';
 

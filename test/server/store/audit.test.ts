@@ -1,12 +1,11 @@
 // The audit chain: what it finds, and that a change and its entry are one transaction.
 import { sql } from 'kysely';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { RolloutRow } from '../../../server/interfaces.js';
 import { Store } from '../../../server/store/store.js';
 import { limits } from '../../../shared/base/limits.js';
-import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
 import { by } from '../../support/audit-actions.js';
 import { newDevice } from '../../support/fleet-server.js';
+import { rollout as rowOf } from '../../support/rollout-rows.js';
 
 const NOW = 1_800_000_000_000;
 let store: Store;
@@ -80,34 +79,7 @@ describe('the chain', () => {
   });
 });
 
-const rollout: RolloutRow = {
-  id: 'ro-1',
-  release: { component: 'digits', version: '1.0.0', digest: 'ab'.repeat(32) },
-  state: 'draft',
-  wave: 0,
-  reasons: ['created'],
-  createdAt: NOW,
-  createdBy: 'anna',
-  since: NOW,
-  groups: null,
-  approved: false,
-  answeredAt: null,
-  asked: false,
-  undo: false,
-  silence: null,
-  revision: 0,
-  policy: {
-    waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
-    trial: defaultTrialPolicy,
-    acceptableFailurePermille: 10,
-    alarmingFailurePermille: 100,
-    falseAlarmPermille: 50,
-    startWindow: 3,
-    silentAfterSeconds: 60,
-    deviceDeadlineSeconds: 600,
-    autoRevert: true,
-  },
-};
+const rollout = rowOf({ id: 'ro-1', state: 'draft', createdAt: NOW, since: NOW, revision: 0 });
 
 describe('a change and its entry', () => {
   const device = newDevice('cam');

@@ -56,12 +56,14 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   createdAt: NOW,
   createdBy: 'me',
   since: NOW,
-  groups: null,
+  selector: {},
   approved: false,
   answeredAt: null,
   asked: false,
   undo: false,
   silence: null,
+  pool: null,
+  arms: null,
   revision: 0,
   policy: {
     waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
@@ -93,6 +95,7 @@ const member = (id: string, device: string): MemberRow => ({
   assignedAt: null,
   proven: false,
   failed: false,
+  silence: null,
 });
 const assignment = (
   id: string,

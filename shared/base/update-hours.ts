@@ -1,14 +1,16 @@
-// The hours in which this device may begin an update (`update.windows`), by wall-clock time of a
-// named zone or of the device. Pure: hours and a time in, the next opening out.
+// Hours in which updates may begin (of a device: `update.windows`; of a rollout: `hours`), by the
+// wall clock of a named zone or of the device. Pure: hours and a time in, the next opening out.
 import { Type } from 'typebox';
 
 const minuteMs = 60_000;
 const dayMinutes = 24 * 60;
 
 /** `22:00-05:00`; one that ends before it begins goes over midnight. */
+export const HOURS_PATTERN = '^([01]\\d|2[0-3]):[0-5]\\d-([01]\\d|2[0-3]):[0-5]\\d$';
+export const isEmpty = (text: string): boolean => text.slice(0, 5) === text.slice(6);
 export const WindowText = Type.Refine(
-  Type.String({ pattern: '^([01]\\d|2[0-3]):[0-5]\\d-([01]\\d|2[0-3]):[0-5]\\d$' }),
-  (text) => text.slice(0, 5) !== text.slice(6),
+  Type.String({ pattern: HOURS_PATTERN }),
+  (text) => !isEmpty(text),
   () => 'begins when it ends; leave windows out to update at any time',
 );
 
@@ -19,7 +21,7 @@ export const ZoneName = Type.Refine(
   () => 'is not a time zone that this system knows, such as Europe/Berlin or UTC',
 );
 
-function isZone(name: string): boolean {
+export function isZone(name: string): boolean {
   try {
     return new Intl.DateTimeFormat('en-GB', { timeZone: name }).format(0) !== '';
   } catch (error) {
@@ -63,6 +65,11 @@ export class UpdateWindows {
     // The nearest way round the day: a change of offset moves it by an hour or so.
     const nearest = ((off + dayMinutes * 1.5) % dayMinutes) - dayMinutes / 2;
     return at + nearest * minuteMs;
+  }
+
+  /** `22:00` in the zone. */
+  clockText(ms: number): string {
+    return this.#hours.format(ms);
   }
 
   #minutesAt(ms: number): number {

@@ -2,7 +2,7 @@
 // the update machine does outside them.
 import { describe, expect, it } from 'vitest';
 import { agentSettings } from '../../../agent/config.js';
-import { UpdateWindows } from '../../../agent/update/windows.js';
+import { UpdateWindows } from '../../../shared/base/update-hours.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { bootDevice, settle, type BootOptions } from '../../sim/device.js';
 import { SimDisk, seeded } from '../../sim/disk.js';

@@ -18,7 +18,7 @@ const DEVICES = [
   { name: 'hall-2', group: 'fleet', component: 'digits' },
   { name: 'hall-3', group: 'fleet', component: 'digits' },
   { name: 'hall-4', group: 'fleet', component: 'digits' },
-  { name: 'desk-1', group: 'desk', component: 'text' },
+  { name: 'reader-1', group: 'readers', component: 'text' },
 ] as const;
 /** Enrolled, and switched off until the end. */
 const SWITCHED_OFF = 'hall-4';
@@ -38,13 +38,13 @@ export interface DemoFleet {
   readonly devices: readonly DemoDevice[];
   readonly off: DemoDevice;
   /** Finds text. */
-  readonly desk: DemoDevice;
+  readonly reader: DemoDevice;
   /** Flags of every command that talks to the server. */
   readonly connection: readonly string[];
 }
 
 /** The server without its devices. */
-type DemoServer = Omit<DemoFleet, 'devices' | 'off' | 'desk'>;
+type DemoServer = Omit<DemoFleet, 'devices' | 'off' | 'readers'>;
 
 const WAIT_STEP_MS = 200;
 
@@ -125,9 +125,9 @@ export async function startAgents(
   );
   await processes.stopDaemon(SWITCHED_OFF);
   const off = all.find(({ name }) => name === SWITCHED_OFF);
-  const desk = all.find(({ component }) => component === 'text');
-  if (off === undefined || desk === undefined) throw new Error('the fleet lacks a device');
-  return { ...server, devices: all.filter((one) => one !== off && one !== desk), off, desk };
+  const reader = all.find(({ component }) => component === 'text');
+  if (off === undefined || reader === undefined) throw new Error('the fleet lacks a device');
+  return { ...server, devices: all.filter((one) => one !== off && one !== reader), off, reader };
 }
 
 export function switchOn(processes: Processes, device: DemoDevice, claim?: string): void {

@@ -1,7 +1,7 @@
 // The second component of the demo, which is no classifier: PP-OCR's text detector on rendered
 // text. 1.0.0 is the model as its makers publish it; 1.1.0 stands for a model that was trained a
-// little longer: every convolution's weights are moved by up to WEIGHT_CHANGE, at random by a fixed seed. Its answers
-// are maps of text pixels, compared by their cosine.
+// little longer: the weights of its convolutions are moved by up to WEIGHT_CHANGE, at random by a
+// fixed seed. Its answers are maps of text pixels, compared by their cosine.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

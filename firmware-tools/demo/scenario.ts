@@ -1,8 +1,8 @@
 // The scenario of `npm start`, step by step, through the `linnet` command and the devices' local
-// inference API: a fleet with one device switched off, a first release, a better one in three waves,
-// a component that is no classifier, a release that answers wrong without ever failing, the late
-// device, and the way back. What is checked at the end was counted on the way. It starts processes
-// and traffic; demo.ts stops them.
+// inference API: a fleet with one device switched off, a first release, a better one in three
+// waves, a component that is no classifier, a release that answers wrong without ever failing, the
+// late device, and the way back. What is checked at the end was counted on the way. It starts
+// processes and traffic; demo.ts stops them.
 import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
 import {
   completionChecks,
@@ -130,7 +130,7 @@ export class Scenario {
     this.#step('A fleet: one server (embedded MQTT broker, SQLite, operator API), seven devices');
     const server = await startServer(this.#root, this.#processes);
     const fleet = await startAgents(this.#root, this.#processes, server);
-    const names = [...fleet.devices, fleet.desk].map(({ name, group }) => `${name} (${group})`);
+    const names = [...fleet.devices, fleet.reader].map(({ name, group }) => `${name} (${group})`);
     this.#say(`  six agents run, each its own process: ${names.join(', ')}`);
     this.#say(`  ${fleet.off.name} is enrolled, and switched off from now on`);
     return fleet;
@@ -182,7 +182,7 @@ export class Scenario {
   async #textDetector({ fleet, operator, policies, place }: Tools): Promise<void> {
     this.#step('A second component that is no classifier: a text detector, updated under traffic');
     const releases = await releaseText(place);
-    const traffic = new Traffic({ port: fleet.desk.port, task: textTask(), first: 0 });
+    const traffic = new Traffic({ port: fleet.reader.port, task: textTask(), first: 0 });
     this.textTraffic.push(traffic);
     void traffic.startWhenReady(TEXT_REQUESTS_PER_SECOND);
     const states: string[] = [];

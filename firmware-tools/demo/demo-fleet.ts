@@ -44,7 +44,7 @@ export interface DemoFleet {
 }
 
 /** The server without its devices. */
-type DemoServer = Omit<DemoFleet, 'devices' | 'off' | 'readers'>;
+type DemoServer = Omit<DemoFleet, 'devices' | 'off' | 'reader'>;
 
 const WAIT_STEP_MS = 200;
 

@@ -223,7 +223,7 @@ describe('statements', () => {
       expect([path, response.status]).toEqual([path, 200]);
       return prepare.mock.calls
         .map(([text]) => text)
-        .filter((text) => !text.includes(`where "state" in`)); // The conductor's own look.
+        .filter((text) => !text.includes('"state" in')); // The conductor's own look.
     } finally {
       prepare.mockRestore();
     }

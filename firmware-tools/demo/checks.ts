@@ -80,7 +80,6 @@ export function completionChecks(
   const { version } = view.release;
   const states = new Map(view.members.map(({ name, state }) => [name, state]));
   return [
-    { what: `rollout of ${version} is ${view.state}`, passed: view.state === 'completed' },
     {
       what: `all ${devices.length} devices that are on confirmed ${version}`,
       passed: devices.every(({ name }) => states.get(name) === 'confirmed'),
@@ -88,6 +87,23 @@ export function completionChecks(
     {
       what: `${off.name} is off, is ${states.get(off.name) ?? 'no member'}, and stopped nothing`,
       passed: states.get(off.name) === 'waiting',
+    },
+  ];
+}
+
+/** The text detector before and after its update. */
+export function textChecks({ counts }: Pick<Traffic, 'counts'>): Check[] {
+  const found = [...counts.byRelease].map(
+    ([release, { served, right }]) => `${right} of ${served} lines by ${release}`,
+  );
+  const tallies = [...counts.byRelease.values()];
+  return [
+    {
+      what: `text was found in ${found.join(', ')}; ${counts.lost} requests were lost`,
+      passed:
+        tallies.length === 2 &&
+        counts.lost === 0 &&
+        tallies.every(({ served, right }) => served > 0 && right === served),
     },
   ];
 }

@@ -111,6 +111,9 @@ export async function buildAndPublish(
     offline,
     '--root',
     join(root, 'repo', 'trust', 'image-root.json'),
+    // An undo may go back so far, also where the slot was used again.
+    '--floor',
+    '1.0.0',
     ...fleet.connection,
   ]);
   return { header: `${built.component}@${built.version}#${built.release}` };

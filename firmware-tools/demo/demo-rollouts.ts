@@ -6,25 +6,24 @@ import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { DemoFleet } from './demo-fleet.js';
 import type { Processes } from './processes.js';
 
-/** Short trials, because the demo's devices get 25 requests a second; the rest is realistic. */
+/** Short trials, because the demo's devices get 15 requests a second; the rest is realistic. */
 const POLICY: RolloutPolicy = {
   waves: [
     { name: 'canary', group: 'canary', soakSeconds: 1, approval: false },
-    { name: 'half', count: 4, soakSeconds: 1, approval: false },
     { name: 'all', percent: 100, soakSeconds: 0, approval: false },
   ],
   trial: { ...defaultTrialPolicy, minSeconds: 2, maxSeconds: 90, minPairs: 60 },
-  acceptableFailurePermille: 10,
+  acceptableFailurePermille: 6,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,
-  startWindow: 2,
-  kindWindow: 2,
+  startWindow: 3,
+  kindWindow: 3,
   silentAfterSeconds: 30,
   deviceDeadlineSeconds: 120,
   autoRevert: true,
 };
 
-/** All devices at once: what the undone release gets when it comes back. */
+/** All devices at once. */
 const AT_ONCE: RolloutPolicy = {
   ...POLICY,
   waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
@@ -32,14 +31,19 @@ const AT_ONCE: RolloutPolicy = {
   kindWindow: 10,
 };
 
+/** For a release that these devices proved before: no comparison is waited for. */
+const AGAIN: RolloutPolicy = { ...AT_ONCE, trial: { ...POLICY.trial, minPairs: 0 } };
+
 export interface Policies {
   readonly inWaves: string;
   readonly atOnce: string;
+  readonly again: string;
 }
 
 export const writePolicies = (root: string): Policies => ({
   inWaves: writePolicy(root, 'policy', POLICY),
   atOnce: writePolicy(root, 'policy-at-once', AT_ONCE),
+  again: writePolicy(root, 'policy-again', AGAIN),
 });
 
 function writePolicy(root: string, name: string, policy: RolloutPolicy): string {
@@ -107,5 +111,6 @@ async function follow(id: string, { processes, fleet, say }: Operator): Promise<
 function progressLine(view: RolloutDetail): string {
   const wave = view.policy.waves[view.wave]?.name ?? String(view.wave);
   const members = view.members.map((member) => `${member.name} ${member.state}`).join('  ');
-  return `    ${view.state.padEnd(9)} wave ${wave.padEnd(6)}  ${members}`;
+  const { component } = view.release;
+  return `    ${component.padEnd(6)} ${view.state.padEnd(9)} wave ${wave.padEnd(6)}  ${members}`;
 }

@@ -103,8 +103,8 @@ async function main(): Promise<number> {
     return 1;
   } finally {
     // At the same time, so that the processes end even when a request hangs.
-    const traffic = [...scenario.traffic, ...scenario.textTraffic];
-    await Promise.all([processes.stop(), ...traffic.map((one) => one.stop())]);
+    const traffic = [...scenario.traffic, scenario.textTraffic];
+    await Promise.all([processes.stop(), ...traffic.map((one) => one?.stop())]);
     leaveFolder(ROOT);
   }
 }

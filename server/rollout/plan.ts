@@ -27,8 +27,11 @@ export function plan(situation: Situation): Plan | null {
         armAWins(situation) ??
         advance(situation)
       );
-    case 'held':
-      return watch(situation);
+    case 'held': {
+      // Evidence goes on to come in while a person is asked; a person's own pause is not overruled.
+      const { asked, policy } = situation.rollout;
+      return watch(situation) ?? (asked && policy.autoRevert ? halt(situation) : null);
+    }
     case 'completed':
       return watch(situation) ?? alarm(situation);
     case 'reverting':

@@ -25,7 +25,7 @@ export const ROLLOUT = {
     },
     boot: 'rolling',
   },
-  held: { on: { resume: 'rolling', abort: 'reverting' }, boot: 'held' },
+  held: { on: { resume: 'rolling', abort: 'reverting', fail: 'reverting' }, boot: 'held' },
   reverting: { on: { settled: 'reverted' }, boot: 'reverting' },
   reverted: { on: {}, boot: 'reverted' },
   completed: { on: { undo: 'reverting' }, boot: 'completed' },

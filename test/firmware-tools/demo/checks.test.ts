@@ -6,6 +6,7 @@ import type { DemoFleet } from '../../../firmware-tools/demo/demo-fleet.js';
 import {
   completionChecks,
   haltChecks,
+  textChecks,
   trafficChecks,
   type Check,
 } from '../../../firmware-tools/demo/checks.js';
@@ -117,6 +118,28 @@ describe('why it was halted', () => {
     expect(failed(haltChecks(view(), suspicious))).toEqual([
       'its reported accuracy gave no warning: 42.0 % by its own label file',
     ]);
+  });
+});
+
+describe('the text detector', () => {
+  const counts = (by: [string, Tally][], lost = 0): { counts: TrafficCounts } => ({
+    counts: { sent: 20, lost, byRelease: new Map(by), byHeader: new Map(), complaints: [] },
+  });
+  const before: [string, Tally] = ['text@1.0.0', { served: 9, right: 9 }];
+
+  it('both_releases_found_text_in_every_line', () => {
+    expect(failed(textChecks(counts([before, ['text@1.1.0', { served: 9, right: 9 }]])))).toEqual(
+      [],
+    );
+  });
+
+  it('a_line_without_text_an_update_that_never_served_or_a_lost_request', () => {
+    for (const some of [
+      counts([before, ['text@1.1.0', { served: 9, right: 8 }]]),
+      counts([before]),
+      counts([before, ['text@1.1.0', { served: 9, right: 9 }]], 1),
+    ])
+      expect(failed(textChecks(some))).toHaveLength(1);
   });
 });
 

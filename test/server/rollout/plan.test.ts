@@ -1,6 +1,7 @@
 // The plan step by step: one situation, one step, and every condition of a step from both sides.
 // Whole rollouts are in conductor.test.ts; who may take the release is in taking.test.ts, and what
-// holds or halts a rollout in halt.test.ts; the way back is in backward.test.ts.
+// holds or halts a rollout in halt.test.ts; the way back is in backward.test.ts. Over 400 lines
+// because every step stands beside the others.
 import { describe, expect, test } from 'vitest';
 import { plan } from '../../../server/rollout/plan.js';
 import type { Plan, Situation } from '../../../server/rollout/situation.js';
@@ -364,6 +365,21 @@ describe('advancing', () => {
     });
     expect(row).toMatchObject({ state: 'completed' });
     expect(row?.reasons.at(-1)).toBe('1 more take it when they ask: d2');
+  });
+
+  test('evidence_that_comes_while_a_person_is_asked_halts_but_overrules_no_pause', () => {
+    const members = [failed(0), failed(1), ...[2, 3, 4].map((n) => waiting(n))];
+    const after = (change: Partial<RolloutRow>) =>
+      plan(
+        situation({
+          members,
+          takes: takesOf(members.slice(0, 2)),
+          rollout: rollout({ state: 'held', ...change }),
+        }),
+      )?.rollout.state;
+    expect(after({ asked: true })).toBe('reverting');
+    expect(after({ asked: false })).toBeUndefined();
+    expect(after({ asked: true, policy: policyOf({ autoRevert: false }) })).toBeUndefined();
   });
 
   test('wave_that_cannot_be_proven_asks_a_person_and_resume_goes_past_it', () => {

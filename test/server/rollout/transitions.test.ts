@@ -37,6 +37,7 @@ const EXPECTED = [
   'rolling abort reverting',
   'held resume rolling',
   'held abort reverting',
+  'held fail reverting',
   'reverting settled reverted',
   'completed undo reverting',
 ];

@@ -340,7 +340,7 @@ describe('rollouts', () => {
     expect(code).toMatch(/; the policy's limit is 10 %$/);
     const policy = join(folder, 'accept.toml');
     await writeFile(policy, '[[waves]]\nname = "everyone"\npercent = 100\n');
-    const made = await run([...create, '--policy', policy, '--accept-difference']);
+    const made = await run([...create, '--spec', policy, '--accept-difference']);
     expect(made.err).toContain(numbers);
     const id = made.out.trim();
     expect((await run(['audit', 'list'])).out).toMatch(

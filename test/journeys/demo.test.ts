@@ -24,7 +24,9 @@ describe('npm start', () => {
       const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
       expect(code, output).toBe(0);
       expect(output).toMatch(/rehearsal_differs: answers of \w+ differ by \d+ %/);
-      expect(output).toMatch(/of \d planned, an acceptable release is halted with chance .*\): halted/);
+      expect(output).toMatch(
+        /of \d planned, an acceptable release is halted with chance .*\): halted/,
+      );
       expect(output).not.toMatch(/FAIL/);
     } finally {
       rmSync(folder, { recursive: true, force: true });

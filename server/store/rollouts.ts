@@ -30,6 +30,7 @@ import type {
   Take,
 } from '../interfaces.js';
 import { matches } from '../rollout/selector.js';
+import { nextVersion } from '../../shared/trust/version-floor.js';
 import { ACTIVE_STATES } from '../rollout/transitions.js';
 import { UNDECIDED } from '../rollout/verdict.js';
 import { armMeasures } from './arm-measures.js';
@@ -363,7 +364,7 @@ export class SqlRolloutStore implements RolloutStore {
         .set({ ...rolloutColumns(rollout), revision: before.revision + 1 })
         .where('id', '=', rollout.id)
         .execute();
-      const assignmentIds = await writeAssignments(trx, change.assignments);
+      const assignmentIds = await writeAssignments(trx, change.assignments, now);
       await writeMembers(
         trx,
         change.members.map((member) => assigned(member, assignmentIds, now)),
@@ -428,7 +429,9 @@ function assigned(
 async function writeAssignments(
   queries: Queries,
   changes: readonly AssignmentChange[],
+  now: number,
 ): Promise<Map<string, number>> {
+  const first = nextVersion(0, now);
   const assignmentIds = new Map<string, number>();
   for (const change of changes) {
     const columns = {
@@ -440,11 +443,19 @@ async function writeAssignments(
     };
     const { assignment_id: assignmentId } = await queries
       .insertInto('assignments')
-      .values({ device: change.device, component: change.component, assignment_id: 1, ...columns })
+      .values({
+        device: change.device,
+        component: change.component,
+        assignment_id: first,
+        ...columns,
+      })
       .onConflict((oc) =>
         oc.columns(['device', 'component']).doUpdateSet((eb) => ({
           ...columns,
-          assignment_id: eb('assignments.assignment_id', '+', 1),
+          assignment_id: eb.fn<number>('max', [
+            eb('assignments.assignment_id', '+', 1),
+            eb.val(first),
+          ]),
         })),
       )
       .returning('assignment_id')

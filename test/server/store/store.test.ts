@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Store } from '../../../server/store/store.js';
 import type { AssignmentChange, MemberRow, RolloutRow } from '../../../server/interfaces.js';
+import { nextVersion } from '../../../shared/trust/version-floor.js';
 import { limits } from '../../../shared/base/limits.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { asFault } from '../../../server/http/errors.js';
@@ -171,7 +172,14 @@ it('assignment_ids_only_rise_across_withdrawals_and_the_revision_with_each', asy
     devices.map(({ id }) => member('r1', id)),
   );
   const seen: unknown[] = [];
-  for (const release of [REF, null, { ...REF, version: '1.1.0' }]) {
+  const HOUR = 3_600_000;
+  for (const [release, at] of [
+    [REF, NOW + 5],
+    [null, NOW + 5],
+    [{ ...REF, version: '1.1.0' }, NOW + 5],
+    // So that a server that was restored from an hour ago goes on above what devices saw.
+    [{ ...REF, version: '1.2.0' }, NOW + HOUR],
+  ] as const) {
     const read = (await store.rollouts.rollout('r1')) as RolloutRow;
     expect(
       await store.rollouts.commit(
@@ -180,16 +188,17 @@ it('assignment_ids_only_rise_across_withdrawals_and_the_revision_with_each', asy
           members: [{ ...member('r1', deviceAt(0)), state: 'taken' }],
           assignments: [assignment('r1', deviceAt(0), release)],
         },
-        NOW + 5,
+        at,
       ),
     ).toBe(true);
     const { revision, assignments } = await store.assignments.assignments(deviceAt(0));
     seen.push([revision, assignments.map((row) => [row.assignmentId, row.release?.version])]);
   }
   expect(seen).toEqual([
-    [1, [[1, '1.0.0']]],
+    [1, [[nextVersion(0, NOW), '1.0.0']]],
     [2, []],
-    [3, [[3, '1.1.0']]],
+    [3, [[nextVersion(0, NOW) + 2, '1.1.0']]],
+    [4, [[nextVersion(0, NOW) + 3600, '1.2.0']]],
   ]);
   expect(
     (await store.rollouts.members('r1'))
@@ -197,7 +206,7 @@ it('assignment_ids_only_rise_across_withdrawals_and_the_revision_with_each', asy
       .sort(),
   ).toEqual([
     [false, null, null],
-    [true, 3, NOW + 5],
+    [true, nextVersion(0, NOW) + 3600, NOW + HOUR],
   ]);
   expect((await store.assignments.assignments(deviceAt(1))).revision).toBe(0);
 });

@@ -2,7 +2,7 @@
 // is believed only when it is bad news: health needs evidence that the server judges again with the
 // same function as the device. Silence is neither failure nor health. Trouble from before the first
 // start of the release is nobody's failure; from then on every trouble is the release's. What
-// follows for the rollout is decided in tests.ts, window.ts and plan.ts.
+// follows for the rollout is decided in halt.ts, window.ts and plan.ts.
 import type { FaultCode } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import type { MemberState } from '../../shared/protocol/states.js';

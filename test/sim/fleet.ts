@@ -45,17 +45,6 @@ export const releaseOf = (version: string): ReleaseRef => ({
 });
 export const deviceId = (n: number): string => `dev-${n.toString(16).padStart(20, '0')}`;
 
-/** mulberry32. */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
 export class VirtualClock implements Clock {
   ms = Date.UTC(2026, 0, 1);
   #timers: { at: number; fn: () => void }[] = [];

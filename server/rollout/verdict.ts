@@ -195,8 +195,8 @@ function heard(member: MemberRow, facts: DeviceFacts | undefined): boolean {
 }
 
 /**
- * Ends of an assignment that the release did not cause: the device, its disk, its clock, the network
- * or the server. They come before the first start of the release.
+ * Ends of an assignment that the release did not cause: the device, its disk, its clock, the
+ * network or the server. They come before the first start of the release.
  */
 const NOT_THE_RELEASE: readonly string[] = [
   'auth_denied',
@@ -266,7 +266,7 @@ function claimsHealth(
   return update?.state === 'idle' && update.running?.digest === release.digest;
 }
 
-/** The device never answered its assignment within the time for it: it does not hold it any more. */
+/** The device never answered its assignment within the time for it: it holds it no more. */
 export function isUntaken(
   member: MemberRow,
   facts: DeviceFacts | undefined,

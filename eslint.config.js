@@ -50,7 +50,7 @@ export default tseslint.config(
     rules: { '@typescript-eslint/no-unnecessary-condition': 'off' },
   },
   {
-    // Being rewritten in other branches; each file leaves the list with its rewrite.
+    // Not yet at the strictest rules: a file leaves the list with its next change.
     files: [
       'agent/inference/model-process/host-child.ts',
       'agent/inference/model-process/replica.ts',
@@ -60,7 +60,6 @@ export default tseslint.config(
       'agent/telemetry/spool.ts',
       'agent/telemetry/uploader.ts',
       'agent/update/assignment-poller.ts',
-      'server/rollout/verdict.ts',
       'test/agent/inference/api/connections.test.ts',
       'test/agent/inference/api/inference-server.test.ts',
       'test/agent/inference/api/open-inference.test.ts',

@@ -466,6 +466,10 @@ export interface Assignment extends AssignmentChange {
 export interface RolloutChange {
   /** The rollout's new values; `revision` is the one that was read, the store adds one. */
   readonly rollout: RolloutRow;
+  /**
+   * Only those that change; the store fills in `assignmentId` and `assignedAt` of those with an
+   * assignment.
+   */
   readonly members: readonly MemberRow[];
   readonly assignments: readonly AssignmentChange[];
   /** Devices that take the release with this change, in this order. */

@@ -29,14 +29,20 @@ export interface Answer {
 
 export class HttpSource implements Source {
   readonly name: string;
+  readonly #authorization: () => Promise<string | null>;
+  readonly #transport: HttpTransport;
+  readonly #onTime: (serverMs: number) => boolean;
 
+  /** `onTime` is told of the time that an answer names; true when that moved the present. */
   constructor(
     base: string,
-    private readonly authorization: () => Promise<string | null>,
-    private readonly transport: HttpTransport,
-    /** Told of the time that an answer names; true when that moved the present. */
-    private readonly onTime: (serverMs: number) => boolean = () => false,
+    authorization: () => Promise<string | null>,
+    transport: HttpTransport,
+    onTime: (serverMs: number) => boolean = () => false,
   ) {
+    this.#authorization = authorization;
+    this.#transport = transport;
+    this.#onTime = onTime;
     this.name = base.replace(/\/+$/, '');
   }
 
@@ -89,7 +95,7 @@ export class HttpSource implements Source {
 
   #observeTime({ response }: Answer): boolean {
     const named = response.headers[TIME_HEADER];
-    return typeof named === 'string' && /^\d{1,15}$/.test(named) && this.onTime(Number(named));
+    return typeof named === 'string' && /^\d{1,15}$/.test(named) && this.#onTime(Number(named));
   }
 
   /**
@@ -102,8 +108,8 @@ export class HttpSource implements Source {
     headers: http.OutgoingHttpHeaders,
     body: Buffer | null,
   ): Promise<Answer> {
-    const token = await this.authorization();
-    if (this.transport.closed) throw closedFault();
+    const token = await this.#authorization();
+    if (this.#transport.closed) throw closedFault();
     const full = { ...headers, ...(token === null ? {} : { authorization: token }) };
     const first = await this.#try(method, path, full, body);
     const last =
@@ -130,33 +136,33 @@ export class HttpSource implements Source {
     };
     const secure = url.startsWith('https:');
     return new Promise((resolve, reject) => {
-      const agent = secure ? this.transport.agents.https : this.transport.agents.http;
+      const agent = secure ? this.#transport.agents.https : this.#transport.agents.http;
       const request = (secure ? https : http).request(url, {
         method,
         headers,
         ...(extra.connection === 'close' ? {} : { agent }),
       });
-      const cancel = this.transport.clock.after(this.transport.idleMs, () => {
+      const cancel = this.#transport.clock.after(this.#transport.idleMs, () => {
         request.destroy(
           new Fault(
             'server_unreachable',
-            `${url} did not answer within ${this.transport.idleMs} ms`,
+            `${url} did not answer within ${this.#transport.idleMs} ms`,
           ),
         );
       });
-      const { underWay } = this.transport;
+      const { underWay } = this.#transport;
       underWay.add(request);
       request.once('close', () => underWay.delete(request));
       request.once('response', (response) => {
         cancel();
         underWay.add(response);
         response.once('close', () => underWay.delete(response));
-        resolve({ response, url, transport: this.transport });
+        resolve({ response, url, transport: this.#transport });
       });
       request.on('error', (error) => {
         cancel();
         if (
-          !this.transport.closed &&
+          !this.#transport.closed &&
           request.reusedSocket &&
           (systemCode(error) === 'ECONNRESET' || systemCode(error) === 'EPIPE')
         ) {

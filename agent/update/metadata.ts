@@ -208,10 +208,10 @@ class Repository {
   #told: { document: Document<'timestamp'>; ms: number; at: number } | null = null;
   set: TrustedSet;
 
-  constructor(
-    name: RepositoryName,
-    private readonly options: MetadataClientOptions,
-  ) {
+  readonly #options: MetadataClientOptions;
+
+  constructor(name: RepositoryName, options: MetadataClientOptions) {
+    this.#options = options;
     this.#folder = join(options.folder, name);
     this.#path = name === 'director' ? routes.director : routes.imageMetadata;
     this.set = startTrust(
@@ -222,7 +222,7 @@ class Repository {
   }
 
   async load(): Promise<void> {
-    await this.options.disk.makeFolder(this.#folder);
+    await this.#options.disk.makeFolder(this.#folder);
     const stored = await this.#stored('root');
     if (stored !== null) {
       try {
@@ -245,7 +245,7 @@ class Repository {
       this.#told = null;
       return 0;
     }
-    const at = this.options.clock.monotonic();
+    const at = this.#options.clock.monotonic();
     const elapsed = this.#told === null ? 0 : this.#told.ms + (at - this.#told.at);
     if (this.#told?.document === timestamp) return elapsed;
     const known = knownTimeMs(this.set);
@@ -306,7 +306,7 @@ class Repository {
   async walkRoots(): Promise<void> {
     for (let step = 0; ; step++) {
       const version = this.set.root.signed.version + 1;
-      const bytes = await this.options.fetcher.get(
+      const bytes = await this.#options.fetcher.get(
         this.#path(`${version}.root.json`),
         MAX_BYTES.root,
       );
@@ -343,19 +343,19 @@ class Repository {
   async #adopt(role: Role, next: TrustedSet): Promise<void> {
     const document = next[role];
     if (document !== null && document !== this.set[role])
-      await this.options.disk.replace(join(this.#folder, `${role}.json`), document.bytes);
+      await this.#options.disk.replace(join(this.#folder, `${role}.json`), document.bytes);
     this.set = next;
   }
 
   async #forget(role: Role): Promise<void> {
-    await this.options.disk.remove(join(this.#folder, `${role}.json`));
-    await this.options.disk.syncFolder(this.#folder);
+    await this.#options.disk.remove(join(this.#folder, `${role}.json`));
+    await this.#options.disk.syncFolder(this.#folder);
   }
 
   /** A file that cannot be read counts as missing: everything here can be fetched again. */
   async #stored(role: Role): Promise<Uint8Array | null> {
     try {
-      return await this.options.disk.read(join(this.#folder, `${role}.json`), MAX_BYTES[role]);
+      return await this.#options.disk.read(join(this.#folder, `${role}.json`), MAX_BYTES[role]);
     } catch (error) {
       if (isFault(error, 'disk_failed')) return null;
       throw error;
@@ -363,7 +363,7 @@ class Repository {
   }
 
   async #fetch(name: string, max: number): Promise<Uint8Array> {
-    const bytes = await this.options.fetcher.get(this.#path(name), max);
+    const bytes = await this.#options.fetcher.get(this.#path(name), max);
     // Also the case while the source is publishing: worth another try.
     if (bytes === null)
       throw new Fault('fetch_interrupted', `the ${this.set.repository} repository has no ${name}`);

@@ -4,8 +4,14 @@
 // not load), model_unsupported (inputs or outputs that are not tensors), data_mismatch (feeds that
 // the model does not take). Devices never use this: there a model runs in a process of its own
 // (agent/inference/model-process).
-import { loadOnnxRuntime, type OnnxRuntime, type Ort } from '../../shared/platform/onnx-runtime.js';
+import {
+  DATATYPE_OF,
+  loadOnnxRuntime,
+  type OnnxRuntime,
+  type Ort,
+} from '../../shared/platform/onnx-runtime.js';
 import { Fault } from '../../shared/base/fault-codes.js';
+import type { Answer } from '../../shared/release/answer-differences.js';
 
 export type TensorData =
   | Float32Array
@@ -36,6 +42,14 @@ export interface TensorValue {
 
 export type Feeds = Record<string, TensorValue>;
 export type Answers = Record<string, TensorValue & { type: string }>;
+
+/** One output as answers are compared; undefined where the model does not give it. */
+export function answerOf(answers: Answers, output: string): Answer | undefined {
+  const found = Object.hasOwn(answers, output) ? answers[output] : undefined;
+  const datatype = found === undefined ? undefined : DATATYPE_OF[found.type];
+  if (found === undefined || datatype === undefined) return undefined;
+  return { datatype, shape: found.dims, elements: found.data };
+}
 
 export interface OpenOptions {
   /** Names the model in refusals; the path, when one is opened. */

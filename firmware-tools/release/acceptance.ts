@@ -7,7 +7,7 @@ import { utf8 } from '../../shared/base/bytes.js';
 import { decode } from '../../shared/base/decode.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
-import { DATATYPE_OF, ORT_TYPE } from '../../shared/platform/onnx-runtime.js';
+import { ORT_TYPE } from '../../shared/platform/onnx-runtime.js';
 import {
   ACCEPTANCE_PAYLOAD_TYPE,
   acceptanceVerdict,
@@ -29,7 +29,7 @@ import type { Signer } from '../../shared/trust/signer.js';
 import { readInputFile } from '../model/input-data/input-file.js';
 import { readNpy, type NpyArray, type NpyDtype } from '../model/input-data/npy.js';
 import { decodeModel } from '../model/onnx/model-file.js';
-import { openModel } from '../model/session.js';
+import { answerOf, openModel } from '../model/session.js';
 
 const strict = { additionalProperties: false } as const;
 const Files = Type.Record(
@@ -190,12 +190,7 @@ export async function requireAccepted(
         ]),
       );
       const answers = await session.run(feeds);
-      return (output) => {
-        const found = Object.hasOwn(answers, output) ? answers[output] : undefined;
-        const datatype = found === undefined ? undefined : DATATYPE_OF[found.type];
-        if (found === undefined || datatype === undefined) return undefined;
-        return { datatype, shape: found.dims, elements: found.data };
-      };
+      return (output) => answerOf(answers, output);
     } catch (error) {
       if (isFault(error, 'data_mismatch')) return null;
       throw error;

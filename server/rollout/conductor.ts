@@ -22,9 +22,6 @@ export interface ConductorOptions {
   readonly hint: (device: string) => void;
 }
 
-/** Steps for one rollout in one pass, so that no rollout delays the others; the rest comes next. */
-const STEPS_MAX = 50;
-
 export class Conductor {
   readonly #options: ConductorOptions;
   #isRunning = false;
@@ -113,7 +110,7 @@ export class Conductor {
 
   async #conduct(id: string): Promise<void> {
     const { store, situations, clock, hint } = this.#options;
-    for (let steps = 0; steps < STEPS_MAX; steps++) {
+    for (let steps = 0; steps < limits.rolloutStepsMaxCount; steps++) {
       const situation = await situations.read(id, true);
       const step = plan(situation);
       if (step === null) {

@@ -6,6 +6,7 @@ import { hex } from '../../shared/base/bytes.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import { DAY_MS } from '../../shared/base/units.js';
 import { policyComplaints } from '../../shared/protocol/policy-complaints.js';
 import type {
   RolloutCommand,
@@ -49,11 +50,6 @@ export interface OperatorServiceOptions {
   readonly onCommand: () => void;
 }
 
-/** A command races with the conductor's steps; each lost race is one of these. */
-const COMMAND_TRIES_MAX = 20;
-const ROLLOUT_ID_BYTES = 8;
-const YEAR_MS = 365 * 86_400_000;
-
 export class OperatorService implements RolloutService {
   readonly #options: OperatorServiceOptions;
   readonly #contacts: Contacts;
@@ -91,7 +87,7 @@ export class OperatorService implements RolloutService {
   async preview(request: RolloutRequest): Promise<RolloutPreview> {
     const { store, clock } = this.#options;
     const { row, places, expected } = await this.#draft(request, 'preview');
-    const rolloutsPerYear = await store.createdSince(clock.now() - YEAR_MS);
+    const rolloutsPerYear = await store.createdSince(clock.now() - 365 * DAY_MS);
     const preview = previewOf(row, places, { rolloutsPerYear, now: clock.now() });
     const refusal =
       expected.beyond.length === 0
@@ -116,7 +112,7 @@ export class OperatorService implements RolloutService {
     if (release === null)
       throw new Fault('not_found', `release ${component} ${version} is not published`);
     const devices = await store.eligible(component, release.hardware, selector);
-    const id = `ro-${hex(random.bytes(ROLLOUT_ID_BYTES))}`;
+    const id = `ro-${hex(random.bytes(limits.rolloutIdBytes))}`;
     const policy = withArms(asked);
     const places = placeInArms(id, devices, policy);
     const empty = [...emptyWaves(places, policy.waves), ...emptyArms(policy, places)];
@@ -160,7 +156,7 @@ export class OperatorService implements RolloutService {
     why?: string,
   ): Promise<RolloutDetail> {
     const { store, situations, clock, onCommand } = this.#options;
-    for (let tries = 0; tries < COMMAND_TRIES_MAX; tries++) {
+    for (let tries = 0; tries < limits.commandTriesMaxCount; tries++) {
       const situation = await situations.read(id);
       if (command === 'start' || command === 'undo')
         await this.#requireNoOtherActive(situation.rollout);
@@ -219,8 +215,8 @@ export class OperatorService implements RolloutService {
     if (other === undefined) return;
     throw new Fault(
       'conflict',
-      `rollout ${other.id} of ${component} ${other.release.version} is ${other.state}: a component ` +
-        'can have one active rollout; wait until it ends, or abort it',
+      `rollout ${other.id} of ${component} ${other.release.version} is ${other.state}: a ` +
+        'component can have one active rollout; wait until it ends, or abort it',
     );
   }
 }

@@ -6,6 +6,7 @@ import type {
   DeviceFacts,
   MeasuredBlock,
   MemberRow,
+  RolloutChange,
   RolloutRow,
   Take,
 } from '../interfaces.js';
@@ -29,17 +30,8 @@ export interface Situation extends Moment {
   readonly published: ReadonlySet<string>;
 }
 
-export interface Plan {
-  readonly rollout: RolloutRow;
-  /**
-   * Only those that change; the store fills in `assignmentId` and `assignedAt` of those with an
-   * assignment.
-   */
-  readonly members: readonly MemberRow[];
-  readonly assignments: readonly AssignmentChange[];
-  readonly takes?: readonly string[];
-  readonly untaken?: readonly string[];
-}
+/** One step. */
+export type Plan = Omit<RolloutChange, 'audit'>;
 
 export const clip = (reasons: string): string =>
   reasons.length > limits.detailMaxChars

@@ -2,7 +2,7 @@
 // is believed only when it is bad news: health needs evidence that the server judges again with the
 // same function as the device. Silence is neither failure nor health. Trouble from before the first
 // start of the release is nobody's failure; from then on every trouble is the release's. What
-// follows for the rollout is decided in tests.ts, window.ts and plan.ts.
+// follows for the rollout is decided in halt.ts, window.ts and plan.ts.
 import type { FaultCode } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import type { MemberState } from '../../shared/protocol/states.js';
@@ -195,8 +195,8 @@ function heard(member: MemberRow, facts: DeviceFacts | undefined): boolean {
 }
 
 /**
- * Ends of an assignment that the release did not cause: the device, its disk, its clock, the network
- * or the server. They come before the first start of the release.
+ * Ends of an assignment that the release did not cause: the device, its disk, its clock, the
+ * network or the server. They come before the first start of the release.
  */
 const NOT_THE_RELEASE: readonly string[] = [
   'auth_denied',
@@ -266,7 +266,7 @@ function claimsHealth(
   return update?.state === 'idle' && update.running?.digest === release.digest;
 }
 
-/** The device never answered its assignment within the time for it: it does not hold it any more. */
+/** The device never answered its assignment within the time for it: it holds it no more. */
 export function isUntaken(
   member: MemberRow,
   facts: DeviceFacts | undefined,

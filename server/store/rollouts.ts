@@ -1,7 +1,8 @@
 // Rollouts, their members and their history, and the assignments that follow from them. One change
 // of a rollout is one transaction, guarded by its revision: of two writers that read the same
 // rollout, the second loses and reads again. The id of an assignment only rises, also across
-// rollouts and withdrawals, so a device can tell old assignments from new ones.
+// rollouts and withdrawals, so a device can tell old assignments from new ones. Over 400 lines
+// because all statements of that transaction are read in one place.
 import { refOf } from '../../shared/release/release-ref.js';
 import type { ExpressionBuilder, Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -555,7 +556,8 @@ const undecided = (eb: ExpressionBuilder<Tables, 'members'>) =>
 
 /**
  * The standing releases of a device: of each of its components the last completed rollout that
- * selects it, unless another rollout of the component is under way, or the device was decided in it.
+ * selects it, unless another rollout of the component is under way, or the device was decided in
+ * it.
  */
 async function standingFor(queries: Queries, device: string): Promise<string[]> {
   const row = await queries

@@ -329,6 +329,14 @@ export const limits = {
   reasonLinesMaxCount: 5,
   /** A take races with others; after so many tries the device asks again. */
   takeTriesMaxCount: 5,
+  /** A command races with the conductor's steps; each lost race is one of these. */
+  commandTriesMaxCount: 20,
+  /** Steps for one rollout in one pass, so that none delays the others; the rest comes next. */
+  rolloutStepsMaxCount: 50,
+  rolloutIdBytes: 8,
+  /** A watch of a rollout asks so often, and goes on without an answer for so many times. */
+  watchEveryMs: 1_000,
+  watchTriesMaxCount: 30,
   /** The same trouble on so many devices before they begin is a reason to look. */
   sameTroubleMinCount: 3,
   /** Boundaries of halt tests that are kept, because computing one takes a while. */

@@ -1,9 +1,9 @@
 // Hours in which updates may begin (of a device: `update.windows`; of a rollout: `hours`), by the
 // wall clock of a named zone or of the device. Pure: hours and a time in, the next opening out.
 import { Type } from 'typebox';
+import { DAY_MS, MINUTE_MS } from './units.js';
 
-const minuteMs = 60_000;
-const dayMinutes = 24 * 60;
+const dayMinutes = DAY_MS / MINUTE_MS;
 
 /** `22:00-05:00`; one that ends before it begins goes over midnight. */
 export const HOURS_PATTERN = '^([01]\\d|2[0-3]):[0-5]\\d-([01]\\d|2[0-3]):[0-5]\\d$';
@@ -60,11 +60,11 @@ export class UpdateWindows {
   /** When the clock of the zone shows that minute next, also over a change of its offset. */
   #next(minute: number, now: number, nowMs: number): number {
     const waitMinutes = (minute - now + dayMinutes) % dayMinutes;
-    const at = Math.floor(nowMs / minuteMs) * minuteMs + waitMinutes * minuteMs;
+    const at = Math.floor(nowMs / MINUTE_MS) * MINUTE_MS + waitMinutes * MINUTE_MS;
     const off = minute - this.#minutesAt(at);
     // The nearest way round the day: a change of offset moves it by an hour or so.
     const nearest = ((off + dayMinutes * 1.5) % dayMinutes) - dayMinutes / 2;
-    return at + nearest * minuteMs;
+    return at + nearest * MINUTE_MS;
   }
 
   /** `22:00` in the zone. */

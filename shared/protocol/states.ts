@@ -1,5 +1,5 @@
 // The names of states that cross the wire. The machines' tables live with their owners:
-// agent/update/table.ts and server/rollout/table.ts.
+// agent/update/transitions.ts and server/rollout/transitions.ts.
 
 export const UPDATE_STATES = [
   'idle',

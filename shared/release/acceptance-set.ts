@@ -11,6 +11,7 @@ import { percent } from '../statistics/sequential-tests.js';
 import { openEnvelope } from '../trust/envelope.js';
 import type { KeyRing } from '../trust/key-ring.js';
 import { Component, strict } from './manifest-head.js';
+import { ELEMENT_ARRAYS } from './element-arrays.js';
 import { Comparison, ELEMENT_BYTES, ProbeTensor, type ModelManifest } from './model-manifest.js';
 
 export const ACCEPTANCE_PAYLOAD_TYPE = 'application/vnd.linnet.acceptance+json';
@@ -114,21 +115,9 @@ export function sampleScore(
   return 1 - differences.reduce((sum, one) => sum + one, 0) / differences.length;
 }
 
-const READERS = {
-  BOOL: Uint8Array,
-  UINT8: Uint8Array,
-  INT8: Int8Array,
-  UINT16: Uint16Array,
-  INT16: Int16Array,
-  INT32: Int32Array,
-  INT64: BigInt64Array,
-  FP32: Float32Array,
-  FP64: Float64Array,
-} as const;
-
 /** The elements of a tensor of the set, in a buffer of their own. */
 export function elementsOfProbe({ datatype, data }: ProbeTensor) {
-  return new READERS[datatype](new Uint8Array(Buffer.from(data, 'base64')).buffer);
+  return new ELEMENT_ARRAYS[datatype](new Uint8Array(Buffer.from(data, 'base64')).buffer);
 }
 
 function rightAnswer(tensor: ProbeTensor | undefined): Answer | undefined {

@@ -1,6 +1,6 @@
 // Statistics for deciding from few observations while looking at every one of them: pure functions
 // of counts. They promise the stated error rates under independent observations; what is compared,
-// and what follows, is the caller's (trial.ts on a device, rollout/health.ts over a fleet).
+// and what follows, is the caller's (trial-verdict.ts for a device, halt-test.ts for a fleet).
 // Likelihood ratios are kept as natural logarithms.
 //
 // E-processes: Ramdas, Gruenwald, Vovk, Shafer, "Game-theoretic statistics and safe anytime-valid

@@ -1,4 +1,4 @@
-// Versions and assignment ids that the server counts, with a floor from time: at least the seconds
+// Versions of metadata that the server counts, with a floor from time: at least the seconds
 // since the project began. A server that was restored from a backup then goes on above everything
 // that it gave out after that backup, so no device refuses it (rollback attack) or overlooks it.
 // This holds while the server counts slower than one a second and its clock is not set back.

@@ -11,17 +11,6 @@ export class PowerCut extends Error {
   override readonly name = 'PowerCut';
 }
 
-/** Mulberry32: a small seeded generator, good enough for coins. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
 interface Entry {
   data: Buffer;
   safe: boolean;

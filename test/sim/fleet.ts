@@ -1,7 +1,7 @@
 // A fleet in memory for the rollout room: a store that keeps its promises (revisions, one active
 // rollout a component, one transaction a commit) and can be told to break down, and devices that
 // act on assignments as the agent does, some of them badly. Time is virtual: one step is one
-// second.
+// second. Over 400 lines because store and devices keep the same promises to each other.
 import assert from 'node:assert/strict';
 import { silentLog, type Clock, type Random } from '../../shared/base/interfaces.js';
 import { by } from '../support/audit-actions.js';
@@ -44,17 +44,6 @@ export const releaseOf = (version: string): ReleaseRef => ({
   digest: Buffer.from(version.padEnd(32)).toString('hex'),
 });
 export const deviceId = (n: number): string => `dev-${n.toString(16).padStart(20, '0')}`;
-
-/** mulberry32. */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 export class VirtualClock implements Clock {
   ms = Date.UTC(2026, 0, 1);
@@ -320,22 +309,29 @@ export class SimDevice {
   /** Of its agent: a restart changes it. */
   instance = 'i1';
 
+  readonly #store: MemoryRolloutStore;
+  readonly #nature: (release: ReleaseRef) => Nature;
+  readonly #contact: (device: string) => Promise<void>;
+
   constructor(
     readonly id: string,
     readonly spot: EligibleDevice,
     running: ReleaseRef | null,
-    private readonly store: MemoryRolloutStore,
-    private readonly nature: (release: ReleaseRef) => Nature,
-    private readonly contact: (device: string) => Promise<void>,
+    store: MemoryRolloutStore,
+    nature: (release: ReleaseRef) => Nature,
+    contact: (device: string) => Promise<void>,
   ) {
+    this.#store = store;
+    this.#nature = nature;
+    this.#contact = contact;
     this.running = running;
   }
 
   /** One second: ask, look at the assignment, take one step, report. */
   async tick(now: number): Promise<void> {
     if (this.silent) return;
-    await this.contact(this.id);
-    const assignment = this.store.assignments.get(this.id);
+    await this.#contact(this.id);
+    const assignment = this.#store.assignments.get(this.id);
     if (assignment !== undefined && assignment.assignmentId !== this.#assignmentSeen)
       this.#take(assignment);
     else if (this.state === 'assigned') this.#swap();
@@ -357,7 +353,7 @@ export class SimDevice {
       conditions: [],
       directorVersion: 0,
     };
-    this.store.reports.set(this.id, {
+    this.#store.reports.set(this.id, {
       ...this.spot,
       status: 'enrolled',
       lastSeenAt: now,
@@ -383,7 +379,7 @@ export class SimDevice {
       return;
     }
     this.state = 'assigned';
-    this.silent = this.nature(assignment.release) === 'dead';
+    this.silent = this.#nature(assignment.release) === 'dead';
   }
 
   #swap(): void {
@@ -399,7 +395,7 @@ export class SimDevice {
     const release = assignment.release;
     assert(release !== null);
     this.#seconds++;
-    const nature = this.nature(release);
+    const nature = this.#nature(release);
     const pairs = this.#seconds * 20;
     const wrong = nature === 'bad' || nature === 'liar';
     const compared = this.previous !== null;
@@ -618,42 +614,46 @@ export class SimFleet {
  * is refused.
  */
 class RepeatingStore implements RolloutStore {
-  constructor(
-    private readonly store: MemoryRolloutStore,
-    private readonly reception: Reception,
-  ) {}
-  active = () => this.store.active();
-  rollout = (id: string) => this.store.rollout(id);
-  members = (id: string) => this.store.members(id);
-  facts = (component: string, devices: readonly string[]) => this.store.facts(component, devices);
+  readonly #store: MemoryRolloutStore;
+  readonly #reception: Reception;
+
+  constructor(store: MemoryRolloutStore, reception: Reception) {
+    this.#store = store;
+    this.#reception = reception;
+  }
+
+  active = () => this.#store.active();
+  rollout = (id: string) => this.#store.rollout(id);
+  members = (id: string) => this.#store.members(id);
+  facts = (component: string, devices: readonly string[]) => this.#store.facts(component, devices);
   insertRollout = (row: RolloutRow, members: readonly MemberRow[]) =>
-    this.store.insertRollout(row, members);
-  page: RolloutStore['page'] = (page) => this.store.page(page);
-  history = (id: string) => this.store.history(id);
+    this.#store.insertRollout(row, members);
+  page: RolloutStore['page'] = (page) => this.#store.page(page);
+  history = (id: string) => this.#store.history(id);
   eligible: RolloutStore['eligible'] = (component, hardware, selector, device) =>
-    this.store.eligible(component, hardware, selector, device);
-  offersTo = (device: string) => this.store.offersTo(device);
-  member: RolloutStore['member'] = (rollout, device) => this.store.member(rollout, device);
-  memberCounts = (rollout: string) => this.store.memberCounts(rollout);
+    this.#store.eligible(component, hardware, selector, device);
+  offersTo = (device: string) => this.#store.offersTo(device);
+  member: RolloutStore['member'] = (rollout, device) => this.#store.member(rollout, device);
+  memberCounts = (rollout: string) => this.#store.memberCounts(rollout);
   undecidedElsewhere: RolloutStore['undecidedElsewhere'] = (rollout, device) =>
-    this.store.undecidedElsewhere(rollout, device);
+    this.#store.undecidedElsewhere(rollout, device);
   measures: RolloutStore['measures'] = (component, device) =>
-    this.store.measures(component, device);
-  lastTake = (rollout: string, nth: number) => this.store.lastTake(rollout, nth);
-  takes = (digest: string) => this.store.takes(digest);
-  createdSince = (since: number) => this.store.createdSince(since);
-  release = (component: string, version: string) => this.store.release(component, version);
+    this.#store.measures(component, device);
+  lastTake = (rollout: string, nth: number) => this.#store.lastTake(rollout, nth);
+  takes = (digest: string) => this.#store.takes(digest);
+  createdSince = (since: number) => this.#store.createdSince(since);
+  release = (component: string, version: string) => this.#store.release(component, version);
 
   async commit(change: RolloutChange, now: number): Promise<boolean> {
     const { rollout } = change;
-    const row = this.store.rows.get(rollout.id);
+    const row = this.#store.rows.get(rollout.id);
     const members = await this.members(rollout.id);
     const facts = await this.facts(
       rollout.release.component,
       members.map((member) => member.device),
     );
     const published = new Set(
-      [...this.store.releases.values()].map((release) => release.ref.digest),
+      [...this.#store.releases.values()].map((release) => release.ref.digest),
     );
     // A conductor's step (not an operator's command) planned again from the same facts is the same
     // step.
@@ -662,10 +662,10 @@ class RepeatingStore implements RolloutStore {
         rollout: row,
         members,
         facts,
-        takes: await this.store.takes(rollout.release.digest),
+        takes: await this.#store.takes(rollout.release.digest),
         blocks: [],
         published,
-        receptionSince: this.reception.since,
+        receptionSince: this.#reception.since,
         now,
       });
       // What a contact writes of its own device is part of it.
@@ -678,14 +678,14 @@ class RepeatingStore implements RolloutStore {
             : again,
         );
     }
-    const first = await this.store.commit(change, now);
-    const frozen = JSON.stringify([...this.store.assignments]);
+    const first = await this.#store.commit(change, now);
+    const frozen = JSON.stringify([...this.#store.assignments]);
     assert.equal(
-      await this.store.commit(change, now),
+      await this.#store.commit(change, now),
       false,
       'a step committed twice is committed once',
     );
-    assert.equal(JSON.stringify([...this.store.assignments]), frozen);
+    assert.equal(JSON.stringify([...this.#store.assignments]), frozen);
     return first;
   }
 }

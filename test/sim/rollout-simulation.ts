@@ -14,14 +14,8 @@ import { OperatorService } from '../../server/rollout/service.js';
 import { SituationReader } from '../../server/rollout/situation-reader.js';
 import { UNDECIDED } from '../../server/rollout/verdict.js';
 import type { MemberRow, RolloutRow } from '../../server/interfaces.js';
-import {
-  COMPONENT,
-  deviceId,
-  MemoryRolloutStore,
-  releaseOf,
-  seeded,
-  VirtualClock,
-} from './fleet.js';
+import { COMPONENT, deviceId, MemoryRolloutStore, releaseOf, VirtualClock } from './fleet.js';
+import { seeded } from '../support/random.js';
 
 const TRIAL_MS = 10 * 60_000;
 const TICK_MS = TRIAL_MS / 20;

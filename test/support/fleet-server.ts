@@ -33,6 +33,7 @@ import {
   type TelemetryAck,
   type TelemetryBatch,
   type TelemetryRecord,
+  type UpdateBody,
 } from '../../shared/protocol/telemetry.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { hex, sha256, utf8 } from '../../shared/base/bytes.js';
@@ -223,6 +224,23 @@ export async function mqttOf(
 }
 
 let batches = 0;
+
+/** What a device reports that updates nothing. */
+export const idleUpdate = (more: Partial<UpdateBody> = {}): UpdateBody => ({
+  component: 'digits',
+  state: 'idle',
+  running: null,
+  previous: null,
+  updatingTo: null,
+  assignmentId: 0,
+  progress: null,
+  outcome: null,
+  trouble: null,
+  conditions: [],
+  directorVersion: 0,
+  ...more,
+});
+
 export function batchOf(records: TelemetryRecord[]): TelemetryBatch {
   batches += 1;
   return {

@@ -1,7 +1,7 @@
 // Releases for the tests of the inference room, in real files: tiny ONNX models built here, probes
 // computed by hand, manifests as `linnet bundle build` writes them. They have no signature: the
 // update room verifies releases, and the inference room gets verified ones.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Installed } from '../../agent/interfaces.js';
 import { compiledChild } from '../../agent/inference/model-process/spawn-child.js';
@@ -234,3 +234,22 @@ const SIZES: Readonly<Record<Datatype, number>> = {
   FP32: 4,
   FP64: 8,
 };
+
+/**
+ * Convolution over a time axis of any length, without labels: fixtures/onnx/dyn_dim.onnx, and
+ * dyn_dim_b.onnx with its weights times 1.02.
+ */
+export const convolution = (root: string, file: string, version: string): Installed =>
+  install(root, {
+    version,
+    component: 'waves',
+    model: readFileSync(new URL(`../fixtures/onnx/${file}`, import.meta.url)),
+    inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 3, -1] }],
+    outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, 2, -1] }],
+    probes: [
+      {
+        inputs: [fp32('x', [1, 3, 8], new Float32Array(24))],
+        outputs: [fp32('y', [1, 2, 8], new Float32Array(16))],
+      },
+    ],
+  });

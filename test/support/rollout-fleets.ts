@@ -1,5 +1,6 @@
 // What tests of whole rollouts say about a fleet in memory (test/sim/fleet.ts).
 import type { MemberRow, RolloutRow } from '../../server/interfaces.js';
+import { UNDECIDED } from '../../server/rollout/verdict.js';
 import { policyOf, deviceId, releaseOf, type Nature, type SimFleet } from '../sim/fleet.js';
 
 export type Natures = (n: number, release: { readonly digest: string }) => Nature;
@@ -17,6 +18,21 @@ export const assignmentOf = (fleet: SimFleet, n: number) =>
 export const membersOf = (fleet: SimFleet, id: string): MemberRow[] => [
   ...(fleet.store.memberRows.get(id)?.values() ?? []),
 ];
+
+/** Members that hold a place of the window. */
+export const undecided = (fleet: SimFleet, id: string): number =>
+  membersOf(fleet, id).filter(({ state }) => UNDECIDED.includes(state)).length;
+
+/** Devices that took the release, in order. */
+export const takes = (fleet: SimFleet, digest: string): string[] =>
+  (fleet.store.takeRows.get(digest) ?? []).map(({ device }) => device);
+
+/** These devices were switched off an hour ago. */
+export function switchOff(fleet: SimFleet, off: readonly number[]): void {
+  for (const n of off) fleet.devices[n]!.silent = true;
+  fleet.clock.advance(3_600_000);
+  for (const device of fleet.devices) if (!device.silent) device.report(fleet.clock.now());
+}
 
 /** So many members are in that state. */
 export const isWith =

@@ -8,7 +8,7 @@ import ts from 'typescript';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Files that are being rewritten; LINNET_TIDY_ALL=1 checks them too. To be empty. */
+/** Files that the newest rules do not hold for yet; LINNET_TIDY_ALL=1 checks them. To be empty. */
 const NOT_YET: readonly string[] = [
   'agent/identity/identity.ts',
   'agent/inference/api/answer-writer.ts',
@@ -16,27 +16,13 @@ const NOT_YET: readonly string[] = [
   'agent/inference/model-process/ipc-frames.ts',
   'agent/inference/model/tensor.ts',
   'agent/platform/append.ts',
-  'agent/platform/http-source.ts',
   'agent/platform/mqtt-link.ts',
   'agent/telemetry/spool-file.ts',
   'agent/update/driver.ts',
-  'agent/update/metadata.ts',
-  'firmware-tools/cli/commands/devices.ts',
-  'firmware-tools/cli/commands/rollouts.ts',
-  'server/rollout/conductor.ts',
-  'server/rollout/plan.ts',
-  'server/rollout/service.ts',
-  'server/rollout/verdict.ts',
-  'server/store/rollouts.ts',
   'shared/statistics/quantile-sketch.ts',
-  'shared/statistics/sequential-tests.ts',
-  'shared/statistics/trial-verdict.ts',
   'test/agent/inference/api/refusals.test.ts',
   'test/agent/inference/engine/engine.test.ts',
   'test/agent/inference/model-process/host.test.ts',
-  'test/server/rollout/conductor.test.ts',
-  'test/server/rollout/verdict.test.ts',
-  'test/sim/fleet.ts',
 ];
 
 /** Whether the rules that are new apply to a file already. */

@@ -6,6 +6,7 @@
 // rounded.
 import assert from 'node:assert/strict';
 import { Fault } from '../../../shared/base/fault-codes.js';
+import { ELEMENT_ARRAYS } from '../../../shared/release/element-arrays.js';
 // Types only: the model process imports this file, and the schema library behind manifest.ts would
 // cost it 20 MB of memory.
 import type { Datatype, ProbeTensor } from '../../../shared/release/model-manifest.js';
@@ -27,18 +28,6 @@ export type TypedData =
   | Int32Array
   | BigInt64Array;
 
-const CONSTRUCTOR = {
-  BOOL: Uint8Array,
-  UINT8: Uint8Array,
-  INT8: Int8Array,
-  UINT16: Uint16Array,
-  INT16: Int16Array,
-  INT32: Int32Array,
-  INT64: BigInt64Array,
-  FP32: Float32Array,
-  FP64: Float64Array,
-} as const;
-
 const INTEGER_RANGE: Readonly<Partial<Record<Datatype, readonly [number, number]>>> = {
   UINT8: [0, 255],
   INT8: [-128, 127],
@@ -52,12 +41,12 @@ const INTEGER_RANGE: Readonly<Partial<Record<Datatype, readonly [number, number]
 const SHOWN_CHARS = 40;
 
 export function isDatatype(text: string): text is Datatype {
-  return Object.hasOwn(CONSTRUCTOR, text);
+  return Object.hasOwn(ELEMENT_ARRAYS, text);
 }
 
 /** Equal to ELEMENT_BYTES of shared/release/manifest.ts; a test compares them. */
 export function elementBytes(datatype: Datatype): number {
-  return CONSTRUCTOR[datatype].BYTES_PER_ELEMENT;
+  return ELEMENT_ARRAYS[datatype].BYTES_PER_ELEMENT;
 }
 
 /**
@@ -87,7 +76,7 @@ export function elementsOf(tensor: Pick<Tensor, 'datatype' | 'data'>): TypedData
   const size = elementBytes(datatype);
   assert(data.byteLength % size === 0, `${datatype} tensor of ${data.byteLength} bytes`);
   const aligned = data.byteOffset % size === 0 ? data : new Uint8Array(data);
-  return new CONSTRUCTOR[datatype](
+  return new ELEMENT_ARRAYS[datatype](
     aligned.buffer as ArrayBuffer,
     aligned.byteOffset,
     aligned.byteLength / size,
@@ -188,7 +177,7 @@ function fill(name: string, datatype: Datatype, flat: readonly unknown[]): Typed
     for (let i = 0; i < flat.length; i += 1) big[i] = BigInt(integer(name, datatype, flat[i], i));
     return big;
   }
-  const elements = new CONSTRUCTOR[datatype](flat.length);
+  const elements = new ELEMENT_ARRAYS[datatype](flat.length);
   for (let i = 0; i < flat.length; i += 1) elements[i] = element(name, datatype, flat[i], i);
   return elements;
 }

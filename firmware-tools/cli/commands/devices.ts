@@ -29,7 +29,8 @@ export function registerDeviceCommands(program: Command, out: Output): void {
     .description('devices of the fleet')
     .addHelpText(
       'after',
-      '\nExample:\n  $ linnet device claim --group canary --uses 2\n  $ linnet device list\n  $ linnet device show cam-1\n',
+      '\nExample:\n  $ linnet device claim --group canary --uses 2\n  $ linnet device list\n' +
+        '  $ linnet device show cam-1\n',
     );
   listAndShow(device, out);
   approveAndRevoke(device, out);

@@ -1,6 +1,7 @@
 // `linnet rollout`: drafts, commands, lists and watches staged rollouts.
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { limits } from '../../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
 import { sleep } from '../../../shared/base/interfaces.js';
 import { realClock } from '../../../shared/platform/clock.js';
@@ -29,9 +30,6 @@ import { ago, counted, refText, rolloutScreen } from '../fleet-text.js';
 import { previewScreen } from '../rollout-preview-text.js';
 
 const at = (id: string): string => `/rollouts/${encodeURIComponent(id)}`;
-const WATCH_EVERY_MS = 1000;
-/** Tries of a watch, one second apart, while the server does not answer. */
-const WATCH_TRIES_MAX = 30;
 
 const ABOUT: Readonly<Record<RolloutCommand, string>> = {
   start: 'begin with the first wave',
@@ -49,7 +47,9 @@ export function registerRolloutCommands(program: Command, out: Output): void {
     .description('staged rollouts')
     .addHelpText(
       'after',
-      '\nExample:\n  $ id=$(linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60)\n  $ linnet rollout start $id\n  $ linnet rollout watch $id\n',
+      '\nExample:\n' +
+        '  $ id=$(linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60)\n' +
+        '  $ linnet rollout start $id\n  $ linnet rollout watch $id\n',
     );
   registerCreate(rollout, out);
   registerReads(rollout, out);
@@ -83,8 +83,8 @@ function registerCreate(rollout: Command, out: Output): void {
     .argument('[component@version]', 'the release; may stand in the specification instead')
     .option(
       '--spec <file>',
-      'the whole rollout as TOML or JSON (release, selector, and the policy with keys as in the API; ' +
-        'defaults as below); excludes the options below',
+      'the whole rollout as TOML or JSON (release, selector, and the policy with keys as in the ' +
+        'API; defaults as below); excludes the options below',
     )
     .option('--groups <groups...>', 'only devices of these groups take part')
     .option(
@@ -97,7 +97,8 @@ function registerCreate(rollout: Command, out: Output): void {
   create
     .addHelpText(
       'after',
-      '\nExample:\n  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n' +
+      '\nExample:\n' +
+        '  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n' +
         '  $ linnet rollout create --spec rollout.toml --dry-run\n',
     )
     .action(async (what: string | undefined, options: CreateOptions, command: Command) => {
@@ -221,11 +222,10 @@ async function specFile(
         option.attributeName(),
       ) && command.getOptionValueSource(option.attributeName()) === 'cli',
   );
-  if (both.length > 0)
-    throw new Fault(
-      'usage',
-      `--spec is the whole rollout; leave out ${both.map((option) => option.long ?? option.flags).join(', ')}`,
-    );
+  if (both.length > 0) {
+    const names = both.map((option) => option.long ?? option.flags);
+    throw new Fault('usage', `--spec is the whole rollout; leave out ${names.join(', ')}`);
+  }
   try {
     return requestOfSpec(await readFile(file, 'utf8'), file, what);
   } catch (error) {
@@ -297,9 +297,10 @@ async function watch(client: FleetClient, id: string, out: Output): Promise<Roll
       }
       if (SETTLED.includes(view.state)) return view;
     } catch (error) {
-      if (!isFault(error, 'server_unreachable') || ++tries >= WATCH_TRIES_MAX) throw error;
+      if (!isFault(error, 'server_unreachable') || ++tries >= limits.watchTriesMaxCount)
+        throw error;
       out.progress(`${error.detail}; will retry`);
     }
-    await sleep(realClock, WATCH_EVERY_MS);
+    await sleep(realClock, limits.watchEveryMs);
   }
 }

@@ -4,8 +4,7 @@
 // signature and digests were verified.
 import { limits } from '../../../shared/base/limits.js';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
-import { DATATYPE_OF } from '../../../shared/platform/onnx-runtime.js';
-import { answerDifference, type Answer } from '../../../shared/release/answer-differences.js';
+import { answerDifference } from '../../../shared/release/answer-differences.js';
 import { comparable } from '../../../shared/release/comparisons.js';
 import {
   declaredDifferences,
@@ -20,7 +19,7 @@ import {
 import type { KeyRing } from '../../../shared/trust/key-ring.js';
 import { digestOfFeeds } from '../../model/input-data/feeds.js';
 import { decodeModel } from '../../model/onnx/model-file.js';
-import { openModel, type Answers, type Feeds, type Session } from '../../model/session.js';
+import { answerOf, openModel, type Feeds, type Session } from '../../model/session.js';
 import { bundleFile, readBundle, type BundleView } from './read.js';
 
 export interface Base {
@@ -125,13 +124,6 @@ async function differenceFrom(
   } finally {
     await old.release();
   }
-}
-
-function answerOf(answers: Answers, output: string): Answer | undefined {
-  const found = Object.hasOwn(answers, output) ? answers[output] : undefined;
-  const datatype = found === undefined ? undefined : DATATYPE_OF[found.type];
-  if (found === undefined || datatype === undefined) return undefined;
-  return { datatype, shape: found.dims, elements: found.data };
 }
 
 /**

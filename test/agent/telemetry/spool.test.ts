@@ -336,15 +336,24 @@ describe('a full disk', () => {
     expect(numbers(drain(after))).toEqual(Array.from({ length: stats.records }, (_, n) => n));
   });
 
-  it('small_tmpfs_fills_counts_and_recovers', ({ skip }) => {
+  /** A folder on a small file system of its own; null where none can be mounted. */
+  function smallTmpfs(size: string): string | null {
     const base = folder();
     try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', base], { stdio: 'pipe' });
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', base], {
+        stdio: 'pipe',
+      });
     } catch (error) {
       console.log(`no small tmpfs here, the full disk is skipped: ${String(error)}`);
-      return skip('cannot mount a tmpfs');
+      return null;
     }
     cleanups.push(() => execFileSync('umount', ['-l', base]));
+    return base;
+  }
+
+  it('small_tmpfs_fills_counts_and_recovers', ({ skip }) => {
+    const base = smallTmpfs('1m');
+    if (base === null) return skip('cannot mount a tmpfs');
     const file = join(base, 'spool.db');
     const spool = open(file);
     let n = 0;
@@ -365,14 +374,8 @@ describe('a full disk', () => {
   });
 
   it('disk_that_is_full_from_the_start_does_not_stop_the_agent', ({ skip }) => {
-    const base = folder();
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', base], { stdio: 'pipe' });
-    } catch (error) {
-      console.log(`no small tmpfs here, the full disk is skipped: ${String(error)}`);
-      return skip('cannot mount a tmpfs');
-    }
-    cleanups.push(() => execFileSync('umount', ['-l', base]));
+    const base = smallTmpfs('16k');
+    if (base === null) return skip('cannot mount a tmpfs');
     const spool = open(join(base, 'spool.db'));
     for (let n = 0; n < 10; n += 1) spool.append('health', health(n));
     expect(spool.lease()).toBeNull();
@@ -387,14 +390,8 @@ describe('a full disk', () => {
   });
 
   it('state_that_the_disk_refuses_is_still_told_and_only_the_latest', ({ skip }) => {
-    const base = folder();
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', base], { stdio: 'pipe' });
-    } catch (error) {
-      console.log(`no small tmpfs here, the full disk is skipped: ${String(error)}`);
-      return skip('cannot mount a tmpfs');
-    }
-    cleanups.push(() => execFileSync('umount', ['-l', base]));
+    const base = smallTmpfs('16k');
+    if (base === null) return skip('cannot mount a tmpfs');
     const spool = open(join(base, 'spool.db'));
     spool.append('update', update(1));
     spool.append('update', update(2));

@@ -7,7 +7,8 @@ import { ImpossibleTransition, next, type Table } from '../../../shared/base/sta
 import { UPDATE_STATES, type UpdateState } from '../../../shared/protocol/states.js';
 import { updateTransitions, type UpdateEvent } from '../../../agent/update/transitions.js';
 import { decodeRecord, encodeRecord, freshRecord } from '../../../agent/update/record.js';
-import { SimDisk, seeded } from '../../sim/disk.js';
+import { SimDisk } from '../../sim/disk.js';
+import { seeded } from '../../support/random.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { bootDevice, settle, type SimDevice, type SimRuntime } from '../../sim/device.js';
 import { assignmentFor, simRelease } from '../../sim/release.js';

@@ -11,7 +11,8 @@ import {
 } from '../../../agent/update/record.js';
 import { limits } from '../../../shared/base/limits.js';
 import { ImpossibleTransition } from '../../../shared/base/state-machine.js';
-import { SimDisk, seeded } from '../../sim/disk.js';
+import { SimDisk } from '../../sim/disk.js';
+import { seeded } from '../../support/random.js';
 import { assignmentFor, simRelease } from '../../sim/release.js';
 
 const v1 = simRelease('1.0.0');

@@ -7,7 +7,8 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { bootDevice, settle } from '../../sim/device.js';
-import { SimDisk, seeded } from '../../sim/disk.js';
+import { SimDisk } from '../../sim/disk.js';
+import { seeded } from '../../support/random.js';
 import { ManualClock } from '../../sim/manual-clock.js';
 import { assignmentFor, simRelease } from '../../sim/release.js';
 

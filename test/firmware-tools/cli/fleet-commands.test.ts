@@ -21,6 +21,7 @@ import {
   deviceGet,
   enrolled,
   enrolBody,
+  idleUpdate,
   mqttOf,
   newDevice,
   post,
@@ -159,21 +160,7 @@ async function assignmentOf(rollout: string, { id }: TestDevice): Promise<number
 
 /** The report of a device that updates nothing. */
 function idle(seq: number, more: Partial<UpdateBody>): TelemetryRecord {
-  const body: UpdateBody = {
-    component: 'digits',
-    state: 'idle',
-    running: null,
-    previous: null,
-    updatingTo: null,
-    assignmentId: 0,
-    progress: null,
-    outcome: null,
-    trouble: null,
-    conditions: [],
-    directorVersion: 0,
-    ...more,
-  };
-  return { seq, at: seq, kind: 'update', body };
+  return { seq, at: seq, kind: 'update', body: idleUpdate(more) };
 }
 
 describe('rollouts', () => {

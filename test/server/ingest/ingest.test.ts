@@ -9,7 +9,7 @@ import { silentLog } from '../../../shared/base/interfaces.js';
 import type { TelemetryAck, TelemetryBatch } from '../../../shared/protocol/telemetry.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import { by } from '../../support/audit-actions.js';
-import { batchOf, newDevice, type TestDevice } from '../../support/fleet-server.js';
+import { batchOf, idleUpdate, newDevice, type TestDevice } from '../../support/fleet-server.js';
 
 const STORAGE_FAULT = new Error('the disk is full');
 
@@ -219,19 +219,10 @@ describe('a device that refuses the metadata of a restored server', () => {
         seq: 1,
         at: directorVersion,
         kind: 'update',
-        body: {
-          component: 'digits',
-          state: 'idle',
-          running: null,
-          previous: null,
-          updatingTo: null,
-          assignmentId: 0,
-          progress: null,
-          outcome: null,
+        body: idleUpdate({
           trouble: { code: 'metadata_rollback', detail: 'older than what was trusted', since: 1 },
-          conditions: [],
           directorVersion,
-        },
+        }),
       },
     ]);
 

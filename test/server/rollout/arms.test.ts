@@ -10,14 +10,8 @@ import {
 import type { ArmMeasures, ArmsState, EligibleDevice } from '../../../server/interfaces.js';
 import type { ArmMetric, ArmsPolicy } from '../../../shared/protocol/operator-api.js';
 import { policyComplaints } from '../../../shared/protocol/policy-complaints.js';
-import {
-  COMPONENT,
-  deviceId,
-  NOTHING_MEASURED,
-  policyOf,
-  seeded,
-  SimFleet,
-} from '../../sim/fleet.js';
+import { COMPONENT, deviceId, NOTHING_MEASURED, policyOf, SimFleet } from '../../sim/fleet.js';
+import { seeded } from '../../support/random.js';
 import { by } from '../../support/audit-actions.js';
 import { member, rollout, T0, waiting } from '../../support/rollout-rows.js';
 

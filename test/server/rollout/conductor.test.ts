@@ -10,10 +10,10 @@ import {
   deviceId,
   policyOf,
   releaseOf,
-  seeded,
   SimFleet,
   type MemoryRolloutStore,
 } from '../../sim/fleet.js';
+import { seeded } from '../../support/random.js';
 import {
   assignmentOf,
   isWith,

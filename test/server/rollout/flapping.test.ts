@@ -52,7 +52,8 @@ describe('silence in a trial', () => {
 });
 
 describe('a device that returns', () => {
-  it('is_confirmed_only_when_heard_for_the_least_time_of_a_trial_again', async () => {
+  /** A fleet of one, with a trial of 20 s at least. */
+  async function oneDevice(): Promise<{ fleet: SimFleet; id: string }> {
     const waves = [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }];
     const fleet = new SimFleet({ canaries: 0, fleet: 1 });
     const policy = policyOf({ waves });
@@ -60,6 +61,11 @@ describe('a device that returns', () => {
       ...policy,
       trial: { ...policy.trial, minSeconds: 20 },
     });
+    return { fleet, id };
+  }
+
+  it('is_confirmed_only_when_heard_for_the_least_time_of_a_trial_again', async () => {
+    const { fleet, id } = await oneDevice();
     await fleet.until(() => fleet.states(id) === 'trial');
     fleet.devices[0]!.silent = true;
     await fleet.until(() => fleet.states(id) === 'silent');
@@ -71,13 +77,7 @@ describe('a device that returns', () => {
   });
 
   it('twice_from_a_reboot_fails_and_halts_a_fleet_of_one', async () => {
-    const waves = [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }];
-    const fleet = new SimFleet({ canaries: 0, fleet: 1 });
-    const policy = policyOf({ waves });
-    const id = await fleet.begin('1.1.0', {
-      ...policy,
-      trial: { ...policy.trial, minSeconds: 20 },
-    });
+    const { fleet, id } = await oneDevice();
     const device = fleet.devices[0]!;
     for (const instance of ['i2', 'i3']) {
       await fleet.until(() => fleet.states(id) === 'trial');

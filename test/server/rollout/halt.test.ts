@@ -9,7 +9,8 @@ import {
 } from '../../../server/rollout/halt.js';
 import type { MemberRow, RolloutRow, Take } from '../../../server/interfaces.js';
 import { chanceOfHalting } from '../../../shared/statistics/halt-boundary.js';
-import { policyOf, seeded } from '../../sim/fleet.js';
+import { policyOf } from '../../sim/fleet.js';
+import { seeded } from '../../support/random.js';
 import {
   answered,
   fleetOf,

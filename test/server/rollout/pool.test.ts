@@ -7,7 +7,7 @@ import type { RolloutRow } from '../../../server/interfaces.js';
 import type { Situation } from '../../../server/rollout/situation.js';
 import { windowOf, countsOf } from '../../../server/rollout/window.js';
 import { addBlock, emptyTally } from '../../../shared/statistics/betting.js';
-import { seeded } from '../../sim/fleet.js';
+import { seeded } from '../../support/random.js';
 import {
   answered,
   facts,

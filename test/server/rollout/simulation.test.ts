@@ -5,7 +5,7 @@ import { chanceOfHalting, medianTakes } from '../../../shared/statistics/halt-bo
 import { haltTest, strataPlan } from '../../../shared/statistics/halt-test.js';
 import { RolloutSimulation, type SimulatedFleet } from '../../sim/rollout-simulation.js';
 import { median } from '../../sim/rollout-tables.js';
-import { seeded } from '../../sim/fleet.js';
+import { seeded } from '../../support/random.js';
 
 const run = (fleet: Omit<SimulatedFleet, 'seed'>, seed: number) =>
   new RolloutSimulation({ ...fleet, seed }).run();

@@ -2,7 +2,6 @@
 // failures and the window. What a completed rollout does is in standing-releases.test.ts.
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../shared/base/limits.js';
-import { UNDECIDED } from '../../../server/rollout/verdict.js';
 import { by } from '../../support/audit-actions.js';
 import {
   COMPONENT,
@@ -19,19 +18,12 @@ import {
   membersOf,
   onBad,
   oneWave,
+  switchOff,
+  takes,
+  undecided,
 } from '../../support/rollout-fleets.js';
 
 const [V1, V2] = [releaseOf('1.1.0'), releaseOf('1.2.0')];
-const undecided = (fleet: SimFleet, id: string): number =>
-  membersOf(fleet, id).filter(({ state }) => UNDECIDED.includes(state)).length;
-const takes = (fleet: SimFleet, digest: string): string[] =>
-  (fleet.store.takeRows.get(digest) ?? []).map(({ device }) => device);
-/** These devices were switched off an hour ago. */
-function switchOff(fleet: SimFleet, off: readonly number[]): void {
-  for (const n of off) fleet.devices[n]!.silent = true;
-  fleet.clock.advance(3_600_000);
-  for (const device of fleet.devices) if (!device.silent) device.report(fleet.clock.now());
-}
 
 describe('devices that are off', () => {
   it('50_devices_5_unplugged_a_perfect_release_completes_and_reverts_nobody', async () => {

@@ -1,7 +1,6 @@
 // A completed rollout over a fleet in memory: what devices that come later take, when it alarms,
 // and how it is undone; and that a rollout of an older version is refused.
 import { describe, expect, it } from 'vitest';
-import { UNDECIDED } from '../../../server/rollout/verdict.js';
 import { by } from '../../support/audit-actions.js';
 import {
   COMPONENT,
@@ -20,19 +19,12 @@ import {
   onBad,
   oneWave,
   soaking,
+  switchOff,
+  takes,
+  undecided,
 } from '../../support/rollout-fleets.js';
 
 const [V0, V1, V2] = [releaseOf('1.0.0'), releaseOf('1.1.0'), releaseOf('1.2.0')];
-const undecided = (fleet: SimFleet, id: string): number =>
-  membersOf(fleet, id).filter(({ state }) => UNDECIDED.includes(state)).length;
-const takes = (fleet: SimFleet, digest: string): string[] =>
-  (fleet.store.takeRows.get(digest) ?? []).map(({ device }) => device);
-/** These devices were switched off an hour ago. */
-function switchOff(fleet: SimFleet, off: readonly number[]): void {
-  for (const n of off) fleet.devices[n]!.silent = true;
-  fleet.clock.advance(3_600_000);
-  for (const device of fleet.devices) if (!device.silent) device.report(fleet.clock.now());
-}
 
 describe('a standing release', () => {
   /** A device that enrols now, with what it has run since its manufacture. */

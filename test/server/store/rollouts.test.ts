@@ -14,7 +14,8 @@ import { Store } from '../../../server/store/store.js';
 import { MEMBER_STATES, ROLLOUT_STATES } from '../../../shared/protocol/states.js';
 import { by } from '../../support/audit-actions.js';
 import { newDevice, type TestDevice } from '../../support/fleet-server.js';
-import { MemoryRolloutStore, releaseOf, seeded } from '../../sim/fleet.js';
+import { MemoryRolloutStore, releaseOf } from '../../sim/fleet.js';
+import { seeded } from '../../support/random.js';
 import { rollout as rowOf, T0, waiting } from '../../support/rollout-rows.js';
 
 const KINDS = ['pi4', 'jetson'];

@@ -15,7 +15,7 @@ import { by } from '../../support/audit-actions.js';
 import { sql } from 'kysely';
 import { emptySilence } from '../../../shared/statistics/silence-test.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
-import { batchOf, newDevice, type TestDevice } from '../../support/fleet-server.js';
+import { batchOf, idleUpdate, newDevice, type TestDevice } from '../../support/fleet-server.js';
 
 const NOW = 1_800_000_000_000;
 const REF = { component: 'digits', version: '1.0.0', digest: 'ab'.repeat(32) };
@@ -359,23 +359,11 @@ it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async
 });
 
 it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async () => {
-  const update = {
-    state: 'idle',
-    running: null,
-    previous: null,
-    updatingTo: null,
-    assignmentId: 0,
-    progress: null,
-    outcome: null,
-    trouble: null,
-    conditions: [] as never[],
-    directorVersion: 0,
-  } as const;
   const records = ['digits', 'other', 'third'].map((component, n) => ({
     seq: n + 1,
     at: 1,
     kind: 'update' as const,
-    body: { component, ...update },
+    body: idleUpdate({ component }),
   }));
   await store.telemetry.insertBatch(deviceAt(0), batchOf(records), NOW);
   const known = (await store.telemetry.latest([deviceAt(0)])).get(deviceAt(0));

@@ -5,7 +5,8 @@ import { agentSettings } from '../../../agent/config.js';
 import { UpdateWindows } from '../../../shared/base/update-hours.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { bootDevice, settle, type BootOptions } from '../../sim/device.js';
-import { SimDisk, seeded } from '../../sim/disk.js';
+import { SimDisk } from '../../sim/disk.js';
+import { seeded } from '../../support/random.js';
 import { assignmentFor, simRelease } from '../../sim/release.js';
 
 const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());

@@ -1,6 +1,6 @@
 // The rehearsal with real model processes: a release that answers a device's own recent inputs
 // wrong is found before it answers a request, and what serves is not disturbed.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -25,7 +25,14 @@ import {
   testEngine,
   until,
 } from '../../../support/inference-engines.js';
-import { adder, fp32, install, modelOf, type Recipe } from '../../../support/inference-releases.js';
+import {
+  adder,
+  fp32,
+  install,
+  modelOf,
+  type Recipe,
+  convolution,
+} from '../../../support/inference-releases.js';
 
 let root: string;
 let engine: Engine;
@@ -278,20 +285,7 @@ describe('a rehearsal', () => {
 });
 
 describe('inputs of changing sizes', () => {
-  const wave = (file: string, version: string): Installed =>
-    install(root, {
-      version,
-      component: 'waves',
-      model: readFileSync(new URL(`../../../fixtures/onnx/${file}`, import.meta.url)),
-      inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 3, -1] }],
-      outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, 2, -1] }],
-      probes: [
-        {
-          inputs: [fp32('x', [1, 3, 8], new Float32Array(24))],
-          outputs: [fp32('y', [1, 2, 8], new Float32Array(16))],
-        },
-      ],
-    });
+  const wave = (file: string, version: string) => convolution(root, file, version);
 
   it('are_rehearsed', async () => {
     const old = wave('dyn_dim.onnx', '1.0.0');

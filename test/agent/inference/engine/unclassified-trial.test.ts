@@ -1,6 +1,6 @@
 // The trial of a model that is no classifier, with real model processes: weights changed by 2 % are
 // not sent back under live traffic, another model is.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ import {
 } from '../../../../shared/statistics/trial-verdict.js';
 import { seeded } from '../../../support/random.js';
 import { MovableClock, testEngine, until } from '../../../support/inference-engines.js';
-import { fp32, install } from '../../../support/inference-releases.js';
+import { convolution, fp32 } from '../../../support/inference-releases.js';
 
 let root: string;
 beforeAll(() => {
@@ -20,22 +20,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** Convolution over a time axis of any length; dyn_dim_b has the weights of dyn_dim times 1.02. */
-function release(file: string, version: string): Installed {
-  return install(root, {
-    version,
-    component: 'waves',
-    model: readFileSync(new URL(`../../../fixtures/onnx/${file}`, import.meta.url)),
-    inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 3, -1] }],
-    outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, 2, -1] }],
-    probes: [
-      {
-        inputs: [fp32('x', [1, 3, 8], new Float32Array(24))],
-        outputs: [fp32('y', [1, 2, 8], new Float32Array(16))],
-      },
-    ],
-  });
-}
+const release = (file: string, version: string) => convolution(root, file, version);
 
 /** Requests of changing lengths, one a second, each compared, until there is a verdict. */
 async function trialOf(old: Installed, fresh: Installed): Promise<TrialVerdict> {

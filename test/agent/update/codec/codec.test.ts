@@ -4,7 +4,8 @@ import { chooseEncoding } from '../../../../agent/update/codec/codec.js';
 import { sha256, utf8 } from '../../../../shared/base/bytes.js';
 import { limits } from '../../../../shared/base/limits.js';
 import { bootDevice, settle, type SimDevice } from '../../../sim/device.js';
-import { SimDisk, seeded } from '../../../sim/disk.js';
+import { SimDisk } from '../../../sim/disk.js';
+import { seeded } from '../../../support/random.js';
 import { gzipCodec, xorCodec, type TestCodec } from '../../../sim/codecs.js';
 import { assignmentFor, simRelease, type SimRelease } from '../../../sim/release.js';
 

@@ -3,7 +3,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ModelHandler } from '../../../../agent/update/payload/model.js';
 import { bootDevice, settle, SimRuntime, type SimDevice } from '../../../sim/device.js';
-import { SimDisk, seeded } from '../../../sim/disk.js';
+import { SimDisk } from '../../../sim/disk.js';
+import { seeded } from '../../../support/random.js';
 import { FileHandler, fileRelease } from '../../../sim/file-handler.js';
 import { assignmentFor, simRelease, type AnySimRelease } from '../../../sim/release.js';
 import { trialEvidence } from '../../../support/trial-evidence.js';

@@ -21,7 +21,7 @@ import type {
   SecuritySourceKind,
   Selector,
 } from '../shared/protocol/operator-api.js';
-import type { MemberState, RolloutState } from '../shared/protocol/states.js';
+import type { Activation, MemberState, RolloutState } from '../shared/protocol/states.js';
 import type {
   HealthBody,
   Kind,
@@ -455,6 +455,7 @@ export interface AssignmentChange {
   readonly component: string;
   readonly release: ReleaseRef | null;
   readonly rollback: boolean;
+  readonly activation: Activation;
   readonly rollout: string;
   readonly trial: TrialPolicy;
 }

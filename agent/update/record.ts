@@ -9,7 +9,7 @@ import { limits } from '../../shared/base/limits.js';
 import { complaints } from '../../shared/base/decode.js';
 import { isFault } from '../../shared/base/fault-codes.js';
 import { Component, HardwareId, Version } from '../../shared/release/manifest-head.js';
-import { UPDATE_STATES, type UpdateState } from '../../shared/protocol/states.js';
+import { ACTIVATIONS, UPDATE_STATES, type UpdateState } from '../../shared/protocol/states.js';
 import { OutcomeSchema } from '../../shared/protocol/telemetry.js';
 import { ReleaseRef } from '../../shared/release/release-ref.js';
 import { Hex32, canonicalBytes, sha256, utf8 } from '../../shared/base/bytes.js';
@@ -35,6 +35,8 @@ export const Assignment = Type.Object(
     rollout: Type.String({ maxLength: 64 }),
     assignmentId: Type.Integer({ minimum: 1 }),
     rollback: Type.Boolean(),
+    /** As it was when the assignment was accepted; a hold ends by the latest assignment. */
+    activation: Type.Enum([...ACTIVATIONS]),
     /** The oldest version that a rollback may fetch again, signed offline. */
     floor: Type.Union([Type.Null(), Version]),
     /** The file with the acceptance set that the release must pass, signed offline. */

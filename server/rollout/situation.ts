@@ -58,7 +58,15 @@ export function assignmentOf(
   release: ReleaseRef | null,
   rollback: boolean,
 ): AssignmentChange {
-  return { device, component, release, rollback, rollout: id, trial: policy.trial };
+  return {
+    device,
+    component,
+    release,
+    rollback,
+    activation: 'swap',
+    rollout: id,
+    trial: policy.trial,
+  };
 }
 
 /** "d1, d2 and 3 more". */

@@ -39,6 +39,7 @@ export class SqlAssignmentStore implements AssignmentStore {
                   digest: found.digest,
                 },
                 rollback: found.rollback === 1,
+                activation: found.activation,
                 rollout: found.rollout,
                 trial: JSON.parse(found.trial_json) as TrialPolicy,
                 assignmentId: found.assignment_id,

@@ -127,6 +127,7 @@ const FIRST = [
     version text,
     digest text,
     rollback integer not null,
+    activation text not null,
     rollout text not null,
     trial_json text not null,
     primary key (device, component)

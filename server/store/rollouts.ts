@@ -439,6 +439,7 @@ async function writeAssignments(
       version: change.release?.version ?? null,
       digest: change.release?.digest ?? null,
       rollback: change.rollback ? 1 : 0,
+      activation: change.activation,
       rollout: change.rollout,
       trial_json: JSON.stringify(change.trial),
     };

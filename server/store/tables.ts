@@ -4,6 +4,7 @@
 // parses. Binary documents are BLOBs.
 import type { Generated } from 'kysely';
 import type { DeviceStatus } from '../../shared/protocol/operator-api.js';
+import type { Activation } from '../../shared/protocol/states.js';
 
 export interface DevicesTable {
   id: string;
@@ -129,6 +130,7 @@ interface AssignmentsTable {
   version: string | null;
   digest: string | null;
   rollback: number;
+  activation: Activation;
   rollout: string;
   trial_json: string;
 }

@@ -212,6 +212,7 @@ export class Director {
       rollout: assignment.rollout,
       assignmentId: assignment.assignmentId,
       rollback: assignment.rollback,
+      activation: assignment.activation,
       trial: assignment.trial,
     };
     return [path, { length: image.length, hashes: image.hashes, custom }];

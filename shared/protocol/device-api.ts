@@ -10,6 +10,7 @@ import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex64 } from '../base/bytes.js';
 import { PublicKey } from '../trust/signer.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
+import { ACTIVATIONS } from './states.js';
 import { DeviceId } from './telemetry.js';
 
 const strict = { additionalProperties: false } as const;
@@ -104,6 +105,7 @@ export const DirectorCustom = Type.Object(
      * it ran before.
      */
     rollback: Type.Boolean(),
+    activation: Type.Enum([...ACTIVATIONS]),
     trial: TrialPolicy,
   },
   strict,

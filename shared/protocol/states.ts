@@ -14,6 +14,14 @@ export const UPDATE_STATES = [
 ] as const;
 export type UpdateState = (typeof UPDATE_STATES)[number];
 
+/**
+ * How far a device takes an assignment. `swap`: the release serves. `hold`: it waits in `rehearsed`
+ * until the same assignment says swap. `shadow`: it never serves; it answers copies of live
+ * requests beside what serves, and the comparison is reported.
+ */
+export const ACTIVATIONS = ['swap', 'hold', 'shadow'] as const;
+export type Activation = (typeof ACTIVATIONS)[number];
+
 export const ROLLOUT_STATES = [
   'draft',
   'rolling',

@@ -6,6 +6,7 @@ import { decode } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { targetPath } from '../release/release-ref.js';
 import { DirectorCustom, ImageCustom } from '../protocol/device-api.js';
+import type { Activation } from '../protocol/states.js';
 import type { TrialPolicy } from '../statistics/trial-verdict.js';
 import { acceptanceOf, type AcceptanceFile, type TargetFile, type Targets } from './documents.js';
 
@@ -22,6 +23,7 @@ export interface TrustedAssignment {
   readonly rollout: string;
   readonly assignmentId: number;
   readonly rollback: boolean;
+  readonly activation: Activation;
   /** The oldest version that the device may be sent back to, signed offline; null: none named. */
   readonly floor: string | null;
   /** The file with the acceptance set that the release must pass; null: none named. */
@@ -118,7 +120,9 @@ function matchOne(
       'hardware_unsupported',
       `${path} is for ${known.hardware.join(', ')}; this device is ${hardware}`,
     );
-  const { component, version, rollout, assignmentId, rollback, trial } = selected;
+  const { component, version, rollout, assignmentId, rollback, activation, trial } = selected;
+  if (rollback && activation !== 'swap')
+    throw new Fault('target_mismatch', `${path}: a way back cannot be assigned as ${activation}`);
   return {
     component,
     version,
@@ -128,6 +132,7 @@ function matchOne(
     rollout,
     assignmentId,
     rollback,
+    activation,
     floor: floorOf(image, component),
     acceptance: acceptanceOf(image, component),
     trial,

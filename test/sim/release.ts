@@ -11,6 +11,7 @@ import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { envelopeBytesNow, syncSigner, type SyncSigner } from './sync-signer.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { defaultTrialPolicy, type TrialPolicy } from '../../shared/statistics/trial-verdict.js';
+import type { Activation } from '../../shared/protocol/states.js';
 import type { Assignment } from '../../agent/update/record.js';
 
 export const releaseKey: SyncSigner = syncSigner(new Uint8Array(32).fill(7));
@@ -113,6 +114,7 @@ export function assignmentFor(
   assignmentId: number,
   options: {
     rollback?: boolean;
+    activation?: Activation;
     floor?: string;
     trial?: Partial<TrialPolicy>;
     acceptance?: Assignment['acceptance'];
@@ -128,6 +130,7 @@ export function assignmentFor(
     rollout: `rollout-${assignmentId}`,
     assignmentId,
     rollback: options.rollback ?? false,
+    activation: options.activation ?? 'swap',
     floor: options.floor ?? null,
     acceptance: options.acceptance ?? null,
     trial: { ...defaultTrialPolicy, ...options.trial },

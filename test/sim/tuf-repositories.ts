@@ -248,6 +248,7 @@ export class Simulation implements Fetcher {
       rollout: 'r1',
       assignmentId: ++this.#assignmentId,
       rollback: false,
+      activation: 'swap',
       trial: defaultTrialPolicy,
     };
     const target: TargetFile = { length: genuine.length, hashes: { ...genuine.hashes }, custom };

@@ -32,6 +32,7 @@ describe('a refresh', () => {
       rollout: 'r1',
       assignmentId: 2,
       rollback: false,
+      activation: 'swap',
     });
     const { director, image } = fixture;
     expect(fixture.requests).toEqual([

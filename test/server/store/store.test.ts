@@ -107,6 +107,7 @@ const assignment = (
   component: 'digits',
   release,
   rollback: false,
+  activation: 'swap',
   rollout: id,
   trial: defaultTrialPolicy,
 });

@@ -44,6 +44,7 @@ class MemoryStore implements AssignmentStore {
           component,
           release: { component, version, digest },
           rollback: false,
+          activation: 'swap',
           rollout: 'r1',
           trial: defaultTrialPolicy,
           assignmentId,

@@ -350,6 +350,8 @@ export interface RolloutRow {
   } | null;
   /** What the devices of its wave showed together so far; null before the first round. */
   readonly pool: PoolState | null;
+  /** When the devices were told to swap (strategy blue-green); null before. */
+  readonly goAt: number | null;
   /** The comparison of the arms so far (strategy ab); null before the first device. */
   readonly arms: ArmsState | null;
   /** Optimistic lock: rises with each write; a writer that read an older one loses. */
@@ -416,7 +418,7 @@ export interface MemberRow {
   /** The id of this rollout's last assignment to it (forward or back); null before the first. */
   readonly assignmentId: number | null;
   readonly assignedAt: number | null;
-  /** Confirmed, and healthy for the soak of its wave since then. */
+  /** Confirmed, and healthy for the soak of its wave since then; or ready; or shadowed. */
   readonly proven: boolean;
   /** Counted as failed, also after its rollback: the halt test must not forget it. */
   readonly failed: boolean;
@@ -475,6 +477,8 @@ export interface RolloutChange {
   readonly assignments: readonly AssignmentChange[];
   /** Devices that take the release with this change, in this order. */
   readonly takes?: readonly string[];
+  /** Every assignment of this rollout that is held says swap from now on; its id stays. */
+  readonly go?: boolean;
   /** Devices whose take is undone: they never began it. */
   readonly untaken?: readonly string[];
   /** Audit entries that stand or fall with the change. */
@@ -538,8 +542,8 @@ export interface RolloutStore {
     device: string,
     time: { readonly from: number; readonly to: number },
   ): Promise<ArmMeasures>;
-  /** All takes of a release, over all rollouts, in order. */
-  takes(digest: string): Promise<Take[]>;
+  /** All takes of a series (a release's digest, a shadow's id), over all rollouts, in order. */
+  takes(series: string): Promise<Take[]>;
   /** How many rollouts were created since. */
   createdSince(since: number): Promise<number>;
   /** The newest first; without members and history. */

@@ -117,7 +117,14 @@ export function requestOfSpec(text: string, file: string, named?: string): Rollo
   const ab = isTable(given['ab'])
     ? { falseWinnerPermille: defaults.falseAlarmPermille, winner: 'ask', ...given['ab'] }
     : given['ab'];
-  const filled = { ...base, ...given, waves, trial, ...(ab === undefined ? {} : { ab }) };
+  const filled = {
+    ...base,
+    ...(given['strategy'] === 'blue-green' ? { blueGreen: { go: 'ask' } } : {}),
+    ...given,
+    waves,
+    trial,
+    ...(ab === undefined ? {} : { ab }),
+  };
   const { release, selector, ...policy } = decode(RolloutSpec, filled, file, 'usage');
   const found = policyComplaints(policy);
   if (named !== undefined && release !== undefined && named !== release)

@@ -10,9 +10,11 @@ import { startWindow } from './window.js';
 
 const FORWARD: readonly MemberState[] = [
   'taken',
+  'ready',
   'trial',
   'unproven',
   'confirmed',
+  'shadowed',
   'silent',
   'failed',
   'differs',

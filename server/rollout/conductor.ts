@@ -120,7 +120,7 @@ export class Conductor {
       // False: another writer was first. Read again.
       if (!(await store.commit(step, clock.now()))) continue;
       this.#logStep(situation.rollout, step);
-      for (const assignment of step.assignments) hint(assignment.device);
+      for (const { device } of step.go === true ? step.members : step.assignments) hint(device);
     }
   }
 

@@ -5,12 +5,16 @@ import { limits } from '../../shared/base/limits.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { leaveArmB } from './arms.js';
+import { go, observePreparing } from './blue-green.js';
+import { afterShadow, observeShadow, report as reportShadow } from './shadow.js';
+import { isPreparing, isShadow } from './strategies.js';
 import { assignmentOf, clip, listed, moved, only, type Plan, type Situation } from './situation.js';
 import {
   isRevoked,
   isTalking,
   isUntaken,
   observe,
+  REVOKED,
   secondsHeard,
   silenceOf,
   UNDECIDED,
@@ -37,7 +41,8 @@ export function watch(situation: Situation): Plan | null {
   }
   if (changed.length === 0) return null;
   const withdrawn = untaken.map((device) => assignmentOf(rollout, device, null, false));
-  return { rollout, members: changed, assignments: withdrawn, untaken };
+  const over = isShadow(rollout) ? afterShadow(rollout, changed) : [];
+  return { rollout, members: changed, assignments: [...withdrawn, ...over], untaken };
 }
 
 /** The member as its device's report changes it; null when nothing changes. */
@@ -48,13 +53,13 @@ export function changeOf(
 ): MemberRow | null {
   const { rollout, published, now } = situation;
   if (member.state === 'waiting') return changeOfWaiting(member, report, situation);
-  if (!UNDECIDED.includes(member.state) && member.state !== 'confirmed') return null;
+  if (!UNDECIDED.includes(member.state) && !MAY_CHANGE.has(member.state)) return null;
   const { answeredAt } = rollout;
   if (member.state === 'unproven' && answeredAt !== null && member.since <= answeredAt)
     return { ...member, state: 'excused', since: now, reasons: accepted(member) };
   if (member.assignmentId === null && !isRevoked(report)) return soaked(member, situation);
   const previous = member.previous ?? replaced(member, report, rollout.release, published);
-  const seen = observe({ ...member, previous }, report, rollout, situation);
+  const seen = observerOf(rollout)({ ...member, previous }, report, rollout, situation);
   if (seen.state === member.state && previous === member.previous)
     return seen.state === 'confirmed' ? soaked(member, situation) : retold(member, seen.reasons);
   const isChanged = seen.state !== member.state;
@@ -64,10 +69,22 @@ export function changeOf(
     state: seen.state,
     since: isChanged ? now : member.since,
     reasons: clip(seen.reasons),
-    proven: member.proven && seen.state === 'confirmed',
+    proven: PROVES.has(seen.state) || (member.proven && seen.state === 'confirmed'),
     failed: member.failed || seen.state === 'failed',
     silence: seen.state === 'silent' ? silenceOf(member, report) : member.silence,
   };
+}
+
+/** Decided for now; these are looked at again. */
+const MAY_CHANGE: ReadonlySet<string> = new Set(['confirmed', 'ready']);
+/** All that the strategy asks of a device at this point. */
+const PROVES: ReadonlySet<string> = new Set(['ready', 'shadowed']);
+
+function observerOf(rollout: RolloutRow): typeof observe {
+  const own = isShadow(rollout) ? observeShadow : isPreparing(rollout) ? observePreparing : null;
+  if (own === null) return observe;
+  return (member, facts, row, moment) =>
+    isRevoked(facts) ? REVOKED : own(member, facts, row, moment);
 }
 
 /** A person who resumed the rollout waits for it no longer; it holds no place any more. */
@@ -250,6 +267,9 @@ export function advance(situation: Situation): Plan | null {
   if (held !== undefined) return held;
   if (rollout.wave + 1 < rollout.policy.waves.length)
     return only(moved(rollout, 'pass', progress.reasons, now, { wave: rollout.wave + 1 }));
+  if (isShadow(rollout)) return reportShadow(situation, progress.reasons);
+  const swap = go(situation, progress.reasons);
+  if (swap !== null) return swap;
   const late = members.filter(({ state }) => state === 'waiting' || UNDECIDED.includes(state));
   const reasons =
     late.length === 0

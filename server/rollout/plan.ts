@@ -38,6 +38,7 @@ export function plan(situation: Situation): Plan | null {
       return assignBack(situation) ?? watchBack(situation) ?? settle(situation);
     case 'draft':
     case 'reverted':
+    case 'reported':
     case 'dropped':
       return null;
   }

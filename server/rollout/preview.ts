@@ -9,6 +9,8 @@ import { percent } from '../../shared/statistics/sequential-tests.js';
 import type { RolloutPolicy, RolloutPreview } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import { armsWarnings } from './arms.js';
+import { blueGreenWarnings } from './blue-green.js';
+import { shadowWarnings } from './shadow.js';
 import { boundariesOf } from './halt.js';
 import type { Place } from './waves.js';
 import { selectorText } from './selector.js';
@@ -151,6 +153,8 @@ function warningsOf(
     ...(selected === null ? [] : [`only these devices take part: ${selected}`]),
     ...paceText(policy, places.length, now),
     ...armsWarnings(policy, places),
+    ...blueGreenWarnings(policy),
+    ...shadowWarnings(policy),
   ];
 }
 

@@ -5,6 +5,7 @@ import type { HistoryRow, MemberRow } from '../interfaces.js';
 import { waveProgress } from './forward.js';
 import { armsText, isEndOfArmB } from './arms.js';
 import { haltReport } from './halt.js';
+import { shadowText } from './shadow.js';
 import { lastTake, paused } from './pace.js';
 import { clip, type Situation } from './situation.js';
 import { commandsOf } from './transitions.js';
@@ -52,6 +53,7 @@ function live(situation: Situation): string[] {
         `window: ${open} devices have it undecided, at most ${size} may`,
         ...pauseText(situation),
         ...armsText(situation),
+        ...shadowText(situation),
       ];
     }
     case 'completed':
@@ -62,6 +64,7 @@ function live(situation: Situation): string[] {
     }
     case 'draft':
     case 'reverted':
+    case 'reported':
     case 'dropped':
       return [];
   }

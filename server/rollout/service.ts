@@ -142,6 +142,7 @@ export class OperatorService implements RolloutService {
       undo: false,
       silence: null,
       pool: null,
+      goAt: null,
       arms: null,
       revision: 0,
     };

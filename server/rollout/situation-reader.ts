@@ -12,6 +12,7 @@ import type {
 } from '../interfaces.js';
 import { dueBlocks } from './arms.js';
 import type { Situation } from './situation.js';
+import { seriesOf } from './strategies.js';
 import type { Reception } from './reception.js';
 import type { Contact } from './taking.js';
 
@@ -34,13 +35,13 @@ export class SituationReader {
     const rollout = await store.rollout(id);
     if (rollout === null) throw new Fault('not_found', `there is no rollout ${id}`);
     const members = await store.members(id);
-    const { component, digest } = rollout.release;
+    const { component } = rollout.release;
     const facts = await store.facts(
       component,
       members.map((member) => member.device),
     );
     const published = await this.#published(component, facts);
-    const takes = await store.takes(digest);
+    const takes = await store.takes(seriesOf(rollout));
     const blocks = measure ? await this.#measured(rollout, members) : [];
     reception.observe();
     return {

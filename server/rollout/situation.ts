@@ -12,6 +12,7 @@ import type {
 } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { after, type RolloutEvent } from './transitions.js';
+import { activationOf } from './strategies.js';
 import type { Moment } from './verdict.js';
 
 export interface Situation extends Moment {
@@ -21,7 +22,7 @@ export interface Situation extends Moment {
   readonly facts: ReadonlyMap<string, DeviceFacts>;
   /** Comparisons of arms that are due, measured; empty for other strategies. */
   readonly blocks: readonly MeasuredBlock[];
-  /** All takes of the release, over all its rollouts, in order. */
+  /** All takes of its series (strategies.ts), over all rollouts, in order. */
   readonly takes: readonly Take[];
   /**
    * Digests of published releases among those that devices report: a device can be rolled back only
@@ -53,20 +54,15 @@ export function moved(
 export const only = (rollout: RolloutRow): Plan => ({ rollout, members: [], assignments: [] });
 
 export function assignmentOf(
-  { id, policy, release: { component } }: RolloutRow,
+  rollout: RolloutRow,
   device: string,
   release: ReleaseRef | null,
   rollback: boolean,
 ): AssignmentChange {
-  return {
-    device,
-    component,
-    release,
-    rollback,
-    activation: 'swap',
-    rollout: id,
-    trial: policy.trial,
-  };
+  const { id, policy } = rollout;
+  const { component } = rollout.release;
+  const activation = release === null || rollback ? 'swap' : activationOf(rollout);
+  return { device, component, release, rollback, activation, rollout: id, trial: policy.trial };
 }
 
 /** "d1, d2 and 3 more". */

@@ -10,6 +10,8 @@ import type { RolloutState } from '../../shared/protocol/states.js';
 export type RolloutEvent =
   | 'start' | 'drop' | 'pause' | 'resume' | 'abort' | 'undo' // an operator's
   | 'pass' | 'done' // the wave is healthy, soaked and approved: to the next wave; it was the last
+  | 'go' // every wave is ready: the devices swap (blue-green)
+  | 'report' // the comparison is over (shadow): its devices are assigned what they serve
   | 'fail' | 'halt_needs_operator' // the halt test fired: with and without policy.autoRevert;
     // `fail` also when arm A won and policy.ab.winner is auto
   | 'ask' // a person must decide: failures at the hold level, silence, differing answers, no proof,
@@ -20,7 +22,7 @@ export const ROLLOUT = {
   draft: { on: { start: 'rolling', drop: 'dropped' }, boot: 'draft' },
   rolling: {
     on: {
-      pass: 'rolling', done: 'completed', fail: 'reverting', halt_needs_operator: 'held',
+      pass: 'rolling', go: 'rolling', done: 'completed', report: 'reported', fail: 'reverting', halt_needs_operator: 'held',
       ask: 'held', pause: 'held', abort: 'reverting',
     },
     boot: 'rolling',
@@ -29,6 +31,7 @@ export const ROLLOUT = {
   reverting: { on: { settled: 'reverted' }, boot: 'reverting' },
   reverted: { on: {}, boot: 'reverted' },
   completed: { on: { undo: 'reverting' }, boot: 'completed' },
+  reported: { on: {}, boot: 'reported' },
   dropped: { on: {}, boot: 'dropped' },
 } as const satisfies Table<RolloutState, RolloutEvent>;
 

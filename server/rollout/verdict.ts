@@ -6,6 +6,7 @@
 import type { FaultCode } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import type { MemberState } from '../../shared/protocol/states.js';
+import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { TrialBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import {
@@ -36,7 +37,10 @@ export const UNDECIDED: readonly MemberState[] = ['taken', 'trial', 'unproven', 
 
 export const isRevoked = (facts: DeviceFacts | undefined): boolean => facts?.status === 'revoked';
 
-const REVOKED = 'revoked: it takes no further part, and counts neither for nor against the release';
+export const REVOKED: Observation = {
+  state: 'excused',
+  reasons: 'revoked: it takes no further part, and counts neither for nor against the release',
+};
 
 /**
  * `member` took the release in this rollout and is undecided, or is confirmed; only reports about
@@ -48,7 +52,7 @@ export function observe(
   rollout: RolloutRow,
   moment: Moment,
 ): Observation {
-  if (isRevoked(facts)) return { state: 'excused', reasons: REVOKED };
+  if (isRevoked(facts)) return REVOKED;
   const { policy, release } = rollout;
   const bad = badNews(member, facts, release);
   if (bad !== null) return bad;
@@ -62,16 +66,25 @@ export function observe(
   if (verdict?.verdict === 'differs_more_than_declared')
     return { state: 'differs', reasons: `${verdict.code}: ${verdict.reasons.join('; ')}` };
   if (member.proven) return { state: 'confirmed', reasons: member.reasons };
-  const silence = silentSeconds(member, facts, moment);
-  if (silence > policy.silentAfterSeconds && isFlapping(member, facts))
-    return {
-      state: 'failed',
-      reasons: `${FLAPPING}; not heard for ${silence} s; last: ${lastText(member)}`,
-    };
-  if (silence > policy.silentAfterSeconds)
-    return { state: 'silent', reasons: `not heard for ${silence} s; last: ${lastText(member)}` };
+  const quiet = silent(member, facts, policy, moment);
+  if (quiet !== null && isFlapping(member, facts))
+    return { state: 'failed', reasons: `${FLAPPING}; ${quiet.reasons}` };
+  if (quiet !== null) return quiet;
   if (member.state === 'confirmed') return { state: 'confirmed', reasons: member.reasons };
   return undecided(member, facts, rollout, moment, verdict);
+}
+
+/** The device is not heard for longer than the policy allows; null while it is. */
+export function silent(
+  member: MemberRow,
+  facts: DeviceFacts | undefined,
+  { silentAfterSeconds }: RolloutPolicy,
+  moment: Moment,
+): Observation | null {
+  const silence = silentSeconds(member, facts, moment);
+  return silence > silentAfterSeconds
+    ? { state: 'silent', reasons: `not heard for ${silence} s; last: ${lastText(member)}` }
+    : null;
 }
 
 const FLAPPING =
@@ -130,21 +143,28 @@ function undecided(
   const evidence = verdict?.reasons.join('; ') ?? 'no trial was reported';
   if (verdict?.verdict === 'unproven' || (isLate && hasStarted(member, facts, verdict)))
     return { state: 'unproven', reasons: `it keeps the release, its trial goes on: ${evidence}` };
-  if (isLate) {
-    const after = `not begun ${policy.deviceDeadlineSeconds} s after its assignment`;
-    return { state: 'excused', reasons: `${after}: ${troubleText(facts) ?? stateText(facts)}` };
-  }
+  if (isLate) return { state: 'excused', reasons: lateText('begun', policy, facts) };
   if (claimed)
     return {
       state: 'trial',
       reasons: 'the device calls it healthy; its evidence is not here or does not prove it yet',
     };
   if (hasStarted(member, facts, verdict)) return { state: 'trial', reasons: 'on trial' };
+  return { state: 'taken', reasons: takenText(facts) };
+}
+
+/** "not begun 300 s after its assignment: disk_full: …". */
+export const lateText = (
+  what: string,
+  { deviceDeadlineSeconds }: RolloutPolicy,
+  facts: DeviceFacts | undefined,
+): string =>
+  `not ${what} ${deviceDeadlineSeconds} s after its assignment: ` +
+  (troubleText(facts) ?? stateText(facts));
+
+export function takenText(facts: DeviceFacts | undefined): string {
   const trouble = troubleText(facts);
-  return {
-    state: 'taken',
-    reasons: trouble === null ? 'has its assignment' : `has its assignment; ${trouble}`,
-  };
+  return trouble === null ? 'has its assignment' : `has its assignment; ${trouble}`;
 }
 
 /** The trouble that keeps a device from its assignment, as it reports it; null without. */
@@ -162,13 +182,13 @@ function hasStarted(
   facts: DeviceFacts | undefined,
   verdict: TrialVerdict | null,
 ): boolean {
-  if (member.state === 'trial' || verdict !== null) return true;
+  if (member.state === 'trial' || member.state === 'ready' || verdict !== null) return true;
   const state = heard(member, facts) ? facts?.update?.state : undefined;
   return state === 'probed' || state === 'rehearsed' || state === 'swapped';
 }
 
 /** The server's own judgement of the evidence for this assignment; null where there is none. */
-function verdictOn(
+export function verdictOn(
   member: MemberRow,
   facts: DeviceFacts | undefined,
   { policy, release }: RolloutRow,
@@ -190,7 +210,7 @@ function evidenceOf(member: MemberRow, { evidence }: TrialBody): TrialEvidence {
 }
 
 /** The device's last update report, where it is about the member's own assignment. */
-function heard(member: MemberRow, facts: DeviceFacts | undefined): boolean {
+export function heard(member: MemberRow, facts: DeviceFacts | undefined): boolean {
   return member.assignmentId !== null && facts?.update?.assignmentId === member.assignmentId;
 }
 
@@ -214,6 +234,7 @@ const NOT_THE_RELEASE: readonly string[] = [
   'metadata_signature',
   'retries_spent',
   'server_unreachable',
+  'shadow_needs_serving',
   'target_mismatch',
   'target_unknown',
   'version_floor',
@@ -223,7 +244,7 @@ const NOT_THE_RELEASE: readonly string[] = [
 /** The bytes of the release on the device are not the signed ones any more. */
 const DAMAGE: readonly string[] = ['file_digest', 'file_length'] satisfies FaultCode[];
 
-function badNews(
+export function badNews(
   member: MemberRow,
   facts: DeviceFacts | undefined,
   release: ReleaseRef,

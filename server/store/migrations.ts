@@ -70,6 +70,7 @@ const FIRST = [
     silence_json text,
     pool_json text,
     arms_json text,
+    go_at integer,
     answered_at integer,
     revision integer not null
   ) strict`,
@@ -101,15 +102,15 @@ const FIRST = [
   'create index members_by_state on members (rollout, state)',
   'create index members_by_take on members (rollout, assigned_at)',
   `create table takes (
-    digest text not null,
+    series text not null,
     seq integer not null,
     device text not null references devices (id),
     hardware text not null,
     rollout text not null references rollouts (id),
     at integer not null,
     failed integer not null,
-    primary key (digest, seq),
-    unique (digest, device)
+    primary key (series, seq),
+    unique (series, device)
   ) strict`,
   `create table rollout_history (
     id integer primary key,

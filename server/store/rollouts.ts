@@ -32,6 +32,7 @@ import type {
 } from '../interfaces.js';
 import { matches } from '../rollout/selector.js';
 import { nextVersion } from '../../shared/trust/version-floor.js';
+import { seriesOf } from '../rollout/strategies.js';
 import { ACTIVE_STATES } from '../rollout/transitions.js';
 import { UNDECIDED } from '../rollout/verdict.js';
 import { armMeasures } from './arm-measures.js';
@@ -195,11 +196,11 @@ export class SqlRolloutStore implements RolloutStore {
     return row?.assigned_at ?? null;
   }
 
-  async takes(digest: string): Promise<Take[]> {
+  async takes(series: string): Promise<Take[]> {
     const rows = await this.#db
       .selectFrom('takes')
       .select(['device', 'hardware', 'failed'])
-      .where('digest', '=', digest)
+      .where('series', '=', series)
       .orderBy('seq')
       .execute();
     return rows.map((row) => ({ ...row, failed: row.failed === 1 }));
@@ -365,6 +366,7 @@ export class SqlRolloutStore implements RolloutStore {
         .set({ ...rolloutColumns(rollout), revision: before.revision + 1 })
         .where('id', '=', rollout.id)
         .execute();
+      if (change.go === true) await giveGo(trx, rollout.id);
       const assignmentIds = await writeAssignments(trx, change.assignments, now);
       await writeMembers(
         trx,
@@ -424,6 +426,26 @@ function assigned(
 ): MemberRow {
   const assignmentId = assignmentIds.get(member.device);
   return assignmentId === undefined ? member : { ...member, assignmentId, assignedAt: now };
+}
+
+/** Two statements, however many devices: all of them see the go, or none does. */
+async function giveGo(queries: Queries, rollout: string): Promise<void> {
+  const held = queries
+    .selectFrom('assignments')
+    .select('device')
+    .where('rollout', '=', rollout)
+    .where('activation', '=', 'hold');
+  await queries
+    .updateTable('devices')
+    .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))
+    .where('id', 'in', held)
+    .execute();
+  await queries
+    .updateTable('assignments')
+    .set({ activation: 'swap' })
+    .where('rollout', '=', rollout)
+    .where('activation', '=', 'hold')
+    .execute();
 }
 
 /** The new assignment id of each device. */
@@ -510,19 +532,19 @@ async function writeTakes(
   { rollout, members, takes = [], untaken = [] }: RolloutChange,
   now: number,
 ): Promise<void> {
-  const { digest } = rollout.release;
+  const series = seriesOf(rollout);
   for (const device of takes) {
     const member = members.find((one) => one.device === device);
     if (member === undefined) throw new Error(`${device} takes a release without being a member`);
     const { last } = await queries
       .selectFrom('takes')
       .select((eb) => eb.fn.coalesce(eb.fn.max('seq'), eb.lit(0)).as('last'))
-      .where('digest', '=', digest)
+      .where('series', '=', series)
       .executeTakeFirstOrThrow();
     await queries
       .insertInto('takes')
       .values({
-        digest,
+        series,
         seq: last + 1,
         device,
         hardware: member.hardware,
@@ -530,7 +552,7 @@ async function writeTakes(
         at: now,
         failed: 0,
       })
-      .onConflict((oc) => oc.columns(['digest', 'device']).doNothing())
+      .onConflict((oc) => oc.columns(['series', 'device']).doNothing())
       .execute();
   }
   const failed = members.filter((member) => member.failed).map(({ device }) => device);
@@ -538,13 +560,13 @@ async function writeTakes(
     await queries
       .updateTable('takes')
       .set({ failed: 1 })
-      .where('digest', '=', digest)
+      .where('series', '=', series)
       .where('device', 'in', portion)
       .execute();
   for (const portion of portions(untaken))
     await queries
       .deleteFrom('takes')
-      .where('digest', '=', digest)
+      .where('series', '=', series)
       .where('rollout', '=', rollout.id)
       .where('failed', '=', 0)
       .where('device', 'in', portion)
@@ -659,6 +681,7 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'revisi
     undo: rollout.undo ? 1 : 0,
     silence_json: rollout.silence === null ? null : JSON.stringify(rollout.silence),
     pool_json: rollout.pool === null ? null : JSON.stringify(rollout.pool),
+    go_at: rollout.goAt,
     arms_json: rollout.arms === null ? null : JSON.stringify(rollout.arms),
     answered_at: rollout.answeredAt,
   };
@@ -682,6 +705,7 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     silence:
       row.silence_json === null ? null : (JSON.parse(row.silence_json) as RolloutRow['silence']),
     pool: row.pool_json === null ? null : (JSON.parse(row.pool_json) as RolloutRow['pool']),
+    goAt: row.go_at,
     arms: row.arms_json === null ? null : (JSON.parse(row.arms_json) as RolloutRow['arms']),
     answeredAt: row.answered_at,
     revision: row.revision,

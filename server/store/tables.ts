@@ -77,6 +77,7 @@ export interface RolloutsTable {
   silence_json: string | null;
   pool_json: string | null;
   arms_json: string | null;
+  go_at: number | null;
   answered_at: number | null;
   revision: number;
 }
@@ -104,7 +105,8 @@ export interface MembersTable {
 
 /** Who took which release, in which order: the observations of the halt test. */
 interface TakesTable {
-  digest: string;
+  /** A release's digest; of a shadow its rollout's id (seriesOf). */
+  series: string;
   seq: number;
   device: string;
   hardware: string;

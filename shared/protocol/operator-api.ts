@@ -299,14 +299,26 @@ export const ArmsPolicy = named('ArmsPolicy', {
 });
 export type ArmsPolicy = Static<typeof ArmsPolicy>;
 
-/** How a release comes to its devices. */
-const STRATEGIES = ['canary', 'ab'] as const;
+export const BlueGreenPolicy = named('BlueGreenPolicy', {
+  /** When all waves are ready: ask a person for the go, or give it. */
+  go: Type.Enum(['ask', 'auto']),
+});
+
+/**
+ * How a release comes to its devices. canary: each device that takes it serves it. blue-green: all
+ * prepare it through the waves and keep serving the old one, until one go lets all of them swap.
+ * ab: a share of the devices serves it, and is compared with the others. shadow: no device serves
+ * it; each answers copies of its live requests with it, and the differences are reported.
+ */
+const STRATEGIES = ['canary', 'blue-green', 'ab', 'shadow'] as const;
 
 export const RolloutPolicy = named('RolloutPolicy', {
   /** When left out: canary. */
   strategy: Type.Optional(Type.Enum([...STRATEGIES])),
   /** Only of strategy ab: its arms and what they are compared on. The waves are those of arm B. */
   ab: Type.Optional(ArmsPolicy),
+  /** Only of strategy blue-green. */
+  blueGreen: Type.Optional(BlueGreenPolicy),
   waves: Type.Array(Wave, { minItems: 1, maxItems: limits.wavesMaxCount }),
   trial: TrialPolicy,
   /**

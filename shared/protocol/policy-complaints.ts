@@ -25,6 +25,14 @@ export function policyComplaints(policy: RolloutPolicy): string[] {
     'strategy ab and the table ab need each other',
   );
   check(
+    (policy.strategy === 'blue-green') === (policy.blueGreen !== undefined),
+    'strategy blue-green and the table blueGreen need each other',
+  );
+  check(
+    policy.strategy !== 'shadow' || policy.trial.minPairs > 0,
+    'strategy shadow compares: trial.minPairs must be above 0',
+  );
+  check(
     policy.ab === undefined || policy.waves.length < limits.wavesMaxCount,
     `strategy ab has at most ${limits.wavesMaxCount - 1} waves: the last one is arm A`,
   );

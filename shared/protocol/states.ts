@@ -9,6 +9,7 @@ export const UPDATE_STATES = [
   'staged',
   'probed',
   'rehearsed',
+  'shadowing',
   'swapped',
   'stranded',
 ] as const;
@@ -29,12 +30,14 @@ export const ROLLOUT_STATES = [
   'reverting',
   'reverted',
   'completed',
+  'reported',
   'dropped',
 ] as const;
 export type RolloutState = (typeof ROLLOUT_STATES)[number];
 
 /**
- * One device within a rollout. `taken`: it has the assignment. `unproven`: it keeps the release,
+ * One device within a rollout. `taken`: it has the assignment. `ready`: it holds the release and
+ * waits for the go (blue-green). `shadowed`: its comparison is over (shadow). `unproven`: it keeps the release,
  * and its trial goes on. `silent`: it took the assignment and is not heard. `differs`: it went
  * back, because its answers differ more than the release declared. `excused`: it counts neither
  * for nor against the release. `lost`: on the way back, and not heard.
@@ -42,9 +45,11 @@ export type RolloutState = (typeof ROLLOUT_STATES)[number];
 export const MEMBER_STATES = [
   'waiting',
   'taken',
+  'ready',
   'trial',
   'unproven',
   'confirmed',
+  'shadowed',
   'silent',
   'failed',
   'differs',

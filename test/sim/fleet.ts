@@ -17,6 +17,7 @@ import { Reception } from '../../server/rollout/reception.js';
 import { matches } from '../../server/rollout/selector.js';
 import { OperatorService } from '../../server/rollout/service.js';
 import { SituationReader } from '../../server/rollout/situation-reader.js';
+import { seriesOf } from '../../server/rollout/strategies.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
 import { UNDECIDED } from '../../server/rollout/verdict.js';
 import type {
@@ -161,8 +162,8 @@ export class MemoryRolloutStore implements RolloutStore {
   async lastTake(rollout: string, nth: number): Promise<number | null> {
     return lastTake(this.#members(rollout), nth);
   }
-  async takes(digest: string): Promise<Take[]> {
-    const rows = this.takeRows.get(digest) ?? [];
+  async takes(series: string): Promise<Take[]> {
+    const rows = this.takeRows.get(series) ?? [];
     return rows.map(({ device, hardware, failed }) => ({ device, hardware, failed }));
   }
   async createdSince(since: number): Promise<number> {
@@ -233,13 +234,19 @@ export class MemoryRolloutStore implements RolloutStore {
       before.state !== state || before.wave !== wave || before.reasons.join() !== reasons.join();
     if (changed) this.histories.get(rollout.id)?.push({ at: now, state, wave, reasons });
     this.#writeTakes(change);
+    if (change.go === true) this.#giveGo(rollout.id);
     this.rows.set(rollout.id, { ...rollout, revision: rollout.revision + 1 });
     this.commits++;
     return true;
   }
+  #giveGo(rollout: string): void {
+    for (const [device, assignment] of this.assignments)
+      if (assignment.rollout === rollout && assignment.activation === 'hold')
+        this.assignments.set(device, { ...assignment, activation: 'swap' });
+  }
   #writeTakes({ rollout, members, takes = [], untaken = [] }: RolloutChange): void {
-    const { digest } = rollout.release;
-    const known = this.takeRows.get(digest) ?? [];
+    const series = seriesOf(rollout);
+    const known = this.takeRows.get(series) ?? [];
     const added = takes
       .filter((device) => !known.some((one) => one.device === device))
       .map((device) => {
@@ -248,7 +255,7 @@ export class MemoryRolloutStore implements RolloutStore {
       });
     const failed = new Set(members.filter((one) => one.failed).map(({ device }) => device));
     this.takeRows.set(
-      digest,
+      series,
       [...known, ...added]
         .map((one) => (failed.has(one.device) ? { ...one, failed: true } : one))
         .filter((one) => one.failed || one.rollout !== rollout.id || !untaken.includes(one.device)),
@@ -334,9 +341,14 @@ export class SimDevice {
     const assignment = this.#store.assignments.get(this.id);
     if (assignment !== undefined && assignment.assignmentId !== this.#assignmentSeen)
       this.#take(assignment);
-    else if (this.state === 'assigned') this.#swap();
-    else if (this.state === 'swapped' && assignment !== undefined) this.#measure(assignment);
+    else if (assignment !== undefined) this.#step(assignment);
     if (!this.silent) this.report(now);
+  }
+
+  refuse(outcome: Outcome): void {
+    this.#assignmentSeen = outcome.assignmentId;
+    this.state = 'idle';
+    this.outcome = outcome;
   }
 
   report(now: number): void {
@@ -382,13 +394,17 @@ export class SimDevice {
     this.silent = this.#nature(assignment.release) === 'dead';
   }
 
+  #step(assignment: Assignment): void {
+    const { activation } = assignment;
+    if (this.state === 'assigned' || this.state === 'rehearsed') {
+      if (activation === 'swap') this.#swap();
+      else this.state = activation === 'hold' ? 'rehearsed' : 'shadowing';
+      this.#seconds = 0;
+    } else if (this.state === 'swapped' || this.state === 'shadowing') this.#measure(assignment);
+  }
+
   #swap(): void {
-    [this.previous, this.running, this.state, this.#seconds] = [
-      this.running,
-      this.updatingTo,
-      'swapped',
-      0,
-    ];
+    [this.previous, this.running, this.state] = [this.running, this.updatingTo, 'swapped'];
   }
 
   #measure(assignment: Assignment): void {
@@ -398,7 +414,9 @@ export class SimDevice {
     const nature = this.#nature(release);
     const pairs = this.#seconds * 20;
     const wrong = nature === 'bad' || nature === 'liar';
-    const compared = this.previous !== null;
+    const isShadow = this.state === 'shadowing';
+    const replaced = isShadow ? this.running : this.previous;
+    const compared = replaced !== null;
     const evidence = trialEvidence({
       seconds: this.#seconds,
       served: pairs,
@@ -410,7 +428,7 @@ export class SimDevice {
     });
     this.trial = {
       release,
-      previous: this.previous,
+      previous: replaced,
       assignmentId: assignment.assignmentId,
       evidence,
     };
@@ -425,7 +443,11 @@ export class SimDevice {
         assignmentId: assignment.assignmentId,
       };
     };
-    if (nature === 'liar' ? this.#seconds > 2 : verdict.verdict === 'pass') done('confirmed', null);
+    const isDecided = verdict.verdict === 'pass' || verdict.verdict === 'fail';
+    if (isShadow) {
+      if (isDecided) done('shadowed', verdict.code);
+    } else if (nature === 'liar' ? this.#seconds > 2 : verdict.verdict === 'pass')
+      done('confirmed', null);
     else if (nature !== 'liar' && verdict.verdict === 'fail') {
       [this.running, this.previous] = [this.previous, null];
       done('rolled_back', verdict.code);
@@ -640,7 +662,7 @@ class RepeatingStore implements RolloutStore {
   measures: RolloutStore['measures'] = (component, device) =>
     this.#store.measures(component, device);
   lastTake = (rollout: string, nth: number) => this.#store.lastTake(rollout, nth);
-  takes = (digest: string) => this.#store.takes(digest);
+  takes = (series: string) => this.#store.takes(series);
   createdSince = (since: number) => this.#store.createdSince(since);
   release = (component: string, version: string) => this.#store.release(component, version);
 
@@ -662,7 +684,7 @@ class RepeatingStore implements RolloutStore {
         rollout: row,
         members,
         facts,
-        takes: await this.#store.takes(rollout.release.digest),
+        takes: await this.#store.takes(seriesOf(rollout)),
         blocks: [],
         published,
         receptionSince: this.#reception.since,

@@ -27,6 +27,24 @@ export const undecided = (fleet: SimFleet, id: string): number =>
 export const takes = (fleet: SimFleet, digest: string): string[] =>
   (fleet.store.takeRows.get(digest) ?? []).map(({ device }) => device);
 
+/** The first device in that state. */
+export const firstWith = (fleet: SimFleet, id: string, state: MemberRow['state']): number =>
+  fleet.devices.findIndex((_, n) => fleet.member(id, n).state === state);
+
+/** From now on the device refuses what it is assigned. */
+export function refuses(fleet: SimFleet, n: number, code: string): void {
+  const device = fleet.devices[n]!;
+  device.tick = async (now) => {
+    await fleet.operators.contact(device.id);
+    const assignment = fleet.store.assignments.get(device.id);
+    const release = assignment?.release ?? null;
+    if (assignment === undefined || release === null) return;
+    const { assignmentId } = assignment;
+    device.refuse({ result: 'refused', code, detail: 'refused', release, assignmentId });
+    device.report(now);
+  };
+}
+
 /** These devices were switched off an hour ago. */
 export function switchOff(fleet: SimFleet, off: readonly number[]): void {
   for (const n of off) fleet.devices[n]!.silent = true;

@@ -64,6 +64,7 @@ export const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   undo: false,
   silence: null,
   pool: null,
+  goAt: null,
   arms: null,
   revision: 1,
   ...change,

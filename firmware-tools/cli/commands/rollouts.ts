@@ -267,17 +267,19 @@ function registerReads(rollout: Command, out: Output): void {
     });
   connectionOptions(rollout.command('watch'))
     .description(
-      'progress until it settles; exit code 0 when completed, 6 when reverted, held or dropped',
+      'progress until it settles; exit code 0 when completed, or reported (a shadow); ' +
+        '6 when reverted, held or dropped',
     )
     .argument('<rollout>', 'id')
     .addHelpText('after', '\nExample:\n  $ linnet rollout watch ro-0123456789abcdef\n')
     .action(async (id: string, _options: unknown, command: Command) => {
       const view = await watch(await connect(command), id, out);
-      process.exitCode = view.state === 'completed' ? EXIT.done : EXIT.badNews;
+      process.exitCode = GOOD.includes(view.state) ? EXIT.done : EXIT.badNews;
     });
 }
 
-const SETTLED: readonly RolloutState[] = ['completed', 'reverted', 'dropped', 'held'];
+const GOOD: readonly RolloutState[] = ['completed', 'reported'];
+const SETTLED: readonly RolloutState[] = [...GOOD, 'reverted', 'dropped', 'held'];
 
 /**
  * Shows each change until the rollout settles. A restart of the server does not end the watch.

@@ -108,6 +108,21 @@ minPairs = 7
     expect(mistakeIn(`strategy = "ab"\n${SHORT}`)).toMatch(/need each other/);
   });
 
+  it('strategy_blue_green_asks_for_the_go_unless_it_says_otherwise', () => {
+    const text = `strategy = "blue-green"\n${SHORT}`;
+    expect(requestOfSpec(text, 'rollout.toml').policy.blueGreen).toEqual({ go: 'ask' });
+    const auto = requestOfSpec(`${text}[blueGreen]\ngo = "auto"\n`, 'rollout.toml');
+    expect(auto.policy.blueGreen).toEqual({ go: 'auto' });
+    expect(mistakeIn(`${text}[blueGreen]\ngo = "now"\n`)).toMatch(/blueGreen\/go/);
+    expect(mistakeIn(`${SHORT}[blueGreen]\ngo = "ask"\n`)).toMatch(/need each other/);
+  });
+
+  it('strategy_shadow_needs_something_to_compare', () => {
+    const text = `strategy = "shadow"\n${SHORT}`;
+    expect(requestOfSpec(text, 'rollout.toml').policy.strategy).toBe('shadow');
+    expect(mistakeIn(`${text}[trial]\nminPairs = 0\n`)).toMatch(/minPairs must be above 0/);
+  });
+
   it('same_as_json', () => {
     const json = '{"release": "digits@1.1.0", "waves": [{"percent": 100}]}';
     expect(requestOfSpec(json, 'rollout.json')).toEqual(requestOfSpec(SHORT, 'rollout.toml'));
@@ -135,7 +150,7 @@ describe('a mistake', () => {
 
   it.each([
     ['unknown_key', 'colour = 1', /unknown key colour/],
-    ['strategy_that_does_not_exist', 'strategy = "blue-green"', /strategy/],
+    ['strategy_that_does_not_exist', 'strategy = "big-bang"', /strategy/],
     ['selector_key', 'selector = { sites = ["a"] }', /selector: unknown key sites/],
     ['empty_groups', 'selector = { groups = [] }', /selector\/groups/],
     ['label_key', 'selector = { labels = { "A B" = "x" } }', /selector\/labels/],

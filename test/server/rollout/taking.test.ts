@@ -57,6 +57,7 @@ describe('a device that asks', () => {
         component: 'digits',
         release: V1,
         rollback: false,
+        activation: 'swap',
         rollout: 'ro-1',
         trial: policyOf().trial,
       },

@@ -19,6 +19,8 @@ const EVENTS: RolloutEvent[] = [
   'abort',
   'undo',
   'pass',
+  'go',
+  'report',
   'done',
   'fail',
   'halt_needs_operator',
@@ -29,7 +31,9 @@ const EXPECTED = [
   'draft start rolling',
   'draft drop dropped',
   'rolling pass rolling',
+  'rolling go rolling',
   'rolling done completed',
+  'rolling report reported',
   'rolling fail reverting',
   'rolling halt_needs_operator held',
   'rolling ask held',
@@ -62,7 +66,7 @@ it('a_server_that_starts_finds_every_rollout_where_it_was', () => {
 
 it('every_state_that_is_not_final_can_be_left', () => {
   for (const state of ROLLOUT_STATES) {
-    const final = ['reverted', 'dropped'].includes(state);
+    const final = ['reverted', 'reported', 'dropped'].includes(state);
     expect(Object.keys(ROLLOUT[state].on).length === 0).toBe(final);
     if (ACTIVE_STATES.includes(state)) expect(final).toBe(false);
   }
@@ -76,6 +80,7 @@ it('commands_are_the_tables_operator_events_and_approve', () => {
     reverting: [],
     reverted: [],
     completed: ['undo'],
+    reported: [],
     dropped: [],
   });
   const all = new Set(ROLLOUT_STATES.flatMap(commandsOf));

@@ -86,7 +86,7 @@ async function open(
   // both exist.
   let transport: Transport | null = null;
   const reception = new Reception({ clock: realClock });
-  const { conductor, rollouts } = openRollouts(store, reception, log, (device) =>
+  const { conductor, rollouts } = openRollouts(store, reception, security, log, (device) =>
     transport?.hint(device),
   );
   const ingest = openIngest(store, security, log, () => reception.restart());
@@ -172,6 +172,7 @@ async function openRepositories(
 function openRollouts(
   store: Store,
   reception: Reception,
+  security: SecurityEventBus,
   log: Log,
   hint: (device: string) => void,
 ): { conductor: Conductor; rollouts: OperatorService } {
@@ -182,6 +183,7 @@ function openRollouts(
     reception,
     clock: realClock,
     log: log.child({ room: 'rollout' }),
+    security,
     hint,
   });
   const rollouts = new OperatorService({
@@ -190,6 +192,7 @@ function openRollouts(
     clock: realClock,
     random: realRandom,
     log: log.child({ room: 'rollout' }),
+    security,
     onCommand: () => conductor.wake(),
   });
   return { conductor, rollouts };

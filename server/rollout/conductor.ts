@@ -5,11 +5,12 @@
 // reads again. A hint carries no authority: the director's signed metadata does.
 import { limits } from '../../shared/base/limits.js';
 import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
-import type { RolloutRow, RolloutStore } from '../interfaces.js';
+import type { RolloutRow, RolloutStore, SecurityEventSink } from '../interfaces.js';
 import { plan } from './plan.js';
 import type { Plan, Situation } from './situation.js';
 import { toAsk } from './taking.js';
 import type { Reception } from './reception.js';
+import { securityReportOf } from './security-report.js';
 import type { SituationReader } from './situation-reader.js';
 
 export interface ConductorOptions {
@@ -18,6 +19,7 @@ export interface ConductorOptions {
   readonly reception: Reception;
   readonly clock: Clock;
   readonly log: Log;
+  readonly security: Pick<SecurityEventSink, 'report'>;
   /** Tells a device to read its assignment now. May fail silently: devices poll as well. */
   readonly hint: (device: string) => void;
 }
@@ -109,7 +111,7 @@ export class Conductor {
   }
 
   async #conduct(id: string): Promise<void> {
-    const { store, situations, clock, hint } = this.#options;
+    const { store, situations, clock, hint, security } = this.#options;
     for (let steps = 0; steps < limits.rolloutStepsMaxCount; steps++) {
       const situation = await situations.read(id, true);
       const step = plan(situation);
@@ -120,6 +122,8 @@ export class Conductor {
       // False: another writer was first. Read again.
       if (!(await store.commit(step, clock.now()))) continue;
       this.#logStep(situation.rollout, step);
+      const event = securityReportOf(situation, step);
+      if (event !== null) security.report(event);
       for (const { device } of step.go === true ? step.members : step.assignments) hint(device);
     }
   }

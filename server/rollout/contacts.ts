@@ -3,11 +3,12 @@
 // rollout's revision, so that two devices that ask at once never share one place of the window.
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
-import type { MemberRow, RolloutRow, RolloutStore } from '../interfaces.js';
+import type { MemberRow, RolloutRow, RolloutStore, SecurityEventSink } from '../interfaces.js';
 import { changeOf } from './forward.js';
 import { alarm } from './halt.js';
 import { waitingMember } from './members.js';
 import { paused } from './pace.js';
+import { securityReportOf } from './security-report.js';
 import type { Plan } from './situation.js';
 import { take } from './taking.js';
 import { room } from './window.js';
@@ -18,6 +19,7 @@ export interface ContactsOptions {
   readonly situations: SituationReader;
   readonly clock: Clock;
   readonly log: Log;
+  readonly security: Pick<SecurityEventSink, 'report'>;
 }
 
 /** What was learned of the device on its contact, without a take. */
@@ -92,10 +94,12 @@ export class Contacts {
 
   /** Nobody conducts a completed rollout whose devices are all decided: bad news is judged here. */
   async #alarm(id: string): Promise<void> {
-    const { store, situations, clock } = this.#options;
+    const { store, situations, clock, security } = this.#options;
     const situation = await situations.read(id);
     const step = situation.rollout.state === 'completed' ? alarm(situation) : null;
-    if (step !== null) await store.commit(step, clock.now());
+    if (step === null || !(await store.commit(step, clock.now()))) return;
+    const event = securityReportOf(situation, step);
+    if (event !== null) security.report(event);
   }
 
   /** A device that came after the rollout was made, in its last wave. */

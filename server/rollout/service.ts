@@ -23,6 +23,7 @@ import type {
   RolloutService,
   RolloutStore,
   RolloutSummaryRow,
+  SecurityEventSink,
 } from '../interfaces.js';
 import { commanded } from './operator-commands.js';
 import { ACTIVE_STATES } from './transitions.js';
@@ -46,6 +47,7 @@ export interface OperatorServiceOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly security: Pick<SecurityEventSink, 'report'>;
   /** A command was committed: the conductor should not wait for its next pass. */
   readonly onCommand: () => void;
 }

@@ -260,6 +260,16 @@ export const FAULT_CODES = {
     'there is no release to compare with: a shadow runs beside a release of its kind that serves',
     'Roll a release out to the device first, or leave the device out of the shadow.',
   ),
+  release_halted: refused(
+    409,
+    'a release failed on more devices than acceptable, and its rollout was stopped',
+    'See the arithmetic in `linnet rollout show`; mend the release before it is rolled out again.',
+  ),
+  release_alarm: refused(
+    409,
+    'a release of a completed rollout failed on more devices than acceptable',
+    'No further device takes it; see `linnet rollout show`, and undo the rollout.',
+  ),
   trial_withdrawn: refused(
     409,
     'the server withdrew the release during the trial',

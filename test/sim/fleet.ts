@@ -35,6 +35,7 @@ import type {
   RolloutRow,
   RolloutStore,
   RolloutSummaryRow,
+  SecurityReport,
   Take,
 } from '../../server/interfaces.js';
 
@@ -488,6 +489,8 @@ export class SimFleet {
   readonly store = new MemoryRolloutStore();
   readonly devices: SimDevice[];
   readonly hints: string[] = [];
+  readonly events: SecurityReport[] = [];
+  readonly security = { report: (event: SecurityReport) => void this.events.push(event) };
   readonly reception: Reception;
   readonly operators: OperatorService;
   readonly conductor: Conductor;
@@ -547,6 +550,7 @@ export class SimFleet {
       clock: this.clock,
       random,
       log: silentLog,
+      security: this.security,
       onCommand: () => this.conductor.wake(),
     });
   }
@@ -570,6 +574,7 @@ export class SimFleet {
       reception,
       clock: this.clock,
       log: silentLog,
+      security: this.security,
       hint: (device) => this.hints.push(device),
     });
   }

@@ -102,7 +102,8 @@ export class RolloutSimulation {
     const reception = new Reception({ clock: this.clock });
     this.#reception = reception;
     const situations = new SituationReader({ store: this.store, reception, clock: this.clock });
-    const common = { store: this.store, situations, clock: this.clock, log: silentLog };
+    const security = { report: () => undefined };
+    const common = { store: this.store, situations, clock: this.clock, log: silentLog, security };
     this.#conductor = new Conductor({
       ...common,
       reception,

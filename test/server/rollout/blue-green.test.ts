@@ -75,6 +75,7 @@ describe('a blue-green rollout', () => {
     await fleet.until(() => fleet.row(id).state === 'reverted');
     expect(fleet.versions()).toBe(ALL);
     expect(fleet.row(id).reasons.join('; ')).toMatch(/devices that took it failed/);
+    expect(fleet.events.map(({ code }) => code)).toEqual(['release_halted']);
   });
 
   it('waits_for_no_device_that_is_off_and_takes_it_in_later', async () => {

@@ -41,7 +41,8 @@ beforeEach(async () => {
   const { rollouts } = store;
   const reception = new Reception({ clock });
   const situations = new SituationReader({ store: rollouts, reception, clock });
-  contacts = new Contacts({ store: rollouts, situations, clock, log: silentLog });
+  const security = { report: () => undefined };
+  contacts = new Contacts({ store: rollouts, situations, clock, log: silentLog, security });
   return () => store.close();
 });
 

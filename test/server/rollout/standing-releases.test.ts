@@ -113,6 +113,13 @@ describe('a standing release', () => {
       expect.stringMatching(/^d7: /),
       'no further device takes it; undo rolls it back on those that have it',
     ]);
+    expect(fleet.events).toEqual([
+      {
+        source: { kind: 'server' },
+        code: 'release_alarm',
+        detail: expect.stringMatching(/^rollout \S+ of digits 1\.1\.0 \(\w+\): 2 of 8 /) as string,
+      },
+    ]);
     const late = enrol(fleet, 'good');
     await fleet.seconds(60);
     expect(assignmentOf(fleet, late)).toBeUndefined();

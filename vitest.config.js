@@ -22,6 +22,9 @@ class SlowestFirst extends BaseSequencer {
   }
 }
 
+// These replace modules (vi.mock), which only works in a worker of their own.
+const MOCKING = ['test/firmware-tools/release/expected-differences.test.ts'];
+
 const common = { testTimeout: 180_000, hookTimeout: 180_000 };
 
 // Tests import the TypeScript sources; processes that a test starts run from dist/, which
@@ -49,9 +52,19 @@ export default defineConfig({
           ...common,
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/journeys/**'],
+          exclude: ['test/journeys/**', ...MOCKING],
+          isolate: false,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'mocking',
+          include: MOCKING,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

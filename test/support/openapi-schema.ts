@@ -686,6 +686,7 @@ export interface components {
         | 'staged'
         | 'probed'
         | 'rehearsed'
+        | 'shadowing'
         | 'swapped'
         | 'stranded';
       running: null | {
@@ -748,6 +749,7 @@ export interface components {
           | 'staged'
           | 'probed'
           | 'rehearsed'
+          | 'shadowing'
           | 'swapped'
           | 'stranded';
         running: null | {
@@ -772,7 +774,8 @@ export interface components {
         };
         outcome: null | {
           /** @enum {unknown} */
-          result: 'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted';
+          result:
+            'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted' | 'shadowed';
           code: null | string;
           detail: string;
           release: {
@@ -835,7 +838,8 @@ export interface components {
       at: string;
       outcome: {
         /** @enum {unknown} */
-        result: 'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted';
+        result:
+          'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted' | 'shadowed';
         code: null | string;
         detail: string;
         release: {
@@ -1034,6 +1038,11 @@ export interface components {
       /** @enum {unknown} */
       winner: 'ask' | 'auto';
     };
+    /** BlueGreenPolicy */
+    BlueGreenPolicy: {
+      /** @enum {unknown} */
+      go: 'ask' | 'auto';
+    };
     /** Wave */
     Wave: {
       name: string;
@@ -1052,8 +1061,9 @@ export interface components {
     /** RolloutPolicy */
     RolloutPolicy: {
       /** @enum {unknown} */
-      strategy?: 'canary' | 'ab';
+      strategy?: 'canary' | 'blue-green' | 'ab' | 'shadow';
       ab?: components['schemas']['ArmsPolicy'];
+      blueGreen?: components['schemas']['BlueGreenPolicy'];
       waves: components['schemas']['Wave'][];
       trial: {
         minSeconds: number;
@@ -1106,9 +1116,11 @@ export interface components {
       state:
         | 'waiting'
         | 'taken'
+        | 'ready'
         | 'trial'
         | 'unproven'
         | 'confirmed'
+        | 'shadowed'
         | 'silent'
         | 'failed'
         | 'differs'
@@ -1123,7 +1135,15 @@ export interface components {
     RolloutHistoryEntry: {
       at: string;
       /** @enum {unknown} */
-      state: 'draft' | 'rolling' | 'held' | 'reverting' | 'reverted' | 'completed' | 'dropped';
+      state:
+        | 'draft'
+        | 'rolling'
+        | 'held'
+        | 'reverting'
+        | 'reverted'
+        | 'completed'
+        | 'reported'
+        | 'dropped';
       wave: number;
       reasons: string[];
     };
@@ -1136,7 +1156,15 @@ export interface components {
         digest: string;
       };
       /** @enum {unknown} */
-      state: 'draft' | 'rolling' | 'held' | 'reverting' | 'reverted' | 'completed' | 'dropped';
+      state:
+        | 'draft'
+        | 'rolling'
+        | 'held'
+        | 'reverting'
+        | 'reverted'
+        | 'completed'
+        | 'reported'
+        | 'dropped';
       wave: number;
       createdAt: string;
       createdBy: string;
@@ -1156,7 +1184,15 @@ export interface components {
         digest: string;
       };
       /** @enum {unknown} */
-      state: 'draft' | 'rolling' | 'held' | 'reverting' | 'reverted' | 'completed' | 'dropped';
+      state:
+        | 'draft'
+        | 'rolling'
+        | 'held'
+        | 'reverting'
+        | 'reverted'
+        | 'completed'
+        | 'reported'
+        | 'dropped';
       wave: number;
       createdAt: string;
       createdBy: string;

@@ -13,6 +13,7 @@ import {
   freePorts,
   publishDigits,
   quickPolicy,
+  rolloutOf,
   settled,
   startRollout,
   until,
@@ -88,7 +89,12 @@ describe('a real agent, killed with -9', () => {
     // The devices take the release one after the other, as the window lets them.
     await Promise.all(
       devices.map(async (device, at) => {
-        expect(await device.died(), `${device.name}: ${device.stderr}`).toBe('SIGKILL');
+        const signal = await device.died().catch(async (error: unknown) => {
+          const { members, state, reasons } = await rolloutOf(fleet, id);
+          const told = members.map((one) => `${one.name} ${one.state}: ${one.reasons}`);
+          throw new Error([state, ...reasons, ...told].join('\n'), { cause: error });
+        });
+        expect(signal, `${device.name}: ${device.stderr}`).toBe('SIGKILL');
         device.start();
         const version = await until(`${device.name} serves again`, () => device.serving());
         const [state, when] = KILLS[at] ?? ['', ''];

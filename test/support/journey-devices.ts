@@ -147,7 +147,7 @@ export async function startRollout(
   return id;
 }
 
-const rolloutOf = (fleet: TestFleet, id: string): Promise<RolloutDetail> =>
+export const rolloutOf = (fleet: TestFleet, id: string): Promise<RolloutDetail> =>
   fleet.admin.request('GET', `/rollouts/${id}`, RolloutDetail);
 
 export function settled(fleet: TestFleet, id: string, limitMs = 120_000): Promise<RolloutDetail> {

@@ -24,7 +24,7 @@ import type {
   Standing,
 } from '../../interfaces.js';
 import { limitsWith, type InferenceLimits } from '../inference-limits.js';
-import { isProcessEnd, type HostMemory, type HostOptions } from '../model-process/host.js';
+import { isProcessEnd, type HostUsage, type HostOptions } from '../model-process/host.js';
 import { residentBytes } from '../model-process/process-memory.js';
 import type { Replica } from '../model-process/replica.js';
 import { classify, type Classified } from '../model/classify.js';
@@ -428,7 +428,7 @@ export class Engine implements ModelRuntime {
   }
 
   /** Of the serving process; null while it is down or computing. */
-  async memory(): Promise<HostMemory | null> {
+  async memory(): Promise<HostUsage | null> {
     return (await this.#routing.serving?.memory()) ?? null;
   }
 

@@ -120,13 +120,15 @@ function checkTensors(
 /**
  * Peak from VmHWM, not getrusage: ru_maxrss survives exec, so it could be the supervisor's size.
  */
-function memory(): Extract<HostReport, { rssBytes: number }> {
+function usage(): Extract<HostReport, { rssBytes: number }> {
   const status = readFileSync('/proc/self/status', 'latin1');
+  const { user, system } = process.cpuUsage();
   const peak = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
   return {
-    report: 'memory',
+    report: 'usage',
     rssBytes: process.memoryUsage.rss(),
     peakBytes: peak === undefined ? process.resourceUsage().maxRSS * 1024 : Number(peak) * 1024,
+    cpuMs: (user + system) / 1000,
   };
 }
 
@@ -234,7 +236,7 @@ async function main(): Promise<void> {
   try {
     const ort = runtime();
     model = new Model(ort, await open(ort, request), request);
-    send([encodeControl({ ...memory(), report: 'ready' } satisfies HostReport)]);
+    send([encodeControl({ ...usage(), report: 'ready' } satisfies HostReport)]);
   } catch (error) {
     sendFault(error, null);
   }
@@ -248,7 +250,7 @@ async function main(): Promise<void> {
 async function serve(frames: BlockingFrames, model: Model | null): Promise<void> {
   for (let frame = frames.next(); frame !== null; frame = frames.next()) {
     if (kindOf(frame) === FrameKind.run) await model?.run(frame);
-    else if ((decodeControl(frame) as Control).ask === 'memory') send([encodeControl(memory())]);
+    else if ((decodeControl(frame) as Control).ask === 'usage') send([encodeControl(usage())]);
   }
 }
 

@@ -15,11 +15,17 @@ export interface LoadRequest {
   readonly frameMaxBytes: number;
 }
 
-export type Control = LoadRequest | { readonly ask: 'memory' };
+export type Control = LoadRequest | { readonly ask: 'usage' };
 
-/** `id`: the run that failed; null for a failed load. Memory is of the whole process. */
+/** `id`: the run that failed; null for a failed load. Usage is of the whole process. */
 export type HostReport =
-  | { readonly report: 'ready' | 'memory'; readonly rssBytes: number; readonly peakBytes: number }
+  | {
+      readonly report: 'ready' | 'usage';
+      readonly rssBytes: number;
+      readonly peakBytes: number;
+      /** Of all its threads, since its start. */
+      readonly cpuMs: number;
+    }
   | {
       readonly report: 'fault';
       readonly id: number | null;

@@ -40,15 +40,17 @@ export interface HostOptions {
   readonly threads: number;
 }
 
-/** Memory of the whole model process, ONNX Runtime and libraries included. */
-export interface HostMemory {
+/** Of the whole model process, ONNX Runtime and libraries included. */
+export interface HostUsage {
   readonly rssBytes: number;
   readonly peakBytes: number;
+  /** CPU time of all its threads since its start. */
+  readonly cpuMs: number;
 }
 
 interface Pending {
   readonly id: number;
-  readonly resolve: (value: Tensor[] | HostMemory) => void;
+  readonly resolve: (value: Tensor[] | HostUsage) => void;
   readonly reject: (fault: Fault) => void;
 }
 
@@ -94,7 +96,7 @@ export class ModelHost {
    * (inputs in manifest order). Faults: `host_start`, `file_digest`, `file_length`,
    * `model_not_onnx`, `model_tensors_differ`; after a fault the process has ended.
    */
-  async start(warmup: readonly Tensor[]): Promise<HostMemory> {
+  async start(warmup: readonly Tensor[]): Promise<HostUsage> {
     assert(this.#phase === 'new', 'a host starts once');
     this.#phase = 'starting';
     const { clock, limits } = this.#options;
@@ -104,7 +106,7 @@ export class ModelHost {
     });
     try {
       this.#spawn();
-      const memory = (await this.#ask(encodeControl(this.#loadRequest()))) as HostMemory;
+      const usage = (await this.#ask(encodeControl(this.#loadRequest()))) as HostUsage;
       await this.#warm(warmup);
       if (this.#stopping())
         throw new Fault(
@@ -112,7 +114,7 @@ export class ModelHost {
           `the model process of ${this.#name} was stopped while it started`,
         );
       this.#phase = 'ready';
-      return memory;
+      return usage;
     } catch (error) {
       const first = this.#startFault ?? error; // The kill below causes a second fault.
       this.#kill(null);
@@ -171,9 +173,9 @@ export class ModelHost {
   }
 
   /** Must not be called during a run. */
-  memory(): Promise<HostMemory> {
+  usage(): Promise<HostUsage> {
     this.#watch();
-    return this.#ask(encodeControl({ ask: 'memory' } satisfies Control)) as Promise<HostMemory>;
+    return this.#ask(encodeControl({ ask: 'usage' } satisfies Control)) as Promise<HostUsage>;
   }
 
   /**
@@ -295,9 +297,9 @@ export class ModelHost {
     return this.#id;
   }
 
-  #ask(...pieces: Uint8Array[]): Promise<Tensor[] | HostMemory> {
+  #ask(...pieces: Uint8Array[]): Promise<Tensor[] | HostUsage> {
     assert(this.#pending === null, 'one request at a time');
-    const answer = new Promise<Tensor[] | HostMemory>((resolve, reject) => {
+    const answer = new Promise<Tensor[] | HostUsage>((resolve, reject) => {
       this.#pending = { id: this.#id, resolve, reject };
     });
     const socket = this.#socket;

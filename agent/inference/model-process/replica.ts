@@ -6,7 +6,7 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 import { backoff, type Random } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Installed } from '../../interfaces.js';
-import { ModelHost, type HostMemory, type HostOptions } from './host.js';
+import { ModelHost, type HostUsage, type HostOptions } from './host.js';
 import { readProbes } from '../model/probes-file.js';
 import type { Tensor } from '../model/tensor.js';
 
@@ -88,11 +88,11 @@ export class Replica {
   }
 
   /** Null during a run or a restart. */
-  async memory(): Promise<HostMemory | null> {
+  async memory(): Promise<HostUsage | null> {
     if (!this.free || this.#host === null) return null;
     this.#busy = true;
     try {
-      return await this.#host.memory();
+      return await this.#host.usage();
     } finally {
       this.#busy = false;
       if (this.free) this.#listener.onFree(this);

@@ -28,7 +28,9 @@ export function afterEvent(before: UpdateRecord, result: EventResult): UpdateRec
   }
   const assignment = result.event === 'assigned' ? result.assignment : before.assignment;
   if (assignment === null) throw new Error(`event ${result.event} without an assignment`);
-  return { ...changed, state, assignment, writes: before.writes + 1 };
+  // A hold may last through any number of restarts: each one rehearses again.
+  const isHeld = state === 'rehearsed' && assignment.activation === 'hold';
+  return { ...changed, state, assignment, writes: isHeld ? 0 : before.writes + 1 };
 }
 
 /** The record after a change that keeps the state. */

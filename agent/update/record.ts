@@ -79,7 +79,7 @@ const RecordFields = Type.Object(
     trialFaults: Type.Integer({ minimum: 0 }),
     /** How the last assignment ended; reported until the next assignment replaces it. */
     outcome: OrNull(OutcomeSchema),
-    /** Writes since the machine last rested; limited, so that a loop ends. */
+    /** Writes since the machine last rested or began a hold; limited, so that a loop ends. */
     writes: Type.Integer({ minimum: 0 }),
   },
   strict,

@@ -2,6 +2,7 @@
 // accepts any.
 import { runningOf, type Assignment, type RecordIn } from '../record.js';
 import { outcomeOf } from '../next-record.js';
+import { deferred } from './deferred.js';
 import { REST, type EventResult, type Step, type StepResult, type WaitResult } from './step.js';
 
 /** Accepts an assignment with a new id. One that names what runs already is answered at once. */
@@ -36,21 +37,18 @@ const mustSucceed = (record: RecordIn<'idle'>, assignment: Assignment): boolean 
  * does a device that serves nothing.
  */
 function accept(assignment: Assignment, opensAt: number | null): EventResult | WaitResult {
-  if (opensAt !== null && !assignment.rollback) {
-    const until = new Date(opensAt).toISOString();
-    const detail = `${assignment.component} ${assignment.version}: deferred until ${until}`;
-    return { ...REST, trouble: { code: 'deferred', detail } };
-  }
-  return {
-    event: 'assigned',
-    assignment,
-    change: {
-      assignmentId: assignment.assignmentId,
-      damaged: 0,
-      trialFaults: 0,
-      outcome: null,
-    },
-  };
+  return (
+    deferred(assignment, opensAt) ?? {
+      event: 'assigned',
+      assignment,
+      change: {
+        assignmentId: assignment.assignmentId,
+        damaged: 0,
+        trialFaults: 0,
+        outcome: null,
+      },
+    }
+  );
 }
 
 const runsAlready = (record: RecordIn<'idle'>, latest: Assignment): StepResult => ({

@@ -116,19 +116,27 @@ interface Update {
   readonly kind: Kind;
   /** The trial of the new release fails. */
   readonly bad: boolean;
+  /** The director lets the device hold until it says swap (`hasGo`). */
+  readonly hold?: { hasGo: boolean };
 }
 
 /** The device boots and works until it settles or the power is cut. True when it has settled. */
 async function live(
-  { kind, bad }: Update,
+  { kind, bad, hold }: Update,
   disk: SimDisk,
   seen = new Set<string | null>(),
 ): Promise<boolean> {
+  const release = bad ? kind.bad : kind.fresh;
+  const acceptance = kind.acceptance ?? null;
   try {
     const { device, serving } = await kind.boot(disk, bad);
     seen.add(serving());
-    const acceptance = kind.acceptance ?? null;
-    await settle(device, assignmentFor(bad ? kind.bad : kind.fresh, 2, { acceptance }));
+    if (hold?.hasGo === false) {
+      await settle(device, assignmentFor(release, 2, { acceptance, activation: 'hold' }), 20);
+      expect([device.driver.record.state, serving()]).toEqual(['rehearsed', '1.0.0']);
+      hold.hasGo = true;
+    }
+    await settle(device, assignmentFor(release, 2, { acceptance }));
     seen.add(serving());
     return true;
   } catch (error) {
@@ -167,6 +175,28 @@ describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_nam
         expect(device.driver.record.outcome?.result, name).toBe('confirmed');
       }
     }
+  });
+
+  it('hold_serves_the_old_release_until_its_go_and_then_flips_and_finishes', async () => {
+    const total = await operationsOf({ kind, bad: false, hold: { hasGo: false } });
+    let cutsAfterGo = 0;
+    for (let cut = 1; cut <= total; cut += 1) {
+      const disk = await onOld(kind, cut);
+      disk.cutAt = cut;
+      const update = { kind, bad: false, hold: { hasGo: false } };
+      const seen = new Set<string | null>();
+      const name = `cut at operation ${cut}`;
+      expect(await live(update, disk, seen), name).toBe(false);
+      if (update.hold.hasGo) cutsAfterGo += 1;
+      else expect([...seen], name).toEqual(seen.size === 0 ? [] : ['1.0.0']);
+      disk.restart();
+      expect(await live(update, disk, seen), name).toBe(true);
+      expect([...seen].every(isOldOrNew), `${name}: served ${[...seen].join()}`).toBe(true);
+      const { device } = await kind.boot(disk);
+      expect(runningOf(device.driver.record)?.version, name).toBe('1.1.0');
+      expect(device.driver.record.outcome?.result, name).toBe('confirmed');
+    }
+    expect(cutsAfterGo).toBeGreaterThan(1);
   });
 
   it('update_that_is_refused_or_fails_its_trial_ends_on_the_old_release', async () => {

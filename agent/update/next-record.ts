@@ -38,9 +38,11 @@ export function afterChange(before: UpdateRecord, change: RecordChange): UpdateR
   return { ...before, ...change, writes: isResting(before.state) ? 0 : before.writes + 1 };
 }
 
+const CANDIDATE = ['staged', 'probed', 'rehearsed', 'shadowing'] as const;
+
 /** True while the spare slot holds a new release that has not served here yet. */
 export const isCandidate = ({ state, assignment }: UpdateRecord): boolean =>
-  (state === 'staged' || state === 'probed' || state === 'rehearsed') && !assignment.rollback;
+  CANDIDATE.some((one) => one === state) && assignment?.rollback === false;
 
 export const withoutSlot = (
   slots: UpdateRecord['slots'],

@@ -255,6 +255,11 @@ export const FAULT_CODES = {
     'the trial ended without enough evidence of health',
     'Send the device traffic, lengthen the trial, or lower its minimum.',
   ),
+  shadow_needs_serving: refused(
+    409,
+    'there is no release to compare with: a shadow runs beside a release of its kind that serves',
+    'Roll a release out to the device first, or leave the device out of the shadow.',
+  ),
   trial_withdrawn: refused(
     409,
     'the server withdrew the release during the trial',

@@ -9,6 +9,7 @@ export const UPDATE_STATES = [
   'staged',
   'probed',
   'rehearsed',
+  'shadowing',
   'swapped',
   'stranded',
 ] as const;

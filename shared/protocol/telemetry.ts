@@ -72,8 +72,19 @@ export type InferenceBody = Static<typeof InferenceBody>;
 
 const Outcome = Type.Object(
   {
-    /** `differs`: sent back because it differs more than declared; it has not failed. */
-    result: Type.Enum(['confirmed', 'rolled_back', 'differs', 'refused', 'spent', 'reverted']),
+    /**
+     * `differs`: sent back because it differs more than declared; it has not failed. `shadowed`: it
+     * was compared with what serves and never served; its code is null when it passed.
+     */
+    result: Type.Enum([
+      'confirmed',
+      'rolled_back',
+      'differs',
+      'refused',
+      'spent',
+      'reverted',
+      'shadowed',
+    ]),
     code: Type.Union([Type.Null(), Type.String({ maxLength: 64 })]),
     detail: Type.String({ maxLength: limits.detailMaxChars }),
     release: ReleaseRef,

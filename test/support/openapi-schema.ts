@@ -686,6 +686,7 @@ export interface components {
         | 'staged'
         | 'probed'
         | 'rehearsed'
+        | 'shadowing'
         | 'swapped'
         | 'stranded';
       running: null | {
@@ -748,6 +749,7 @@ export interface components {
           | 'staged'
           | 'probed'
           | 'rehearsed'
+          | 'shadowing'
           | 'swapped'
           | 'stranded';
         running: null | {
@@ -772,7 +774,8 @@ export interface components {
         };
         outcome: null | {
           /** @enum {unknown} */
-          result: 'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted';
+          result:
+            'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted' | 'shadowed';
           code: null | string;
           detail: string;
           release: {
@@ -835,7 +838,8 @@ export interface components {
       at: string;
       outcome: {
         /** @enum {unknown} */
-        result: 'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted';
+        result:
+          'confirmed' | 'rolled_back' | 'differs' | 'refused' | 'spent' | 'reverted' | 'shadowed';
         code: null | string;
         detail: string;
         release: {

@@ -1,7 +1,7 @@
 // staged -> probed -> rehearsed -> swapped: the candidate is verified once more and probed beside
 // what serves, then it answers recent inputs of this device beside it; then one write of the record
 // is the swap. Until that write it has answered no live request. A hold waits before that write
-// until the director says swap; a wait writes nothing.
+// until the director says swap; a wait writes nothing. A shadow goes on in shadow.ts instead.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { outcomeOf } from '../next-record.js';
 import { spareOf, type RecordIn } from '../record.js';
@@ -47,7 +47,9 @@ async function candidateOf(
 /** The driver's write is the swap; the next step, and every start, activates what it names. */
 export const rehearsed: Step<'rehearsed'> = unlessSuperseded(async (context) => {
   const { record } = context;
-  const wait = record.assignment.activation === 'hold' ? await held(context) : null;
+  const { activation } = record.assignment;
+  if (activation === 'shadow') return { event: 'shadowing' };
+  const wait = activation === 'hold' ? await held(context) : null;
   return wait ?? { event: 'swapped', change: { active: spareOf(record), trialFaults: 0 } };
 });
 

@@ -28,6 +28,8 @@ interface Kind {
   readonly bad: AnySimRelease;
   readonly result: 'rolled_back' | 'refused';
   readonly code: string;
+  /** How a shadow ends. */
+  readonly shadowed: { readonly result: string; readonly code: string | null };
   /** An update takes more disk operations than this; one file takes fewer than two. */
   readonly operations: number;
   /** The acceptance set that the new release must pass. */
@@ -55,6 +57,7 @@ function modelKind(options: {
     ...(options.rehearsed
       ? { result: 'refused', code: 'rehearsal_differs' }
       : { result: 'rolled_back', code: 'trial_disagreement' }),
+    shadowed: { result: 'shadowed', code: null },
     operations: 20,
     acceptance: named,
     boot: async (disk, bad = false) => {
@@ -86,6 +89,7 @@ function fileKind(): Kind {
     bad,
     result: 'rolled_back',
     code: 'trial_errors',
+    shadowed: { result: 'refused', code: 'shadow_needs_serving' },
     operations: 15,
     boot: async (disk) => {
       const handler = new FileHandler(disk);
@@ -197,6 +201,44 @@ describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_nam
       expect(device.driver.record.outcome?.result, name).toBe('confirmed');
     }
     expect(cutsAfterGo).toBeGreaterThan(1);
+  });
+
+  it('shadow_serves_the_old_release_alone_and_ends_with_nothing_of_it_left', async () => {
+    const shadow = async (disk: SimDisk): Promise<Life | null> => {
+      try {
+        const life = await kind.boot(disk);
+        expect([null, '1.0.0']).toContain(life.serving());
+        const acceptance = kind.acceptance ?? null;
+        await settle(
+          life.device,
+          assignmentFor(kind.fresh, 2, { acceptance, activation: 'shadow' }),
+        );
+        expect(life.serving()).toBe('1.0.0');
+        return life;
+      } catch (error) {
+        if (error instanceof PowerCut) return null;
+        throw error;
+      }
+    };
+    const whole = await onOld(kind, 1);
+    expect(await shadow(whole)).not.toBeNull();
+    for (let cut = 1; cut <= whole.operations; cut += 1) {
+      const disk = await onOld(kind, cut);
+      disk.cutAt = cut;
+      const name = `cut at operation ${cut}`;
+      expect(await shadow(disk), name).toBeNull();
+      disk.restart();
+      const life = await shadow(disk);
+      expect(life?.device.driver.record, name).toMatchObject({
+        state: 'idle',
+        active: 'a',
+        slots: { a: { version: '1.0.0' }, b: null },
+        floor: '1.0.0',
+        first: true,
+        outcome: { ...kind.shadowed, assignmentId: 2 },
+      });
+      expect((await kind.boot(disk)).serving(), name).toBe('1.0.0');
+    }
   });
 
   it('update_that_is_refused_or_fails_its_trial_ends_on_the_old_release', async () => {

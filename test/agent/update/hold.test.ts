@@ -51,7 +51,7 @@ describe('a hold', () => {
     await settle(device, HOLD, 3 * limits.recordWritesMaxCount);
     expect(disk.operations).toBe(written);
     expect(device.driver.record).toMatchObject({ state: 'rehearsed', outcome: null });
-    expect(device.runtime).toMatchObject({ serving: '1.0.0', shadow: null, rehearsals: 1 });
+    expect(device.runtime).toMatchObject({ serving: '1.0.0', beside: null, rehearsals: 1 });
   });
 
   it('is_reported_as_an_update_that_has_no_trouble_with_every_heartbeat', async () => {

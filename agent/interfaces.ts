@@ -125,6 +125,17 @@ export interface ModelRuntime {
    * `current` does not load; what served before then keeps serving.
    */
   serve(current: Installed, shadow: Installed | null): Promise<void>;
+  /**
+   * Runs `candidate` beside what serves, which must be something: it answers copies of a sample of
+   * the live requests after these were answered. Null: it runs no longer; another `serve` ends it
+   * too. The same again changes nothing. Throws a Fault when it does not start; what serves is not
+   * affected by that, nor by a candidate that dies.
+   */
+  shadow(candidate: Installed | null): Promise<void>;
+  /**
+   * How the candidate of `shadow` answers, as new, against what serves, as old; null without one.
+   */
+  shadowEvidence(): Measured | null;
   /** Serves nothing any more: admitted requests finish, then the processes end. */
   stop(): Promise<void>;
   /** Evidence since `serve` was last called with another release; null when nothing is served. */

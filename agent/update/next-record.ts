@@ -28,7 +28,9 @@ export function afterEvent(before: UpdateRecord, result: EventResult): UpdateRec
   }
   const assignment = result.event === 'assigned' ? result.assignment : before.assignment;
   if (assignment === null) throw new Error(`event ${result.event} without an assignment`);
-  return { ...changed, state, assignment, writes: before.writes + 1 };
+  // A hold may last through any number of restarts: each one rehearses again.
+  const isHeld = state === 'rehearsed' && assignment.activation === 'hold';
+  return { ...changed, state, assignment, writes: isHeld ? 0 : before.writes + 1 };
 }
 
 /** The record after a change that keeps the state. */
@@ -36,9 +38,11 @@ export function afterChange(before: UpdateRecord, change: RecordChange): UpdateR
   return { ...before, ...change, writes: isResting(before.state) ? 0 : before.writes + 1 };
 }
 
+const CANDIDATE = ['staged', 'probed', 'rehearsed', 'shadowing'] as const;
+
 /** True while the spare slot holds a new release that has not served here yet. */
 export const isCandidate = ({ state, assignment }: UpdateRecord): boolean =>
-  (state === 'staged' || state === 'probed' || state === 'rehearsed') && !assignment.rollback;
+  CANDIDATE.some((one) => one === state) && assignment?.rollback === false;
 
 export const withoutSlot = (
   slots: UpdateRecord['slots'],

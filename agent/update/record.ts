@@ -70,6 +70,8 @@ const RecordFields = Type.Object(
     assignment: OrNull(Assignment),
     /** The id of the last assignment that was accepted. */
     assignmentId: Type.Integer({ minimum: 0 }),
+    /** It was a shadow: when it is withdrawn, what serves stays. */
+    shadowed: Type.Boolean(),
     /** Downloads of the assignment under way that failed verification. */
     damaged: Type.Integer({ minimum: 0 }),
     /**
@@ -79,7 +81,7 @@ const RecordFields = Type.Object(
     trialFaults: Type.Integer({ minimum: 0 }),
     /** How the last assignment ended; reported until the next assignment replaces it. */
     outcome: OrNull(OutcomeSchema),
-    /** Writes since the machine last rested; limited, so that a loop ends. */
+    /** Writes since the machine last rested or began a hold; limited, so that a loop ends. */
     writes: Type.Integer({ minimum: 0 }),
   },
   strict,
@@ -111,6 +113,7 @@ export function freshRecord(component: string, hardware: string): RecordIn<'idle
     first: true,
     assignment: null,
     assignmentId: 0,
+    shadowed: false,
     damaged: 0,
     trialFaults: 0,
     outcome: null,

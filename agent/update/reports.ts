@@ -79,9 +79,11 @@ export class UpdateReports {
     if (assignment === null || (same && now - this.#trialAt < every)) return;
     this.#trialAt = now;
     this.#trialStage = stage;
+    // A shadow is compared with what serves; its own release is in the spare slot.
+    const old = record.state === 'shadowing' ? runningOf(record) : previousOf(record);
     this.#options.reporter.report('trial', {
       release: refOfTarget(assignment),
-      previous: previousOf(record),
+      previous: old,
       assignmentId: assignment.assignmentId,
       evidence,
     });

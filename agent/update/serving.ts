@@ -9,7 +9,7 @@ import { limits } from '../../shared/base/limits.js';
 import { isFault, reason, type Fault } from '../../shared/base/fault-codes.js';
 import type { Outcome } from '../../shared/protocol/telemetry.js';
 import { refOf } from '../../shared/release/release-ref.js';
-import type { AnyInstalled, PayloadHandler } from './payload/handler.js';
+import type { AnyInstalled, HandlerOfKind } from './payload/handler.js';
 import { isCandidate, withoutSlot } from './next-record.js';
 import { runningOf, spareOf, type UpdateRecord } from './record.js';
 import type { SlotReleases } from './slot-releases.js';
@@ -18,7 +18,7 @@ import type { Troubles } from './troubles.js';
 
 export interface ServingOptions {
   readonly component: string;
-  readonly handler: Pick<PayloadHandler, 'activate' | 'deactivate' | 'standing'>;
+  readonly handler: Pick<HandlerOfKind, 'activate' | 'deactivate' | 'standing' | 'endShadow'>;
   readonly releases: SlotReleases;
   readonly troubles: Troubles;
   readonly clock: Clock;
@@ -56,11 +56,13 @@ export class Serving {
   }
 
   /**
-   * Activates what the record calls active, alone. Returns null, or the change that makes the
-   * previous release active. A release that does not verify is given up at the start and while
-   * idle; during an update the next release is waited for instead. Faults: disk_full, disk_failed.
+   * Activates what the record calls active, alone but for the candidate of a shadow, which runs no
+   * longer than the record says so. Returns null, or the change that makes the previous release
+   * active. A release that does not verify is given up at the start and while idle; during an
+   * update the next release is waited for instead. Faults: disk_full, disk_failed.
    */
   async keep(record: UpdateRecord, atStart: boolean): Promise<StepResult | null> {
+    if (record.state !== 'shadowing') await this.#options.handler.endShadow();
     if (record.state === 'swapped') return null;
     const wanted = runningOf(record)?.digest ?? null;
     if (wanted === null) return this.#stop();

@@ -11,6 +11,7 @@
 //   staged      the spare slot holds the release            probe it beside what serves
 //   probed      the probes passed on this device            answer recent inputs beside what serves
 //   rehearsed   nothing spoke against it there              write `active: spare`: the swap
+//   shadowing   it answers copies of live requests          compare it with what serves
 //   swapped     the new release serves, on trial            observe; confirm or roll back
 //   stranded    no slot verifies; nothing is served         accept any assignment, even an old one
 import type { Table } from '../../shared/base/state-machine.js';
@@ -18,10 +19,10 @@ import type { UpdateState } from '../../shared/protocol/states.js';
 
 export type UpdateEvent =
   | 'assigned' | 'downloaded' | 'verified' | 'staged' | 'probed' | 'rehearsed'
-  | 'swapped' | 'differs' | 'confirmed' | 'rolled_back'
+  | 'swapped' | 'differs' | 'confirmed' | 'rolled_back' | 'shadowing' | 'shadowed'
   | 'refused' | 'spent' | 'superseded' | 'damaged' | 'unverified';
 
-/** How every state between `assigned` and `rehearsed` may end early. */
+/** How every state between `assigned` and `shadowing` may end early. */
 const end = { refused: 'idle', spent: 'idle', superseded: 'idle', unverified: 'stranded' } as const;
 
 export const updateTransitions = {
@@ -31,7 +32,8 @@ export const updateTransitions = {
   verified:   { boot: 'downloaded', on: { staged: 'staged', ...end } },
   staged:     { boot: 'staged',     on: { probed: 'probed', ...end } },
   probed:     { boot: 'staged',     on: { rehearsed: 'rehearsed', differs: 'idle', ...end } },
-  rehearsed:  { boot: 'staged',     on: { swapped: 'swapped', ...end } },
+  rehearsed:  { boot: 'staged',     on: { swapped: 'swapped', shadowing: 'shadowing', ...end } },
+  shadowing:  { boot: 'staged',     on: { shadowed: 'idle', ...end } },
   swapped:    { boot: 'swapped',    on: { confirmed: 'idle', rolled_back: 'idle' } },
   stranded:   { boot: 'stranded',   on: { assigned: 'assigned' } },
 } as const satisfies Table<UpdateState, UpdateEvent>;

@@ -63,6 +63,8 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
     probe: notHere,
     rehearse: notHere,
     serve: notHere,
+    shadow: notHere,
+    shadowEvidence: () => null,
     stop: () => Promise.resolve(),
     evidence: () => null,
     standing: () => ({ conditions: [], crashLoop: null }),

@@ -85,10 +85,15 @@ export class SimRuntime implements ModelRuntime {
   /** The acceptance set of the last probe. */
   acceptance: AcceptanceSet | null = null;
   serving: string | null = null;
-  shadow: string | null = null;
+  /** What runs beside it in a trial. */
+  beside: string | null = null;
+  /** What runs beside it as a shadow, and never serves; and each that did. */
+  candidate: string | null = null;
+  candidates: string[] = [];
   history: string[] = [];
   probeReport: Partial<ProbeReport> = {};
   failServe: ((version: string) => Fault | null) | null = null;
+  failShadow: (() => Fault | null) | null = null;
   evidenceNow: Partial<Measured> = {};
   rehearsed: Rehearsed = { none: 'not simulated' };
   rehearsals = 0;
@@ -128,21 +133,41 @@ export class SimRuntime implements ModelRuntime {
     if (shadow !== null) await this.#onlyVerified(shadow);
     if (this.serving !== current.release.version) this.history.push(current.release.version);
     this.serving = current.release.version;
-    this.shadow = shadow?.release.version ?? null;
+    this.beside = shadow?.release.version ?? null;
+  }
+
+  async shadow(candidate: Installed | null): Promise<void> {
+    const version = candidate?.release.version ?? null;
+    if (candidate === null || version === null || this.candidate === version) {
+      this.candidate = version;
+      return;
+    }
+    if (this.serving === null) throw new Error('a shadow beside nothing');
+    const fault = this.failShadow?.() ?? null;
+    if (fault !== null) throw fault;
+    await this.#onlyVerified(candidate);
+    this.candidate = version;
+    this.candidates.push(version);
+  }
+
+  shadowEvidence(): Measured | null {
+    return this.candidate === null ? null : { ...this.#evidence(), comparable: true };
   }
 
   stop(): Promise<void> {
     this.serving = null;
+    this.candidate = null;
     this.history.push('nothing');
     return Promise.resolve();
   }
 
   evidence(): Measured {
-    return {
-      ...trialEvidence({ pairs: 500, differing: 10, seconds: 60 }),
-      ...this.evidenceNow,
-      comparable: this.shadow !== null && this.evidenceNow.comparable !== false,
-    };
+    const comparable = this.beside !== null && this.evidenceNow.comparable !== false;
+    return { ...this.#evidence(), comparable };
+  }
+
+  #evidence(): Measured {
+    return { ...trialEvidence({ pairs: 500, differing: 10, seconds: 60 }), ...this.evidenceNow };
   }
 
   standing(): Standing {

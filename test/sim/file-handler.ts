@@ -48,6 +48,7 @@ export function fileRelease(
 
 export class FileHandler implements PayloadHandler {
   readonly manifestKind = FILE_KIND;
+  readonly shadow = null;
   serving: string | null = null;
   readonly history: (string | null)[] = [];
   readonly #disk: SimDisk;

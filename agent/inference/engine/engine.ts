@@ -14,7 +14,7 @@ import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { AcceptanceSet } from '../../../shared/release/acceptance-set.js';
-import type { Manifest } from '../../../shared/release/manifest.js';
+import type { Manifest, Release } from '../../../shared/release/manifest.js';
 import type {
   Installed,
   Measured,
@@ -36,8 +36,8 @@ import { ConditionWatch } from './condition-watch.js';
 import { DeadlineAlarm } from './deadline-alarm.js';
 import { Rehearsals, type RehearsalSettings } from './rehearsal.js';
 import { Routing, type ReplicaStatus } from './routing.js';
-import { ServingHistory } from './serving-history.js';
-import { Trial } from './shadow-comparison.js';
+import { ServingHistory, type BeforeSwap } from './serving-history.js';
+import { Trial, type TrialOptions } from './shadow-comparison.js';
 
 /** How one request ended, for telemetry. */
 export interface Observation {
@@ -92,6 +92,8 @@ export class Engine implements ModelRuntime {
   readonly #routing: Routing;
   readonly #alarm: DeadlineAlarm;
   #trial: Trial | null = null;
+  /** The candidate that never serves, judged against what serves. */
+  #shadowing: Trial | null = null;
   #watch: ConditionWatch | null = null;
   readonly #history = new ServingHistory();
   readonly #rehearsals: Rehearsals;
@@ -121,16 +123,12 @@ export class Engine implements ModelRuntime {
       listener: {
         onServing: (replica) => this.#startTrial(replica),
         onShadow: (replica) => this.#trial?.attach(replica),
+        onCandidate: (replica) => this.#startShadowing(replica),
         onFree: (replica) => {
           if (this.#isServing(replica)) this.#pump();
-          else this.#trial?.pump();
+          else this.#compare();
         },
-        onFault: (replica, fault) => {
-          // What the installation lacks is no fault of the release.
-          if (!this.#isServing(replica) || fault.code === 'installation_incomplete') return;
-          this.#trial?.countFault();
-          this.#watch?.countFault(fault);
-        },
+        onFault: (replica, fault) => this.#countFault(replica, fault),
       },
     });
   }
@@ -158,6 +156,20 @@ export class Engine implements ModelRuntime {
 
   #isServing(replica: Replica): boolean {
     return replica === this.#routing.serving;
+  }
+
+  #countFault(replica: Replica, fault: Fault): void {
+    // What the installation lacks is no fault of the release.
+    if (fault.code === 'installation_incomplete') return;
+    if (replica === this.#routing.candidate) this.#shadowing?.countFault();
+    if (!this.#isServing(replica)) return;
+    this.#trial?.countFault();
+    this.#watch?.countFault(fault);
+  }
+
+  #compare(): void {
+    this.#trial?.pump();
+    this.#shadowing?.pump();
   }
 
   // --- requests ---
@@ -253,7 +265,7 @@ export class Engine implements ModelRuntime {
     this.#pump();
     this.#checkIdle();
     // After the microtasks in which the API writes the answer, so that the answer is sent first.
-    process.nextTick(() => this.#trial?.pump());
+    process.nextTick(() => this.#compare());
   }
 
   #noteAnswer(replica: Replica): void {
@@ -290,6 +302,7 @@ export class Engine implements ModelRuntime {
     this.#rehearsals.add(now / 1000, job.inputs);
     const score = classes?.[0]?.confidence ?? null;
     this.#trial?.served(job.inputs, outputs, { runMs, score });
+    this.#shadowing?.served(job.inputs, outputs, { runMs, score });
   }
 
   #refuse(job: Job, replica: Replica, fault: Fault, outcome: 'failed' | 'refused'): void {
@@ -301,6 +314,7 @@ export class Engine implements ModelRuntime {
       this.#watch?.countFailed();
       this.#history.failed(this.#options.clock.monotonic());
       this.#trial?.failed(job.inputs);
+      this.#shadowing?.failed(job.inputs);
     }
     this.#checkIdle();
   }
@@ -329,7 +343,7 @@ export class Engine implements ModelRuntime {
     }
     this.#queue = this.#queue.filter((job) => !job.done);
     this.#checkIdle();
-    this.#trial?.pump();
+    this.#compare();
     if (earliest < Infinity) this.#alarm.arm(earliest);
   }
 
@@ -363,25 +377,52 @@ export class Engine implements ModelRuntime {
     return this.#oneAfterAnother(() => this.#routing.serve(current, shadow));
   }
 
-  #startTrial(replica: Replica): void {
+  shadow(candidate: Installed | null): Promise<void> {
+    return this.#oneAfterAnother(() => this.#routing.shadow(candidate));
+  }
+
+  #startShadowing(candidate: Replica | null): void {
+    this.#shadowing?.attach(null);
+    this.#shadowing = null;
+    const { serving } = this.#routing;
+    if (candidate === null || serving === null) return;
+    const { release } = candidate.installed;
+    this.#shadowing = this.#newTrial(serving, release, 'shadow', this.#history.soFar(release));
+    this.#shadowing.attach(candidate);
+    this.#hosts.log.info({ release: candidate.ref, pid: candidate.pid }, 'shadowing');
+  }
+
+  #newTrial(
+    serving: Replica,
+    judged: Release,
+    isNew: TrialOptions['isNew'],
+    before: BeforeSwap,
+  ): Trial {
     const { clock, random, shadowSample = 1 } = this.#options;
-    this.#trial?.attach(null);
-    this.#watch = new ConditionWatch({
-      clock,
-      peakMemoryMiB: replica.installed.release.manifest.contract.peakMemoryMiB,
-      residentBytes: async () => (replica.pid === undefined ? null : residentBytes(replica.pid)),
-    });
-    this.#answeredAt = clock.monotonic();
-    this.#trial = new Trial(replica, {
+    return new Trial(serving, {
+      isNew,
       clock,
       random,
       limits: this.#limits,
       shadowSample,
-      rehearsedWith: (old) => this.#rehearsals.comparisonsOf(replica.installed.release, old),
-      ...this.#history.beforeSwap(replica.installed.release),
+      rehearsedWith: (old) => this.#rehearsals.comparisonsOf(judged, old),
+      ...before,
       isIdle: () => this.waiting === 0,
       onCompared: () => this.#pump(),
     });
+  }
+
+  #startTrial(replica: Replica): void {
+    const { clock } = this.#options;
+    const { release } = replica.installed;
+    this.#trial?.attach(null);
+    this.#watch = new ConditionWatch({
+      clock,
+      peakMemoryMiB: release.manifest.contract.peakMemoryMiB,
+      residentBytes: async () => (replica.pid === undefined ? null : residentBytes(replica.pid)),
+    });
+    this.#answeredAt = clock.monotonic();
+    this.#trial = this.#newTrial(replica, release, 'serving', this.#history.beforeSwap(release));
     this.#hosts.log.info({ release: replica.ref, pid: replica.pid }, 'serving');
     this.#pump();
   }
@@ -415,6 +456,10 @@ export class Engine implements ModelRuntime {
 
   evidence(): Measured | null {
     return this.#trial?.evidence() ?? null;
+  }
+
+  shadowEvidence(): Measured | null {
+    return this.#shadowing?.evidence() ?? null;
   }
 
   standing(): Standing {

@@ -1,4 +1,5 @@
-// Which release serves, and which one runs beside it as shadow. Promises: requests move to another
+// Which release serves, which one runs beside it as shadow (in a trial: the one that it replaced),
+// and which one is a candidate that never serves. Promises: requests move to another
 // release only when its process is warm; a release that does not load changes nothing; returning
 // to a release that still runs as shadow starts no process; the processes of replaced releases
 // drain in the background and have ended when stop() returns. The update machine decides which
@@ -22,15 +23,17 @@ interface RoutingListener {
   onServing(replica: Replica): void;
   /** The replica to compare with; null when there is none any more. */
   onShadow(replica: Replica | null): void;
-  /** The serving or the shadow replica is up and idle. */
+  /** The candidate to compare with what serves; null when there is none any more. */
+  onCandidate(replica: Replica | null): void;
+  /** A replica in use is up and idle. */
   onFree(replica: Replica): void;
-  /** The process of the serving or the shadow replica crashed, hung or did not restart. */
+  /** The process of a replica in use crashed, hung or did not restart. */
   onFault(replica: Replica, fault: Fault): void;
 }
 
 /** A process that runs now. */
 export interface ReplicaStatus {
-  readonly role: 'serving' | 'shadow';
+  readonly role: 'serving' | 'shadow' | 'candidate';
   readonly release: ReleaseRef;
   readonly pid: number | undefined;
   readonly up: boolean;
@@ -40,6 +43,7 @@ export class Routing {
   readonly #options: RoutingOptions;
   #serving: Replica | null = null;
   #shadow: Replica | null = null;
+  #candidate: Replica | null = null;
   readonly #retiring = new Set<Promise<void>>();
 
   constructor(options: RoutingOptions) {
@@ -50,10 +54,18 @@ export class Routing {
     return this.#serving;
   }
 
+  get candidate(): Replica | null {
+    return this.#candidate;
+  }
+
   get processes(): ReplicaStatus[] {
     const of = (role: ReplicaStatus['role'], replica: Replica | null): ReplicaStatus[] =>
       replica === null ? [] : [{ role, release: replica.ref, pid: replica.pid, up: replica.up }];
-    return [...of('serving', this.#serving), ...of('shadow', this.#shadow)];
+    return [
+      ...of('serving', this.#serving),
+      ...of('shadow', this.#shadow),
+      ...of('candidate', this.#candidate),
+    ];
   }
 
   /** As ModelRuntime.serve. The caller must wait for one call before the next. */
@@ -61,6 +73,7 @@ export class Routing {
     const old = this.#serving;
     if (old?.ref.digest !== current.release.digest) {
       const next = await this.#start(current);
+      this.#endCandidate();
       this.#serving = next;
       this.#options.listener.onServing(next);
       // The replica that served becomes the shadow if `shadow` is its release; else it is drained.
@@ -73,8 +86,27 @@ export class Routing {
     this.#setShadow(shadow);
   }
 
+  /** As ModelRuntime.shadow. The caller must wait for one call before the next. */
+  async shadow(candidate: Installed | null): Promise<void> {
+    if (candidate !== null && this.#candidate?.ref.digest === candidate.release.digest) return;
+    this.#endCandidate();
+    if (candidate === null) return;
+    const next = this.#replica(candidate);
+    await next.start();
+    this.#candidate = next;
+    this.#options.listener.onCandidate(next);
+  }
+
+  #endCandidate(): void {
+    if (this.#candidate === null) return;
+    this.#options.listener.onCandidate(null);
+    this.#retire(this.#candidate);
+    this.#candidate = null;
+  }
+
   /** Drains and ends every process. */
   async stop(): Promise<void> {
+    this.#endCandidate();
     const ending = [this.#shadow, this.#serving];
     this.#serving = null;
     this.#shadow = null;
@@ -117,7 +149,8 @@ export class Routing {
 
   #replica(installed: Installed): Replica {
     const { hosts, random, listener } = this.#options;
-    const inUse = (replica: Replica) => replica === this.#serving || replica === this.#shadow;
+    const inUse = (replica: Replica) =>
+      [this.#serving, this.#shadow, this.#candidate].includes(replica);
     return new Replica(installed, hosts, random, {
       onFree: (replica) => {
         if (inUse(replica)) listener.onFree(replica);

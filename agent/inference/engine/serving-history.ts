@@ -8,7 +8,7 @@ import { FailureHistory } from '../../../shared/statistics/trial-tally.js';
 
 export interface BeforeSwap {
   /** Saw the inputs, whatever release served them. */
-  readonly meter: BlockMeter;
+  readonly meter: Pick<BlockMeter, 'add' | 'chooseSeconds'>;
   /** Upper bound of the share of failed requests in thousandths; null where too little is known. */
   readonly oldErrorPermille: number | null;
   /** A run is slow beyond this: the next release's contract, or the old release's p99 and more. */
@@ -34,14 +34,20 @@ export class ServingHistory {
     return this.#meter.chooseSeconds();
   }
 
-  /** What is frozen when `next` takes over; counting starts again for that one. */
-  beforeSwap(next: Release): BeforeSwap {
+  /** What `next` is judged against while the release that serves goes on. */
+  soFar(next: Release): BeforeSwap {
     const slowest = (this.#runTimes.quantile(0.99) ?? 0) * limits.trialSlowRunMinRatio;
-    const before = {
-      meter: this.#meter,
+    return {
+      // The inputs come from the release that serves; they are not counted twice.
+      meter: { add: () => {}, chooseSeconds: () => this.blockSeconds() },
       oldErrorPermille: this.#failures.upperPermille(this.blockSeconds()),
       slowMs: Math.max(next.manifest.contract.p99LatencyMs, slowest),
     };
+  }
+
+  /** What is frozen when `next` takes over; counting starts again for that one. */
+  beforeSwap(next: Release): BeforeSwap {
+    const before = { ...this.soFar(next), meter: this.#meter };
     this.#failures = new FailureHistory();
     this.#runTimes = new QuantileSketch();
     return before;

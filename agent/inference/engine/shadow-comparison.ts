@@ -1,15 +1,18 @@
 // Measures a trial: how the serving release answers, and, on a sample of the same live inputs, how
-// the release it replaced answers (the shadow). A request is offered after its answer was sent,
-// failed ones too: what both releases fail is the input's fault. It waits in a queue, limited by
-// count and bytes, until no request waits or runs, and is dropped when the queue is full, so that
-// no answer waits for a comparison. The exception is a device that is never idle: there one
-// comparison runs every shadowWaitMaxMs, because without evidence a trial cannot succeed. In each
-// block of time one input is run on both, in random order and without other requests, to compare
-// their times. Differences are model/differences.ts's, blocks shared/statistics/trial-tally.ts's,
-// the verdict shared/statistics/trial-verdict.ts's.
+// the release it replaced answers (the shadow). With `isNew: 'shadow'` the roles are swapped: the
+// shadow is a candidate that never serves, what serves is the old release, and the candidate's
+// answers to the sample are what counts as served and failed. A request is offered after its answer
+// was sent, failed ones too: what both releases fail is the input's fault. It waits in a queue,
+// limited by count and bytes, until no request waits or runs, and is dropped when the queue is
+// full, so that no answer waits for a comparison. The exception is a device that is never idle:
+// there one comparison runs every shadowWaitMaxMs, because without evidence a trial cannot succeed.
+// In each block of time one input is run on both, in random order and without other requests, to
+// compare their times. Differences are model/differences.ts's, blocks
+// shared/statistics/trial-tally.ts's, the verdict shared/statistics/trial-verdict.ts's.
 import type { Clock, Random } from '../../../shared/base/interfaces.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
+import type { Classifier } from '../../../shared/release/model-manifest.js';
 import type { ComparisonEvidence } from '../../../shared/statistics/trial-evidence.js';
 import { TrialTally } from '../../../shared/statistics/trial-tally.js';
 import { addAnswer, emptyAnswers, type Answers } from '../../../shared/statistics/trial-verdict.js';
@@ -31,6 +34,12 @@ interface Pair {
   readonly bytes: number;
 }
 
+/** One release's answer to an input; null where it failed it. */
+interface Answered {
+  readonly outputs: readonly Tensor[] | null;
+  readonly ms: number | null;
+}
+
 /** Outputs are null where the release fails the input, undefined where it could not run. */
 interface Run {
   readonly outputs: readonly Tensor[] | null | undefined;
@@ -42,6 +51,8 @@ interface Run {
 export type Shadow = Pick<Replica, 'installed' | 'free' | 'run'>;
 
 export interface TrialOptions extends BeforeSwap {
+  /** Which of the two is the new release, which is judged. */
+  readonly isNew: 'serving' | 'shadow';
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: InferenceLimits;
@@ -77,15 +88,15 @@ export class Trial {
     this.#tally = this.#newTally(null);
   }
 
-  /** The replica of the old release; null when there is none any more. Measurements stay. */
+  /** The replica beside what serves; null when there is none any more. Measurements stay. */
   attach(shadow: Shadow | null): void {
     if (shadow === this.#shadow) return;
     this.#shadow = shadow;
     this.#queue = [];
     this.#queueBytes = 0;
     if (shadow === null || this.#compared !== null) return;
-    const { release: old } = shadow.installed;
-    const compared = new ComparedOutputs(this.#serving.installed.release, old);
+    const [fresh, old] = this.#newAndOld(this.#serving.installed.release, shadow.installed.release);
+    const compared = new ComparedOutputs(fresh, old);
     if (compared.comparisons.length === 0) return;
     this.#compared = compared;
     this.#tally = this.#newTally(old);
@@ -110,8 +121,17 @@ export class Trial {
     return this.#options.clock.monotonic() / 1000;
   }
 
-  get #compares(): boolean {
-    return this.#shadow !== null && this.#compared !== null;
+  /** A candidate that cannot be compared answers the sample all the same: it may crash on it. */
+  get #takesPairs(): boolean {
+    return this.#shadow !== null && (this.#compared !== null || !this.#judgesServing);
+  }
+
+  get #judgesServing(): boolean {
+    return this.#options.isNew === 'serving';
+  }
+
+  #newAndOld<T>(ofServing: T, ofShadow: T): [T, T] {
+    return this.#judgesServing ? [ofServing, ofShadow] : [ofShadow, ofServing];
   }
 
   countFault(): void {
@@ -125,20 +145,20 @@ export class Trial {
     { runMs, score }: { readonly runMs: number; readonly score: number | null },
   ): void {
     this.#tally.input({ seconds: this.#seconds, score, summary: inputSummary(inputs) });
-    this.#tally.served(this.#seconds);
+    if (this.#judgesServing) this.#tally.served(this.#seconds);
     this.#offer({ inputs, outputs, runMs });
   }
 
   /** A live request that the serving release failed. */
   failed(inputs: readonly Tensor[]): void {
-    this.#tally.failed();
+    if (this.#judgesServing) this.#tally.failed();
     this.#offer({ inputs, outputs: null, runMs: null });
   }
 
   #offer({ inputs, outputs, runMs }: Omit<Pair, 'bytes'>): void {
     const { limits, shadowSample, random } = this.#options;
-    if (!this.#compares) {
-      this.#tally.alone(this.#seconds, runMs);
+    if (!this.#takesPairs) {
+      if (this.#judgesServing) this.#tally.alone(this.#seconds, runMs);
       return;
     }
     if (shadowSample < 1 && random.fraction() >= shadowSample) return;
@@ -175,61 +195,74 @@ export class Trial {
   }
 
   async #compare(shadow: Shadow, pair: Pair): Promise<void> {
-    const old = await this.#runBoth(shadow, pair);
-    if (old.outputs === undefined || this.#shadow !== shadow) return;
-    const both =
-      pair.outputs !== null && old.outputs !== null
-        ? { fresh: pair.outputs, old: old.outputs }
-        : null;
+    const beside = await this.#runBoth(shadow, pair);
+    if (beside.outputs === undefined || this.#shadow !== shadow) return;
+    const served = { outputs: pair.outputs, ms: pair.runMs };
+    const [fresh, old] = this.#newAndOld<Answered>(served, { ...beside, outputs: beside.outputs });
+    if (!this.#judgesServing) {
+      if (fresh.outputs === null) this.#tally.failed();
+      else this.#tally.served(this.#seconds);
+    }
+    if (this.#compared === null) {
+      this.#tally.alone(this.#seconds, fresh.ms);
+      return;
+    }
+    const isAnswered = fresh.outputs !== null && old.outputs !== null;
     this.#tally.compared(this.#seconds, {
-      newFailed: pair.outputs === null,
+      newFailed: fresh.outputs === null,
       oldFailed: old.outputs === null,
-      differences: both === null ? [] : (this.#compared?.differences(both.fresh, both.old) ?? []),
-      newMs: pair.runMs,
+      differences: isAnswered ? this.#compared.differences(fresh.outputs, old.outputs) : [],
+      newMs: fresh.ms,
       oldMs: old.ms,
     });
-    if (both !== null) this.#addAnswers(both.fresh, both.old);
+    if (isAnswered) this.#addAnswers(fresh.outputs, old.outputs);
   }
 
-  /** The old release's run; with times of both where this is the moment for it. */
+  /** The shadow's run; with times of both where this is the moment for it. */
   async #runBoth(shadow: Shadow, { inputs, outputs }: Pair): Promise<Run> {
     const { random, isIdle } = this.#options;
     const timing =
       outputs !== null && isIdle() && this.#serving.free && this.#tally.wantsTiming(this.#seconds);
     if (!timing) return this.#runOn(shadow, inputs);
-    const newFirst = random.fraction() < 0.5;
-    const first = await this.#runOn(newFirst ? this.#serving : shadow, inputs);
+    const servingFirst = random.fraction() < 0.5;
+    const first = await this.#runOn(servingFirst ? this.#serving : shadow, inputs);
     // Requests go first: one that came meanwhile ends the timing.
-    const other = newFirst ? shadow : this.#serving;
-    if (!isIdle() || !other.free) return newFirst ? { outputs: undefined, ms: null } : first;
+    const other = servingFirst ? shadow : this.#serving;
+    if (!isIdle() || !other.free) return servingFirst ? { outputs: undefined, ms: null } : first;
     const second = await this.#runOn(other, inputs);
-    const [fresh, old] = newFirst ? [first, second] : [second, first];
+    const [served, beside] = servingFirst ? [first, second] : [second, first];
+    const [fresh, old] = this.#newAndOld(served, beside);
     if (fresh.ms !== null && old.ms !== null) this.#tally.timed(this.#seconds, fresh.ms, old.ms);
-    return old;
+    return beside;
   }
 
   async #runOn(replica: Shadow, given: readonly Tensor[]): Promise<Run> {
     const { clock, limits } = this.#options;
     const since = clock.monotonic();
+    const { manifest } = replica.installed.release;
+    const [fresh] = this.#newAndOld(this.#serving, this.#shadow);
     try {
-      const { manifest } = replica.installed.release;
       const inputs = guard(manifest.inputs, given, limits.requestMaxBytes);
       const outputs = await replica.run(inputs);
       const withheld = nonFiniteAnswer(outputs) !== null;
       return { outputs: withheld ? null : outputs, ms: clock.monotonic() - since };
     } catch (error) {
       if (!isFault(error)) throw error;
-      // A process that died answers nothing; a model that refuses an input does.
-      return { outputs: error.code === 'host_died' ? undefined : null, ms: null };
+      // A process that died answers nothing; a model that refuses an input does. What the guard of
+      // the new release would refuse is no failure of it, as in live requests.
+      const isNothing =
+        error.code === 'host_died' || (error.code === 'request_tensor' && replica === fresh);
+      return { outputs: isNothing ? undefined : null, ms: null };
     }
   }
 
   #addAnswers(fresh: readonly Tensor[], old: readonly Tensor[]): void {
     const labelOf = this.#compared?.labelOf ?? null;
-    const { classifier } = this.#serving.installed.release.manifest;
-    const oldClassifier = this.#shadow?.installed.release.manifest.classifier ?? null;
-    if (labelOf === null || classifier === null || oldClassifier === null) return;
-    const newRows = classify(classifier, fresh);
+    const [newClassifier, oldClassifier] = this.#newAndOld(this.#serving, this.#shadow).map(
+      (replica) => replica?.installed.release.manifest.classifier ?? null,
+    ) as [Classifier | null, Classifier | null];
+    if (labelOf === null || newClassifier === null || oldClassifier === null) return;
+    const newRows = classify(newClassifier, fresh);
     const oldRows = classify(oldClassifier, old);
     if (newRows?.length !== oldRows?.length) return;
     for (const [i, row] of (newRows ?? []).entries()) {

@@ -2,7 +2,7 @@
 // exec, image). The machine downloads and verifies files, lays slots out, writes the record and
 // decides when; a handler says what a release of its kind needs, tries it, runs it and judges it.
 // HandlerOfKind picks the handler by the `kind` of the signed manifest and is itself used like one.
-import type { FaultCode } from '../../../shared/base/fault-codes.js';
+import { Fault, type FaultCode } from '../../../shared/base/fault-codes.js';
 import type { AcceptanceSet } from '../../../shared/release/acceptance-set.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import type { ManifestHead, ManifestKind } from '../../../shared/release/manifest-head.js';
@@ -62,6 +62,22 @@ export interface Observation {
   readonly evidence: TrialEvidence | null;
 }
 
+/**
+ * How a kind compares a candidate with what serves while only that one answers. What serves is not
+ * disturbed, whatever becomes of the candidate.
+ */
+export interface ShadowRun<M extends ManifestHead> {
+  /**
+   * Runs `candidate` on copies of live requests. The same again changes nothing. Throws a Fault
+   * when it does not start.
+   */
+  start(candidate: Installed<M>): Promise<void>;
+  /** Judges the candidate against what serves. */
+  observe(trial: TrialContext): Promise<Observation>;
+  /** The candidate runs no longer. */
+  end(): Promise<void>;
+}
+
 /** Every method may be cut by a power loss and is then called again. */
 export interface PayloadHandler<M extends ManifestHead = ManifestHead> {
   /** The kind of manifest that it handles, and the schema of it. */
@@ -96,6 +112,8 @@ export interface PayloadHandler<M extends ManifestHead = ManifestHead> {
   activate(current: Installed<M>, previous: Installed<M> | null): Promise<void>;
   /** Judges the trial of what was activated last. */
   observe(trial: TrialContext): Promise<Observation>;
+  /** Null where a release of this kind cannot run beside another one that serves. */
+  readonly shadow: ShadowRun<M> | null;
   /** How the active release does; asked for every second, so it must be cheap. */
   standing(): Standing;
   /** Runs nothing any more. */
@@ -104,10 +122,11 @@ export interface PayloadHandler<M extends ManifestHead = ManifestHead> {
 
 const HEALTHY: Standing = { conditions: [], crashLoop: null };
 
-export class HandlerOfKind implements Omit<PayloadHandler, 'manifestKind'> {
+export class HandlerOfKind implements Omit<PayloadHandler, 'manifestKind' | 'shadow'> {
   readonly manifestKinds: readonly ManifestKind[];
   readonly #handlers: readonly PayloadHandler[];
   #active: PayloadHandler | null = null;
+  #shadow: ShadowRun<ManifestHead> | null = null;
 
   constructor(handlers: readonly PayloadHandler[]) {
     this.#handlers = handlers;
@@ -149,6 +168,50 @@ export class HandlerOfKind implements Omit<PayloadHandler, 'manifestKind'> {
   async observe(trial: TrialContext): Promise<Observation> {
     if (this.#active === null) throw new Error('nothing is active');
     return this.#active.observe(trial);
+  }
+
+  /** True while a release is active. */
+  get serves(): boolean {
+    return this.#active !== null;
+  }
+
+  /** Fault shadow_needs_serving: `candidate` cannot be compared with `current`, which serves. */
+  admitShadow(candidate: AnyRelease, current: AnyInstalled | null): void {
+    this.#shadowOf(candidate, current);
+  }
+
+  /** Faults: shadow_needs_serving, those of ShadowRun.start. */
+  async startShadow(candidate: AnyInstalled, current: AnyInstalled | null): Promise<void> {
+    const shadow = this.#shadowOf(candidate.release, current);
+    this.#shadow = shadow;
+    await shadow.start(candidate);
+  }
+
+  async observeShadow(trial: TrialContext): Promise<Observation> {
+    if (this.#shadow === null) throw new Error('no candidate runs');
+    return this.#shadow.observe(trial);
+  }
+
+  /** Ends the candidate of startShadow; cheap when there is none. */
+  async endShadow(): Promise<void> {
+    const before = this.#shadow;
+    this.#shadow = null;
+    await before?.end();
+  }
+
+  #shadowOf(candidate: AnyRelease, current: AnyInstalled | null): ShadowRun<ManifestHead> {
+    const handler = this.#of(candidate);
+    const { kind } = candidate.manifest;
+    const cannot = (why: string): Fault =>
+      new Fault('shadow_needs_serving', `${candidate.component} ${candidate.version}: ${why}`);
+    if (handler.shadow === null)
+      throw cannot(`releases of kind ${kind} cannot run beside what serves`);
+    if (current === null) throw cannot('no release serves that verifies from disk');
+    if (this.#of(current.release) !== handler)
+      throw cannot(
+        `it is of kind ${kind}; what serves is of kind ${current.release.manifest.kind}`,
+      );
+    return handler.shadow;
   }
 
   standing(): Standing {

@@ -6,7 +6,7 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import { MODEL_KIND, type ModelManifest } from '../../../shared/release/model-manifest.js';
 import { judgeRehearsal, judgeTrial } from '../../../shared/statistics/trial-verdict.js';
-import type { Installed, ModelRuntime, Resources, Standing } from '../../interfaces.js';
+import type { Installed, Measured, ModelRuntime, Resources, Standing } from '../../interfaces.js';
 import type {
   InstallContext,
   Observation,
@@ -14,6 +14,7 @@ import type {
   Rehearsal,
   RehearsalContext,
   ProbeContext,
+  ShadowRun,
   TrialContext,
 } from './handler.js';
 
@@ -26,12 +27,18 @@ export interface ModelHandlerOptions {
 
 export class ModelHandler implements PayloadHandler<ModelManifest> {
   readonly manifestKind = MODEL_KIND;
+  readonly shadow: ShadowRun<ModelManifest>;
   readonly #runtime: ModelRuntime;
   readonly #resources: Resources;
 
   constructor({ runtime, resources }: ModelHandlerOptions) {
     this.#runtime = runtime;
     this.#resources = resources;
+    this.shadow = {
+      start: (candidate) => runtime.shadow(candidate),
+      observe: (trial) => Promise.resolve(judge(runtime.shadowEvidence(), trial)),
+      end: () => runtime.shadow(null),
+    };
   }
 
   /**
@@ -93,16 +100,8 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
     return this.#runtime.serve(current, previous);
   }
 
-  observe({ policy, replaces, failedStarts }: TrialContext): Promise<Observation> {
-    const measured = this.#runtime.evidence();
-    if (measured === null)
-      return Promise.resolve({ verdict: 'measuring', code: null, reasons: [], evidence: null });
-    const evidence = {
-      ...measured,
-      replaces,
-      modelFaults: measured.modelFaults + failedStarts,
-    };
-    return Promise.resolve({ ...judgeTrial(evidence, policy), evidence });
+  observe(trial: TrialContext): Promise<Observation> {
+    return Promise.resolve(judge(this.#runtime.evidence(), trial));
   }
 
   standing(): Standing {
@@ -112,4 +111,13 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
   deactivate(): Promise<void> {
     return this.#runtime.stop();
   }
+}
+
+function judge(
+  measured: Measured | null,
+  { policy, replaces, failedStarts }: TrialContext,
+): Observation {
+  if (measured === null) return { verdict: 'measuring', code: null, reasons: [], evidence: null };
+  const evidence = { ...measured, replaces, modelFaults: measured.modelFaults + failedStarts };
+  return { ...judgeTrial(evidence, policy), evidence };
 }

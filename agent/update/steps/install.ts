@@ -33,6 +33,8 @@ export const downloaded: Step<'downloaded'> = unlessSuperseded(async (context) =
   }
   admit(release, assignment, record);
   await handler.admit(release, { rollback: assignment.rollback });
+  if (assignment.activation === 'shadow')
+    handler.admitShadow(release, await context.releases.installed(record, record.active));
   // The next step rewrites the spare slot, so from here on the record no longer names what that
   // slot held, unless it is this release.
   const spare = spareOf(record);

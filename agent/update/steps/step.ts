@@ -20,7 +20,15 @@ import type { UpdateEvent } from '../transitions.js';
 export type RecordChange = Partial<
   Pick<
     UpdateRecord,
-    'active' | 'slots' | 'floor' | 'first' | 'assignmentId' | 'damaged' | 'trialFaults' | 'outcome'
+    | 'active'
+    | 'slots'
+    | 'floor'
+    | 'first'
+    | 'assignmentId'
+    | 'shadowed'
+    | 'damaged'
+    | 'trialFaults'
+    | 'outcome'
   >
 >;
 
@@ -68,7 +76,7 @@ export interface StepTools {
   readonly slots: Slots;
   readonly download: ReleaseDownload;
   readonly releases: SlotReleases;
-  readonly handler: Omit<HandlerOfKind, 'activate' | 'deactivate'>;
+  readonly handler: Omit<HandlerOfKind, 'activate' | 'deactivate' | 'endShadow'>;
   /**
    * Activates `current`, with `previous` kept for comparison. Faults as PayloadHandler.activate.
    */

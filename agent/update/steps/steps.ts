@@ -5,6 +5,7 @@ import { downloaded, verified } from './install.js';
 import { idle, stranded } from './rest.js';
 import type { Step } from './step.js';
 import { probed, rehearsed, staged } from './swap.js';
+import { shadowing } from './shadow.js';
 import { swapped } from './trial.js';
 
 export const steps: { readonly [S in UpdateState]: Step<S> } = {
@@ -15,6 +16,7 @@ export const steps: { readonly [S in UpdateState]: Step<S> } = {
   staged,
   probed,
   rehearsed,
+  shadowing,
   swapped,
   stranded,
 };

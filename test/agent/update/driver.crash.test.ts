@@ -28,6 +28,8 @@ interface Kind {
   readonly bad: AnySimRelease;
   readonly result: 'rolled_back' | 'refused';
   readonly code: string;
+  /** How a shadow ends. */
+  readonly shadowed: { readonly result: string; readonly code: string | null };
   /** An update takes more disk operations than this; one file takes fewer than two. */
   readonly operations: number;
   /** The acceptance set that the new release must pass. */
@@ -55,6 +57,7 @@ function modelKind(options: {
     ...(options.rehearsed
       ? { result: 'refused', code: 'rehearsal_differs' }
       : { result: 'rolled_back', code: 'trial_disagreement' }),
+    shadowed: { result: 'shadowed', code: null },
     operations: 20,
     acceptance: named,
     boot: async (disk, bad = false) => {
@@ -86,6 +89,7 @@ function fileKind(): Kind {
     bad,
     result: 'rolled_back',
     code: 'trial_errors',
+    shadowed: { result: 'refused', code: 'shadow_needs_serving' },
     operations: 15,
     boot: async (disk) => {
       const handler = new FileHandler(disk);
@@ -116,19 +120,27 @@ interface Update {
   readonly kind: Kind;
   /** The trial of the new release fails. */
   readonly bad: boolean;
+  /** The director lets the device hold until it says swap (`hasGo`). */
+  readonly hold?: { hasGo: boolean };
 }
 
 /** The device boots and works until it settles or the power is cut. True when it has settled. */
 async function live(
-  { kind, bad }: Update,
+  { kind, bad, hold }: Update,
   disk: SimDisk,
   seen = new Set<string | null>(),
 ): Promise<boolean> {
+  const release = bad ? kind.bad : kind.fresh;
+  const acceptance = kind.acceptance ?? null;
   try {
     const { device, serving } = await kind.boot(disk, bad);
     seen.add(serving());
-    const acceptance = kind.acceptance ?? null;
-    await settle(device, assignmentFor(bad ? kind.bad : kind.fresh, 2, { acceptance }));
+    if (hold?.hasGo === false) {
+      await settle(device, assignmentFor(release, 2, { acceptance, activation: 'hold' }), 20);
+      expect([device.driver.record.state, serving()]).toEqual(['rehearsed', '1.0.0']);
+      hold.hasGo = true;
+    }
+    await settle(device, assignmentFor(release, 2, { acceptance }));
     seen.add(serving());
     return true;
   } catch (error) {
@@ -166,6 +178,66 @@ describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_nam
         expect(runningOf(device.driver.record)?.version, name).toBe('1.1.0');
         expect(device.driver.record.outcome?.result, name).toBe('confirmed');
       }
+    }
+  });
+
+  it('hold_serves_the_old_release_until_its_go_and_then_flips_and_finishes', async () => {
+    const total = await operationsOf({ kind, bad: false, hold: { hasGo: false } });
+    let cutsAfterGo = 0;
+    for (let cut = 1; cut <= total; cut += 1) {
+      const disk = await onOld(kind, cut);
+      disk.cutAt = cut;
+      const update = { kind, bad: false, hold: { hasGo: false } };
+      const seen = new Set<string | null>();
+      const name = `cut at operation ${cut}`;
+      expect(await live(update, disk, seen), name).toBe(false);
+      if (update.hold.hasGo) cutsAfterGo += 1;
+      else expect([...seen], name).toEqual(seen.size === 0 ? [] : ['1.0.0']);
+      disk.restart();
+      expect(await live(update, disk, seen), name).toBe(true);
+      expect([...seen].every(isOldOrNew), `${name}: served ${[...seen].join()}`).toBe(true);
+      const { device } = await kind.boot(disk);
+      expect(runningOf(device.driver.record)?.version, name).toBe('1.1.0');
+      expect(device.driver.record.outcome?.result, name).toBe('confirmed');
+    }
+    expect(cutsAfterGo).toBeGreaterThan(1);
+  });
+
+  it('shadow_serves_the_old_release_alone_and_ends_with_nothing_of_it_left', async () => {
+    const shadow = async (disk: SimDisk): Promise<Life | null> => {
+      try {
+        const life = await kind.boot(disk);
+        expect([null, '1.0.0']).toContain(life.serving());
+        const acceptance = kind.acceptance ?? null;
+        await settle(
+          life.device,
+          assignmentFor(kind.fresh, 2, { acceptance, activation: 'shadow' }),
+        );
+        expect(life.serving()).toBe('1.0.0');
+        return life;
+      } catch (error) {
+        if (error instanceof PowerCut) return null;
+        throw error;
+      }
+    };
+    const whole = await onOld(kind, 1);
+    expect(await shadow(whole)).not.toBeNull();
+    for (let cut = 1; cut <= whole.operations; cut += 1) {
+      const disk = await onOld(kind, cut);
+      disk.cutAt = cut;
+      const name = `cut at operation ${cut}`;
+      expect(await shadow(disk), name).toBeNull();
+      disk.restart();
+      const life = await shadow(disk);
+      expect(life?.device.driver.record, name).toMatchObject({
+        state: 'idle',
+        active: 'a',
+        slots: { a: { version: '1.0.0' }, b: null },
+        floor: '1.0.0',
+        first: true,
+        outcome: { ...kind.shadowed, assignmentId: 2 },
+      });
+      expect((await kind.boot(disk)).serving(), name).toBe('1.0.0');
     }
   });
 

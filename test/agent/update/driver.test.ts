@@ -69,6 +69,7 @@ describe('the boot column', () => {
       staged: 'staged',
       probed: 'staged',
       rehearsed: 'staged',
+      shadowing: 'staged',
       swapped: 'swapped',
       stranded: 'stranded',
     });
@@ -93,7 +94,7 @@ describe('the boot column', () => {
     device = await bootDevice(disk, releases, { evidence: undecided });
     expect(device.driver.record).toMatchObject({ state: 'swapped', active: 'b' });
     expect(device.driver.record.assignment?.assignmentId).toBe(2);
-    expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: '1.0.0' });
+    expect(device.runtime).toMatchObject({ serving: '1.1.0', beside: '1.0.0' });
   });
 });
 
@@ -186,11 +187,11 @@ describe('an update', () => {
     device.runtime.evidenceNow = trialEvidence({ seconds: 0 });
     await settle(device, assignmentFor(v2, 2), 20);
     expect(device.driver.record.state).toBe('swapped');
-    expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: '1.0.0' });
+    expect(device.runtime).toMatchObject({ serving: '1.1.0', beside: '1.0.0' });
     device.runtime.evidenceNow = {};
     await settle(device, assignmentFor(v2, 2));
     expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
-    expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: null });
+    expect(device.runtime).toMatchObject({ serving: '1.1.0', beside: null });
   });
 
   it('assignment_accepted_once_is_not_accepted_again', async () => {
@@ -274,7 +275,7 @@ describe('an update', () => {
     device.runtime.evidenceNow = trialEvidence({ pairs: 5, seconds: 86_400 });
     await settle(device, assignmentFor(v2, 2), 20);
     expect(device.driver.record).toMatchObject({ state: 'swapped', outcome: null });
-    expect(device.runtime).toMatchObject({ serving: '1.1.0', shadow: '1.0.0' });
+    expect(device.runtime).toMatchObject({ serving: '1.1.0', beside: '1.0.0' });
     // Reported once when it becomes open, then slowly.
     expect(trials()).toBe(before + 1);
     device.clock.at += limits.openTrialEveryMs;

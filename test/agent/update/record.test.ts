@@ -24,7 +24,7 @@ const ref = ({ manifest, digest }: typeof v1) => ({
 });
 const fresh = freshRecord('digits', 'sim');
 const working = (
-  state: 'assigned' | 'staged' | 'probed' | 'rehearsed' | 'swapped',
+  state: 'assigned' | 'staged' | 'probed' | 'rehearsed' | 'shadowing' | 'swapped',
   change: Partial<UpdateRecord> = {},
   rollback = false,
 ): UpdateRecord =>
@@ -98,9 +98,11 @@ describe('the record after an event', () => {
   });
 
   it('candidate_whose_update_ends_early_leaves_its_slot', () => {
-    for (const state of ['staged', 'probed', 'rehearsed'] as const)
+    for (const state of ['staged', 'probed', 'rehearsed', 'shadowing'] as const)
       for (const event of ['refused', 'spent', 'superseded'] as const)
         expect(afterEvent(working(state), { event }).slots).toEqual({ a: ref(v1), b: null });
+    const shadowed = afterEvent(working('shadowing'), { event: 'shadowed' });
+    expect(shadowed).toMatchObject({ state: 'idle', active: 'a', slots: { a: ref(v1), b: null } });
     const differs = afterEvent(working('probed'), { event: 'differs' });
     expect(differs).toMatchObject({ state: 'idle', active: 'a', slots: { a: ref(v1), b: null } });
   });
@@ -130,6 +132,14 @@ describe('the record after an event', () => {
     expect(() => afterEvent(working('swapped'), { event: 'refused' })).toThrow(
       ImpossibleTransition,
     );
+  });
+
+  it('hold_that_is_reached_counts_its_writes_from_there', () => {
+    const probed = working('probed');
+    expect(afterEvent(probed, { event: 'rehearsed' }).writes).toBe(4);
+    const assignment = assignmentFor(v2, 2, { activation: 'hold' });
+    const hold = { ...probed, assignment } as UpdateRecord;
+    expect(afterEvent(hold, { event: 'rehearsed' }).writes).toBe(0);
   });
 
   it('change_without_an_event_keeps_the_state_and_counts_only_while_working', () => {

@@ -80,8 +80,9 @@ const serving = (installed: Installed): Shadow => ({
   run: () => Promise.reject(new Error('not asked')),
 });
 
-function trialOf(current: Installed, more: Partial<TrialOptions> = {}): Trial {
-  return new Trial(serving(current), {
+function trialOf(current: Installed | Shadow, more: Partial<TrialOptions> = {}): Trial {
+  return new Trial('run' in current ? current : serving(current), {
+    isNew: 'serving',
     meter: new BlockMeter(),
     oldErrorPermille: null,
     slowMs: 50,
@@ -366,6 +367,7 @@ describe('counting', () => {
       },
     });
     const trial = new Trial(timed('new', release('1.1.0'), 20), {
+      isNew: 'serving',
       clock: { ...realClock, monotonic: () => now },
       random: { ...realRandom, fraction: () => 0.4 },
       limits: limitsWith(),
@@ -407,6 +409,7 @@ describe('counting', () => {
       const trial = new Trial(
         { ...old, installed: release('1.1.0') },
         {
+          isNew: 'serving',
           clock: { ...realClock, monotonic: () => now },
           random: realRandom,
           limits: limitsWith({ shadowWaitMaxMs: 0 }),
@@ -494,5 +497,102 @@ describe('comparable releases', () => {
     trial.pump();
     expect(trial.evidence().comparable).toBe(comparable);
     expect(shadow.runs).toBe(comparable ? 1 : 0);
+  });
+});
+
+describe('a candidate that never serves', () => {
+  /** One request that the old release serves, or fails (null), and a copy for the candidate. */
+  async function shadowed(
+    ofOld: Tensor | null,
+    ofCandidate: Tensor | Fault,
+    { candidate = release('1.1.0'), input = x } = {},
+  ) {
+    const { trial, shadow } = compared(release('1.0.0'), candidate, { isNew: 'shadow' });
+    if (ofOld === null) trial.failed([input]);
+    else trial.served([input], [ofOld], RUN);
+    trial.pump();
+    const { runs } = shadow;
+    await shadow.finish(ofCandidate instanceof Fault ? ofCandidate : [ofCandidate]);
+    return { ...trial.evidence(), runs };
+  }
+
+  it('its_answers_are_the_new_ones_and_what_is_served_the_old_ones', async () => {
+    const evidence = await shadowed(logits(9, 0, 0, 0), logits(0, 9, 0, 0));
+    expect(evidence).toMatchObject({
+      served: 1,
+      failed: 0,
+      comparable: true,
+      comparisons: [{ output: 'logits', pairs: 1 }],
+      new: { classes: [0, 1, 0, 0] },
+      old: { classes: [1, 0, 0, 0] },
+    });
+  });
+
+  it('requests_that_it_was_not_given_are_not_counted_as_its_own', () => {
+    const trial = trialOf(release('1.0.0'), { isNew: 'shadow' });
+    for (let i = 0; i < 3; i += 1) trial.served([x], [answer], RUN);
+    trial.failed([x]);
+    expect(trial.evidence()).toMatchObject({ served: 0, failed: 0, look: null });
+    expect(trial.evidence().latency.slow.first).toEqual([]);
+  });
+
+  it.each([
+    ['fails', new Fault('model_run_failed', 'failed')],
+    ['answers_nan', logits(NaN, 0, 0, 0)],
+  ])('one_that_%s_alone_has_failed_the_copy', async (_, ofCandidate) => {
+    const evidence = await shadowed(answer, ofCandidate);
+    expect(evidence).toMatchObject({ served: 0, failed: 1, comparisons: [{ pairs: 1 }] });
+  });
+
+  it('one_that_answers_what_the_old_release_fails_is_not_blamed', async () => {
+    const evidence = await shadowed(null, answer);
+    expect(evidence).toMatchObject({ served: 1, failed: 0, comparisons: [{ pairs: 0 }] });
+  });
+
+  it('an_input_that_both_fail_counts_for_neither', async () => {
+    const evidence = await shadowed(null, new Fault('model_run_failed', 'odd size'));
+    expect(evidence).toMatchObject({ served: 0, failed: 0, comparisons: [{ pairs: 0 }] });
+  });
+
+  it('one_that_crashes_makes_no_pair', async () => {
+    const evidence = await shadowed(answer, new Fault('host_died', 'crashed'));
+    expect(evidence).toMatchObject({ served: 0, failed: 0, comparisons: [{ pairs: 0 }] });
+  });
+
+  it('an_input_that_its_guard_refuses_is_no_failure', async () => {
+    const inputs = [{ name: 'x', datatype: 'FP32' as const, shape: [1, 4] }];
+    const evidence = await shadowed(logits(9, 0, 0, 0, 9, 0, 0, 0), answer, {
+      candidate: release('1.1.0', { inputs }),
+      input: fp32('x', [2, 4], [0, 0, 0, 0, 0, 0, 0, 0]),
+    });
+    expect(evidence).toMatchObject({ runs: 0, served: 0, failed: 0, comparable: true });
+  });
+
+  it('one_that_cannot_be_compared_answers_copies_all_the_same', async () => {
+    const labels = ['a', 'b', 'c', 'e'];
+    const classifier = { output: 'logits', scale: 'logits' as const, labels };
+    const evidence = await shadowed(answer, answer, {
+      candidate: release('1.1.0', { classifier }),
+    });
+    expect(evidence).toMatchObject({ runs: 1, served: 1, comparable: false, comparisons: [] });
+  });
+
+  it('run_times_are_its_own_over_those_of_the_old_release', async () => {
+    const timed = (installed: Installed, ms: number): Shadow => ({
+      installed,
+      free: true,
+      run: () => {
+        now += ms;
+        return Promise.resolve([answer]);
+      },
+    });
+    const meter = { add: () => {}, chooseSeconds: () => 0.125 };
+    const options = { isNew: 'shadow' as const, meter };
+    const trial = trialOf(timed(release('1.0.0'), 10), options);
+    trial.attach(timed(release('1.1.0'), 20));
+    trial.served([x], [answer], RUN);
+    trial.pump();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(trial.evidence().latency.ratios).toEqual([[14, 1]]);
   });
 });

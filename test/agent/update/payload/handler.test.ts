@@ -100,7 +100,7 @@ describe('kinds of one component', () => {
     });
     await settle(device, assignmentFor(model, 2, { trial: { minPairs: 0, minSeconds: 0 } }), 20);
     expect(runtime.serving).toBe('2.0.0');
-    expect(runtime.shadow).toBeNull();
+    expect(runtime.beside).toBeNull();
     expect(handler.serving).toBeNull();
     await settle(device, assignmentFor(v1, 3, { rollback: true }));
     expect(outcome()).toMatchObject({ result: 'reverted', assignmentId: 3 });

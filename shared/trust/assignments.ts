@@ -66,6 +66,21 @@ function floorOf({ 'x-linnet-floors': floors = {} }: Targets, component: string)
   return Object.hasOwn(floors, component) ? (floors[component] ?? null) : null;
 }
 
+/** Both must list the same hashes: otherwise the shorter list would decide. */
+function matchFiles(path: string, target: TargetFile, genuine: TargetFile): void {
+  if (target.length !== genuine.length) {
+    throw new Fault(
+      'target_mismatch',
+      `${path}: the director says ${target.length} bytes, the image repository ${genuine.length}`,
+    );
+  }
+  if (!isDeepStrictEqual(target.hashes, genuine.hashes))
+    throw new Fault(
+      'target_mismatch',
+      `${path}: the director and the image repository list different hashes`,
+    );
+}
+
 function matchOne(
   path: string,
   target: TargetFile,
@@ -85,18 +100,7 @@ function matchOne(
       `the director assigns ${path}; image targets version ${image.version} does not list it`,
     );
   const known = decode(ImageCustom, genuine.custom, `image target ${path}`, 'metadata_undecodable');
-  if (target.length !== genuine.length) {
-    throw new Fault(
-      'target_mismatch',
-      `${path}: the director says ${target.length} bytes, the image repository ${genuine.length}`,
-    );
-  }
-  // Both must list the same hashes: otherwise the shorter list would decide.
-  if (!isDeepStrictEqual(target.hashes, genuine.hashes))
-    throw new Fault(
-      'target_mismatch',
-      `${path}: the director and the image repository list different hashes`,
-    );
+  matchFiles(path, target, genuine);
   const sha256 = listedSha256(genuine, path);
   if (selected.component !== known.component || selected.version !== known.version) {
     throw new Fault(

@@ -706,6 +706,16 @@ describe('Uptane: the director', () => {
     await refused(device.versions(), 'target_mismatch');
   });
 
+  test('director_assigns_a_way_back_that_would_not_serve', async () => {
+    const { fixture, device } = await working();
+    for (const activation of ['hold', 'shadow'] as const) {
+      fixture.assign('digits', '1.0.0', (_, custom) => {
+        Object.assign(custom, { rollback: true, activation });
+      });
+      await refused(device.versions(), 'target_mismatch');
+    }
+  });
+
   test('director_renames_release_version_and_component_must_be_those_of_the_image_repository', async () => {
     const { fixture, device } = await working();
     fixture.assign('digits', '1.0.0', (_target, custom) => {

@@ -4,7 +4,7 @@
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import type { MemberState } from '../../shared/protocol/states.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
-import { assignmentOf, clip, moved, only, type Plan, type Situation } from './situation.js';
+import { assignmentBack, clip, moved, only, type Plan, type Situation } from './situation.js';
 import { assignmentSeconds, isRevoked, isTalking, silentSeconds, type Moment } from './verdict.js';
 import { startWindow } from './window.js';
 
@@ -46,9 +46,7 @@ export function assignBack(situation: Situation): Plan | null {
           : `assigned ${member.previous.version} again`,
       ),
     })),
-    assignments: touched.map((member) =>
-      assignmentOf(rollout, member.device, member.previous, member.previous !== null),
-    ),
+    assignments: touched.map((member) => assignmentBack(rollout, member)),
   };
 }
 

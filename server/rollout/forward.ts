@@ -8,7 +8,15 @@ import { leaveArmB } from './arms.js';
 import { go, observePreparing } from './blue-green.js';
 import { afterShadow, observeShadow, report as reportShadow } from './shadow.js';
 import { isPreparing, isShadow } from './strategies.js';
-import { assignmentOf, clip, listed, moved, only, type Plan, type Situation } from './situation.js';
+import {
+  assignmentBack,
+  clip,
+  listed,
+  moved,
+  only,
+  type Plan,
+  type Situation,
+} from './situation.js';
 import {
   isRevoked,
   isTalking,
@@ -27,11 +35,11 @@ type Look = Pick<Situation, 'rollout' | 'published' | 'now' | 'receptionSince'>;
 export function watch(situation: Situation): Plan | null {
   const { rollout, members, now } = situation;
   const changed: MemberRow[] = [];
-  const untaken: string[] = [];
+  const untaken: MemberRow[] = [];
   for (const member of members) {
     const report = situation.facts.get(member.device);
     if (isUntaken(member, report, situation)) {
-      untaken.push(member.device);
+      untaken.push(member);
       const reasons = 'it did not answer its assignment, which was withdrawn';
       changed.push({ ...member, state: 'waiting', since: now, reasons });
       continue;
@@ -40,9 +48,15 @@ export function watch(situation: Situation): Plan | null {
     if (seen !== null) changed.push(seen);
   }
   if (changed.length === 0) return null;
-  const withdrawn = untaken.map((device) => assignmentOf(rollout, device, null, false));
   const over = isShadow(rollout) ? afterShadow(rollout, changed) : [];
-  return { rollout, members: changed, assignments: [...withdrawn, ...over], untaken };
+  return {
+    rollout,
+    members: changed,
+    // To nothing only what ran nothing: a device that may rest on its first release stops serving
+    // when it is assigned nothing.
+    assignments: [...untaken.map((member) => assignmentBack(rollout, member)), ...over],
+    untaken: untaken.map(({ device }) => device),
+  };
 }
 
 /** The member as its device's report changes it; null when nothing changes. */

@@ -7,7 +7,7 @@
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import { judgeTrial } from '../../shared/statistics/trial-verdict.js';
 import type { AssignmentChange, DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
-import { assignmentOf, clip, listed, moved, type Plan, type Situation } from './situation.js';
+import { assignmentBack, clip, listed, moved, type Plan, type Situation } from './situation.js';
 import { isShadow } from './strategies.js';
 import {
   assignmentSeconds,
@@ -55,9 +55,7 @@ export function afterShadow(
 ): AssignmentChange[] {
   const isOver = ({ state, assignmentId }: MemberRow): boolean =>
     assignmentId !== null && state !== 'waiting' && !UNDECIDED.includes(state);
-  return members
-    .filter(isOver)
-    .map(({ device, previous }) => assignmentOf(rollout, device, previous, previous !== null));
+  return members.filter(isOver).map((member) => assignmentBack(rollout, member));
 }
 
 /** The last wave is done: the report. */

@@ -65,6 +65,12 @@ export function assignmentOf(
   return { device, component, release, rollback, activation, rollout: id, trial: policy.trial };
 }
 
+/** What the device ran before; nothing, where nothing is known of that. */
+export const assignmentBack = (
+  rollout: RolloutRow,
+  { device, previous }: MemberRow,
+): AssignmentChange => assignmentOf(rollout, device, previous, previous !== null);
+
 /** "d1, d2 and 3 more". */
 export function listed(members: readonly MemberRow[]): string {
   const names = members

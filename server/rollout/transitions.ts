@@ -22,8 +22,8 @@ export const ROLLOUT = {
   draft: { on: { start: 'rolling', drop: 'dropped' }, boot: 'draft' },
   rolling: {
     on: {
-      pass: 'rolling', go: 'rolling', done: 'completed', report: 'reported', fail: 'reverting', halt_needs_operator: 'held',
-      ask: 'held', pause: 'held', abort: 'reverting',
+      pass: 'rolling', go: 'rolling', done: 'completed', report: 'reported', fail: 'reverting',
+      halt_needs_operator: 'held', ask: 'held', pause: 'held', abort: 'reverting',
     },
     boot: 'rolling',
   },

@@ -37,10 +37,10 @@ export type RolloutState = (typeof ROLLOUT_STATES)[number];
 
 /**
  * One device within a rollout. `taken`: it has the assignment. `ready`: it holds the release and
- * waits for the go (blue-green). `shadowed`: its comparison is over (shadow). `unproven`: it keeps the release,
- * and its trial goes on. `silent`: it took the assignment and is not heard. `differs`: it went
- * back, because its answers differ more than the release declared. `excused`: it counts neither
- * for nor against the release. `lost`: on the way back, and not heard.
+ * waits for the go (blue-green). `shadowed`: its comparison is over (shadow). `unproven`: it keeps
+ * the release, and its trial goes on. `silent`: it took the assignment and is not heard. `differs`:
+ * it went back, because its answers differ more than the release declared. `excused`: it counts
+ * neither for nor against the release. `lost`: on the way back, and not heard.
  */
 export const MEMBER_STATES = [
   'waiting',

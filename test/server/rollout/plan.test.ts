@@ -131,9 +131,13 @@ describe('watching devices that took it', () => {
       },
     ]);
     expect(late.assignments).toMatchObject([
-      { device: one.device, release: null, rollback: false },
+      { device: one.device, release: releaseOf('1.0.0'), rollback: true },
     ]);
     expect(late.untaken).toEqual([one.device]);
+    const first = { ...one, previous: null };
+    expect(
+      step({ members: [first], facts: reports(facts()), now: end + 1000 }).assignments,
+    ).toMatchObject([{ device: one.device, release: null, rollback: false }]);
     const state = (report: DeviceFacts, now = end + 1000, from = 0): string | undefined =>
       plan(
         situation({ members: [one], facts: reports(report), now, receptionSince: from }),

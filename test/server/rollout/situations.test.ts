@@ -103,7 +103,10 @@ describe('devices that are off', () => {
     await fleet.until(isWith(fleet, id, 'waiting', 1));
     expect(fleet.clock.now() - (assignedAt ?? 0)).toBe(limits.takeWaitMs + 1000);
     expect(undecided(fleet, id)).toBe(0);
-    expect(assignmentOf(fleet, lost)).toMatchObject({ release: null, rollback: false });
+    expect(assignmentOf(fleet, lost)).toMatchObject({
+      release: releaseOf('1.0.0'),
+      rollback: true,
+    });
     expect(takes(fleet, V1.digest)).not.toContain(deviceId(lost));
     expect(fleet.member(id, lost).failed).toBe(false);
   });

@@ -10,11 +10,12 @@ import type {
   RolloutStore,
 } from '../../../server/interfaces.js';
 import type { Selector } from '../../../shared/protocol/operator-api.js';
+import { assignmentOf } from '../../../server/rollout/situation.js';
 import { Store } from '../../../server/store/store.js';
 import { MEMBER_STATES, ROLLOUT_STATES } from '../../../shared/protocol/states.js';
 import { by } from '../../support/audit-actions.js';
 import { newDevice, type TestDevice } from '../../support/fleet-server.js';
-import { MemoryRolloutStore, releaseOf } from '../../sim/fleet.js';
+import { MemoryRolloutStore, policyOf, releaseOf } from '../../sim/fleet.js';
 import { seeded } from '../../support/random.js';
 import { rollout as rowOf, T0, waiting } from '../../support/rollout-rows.js';
 
@@ -69,6 +70,26 @@ async function commit(
   return store.rollouts.commit(whole, T0 + 1);
 }
 
+it('one_go_lets_every_device_that_holds_the_release_swap_under_the_id_that_it_has', async () => {
+  const policy = policyOf({ strategy: 'blue-green', blueGreen: { go: 'ask' } });
+  await insert('r1', [memberOf('r1', 0), memberOf('r1', 1)], { policy });
+  const of = (n: number) => store.assignments.assignments(idOf(n));
+  const row = (goAt: number | null) => rowOf({ id: 'r1', policy, goAt });
+  const [held, other] = [row(null), row(T0)].map((at, n) =>
+    assignmentOf(at, idOf(n), releaseOf('1.1.0'), false),
+  );
+  await commit('r1', { assignments: [held!, other!] });
+  const before = await of(0);
+  expect(before.assignments).toMatchObject([{ activation: 'hold' }]);
+  expect(await commit('r1', { go: true }, { goAt: T0 })).toBe(true);
+  expect(await of(0)).toEqual({
+    revision: before.revision + 1,
+    assignments: [{ ...before.assignments[0], activation: 'swap' }],
+  });
+  expect((await of(1)).revision).toBe(1);
+  expect(await store.rollouts.rollout('r1')).toMatchObject({ goAt: T0 });
+});
+
 describe('takes', () => {
   const { digest } = releaseOf('1.1.0');
   const takes = async (): Promise<string[]> =>
@@ -89,6 +110,13 @@ describe('takes', () => {
     await take('r2', 2);
     expect(await takes()).toEqual(['3 jetson', '1 jetson', '0 pi4', '2 pi4']);
     expect(await store.rollouts.takes(releaseOf('1.2.0').digest)).toEqual([]);
+  });
+
+  it('of_a_shadow_are_counted_for_itself', async () => {
+    await insert('s1', [], { policy: policyOf({ strategy: 'shadow' }) });
+    await take('s1', 3);
+    expect(await takes()).toEqual([]);
+    expect(await store.rollouts.takes('s1')).toMatchObject([{ device: idOf(3) }]);
   });
 
   it('keep_their_place_when_a_device_takes_the_release_again', async () => {

@@ -6,12 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Store } from '../../../server/store/store.js';
-import type {
-  AssignmentChange,
-  MemberRow,
-  RolloutChange,
-  RolloutRow,
-} from '../../../server/interfaces.js';
+import type { AssignmentChange, MemberRow, RolloutRow } from '../../../server/interfaces.js';
 import { nextVersion } from '../../../shared/trust/version-floor.js';
 import { limits } from '../../../shared/base/limits.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
@@ -171,30 +166,6 @@ it('a_commit_that_breaks_in_the_middle_leaves_nothing', async () => {
     revision: 0,
     assignments: [],
   });
-});
-
-it('one_go_lets_every_device_that_holds_the_release_swap_under_the_id_that_it_has', async () => {
-  const members = devices.map(({ id }) => member('r1', id));
-  await store.rollouts.insertRollout(rollout('r1'), members);
-  const commit = async (change: Pick<RolloutChange, 'assignments' | 'go'>): Promise<boolean> => {
-    const read = (await store.rollouts.rollout('r1')) as RolloutRow;
-    return store.rollouts.commit(
-      { rollout: { ...read, state: 'rolling', goAt: NOW }, members: [], ...change },
-      NOW,
-    );
-  };
-  const [held, other] = [deviceAt(0), deviceAt(1)];
-  await commit({
-    assignments: [{ ...assignment('r1', held), activation: 'hold' }, assignment('r1', other)],
-  });
-  const before = await store.assignments.assignments(held);
-  expect(before.assignments).toMatchObject([{ activation: 'hold' }]);
-  expect(await commit({ assignments: [], go: true })).toBe(true);
-  const after = await store.assignments.assignments(held);
-  expect(after.revision).toBe(before.revision + 1);
-  expect(after.assignments).toEqual([{ ...before.assignments[0], activation: 'swap' }]);
-  expect((await store.assignments.assignments(other)).revision).toBe(1);
-  expect(await store.rollouts.rollout('r1')).toMatchObject({ goAt: NOW });
 });
 
 it('assignment_ids_only_rise_across_withdrawals_and_the_revision_with_each', async () => {

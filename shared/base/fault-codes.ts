@@ -263,7 +263,7 @@ export const FAULT_CODES = {
   release_halted: refused(
     409,
     'a release failed on more devices than acceptable, and its rollout was stopped',
-    'See the arithmetic in `linnet rollout show`; correct the release before it is rolled out again.',
+    'See the arithmetic in `linnet rollout show`; correct the release before the next rollout.',
   ),
   release_alarm: refused(
     409,

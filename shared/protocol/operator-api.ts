@@ -299,7 +299,7 @@ export const ArmsPolicy = named('ArmsPolicy', {
 });
 export type ArmsPolicy = Static<typeof ArmsPolicy>;
 
-export const BlueGreenPolicy = named('BlueGreenPolicy', {
+const BlueGreenPolicy = named('BlueGreenPolicy', {
   /** When all waves are ready: ask a person for the go, or give it. */
   go: Type.Enum(['ask', 'auto']),
 });

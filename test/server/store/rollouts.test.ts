@@ -113,7 +113,8 @@ describe('takes', () => {
   });
 
   it('of_a_shadow_are_counted_for_itself', async () => {
-    await insert('s1', [], { policy: policyOf({ strategy: 'shadow' }) });
+    const policy = policyOf({ strategy: 'shadow' });
+    await insert('s1', [], { policy, state: 'reported' });
     await take('s1', 3);
     expect(await takes()).toEqual([]);
     expect(await store.rollouts.takes('s1')).toMatchObject([{ device: idOf(3) }]);

@@ -155,7 +155,9 @@ export function settled(fleet: TestFleet, id: string, limitMs = 120_000): Promis
     `rollout ${id} settles`,
     async () => {
       const view = await rolloutOf(fleet, id);
-      return ['completed', 'reverted', 'held', 'dropped'].includes(view.state) ? view : null;
+      return ['completed', 'reverted', 'reported', 'held', 'dropped'].includes(view.state)
+        ? view
+        : null;
     },
     limitMs,
   );

@@ -9,6 +9,7 @@
 import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
   ArmMetric,
+  CommandRequest,
   DeviceStatus,
   Group,
   RepositoryView,
@@ -479,6 +480,8 @@ export interface RolloutChange {
   readonly takes?: readonly string[];
   /** Every assignment of this rollout that is held says swap from now on; its id stays. */
   readonly go?: boolean;
+  /** Every forward assignment of this rollout has the trial of its policy from now on. */
+  readonly newTrial?: boolean;
   /** Devices whose take is undone: they never began it. */
   readonly untaken?: readonly string[];
   /** Audit entries that stand or fall with the change. */
@@ -673,7 +676,7 @@ export interface RolloutService {
     id: string,
     command: RolloutCommand,
     audit: AuditAction,
-    reason?: string,
+    request?: CommandRequest,
   ): Promise<RolloutDetail>;
   /** Faults: not_found. */
   view(id: string): Promise<RolloutDetail>;

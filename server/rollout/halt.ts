@@ -180,6 +180,7 @@ function differenceHold({ rollout, members }: Situation): string[] | null {
     ...differing
       .slice(0, limits.reasonLinesMaxCount)
       .map((member) => `${member.name}: ${member.reasons}`),
+    'resume --accept-difference PERCENT accepts that much, and these devices take it again',
   ];
 }
 

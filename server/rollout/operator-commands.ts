@@ -5,7 +5,8 @@
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
 import type { RolloutRow } from '../interfaces.js';
-import { moved, type Situation } from './situation.js';
+import { percent } from '../../shared/statistics/sequential-tests.js';
+import { clip, moved, type Plan, type Situation } from './situation.js';
 import { commandsOf } from './transitions.js';
 
 /** The row after the command. Faults: conflict when the state does not take it. */
@@ -64,4 +65,47 @@ function approve(rollout: RolloutRow, reason: string): RolloutRow {
       `rollout ${rollout.id}: wave ${rollout.wave + 1} is approved already`,
     );
   return { ...rollout, approved: true, reasons: [reason] };
+}
+
+/**
+ * What a resume with an accepted difference changes besides the row: the limit of this rollout's
+ * trials, in every assignment that devices have of it, and the devices that went back for their
+ * difference, which take the release again. Fault conflict: there are none, or it is above the cap.
+ */
+export function acceptDifference(
+  { rollout: before, members, now }: Situation,
+  command: RolloutCommand,
+  resumed: RolloutRow,
+  permille: number,
+): Plan {
+  const { trial } = before.policy;
+  const accepted = percent(permille / 1000);
+  const differing = members.filter(({ state }) => state === 'differs');
+  if (command !== 'resume' || !before.asked || differing.length === 0)
+    throw new Fault(
+      'conflict',
+      `rollout ${before.id}: a difference is accepted with resume, when devices went back for it`,
+    );
+  if (permille > trial.differenceCapPermille)
+    throw new Fault(
+      'conflict',
+      `rollout ${before.id}: ${accepted} is above its cap of ` +
+        `${percent(trial.differenceCapPermille / 1000)}, beyond which a release has failed`,
+    );
+  const policy = {
+    ...before.policy,
+    trial: { ...trial, acceptedDifferencePermille: permille },
+  };
+  const again = `takes it again, with a mean difference of up to ${accepted} accepted`;
+  return {
+    rollout: { ...resumed, policy, reasons: [...resumed.reasons, `accepted: ${accepted}`] },
+    members: differing.map((member) => ({
+      ...member,
+      state: 'waiting' as const,
+      since: now,
+      reasons: clip(`${again}; before: ${member.reasons}`),
+    })),
+    assignments: [],
+    newTrial: true,
+  };
 }

@@ -8,7 +8,9 @@ import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { DAY_MS } from '../../shared/base/units.js';
 import { policyComplaints } from '../../shared/protocol/policy-complaints.js';
+import { percent } from '../../shared/statistics/sequential-tests.js';
 import type {
+  CommandRequest,
   RolloutCommand,
   RolloutDetail,
   RolloutPreview,
@@ -25,7 +27,7 @@ import type {
   RolloutSummaryRow,
   SecurityEventSink,
 } from '../interfaces.js';
-import { commanded } from './operator-commands.js';
+import { acceptDifference, commanded } from './operator-commands.js';
 import { ACTIVE_STATES } from './transitions.js';
 import { viewOf } from './rollout-view.js';
 import { emptyArms, placeInArms, withArms } from './arms.js';
@@ -156,7 +158,7 @@ export class OperatorService implements RolloutService {
     id: string,
     command: RolloutCommand,
     audit: AuditAction,
-    why?: string,
+    { reason, acceptDifferencePermille }: CommandRequest = {},
   ): Promise<RolloutDetail> {
     const { store, situations, clock, onCommand } = this.#options;
     for (let tries = 0; tries < limits.commandTriesMaxCount; tries++) {
@@ -164,8 +166,12 @@ export class OperatorService implements RolloutService {
       if (command === 'start' || command === 'undo')
         await this.#requireNoOtherActive(situation.rollout);
       if (command === 'undo') await this.#requireLast(situation.rollout);
-      const rollout = commanded(situation, command, audit.actor, why);
-      const change = { rollout, members: [], assignments: [], audit: [audit] };
+      const rollout = commanded(situation, command, audit.actor, reason);
+      const accepted =
+        acceptDifferencePermille === undefined
+          ? { rollout, members: [], assignments: [] }
+          : acceptDifference(situation, command, rollout, acceptDifferencePermille);
+      const change = { ...accepted, audit: acceptedAudit(audit, id, acceptDifferencePermille) };
       if (await store.commit(change, clock.now())) {
         onCommand();
         return this.view(id);
@@ -250,6 +256,12 @@ const differenceAccepted = (
   subject: string,
   detail: string,
 ): AuditAction => ({ actor, action: 'rollout.difference_accepted', subject, detail });
+
+function acceptedAudit(audit: AuditAction, id: string, permille?: number): AuditAction[] {
+  if (permille === undefined) return [audit];
+  const text = `a mean difference of up to ${percent(permille / 1000)}`;
+  return [audit, differenceAccepted(audit, id, text)];
+}
 
 /** The request names the release; this entry also names the rollout and the release's digest. */
 function created({ actor }: AuditAction, id: string, release: ReleaseRef): AuditAction {

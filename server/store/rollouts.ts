@@ -366,7 +366,9 @@ export class SqlRolloutStore implements RolloutStore {
         .set({ ...rolloutColumns(rollout), revision: before.revision + 1 })
         .where('id', '=', rollout.id)
         .execute();
-      if (change.go === true) await giveGo(trx, rollout.id);
+      if (change.go === true) await changeForward(trx, rollout.id, { activation: 'swap' });
+      if (change.newTrial === true)
+        await changeForward(trx, rollout.id, { trial_json: JSON.stringify(rollout.policy.trial) });
       const assignmentIds = await writeAssignments(trx, change.assignments, now);
       await writeMembers(
         trx,
@@ -428,23 +430,30 @@ function assigned(
   return assignmentId === undefined ? member : { ...member, assignmentId, assignedAt: now };
 }
 
-/** Two statements, however many devices: all of them see the go, or none does. */
-async function giveGo(queries: Queries, rollout: string): Promise<void> {
-  const held = queries
-    .selectFrom('assignments')
-    .select('device')
-    .where('rollout', '=', rollout)
-    .where('activation', '=', 'hold');
+/** Assignments of a rollout that devices go forward with. */
+const forward = (eb: ExpressionBuilder<Tables, 'assignments'>, rollout: string) =>
+  eb.and([eb('rollout', '=', rollout), eb('rollback', '=', 0), eb('version', 'is not', null)]);
+
+/** Two statements, however many devices: all of them see the change, or none does. */
+async function changeForward(
+  queries: Queries,
+  rollout: string,
+  change: { activation: 'swap' } | { trial_json: string },
+): Promise<void> {
   await queries
     .updateTable('devices')
     .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))
-    .where('id', 'in', held)
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('assignments')
+        .select('device')
+        .where((inner) => forward(inner, rollout)),
+    )
     .execute();
   await queries
     .updateTable('assignments')
-    .set({ activation: 'swap' })
-    .where('rollout', '=', rollout)
-    .where('activation', '=', 'hold')
+    .set(change)
+    .where((eb) => forward(eb, rollout))
     .execute();
 }
 

@@ -479,7 +479,15 @@ export const ROLLOUT_COMMANDS = [
   'drop',
 ] as const;
 export type RolloutCommand = (typeof ROLLOUT_COMMANDS)[number];
-export const CommandRequest = named('CommandRequest', { reason: Type.Optional(Text(500)) });
+export const CommandRequest = named('CommandRequest', {
+  reason: Type.Optional(Text(500)),
+  /**
+   * With `resume` of a rollout whose devices differ more than declared: the mean difference that is
+   * accepted from now on, at most the policy's cap. Those devices take the release again.
+   */
+  acceptDifferencePermille: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+});
+export type CommandRequest = Static<typeof CommandRequest>;
 
 const auditHead = {
   seq: Count,

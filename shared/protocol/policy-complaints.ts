@@ -7,9 +7,19 @@ import type { RolloutPolicy } from './operator-api.js';
 /** What is wrong with a policy beyond its schema: all complaints. */
 export function policyComplaints(policy: RolloutPolicy): string[] {
   const found: string[] = [];
-  const check = (fits: boolean, complaint: string) => {
+  const check: Check = (fits, complaint) => {
     if (!fits) found.push(complaint);
   };
+  checkTests(policy, check);
+  checkStrategy(policy, check);
+  checkTimes(policy, check);
+  checkWaves(policy, check);
+  return found;
+}
+
+type Check = (fits: boolean, complaint: string) => void;
+
+function checkTests(policy: RolloutPolicy, check: Check): void {
   const { acceptableFailurePermille: acceptable, alarmingFailurePermille: alarming } = policy;
   check(alarming > acceptable, 'alarmingFailurePermille must be above acceptableFailurePermille');
   check(
@@ -20,6 +30,14 @@ export function policyComplaints(policy: RolloutPolicy): string[] {
     policy.deviceDeadlineSeconds > policy.trial.minSeconds,
     'deviceDeadlineSeconds must be longer than trial.minSeconds',
   );
+  check(
+    policy.trial.acceptedDifferencePermille === undefined,
+    'trial.acceptedDifferencePermille is not set before the field has shown its difference: ' +
+      'resume --accept-difference sets it',
+  );
+}
+
+function checkStrategy(policy: RolloutPolicy, check: Check): void {
   check(
     (policy.strategy === 'ab') === (policy.ab !== undefined),
     'strategy ab and the table ab need each other',
@@ -36,7 +54,9 @@ export function policyComplaints(policy: RolloutPolicy): string[] {
     policy.ab === undefined || policy.waves.length < limits.wavesMaxCount,
     `strategy ab has at most ${limits.wavesMaxCount - 1} waves: the last one is arm A`,
   );
-  const { hours, deadline } = policy;
+}
+
+function checkTimes({ hours, deadline }: RolloutPolicy, check: Check): void {
   if (hours !== undefined) {
     check(
       isZone(hours.zone),
@@ -52,9 +72,12 @@ export function policyComplaints(policy: RolloutPolicy): string[] {
     `deadline ${deadline ?? ''} must be a date and time with its zone, ` +
       'such as 2027-01-31T18:00:00Z',
   );
+}
+
+function checkWaves({ waves }: RolloutPolicy, check: Check): void {
   let percent = 0;
   let count = 0;
-  policy.waves.forEach((wave, index) => {
+  waves.forEach((wave, index) => {
     const name = `wave ${index + 1} (${wave.name})`;
     const audiences = [wave.group, wave.percent, wave.count].filter((one) => one !== undefined);
     check(audiences.length === 1, `${name} must have one of group, percent and count`);
@@ -70,5 +93,4 @@ export function policyComplaints(policy: RolloutPolicy): string[] {
     );
     percent = wave.percent;
   });
-  return found;
 }

@@ -20,6 +20,8 @@ export const TrialPolicy = Type.Object(
     minPairs: Type.Integer({ minimum: 0, maximum: 10_000_000 }),
     /** Mean difference of the answers that is accepted where the release declares none. */
     differenceLimitPermille: Permille,
+    /** The mean difference that a person accepted while the rollout was held; none: left out. */
+    acceptedDifferencePermille: Type.Optional(Permille),
     /** Above this a release has failed, whatever it declares. */
     differenceCapPermille: Permille,
     /** Chance that a release within its limits fails or is sent back on one device, in all. */

@@ -70,7 +70,8 @@ export function limitsOf(
   policy: TrialPolicy,
 ): { limit: number; cap: number } {
   const cap = policy.differenceCapPermille;
-  const limit = Math.min(cap, declaredPermille ?? policy.differenceLimitPermille);
+  const declared = declaredPermille ?? policy.differenceLimitPermille;
+  const limit = Math.min(cap, Math.max(declared, policy.acceptedDifferencePermille ?? 0));
   return { limit: limit / 1000, cap: cap / 1000 };
 }
 

@@ -235,15 +235,16 @@ export class MemoryRolloutStore implements RolloutStore {
       before.state !== state || before.wave !== wave || before.reasons.join() !== reasons.join();
     if (changed) this.histories.get(rollout.id)?.push({ at: now, state, wave, reasons });
     this.#writeTakes(change);
-    if (change.go === true) this.#giveGo(rollout.id);
+    if (change.go === true) this.#changeForward(rollout.id, { activation: 'swap' });
+    if (change.newTrial === true) this.#changeForward(rollout.id, { trial: rollout.policy.trial });
     this.rows.set(rollout.id, { ...rollout, revision: rollout.revision + 1 });
     this.commits++;
     return true;
   }
-  #giveGo(rollout: string): void {
+  #changeForward(rollout: string, change: Partial<Assignment>): void {
     for (const [device, assignment] of this.assignments)
-      if (assignment.rollout === rollout && assignment.activation === 'hold')
-        this.assignments.set(device, { ...assignment, activation: 'swap' });
+      if (assignment.rollout === rollout && !assignment.rollback && assignment.release !== null)
+        this.assignments.set(device, { ...assignment, ...change });
   }
   #writeTakes({ rollout, members, takes = [], untaken = [] }: RolloutChange): void {
     const series = seriesOf(rollout);
@@ -299,10 +300,10 @@ export class MemoryRolloutStore implements RolloutStore {
 }
 
 /**
- * What a device makes of a release: `liar` confirms whatever it measured; `dead` never speaks again
- * once it has the order.
+ * What a device makes of a release: `differing` answers differently on 15 %; `liar` confirms
+ * whatever it measured; `dead` never speaks again once it has the order.
  */
-export type Nature = 'good' | 'bad' | 'crashing' | 'liar' | 'dead';
+export type Nature = 'good' | 'bad' | 'differing' | 'crashing' | 'liar' | 'dead';
 
 export class SimDevice {
   #seconds = 0;
@@ -415,6 +416,7 @@ export class SimDevice {
     const nature = this.#nature(release);
     const pairs = this.#seconds * 20;
     const wrong = nature === 'bad' || nature === 'liar';
+    const share = wrong ? 0.4 : nature === 'differing' ? 0.15 : 0.02;
     const isShadow = this.state === 'shadowing';
     const replaced = isShadow ? this.running : this.previous;
     const compared = replaced !== null;
@@ -423,7 +425,7 @@ export class SimDevice {
       served: pairs,
       modelFaults: nature === 'crashing' ? this.#seconds : 0,
       pairs: compared ? pairs : 0,
-      differing: compared ? Math.round(pairs * (wrong ? 0.4 : 0.02)) : 0,
+      differing: compared ? Math.round(pairs * share) : 0,
       replaces: compared,
       comparable: compared,
     });
@@ -452,6 +454,9 @@ export class SimDevice {
     else if (nature !== 'liar' && verdict.verdict === 'fail') {
       [this.running, this.previous] = [this.previous, null];
       done('rolled_back', verdict.code);
+    } else if (nature === 'differing' && verdict.verdict === 'differs_more_than_declared') {
+      [this.running, this.previous] = [this.previous, null];
+      done('differs', verdict.code);
     }
   }
 }
@@ -697,7 +702,8 @@ class RepeatingStore implements RolloutStore {
       });
       // What a contact writes of its own device is part of it.
       const own = again?.members.filter(({ device }) => device === change.members[0]?.device);
-      if (change.members.length > 0 && change.takes === undefined)
+      const isOperators = change.audit !== undefined;
+      if (change.members.length > 0 && change.takes === undefined && !isOperators)
         assert.deepEqual(
           change,
           change.members.length === 1 && again !== null && change.untaken === undefined

@@ -1070,6 +1070,7 @@ export interface components {
         maxSeconds: number;
         minPairs: number;
         differenceLimitPermille: number;
+        acceptedDifferencePermille?: number;
         differenceCapPermille: number;
         falseAlarmPermille: number;
         falsePassPermille: number;
@@ -1244,6 +1245,7 @@ export interface components {
     /** CommandRequest */
     CommandRequest: {
       reason?: string;
+      acceptDifferencePermille?: number;
     };
     /** AuditSummary */
     AuditSummary: {

@@ -3,6 +3,7 @@
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
 import type { Outcome } from '../../../shared/protocol/telemetry.js';
+import type { TrialPolicy } from '../../../shared/statistics/trial-verdict.js';
 import { outcomeOf, withoutSlot } from '../next-record.js';
 import { previousOf, spareOf, type RecordIn } from '../record.js';
 import type { EventResult, Step, StepContext, StepReport, StepResult, WaitResult } from './step.js';
@@ -60,7 +61,7 @@ async function activationFailed(
 async function observe(context: StepContext<'swapped'>, replaces: boolean): Promise<StepResult> {
   const { record, handler } = context;
   const observed = await handler.observe({
-    policy: record.assignment.trial,
+    policy: policyNow(context),
     replaces,
     failedStarts: record.trialFaults,
   });
@@ -72,6 +73,11 @@ async function observe(context: StepContext<'swapped'>, replaces: boolean): Prom
   if (verdict === 'pass') return { ...confirm(record, 'confirmed', detail), reports };
   const result = verdict === 'fail' ? 'rolled_back' : 'differs';
   return { ...(await rollBack(context, { result, code: observed.code, detail })), reports };
+}
+
+/** A person may have accepted a larger difference meanwhile: the same assignment says so. */
+function policyNow({ record: { assignment }, latest }: StepContext<'swapped'>): TrialPolicy {
+  return latest?.assignmentId === assignment.assignmentId ? latest.trial : assignment.trial;
 }
 
 /** A trial that ends unproven keeps the release, and the old slot, and goes on comparing. */

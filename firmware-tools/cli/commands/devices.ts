@@ -203,6 +203,14 @@ function registerGroup(program: Command, out: Output): void {
     });
 }
 
+/** `12.5` as 125. */
+export function percentAsPermille(text: string): number {
+  const permille = Number(text) * 10;
+  if (!/^\d{1,3}(\.\d)?$/.test(text) || permille < 1 || permille > 1000)
+    throw new Fault('usage', `${text} is not a percentage such as 15 or 12.5`);
+  return Math.round(permille);
+}
+
 export function wholeNumber(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new Fault('usage', `${text} is not a whole number`);
   return Number(text);

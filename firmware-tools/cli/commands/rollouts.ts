@@ -17,7 +17,7 @@ import type { RolloutState } from '../../../shared/protocol/states.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
 import { EXIT, table, type Output } from '../output.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
-import { wholeNumber } from './devices.js';
+import { percentAsPermille, wholeNumber } from './devices.js';
 import {
   defaults,
   policyOf,
@@ -57,17 +57,34 @@ export function registerRolloutCommands(program: Command, out: Output): void {
 }
 
 function registerCommand(name: RolloutCommand, rollout: Command, out: Output): void {
-  connectionOptions(rollout.command(name))
+  const described = connectionOptions(rollout.command(name))
     .description(ABOUT[name])
     .argument('<rollout>', 'id')
-    .option('--reason <text>', "for the audit log and the rollout's history")
+    .option('--reason <text>', "for the audit log and the rollout's history");
+  if (name === 'resume')
+    described.option(
+      '--accept-difference <percent>',
+      'devices went back because they differ more than declared: accept a mean difference of so ' +
+        "much, at most the policy's cap; they take the release again",
+      percentAsPermille,
+    );
+  described
     .addHelpText('after', `\nExample:\n  $ linnet rollout ${name} ro-0123456789abcdef\n`)
-    .action(async (id: string, options: { reason?: string }, command: Command) => {
-      const body = options.reason === undefined ? {} : { reason: options.reason };
+    .action(async (id: string, options: CommandOptions, command: Command) => {
+      const { reason, acceptDifference } = options;
+      const body = {
+        ...(reason === undefined ? {} : { reason }),
+        ...(acceptDifference === undefined ? {} : { acceptDifferencePermille: acceptDifference }),
+      };
       const client = await connect(command);
       const view = await client.request('POST', `${at(id)}/${name}`, RolloutDetail, body);
       out.result(view, () => rolloutScreen(view));
     });
+}
+
+interface CommandOptions {
+  readonly reason?: string;
+  readonly acceptDifference?: number;
 }
 
 interface CreateOptions extends PolicyOptions {

@@ -70,12 +70,7 @@ function changeRoutes(app: FleetApp, { rollouts }: Options): void {
       },
     },
     (request) =>
-      rollouts.command(
-        request.params.id,
-        request.params.command,
-        auditOf(request),
-        request.body.reason,
-      ),
+      rollouts.command(request.params.id, request.params.command, auditOf(request), request.body),
   );
 }
 

@@ -267,6 +267,18 @@ describe('an update', () => {
     expect(outcome()?.detail).toContain('up to 20 % is for a person to decide');
   });
 
+  it('a_difference_that_a_person_accepted_meanwhile_is_judged_by_the_new_limit', async () => {
+    const cap = { differenceCapPermille: 500 };
+    device.runtime.evidenceNow = trialEvidence({ pairs: 5, seconds: 10 });
+    await settle(device, assignmentFor(v3, 2, { trial: cap }), 20);
+    expect(device.driver.record.state).toBe('swapped');
+    device.runtime.evidenceNow = trialEvidence({ pairs: 800, differing: 128 });
+    const trial = { ...cap, acceptedDifferencePermille: 400 };
+    await settle(device, assignmentFor(v3, 2, { trial }));
+    expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
+    expect(outcome()?.detail).toContain('the limit is 40 %');
+  });
+
   it('too_little_traffic_keeps_the_release_and_the_trial_open', async () => {
     device.runtime.evidenceNow = trialEvidence({ pairs: 5, seconds: 10 });
     await settle(device, assignmentFor(v2, 2), 20);

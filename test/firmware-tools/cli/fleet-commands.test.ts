@@ -197,6 +197,10 @@ describe('rollouts', () => {
     expect([watched.exit, watched.code]).toEqual([EXIT.badNews, null]);
     expect(watched.out).toContain('lunch');
     expect((await run(['rollout', 'drop', id])).code).toMatch(/^conflict: /);
+    const accept = async (percent: string) =>
+      (await run(['rollout', 'resume', id, '--accept-difference', percent])).code;
+    expect(await accept('much')).toMatch(/^usage: much is not a percentage/);
+    expect(await accept('12.5')).toMatch(/^conflict: .*when devices went back for it/);
     expect((await run(['rollout', 'resume', id])).out).toContain('rolling');
     expect((await run(['rollout', 'list'])).out).toMatch(
       new RegExp(`${id} +digits@1.0.0 +rolling +1/3 +3`),

@@ -67,6 +67,7 @@ describe('answers that differ', () => {
     expect(held.reasons).toEqual([
       '1 devices answer more differently than the release declares, and went back',
       'd3: declared 15 %, here 25 %',
+      'resume --accept-difference PERCENT accepts that much, and these devices take it again',
       CHOICE,
     ]);
     expect(rowAfter(differing(T0), { rollout: answered({ answeredAt: T0 }) }).state).toBe(

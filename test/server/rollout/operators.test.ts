@@ -37,7 +37,7 @@ describe('resume', () => {
     await fleet.seconds(20);
     expect(fleet.row(id).state).toBe('held');
     expect(fleet.store.assignments.size).toBe(assignments);
-    await fleet.operators.command(id, 'resume', by('ann'), 'd0 has a broken card');
+    await fleet.operators.command(id, 'resume', by('ann'), { reason: 'd0 has a broken card' });
     expect(fleet.row(id).reasons).toEqual([
       'resumed by ann: d0 has a broken card',
       expect.stringMatching(/^accepted: 1 of \d devices that took it failed/),
@@ -171,7 +171,7 @@ describe('without auto revert', () => {
     expect((await fleet.operators.view(id)).next[0]).toBe(
       `linnet rollout resume ${id}  # continue in spite of these failures`,
     );
-    await fleet.operators.command(id, 'resume', by('ann'), 'known');
+    await fleet.operators.command(id, 'resume', by('ann'), { reason: 'known' });
     await fleet.until(() => fleet.row(id).wave === 1 && fleet.row(id).state === 'held');
     await fleet.operators.command(id, 'abort', by('ann'));
     await fleet.until(() => fleet.row(id).state === 'reverted');
@@ -264,7 +264,7 @@ describe('abort and pause', () => {
     }));
     const id = await fleet.begin('1.1.0', policyOf({ waves }));
     await fleet.until(() => fleet.row(id).wave === 1 && isWith(fleet, id, 'confirmed', 3)());
-    await fleet.operators.command(id, 'abort', by('ann'), 'changed my mind');
+    await fleet.operators.command(id, 'abort', by('ann'), { reason: 'changed my mind' });
     expect(fleet.row(id).reasons).toEqual(['aborted by ann: changed my mind']);
     await fleet.until(() => fleet.row(id).state === 'reverted');
     expect(fleet.states(id).split(' ').sort().join(' ')).toBe(

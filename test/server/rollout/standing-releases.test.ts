@@ -133,7 +133,7 @@ describe('a standing release', () => {
     const fleet = new SimFleet({ nature: onBad('crashing', (n) => n < 2) });
     const id = await fleet.begin('1.2.0', policyOf({ autoRevert: false }));
     await fleet.until(() => fleet.row(id).state === 'held');
-    await fleet.operators.command(id, 'resume', by('ann'), 'both have a broken card');
+    await fleet.operators.command(id, 'resume', by('ann'), { reason: 'both have a broken card' });
     await fleet.until(() => fleet.row(id).state === 'completed');
     const late = enrol(fleet, 'good');
     await fleet.seconds(60);
@@ -239,7 +239,7 @@ describe('undo', () => {
     const fleet = new SimFleet({ canaries: 0, fleet: 60 });
     const id = await fleet.begin('1.1.0', oneWave());
     await fleet.until(() => fleet.row(id).state === 'completed');
-    await fleet.operators.command(id, 'undo', by('ann'), 'drift in the field');
+    await fleet.operators.command(id, 'undo', by('ann'), { reason: 'drift in the field' });
     expect(fleet.row(id)).toMatchObject({ state: 'reverting', undo: true });
     expect(fleet.row(id).reasons).toEqual(['undone by ann: drift in the field']);
     const sizes: number[] = [];

@@ -74,11 +74,11 @@ it('one_go_lets_every_device_that_holds_the_release_swap_under_the_id_that_it_ha
   const policy = policyOf({ strategy: 'blue-green', blueGreen: { go: 'ask' } });
   await insert('r1', [memberOf('r1', 0), memberOf('r1', 1)], { policy });
   const of = (n: number) => store.assignments.assignments(idOf(n));
-  const row = (goAt: number | null) => rowOf({ id: 'r1', policy, goAt });
-  const [held, other] = [row(null), row(T0)].map((at, n) =>
-    assignmentOf(at, idOf(n), releaseOf('1.1.0'), false),
-  );
-  await commit('r1', { assignments: [held!, other!] });
+  const row = rowOf({ id: 'r1', policy });
+  const back = assignmentOf(row, idOf(1), releaseOf('1.0.0'), true);
+  await commit('r1', {
+    assignments: [assignmentOf(row, idOf(0), releaseOf('1.1.0'), false), back],
+  });
   const before = await of(0);
   expect(before.assignments).toMatchObject([{ activation: 'hold' }]);
   expect(await commit('r1', { go: true }, { goAt: T0 })).toBe(true);

@@ -5,10 +5,10 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { loadDigits } from '../../firmware-tools/demo/digits/data.js';
 import { Traffic, digitTask } from '../../firmware-tools/demo/traffic.js';
 import { RolloutDetail } from '../../shared/protocol/operator-api.js';
-import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import { startFleet, type TestFleet } from '../support/fleet-server.js';
 import {
   AgentProcess,
+  comparing,
   enrolledAndInstalled,
   everybody,
   freePorts,
@@ -55,7 +55,8 @@ const memberStates = async (id: string): Promise<string[]> =>
   (await rolloutOf(fleet, id)).members.map(({ state }) => state);
 
 it('a_wrong_release_in_a_shadow_is_reported_and_answers_no_client', async () => {
-  const id = await startRollout(fleet, '1.2.0', quickPolicy(everybody, { strategy: 'shadow' }));
+  const policy = quickPolicy(everybody, { strategy: 'shadow', trial: comparing });
+  const id = await startRollout(fleet, '1.2.0', policy);
   const view = await settled(fleet, id);
   expect([view.state, ...view.reasons].join('\n')).toMatch(
     /^reported\nshadow: 2 of 2 devices compared 1\.2\.0 with what they serve/,
@@ -69,12 +70,8 @@ it('a_wrong_release_in_a_shadow_is_reported_and_answers_no_client', async () => 
 }, 180_000);
 
 it('devices_that_hold_a_release_swap_together_at_the_go_also_after_a_power_cut', async () => {
-  const trial = { ...defaultTrialPolicy, minSeconds: 1, maxSeconds: 120, minPairs: 0 };
-  const policy = quickPolicy(everybody, {
-    strategy: 'blue-green',
-    blueGreen: { go: 'ask' },
-    trial,
-  });
+  const blueGreen = { go: 'ask' } as const;
+  const policy = quickPolicy(everybody, { strategy: 'blue-green', blueGreen });
   const id = await startRollout(fleet, '1.1.0', policy);
   expect((await settled(fleet, id)).state).toBe('held');
   expect(await memberStates(id)).toEqual(['ready', 'ready']);

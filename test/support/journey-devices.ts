@@ -106,12 +106,21 @@ source_commit = "unknown"
 `;
 }
 
+/** A comparison takes half a minute of traffic on each device. */
+export const comparing = {
+  ...defaultTrialPolicy,
+  minSeconds: 1,
+  maxSeconds: 120,
+  minPairs: 50,
+};
+
+/** Journeys that are not about what a release answers wait for no comparison. */
 export const quickPolicy = (
   waves: RolloutPolicy['waves'],
   more: Partial<RolloutPolicy> = {},
 ): RolloutPolicy => ({
   waves,
-  trial: { ...defaultTrialPolicy, minSeconds: 1, maxSeconds: 120, minPairs: 50 },
+  trial: { ...comparing, minPairs: 0 },
   acceptableFailurePermille: 20,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,

@@ -35,6 +35,7 @@ import type {
 import type { ReleaseRef } from '../shared/release/release-ref.js';
 import type { DeclaredDifference } from '../shared/release/expected-differences.js';
 import type { Release } from '../shared/release/manifest.js';
+import type { DetectorState } from '../shared/statistics/condition-detector.js';
 import type { Sketch } from '../shared/statistics/quantile-sketch.js';
 import type { BlockTally, PooledRounds } from '../shared/statistics/betting.js';
 import type { SilenceState } from '../shared/statistics/silence-test.js';
@@ -635,6 +636,7 @@ export interface Stores {
   readonly telemetry: TelemetryStore;
   readonly security: SecurityEventStore;
   readonly audit: AuditStore;
+  readonly conditions: ConditionStore;
 }
 
 // ---- Artifacts and the image repository -------------------------------------------------------
@@ -682,6 +684,34 @@ export interface RolloutService {
   view(id: string): Promise<RolloutDetail>;
   /** The newest first. */
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
+}
+
+// ---- Conditions of standing releases -----------------------------------------------------------
+
+/** A release that devices run, and how many of them newly reported each condition in a slot. */
+export interface ConditionSlot {
+  readonly release: ReleaseRef;
+  /** Heard in the slot. */
+  readonly devices: number;
+  readonly events: Readonly<Record<string, number>>;
+}
+
+/** The detector of one condition of one release. */
+export interface ConditionStream {
+  readonly component: string;
+  readonly digest: string;
+  readonly code: string;
+  readonly detector: DetectorState;
+}
+
+export interface ConditionStore {
+  /** The end of the last slot that was counted; null before the first. */
+  lastSlot(): Promise<number | null>;
+  /** What devices that were heard after `from` run, and what they newly reported until `to`. */
+  slot(from: number, to: number): Promise<ConditionSlot[]>;
+  streams(): Promise<ConditionStream[]>;
+  /** These streams are all there are now; what they counted until `at` is gone. */
+  commitSlot(at: number, streams: readonly ConditionStream[]): Promise<void>;
 }
 
 // ---- Ingest and transports --------------------------------------------------------------------

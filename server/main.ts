@@ -25,6 +25,7 @@ import { openExternalBroker } from './mqtt/client.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
+import { FleetConditionWatch } from './rollout/condition-watch.js';
 import { Conductor } from './rollout/conductor.js';
 import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
@@ -126,7 +127,16 @@ async function open(
   const address = await listen(app, settings);
   conductor.start();
   undo.push(() => conductor.stop());
-  undo.push(repeat(realClock, limits.metadataRenewEveryMs, () => images.renew(), log));
+  const renew = 'the metadata of the image repository';
+  undo.push(repeat(realClock, limits.metadataRenewEveryMs, () => images.renew(), renew, log));
+  const conditions = new FleetConditionWatch({
+    store: store.conditions,
+    security,
+    clock: realClock,
+    log: log.child({ room: 'rollout' }),
+  });
+  const watch = 'the conditions of releases';
+  undo.push(repeat(realClock, limits.conditionSlotMs, () => conditions.pass(), watch, log));
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
     'the fleet server is ready',
@@ -323,6 +333,7 @@ export function repeat(
   clock: Clock,
   everyMs: number,
   action: () => Promise<void>,
+  what: string,
   log: Log,
 ): () => void {
   let stopped = false;
@@ -330,10 +341,7 @@ export function repeat(
   function turn(): void {
     action()
       .catch((error: unknown) =>
-        log.error(
-          { err: error },
-          'cannot renew the metadata of the image repository; will try again',
-        ),
+        log.error({ err: error, what }, 'a regular task failed; its next turn tries again'),
       )
       .finally(() => {
         if (!stopped) cancel = clock.after(everyMs, turn);

@@ -152,6 +152,22 @@ const FIRST = [
     body_json text not null,
     primary key (device, component, kind)
   ) strict`,
+  `create table condition_events (
+    device text not null references devices (id),
+    component text not null,
+    digest text not null,
+    code text not null,
+    at integer not null
+  ) strict`,
+  'create index condition_events_by_age on condition_events (at)',
+  `create table condition_streams (
+    component text not null,
+    digest text not null,
+    code text not null,
+    detector_json text not null,
+    primary key (component, digest, code)
+  ) strict`,
+  'create table condition_slots (at integer not null) strict',
   `create table batches (
     device text not null references devices (id),
     batch text not null,

@@ -4,6 +4,7 @@
 import type { Stores } from '../interfaces.js';
 import { SqlAssignmentStore } from './assignments.js';
 import { SqlAuditStore } from './audit.js';
+import { SqlConditionStore } from './conditions.js';
 import { openDatabase, type Db } from './database.js';
 import { SqlDeviceStore } from './devices.js';
 import { SqlReleaseStore } from './releases.js';
@@ -21,6 +22,7 @@ export class Store implements Stores {
   readonly telemetry: SqlTelemetryStore;
   readonly security: SqlSecurityEventStore;
   readonly audit: SqlAuditStore;
+  readonly conditions: SqlConditionStore;
 
   private constructor(readonly db: Db) {
     this.devices = new SqlDeviceStore(db);
@@ -31,6 +33,7 @@ export class Store implements Stores {
     this.telemetry = new SqlTelemetryStore(db);
     this.security = new SqlSecurityEventStore(db);
     this.audit = new SqlAuditStore(db);
+    this.conditions = new SqlConditionStore(db);
   }
 
   /** Opens, creates or migrates the database in `file`. Faults: disk_failed, disk_full. */

@@ -158,6 +158,27 @@ interface FactsTable {
   body_json: string;
 }
 
+/** A condition that a device newly reported; gone when its slot is counted. */
+interface ConditionEventsTable {
+  device: string;
+  component: string;
+  digest: string;
+  code: string;
+  at: number;
+}
+
+interface ConditionStreamsTable {
+  component: string;
+  digest: string;
+  code: string;
+  detector_json: string;
+}
+
+/** One row: the end of the last slot. */
+interface ConditionSlotsTable {
+  at: number;
+}
+
 interface BatchesTable {
   device: string;
   batch: string;
@@ -241,6 +262,9 @@ export interface Tables {
   assignments: AssignmentsTable;
   director_documents: DirectorDocumentsTable;
   facts: FactsTable;
+  condition_events: ConditionEventsTable;
+  condition_streams: ConditionStreamsTable;
+  condition_slots: ConditionSlotsTable;
   batches: BatchesTable;
   telemetry: TelemetryTable;
   inference: InferenceTable;

@@ -222,18 +222,22 @@ async function reportConditions(
     .where('kind', '=', 'update')
     .executeTakeFirst();
   const known = before === undefined ? [] : (JSON.parse(before.body_json) as UpdateBody).conditions;
+  const added = conditions.filter(({ code }) => !known.some((one) => one.code === code));
+  for (const { code } of running === null ? [] : added)
+    await queries
+      .insertInto('condition_events')
+      .values({ device, component, digest: running?.digest ?? '', code, at: now })
+      .execute();
   await addSecurityEvents(
     queries,
-    conditions
-      .filter(({ code }) => !known.some((condition) => condition.code === code))
-      .map(({ code, detail }) => ({
-        source: { kind: 'device', id: device },
-        code: 'model_unhealthy',
-        detail: `${component} ${running?.version ?? ''}: ${code}: ${detail}`,
-        count: 1,
-        firstAt: now,
-        lastAt: now,
-      })),
+    added.map(({ code, detail }) => ({
+      source: { kind: 'device', id: device },
+      code: 'model_unhealthy',
+      detail: `${component} ${running?.version ?? ''}: ${code}: ${detail}`,
+      count: 1,
+      firstAt: now,
+      lastAt: now,
+    })),
   );
 }
 

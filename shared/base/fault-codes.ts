@@ -270,6 +270,11 @@ export const FAULT_CODES = {
     'a release of a completed rollout failed on more devices than acceptable',
     'No further device takes it; see `linnet rollout show`, and undo the rollout.',
   ),
+  release_unhealthy: refused(
+    409,
+    'devices of a fleet newly show a condition of their release more often than acceptable',
+    'See `linnet device list` for the devices; undo the rollout if the release is the cause.',
+  ),
   trial_withdrawn: refused(
     409,
     'the server withdrew the release during the trial',

@@ -343,6 +343,9 @@ export const limits = {
   haltBoundariesMaxCount: 64,
   /** A device counts as touched by a release for so long after it took it. */
   silenceTouchedMs: DAY_MS,
+  /** Slot of the fleet's watch over conditions, and the time between its false alarms. */
+  conditionSlotMs: HOUR_MS,
+  conditionAlarmDays: 90,
   previewNamesMaxCount: 100,
   /** Of fewer devices one alone would decide what they show together. */
   poolDevicesMinCount: 3,

@@ -110,7 +110,7 @@ export const Trouble = Type.Object(
 );
 export type Trouble = Static<typeof Trouble>;
 
-const CONDITIONS = ['crashes', 'hangs', 'memory', 'withheld', 'errors'] as const;
+export const CONDITIONS = ['crashes', 'hangs', 'memory', 'withheld', 'errors'] as const;
 
 /** What is wrong with the release that serves, counted over the last day. */
 export const Condition = Type.Object(

@@ -1,0 +1,79 @@
+// New conditions of releases, as devices report them, until the fleet's watch has counted them; and
+// the state of its detectors.
+import { sql } from 'kysely';
+import type { DetectorState } from '../../shared/statistics/condition-detector.js';
+import type { ConditionSlot, ConditionStore, ConditionStream } from '../interfaces.js';
+import type { Db } from './database.js';
+
+export class SqlConditionStore implements ConditionStore {
+  readonly #db: Db;
+
+  constructor(db: Db) {
+    this.#db = db;
+  }
+
+  async lastSlot(): Promise<number | null> {
+    const row = await this.#db
+      .selectFrom('condition_slots')
+      .select((eb) => eb.fn.max('at').as('at'))
+      .executeTakeFirst();
+    return row?.at ?? null;
+  }
+
+  async slot(from: number, to: number): Promise<ConditionSlot[]> {
+    const digest = sql<string>`json_extract(facts.body_json, '$.running.digest')`;
+    const version = sql<string>`json_extract(facts.body_json, '$.running.version')`;
+    const running = await this.#db
+      .selectFrom('facts')
+      .innerJoin('devices', 'devices.id', 'facts.device')
+      .select(['facts.component', digest.as('digest'), version.as('version')])
+      .select((eb) => eb.fn.countAll<number>().as('devices'))
+      .where('facts.kind', '=', 'update')
+      .where('devices.status', '=', 'enrolled')
+      .where('devices.last_seen_at', '>', from)
+      .where(digest, 'is not', null)
+      .groupBy(['facts.component', digest, version])
+      .execute();
+    const events = await this.#db
+      .selectFrom('condition_events')
+      .select(['component', 'digest', 'code'])
+      .select((eb) => eb.fn.count<number>('device').distinct().as('devices'))
+      .where('at', '<=', to)
+      .groupBy(['component', 'digest', 'code'])
+      .execute();
+    return running.map((one) => ({
+      release: { component: one.component, version: one.version, digest: one.digest },
+      devices: one.devices,
+      events: Object.fromEntries(
+        events
+          .filter((event) => event.component === one.component && event.digest === one.digest)
+          .map((event) => [event.code, event.devices]),
+      ),
+    }));
+  }
+
+  async streams(): Promise<ConditionStream[]> {
+    const rows = await this.#db.selectFrom('condition_streams').selectAll().execute();
+    return rows.map(({ component, digest, code, detector_json }) => ({
+      component,
+      digest,
+      code,
+      detector: JSON.parse(detector_json) as DetectorState,
+    }));
+  }
+
+  /** In one transaction, so that no slot is counted twice. */
+  async commitSlot(at: number, streams: readonly ConditionStream[]): Promise<void> {
+    await this.#db.transaction().execute(async (trx) => {
+      await trx.deleteFrom('condition_streams').execute();
+      for (const { component, digest, code, detector } of streams)
+        await trx
+          .insertInto('condition_streams')
+          .values({ component, digest, code, detector_json: JSON.stringify(detector) })
+          .execute();
+      await trx.deleteFrom('condition_events').where('at', '<=', at).execute();
+      await trx.deleteFrom('condition_slots').execute();
+      await trx.insertInto('condition_slots').values({ at }).execute();
+    });
+  }
+}

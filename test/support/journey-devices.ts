@@ -51,7 +51,7 @@ export async function until<T>(
 export async function publishDigits(
   fleet: TestFleet,
   model: DigitVersion,
-  options: { hardware?: string; extraBytes?: number; as?: string } = {},
+  options: { hardware?: string; extraBytes?: number; as?: string; p99LatencyMs?: number } = {},
 ): Promise<void> {
   const version = options.as ?? model;
   const work = join(fleet.folder, 'work');
@@ -66,7 +66,7 @@ export async function publishDigits(
   if (options.extraBytes !== undefined)
     writeFileSync(join(work, 'extra.bin'), realRandom.bytes(options.extraBytes));
   const spec = join(work, `${version}.toml`);
-  writeFileSync(spec, specOf(version, options.hardware ?? 'sim', options.extraBytes !== undefined));
+  writeFileSync(spec, specOf(version, options));
   const offline = join(fleet.folder, 'repo', 'offline');
   const bundle = join(work, `${version}.bundle`);
   await buildBundle(
@@ -87,13 +87,16 @@ export async function publishDigits(
   });
 }
 
-function specOf(version: string, hardware: string, extra: boolean): string {
+function specOf(
+  version: string,
+  { hardware = 'sim', extraBytes, p99LatencyMs = 500 }: Parameters<typeof publishDigits>[2] = {},
+): string {
   return `component = "digits"
 version = "${version}"
 description = "digits"
 hardware = ["${hardware}"]
 model = "int8-${version}.onnx"
-${extra ? '[[files]]\npath = "extra.bin"\nrole = "other"\n' : ''}
+${extraBytes !== undefined ? '[[files]]\npath = "extra.bin"\nrole = "other"\n' : ''}
 [classifier]
 output = "logits"
 scale = "logits"
@@ -104,7 +107,7 @@ absolute = 0.05
 relative = 0.01
 [contract]
 peak_memory_mib = 200
-p99_latency_ms = 500
+p99_latency_ms = ${p99LatencyMs}
 [lineage]
 training_data_sha256 = "${'0'.repeat(64)}"
 source_commit = "unknown"
@@ -152,7 +155,7 @@ export async function startRollout(
   return id;
 }
 
-const rolloutOf = (fleet: TestFleet, id: string): Promise<RolloutDetail> =>
+export const rolloutOf = (fleet: TestFleet, id: string): Promise<RolloutDetail> =>
   fleet.admin.request('GET', `/rollouts/${id}`, RolloutDetail);
 
 export function settled(fleet: TestFleet, id: string, limitMs = 120_000): Promise<RolloutDetail> {

@@ -1,4 +1,4 @@
-// The readings of a device. They share the event loop of the supervisor, so none may start a process.
+// The readings of a device. They share the supervisor's event loop, so none may start a process.
 import { createRequire } from 'node:module';
 import { expect, it } from 'vitest';
 

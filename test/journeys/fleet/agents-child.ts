@@ -1,11 +1,10 @@
-// The process of all agents of the fleet journey, started by agents.ts: `startAgent` of the product
+// A process with some agents of the fleet journey, started by agents.ts: `startAgent` of the product
 // for each device, with an application that sends it digits. Models run in this process, except on
 // the devices that have real model processes (in-process-host.ts says what the others lack).
 import { readFileSync } from 'node:fs';
 import { agentSettings } from '../../../agent/config.js';
 import { startAgent, type Agent } from '../../../agent/main.js';
-import { loadDigits } from '../../../firmware-tools/demo/digits/data.js';
-import { digitTask, Traffic } from '../../../firmware-tools/demo/traffic.js';
+import { digitTask, Traffic, type DigitSet } from '../../../firmware-tools/demo/traffic.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { stderrLog } from '../../../shared/platform/logger.js';
 import type { Answer, AppCounts, Ask, DeviceSpec } from './agents.js';
@@ -18,9 +17,27 @@ interface Running {
   readonly agent: Agent;
   readonly port: number;
   readonly traffic: Traffic;
+  /** Requests a second now; 0 until the device serves its first release. */
+  perSecond: number;
 }
 
-const task = digitTask(loadDigits().test);
+/** Requests a second of an application, and of one whose device has a release on trial. */
+const PER_SECOND = { quiet: 2, busy: 15 } as const;
+const PIXELS = 28 * 28;
+
+/** What agents.ts wrote down: pixels and label of each digit. */
+function decodeInputs(bytes: Buffer): DigitSet {
+  const size = PIXELS * Float32Array.BYTES_PER_ELEMENT + 1;
+  const starts = Array.from({ length: bytes.length / size }, (_, at) => at * size);
+  return {
+    images: starts.map(
+      (at) => new Float32Array(new Uint8Array(bytes.subarray(at, at + size - 1)).buffer),
+    ),
+    labels: Uint8Array.from(starts, (at) => bytes[at + size - 1] ?? 0),
+  };
+}
+
+const task = digitTask(decodeInputs(readFileSync(process.argv[2] ?? '')));
 const log = stderrLog('warn');
 const running = new Map<string, Running>();
 /** Of applications that were stopped. */
@@ -42,8 +59,11 @@ async function start(spec: DeviceSpec): Promise<void> {
   });
   const port = Number(new URL(agent.api[0] ?? '').port);
   const traffic = new Traffic({ port, task, first: spec.firstInput });
-  running.set(spec.name, { agent, port, traffic });
-  void traffic.startWhenReady(spec.perSecond);
+  const one: Running = { agent, port, traffic, perSecond: 0 };
+  running.set(spec.name, one);
+  void traffic.startWhenReady(PER_SECOND.quiet).then(() => {
+    one.perSecond = PER_SECOND.quiet;
+  });
 }
 
 async function stop(name: string): Promise<void> {
@@ -52,6 +72,16 @@ async function stop(name: string): Promise<void> {
   past.push(countsOf(traffic));
   await agent.close();
   running.delete(name);
+}
+
+async function setBusy(names: ReadonlySet<string>): Promise<void> {
+  for (const [name, one] of running) {
+    const perSecond = names.has(name) ? PER_SECOND.busy : PER_SECOND.quiet;
+    if (one.perSecond === 0 || one.perSecond === perSecond) continue;
+    one.perSecond = perSecond;
+    await one.traffic.stop();
+    one.traffic.start(perSecond);
+  }
 }
 
 function of(name: string): Running {
@@ -86,6 +116,9 @@ async function answer(ask: Ask): Promise<unknown> {
     }
     case 'stop':
       await Promise.all(ask.names.map(stop));
+      return null;
+    case 'busy':
+      await setBusy(new Set(ask.names));
       return null;
     case 'serving':
       return Promise.all(ask.names.map(serving));

@@ -1,9 +1,11 @@
 // The fleet journey: many agents, some of them switched off, against a real fleet server with real
 // MQTT and HTTP; a good release, then bad ones, then the devices that were off come back. Real are
-// the server (SQLite, broker, HTTP, director, conductor) in this process, and, in one process
+// the server (SQLite, broker, HTTP, director, conductor) in this process, and, in a few processes
 // beside it, every agent with its disk, signed metadata, update machine, spool, inference API,
 // trial and application. Replaced is one thing: on most devices the model runs in the process of
 // the agents and not in one of its own (in-process-host.ts).
+import { sleep } from '../../../shared/base/interfaces.js';
+import { realClock } from '../../../shared/platform/clock.js';
 import { seeded } from '../../support/random.js';
 import { startFleet, type TestFleet } from '../../support/fleet-server.js';
 import {
@@ -11,24 +13,24 @@ import {
   firstInstall,
   publishDigits,
   quickPolicy,
-  settled,
+  rolloutOf,
   startRollout,
-  until,
 } from '../../support/journey-devices.js';
+import type { MemberRow } from '../../../server/interfaces.js';
 import type { RolloutDetail, RolloutPolicy } from '../../../shared/protocol/operator-api.js';
-import { Agents, recordBytes, recordOf, type AppCounts, type DeviceSpec } from './agents.js';
+import { Agents, INPUTS, type AppCounts, type DeviceSpec } from './agents.js';
 import { haltTime, ServerLog, type HaltTime } from './halt-time.js';
 
 export interface FleetJourneyOptions {
   readonly devices: number;
   /** How many of them are switched off once they run the first release. */
   readonly off: number;
-  /** How many have real model processes. */
+  /** Over how many processes the agents are spread. */
+  readonly processes: number;
+  /** How many devices have real model processes. */
   readonly modelProcesses: number;
   /** How many bad releases follow the good one. */
   readonly runs: number;
-  /** Inputs a second from the application of each device. */
-  readonly perSecond: number;
   /** A device that is not heard for this long is silent. */
   readonly silentAfterSeconds: number;
   /** Which devices are off, and which inputs each application begins with. */
@@ -66,6 +68,9 @@ const FIRST = '1.0.0';
 const GOOD = '1.1.0';
 /** More than the rollout of the good release takes; it only ends a run that fails. */
 const PATIENCE_MS = 300_000;
+const LOOK_EVERY_MS = 500;
+/** A model waits for the other agents of its process; that is no fault of a release. */
+const P99_LATENCY_MS = 5_000;
 
 export class FleetJourney {
   readonly #options: FleetJourneyOptions;
@@ -94,12 +99,11 @@ export class FleetJourney {
     const fleet = await startFleet('', log);
     let agents: Agents | null = null;
     try {
-      agents = await Agents.open(fleet);
+      agents = await Agents.open(options.processes);
       const random = seeded(options.seed);
-      const specs = await Agents.make(fleet, namesOf(options), (index) => ({
+      const specs = await agents.make(fleet, namesOf(options), (index) => ({
         hasModelProcess: index < options.modelProcesses,
-        firstInput: Math.floor(random() * 1000),
-        perSecond: options.perSecond,
+        firstInput: Math.floor(random() * INPUTS),
       }));
       return await new FleetJourney(options, { log, fleet, agents, specs }).#run();
     } catch (error) {
@@ -135,18 +139,20 @@ export class FleetJourney {
   /** Every device runs the first release. */
   async #install(): Promise<void> {
     const { devices, say } = this.#options;
-    await publishDigits(this.#fleet, FIRST);
-    await publishDigits(this.#fleet, GOOD);
+    await publishDigits(this.#fleet, FIRST, { p99LatencyMs: P99_LATENCY_MS });
+    await publishDigits(this.#fleet, GOOD, { p99LatencyMs: P99_LATENCY_MS });
     say(`the server is up, ${FIRST} and ${GOOD} are published`);
     await this.#agents.start(this.#specs);
     await allEnrolled(this.#fleet, devices);
     say(`${devices} agents are up and enrolled`);
-    const view = await settled(
-      this.#fleet,
-      await startRollout(this.#fleet, FIRST, firstInstall),
-      PATIENCE_MS,
+    const id = await startRollout(this.#fleet, FIRST, firstInstall);
+    const view = await this.#followed(
+      id,
+      ({ state, members }) => state !== 'rolling' && members.every(isDecided),
     );
     this.#checkState(`${FIRST} is completed`, view, 'completed');
+    const failed = view.members.filter(({ state }) => state !== 'confirmed');
+    this.#check(`every device confirmed ${FIRST}`, failed.length === 0, reasonsOf(failed));
     await this.#checkServing(
       `all ${devices} devices serve ${FIRST}`,
       namesOf(this.#options),
@@ -158,7 +164,7 @@ export class FleetJourney {
     const since = this.#seconds();
     const on = this.#on();
     const id = await startRollout(this.#fleet, GOOD, this.#policy());
-    const view = await this.#followed(id);
+    const view = await this.#followed(id, ({ state }) => state !== 'rolling');
     this.#checkState(`with ${this.#off.size} devices off, ${GOOD} is completed`, view, 'completed');
     const states = view.history.map(({ state }) => state);
     const stops = states.filter((state) => state === 'held' || state === 'reverting');
@@ -169,7 +175,7 @@ export class FleetJourney {
     this.#check(
       `all ${on.length} devices that are on confirmed ${GOOD}, and no other`,
       same(proven, on),
-      `${proven.length}: ${proven.join(', ')}`,
+      reasonsOf(view.members),
     );
     await this.#checkServing(`all ${on.length} devices serve ${GOOD}`, on, GOOD);
     return { id, reached: proven.length, seconds: this.#seconds() - since };
@@ -177,11 +183,15 @@ export class FleetJourney {
 
   async #rollOutBad(version: string): Promise<BadRun> {
     const { say } = this.#options;
-    await publishDigits(this.#fleet, '1.2.0', { as: version });
+    await publishDigits(this.#fleet, '1.2.0', { as: version, p99LatencyMs: P99_LATENCY_MS });
     const before = this.#offRecords();
     const since = this.#seconds();
     const id = await startRollout(this.#fleet, version, this.#policy());
-    const view = await this.#followed(id);
+    // What devices show together may hold it first; the halt test goes on.
+    const view = await this.#followed(
+      id,
+      ({ state }) => state === 'completed' || state === 'reverted',
+    );
     this.#checkState(`${version} is halted and rolled back`, view, 'reverted');
     const reverting = view.history.find(({ state }) => state === 'reverting');
     this.#check(
@@ -228,17 +238,10 @@ export class FleetJourney {
     const off = [...this.#off];
     await this.#agents.start(this.#specs.filter(({ name }) => this.#off.has(name)));
     this.#options.say(`${off.length} devices are switched on`);
-    await until(
-      `late devices take ${GOOD}`,
-      async () => {
-        const members = await this.#fleet.store.rollouts.members(good);
-        return members.every(({ proven }) => proven);
-      },
-      PATIENCE_MS,
-    );
+    await this.#followed(good, ({ members }) => members.every(isDecided));
     await this.#checkServing(`the ${off.length} late devices took ${GOOD}`, off, GOOD);
     const stranded = namesOf(this.#options).filter(
-      (name) => recordOf(this.#fleet, name).state !== 'idle',
+      (name) => this.#agents.recordOf(name).state !== 'idle',
     );
     this.#check(
       'no device is stranded or between two states',
@@ -250,31 +253,33 @@ export class FleetJourney {
 
   #policy(): RolloutPolicy {
     const { off, silentAfterSeconds } = this.#options;
-    // At least half of the first wave is on, whichever devices it draws.
+    // At least half of the first wave is on, whichever devices it draws. The good release differs
+    // from the first one on 4 % of the digits: to be sure of less than the cap takes 100 requests.
     const first = { name: 'first', count: Math.max(1, 2 * off), soakSeconds: 1, approval: false };
     const all = { name: 'all', percent: 100, soakSeconds: 1, approval: false };
-    return quickPolicy([first, all], { startWindow: 3, kindWindow: 3, silentAfterSeconds });
+    const { trial } = quickPolicy([]);
+    return quickPolicy([first, all], {
+      startWindow: 3,
+      kindWindow: 3,
+      silentAfterSeconds,
+      trial: { ...trial, differenceLimitPermille: trial.differenceCapPermille },
+    });
   }
 
-  /** A rollout that has settled; says what changes meanwhile. */
-  async #followed(id: string): Promise<RolloutDetail> {
-    let last = '';
-    const telling = setInterval(() => {
-      void this.#fleet.store.rollouts.members(id).then(async (members) => {
-        const row = await this.#fleet.store.rollouts.rollout(id);
-        const count = (state: string): number =>
-          members.filter((one) => one.state === state).length;
-        const states = ['waiting', 'taken', 'trial', 'confirmed', 'failed', 'reverted', 'lost'];
-        const text = states.map((state) => `${count(state)} ${state}`).join(', ');
-        const line = `${row?.release.version} ${row?.state}, wave ${row?.wave}: ${text}`;
-        if (line !== last) this.#options.say(line);
-        last = line;
-      });
-    }, TELL_EVERY_MS);
-    try {
-      return await settled(this.#fleet, id, PATIENCE_MS);
-    } finally {
-      clearInterval(telling);
+  /** Waits for `isDone`; meanwhile, devices on trial have much traffic, and changes are told. */
+  async #followed(id: string, isDone: (now: Standing) => boolean): Promise<RolloutDetail> {
+    let told = '';
+    for (const end = performance.now() + PATIENCE_MS; ; await sleep(realClock, LOOK_EVERY_MS)) {
+      const members = await this.#fleet.store.rollouts.members(id);
+      const row = await this.#fleet.store.rollouts.rollout(id);
+      if (row === null || performance.now() > end)
+        throw new Error(`rollout ${id} does not end: ${told} ${reasonsOf(members)}`);
+      const busy = members.filter(({ state }) => state === 'taken' || state === 'trial');
+      await this.#agents.busy(busy.map(({ name }) => name));
+      const line = `${row.release.version} ${row.state}: ${countText(members)}`;
+      if (line !== told) this.#options.say(line);
+      told = line;
+      if (isDone({ state: row.state, members })) return rolloutOf(this.#fleet, id);
     }
   }
 
@@ -283,7 +288,7 @@ export class FleetJourney {
   }
 
   #offRecords(): Map<string, Buffer> {
-    return new Map([...this.#off].map((name) => [name, recordBytes(this.#fleet, name)]));
+    return new Map([...this.#off].map((name) => [name, this.#agents.recordBytes(name)]));
   }
 
   #seconds(): number {
@@ -292,9 +297,9 @@ export class FleetJourney {
 
   async #checkServing(what: string, names: readonly string[], version: string): Promise<void> {
     const serving = await this.#agents.serving(names);
-    const other = names.flatMap((name, at) =>
-      serving[at] === version ? [] : [`${name} serves ${serving[at] ?? 'nothing'}`],
-    );
+    const other = [...serving]
+      .filter(([, found]) => found !== version)
+      .map(([name, found]) => `${name} serves ${found ?? 'nothing'}`);
     this.#check(what, other.length === 0, other.join(', '));
   }
 
@@ -308,7 +313,26 @@ export class FleetJourney {
   }
 }
 
-const TELL_EVERY_MS = 3_000;
+interface Standing {
+  readonly state: RolloutDetail['state'];
+  readonly members: readonly MemberRow[];
+}
+
+const isDecided = ({ proven, failed }: MemberRow): boolean => proven || failed;
+
+/** Of members that are not confirmed. */
+const reasonsOf = (members: readonly Pick<MemberRow, 'name' | 'state' | 'reasons'>[]): string =>
+  members
+    .filter(({ state }) => state !== 'confirmed')
+    .map(({ name, state, reasons }) => `${name} ${state}: ${reasons}`)
+    .join('; ');
+
+/** "3 confirmed, 2 trial". */
+function countText(members: readonly MemberRow[]): string {
+  const states = [...new Set(members.map(({ state }) => state))].sort();
+  const count = (state: string): number => members.filter((one) => one.state === state).length;
+  return states.map((state) => `${count(state)} ${state}`).join(', ');
+}
 
 const namesOf = ({ devices }: FleetJourneyOptions): string[] =>
   Array.from({ length: devices }, (_, at) => `gate-${at + 1}`);

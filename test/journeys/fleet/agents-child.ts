@@ -17,12 +17,13 @@ interface Running {
   readonly agent: Agent;
   readonly port: number;
   readonly traffic: Traffic;
+  readonly busyPerSecond: number;
   /** Requests a second now; 0 until the device serves its first release. */
   perSecond: number;
 }
 
-/** Requests a second of an application, and of one whose device has a release on trial. */
-const PER_SECOND = { quiet: 2, busy: 15 } as const;
+/** Requests a second of an application that is not busy. */
+const QUIET_PER_SECOND = 2;
 const PIXELS = 28 * 28;
 
 /** What agents.ts wrote down: pixels and label of each digit. */
@@ -59,10 +60,11 @@ async function start(spec: DeviceSpec): Promise<void> {
   });
   const port = Number(new URL(agent.api[0] ?? '').port);
   const traffic = new Traffic({ port, task, first: spec.firstInput });
-  const one: Running = { agent, port, traffic, perSecond: 0 };
+  const { busyPerSecond } = spec;
+  const one: Running = { agent, port, traffic, busyPerSecond, perSecond: 0 };
   running.set(spec.name, one);
-  void traffic.startWhenReady(PER_SECOND.quiet).then(() => {
-    one.perSecond = PER_SECOND.quiet;
+  void traffic.startWhenReady(QUIET_PER_SECOND).then(() => {
+    one.perSecond = QUIET_PER_SECOND;
   });
 }
 
@@ -76,7 +78,7 @@ async function stop(name: string): Promise<void> {
 
 async function setBusy(names: ReadonlySet<string>): Promise<void> {
   for (const [name, one] of running) {
-    const perSecond = names.has(name) ? PER_SECOND.busy : PER_SECOND.quiet;
+    const perSecond = names.has(name) ? one.busyPerSecond : QUIET_PER_SECOND;
     if (one.perSecond === 0 || one.perSecond === perSecond) continue;
     one.perSecond = perSecond;
     await one.traffic.stop();

@@ -18,6 +18,8 @@ export interface DeviceSpec {
   readonly hasModelProcess: boolean;
   /** Index of the input that its application begins with. */
   readonly firstInput: number;
+  /** Requests a second of its application while it is busy. */
+  readonly busyPerSecond: number;
 }
 
 export type Question =

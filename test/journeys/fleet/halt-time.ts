@@ -34,7 +34,7 @@ export class ServerLog implements Log {
   }
 
   info(fields: object): void {
-    const { rollout, state, device } = fields as Record<'rollout' | 'state' | 'device', string>;
+    const { rollout, state, device } = fields as Partial<Record<string, string>>;
     if (rollout !== undefined && state !== undefined && device === undefined)
       this.#states.set(`${rollout} ${state}`, performance.now());
   }

@@ -31,6 +31,10 @@ export interface FleetJourneyOptions {
   readonly modelProcesses: number;
   /** How many bad releases follow the good one. */
   readonly runs: number;
+  /** Requests a second from the application of a device that has a release on trial. */
+  readonly busyPerSecond: number;
+  /** How many devices may have a release undecided at the beginning. */
+  readonly startWindow: number;
   /** A device that is not heard for this long is silent. */
   readonly silentAfterSeconds: number;
   /** Which devices are off, and which inputs each application begins with. */
@@ -104,6 +108,7 @@ export class FleetJourney {
       const specs = await agents.make(fleet, namesOf(options), (index) => ({
         hasModelProcess: index < options.modelProcesses,
         firstInput: Math.floor(random() * INPUTS),
+        busyPerSecond: options.busyPerSecond,
       }));
       return await new FleetJourney(options, { log, fleet, agents, specs }).#run();
     } catch (error) {
@@ -246,21 +251,21 @@ export class FleetJourney {
     this.#check(
       'no device is stranded or between two states',
       stranded.length === 0,
-      `${stranded}`,
+      stranded.join(', '),
     );
     return { devices: off.length, seconds: this.#seconds() - since };
   }
 
   #policy(): RolloutPolicy {
-    const { off, silentAfterSeconds } = this.#options;
+    const { off, silentAfterSeconds, startWindow } = this.#options;
     // At least half of the first wave is on, whichever devices it draws. The good release differs
     // from the first one on 4 % of the digits: to be sure of less than the cap takes 100 requests.
     const first = { name: 'first', count: Math.max(1, 2 * off), soakSeconds: 1, approval: false };
     const all = { name: 'all', percent: 100, soakSeconds: 1, approval: false };
     const { trial } = quickPolicy([]);
     return quickPolicy([first, all], {
-      startWindow: 3,
-      kindWindow: 3,
+      startWindow,
+      kindWindow: startWindow,
       silentAfterSeconds,
       trial: { ...trial, differenceLimitPermille: trial.differenceCapPermille },
     });
@@ -269,7 +274,8 @@ export class FleetJourney {
   /** Waits for `isDone`; meanwhile, devices on trial have much traffic, and changes are told. */
   async #followed(id: string, isDone: (now: Standing) => boolean): Promise<RolloutDetail> {
     let told = '';
-    for (const end = performance.now() + PATIENCE_MS; ; await sleep(realClock, LOOK_EVERY_MS)) {
+    const end = performance.now() + PATIENCE_MS;
+    for (;;) {
       const members = await this.#fleet.store.rollouts.members(id);
       const row = await this.#fleet.store.rollouts.rollout(id);
       if (row === null || performance.now() > end)
@@ -280,6 +286,7 @@ export class FleetJourney {
       if (line !== told) this.#options.say(line);
       told = line;
       if (isDone({ state: row.state, members })) return rolloutOf(this.#fleet, id);
+      await sleep(realClock, LOOK_EVERY_MS);
     }
   }
 

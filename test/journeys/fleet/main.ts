@@ -11,6 +11,9 @@ import { FleetJourney, type FleetJourneyResult } from './journey.js';
 const HALT_WITHIN_MS = 1000;
 const PROCESSES = 4;
 const MODEL_PROCESSES = 2;
+const BUSY_PER_SECOND = 15;
+/** As the product begins in fleets of this size. */
+const START_WINDOW = 3;
 const SILENT_AFTER_SECONDS = 30;
 
 const { values } = parseArgs({
@@ -37,8 +40,8 @@ const setting = [
   'off and what applications send; keys of devices are never seeded). Real: server, SQLite, MQTT,',
   'HTTP, signed metadata, update machines, trials under live requests. Replaced: model processes,',
   `on ${devices - MODEL_PROCESSES} devices, by ONNX Runtime in the processes of the agents. Folders`,
-  'of devices are in /dev/shm where that has room. Applications send 2 requests a second, and 15',
-  'while the device has a release on trial, so that trials are short.',
+  'of devices are in /dev/shm where that has room. Applications send 2 requests a second, and',
+  `${BUSY_PER_SECOND} while the device has a release on trial, so that trials are short.`,
 ].join(' ');
 
 function halting(bad: FleetJourneyResult['bad']): { min: number; median: number; max: number } {
@@ -79,6 +82,8 @@ const result = await FleetJourney.run({
   seed,
   processes: PROCESSES,
   modelProcesses: MODEL_PROCESSES,
+  busyPerSecond: BUSY_PER_SECOND,
+  startWindow: START_WINDOW,
   silentAfterSeconds: SILENT_AFTER_SECONDS,
   say,
 });

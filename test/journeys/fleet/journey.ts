@@ -35,6 +35,11 @@ export interface FleetJourneyOptions {
   readonly busyPerSecond: number;
   /** How many devices may have a release undecided at the beginning. */
   readonly startWindow: number;
+  /**
+   * Live inputs that both models must answer before a device keeps the good release; 0 waits for
+   * no comparison. A bad release is always compared.
+   */
+  readonly goodMinPairs: number;
   /** A device that is not heard for this long is silent. */
   readonly silentAfterSeconds: number;
   /** Which devices are off, and which inputs each application begins with. */
@@ -73,6 +78,7 @@ const GOOD = '1.1.0';
 /** More than the rollout of the good release takes; it only ends a run that fails. */
 const PATIENCE_MS = 300_000;
 const LOOK_EVERY_MS = 500;
+const BAD_MIN_PAIRS = 50;
 /** A model waits for the other agents of its process; that is no fault of a release. */
 const P99_LATENCY_MS = 5_000;
 
@@ -168,7 +174,7 @@ export class FleetJourney {
   async #rollOutGood(): Promise<{ id: string; reached: number; seconds: number }> {
     const since = this.#seconds();
     const on = this.#on();
-    const id = await startRollout(this.#fleet, GOOD, this.#policy());
+    const id = await startRollout(this.#fleet, GOOD, this.#policy(this.#options.goodMinPairs));
     const view = await this.#followed(id, ({ state }) => state !== 'rolling');
     this.#checkState(`with ${this.#off.size} devices off, ${GOOD} is completed`, view, 'completed');
     const states = view.history.map(({ state }) => state);
@@ -191,7 +197,7 @@ export class FleetJourney {
     await publishDigits(this.#fleet, '1.2.0', { as: version, p99LatencyMs: P99_LATENCY_MS });
     const before = this.#offRecords();
     const since = this.#seconds();
-    const id = await startRollout(this.#fleet, version, this.#policy());
+    const id = await startRollout(this.#fleet, version, this.#policy(BAD_MIN_PAIRS));
     // What devices show together may hold it first; the halt test goes on.
     const view = await this.#followed(
       id,
@@ -256,7 +262,7 @@ export class FleetJourney {
     return { devices: off.length, seconds: this.#seconds() - since };
   }
 
-  #policy(): RolloutPolicy {
+  #policy(minPairs: number): RolloutPolicy {
     const { off, silentAfterSeconds, startWindow } = this.#options;
     // At least half of the first wave is on, whichever devices it draws. The good release differs
     // from the first one on 4 % of the digits: to be sure of less than the cap takes 100 requests.
@@ -267,7 +273,7 @@ export class FleetJourney {
       startWindow,
       kindWindow: startWindow,
       silentAfterSeconds,
-      trial: { ...trial, differenceLimitPermille: trial.differenceCapPermille },
+      trial: { ...trial, minPairs, differenceLimitPermille: trial.differenceCapPermille },
     });
   }
 

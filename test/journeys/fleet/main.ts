@@ -14,6 +14,7 @@ const MODEL_PROCESSES = 2;
 const BUSY_PER_SECOND = 15;
 /** As the product begins in fleets of this size. */
 const START_WINDOW = 3;
+const GOOD_MIN_PAIRS = 50;
 const SILENT_AFTER_SECONDS = 30;
 
 const { values } = parseArgs({
@@ -84,6 +85,7 @@ const result = await FleetJourney.run({
   modelProcesses: MODEL_PROCESSES,
   busyPerSecond: BUSY_PER_SECOND,
   startWindow: START_WINDOW,
+  goodMinPairs: GOOD_MIN_PAIRS,
   silentAfterSeconds: SILENT_AFTER_SECONDS,
   say,
 });

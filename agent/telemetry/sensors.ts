@@ -1,7 +1,8 @@
 // The readings of this device. A sensor may reject; what is then reported is the caller's choice.
 // Reading must be cheap, because it shares the event loop of the supervisor: on Linux no child
-// process is started. systeminformation's disk, temperature and load calls start shells, two of them
-// synchronously, so those three read statfs, /sys and node:os here; its memory call reads /proc.
+// process is started. systeminformation's disk, temperature and load calls start shells, two of
+// them synchronously, so those three read statfs, /sys and node:os here; its memory call reads
+// /proc.
 import { cpus } from 'node:os';
 import { readFile, readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';

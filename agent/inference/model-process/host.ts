@@ -75,7 +75,7 @@ export const isProcessEnd = ({ code }: Fault): boolean =>
 export const newHost: NewHost = (options, installed) =>
   options.newHost?.(options, installed) ?? new ModelHost(options, installed);
 
-export class ModelHost implements Host {
+class ModelHost implements Host {
   readonly #options: HostOptions;
   readonly #installed: Installed;
   readonly #name: string;

@@ -1,4 +1,4 @@
-// A process with some agents of the fleet journey, started by agents.ts: `startAgent` of the product
+// A process with some agents of the fleet journey, started by agents.ts: the product's `startAgent`
 // for each device, with an application that sends it digits. Models run in this process, except on
 // the devices that have real model processes (in-process-host.ts says what the others lack).
 import { readFileSync } from 'node:fs';

@@ -2,8 +2,9 @@
 // them off, against a real fleet server: a good release, then N bad ones (1), then the devices that
 // were off. Prints the time from the deciding report to the halting commit. Real is everything but
 // one thing: on all devices but two, the model runs in a process of agents (the real ONNX Runtime
-// on the verified bytes) and not in a process of its own. Exit code 0 when every check
-// holds, 1 when one does not.
+// on the verified bytes) and not in a process of its own. The devices' folders are in memory where
+// there is room, so that fifty disks are not one. Exit code 0 when every check holds, 1 when one
+// does not.
 import { parseArgs } from 'node:util';
 import { FleetJourney, type FleetJourneyResult } from './journey.js';
 
@@ -37,12 +38,13 @@ function say(text: string): void {
 }
 
 const setting = [
-  `${devices} agents in ${PROCESSES} processes, ${off} of them off; seed ${seed} (which devices are`,
-  'off and what applications send; keys of devices are never seeded). Real: server, SQLite, MQTT,',
-  'HTTP, signed metadata, update machines, trials under live requests. Replaced: model processes,',
-  `on ${devices - MODEL_PROCESSES} devices, by ONNX Runtime in the processes of the agents. Folders`,
-  'of devices are in /dev/shm where that has room. Applications send 2 requests a second, and',
-  `${BUSY_PER_SECOND} while the device has a release on trial, so that trials are short.`,
+  `${devices} agents in ${PROCESSES} processes, ${off} of them off; seed ${seed} (which devices`,
+  'are off and what applications send; keys of devices are never seeded). Real: server, SQLite,',
+  'MQTT, HTTP, signed metadata, update machines, trials under live requests. Replaced: model',
+  `processes, on ${devices - MODEL_PROCESSES} devices, by ONNX Runtime in the processes of the`,
+  'agents. Folders of devices are in /dev/shm where that has room. Applications send 2 requests',
+  `a second, and ${BUSY_PER_SECOND} while the device has a release on trial, so that trials are`,
+  'short.',
 ].join(' ');
 
 function halting(bad: FleetJourneyResult['bad']): { min: number; median: number; max: number } {

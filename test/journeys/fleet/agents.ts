@@ -1,7 +1,7 @@
 // The devices of the fleet journey from outside: their folders and configuration, the processes
 // that run their agents (agents-child.ts), and what is true on their disks.
 import { fork, type ChildProcess } from 'node:child_process';
-import { createWriteStream, readFileSync, writeFileSync } from 'node:fs';
+import { createWriteStream, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -98,6 +98,7 @@ class AgentsProcess {
     return answer;
   }
 
+  /** Resolves when it has ended. */
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = new Promise((resolve) => this.#child.once('exit', resolve));
@@ -115,7 +116,14 @@ export class Agents {
   private constructor(folder: string, processes: readonly AgentsProcess[]) {
     this.#folder = folder;
     this.#processes = processes;
+    process.once('exit', this.#atExit);
   }
+
+  /** This process ends early, by a signal: the folders may be in memory, and must not stay. */
+  readonly #atExit = (): void => {
+    for (const home of this.#processes) void home.kill();
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
+  };
 
   /** Starts the processes; no agent runs yet. */
   static async open(processes: number): Promise<Agents> {
@@ -200,6 +208,7 @@ export class Agents {
   async close(): Promise<void> {
     await Promise.all(this.#processes.map((home) => home.kill()));
     await rm(this.#folder, { recursive: true, force: true });
+    process.off('exit', this.#atExit);
   }
 
   #in(home: AgentsProcess, names: readonly string[]): string[] {

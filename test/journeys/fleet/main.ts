@@ -77,6 +77,8 @@ function print(result: FleetJourneyResult): void {
   process.stdout.write(`${lines.join('\n')}\n`);
 }
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
 say(setting);
 const result = await FleetJourney.run({
   devices,

@@ -19,6 +19,7 @@ import { tokenSource } from './identity/token-source.js';
 import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
 import { Engine } from './inference/engine/engine.js';
 import type { RehearsalSettings } from './inference/engine/rehearsal.js';
+import type { NewHost } from './inference/model-process/host.js';
 import { requireInstallation } from './inference/model-process/installation.js';
 import { compiledChild } from './inference/model-process/spawn-child.js';
 import type { Disk, Reporter } from './interfaces.js';
@@ -48,6 +49,8 @@ export interface AgentPlatform {
   readonly disk?: Disk;
   /** Path of the compiled model process, where it is not beside this file. */
   readonly childPath?: string;
+  /** Makes what runs a model, in place of model processes; for tests of many agents at once. */
+  readonly newHost?: NewHost;
 }
 
 export interface Agent {
@@ -187,7 +190,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
 
 function enginesOf(
   settings: AgentSettings,
-  { random, childPath = compiledChild }: AgentPlatform,
+  { random, childPath = compiledChild, newHost }: AgentPlatform,
   parts: { clock: Clock; log: Log; dataDir: string; stats: InferenceStats },
 ): Map<string, Engine> {
   const { clock, log, dataDir, stats } = parts;
@@ -201,6 +204,7 @@ function enginesOf(
         log,
         home: join(dataDir, 'hosts', component),
         childPath,
+        newHost,
         threads: settings.runtime.intra_op_threads,
         shadowSample: settings.runtime.shadow_sample,
         rehearsal: rehearsalOf(settings, component),

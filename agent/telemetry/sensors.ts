@@ -1,7 +1,9 @@
 // The readings of this device. A sensor may reject; what is then reported is the caller's choice.
 // Reading must be cheap, because it shares the event loop of the supervisor: on Linux no child
-// process is started. systeminformation's disk and temperature calls start shells, one of them
-// synchronously, so those two read statfs and /sys here; its cpu and memory calls only read /proc.
+// process is started. systeminformation's disk, temperature and load calls start shells, two of
+// them synchronously, so those three read statfs, /sys and node:os here; its memory call reads
+// /proc.
+import { cpus } from 'node:os';
 import { readFile, readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import si from 'systeminformation';
@@ -18,7 +20,7 @@ export interface Sensors {
 }
 
 export const realSensors: Sensors = {
-  cpuUse: async () => (await si.currentLoad()).currentLoad / 100,
+  cpuUse: cpuMeter(),
   memory: async () => {
     const { total, available } = await si.mem();
     return { total, available };
@@ -32,6 +34,21 @@ export const realSensors: Sensors = {
     return { total: blocks * bsize, free: bavail * bsize };
   },
 };
+
+/** Load since the call before, of all processors together; since the system's start at first. */
+function cpuMeter(): () => Promise<number> {
+  let before = { idle: 0, total: 0 };
+  return () => {
+    const now = { idle: 0, total: 0 };
+    for (const { times } of cpus()) {
+      now.idle += times.idle;
+      now.total += times.user + times.nice + times.sys + times.idle + times.irq;
+    }
+    const idleShare = (now.idle - before.idle) / (now.total - before.total);
+    before = now;
+    return Promise.resolve(1 - idleShare);
+  };
+}
 
 /**
  * The hottest thermal zone (kernel Documentation/driver-api/thermal/sysfs-api: millidegrees); null

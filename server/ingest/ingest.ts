@@ -55,10 +55,11 @@ export class Ingest {
     this.#waitingOf.set(device, (this.#waitingOf.get(device) ?? 0) + 1);
     this.#waitingCount += 1;
     this.#waitingBytes += batch.length;
+    const receivedAt = this.#options.clock.monotonic();
     const stored = this.#tail
       .then(() => {
         this.#beginTurn(device);
-        return this.#store(device, batch);
+        return this.#store(device, batch, receivedAt);
       })
       .catch((error: unknown) => this.#failed(device, error))
       .finally(() => {
@@ -111,8 +112,12 @@ export class Ingest {
     return null;
   }
 
-  async #store(device: string, bytes: Uint8Array): Promise<TelemetryAck | null> {
-    const { devices, telemetry, security, clock } = this.#options;
+  async #store(
+    device: string,
+    bytes: Uint8Array,
+    receivedAt: number,
+  ): Promise<TelemetryAck | null> {
+    const { devices, telemetry, security, clock, log } = this.#options;
     const known = await devices.get(device);
     if (known?.status !== 'enrolled') {
       const status = known === null ? 'unknown' : known.status;
@@ -132,6 +137,9 @@ export class Ingest {
     }
     await telemetry.insertBatch(device, batch, clock.now());
     await this.#raiseVersions(device, batch);
+    const seq = batch.records.at(-1)?.seq;
+    const afterMs = clock.monotonic() - receivedAt;
+    log.debug({ device, batch: batch.batch, seq, afterMs }, 'stored a telemetry batch');
     return { batch: batch.batch, result: 'stored' };
   }
 

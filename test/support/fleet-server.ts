@@ -17,7 +17,7 @@ import {
   type Manifest,
 } from '../../shared/release/manifest.js';
 import { targetPath } from '../../shared/release/release-ref.js';
-import { silentLog } from '../../shared/base/interfaces.js';
+import { silentLog, type Log } from '../../shared/base/interfaces.js';
 import { DEVICE_SCHEME, EnrolAnswer, enrolMessage } from '../../shared/protocol/device-api.js';
 import {
   Claim,
@@ -55,7 +55,7 @@ export interface TestFleet {
   close(): Promise<void>;
 }
 
-export async function startFleet(extra = ''): Promise<TestFleet> {
+export async function startFleet(extra = '', log: Log = silentLog): Promise<TestFleet> {
   const folder = await mkdtemp(join(tmpdir(), 'linnet-server-'));
   await initRepository({
     out: join(folder, 'repo'),
@@ -68,15 +68,16 @@ export async function startFleet(extra = ''): Promise<TestFleet> {
       `= 0\n[mqtt]\nport = 0\n`,
     {},
   );
-  return openFleet(folder, settings, await initServer(settings));
+  return openFleet(folder, settings, await initServer(settings), log);
 }
 
 async function openFleet(
   folder: string,
   settings: ServerSettings,
   adminToken: string,
+  log: Log,
 ): Promise<TestFleet> {
-  const server = await startServer(settings, { log: silentLog });
+  const server = await startServer(settings, { log });
   const store = await Store.open(join(folder, 'data', 'fleet.sqlite'));
   const stop = async (): Promise<void> => {
     await store.close();
@@ -91,7 +92,7 @@ async function openFleet(
     admin: new FleetClient({ server: server.address, token: adminToken }),
     restart: async () => {
       await stop();
-      return openFleet(folder, settings, adminToken);
+      return openFleet(folder, settings, adminToken, log);
     },
     close: async () => {
       await stop();

@@ -25,6 +25,7 @@ const HERE = fileURLToPath(new URL('../..', import.meta.url));
 const DIST = HERE.endsWith('/dist/') ? HERE : join(HERE, 'dist');
 export const LINNET = join(DIST, 'firmware-tools', 'cli', 'main.js');
 export const CRASHING_AGENT = join(DIST, 'test', 'journeys', 'crashing-agent.js');
+export const FLEET_AGENTS = join(DIST, 'test', 'journeys', 'fleet', 'agents-child.js');
 const CALIBRATION_IMAGES = 100;
 const WAIT_STEP_MS = 100;
 
@@ -43,12 +44,16 @@ export async function until<T>(
   }
 }
 
-/** Publishes one of the digit models; `extra` adds a file of so many bytes. */
+/**
+ * Publishes one of the digit models, `as` another version if given; `extraBytes` adds a file of so
+ * many bytes.
+ */
 export async function publishDigits(
   fleet: TestFleet,
-  version: DigitVersion,
-  options: { hardware?: string; extraBytes?: number } = {},
+  model: DigitVersion,
+  options: { hardware?: string; extraBytes?: number; as?: string; p99LatencyMs?: number } = {},
 ): Promise<void> {
+  const version = options.as ?? model;
   const work = join(fleet.folder, 'work');
   mkdirSync(work, { recursive: true });
   exampleData(work);
@@ -56,12 +61,12 @@ export async function publishDigits(
   const feeds = images
     .slice(0, CALIBRATION_IMAGES)
     .map((data) => ({ image: { data, dims: [1, 1, 28, 28] } }));
-  const { bytes } = await quantize(new Uint8Array(readFileSync(digitModelPath(version))), feeds);
+  const { bytes } = await quantize(new Uint8Array(readFileSync(digitModelPath(model))), feeds);
   writeFileSync(join(work, `int8-${version}.onnx`), bytes);
   if (options.extraBytes !== undefined)
     writeFileSync(join(work, 'extra.bin'), realRandom.bytes(options.extraBytes));
   const spec = join(work, `${version}.toml`);
-  writeFileSync(spec, specOf(version, options.hardware ?? 'sim', options.extraBytes !== undefined));
+  writeFileSync(spec, specOf(version, options));
   const offline = join(fleet.folder, 'repo', 'offline');
   const bundle = join(work, `${version}.bundle`);
   await buildBundle(
@@ -82,13 +87,16 @@ export async function publishDigits(
   });
 }
 
-function specOf(version: string, hardware: string, extra: boolean): string {
+function specOf(
+  version: string,
+  { hardware = 'sim', extraBytes, p99LatencyMs = 500 }: Parameters<typeof publishDigits>[2] = {},
+): string {
   return `component = "digits"
 version = "${version}"
 description = "digits"
 hardware = ["${hardware}"]
 model = "int8-${version}.onnx"
-${extra ? '[[files]]\npath = "extra.bin"\nrole = "other"\n' : ''}
+${extraBytes !== undefined ? '[[files]]\npath = "extra.bin"\nrole = "other"\n' : ''}
 [classifier]
 output = "logits"
 scale = "logits"
@@ -99,7 +107,7 @@ absolute = 0.05
 relative = 0.01
 [contract]
 peak_memory_mib = 200
-p99_latency_ms = 500
+p99_latency_ms = ${p99LatencyMs}
 [lineage]
 training_data_sha256 = "${'0'.repeat(64)}"
 source_commit = "unknown"
@@ -172,7 +180,6 @@ export function settled(fleet: TestFleet, id: string, limitMs = 120_000): Promis
   );
 }
 
-/** One device: its folder, configuration, and the process that runs it at the moment. */
 export async function allEnrolled(fleet: TestFleet, count: number): Promise<void> {
   await until('all devices are enrolled', async () => {
     const devices = await fleet.store.devices.page({}, ALL);
@@ -187,6 +194,40 @@ export async function enrolledAndInstalled(fleet: TestFleet, count: number): Pro
   if (first.state !== 'completed') throw new Error(JSON.stringify(first, null, 1));
 }
 
+/** The text of a device's configuration. */
+export function agentConfig(
+  fleet: TestFleet,
+  name: string,
+  options: {
+    port: number;
+    pollSeconds: number;
+    hardware?: string;
+    dataDir?: string;
+    claimFile?: string;
+  },
+): string {
+  const { port, pollSeconds, hardware = 'sim', claimFile } = options;
+  const dataDir = options.dataDir ?? join(fleet.folder, 'devices', name, 'data');
+  const trust = join(fleet.folder, 'repo', 'trust');
+  return [
+    `name = "${name}"`,
+    `hardware = "${hardware}"`,
+    'components = ["digits"]',
+    `data_dir = "${dataDir}"`,
+    '[server]',
+    `url = "${fleet.server.address}"`,
+    `poll_seconds = ${pollSeconds}`,
+    ...(claimFile === undefined ? [] : [`claim_file = "${claimFile}"`]),
+    '[trust]',
+    `image_root = "${join(trust, 'image-root.json')}"`,
+    `director_root = "${join(trust, 'director-root.json')}"`,
+    '[api]',
+    `port = ${port}`,
+    '',
+  ].join('\n');
+}
+
+/** One device: its folder, configuration, and the process that runs it at the moment. */
 export class AgentProcess {
   child: ChildProcess | null = null;
   stderr = '';
@@ -211,25 +252,7 @@ export class AgentProcess {
     const folder = join(fleet.folder, 'devices', name);
     mkdirSync(folder, { recursive: true });
     const config = join(folder, 'agent.toml');
-    const trust = join(fleet.folder, 'repo', 'trust');
-    writeFileSync(
-      config,
-      [
-        `name = "${name}"`,
-        `hardware = "${options.hardware ?? 'sim'}"`,
-        'components = ["digits"]',
-        `data_dir = "${options.dataDir ?? join(folder, 'data')}"`,
-        '[server]',
-        `url = "${fleet.server.address}"`,
-        'poll_seconds = 1',
-        '[trust]',
-        `image_root = "${join(trust, 'image-root.json')}"`,
-        `director_root = "${join(trust, 'director-root.json')}"`,
-        '[api]',
-        `port = ${port}`,
-        '',
-      ].join('\n'),
-    );
+    writeFileSync(config, agentConfig(fleet, name, { port, pollSeconds: 1, ...options }));
     return new AgentProcess(name, config, port, await makeClaim(fleet, options.group ?? 'fleet'));
   }
 

@@ -24,7 +24,12 @@ import type {
   Standing,
 } from '../../interfaces.js';
 import { limitsWith, type InferenceLimits } from '../inference-limits.js';
-import { isProcessEnd, type HostUsage, type HostOptions } from '../model-process/host.js';
+import {
+  isProcessEnd,
+  type HostOptions,
+  type HostUsage,
+  type NewHost,
+} from '../model-process/host.js';
 import { residentBytes } from '../model-process/process-memory.js';
 import type { Replica } from '../model-process/replica.js';
 import { classify, type Classified } from '../model/classify.js';
@@ -56,6 +61,8 @@ export interface EngineOptions {
   readonly childPath: string;
   /** HOME of model processes: a folder inside the agent's data folder that nothing else uses. */
   readonly home: string;
+  /** Makes what runs a model: a process of its own when left out. */
+  readonly newHost?: NewHost | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -111,9 +118,9 @@ export class Engine implements ModelRuntime {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#limits = limitsWith(options.limits);
-    const { childPath, home, clock, random, component, threads = 1 } = options;
+    const { childPath, home, newHost, clock, random, component, threads = 1 } = options;
     const log = options.log.child({ component });
-    this.#hosts = { childPath, home, clock, threads, limits: this.#limits, log };
+    this.#hosts = { childPath, home, newHost, clock, threads, limits: this.#limits, log };
     this.#rehearsals = new Rehearsals(options.rehearsal, { hosts: this.#hosts, random });
     this.#alarm = new DeadlineAlarm(clock, () => this.#expireDue());
     this.#routing = new Routing({

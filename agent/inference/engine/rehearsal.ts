@@ -17,7 +17,7 @@ import type {
   TrialEvidence,
 } from '../../../shared/statistics/trial-evidence.js';
 import type { Installed, Rehearsed } from '../../interfaces.js';
-import { isProcessEnd, ModelHost, type HostOptions } from '../model-process/host.js';
+import { isProcessEnd, newHost, type HostOptions } from '../model-process/host.js';
 import { guard, nonFiniteAnswer } from '../model/guard.js';
 import { inputSummary } from '../model/input-signature.js';
 import { readProbes } from '../model/probes-file.js';
@@ -201,7 +201,7 @@ async function withHost(
   installed: Installed,
   work: (answer: Answer) => Promise<void>,
 ): Promise<void> {
-  const host = new ModelHost(hosts, installed);
+  const host = newHost(hosts, installed);
   const { clock } = hosts;
   const { probesFileMaxBytes, rehearsalRunsMs, requestMaxBytes } = hosts.limits;
   try {

@@ -38,6 +38,22 @@ export interface HostOptions {
   readonly limits: InferenceLimits;
   /** Threads of one run (intra-op). */
   readonly threads: number;
+  /** ModelHost when left out. */
+  readonly newHost?: NewHost | undefined;
+}
+
+export type NewHost = (options: HostOptions, installed: Installed) => Host;
+
+/** What runs one model for the rest of the engine, with the promises of ModelHost. */
+export interface Host {
+  /** Of its own process, if it has one. */
+  readonly pid: number | undefined;
+  readonly ready: boolean;
+  onDeath: ((fault: Fault) => void) | null;
+  start(warmup: readonly Tensor[]): Promise<HostUsage>;
+  run(inputs: readonly Tensor[]): Promise<Tensor[]>;
+  usage(): Promise<HostUsage>;
+  stop(): Promise<void>;
 }
 
 /** Of the whole model process, ONNX Runtime and libraries included. */
@@ -58,7 +74,10 @@ interface Pending {
 export const isProcessEnd = ({ code }: Fault): boolean =>
   code === 'host_died' || code === 'host_hung';
 
-export class ModelHost {
+export const newHost: NewHost = (options, installed) =>
+  options.newHost?.(options, installed) ?? new ModelHost(options, installed);
+
+class ModelHost implements Host {
   readonly #options: HostOptions;
   readonly #installed: Installed;
   readonly #name: string;

@@ -6,7 +6,7 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 import { backoff, type Random } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { Installed } from '../../interfaces.js';
-import { ModelHost, type HostUsage, type HostOptions } from './host.js';
+import { newHost, type Host, type HostOptions, type HostUsage } from './host.js';
 import { readProbes } from '../model/probes-file.js';
 import type { Tensor } from '../model/tensor.js';
 
@@ -23,7 +23,7 @@ export class Replica {
   readonly #options: HostOptions;
   readonly #random: Random;
   readonly #listener: ReplicaListener;
-  #host: ModelHost | null = null;
+  #host: Host | null = null;
   #busy = false;
   #stopped = false;
   #tries = 0;
@@ -61,7 +61,7 @@ export class Replica {
   async start(): Promise<void> {
     this.#warmup ??=
       (await readProbes(this.installed, this.#options.limits.probesFileMaxBytes))[0]?.inputs ?? [];
-    const host = new ModelHost(this.#options, this.installed);
+    const host = newHost(this.#options, this.installed);
     this.#host = host;
     await host.start(this.#warmup);
     host.onDeath = (fault) => this.#died(host, fault);
@@ -107,7 +107,7 @@ export class Replica {
     await this.#restarting;
   }
 
-  #died(host: ModelHost, fault: Fault): void {
+  #died(host: Host, fault: Fault): void {
     if (this.#stopped || this.#host !== host) return;
     this.#host = null;
     this.#options.log.error({ release: this.ref, err: fault }, 'model process died');

@@ -10,12 +10,12 @@ import {
   type SampleAnswer,
 } from '../../../shared/release/acceptance-set.js';
 import type { ModelManifest } from '../../../shared/release/model-manifest.js';
-import type { ModelHost } from '../model-process/host.js';
+import type { Host } from '../model-process/host.js';
 import { guard } from './guard.js';
 import { elementsOf, tensorOf } from './tensor.js';
 
 export async function runAcceptance(
-  host: Pick<ModelHost, 'run'>,
+  host: Pick<Host, 'run'>,
   set: AcceptanceSet,
   manifest: ModelManifest,
   maxBytes: number,

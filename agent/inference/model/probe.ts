@@ -11,7 +11,7 @@ import type { AcceptanceSet } from '../../../shared/release/acceptance-set.js';
 import type { Installed, ProbeReport } from '../../interfaces.js';
 import type { InferenceLimits } from '../inference-limits.js';
 import { worstOf } from './compare.js';
-import { ModelHost, type HostOptions } from '../model-process/host.js';
+import { newHost, type Host, type HostOptions } from '../model-process/host.js';
 import { runAcceptance } from './acceptance.js';
 import { probeLatency } from './probe-latency.js';
 import { readProbes, type GoldenProbe } from './probes-file.js';
@@ -41,7 +41,7 @@ export async function probeRelease(
   acceptance: AcceptanceSet | null,
   options: HostOptions,
 ): Promise<ProbeReport> {
-  const host = new ModelHost(options, candidate);
+  const host = newHost(options, candidate);
   try {
     const probes = await readProbes(candidate, options.limits.probesFileMaxBytes);
     await host.start(probes[0]?.inputs ?? []);
@@ -78,7 +78,7 @@ export async function probeRelease(
 }
 
 async function measure(
-  host: ModelHost,
+  host: Host,
   probes: readonly GoldenProbe[],
   candidate: Installed,
   { clock, limits }: HostOptions,

@@ -5,7 +5,7 @@ import { Ingest } from '../../../server/ingest/ingest.js';
 import type { SecurityReport, TelemetryStore } from '../../../server/interfaces.js';
 import { Store } from '../../../server/store/store.js';
 import { limits } from '../../../shared/base/limits.js';
-import { silentLog } from '../../../shared/base/interfaces.js';
+import { silentLog, type Log } from '../../../shared/base/interfaces.js';
 import type { TelemetryAck, TelemetryBatch } from '../../../shared/protocol/telemetry.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import { by } from '../../support/audit-actions.js';
@@ -19,7 +19,10 @@ let acks: string[];
 let lost: number;
 let reports: SecurityReport[];
 
-function make(telemetry: Pick<TelemetryStore, 'insertBatch'> = store.telemetry): Ingest {
+function make(
+  telemetry: Pick<TelemetryStore, 'insertBatch'> = store.telemetry,
+  log: Log = silentLog,
+): Ingest {
   return new Ingest({
     devices: store.devices,
     telemetry: telemetry as TelemetryStore,
@@ -33,7 +36,7 @@ function make(telemetry: Pick<TelemetryStore, 'insertBatch'> = store.telemetry):
       flush: () => Promise.resolve(),
     },
     clock: realClock,
-    log: silentLog,
+    log,
     isStorageFault: (error) => error === STORAGE_FAULT,
     onBatchLost: () => (lost += 1),
   });
@@ -84,6 +87,18 @@ describe('a batch', () => {
     const expected: TelemetryAck = { batch: batch.batch, result: 'stored' };
     expect(await ingest.ingest(device.id, encoded(batch))).toEqual(expected);
     expect((await store.telemetry.records(device.id, 10, null)).map((row) => row.seq)).toEqual([1]);
+  });
+
+  test('stored_batch_is_logged_with_its_last_record_and_the_time_since_its_arrival', async () => {
+    const device = await known('logs');
+    const lines: object[] = [];
+    const debug = (fields: object, message: string): void =>
+      void lines.push({ ...fields, message });
+    const batch = oneRecord();
+    await make(store.telemetry, { ...silentLog, debug }).ingest(device.id, encoded(batch));
+    const message = 'stored a telemetry batch';
+    const afterMs = expect.any(Number) as number;
+    expect(lines).toEqual([{ device: device.id, batch: batch.batch, seq: 1, afterMs, message }]);
   });
 
   test('same_batch_twice_is_acknowledged_twice_and_stored_once', async () => {

@@ -67,12 +67,12 @@ it('no_file_descriptors_left_is_a_failed_start_and_kills_no_process', () => {
     script,
     `
     import { closeSync, openSync } from 'node:fs';
-    import { ModelHost } from '${runtime}host.js';
+    import { newHost } from '${runtime}host.js';
     import { limitsWith } from '${runtime}../inference-limits.js';
     import { realClock } from '${runtime}../../../shared/platform/clock.js';
     import { silentLog } from '${runtime}../../../shared/base/interfaces.js';
     const options = { childPath: '${childPath}', home: '${root}/home', clock: realClock, log: silentLog, limits: limitsWith(), threads: 1 };
-    const host = new ModelHost(options, ${JSON.stringify(install(root, adder('1.0.0', [0, 0, 0, 0])))});
+    const host = newHost(options, ${JSON.stringify(install(root, adder('1.0.0', [0, 0, 0, 0])))});
     const held = [];
     try {
       for (;;) held.push(openSync('/dev/null'));

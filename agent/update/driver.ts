@@ -79,6 +79,8 @@ export class UpdateDriver {
   readonly #serving: Serving;
   #record: UpdateRecord;
   #latest: LatestAssignment;
+  /** When the director was heard last, by the monotonic clock. */
+  #heardAt = Number.NEGATIVE_INFINITY;
   /** Failures in a row of the step of the present state. */
   #tries = 0;
   /** Ends of the latest assignment without success, and when it may be accepted again. */
@@ -135,6 +137,7 @@ export class UpdateDriver {
   /** What the director now assigns to this component; null: nothing. */
   assign(assignment: Assignment | null): void {
     this.#latest = assignment;
+    this.#heardAt = this.#options.clock.monotonic();
   }
 
   /**
@@ -162,6 +165,7 @@ export class UpdateDriver {
         ...this.#tools,
         record: this.#record,
         latest: this.#latest,
+        maySwap: () => this.#options.clock.monotonic() - this.#heardAt <= limits.swapPermitMs,
         opensAt: this.#options.opensAt,
         mayRetry: this.#options.clock.monotonic() >= this.#acceptAgainAt,
       });

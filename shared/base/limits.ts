@@ -359,6 +359,8 @@ export const limits = {
   refusingNamesMaxCount: 10,
   /** A device that took a release and does not answer is taken to hold it no longer. */
   takeWaitMs: 10 * 60_000,
+  /** A device swaps only this long after it heard the director. */
+  swapPermitMs: 10 * 60_000,
   /** A device that was told to ask, and does not, is told again. */
   hintPauseMs: 5_000,
   wavesMaxCount: 20,

@@ -91,6 +91,8 @@ export interface StepTools {
 export interface StepContext<S extends UpdateState = UpdateState> extends StepTools {
   readonly record: RecordIn<S>;
   readonly latest: LatestAssignment;
+  /** The director was heard so lately that what it assigns still holds. */
+  readonly maySwap: () => boolean;
   /** When the update hours of this device begin (ms since the epoch); null while they last. */
   readonly opensAt: () => number | null;
   /** True once an assignment that failed has waited long enough to be accepted again. */

@@ -49,9 +49,17 @@ export const rehearsed: Step<'rehearsed'> = unlessSuperseded(async (context) => 
   const { record } = context;
   const { activation } = record.assignment;
   if (activation === 'shadow') return { event: 'shadowing' };
+  if (!isPermitted(context)) return REST;
   const wait = activation === 'hold' ? await held(context) : null;
   return wait ?? { event: 'swapped', change: { active: spareOf(record), trialFaults: 0 } };
 });
+
+/**
+ * A device that prepared a release and then lost its network does not swap by itself: the release
+ * may have been stopped meanwhile. The way back, and a device that serves nothing, do not wait.
+ */
+const isPermitted = ({ record, maySwap }: StepContext<'rehearsed'>): boolean =>
+  record.assignment.rollback || record.active === null || maySwap();
 
 /**
  * The wait of a hold; null once the director says swap and the update hours of the device last. A

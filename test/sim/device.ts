@@ -7,6 +7,7 @@ import type { AcceptanceSet } from '../../shared/release/acceptance-set.js';
 import type { BodyOf, Kind } from '../../shared/protocol/telemetry.js';
 import { trialEvidence } from '../support/trial-evidence.js';
 import type {
+  ColdStart,
   Fetcher,
   Installed,
   Measured,
@@ -94,6 +95,9 @@ export class SimRuntime implements ModelRuntime {
   probeReport: Partial<ProbeReport> = {};
   failServe: ((version: string) => Fault | null) | null = null;
   failShadow: (() => Fault | null) | null = null;
+  /** How many cold starts there were, and how the next one ends. */
+  coldStarts = 0;
+  onColdStart: (() => ColdStart | Fault | Promise<ColdStart>) | null = null;
   evidenceNow: Partial<Measured> = {};
   rehearsed: Rehearsed = { none: 'not simulated' };
   rehearsals = 0;
@@ -152,6 +156,17 @@ export class SimRuntime implements ModelRuntime {
 
   shadowEvidence(): Measured | null {
     return this.candidate === null ? null : { ...this.#evidence(), comparable: true };
+  }
+
+  async restart(lacking: () => Promise<string | null>): Promise<ColdStart> {
+    if (this.serving === null) throw new Error('a cold start of nothing');
+    this.beside = null;
+    const none = await lacking();
+    if (none !== null) return { none };
+    this.coldStarts += 1;
+    const end = (await this.onColdStart?.()) ?? { tookMs: 812 };
+    if (end instanceof Fault) throw end;
+    return end;
   }
 
   stop(): Promise<void> {

@@ -99,11 +99,13 @@ export class Routing {
 
   /** As ModelRuntime.restart. The caller must wait for one call before the next. */
   async restart(lacking: () => Promise<string | null>): Promise<ColdStart> {
+    const serving = this.#serving;
+    if (serving === null || !serving.up) return 'later';
     this.#setShadow(null);
     await Promise.all(this.#retiring);
     const none = await lacking();
     if (none !== null) return { none };
-    const tookMs = (await this.#serving?.restart()) ?? null;
+    const tookMs = await serving.restart();
     return tookMs === null ? 'later' : { tookMs };
   }
 

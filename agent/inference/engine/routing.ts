@@ -1,9 +1,9 @@
 // Which release serves, which one runs beside it as shadow (in a trial: the one that it replaced),
-// and which one is a candidate that never serves. Promises: requests move to another
-// release, or to a second process of the same one, only when that is warm; a release that does not load changes nothing; returning
-// to a release that still runs as shadow starts no process; the processes of replaced releases
-// drain in the background and have ended when stop() returns. The update machine decides which
-// release serves; the engine runs the requests.
+// and which one is a candidate that never serves. Promises: requests move to another release, or to
+// a second process of the same one, only when that is warm; a release that does not load changes
+// nothing; returning to a release that still runs as shadow starts no process; the processes of
+// replaced releases drain in the background and have ended when stop() returns. The update machine
+// decides which release serves; the engine runs the requests.
 import type { Log, Random } from '../../../shared/base/interfaces.js';
 import type { Fault } from '../../../shared/base/fault-codes.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';

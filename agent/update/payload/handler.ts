@@ -113,9 +113,9 @@ export interface PayloadHandler<M extends ManifestHead = ManifestHead> {
   /** Judges the trial of what was activated last. */
   observe(trial: TrialContext): Promise<Observation>;
   /**
-   * Starts `current`, which serves, once more beside itself, and lets that start serve. `none` where
-   * a release of this kind has no process of its own. Throws a Fault when it does not start; what
-   * runs keeps running.
+   * Starts `current`, which serves, once more beside itself, and lets that process serve. `none`
+   * where a release of this kind has no process of its own. Throws a Fault when it does not start;
+   * what runs keeps running.
    */
   coldStart(current: Installed<M>): Promise<ColdStart>;
   /** Null where a release of this kind cannot run beside another one that serves. */

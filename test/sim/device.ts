@@ -104,6 +104,8 @@ export class SimRuntime implements ModelRuntime {
   /** By version; healthy when left out. */
   readonly standings = new Map<string, Standing>();
   readonly #disk: SimDisk;
+  /** What serves was compared with another release; that stays when that one runs no longer. */
+  #compared = false;
 
   constructor(disk: SimDisk) {
     this.#disk = disk;
@@ -135,9 +137,13 @@ export class SimRuntime implements ModelRuntime {
     if (fault !== null) throw fault;
     await this.#onlyVerified(current);
     if (shadow !== null) await this.#onlyVerified(shadow);
-    if (this.serving !== current.release.version) this.history.push(current.release.version);
+    if (this.serving !== current.release.version) {
+      this.history.push(current.release.version);
+      this.#compared = false;
+    }
     this.serving = current.release.version;
     this.beside = shadow?.release.version ?? null;
+    this.#compared ||= shadow !== null;
   }
 
   async shadow(candidate: Installed | null): Promise<void> {
@@ -177,7 +183,7 @@ export class SimRuntime implements ModelRuntime {
   }
 
   evidence(): Measured {
-    const comparable = this.beside !== null && this.evidenceNow.comparable !== false;
+    const comparable = this.#compared && this.evidenceNow.comparable !== false;
     return { ...this.#evidence(), comparable };
   }
 

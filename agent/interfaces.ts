@@ -97,9 +97,11 @@ export type Measured = Omit<TrialEvidence, 'replaces'>;
 /** `none`: why nothing was rehearsed, as the rest of a sentence. */
 export type Rehearsed = { readonly none: string } | { readonly evidence: TrialEvidence };
 
-/** A second start of what serves. `none`: why there was none, as the rest of a sentence. */
-export type ColdStart =
-  { readonly tookMs: number } | { readonly none: string } /** Its process is down. */ | 'later';
+/**
+ * A second start of what serves. `none`: why there was none, as the rest of a sentence; `later`: not
+ * now, because its process is down.
+ */
+export type ColdStart = { readonly tookMs: number } | { readonly none: string } | 'later';
 
 /** How the release that serves does, after its trial as well as in it. */
 export interface Standing {

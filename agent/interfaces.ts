@@ -98,8 +98,8 @@ export type Measured = Omit<TrialEvidence, 'replaces'>;
 export type Rehearsed = { readonly none: string } | { readonly evidence: TrialEvidence };
 
 /**
- * A second start of what serves. `none`: why there was none, as the rest of a sentence; `later`: not
- * now, because its process is down.
+ * A second start of what serves. `none`: why there was none, as the rest of a sentence; `later`:
+ * not now, because its process is down.
  */
 export type ColdStart = { readonly tookMs: number } | { readonly none: string } | 'later';
 

@@ -97,6 +97,12 @@ export type Measured = Omit<TrialEvidence, 'replaces'>;
 /** `none`: why nothing was rehearsed, as the rest of a sentence. */
 export type Rehearsed = { readonly none: string } | { readonly evidence: TrialEvidence };
 
+/**
+ * A second start of what serves. `none`: why there was none, as the rest of a sentence; `later`:
+ * not now, because its process is down.
+ */
+export type ColdStart = { readonly tookMs: number } | { readonly none: string } | 'later';
+
 /** How the release that serves does, after its trial as well as in it. */
 export interface Standing {
   readonly conditions: readonly Condition[];
@@ -136,6 +142,14 @@ export interface ModelRuntime {
    * How the candidate of `shadow` answers, as new, against what serves, as old; null without one.
    */
   shadowEvidence(): Measured | null;
+  /**
+   * Starts what serves once more, cold: ends the shadow of `serve`, so that no more than two
+   * processes run; loads and warms the release in a second process; moves requests there between
+   * two of them; ends the first process. No request waits for it, and evidence() goes on.
+   * `lacking`: asked once the shadow has ended, why there is no room; null: there is. Throws a
+   * Fault when the second process does not start; the first one then serves on.
+   */
+  restart(lacking: () => Promise<string | null>): Promise<ColdStart>;
   /** Serves nothing any more: admitted requests finish, then the processes end. */
   stop(): Promise<void>;
   /** Evidence since `serve` was last called with another release; null when nothing is served. */

@@ -14,6 +14,7 @@ import type { Disk, Fetcher, Reporter } from '../interfaces.js';
 import { AcceptanceSets } from './acceptance.js';
 import { ReleaseDownload } from './download.js';
 import { afterChange, afterEvent, outcomeOf } from './next-record.js';
+import { ColdStarts } from './cold-starts.js';
 import type { FileCodec } from './codec/codec.js';
 import { HandlerOfKind, type OpenRelease, type PayloadHandler } from './payload/handler.js';
 import {
@@ -119,6 +120,7 @@ export class UpdateDriver {
       slots,
       releases,
       handler,
+      coldStarts: new ColdStarts(),
       open,
       acceptance: new AcceptanceSets({ disk, slots, ring: options.acceptanceRing }),
       download: new ReleaseDownload({ disk, fetcher, slots, codecs: options.codecs ?? [] }),
@@ -147,9 +149,12 @@ export class UpdateDriver {
   async start(): Promise<void> {
     await this.#tools.slots.make();
     await this.#readRecord();
-    // A trial under way: its step activates both releases.
-    if (this.#record.state === 'swapped') await this.tick();
-    else await this.#keepServing(true).catch((failure: unknown) => this.#unwritten(failure));
+    const { state, assignment } = this.#record;
+    if (state === 'swapped') {
+      // A trial under way: its step activates both releases, in new processes.
+      this.#tools.coldStarts.note(assignment.assignmentId, 'came through a start of the agent');
+      await this.tick();
+    } else await this.#keepServing(true).catch((failure: unknown) => this.#unwritten(failure));
     this.#reports.update(this.#record);
   }
 
@@ -161,10 +166,13 @@ export class UpdateDriver {
       if (writes > limits.recordWritesMaxCount)
         return await this.#giveUp(new Fault('writes_spent', `${writes} writes without an end`));
       const step = steps[state] as Step<UpdateState>;
+      const latest = (): LatestAssignment => this.#latest;
       const result = await step({
         ...this.#tools,
         record: this.#record,
-        latest: this.#latest,
+        get latest() {
+          return latest();
+        },
         maySwap: () => this.#options.clock.monotonic() - this.#heardAt <= limits.swapPermitMs,
         opensAt: this.#options.opensAt,
         mayRetry: this.#options.clock.monotonic() >= this.#acceptAgainAt,

@@ -64,6 +64,7 @@ async function install(release: SimRelease, mirror: string, folder: string): Pro
     rehearse: notHere,
     serve: notHere,
     shadow: notHere,
+    restart: notHere,
     shadowEvidence: () => null,
     stop: () => Promise.resolve(),
     evidence: () => null,

@@ -7,6 +7,7 @@ import type { AcceptanceSet } from '../../shared/release/acceptance-set.js';
 import type { BodyOf, Kind } from '../../shared/protocol/telemetry.js';
 import { trialEvidence } from '../support/trial-evidence.js';
 import type {
+  ColdStart,
   Fetcher,
   Installed,
   Measured,
@@ -94,12 +95,17 @@ export class SimRuntime implements ModelRuntime {
   probeReport: Partial<ProbeReport> = {};
   failServe: ((version: string) => Fault | null) | null = null;
   failShadow: (() => Fault | null) | null = null;
+  /** How many cold starts there were, and how the next one ends. */
+  coldStarts = 0;
+  onColdStart: (() => ColdStart | Fault | Promise<ColdStart>) | null = null;
   evidenceNow: Partial<Measured> = {};
   rehearsed: Rehearsed = { none: 'not simulated' };
   rehearsals = 0;
   /** By version; healthy when left out. */
   readonly standings = new Map<string, Standing>();
   readonly #disk: SimDisk;
+  /** What serves was compared with another release; that stays when that one runs no longer. */
+  #compared = false;
 
   constructor(disk: SimDisk) {
     this.#disk = disk;
@@ -131,9 +137,13 @@ export class SimRuntime implements ModelRuntime {
     if (fault !== null) throw fault;
     await this.#onlyVerified(current);
     if (shadow !== null) await this.#onlyVerified(shadow);
-    if (this.serving !== current.release.version) this.history.push(current.release.version);
+    if (this.serving !== current.release.version) {
+      this.history.push(current.release.version);
+      this.#compared = false;
+    }
     this.serving = current.release.version;
     this.beside = shadow?.release.version ?? null;
+    this.#compared ||= shadow !== null;
   }
 
   async shadow(candidate: Installed | null): Promise<void> {
@@ -154,6 +164,17 @@ export class SimRuntime implements ModelRuntime {
     return this.candidate === null ? null : { ...this.#evidence(), comparable: true };
   }
 
+  async restart(lacking: () => Promise<string | null>): Promise<ColdStart> {
+    if (this.serving === null) throw new Error('a cold start of nothing');
+    this.beside = null;
+    const none = await lacking();
+    if (none !== null) return { none };
+    this.coldStarts += 1;
+    const end = (await this.onColdStart?.()) ?? { tookMs: 812 };
+    if (end instanceof Fault) throw end;
+    return end;
+  }
+
   stop(): Promise<void> {
     this.serving = null;
     this.candidate = null;
@@ -162,7 +183,7 @@ export class SimRuntime implements ModelRuntime {
   }
 
   evidence(): Measured {
-    const comparable = this.beside !== null && this.evidenceNow.comparable !== false;
+    const comparable = this.#compared && this.evidenceNow.comparable !== false;
     return { ...this.#evidence(), comparable };
   }
 

@@ -1,6 +1,6 @@
 // A second payload kind for tests: one plain file that a command checks, in a real child process.
 // Its lines say what the command is to find: `probe=ok` before the swap, `trial=ok` after it.
-import type { Standing } from '../../agent/interfaces.js';
+import type { ColdStart, Standing } from '../../agent/interfaces.js';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Type } from 'typebox';
@@ -92,6 +92,10 @@ export class FileHandler implements PayloadHandler {
     return accepted
       ? { verdict: 'pass', code: null, reasons, evidence: null }
       : { verdict: 'fail', code: 'trial_errors', reasons, evidence: null };
+  }
+
+  coldStart(): Promise<ColdStart> {
+    return Promise.resolve({ none: 'a file has no process' });
   }
 
   standing(): Standing {

@@ -16,6 +16,7 @@ import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { AcceptanceSet } from '../../../shared/release/acceptance-set.js';
 import type { Manifest, Release } from '../../../shared/release/manifest.js';
 import type {
+  ColdStart,
   Installed,
   Measured,
   ModelRuntime,
@@ -388,6 +389,18 @@ export class Engine implements ModelRuntime {
     return this.#oneAfterAnother(() => this.#routing.shadow(candidate));
   }
 
+  restart(lacking: () => Promise<string | null>): Promise<ColdStart> {
+    return this.#oneAfterAnother(async () => {
+      const trial = this.#trial;
+      trial?.disturb(true);
+      try {
+        return await this.#routing.restart(lacking);
+      } finally {
+        trial?.disturb(false);
+      }
+    });
+  }
+
   #startShadowing(candidate: Replica | null): void {
     this.#shadowing?.attach(null);
     this.#shadowing = null;
@@ -497,10 +510,13 @@ export class Engine implements ModelRuntime {
     this.#rehearsals.cut();
   }
 
-  #oneAfterAnother(change: () => Promise<void>): Promise<void> {
+  #oneAfterAnother<T>(change: () => Promise<T>): Promise<T> {
     const result = this.#lastChange.then(change);
     // The caller gets the error; the next change starts all the same.
-    this.#lastChange = result.catch(() => {});
+    this.#lastChange = result.then(
+      () => {},
+      () => {},
+    );
     return result;
   }
 }

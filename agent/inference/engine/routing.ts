@@ -1,13 +1,13 @@
 // Which release serves, which one runs beside it as shadow (in a trial: the one that it replaced),
-// and which one is a candidate that never serves. Promises: requests move to another
-// release only when its process is warm; a release that does not load changes nothing; returning
-// to a release that still runs as shadow starts no process; the processes of replaced releases
-// drain in the background and have ended when stop() returns. The update machine decides which
-// release serves; the engine runs the requests.
+// and which one is a candidate that never serves. Promises: requests move to another release, or to
+// a second process of the same one, only when that is warm; a release that does not load changes
+// nothing; returning to a release that still runs as shadow starts no process; the processes of
+// replaced releases drain in the background and have ended when stop() returns. The update machine
+// decides which release serves; the engine runs the requests.
 import type { Log, Random } from '../../../shared/base/interfaces.js';
 import type { Fault } from '../../../shared/base/fault-codes.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
-import type { Installed } from '../../interfaces.js';
+import type { ColdStart, Installed } from '../../interfaces.js';
 import type { HostOptions } from '../model-process/host.js';
 import { Replica } from '../model-process/replica.js';
 
@@ -95,6 +95,18 @@ export class Routing {
     await next.start();
     this.#candidate = next;
     this.#options.listener.onCandidate(next);
+  }
+
+  /** As ModelRuntime.restart. The caller must wait for one call before the next. */
+  async restart(lacking: () => Promise<string | null>): Promise<ColdStart> {
+    const serving = this.#serving;
+    if (serving === null || !serving.up) return 'later';
+    this.#setShadow(null);
+    await Promise.all(this.#retiring);
+    const none = await lacking();
+    if (none !== null) return { none };
+    const tookMs = await serving.restart();
+    return tookMs === null ? 'later' : { tookMs };
   }
 
   #endCandidate(): void {

@@ -79,6 +79,7 @@ export class Trial {
   #comparedAt: number;
   #new: Answers | null = null;
   #old: Answers | null = null;
+  #isDisturbed = false;
 
   constructor(serving: Shadow, options: TrialOptions) {
     this.#serving = serving;
@@ -134,6 +135,11 @@ export class Trial {
     return this.#judgesServing ? [ofServing, ofShadow] : [ofShadow, ofServing];
   }
 
+  /** While a process starts beside what serves: that it answers slowly then says nothing. */
+  disturb(isDisturbed: boolean): void {
+    this.#isDisturbed = isDisturbed;
+  }
+
   countFault(): void {
     this.#tally.fault();
   }
@@ -158,7 +164,7 @@ export class Trial {
   #offer({ inputs, outputs, runMs }: Omit<Pair, 'bytes'>): void {
     const { limits, shadowSample, random } = this.#options;
     if (!this.#takesPairs) {
-      if (this.#judgesServing) this.#tally.alone(this.#seconds, runMs);
+      if (this.#judgesServing && !this.#isDisturbed) this.#tally.alone(this.#seconds, runMs);
       return;
     }
     if (shadowSample < 1 && random.fraction() >= shadowSample) return;

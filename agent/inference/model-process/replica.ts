@@ -1,6 +1,7 @@
 // A replica: the supervised model process of one release. When the process dies, the next one is
 // started, with backoff, until the replica is stopped. It runs one request at a time and reports
-// when it is free. Which request runs, and what happens to a request whose process died, is the
+// when it is free. A planned restart replaces the process by a second, warm one while the first
+// serves. Which request runs, and what happens to a request whose process died, is the
 // engine's decision.
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { backoff, type Random } from '../../../shared/base/interfaces.js';
@@ -24,6 +25,10 @@ export class Replica {
   readonly #random: Random;
   readonly #listener: ReplicaListener;
   #host: Host | null = null;
+  /** Starts in a planned restart. */
+  #second: Host | null = null;
+  /** The end of the process that the last planned restart replaced. */
+  #drained: Promise<void> = Promise.resolve();
   #busy = false;
   #stopped = false;
   #tries = 0;
@@ -57,7 +62,7 @@ export class Replica {
     return !this.#busy && this.up;
   }
 
-  /** Tries one start. Faults: those of ModelHost.start and readProbes. */
+  /** Tries one start. Faults: those of Host.start and readProbes. */
   async start(): Promise<void> {
     this.#warmup ??=
       (await readProbes(this.installed, this.#options.limits.probesFileMaxBytes))[0]?.inputs ?? [];
@@ -67,6 +72,38 @@ export class Replica {
     host.onDeath = (fault) => this.#died(host, fault);
     if (this.#stopped) await host.stop();
     else this.#listener.onFree(this);
+  }
+
+  /**
+   * The planned restart: a new process loads and warms the release while the present one serves,
+   * takes over at once, and the present one ends after its current run. Returns how long the start
+   * took in ms; null: not now, because no process is up. After a Fault (those of Host.start)
+   * the present one serves on. The caller must wait for one call before the next.
+   */
+  async restart(): Promise<number | null> {
+    await this.#drained;
+    const first = this.#host;
+    if (first === null || !first.ready) return null;
+    const { clock, log } = this.#options;
+    const since = clock.monotonic();
+    const second = newHost(this.#options, this.installed);
+    this.#second = second;
+    try {
+      await second.start(this.#warmup ?? []);
+    } catch (error) {
+      // The present process may have died meanwhile; see #died.
+      if (this.#host === null) this.#restarting = this.#keepStarting(true);
+      throw error;
+    } finally {
+      this.#second = null;
+    }
+    second.onDeath = (fault) => this.#died(second, fault);
+    this.#host = second;
+    this.#drained = first.stop();
+    const tookMs = Math.round(clock.monotonic() - since);
+    log.info({ release: this.ref, pid: this.pid, tookMs }, 'model process replaced as planned');
+    if (this.free) this.#listener.onFree(this);
+    return tookMs;
   }
 
   /** Starts in the background, with backoff, until up or stopped. Failures go to the listener. */
@@ -103,16 +140,18 @@ export class Replica {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#wake();
-    await this.#host?.stop();
+    await Promise.all([this.#host?.stop(), this.#second?.stop(), this.#drained]);
     await this.#restarting;
   }
 
   #died(host: Host, fault: Fault): void {
-    if (this.#stopped || this.#host !== host) return;
-    this.#host = null;
+    if (this.#stopped) return;
     this.#options.log.error({ release: this.ref, err: fault }, 'model process died');
+    const isReplaced = this.#host !== host;
+    if (!isReplaced) this.#host = null;
     this.#listener.onFault(this, fault);
-    this.#restarting = this.#keepStarting(true);
+    // In a planned restart the next process is starting already.
+    if (!isReplaced && this.#second === null) this.#restarting = this.#keepStarting(true);
   }
 
   #pause(ms: number): Promise<void> {

@@ -11,7 +11,7 @@ import type {
   TrialPolicy,
   TrialVerdict,
 } from '../../../shared/statistics/trial-verdict.js';
-import type { Installed, Standing } from '../../interfaces.js';
+import type { ColdStart, Installed, Standing } from '../../interfaces.js';
 
 /** A release, and a release in a slot, of any payload kind. */
 export type AnyRelease = Release<ManifestHead>;
@@ -112,6 +112,12 @@ export interface PayloadHandler<M extends ManifestHead = ManifestHead> {
   activate(current: Installed<M>, previous: Installed<M> | null): Promise<void>;
   /** Judges the trial of what was activated last. */
   observe(trial: TrialContext): Promise<Observation>;
+  /**
+   * Starts `current`, which serves, once more beside itself, and lets that process serve. `none`
+   * where a release of this kind has no process of its own. Throws a Fault when it does not start;
+   * what runs keeps running.
+   */
+  coldStart(current: Installed<M>): Promise<ColdStart>;
   /** Null where a release of this kind cannot run beside another one that serves. */
   readonly shadow: ShadowRun<M> | null;
   /** How the active release does; asked for every second, so it must be cheap. */
@@ -168,6 +174,10 @@ export class HandlerOfKind implements Omit<PayloadHandler, 'manifestKind' | 'sha
   async observe(trial: TrialContext): Promise<Observation> {
     if (this.#active === null) throw new Error('nothing is active');
     return this.#active.observe(trial);
+  }
+
+  async coldStart(current: AnyInstalled): Promise<ColdStart> {
+    return this.#of(current.release).coldStart(current);
   }
 
   /** True while a release is active. */

@@ -6,7 +6,14 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import { MODEL_KIND, type ModelManifest } from '../../../shared/release/model-manifest.js';
 import { judgeRehearsal, judgeTrial } from '../../../shared/statistics/trial-verdict.js';
-import type { Installed, Measured, ModelRuntime, Resources, Standing } from '../../interfaces.js';
+import type {
+  ColdStart,
+  Installed,
+  Measured,
+  ModelRuntime,
+  Resources,
+  Standing,
+} from '../../interfaces.js';
 import type {
   InstallContext,
   Observation,
@@ -85,9 +92,8 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
     if (current === null) return none('no release serves that it could be compared with');
     const peaks = [candidate, current].map(({ release }) => release.manifest.contract);
     const needed = Math.max(...peaks.map(({ peakMemoryMiB }) => peakMemoryMiB));
-    const available = Math.floor((await this.#resources.memoryAvailableBytes()) / MIB);
-    if (available < needed)
-      return none(`it may take ${needed} MiB, ${available} MiB are available`);
+    const lacking = await this.#lacking(needed);
+    if (lacking !== null) return none(lacking);
     const rehearsed = await this.#runtime.rehearse(candidate, current);
     if ('none' in rehearsed) return none(rehearsed.none);
     const { verdict, code, reasons } = judgeRehearsal(rehearsed.evidence, policy);
@@ -102,6 +108,18 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
 
   observe(trial: TrialContext): Promise<Observation> {
     return Promise.resolve(judge(this.#runtime.evidence(), trial));
+  }
+
+  /** The release runs twice for a moment, which may be more than it and the previous one took. */
+  coldStart({ release }: Installed): Promise<ColdStart> {
+    const { peakMemoryMiB } = release.manifest.contract;
+    return this.#runtime.restart(() => this.#lacking(peakMemoryMiB));
+  }
+
+  async #lacking(neededMiB: number): Promise<string | null> {
+    const available = Math.floor((await this.#resources.memoryAvailableBytes()) / MIB);
+    if (available >= neededMiB) return null;
+    return `it may take ${neededMiB} MiB, ${available} MiB are available`;
   }
 
   standing(): Standing {

@@ -9,6 +9,7 @@ import type { UpdateState } from '../../../shared/protocol/states.js';
 import type { TrialEvidence } from '../../../shared/statistics/trial-verdict.js';
 import type { Disk } from '../../interfaces.js';
 import type { AcceptanceSets } from '../acceptance.js';
+import type { ColdStarts } from '../cold-starts.js';
 import type { FetchProgress, ReleaseDownload } from '../download.js';
 import type { AnyInstalled, HandlerOfKind, OpenRelease } from '../payload/handler.js';
 import type { Assignment, RecordIn, UpdateRecord } from '../record.js';
@@ -77,6 +78,7 @@ export interface StepTools {
   readonly download: ReleaseDownload;
   readonly releases: SlotReleases;
   readonly handler: Omit<HandlerOfKind, 'activate' | 'deactivate' | 'endShadow'>;
+  readonly coldStarts: ColdStarts;
   /**
    * Activates `current`, with `previous` kept for comparison. Faults as PayloadHandler.activate.
    */
@@ -90,6 +92,7 @@ export interface StepTools {
 
 export interface StepContext<S extends UpdateState = UpdateState> extends StepTools {
   readonly record: RecordIn<S>;
+  /** As of now, in a long step too. */
   readonly latest: LatestAssignment;
   /** The director was heard so lately that what it assigns still holds. */
   readonly maySwap: () => boolean;

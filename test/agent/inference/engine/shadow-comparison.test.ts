@@ -437,6 +437,24 @@ describe('counting', () => {
     expect(meanOf(alone)).toBeGreaterThan(0.99);
   });
 
+  it('slow_answers_while_another_process_starts_say_nothing_and_failed_ones_count', () => {
+    const trial = trialOf(release('1.1.0'), { meter: warmMeter() });
+    const answerSlowly = (): void => {
+      for (let i = 0; i < 3; i += 1) {
+        trial.served([x], [answer], { runMs: 60, score: null });
+        now += 1000;
+      }
+    };
+    trial.disturb(true);
+    answerSlowly();
+    trial.failed([x]);
+    expect(blocksOf(trial.evidence().latency.slow)).toBe(0);
+    expect(trial.evidence()).toMatchObject({ served: 3, failed: 1 });
+    trial.disturb(false);
+    answerSlowly();
+    expect(meanOf(trial.evidence().latency.slow)).toBeGreaterThan(0.99);
+  });
+
   it('evidence_counts_requests_faults_and_seconds', () => {
     const trial = trialOf(release('1.1.0'));
     now = 2_500;

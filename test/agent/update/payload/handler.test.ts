@@ -38,7 +38,9 @@ describe('a payload of another kind', () => {
     expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 1 });
     await settle(device, assignmentFor(v2, 2));
     expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
-    expect(outcome()?.detail).toBe('the command accepts the file in use');
+    expect(outcome()?.detail).toBe(
+      'the command accepts the file in use; no cold start: a file has no process',
+    );
     expect(handler.history).toEqual(['1.0.0', '1.1.0']);
   });
 

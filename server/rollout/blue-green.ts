@@ -7,7 +7,6 @@
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import { listed, moved, only, type Plan, type Situation } from './situation.js';
-import { isPreparing } from './strategies.js';
 import {
   assignmentSeconds,
   badNews,
@@ -44,10 +43,8 @@ export function observePreparing(
     : { state: 'taken', reasons: takenText(facts) };
 }
 
-/** The last wave is ready: the go, or a person is asked for it. Null for what is no such step. */
-export function go(situation: Situation, progress: readonly string[]): Plan | null {
-  const { rollout, members, now } = situation;
-  if (!isPreparing(rollout)) return null;
+/** The last wave is ready: the go, or a person is asked for it. */
+export function go({ rollout, members, now }: Situation, progress: readonly string[]): Plan {
   const ready = members.filter(({ state }) => state === 'ready');
   const others = members.filter(({ state }) => state === 'waiting' || UNDECIDED.includes(state));
   const reasons = [

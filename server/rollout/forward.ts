@@ -7,7 +7,7 @@ import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { leaveArmB } from './arms.js';
 import { go, observePreparing } from './blue-green.js';
 import { afterShadow, observeShadow, report as reportShadow } from './shadow.js';
-import { isPreparing, isShadow } from './strategies.js';
+import { isPreparing, isShadow, provenWord } from './strategies.js';
 import {
   assignmentBack,
   clip,
@@ -194,7 +194,7 @@ export function waveProgress(situation: Situation): WaveProgress {
   const proven = own.filter((member) => member.proven).length;
   const needed = current?.minProven ?? Math.ceil(own.length / 2);
   const reasons = [
-    `wave ${name}: ${proven} of ${own.length} devices proven, ${needed} needed`,
+    `wave ${name}: ${proven} of ${own.length} devices ${provenWord(rollout)}, ${needed} needed`,
     ...countText('not decided yet', taking),
     ...countText(`confirmed, and soaking for ${current?.soakSeconds ?? 0} s`, soaking),
     ...countText(
@@ -273,37 +273,43 @@ function notReached(waiting: readonly MemberRow[], { facts, now }: Situation): s
 
 /** To the next wave when this one is proven and approved; a person when it cannot be. */
 export function advance(situation: Situation): Plan | null {
-  const { rollout, members, now } = situation;
   const progress = waveProgress(situation);
   if (progress.stuck !== null) return stuck(situation, progress.stuck);
   if (!progress.done) return null;
   const held = leaveArmB(situation);
   if (held !== undefined) return held;
-  if (rollout.wave + 1 < rollout.policy.waves.length)
-    return only(moved(rollout, 'pass', progress.reasons, now, { wave: rollout.wave + 1 }));
-  if (isShadow(rollout)) return reportShadow(situation, progress.reasons);
-  const swap = go(situation, progress.reasons);
-  if (swap !== null) return swap;
+  return leaveWave(situation, progress.reasons);
+}
+
+/** To the next wave; after the last one, to what the strategy has there. */
+function leaveWave(situation: Situation, because: readonly string[]): Plan {
+  const { rollout, members, now } = situation;
+  if (!isLastWave(rollout))
+    return only(moved(rollout, 'pass', because, now, { wave: rollout.wave + 1 }));
+  if (isShadow(rollout)) return reportShadow(situation, because);
+  if (isPreparing(rollout)) return go(situation, because);
   const late = members.filter(({ state }) => state === 'waiting' || UNDECIDED.includes(state));
   const reasons =
     late.length === 0
-      ? progress.reasons
-      : [...progress.reasons, `${late.length} more take it when they ask: ${listed(late)}`];
+      ? because
+      : [...because, `${late.length} more take it when they ask: ${listed(late)}`];
   return only(moved(rollout, 'done', reasons, now));
 }
 
+const isLastWave = ({ wave, policy }: RolloutRow): boolean => wave + 1 >= policy.waves.length;
+
 /** A person said so: the wave may be left without the proof that cannot come. */
-function stuck({ rollout, members, now }: Situation, reason: string): Plan | null {
-  if (rollout.approved) {
-    const isLast = rollout.wave + 1 >= rollout.policy.waves.length;
-    const change = isLast ? {} : { wave: rollout.wave + 1 };
-    return only(moved(rollout, isLast ? 'done' : 'pass', [reason, 'resumed past it'], now, change));
-  }
+function stuck(situation: Situation, reason: string): Plan | null {
+  const { rollout, members, now } = situation;
+  if (rollout.approved) return leaveWave(situation, [reason, 'resumed past it']);
   const own = members.filter((member) => member.wave === rollout.wave && !member.proven);
   const why = own
     .slice(0, limits.reasonLinesMaxCount)
     .map((member) => `${member.name}: ${member.state}, ${member.reasons}`);
-  const choice =
-    'resume goes on to the next wave without it; abort rolls every touched device back';
+  const next =
+    isLastWave(rollout) && isPreparing(rollout)
+      ? 'resume gives the go to those that are ready'
+      : 'resume goes on to the next wave without it';
+  const choice = `${next}; abort rolls every touched device back`;
   return only(moved(rollout, 'ask', [reason, ...why, choice], now, { asked: true }));
 }

@@ -21,12 +21,14 @@ import { percent } from '../../shared/statistics/sequential-tests.js';
 import { limitsOf } from '../../shared/statistics/trial-tests.js';
 import type { MemberRow, PoolState, RolloutRow } from '../interfaces.js';
 import { moved, only, type Plan, type Situation } from './situation.js';
+import { isShadow } from './strategies.js';
 import { isTalking, UNDECIDED } from './verdict.js';
 
 /** Rounds that are complete now, written down: one that was counted never changes. */
 export function pool(situation: Situation): Plan | null {
   const { rollout, members } = situation;
   const { wave } = rollout;
+  if (isShadow(rollout)) return null; // What devices compare is reported, and holds nothing.
   const before = rollout.pool?.wave === wave ? rollout.pool : { wave, outputs: {}, told: false };
   const outputs = { ...before.outputs };
   let isNew = false;

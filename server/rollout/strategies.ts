@@ -27,3 +27,9 @@ export function activationOf(rollout: Strategy): Activation {
  */
 export const seriesOf = (rollout: Pick<RolloutRow, 'id' | 'policy' | 'release'>): string =>
   isShadow(rollout) ? rollout.id : rollout.release.digest;
+
+/** What a device must have come to for its wave, in one word. */
+export function provenWord(rollout: Strategy): string {
+  if (isShadow(rollout)) return 'compared';
+  return isPreparing(rollout) ? 'ready' : 'proven';
+}

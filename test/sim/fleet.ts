@@ -706,7 +706,10 @@ class RepeatingStore implements RolloutStore {
       if (change.members.length > 0 && change.takes === undefined && !isOperators)
         assert.deepEqual(
           change,
-          change.members.length === 1 && again !== null && change.untaken === undefined
+          change.members.length === 1 &&
+            again !== null &&
+            change.untaken === undefined &&
+            change.go === undefined
             ? { rollout: again.rollout, members: own, assignments: change.assignments }
             : again,
         );

@@ -101,6 +101,19 @@ describe('a blue-green rollout', () => {
     expect(fleet.versions()).toBe(NEW);
   });
 
+  it('whose_last_wave_cannot_be_ready_gives_the_go_to_the_others_when_resumed', async () => {
+    const fleet = new SimFleet({ canaries: 0, fleet: 3 });
+    const waves = [{ name: 'all', percent: 100, soakSeconds: 0, approval: false, minProven: 2 }];
+    for (const n of [0, 1]) refuses(fleet, n, 'disk_full');
+    const id = await fleet.begin('1.1.0', blueGreen('ask', { waves }));
+    await fleet.until(() => fleet.row(id).state === 'held');
+    expect(fleet.row(id).reasons.join()).toMatch(/resume gives the go to those that are ready/);
+    expect(fleet.versions()).toBe('1.0.0 1.0.0 1.0.0');
+    await fleet.operators.command(id, 'resume', by('ann'));
+    await fleet.until(() => fleet.versions() === '1.0.0 1.0.0 1.1.0');
+    expect(fleet.row(id).goAt).not.toBeNull();
+  });
+
   it('prepares_no_more_devices_at_once_than_the_window_allows', async () => {
     const { fleet, id } = await begun();
     for (let second = 0; second < 30; second++) {

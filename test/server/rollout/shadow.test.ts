@@ -89,6 +89,17 @@ describe('a shadow rollout', () => {
     expect(assignmentOf(fleet, at)?.release).toBeNull();
   });
 
+  it('whose_last_wave_cannot_be_compared_is_reported_and_not_completed_when_resumed', async () => {
+    const fleet = new SimFleet({ canaries: 0, fleet: 3 });
+    fleet.devices.forEach((_, n) => refuses(fleet, n, 'shadow_needs_serving'));
+    const waves = [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }];
+    const id = await fleet.begin('1.1.0', shadow({ waves }));
+    await fleet.until(() => fleet.row(id).state === 'held');
+    expect(fleet.row(id).reasons.join()).toMatch(/cannot be proven/);
+    await fleet.operators.command(id, 'resume', by('ann'));
+    await fleet.until(() => fleet.row(id).state === 'reported');
+  });
+
   it('aborted_leaves_every_device_on_what_it_serves', async () => {
     const fleet = new SimFleet();
     const id = await fleet.begin('1.1.0', shadow());

@@ -127,21 +127,33 @@ async function open(
   const address = await listen(app, settings);
   conductor.start();
   undo.push(() => conductor.stop());
-  const renew = 'the metadata of the image repository';
-  undo.push(repeat(realClock, limits.metadataRenewEveryMs, () => images.renew(), renew, log));
+  undo.push(...regularTasks(store, images, security, log));
+  log.info(
+    { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
+    'the fleet server is ready',
+  );
+  return { address, mqttPort, close };
+}
+
+/** What ends each of them. */
+function regularTasks(
+  store: Store,
+  images: ImageRepository,
+  security: SecurityEventBus,
+  log: Log,
+): (() => void)[] {
   const conditions = new FleetConditionWatch({
     store: store.conditions,
     security,
     clock: realClock,
     log: log.child({ room: 'rollout' }),
   });
-  const watch = 'the conditions of releases';
-  undo.push(repeat(realClock, limits.conditionSlotMs, () => conditions.pass(), watch, log));
-  log.info(
-    { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
-    'the fleet server is ready',
-  );
-  return { address, mqttPort, close };
+  const renew = { everyMs: limits.metadataRenewEveryMs, what: 'renewal of image metadata' };
+  const watch = { everyMs: limits.conditionSlotMs, what: 'watch over conditions' };
+  return [
+    repeat(realClock, renew, () => images.renew(), log),
+    repeat(realClock, watch, () => conditions.pass(), log),
+  ];
 }
 
 interface Repositories {
@@ -331,9 +343,8 @@ function readTls({ tls }: ServerSettings): TlsFiles | null {
  */
 export function repeat(
   clock: Clock,
-  everyMs: number,
+  { everyMs, what }: { readonly everyMs: number; readonly what: string },
   action: () => Promise<void>,
-  what: string,
   log: Log,
 ): () => void {
   let stopped = false;

@@ -1,7 +1,7 @@
-// The watch of a whole fleet over its standing releases: once a slot it counts, for each release that
-// devices run, how many newly report each condition, and alarms when that is more than acceptable
-// (shared/statistics/condition-detector.ts). An alarm is a security event; it rolls nothing back,
-// because that is for a person to decide: `linnet rollout undo`.
+// The watch of a whole fleet over its standing releases: once a slot it counts, for each release
+// that devices run, how many newly report each condition, and alarms when that is more than
+// acceptable (shared/statistics/condition-detector.ts). An alarm is a security event; it rolls
+// nothing back, because that is for a person to decide: `linnet rollout undo`.
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { DAY_MS } from '../../shared/base/units.js';

@@ -144,7 +144,12 @@ it('work_that_ends_after_the_stop_is_not_planned_again', async () => {
   };
   let finish = (): void => {};
   const work = (): Promise<void> => new Promise((resolve) => (finish = resolve));
-  const stop = repeat({ now: () => 0, monotonic: () => 0, after }, 1, work, 'a test', silentLog);
+  const stop = repeat(
+    { now: () => 0, monotonic: () => 0, after },
+    { everyMs: 1, what: 'test' },
+    work,
+    silentLog,
+  );
   const [turn] = timers;
   timers.clear();
   turn?.();

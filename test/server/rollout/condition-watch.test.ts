@@ -1,4 +1,4 @@
-// The watch of a fleet over its standing releases, on a real database: when it alarms, and when not.
+// The watch of a fleet over its standing releases, on a real database: when it alarms, when not.
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { SecurityReport } from '../../../server/interfaces.js';
 import { FleetConditionWatch } from '../../../server/rollout/condition-watch.js';

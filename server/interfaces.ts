@@ -546,6 +546,11 @@ export interface RolloutStore {
     device: string,
     time: { readonly from: number; readonly to: number },
   ): Promise<ArmMeasures>;
+  /**
+   * What the last completed rollout of its component before this one left standing for the same
+   * devices; null: there was none.
+   */
+  standingBefore(rollout: RolloutRow): Promise<ReleaseRef | null>;
   /** All takes of a series (a release's digest, a shadow's id), over all rollouts, in order. */
   takes(series: string): Promise<Take[]>;
   /** How many rollouts were created since. */

@@ -12,6 +12,7 @@ import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { sha256 } from '../shared/base/bytes.js';
+import { floorOf } from '../shared/trust/assignments.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
@@ -87,7 +88,7 @@ async function open(
   // both exist.
   let transport: Transport | null = null;
   const reception = new Reception({ clock: realClock });
-  const { conductor, rollouts } = openRollouts(store, reception, security, log, (device) =>
+  const { conductor, rollouts } = openRollouts(store, images, reception, security, log, (device) =>
     transport?.hint(device),
   );
   const ingest = openIngest(store, security, log, () => reception.restart());
@@ -193,12 +194,18 @@ async function openRepositories(
 
 function openRollouts(
   store: Store,
+  images: ImageRepository,
   reception: Reception,
   security: SecurityEventBus,
   log: Log,
   hint: (device: string) => void,
 ): { conductor: Conductor; rollouts: OperatorService } {
-  const situations = new SituationReader({ store: store.rollouts, reception, clock: realClock });
+  const situations = new SituationReader({
+    store: store.rollouts,
+    reception,
+    clock: realClock,
+    floorOf: (component) => floorOf(images.targets(), component),
+  });
   const conductor = new Conductor({
     store: store.rollouts,
     situations,

@@ -23,15 +23,19 @@ const FORWARD: readonly MemberState[] = [
 
 /**
  * Assigns to every device of this rollout what it ran before; also to one that has rolled back by
- * itself, so that its assignment agrees with it.
+ * itself, so that its assignment agrees with it. A device that had run nothing gets what stood
+ * before, where it may; else nothing.
  */
 export function assignBack(situation: Situation): Plan | null {
-  const { rollout, members, facts, now } = situation;
+  const { rollout, members, facts, before, now } = situation;
   const reachable = (member: MemberRow): boolean => !isRevoked(facts.get(member.device));
   const left = members.filter(
     (member) => member.assignmentId !== null && FORWARD.includes(member.state) && reachable(member),
   );
-  const touched = rollout.undo ? withinWindow(left, situation) : left;
+  const touched = (rollout.undo ? withinWindow(left, situation) : left).map((member) => ({
+    ...member,
+    previous: member.previous ?? before,
+  }));
   if (touched.length === 0) return null;
   return {
     rollout,

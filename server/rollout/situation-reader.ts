@@ -1,6 +1,7 @@
 // Reads everything that a decision about one rollout depends on: its row, its members, what their
 // devices reported, which of the reported releases are published, the time, and the reception. The
 // conductor, the devices' contacts and the operators' service decide on the same situation.
+import semver from 'semver';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import type {
@@ -10,6 +11,7 @@ import type {
   RolloutRow,
   RolloutStore,
 } from '../interfaces.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { dueBlocks } from './arms.js';
 import type { Situation } from './situation.js';
 import { seriesOf } from './strategies.js';
@@ -20,6 +22,8 @@ export interface SituationReaderOptions {
   readonly store: RolloutStore;
   readonly reception: Reception;
   readonly clock: Clock;
+  /** The signed floor of a component; null: none. */
+  readonly floorOf: (component: string) => string | null;
 }
 
 export class SituationReader {
@@ -51,9 +55,18 @@ export class SituationReader {
       takes,
       blocks,
       published,
+      before: await this.#before(rollout),
       receptionSince: reception.since,
       now: clock.now(),
     };
+  }
+
+  async #before(rollout: RolloutRow): Promise<ReleaseRef | null> {
+    const { store, floorOf } = this.#options;
+    if (!rollout.undo || rollout.state !== 'reverting') return null;
+    const before = await store.standingBefore(rollout);
+    const floor = floorOf(rollout.release.component);
+    return before !== null && floor !== null && semver.gte(before.version, floor) ? before : null;
   }
 
   async #measured(rollout: RolloutRow, members: readonly MemberRow[]): Promise<MeasuredBlock[]> {

@@ -25,6 +25,11 @@ export interface Situation extends Moment {
   /** All takes of its series (strategies.ts), over all rollouts, in order. */
   readonly takes: readonly Take[];
   /**
+   * Of an undo: the release that stood before, where the signed floor lets a device that never ran
+   * it go there. Null otherwise.
+   */
+  readonly before: ReleaseRef | null;
+  /**
    * Digests of published releases among those that devices report: a device can be rolled back only
    * to one of these.
    */

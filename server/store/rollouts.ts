@@ -196,6 +196,26 @@ export class SqlRolloutStore implements RolloutStore {
     return row?.assigned_at ?? null;
   }
 
+  async standingBefore({
+    id,
+    release: { component },
+    selector,
+    createdAt,
+  }: RolloutRow): Promise<ReleaseRef | null> {
+    const row = await this.#db
+      .selectFrom('rollouts')
+      .selectAll()
+      .where('component', '=', component)
+      .where('state', '=', 'completed')
+      .where('id', '!=', id)
+      .where('created_at', '<=', createdAt)
+      .where('selector_json', 'in', [JSON.stringify(selector), JSON.stringify({})])
+      .orderBy('created_at', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    return row === undefined ? null : rolloutOf(row).release;
+  }
+
   async takes(series: string): Promise<Take[]> {
     const rows = await this.#db
       .selectFrom('takes')

@@ -62,7 +62,11 @@ function listedSha256({ hashes }: TargetFile, path: string): string {
   return sha256;
 }
 
-function floorOf({ 'x-linnet-floors': floors = {} }: Targets, component: string): string | null {
+/** The oldest version of a component that a device may be sent back to; null: none is signed. */
+export function floorOf(
+  { 'x-linnet-floors': floors = {} }: Targets,
+  component: string,
+): string | null {
   return Object.hasOwn(floors, component) ? (floors[component] ?? null) : null;
 }
 

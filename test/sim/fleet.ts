@@ -163,6 +163,17 @@ export class MemoryRolloutStore implements RolloutStore {
   async lastTake(rollout: string, nth: number): Promise<number | null> {
     return lastTake(this.#members(rollout), nth);
   }
+  async standingBefore({ id, selector, createdAt }: RolloutRow): Promise<ReleaseRef | null> {
+    const selectors = [selector, {}].map((one) => JSON.stringify(one));
+    const before = [...this.rows.values()].filter(
+      (row) =>
+        row.id !== id &&
+        row.state === 'completed' &&
+        row.createdAt <= createdAt &&
+        selectors.includes(JSON.stringify(row.selector)),
+    );
+    return before.at(-1)?.release ?? null;
+  }
   async takes(series: string): Promise<Take[]> {
     const rows = this.takeRows.get(series) ?? [];
     return rows.map(({ device, hardware, failed }) => ({ device, hardware, failed }));
@@ -494,6 +505,8 @@ export class SimFleet {
   readonly store = new MemoryRolloutStore();
   readonly devices: SimDevice[];
   readonly hints: string[] = [];
+  /** Signed, of the component. */
+  floor: string | null = null;
   readonly events: SecurityReport[] = [];
   readonly security = { report: (event: SecurityReport) => void this.events.push(event) };
   readonly reception: Reception;
@@ -541,7 +554,7 @@ export class SimFleet {
       return device;
     });
     this.reception = new Reception({ clock: this.clock });
-    const store = new RepeatingStore(this.store, this.reception);
+    const store = new RepeatingStore(this.store, this.reception, () => this.floor);
     const situations = this.#situations(store, this.reception);
     this.conductor = this.#conductor(store, situations, this.reception);
     let count = 0;
@@ -569,7 +582,8 @@ export class SimFleet {
   }
 
   #situations(store: RolloutStore, reception: Reception): SituationReader {
-    return new SituationReader({ store, reception, clock: this.clock });
+    const floorOf = () => this.floor;
+    return new SituationReader({ store, reception, clock: this.clock, floorOf });
   }
 
   #conductor(store: RolloutStore, situations: SituationReader, reception: Reception): Conductor {
@@ -648,10 +662,12 @@ export class SimFleet {
 class RepeatingStore implements RolloutStore {
   readonly #store: MemoryRolloutStore;
   readonly #reception: Reception;
+  readonly #floor: () => string | null;
 
-  constructor(store: MemoryRolloutStore, reception: Reception) {
+  constructor(store: MemoryRolloutStore, reception: Reception, floor: () => string | null) {
     this.#store = store;
     this.#reception = reception;
+    this.#floor = floor;
   }
 
   active = () => this.#store.active();
@@ -673,6 +689,7 @@ class RepeatingStore implements RolloutStore {
     this.#store.measures(component, device);
   lastTake = (rollout: string, nth: number) => this.#store.lastTake(rollout, nth);
   takes = (series: string) => this.#store.takes(series);
+  standingBefore = (rollout: RolloutRow) => this.#store.standingBefore(rollout);
   createdSince = (since: number) => this.#store.createdSince(since);
   release = (component: string, version: string) => this.#store.release(component, version);
 
@@ -697,6 +714,7 @@ class RepeatingStore implements RolloutStore {
         takes: await this.#store.takes(seriesOf(rollout)),
         blocks: [],
         published,
+        before: row.undo && this.#floor() !== null ? await this.#store.standingBefore(row) : null,
         receptionSince: this.#reception.since,
         now,
       });

@@ -101,7 +101,12 @@ export class RolloutSimulation {
     this.#devices = Array.from({ length: fleet.devices }, (_, n) => this.#device(n));
     const reception = new Reception({ clock: this.clock });
     this.#reception = reception;
-    const situations = new SituationReader({ store: this.store, reception, clock: this.clock });
+    const situations = new SituationReader({
+      store: this.store,
+      reception,
+      clock: this.clock,
+      floorOf: () => null,
+    });
     const security = { report: () => undefined };
     const common = { store: this.store, situations, clock: this.clock, log: silentLog, security };
     this.#conductor = new Conductor({

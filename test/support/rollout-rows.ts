@@ -134,6 +134,7 @@ export function situation(change: Partial<Situation> = {}): Situation {
     facts: new Map(),
     takes: [],
     blocks: [],
+    before: null,
     published: new Set(['1.0.0', '1.1.0'].map((version) => releaseOf(version).digest)),
     now: T0 + 1000,
     receptionSince: 0,

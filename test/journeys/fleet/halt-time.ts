@@ -99,6 +99,7 @@ export async function haltTime(store: Store, log: ServerLog, id: string): Promis
       facts: new Map(),
       blocks: [],
       published: new Set(),
+      before: null,
       now: rollout.since,
       receptionSince: rollout.since,
     });

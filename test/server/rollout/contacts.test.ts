@@ -40,7 +40,12 @@ beforeEach(async () => {
       .execute();
   const { rollouts } = store;
   const reception = new Reception({ clock });
-  const situations = new SituationReader({ store: rollouts, reception, clock });
+  const situations = new SituationReader({
+    store: rollouts,
+    reception,
+    clock,
+    floorOf: () => null,
+  });
   const security = { report: () => undefined };
   contacts = new Contacts({ store: rollouts, situations, clock, log: silentLog, security });
   return () => store.close();

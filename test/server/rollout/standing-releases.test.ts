@@ -129,6 +129,28 @@ describe('a standing release', () => {
     expect(new Set(fleet.versions().split(' '))).toEqual(new Set(['1.0.0']));
   });
 
+  it.each([
+    ['the_release_that_stood_before_where_the_floor_allows_it', '1.0.0', '1.0.0'],
+    ['nothing_where_no_floor_is_signed', null, '-'],
+  ])('undone_leaves_a_device_that_came_with_nothing_%s', async (_, floor, runs) => {
+    const fleet = new SimFleet({ running: null });
+    fleet.floor = floor;
+    const first = await fleet.begin('1.0.0');
+    await fleet.until(() => fleet.row(first).state === 'completed');
+    const id = await fleet.begin('1.1.0');
+    await fleet.until(() => fleet.row(id).state === 'completed');
+    const late = enrol(fleet, 'good');
+    const device = fleet.devices[late]!;
+    device.running = null;
+    device.report(fleet.clock.now());
+    await fleet.until(isWith(fleet, id, 'confirmed', 7));
+    expect(fleet.member(id, late).previous).toBeNull();
+    await fleet.operators.command(id, 'undo', by('ann'));
+    await fleet.until(() => fleet.row(id).state === 'reverted');
+    expect(fleet.versions().split(' ')[late]).toBe(runs);
+    expect(fleet.member(id, late).state).toBe('reverted');
+  });
+
   it('does_not_alarm_about_failures_that_a_person_accepted_on_the_way', async () => {
     const fleet = new SimFleet({ nature: onBad('crashing', (n) => n < 2) });
     const id = await fleet.begin('1.2.0', policyOf({ autoRevert: false }));
@@ -162,7 +184,6 @@ describe('a standing release', () => {
     expect(takes(fleet, V1.digest)).toHaveLength(6);
   });
 
-  // Fails for now: nobody conducts a completed rollout in which no device is undecided.
   it('alarms_when_confirmed_devices_fall_back_after_its_completion', async () => {
     const fleet = new SimFleet();
     const id = await fleet.begin('1.1.0');

@@ -90,6 +90,23 @@ it('one_go_lets_every_device_that_holds_the_release_swap_under_the_id_that_it_ha
   expect(await store.rollouts.rollout('r1')).toMatchObject({ goAt: T0 });
 });
 
+it('what_stood_before_a_rollout_is_the_last_completed_one_for_the_same_devices', async () => {
+  const release = (version: string) => ({
+    release: releaseOf(version),
+    state: 'completed' as const,
+  });
+  const canary = { groups: ['canary'] };
+  await insert('r1', [], { ...release('1.0.0'), createdAt: T0 });
+  await insert('r2', [], { ...release('1.1.0'), createdAt: T0 + 1, selector: canary });
+  await insert('r3', [], { ...release('1.2.0'), createdAt: T0 + 2, state: 'reverted' });
+  const before = async (id: string, selector: Selector) =>
+    (await store.rollouts.standingBefore(rowOf({ id, selector, createdAt: T0 + 3 })))?.version;
+  expect(await before('r4', canary)).toBe('1.1.0');
+  expect(await before('r4', {})).toBe('1.0.0');
+  expect(await before('r1', {})).toBeUndefined();
+  expect(await before('r4', { groups: ['fleet'] })).toBe('1.0.0');
+});
+
 describe('takes', () => {
   const { digest } = releaseOf('1.1.0');
   const takes = async (): Promise<string[]> =>

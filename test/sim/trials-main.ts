@@ -33,6 +33,8 @@ const CASES: readonly [string, Partial<TrafficOptions>, readonly string[]][] = [
 ];
 
 let wrong = 0;
+/** Verdicts of one release at one rate, over all kinds of scenes. */
+const overScenes = new Map<string, Map<string, number>>();
 process.stdout.write('| release | requests an hour | scenes | verdicts |\n|---|---|---|---|\n');
 for (const [name, more, bad] of CASES)
   for (const perHour of RATES)
@@ -43,6 +45,8 @@ for (const [name, more, bad] of CASES)
         const seed = firstSeed + run * 7919;
         const { verdict } = trialUnderTraffic({ seed, ...traffic }).verdict;
         counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
+        const all = overScenes.get(`${name} ${perHour}`) ?? new Map<string, number>();
+        overScenes.set(`${name} ${perHour}`, all.set(verdict, (all.get(verdict) ?? 0) + 1));
         if (!bad.includes(verdict)) continue;
         wrong += 1;
         process.stderr.write(`wrong: ${verdict} with ${JSON.stringify({ seed, ...traffic })}\n`);
@@ -50,6 +54,24 @@ for (const [name, more, bad] of CASES)
       const text = [...counts].map(([verdict, count]) => `${count} ${verdict}`).join(', ');
       process.stdout.write(`| ${name} | ${perHour} | ${JSON.stringify(scenes)} | ${text} |\n`);
     }
-process.stdout.write(`\n${wrong} wrong verdicts\n`);
+process.stdout.write(`\n${wrong} wrong verdicts\n\n${summary()}`);
 // A release within its limits is sent back with chance falseAlarmPermille at most.
 process.exitCode = wrong > 0.005 * runs * CASES.length * RATES.length * SCENES.length ? 1 : 0;
+
+/** Accepted, open (no verdict yet), or sent back, over all kinds of scenes. */
+function summary(): string {
+  const line = (name: string): string => {
+    const cells = RATES.map((perHour) => {
+      const all = overScenes.get(`${name} ${perHour}`) ?? new Map<string, number>();
+      const of = (...verdicts: string[]): number =>
+        verdicts.reduce((sum, verdict) => sum + (all.get(verdict) ?? 0), 0);
+      const back = of('fail', 'differs_more_than_declared');
+      return `${of('pass')} / ${of('unproven', 'measuring')} / ${back}`;
+    });
+    return `| ${name} | ${cells.join(' | ')} |\n`;
+  };
+  const rates = RATES.map((rate) => ` ${rate}/h |`).join('');
+  const rule = RATES.map(() => '---|').join('');
+  const head = `| accepted / open / sent back |${rates}\n|---|${rule}\n`;
+  return head + CASES.map(([name]) => line(name)).join('');
+}

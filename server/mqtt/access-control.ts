@@ -1,7 +1,8 @@
 // Who may log in at the embedded broker, and on which topics a device may publish and subscribe.
 // Pure decisions: the broker asks before each action and reports what was refused. A device logs in
 // with a fresh token that its key signed, under its own id as client id and user name, and is
-// confined to its own topics. Nobody may retain messages.
+// confined to its own topics, with the one subscription that it needs. Nobody may retain messages,
+// keep a session, leave a will or use QoS 2: each of them costs the broker memory for absent peers.
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { topics } from '../../shared/protocol/telemetry.js';
@@ -29,30 +30,44 @@ export async function verifyLogin(
     );
 }
 
+/** Why a connection may not be opened in this way; null when it may. */
+export function connectRefusal({
+  clean,
+  will,
+}: {
+  readonly clean?: boolean | undefined;
+  readonly will?: unknown;
+}): string | null {
+  if (clean !== true) return 'sessions are not kept: connect with a clean session';
+  return will === undefined || will === null ? null : 'devices may not leave a will';
+}
+
 export interface Publication {
   readonly topic: string;
   readonly retain: boolean;
+  readonly qos: number;
   readonly payloadBytes: number;
 }
 
 /** Why a device may not publish this; null when it may. */
 export function publishRefusal(
   device: string,
-  { topic, retain, payloadBytes }: Publication,
+  { topic, retain, qos, payloadBytes }: Publication,
 ): string | null {
   if (!topic.startsWith(withoutWildcard(topics.up(device))))
     return `${topic.slice(0, limits.quotedMaxChars)} is not a topic of ${device}`;
   if (retain) return 'devices may not retain messages';
+  if (qos > 1) return 'QoS 2 is not offered';
   if (payloadBytes > limits.mqttPayloadMaxBytes)
     return `the payload has ${payloadBytes} bytes, the limit is ${limits.mqttPayloadMaxBytes}`;
   return null;
 }
 
-/** Why a device may not subscribe to this topic filter; null when it may. */
+/** Why a device may not subscribe to this topic filter; null when it may: its own, whole. */
 export function subscribeRefusal(device: string, filter: string): string | null {
-  return filter.startsWith(withoutWildcard(topics.down(device)))
+  return filter === topics.down(device)
     ? null
-    : `${filter.slice(0, limits.quotedMaxChars)} is not a topic of ${device}`;
+    : `${filter.slice(0, limits.quotedMaxChars)} is not the filter of ${device}`;
 }
 
 const withoutWildcard = (filter: string): string => filter.slice(0, -'#'.length);

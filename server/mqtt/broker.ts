@@ -9,15 +9,21 @@
 // here. Access decisions are in access-control.ts.
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
-import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes';
+import {
+  Aedes,
+  type AuthenticateError,
+  type Client,
+  type ConnectPacket,
+  type PublishPacket,
+} from 'aedes';
 import { listening } from '../../shared/platform/listen.js';
 import { limits } from '../../shared/base/limits.js';
 import { isFault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
 import type { SecuritySource, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
-import { publishRefusal, subscribeRefusal, verifyLogin } from './access-control.js';
-import { PacketLimit } from './packet-limit.js';
+import { connectRefusal, publishRefusal, subscribeRefusal, verifyLogin } from './access-control.js';
+import { PacketLimit, PacketType } from './packet-limit.js';
 import { receive, type PublishJson } from './uplink.js';
 
 export interface EmbeddedBrokerOptions {
@@ -45,6 +51,7 @@ class EmbeddedBroker implements Transport {
   readonly #aedes: Aedes;
   readonly #server: Server;
   readonly #clients = new Map<string, Client>();
+  readonly #offenders = new WeakSet<Client>();
   #port = 0;
 
   constructor(options: EmbeddedBrokerOptions) {
@@ -53,6 +60,10 @@ class EmbeddedBroker implements Transport {
       connectTimeout: limits.mqttConnectMs,
       maxClientsIdLength: limits.mqttClientIdMaxChars,
       maxTopicLevels: limits.mqttTopicLevelsMaxCount,
+      preConnect: (client, packet, done) => {
+        const refusal = this.#connectRefusal(client, packet);
+        done(refusal, refusal === null);
+      },
       authenticate: (client, username, password, done) =>
         this.#authenticate(client, username, password, done),
       authorizePublish: (client, packet, done) => done(this.#authorizePublish(client, packet)),
@@ -117,16 +128,30 @@ class EmbeddedBroker implements Transport {
     this.#aedes.handle(socket);
     // Added after aedes has added its `readable` listener: that one decides when bytes flow, this
     // one only counts them.
-    const packetLimit = new PacketLimit({ maxBytes: limits.mqttPacketMaxBytes });
+    const packetLimit = new PacketLimit({ maxBytesOf: maxPacketBytes });
     socket.on('data', (chunk: Buffer) => {
       if (packetLimit.accept(chunk)) return;
       this.#options.events.security.report({
         source: anonymous(socket),
         code: 'request_too_large',
-        detail: `an MQTT packet is longer than ${limits.mqttPacketMaxBytes} bytes`,
+        detail:
+          `an MQTT packet of type ${packetLimit.type} is longer than ` +
+          `${maxPacketBytes(packetLimit.type)} bytes`,
       });
       socket.destroy();
     });
+  }
+
+  #connectRefusal(client: Client, packet: ConnectPacket): Error | null {
+    const refusal = connectRefusal(packet);
+    if (refusal === null) return null;
+    setImmediate(() => client.close());
+    this.#options.events.security.report({
+      source: anonymous(client.conn),
+      code: 'auth_denied',
+      detail: `MQTT connection refused: ${refusal}`,
+    });
+    return new Error(refusal);
   }
 
   #authenticate(
@@ -159,21 +184,27 @@ class EmbeddedBroker implements Transport {
   /** Also called for wills. The client is null for what the server itself publishes. */
   #authorizePublish(client: Client | null, packet: PublishPacket): Error | null {
     if (client === null) return null;
-    const { topic, retain, payload } = packet;
-    const refusal = publishRefusal(client.id, { topic, retain, payloadBytes: payload.length });
+    const { topic, retain, qos, payload } = packet;
+    const refusal = publishRefusal(client.id, { topic, retain, qos, payloadBytes: payload.length });
     if (refusal === null) return null;
     this.#refused(client, `MQTT publish refused: ${refusal}`);
     return new Error(refusal);
   }
 
   #maySubscribe(client: Client, filter: string): boolean {
+    if (this.#offenders.has(client)) return false;
     const refusal = subscribeRefusal(client.id, filter);
     if (refusal === null) return true;
     this.#refused(client, `MQTT subscribe refused: ${refusal}`);
     return false;
   }
 
+  /** The first offence ends the connection; what else the same packet asks for is not looked at. */
   #refused(client: Client, detail: string): void {
+    if (this.#offenders.has(client)) return;
+    this.#offenders.add(client);
+    // After the answer, if there is one: a device that is only misconfigured sees what was refused.
+    setImmediate(() => client.close());
     this.#options.log.warn({ client: client.id }, detail);
     const source = { kind: 'device', id: client.id } as const;
     this.#options.events.security.report({ source, code: 'auth_denied', detail });
@@ -218,6 +249,20 @@ class EmbeddedBroker implements Transport {
       if (error) log.debug({ topic, err: error }, 'an MQTT message was not sent');
     });
   };
+}
+
+function maxPacketBytes(type: number): number {
+  switch (type) {
+    case PacketType.connect:
+      return limits.mqttConnectMaxBytes;
+    case PacketType.publish:
+      return limits.mqttPacketMaxBytes;
+    case PacketType.subscribe:
+    case PacketType.unsubscribe:
+      return limits.mqttSubscribeMaxBytes;
+    default:
+      return limits.mqttControlMaxBytes;
+  }
 }
 
 function anonymous(connection: unknown): SecuritySource {

@@ -1,26 +1,36 @@
 // Limits the length of MQTT packets while their bytes arrive. The broker's parser would collect a
 // packet of up to 256 MB before anyone could refuse it, also from a client that has not logged in.
 // This class reads each packet's length from its fixed header (MQTT 3.1.1, section 2.2.3) and
-// refuses at once. It keeps no bytes of the packets.
+// refuses at once. It keeps no bytes of the packets. Each type of packet has a limit of its own: a
+// subscription of 100 KB holds thousands of filters, and the broker handles each of them.
 
 /** Fixed by MQTT 3.1.1. */
 const LENGTH_BYTES_MAX = 4;
 
+/** Packet types of MQTT 3.1.1, table 2.1. */
+export const PacketType = { connect: 1, publish: 3, subscribe: 8, unsubscribe: 10 } as const;
+
 export interface PacketLimitOptions {
-  /** Of the remaining length: a packet without its fixed header. */
-  readonly maxBytes: number;
+  /** Of the remaining length: a packet of that type without its fixed header. */
+  readonly maxBytesOf: (type: number) => number;
 }
 
 export class PacketLimit {
-  readonly #maxBytes: number;
+  readonly #maxBytesOf: (type: number) => number;
+  #type = 0;
   /** Bytes of the present packet that are still to come. */
   #rest = 0;
   /** In the fixed header: how many length bytes were read (-1: the type byte is next). */
   #lengthBytes = -1;
   #length = 0;
 
-  constructor({ maxBytes }: PacketLimitOptions) {
-    this.#maxBytes = maxBytes;
+  constructor({ maxBytesOf }: PacketLimitOptions) {
+    this.#maxBytesOf = maxBytesOf;
+  }
+
+  /** Of the packet that was looked at last. */
+  get type(): number {
+    return this.#type;
   }
 
   /**
@@ -43,6 +53,7 @@ export class PacketLimit {
 
   #header(byte: number): boolean {
     if (this.#lengthBytes < 0) {
+      this.#type = byte >> 4;
       this.#lengthBytes = 0;
       this.#length = 0;
       return true;
@@ -52,6 +63,6 @@ export class PacketLimit {
     if ((byte & 0x80) !== 0) return this.#lengthBytes < LENGTH_BYTES_MAX;
     this.#lengthBytes = -1;
     this.#rest = this.#length;
-    return this.#length <= this.#maxBytes;
+    return this.#length <= this.#maxBytesOf(this.#type);
   }
 }

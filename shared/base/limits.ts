@@ -195,6 +195,12 @@ export const limits = {
   mqttPayloadMaxBytes: 1 * MIB,
   /** A packet: its payload, its topic and the protocol's own fields. */
   mqttPacketMaxBytes: 1 * MIB + 4 * KIB,
+  /** A login, with its token; from a peer that is not known yet. */
+  mqttConnectMaxBytes: 4 * KIB,
+  /** A subscription to one filter. */
+  mqttSubscribeMaxBytes: 256,
+  /** Acknowledgements, pings, the end of a connection. */
+  mqttControlMaxBytes: 64,
   /** From the start of a connection to its login. */
   mqttConnectMs: 10_000,
   mqttReconnectMs: 1_000,

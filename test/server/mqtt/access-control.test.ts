@@ -2,6 +2,7 @@
 // inputs, each permission at its limit.
 import { describe, expect, test } from 'vitest';
 import {
+  connectRefusal,
   publishRefusal,
   subscribeRefusal,
   verifyLogin,
@@ -61,6 +62,7 @@ describe('publish', () => {
   const publication = (change: object = {}) => ({
     topic: topics.telemetry(device.id),
     retain: false,
+    qos: 1,
     payloadBytes: limits.mqttPayloadMaxBytes,
     ...change,
   });
@@ -89,6 +91,11 @@ describe('publish', () => {
     expect(refusal?.length).toBeLessThan(limits.quotedMaxChars + 100);
   });
 
+  test('qos_2_is_refused_because_it_is_kept_until_it_is_released', () => {
+    expect(publishRefusal(device.id, publication({ qos: 2 }))).toBe('QoS 2 is not offered');
+    for (const qos of [0, 1]) expect(publishRefusal(device.id, publication({ qos }))).toBeNull();
+  });
+
   test('retained_and_long_messages_are_refused', () => {
     expect(publishRefusal(device.id, publication({ retain: true }))).toContain('retain');
     const payloadBytes = limits.mqttPayloadMaxBytes + 1;
@@ -99,13 +106,15 @@ describe('publish', () => {
 });
 
 describe('subscribe', () => {
-  test('own_down_topics_are_allowed', () => {
-    for (const filter of [topics.down(device.id), topics.ack(device.id), topics.hint(device.id)])
-      expect(subscribeRefusal(device.id, filter)).toBeNull();
+  test('the_own_down_filter_is_allowed_whole', () => {
+    expect(subscribeRefusal(device.id, topics.down(device.id))).toBeNull();
   });
 
   test('all_other_filters_are_refused', () => {
     for (const filter of [
+      topics.ack(device.id),
+      topics.hint(device.id),
+      `${topics.down(device.id).slice(0, -1)}1`,
       topics.down(other.id),
       topics.up(device.id),
       topics.up(other.id),
@@ -118,6 +127,16 @@ describe('subscribe', () => {
       `$share/group/${topics.down(device.id)}`,
       '',
     ])
-      expect(subscribeRefusal(device.id, filter)).toContain('is not a topic of');
+      expect(subscribeRefusal(device.id, filter)).toContain('is not the filter of');
+  });
+});
+
+describe('a connection', () => {
+  test('has_a_clean_session_and_leaves_no_will', () => {
+    expect(connectRefusal({ clean: true })).toBeNull();
+    expect(connectRefusal({ clean: true, will: null })).toBeNull();
+    for (const clean of [false, undefined])
+      expect(connectRefusal({ clean })).toContain('clean session');
+    expect(connectRefusal({ clean: true, will: { topic: 'x' } })).toContain('will');
   });
 });

@@ -37,7 +37,7 @@ test('thousands_of_hints_to_absent_devices_do_not_overflow_the_stack', async () 
   });
   let hints = 0;
   client.on('message', () => (hints += 1));
-  await client.subscribeAsync(topics.hint(device.id), { qos: 1 });
+  await client.subscribeAsync(topics.down(device.id), { qos: 1 });
   // Deliveries to the device fill the concurrency of the broker's queue; all that follow wait in
   // it, and nobody subscribed to them.
   for (let n = 0; n < HINTS; n++) broker.hint(device.id);

@@ -136,28 +136,59 @@ describe('the broker', () => {
 
   it('device_cannot_listen_to_another', async () => {
     const [device, other] = [await enrolled(fleet, 'eve'), await enrolled(fleet, 'alice')];
-    const { client } = await session(device);
     for (const topic of [
       topics.down(other.id),
-      topics.up(other.id),
       topics.up(device.id),
       '#',
       'linnet/v1/+/down/#',
       '$SYS/#',
-      `linnet/v1/${device.id}`,
+      topics.hint(device.id),
     ]) {
+      const { client } = await session(device);
+      const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
       const granted = await client.subscribeAsync(topic, { qos: 1 }).then(
         (found) => found[0]?.qos,
         () => 128,
       );
       expect([topic, granted]).toEqual([topic, 128]);
+      await closed;
     }
     await until(async () =>
       (await eventsOf(device.id)).some((event) => event.includes('subscribe refused')),
     );
   });
 
-  it('device_cannot_speak_for_another_nor_retain_nor_leave_such_a_will', async () => {
+  it('a_subscription_to_thousands_of_filters_is_cut_off_at_its_header', async () => {
+    const device = await enrolled(fleet, 'greedy');
+    for (const filter of [
+      (n: number) => `x/${n}`,
+      (n: number) => `${topics.down(device.id).slice(0, -1)}${n}`,
+    ]) {
+      const { client } = await session(device);
+      const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
+      client.subscribe(Array.from({ length: 15_000 }, (_, n) => filter(n)));
+      await closed;
+    }
+    await until(async () =>
+      (await eventsOf('127.0.0.1')).some((event) =>
+        event.includes(`type 8 is longer than ${limits.mqttSubscribeMaxBytes} bytes`),
+      ),
+    );
+    const { client } = await session(device);
+    expect(await client.subscribeAsync(topics.down(device.id), { qos: 1 })).toHaveLength(1);
+  });
+
+  it('filters_after_the_first_refused_one_are_neither_looked_at_nor_reported', async () => {
+    const device = await enrolled(fleet, 'prober');
+    const { client } = await session(device);
+    const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
+    client.subscribe(['a/1', 'a/2', topics.down(device.id), 'a/3']);
+    await closed;
+    await until(async () => (await eventsOf(device.id)).length > 0);
+    expect((await eventsOf(device.id)).filter((event) => event.includes('a/'))).toHaveLength(1);
+  });
+
+  it('device_cannot_speak_for_another_nor_retain', async () => {
     const other = await enrolled(fleet, 'victim');
     const payload = JSON.stringify(batchOf([{ seq: 1, at: 1, kind: 'update', body: update }]));
     for (const [topic, retain] of [
@@ -179,30 +210,30 @@ describe('the broker', () => {
         (await eventsOf(device.id)).some((event) => event.includes('publish refused')),
       );
     }
-    const willing = await enrolled(fleet, 'willing');
+    expect(await fleet.store.telemetry.records(other.id, 10, null)).toEqual([]);
+  });
+
+  it.each([
+    ['a_will', { will: { topic: 'x', payload: Buffer.from('x'), qos: 1, retain: false } }],
+    ['a_session_that_is_kept', { clean: false }],
+  ] as const)('device_cannot_connect_with_%s', async (_, options) => {
+    const device = await enrolled(fleet, 'keeper');
     const { connectAsync } = await import('mqtt');
-    const client = await connectAsync(
+    const connecting = connectAsync(
       `mqtt://127.0.0.1:${fleet.server.mqttPort}`,
       {
-        clientId: willing.id,
-        username: willing.id,
-        password: await willing.token(),
+        clientId: device.id,
+        username: device.id,
+        password: await device.token(),
         reconnectPeriod: 0,
-        will: {
-          topic: topics.telemetry(other.id),
-          payload: Buffer.from(payload),
-          qos: 1,
-          retain: false,
-        },
+        ...options,
       },
       false,
     );
-    client.on('error', () => {});
-    client.stream.destroy();
+    await expect(connecting).rejects.toThrow();
     await until(async () =>
-      (await eventsOf(willing.id)).some((event) => event.includes('publish refused')),
+      (await eventsOf('127.0.0.1')).some((event) => event.includes('connection refused')),
     );
-    expect(await fleet.store.telemetry.records(other.id, 10, null)).toEqual([]);
   });
 
   it('revoked_device_is_cut_off_and_stays_out', async () => {
@@ -229,7 +260,7 @@ describe('the broker', () => {
     await closed;
     await until(async () =>
       (await eventsOf('127.0.0.1')).some((event) =>
-        event.includes(`is longer than ${limits.mqttPacketMaxBytes} bytes`),
+        event.includes(`type 1 is longer than ${limits.mqttConnectMaxBytes} bytes`),
       ),
     );
   });

@@ -49,7 +49,7 @@ export async function deviceIdentity(options: IdentityOptions): Promise<DeviceId
   const identity = identityOf(seed);
   if (found !== null)
     log.error(
-      { device: identity.id, path, why: found.unreadable },
+      { device: identity.id, path, err: found.unreadable },
       'the device key was unreadable: it was set aside as identity.json.damaged, and a new key ' +
         'was made. The fleet does not know this device any more: enrol it again ' +
         '(`linnet device claim` or `linnet device approve`) and revoke its old entry',

@@ -9,8 +9,6 @@ import { whenFound, withDiskFaults } from '../../shared/platform/errno-faults.js
 
 /** Small chunks are gathered to writes of about this size: a trickle costs no write per packet. */
 const WRITE_BYTES = limits.fetchChunkBytes;
-/** IOV_MAX is 1024 on Linux. */
-const WRITE_PIECES_MAX_COUNT = 512;
 
 /**
  * The partial file at `path`, cut to `offset` bytes; made (durably) when missing and `offset` is 0.
@@ -61,7 +59,8 @@ export async function appendAll(
       if (chunk.length === 0) continue;
       gathered.push(chunk);
       gatheredBytes += chunk.length;
-      if (gatheredBytes >= WRITE_BYTES || gathered.length >= WRITE_PIECES_MAX_COUNT) await flush();
+      if (gatheredBytes >= WRITE_BYTES || gathered.length >= limits.writePiecesMaxCount)
+        await flush();
     }
   } catch (error) {
     broken = { error };

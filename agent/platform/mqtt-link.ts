@@ -85,7 +85,8 @@ export class MqttLink implements Link {
       this.#waiting.add(reject);
       client.publish(topic, bytes, { qos: 1 }, (error) => {
         this.#waiting.delete(reject);
-        if (error === undefined || error === null) resolve();
+        // Null as well as undefined, whatever its type says.
+        if (!error) resolve();
         else
           reject(
             new Fault('server_unreachable', `cannot publish to ${topic}: ${error.message}`, {
@@ -158,7 +159,10 @@ export class MqttLink implements Link {
     client.end(true);
     const again = !this.#triedAgain && (await this.#options.onRefused?.()) === true;
     if (this.#closed) return;
-    if (!again) return this.#retry(client, why);
+    if (!again) {
+      this.#retry(client, why);
+      return;
+    }
     this.#triedAgain = true;
     await this.#dial();
   }
@@ -186,7 +190,7 @@ export class MqttLink implements Link {
     client?.end(true);
     this.#tries += 1;
     const waitMs = backoff(this.#tries, limits.linkBackoffFirstMs, limits.linkBackoffMaxMs, random);
-    log.info({ why, waitMs, tries: this.#tries }, 'link down');
+    log.info({ err: why, waitMs, tries: this.#tries }, 'link down');
     this.#cancelRetry = clock.after(waitMs, () => void this.#dial());
   }
 

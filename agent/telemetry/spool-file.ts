@@ -23,8 +23,6 @@ export interface SpoolTotals {
   lost: number;
 }
 
-/** What a record costs beside its body: `{"seq":...,"at":...,"kind":"...","body":}` and its row. */
-export const RECORD_EXTRA_BYTES = 80;
 const SCHEMA_VERSION = 1;
 const DAMAGED = '.damaged-';
 /**
@@ -130,7 +128,7 @@ function create(db: Database.Database, file: string, now: number): void {
           'its records are lost, how many is not known',
       };
       const text = JSON.stringify(body);
-      const bytes = utf8(text).length + RECORD_EXTRA_BYTES;
+      const bytes = utf8(text).length + limits.recordExtraBytes;
       db.prepare(INSERT).run(at, 'security', IMPORTANCE.security, text, bytes);
     }
     db.pragma(`user_version = ${SCHEMA_VERSION}`);

@@ -23,7 +23,6 @@ import { hex, utf8 } from '../../shared/base/bytes.js';
 import {
   isDamage,
   openSpoolFile,
-  RECORD_EXTRA_BYTES,
   setSpoolAside,
   type OpenSpool,
   type SpoolRow,
@@ -88,7 +87,7 @@ export class Spool {
       this.#lostUnwritten += 1;
       return;
     }
-    const bytes = length + RECORD_EXTRA_BYTES;
+    const bytes = length + limits.recordExtraBytes;
     const done = this.#attempt('append', (open) => this.#insert(open, kind, text, bytes), null);
     this.#lostUnwritten +=
       done === null
@@ -179,7 +178,7 @@ export class Spool {
     const what = `telemetry record ${seq}`;
     try {
       const value = { seq, at, kind, body: parseJson(body, what) };
-      return decode(TelemetryRecord, value, what) as TelemetryRecord;
+      return decode(TelemetryRecord, value, what);
     } catch (error) {
       if (!isFault(error, 'message_undecodable')) throw error;
       this.#log.error({ seq, kind, err: error.detail }, 'telemetry record is damaged: dropped');

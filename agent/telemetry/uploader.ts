@@ -95,6 +95,18 @@ export class TelemetryUploader implements Reporter {
 
   /** True when the server has stored the batch. */
   async #deliver(lease: Lease): Promise<boolean> {
+    if (!(await this.#publish(lease))) return false;
+    // The acknowledgement may have come before the broker's PUBACK did.
+    if (this.#out !== null) await this.#wait(limits.ackWaitMs, ['answered', 'connected']);
+    if (this.#out !== null) {
+      this.#options.log.debug({ batch: lease.batch }, 'batch not acknowledged yet');
+      return false;
+    }
+    return this.#refusedInARow === 0;
+  }
+
+  /** True when the broker has the batch. */
+  async #publish(lease: Lease): Promise<boolean> {
     const { device, instance, link, log } = this.#options;
     const message: TelemetryBatch = {
       format: 'linnet.telemetry/1',
@@ -105,18 +117,12 @@ export class TelemetryUploader implements Reporter {
     this.#out = lease.batch;
     try {
       await link.publish(topics.telemetry(device), utf8(JSON.stringify(message)));
+      return true;
     } catch (error) {
       if (!isFault(error, 'server_unreachable')) throw error;
       log.debug({ batch: lease.batch, err: reason(error) }, 'batch not published');
       return false;
     }
-    // The acknowledgement may have come before the broker's PUBACK did.
-    if (this.#out !== null) await this.#wait(limits.ackWaitMs, ['answered', 'connected']);
-    if (this.#out !== null) {
-      log.debug({ batch: lease.batch }, 'batch not acknowledged yet');
-      return false;
-    }
-    return this.#refusedInARow === 0;
   }
 
   /** Backs off; a new connection or a late answer ends the pause. */

@@ -61,8 +61,7 @@ export class AssignmentPoller {
     const names = unknown.map(({ component, version }) => `${component} ${version}`).join(', ');
     if (names !== '' && names !== this.#lastUnknown) {
       const detail =
-        `assigned: ${names}; this device has ` +
-        `${drivers.map((each) => each.component).join(', ')}`;
+        `assigned: ${names}; this device has ` + drivers.map((each) => each.component).join(', ');
       log.warn(
         { assigned: names },
         'an assignment names a component that this device does not have',

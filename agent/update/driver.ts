@@ -200,7 +200,7 @@ export class UpdateDriver {
       this.#record = { ...found, hardware, state } as UpdateRecord;
       return;
     }
-    log.error({ component, why: found.unreadable }, 'update record is unreadable; rebuilding it');
+    log.error({ component, err: found.unreadable }, 'update record is unreadable; rebuilding it');
     this.#reports.security(
       'disk_failed',
       `the update record of ${component} is unreadable: ${found.unreadable}`,
@@ -222,7 +222,10 @@ export class UpdateDriver {
       return result.waitMs;
     }
     if (result.detail !== undefined)
-      this.#options.log.warn({ component: this.component, why: result.detail }, 'record changed');
+      this.#options.log.warn(
+        { component: this.component, detail: result.detail },
+        'record changed',
+      );
     await this.#write(afterChange(this.#record, result.change));
     await this.#keepServing(false);
     return result.waitMs;

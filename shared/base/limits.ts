@@ -86,6 +86,8 @@ export const limits = {
 
   // Fetching.
   fetchChunkBytes: 1 * MIB,
+  /** Pieces of one write to a partial file; Linux takes 1024 (IOV_MAX). */
+  writePiecesMaxCount: 512,
   fetchIdleMs: 30_000,
   /** Bytes per second. A source that sends less is aborted. */
   fetchRateMinBytes: 1 * KIB,
@@ -156,6 +158,8 @@ export const limits = {
   crashLoopMs: 10 * 60_000,
   /** Starts in a row that fail before a confirmed release gives way to the previous one. */
   activationTriesMaxCount: 8,
+  /** Measured: up to this size one copy into one buffer is cheaper than a vector of pieces. */
+  hostFrameJoinedMaxBytes: 64 * KIB,
   /** Header of one IPC frame: a control message or the table of tensors. */
   hostFrameHeaderMaxBytes: 1 * MIB,
 
@@ -166,6 +170,10 @@ export const limits = {
   requestHeaderMaxBytes: 1 * MIB,
   /** The last JSON header of a model is kept, so that a client that repeats it is served faster. */
   requestHeaderKeptMaxBytes: 4 * KIB,
+  /** Measured: up to this size one copy into one buffer is cheaper than several writes. */
+  answerJoinedMaxBytes: 32 * KIB,
+  /** Of a wrong element of a tensor that a message quotes. */
+  elementShownMaxChars: 40,
   /** JSON is parsed on the agent's event loop; larger tensors must use the binary form. */
   jsonRequestMaxBytes: 4 * MIB,
   requestIdMaxChars: 1_000,
@@ -188,6 +196,8 @@ export const limits = {
 
   // Telemetry.
   recordBodyMaxBytes: 64 * KIB,
+  /** What a record costs beside its body: its other fields in JSON, and its row. */
+  recordExtraBytes: 80,
   /** The words of an outcome or a security event; longer ones are cut where they are made. */
   detailMaxChars: 2000,
   batchMaxCount: 200,

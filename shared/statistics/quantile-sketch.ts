@@ -8,10 +8,11 @@ const RELATIVE_ERROR = 0.02;
 const GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR);
 const LOG_GAMMA = Math.log(GAMMA);
 /**
- * Bins cover about 1 ns .. 11 days when values are milliseconds; what lies outside is clamped to
- * the ends.
+ * Fixed by the wire form below: bins cover about 1 ns .. 11 days when values are milliseconds; what
+ * lies outside is clamped to the ends.
  */
 const BIN_MIN = -350;
+/** Fixed by the wire form below, likewise. */
 const BIN_MAX = 520;
 
 /** Wire form: [bin, count] pairs, sorted by bin. */

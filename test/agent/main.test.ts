@@ -107,7 +107,7 @@ describe('a start with a wrong setting', () => {
   const refusal = (work: Promise<unknown>): Promise<string> =>
     work.then(
       () => 'no fault',
-      (error: unknown) => String((error as Error).message),
+      (error: unknown) => (error as Error).message,
     );
 
   it('installation_without_the_model_process_file_is_refused_and_nothing_is_made', async () => {

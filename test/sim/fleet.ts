@@ -347,9 +347,12 @@ export class SimDevice {
     this.running = running;
   }
 
-  /** One second: ask, look at the assignment, take one step, report. */
   async tick(now: number): Promise<void> {
-    if (this.silent) return;
+    if (!this.silent) await this.#live(now);
+  }
+
+  /** One second: ask, look at the assignment, take one step, report. */
+  async #live(now: number): Promise<void> {
     await this.#contact(this.id);
     const assignment = this.#store.assignments.get(this.id);
     if (assignment !== undefined && assignment.assignmentId !== this.#assignmentSeen)

@@ -20,9 +20,8 @@ export const INFER = '/v2/models/digits/infer';
 export interface Answer {
   status: number;
   headers: Headers;
-  // The tests read it key by key, each with an expectation.
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  body: any;
+  /** JSON; null when it is something else. */
+  body: unknown;
 }
 
 export class InferenceApi {
@@ -153,8 +152,7 @@ export function binary(header: object, ...tensors: Buffer[]): [Buffer, Record<st
 }
 
 export function unpack({ headers, bytes }: { headers: Headers; bytes: Buffer }): {
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  head: any;
+  head: unknown;
   rest: Buffer;
 } {
   const length = Number(headers.get('inference-header-content-length'));

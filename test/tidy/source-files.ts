@@ -8,27 +8,6 @@ import ts from 'typescript';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Files that the newest rules do not hold for yet; LINNET_TIDY_ALL=1 checks them. To be empty. */
-const NOT_YET: readonly string[] = [
-  'agent/identity/identity.ts',
-  'agent/inference/api/answer-writer.ts',
-  'agent/inference/model-process/host-child.ts',
-  'agent/inference/model-process/ipc-frames.ts',
-  'agent/inference/model/tensor.ts',
-  'agent/platform/append.ts',
-  'agent/platform/mqtt-link.ts',
-  'agent/telemetry/spool-file.ts',
-  'agent/update/driver.ts',
-  'shared/statistics/quantile-sketch.ts',
-  'test/agent/inference/api/refusals.test.ts',
-  'test/agent/inference/engine/engine.test.ts',
-  'test/agent/inference/model-process/host.test.ts',
-];
-
-/** Whether the rules that are new apply to a file already. */
-export const settled = ({ path }: { path: string }): boolean =>
-  process.env['LINNET_TIDY_ALL'] !== undefined || !NOT_YET.includes(path);
-
 export interface SourceFile {
   /** From the root of the project, with forward slashes. */
   readonly path: string;

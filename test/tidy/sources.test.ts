@@ -11,7 +11,6 @@ import {
   nodesOf,
   productFiles,
   scripts,
-  settled,
   typeScriptFiles,
   type TypeScriptFile,
 } from './source-files.js';
@@ -19,9 +18,6 @@ import {
 const FUNCTION_MAX_LINES = 70;
 const FILE_MAX_LINES = 400;
 const LINE_MAX_COLUMNS = 100;
-
-const product = productFiles.filter(settled);
-const all = typeScriptFiles.filter(settled);
 
 type FunctionNode = ts.FunctionLikeDeclaration;
 const isFunction = (node: ts.Node): node is FunctionNode =>
@@ -45,7 +41,7 @@ const callsOf = function* (file: TypeScriptFile): Generator<ts.CallExpression> {
 
 describe('sizes', () => {
   it('no_function_is_longer_than_its_limit', () => {
-    const long = all.flatMap((file) =>
+    const long = typeScriptFiles.flatMap((file) =>
       [...nodesOf(file.tree)]
         .filter(isFunction)
         // The function that a test suite is made of holds tests, not logic.
@@ -61,7 +57,7 @@ describe('sizes', () => {
   });
 
   it('a_long_file_gives_its_reason_in_its_head_comment', () => {
-    const long = all
+    const long = typeScriptFiles
       .filter(({ lines }) => lines.length > FILE_MAX_LINES + 1)
       .filter(({ text }) => {
         const head = /^(?:#!.*\n)?((?:\/\/.*\n)+)/.exec(text)?.[1] ?? '';
@@ -74,15 +70,14 @@ describe('sizes', () => {
   });
 
   it('no_line_is_wider_than_its_limit', () => {
-    const wide = [...all, ...[...scripts, ...documents].filter(settled)].flatMap(
-      ({ path, lines }) =>
-        lines
-          .map((line, at) => ({ line, where: `${path}:${at + 1}` }))
-          // Tables, links, regular expressions and names of tests cannot be wrapped.
-          .filter(({ line }) => !(path.endsWith('.md') && /^\||\]\(|https?:/.test(line)))
-          .filter(({ line }) => !/^ *(?:\/.*\/[a-z]*,$|(?:it|test)(?:\.each.*)?\()/.test(line))
-          .filter(({ line }) => line.length > LINE_MAX_COLUMNS)
-          .map(({ line, where }) => `${where} has ${line.length} columns`),
+    const wide = [...typeScriptFiles, ...scripts, ...documents].flatMap(({ path, lines }) =>
+      lines
+        .map((line, at) => ({ line, where: `${path}:${at + 1}` }))
+        // Tables, links, regular expressions and names of tests cannot be wrapped.
+        .filter(({ line }) => !(path.endsWith('.md') && /^\||\]\(|https?:/.test(line)))
+        .filter(({ line }) => !/^ *(?:\/.*\/[a-z]*,$|(?:it|test)(?:\.each.*)?\()/.test(line))
+        .filter(({ line }) => line.length > LINE_MAX_COLUMNS)
+        .map(({ line, where }) => `${where} has ${line.length} columns`),
     );
     expect(wide).toEqual([]);
   });
@@ -90,13 +85,13 @@ describe('sizes', () => {
 
 describe('comments and names', () => {
   it('every_file_opens_with_what_it_promises', () => {
-    const bare = all.filter(({ text }) => !/^(#!.*\n)?\/\/ \S/.test(text));
+    const bare = typeScriptFiles.filter(({ text }) => !/^(#!.*\n)?\/\/ \S/.test(text));
     expect(bare.map(({ path }) => path)).toEqual([]);
   });
 
   it('tests_are_named_as_situations_in_snake_case', () => {
     const situation = /^(?:[a-z0-9_]|%[sdij]|\$[\w.]+|\$\{[^}]*\})+$/;
-    const wrong = all
+    const wrong = typeScriptFiles
       .filter(({ path }) => path.endsWith('.test.ts'))
       .flatMap((file) =>
         [...callsOf(file)]
@@ -114,7 +109,7 @@ describe('comments and names', () => {
   });
 
   it('private_members_are_private_at_run_time_too', () => {
-    const wrong = all.flatMap((file) =>
+    const wrong = typeScriptFiles.flatMap((file) =>
       [...nodesOf(file.tree)]
         .filter((node) => node.kind === ts.SyntaxKind.PrivateKeyword)
         .filter(({ parent }) => !ts.isConstructorDeclaration(parent))
@@ -138,7 +133,7 @@ describe('one place for each thing', () => {
       (ts.getLeadingCommentRanges(file.text, statement.getFullStart()) ?? []).some(({ pos }) =>
         /^\/\*\* Fixed by \S/.test(file.text.slice(pos)),
       );
-    const elsewhere = product
+    const elsewhere = productFiles
       .filter(({ path }) => !['shared/base/limits.ts', 'shared/base/units.ts'].includes(path))
       .filter(({ path }) => !path.startsWith('firmware-tools/demo/'))
       .flatMap((file) =>
@@ -163,7 +158,7 @@ describe('one place for each thing', () => {
       'server/console/',
     ];
     const taken = /^(?:Date\.now|Math\.random|setTimeout|setInterval|performance\.now)$/;
-    const wrong = product
+    const wrong = productFiles
       .filter(({ path }) => !exempt.some((start) => path.startsWith(start)))
       .flatMap((file) => [
         ...[...callsOf(file)]
@@ -178,7 +173,7 @@ describe('one place for each thing', () => {
   });
 
   it('the_real_clock_is_imported_by_composition_roots_only', () => {
-    const wrong = product
+    const wrong = productFiles
       .filter((file) => importsOf(file).includes('shared/platform/clock.ts'))
       .map(({ path }) => path)
       .filter((path) => !/^(?:agent|server)\/(?:main|commands)\.ts$|^firmware-tools\//.test(path))
@@ -187,7 +182,7 @@ describe('one place for each thing', () => {
   });
 
   it('native_modules_are_required_in_shared_platform_only', () => {
-    const wrong = product
+    const wrong = productFiles
       .filter(({ path }) => !path.startsWith('shared/platform/'))
       .filter(({ text }) => /createRequire\([^)]*\)(?!\.resolve\()/.test(text))
       .map(({ path }) => path);
@@ -198,7 +193,7 @@ describe('one place for each thing', () => {
 describe('logs and faults', () => {
   it('errors_are_logged_under_err', () => {
     const levels = new Set(['trace', 'debug', 'info', 'warn', 'error', 'fatal']);
-    const wrong = product.flatMap((file) =>
+    const wrong = productFiles.flatMap((file) =>
       [...callsOf(file)]
         .filter(
           ({ expression }) =>

@@ -2,6 +2,7 @@
 // binary tensors (sources: open-inference.ts). Knows no sockets and no engine. Clients that repeat
 // a request get answers of the same shape, so the header of the last answer is kept.
 import assert from 'node:assert/strict';
+import { limits } from '../../../shared/base/limits.js';
 import type { Manifest } from '../../../shared/release/manifest.js';
 import type { TensorSpec } from '../../../shared/release/model-manifest.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
@@ -22,9 +23,6 @@ export interface EncodedAnswer {
   /** To write in this order. */
   readonly pieces: readonly Uint8Array[];
 }
-
-/** Measured: up to this size one copy into one buffer is cheaper than several writes. */
-const JOIN_BELOW_BYTES = 32 * 1024;
 
 export class AnswerWriter {
   #lastKey = '';
@@ -52,7 +50,7 @@ export class AnswerWriter {
 function join(head: Buffer, binaries: readonly Tensor[]): EncodedAnswer {
   let total = head.length;
   for (const { data } of binaries) total += data.byteLength;
-  if (total > JOIN_BELOW_BYTES)
+  if (total > limits.answerJoinedMaxBytes)
     return { headerBytes: head.length, pieces: [head, ...binaries.map(({ data }) => data)] };
   const whole = Buffer.allocUnsafe(total);
   whole.set(head, 0);

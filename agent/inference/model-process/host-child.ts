@@ -169,32 +169,35 @@ function sendFault(error: unknown, id: number | null): void {
 }
 
 class Model {
+  readonly #ort: typeof Ort;
+  readonly #session: Ort.InferenceSession;
+  readonly #request: LoadRequest;
   readonly #feeds: Record<string, Ort.Tensor> = {};
 
-  constructor(
-    private readonly ort: typeof Ort,
-    private readonly session: Ort.InferenceSession,
-    private readonly request: LoadRequest,
-  ) {}
+  constructor(ort: typeof Ort, session: Ort.InferenceSession, request: LoadRequest) {
+    this.#ort = ort;
+    this.#session = session;
+    this.#request = request;
+  }
 
   /** Answers one run frame. When the model fails on the inputs, the answer is a fault. */
   async run(frame: Frame): Promise<void> {
     const id = idOf(frame);
     try {
-      for (const input of decodeTensors(frame, this.request.inputs)) {
-        this.#feeds[input.name] = new this.ort.Tensor(
+      for (const input of decodeTensors(frame, this.#request.inputs)) {
+        this.#feeds[input.name] = new this.#ort.Tensor(
           ORT_TYPE[input.datatype] as 'float32',
           elementsOf(input) as Float32Array,
           input.shape,
         );
       }
-      const answers = await this.session.run(this.#feeds);
+      const answers = await this.#session.run(this.#feeds);
       send(
         encodeTensors(
           FrameKind.answer,
           id,
-          this.request.outputs.map((spec) => outputOf(spec.name, answers)),
-          this.request.frameMaxBytes,
+          this.#request.outputs.map((spec) => outputOf(spec.name, answers)),
+          this.#request.frameMaxBytes,
         ),
       );
     } catch (error) {
@@ -206,7 +209,7 @@ class Model {
 }
 
 function outputOf(name: string, answers: Ort.InferenceSession.OnnxValueMapType): Tensor {
-  const value = answers[name] as Ort.Tensor | undefined;
+  const value = answers[name];
   const datatype = value === undefined ? undefined : DATATYPE_OF[value.type];
   if (value === undefined || datatype === undefined)
     throw new Error(`output ${name} is ${value?.type ?? 'missing'}`);

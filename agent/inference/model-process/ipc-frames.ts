@@ -23,11 +23,12 @@ export interface Frame {
   readonly body: Buffer;
 }
 
+/** Fixed by the form of a frame: the lengths of header and body. */
 const PREFIX_BYTES = 8;
+/** Fixed by the form of a frame: kind, count and id, before the first tensor. */
 const TABLE_BYTES = 8;
+/** Fixed by the form of a frame: datatype, rank and byte length, before a tensor's dimensions. */
 const ENTRY_BYTES = 8;
-/** Measured: up to this size one copy into one buffer is cheaper than a vector of pieces. */
-const JOIN_BELOW_BYTES = 64 * 1024;
 const CODES: readonly Datatype[] = [
   'BOOL',
   'UINT8',
@@ -67,7 +68,7 @@ export function encodeTensors(
   const total = PREFIX_BYTES + headerBytes + bodyBytes;
   if (total > maxBytes)
     throw new FrameError(`a frame of ${total} bytes is longer than the limit of ${maxBytes}`);
-  const joined = total <= JOIN_BELOW_BYTES;
+  const joined = total <= limits.hostFrameJoinedMaxBytes;
   const head = Buffer.allocUnsafe(joined ? total : PREFIX_BYTES + headerBytes);
   writeTable(head, kind, id, tensors, headerBytes, bodyBytes);
   if (joined) {
@@ -252,7 +253,7 @@ export class FrameDecoder {
 export class BlockingFrames {
   readonly #fd: number;
   readonly #maxBytes: number;
-  #memory = Buffer.allocUnsafeSlow(JOIN_BELOW_BYTES);
+  #memory = Buffer.allocUnsafeSlow(limits.hostFrameJoinedMaxBytes);
   #start = 0;
   #end = 0;
 

@@ -126,10 +126,11 @@ export class Replica {
 
   /** Null during a run or a restart. */
   async memory(): Promise<HostUsage | null> {
-    if (!this.free || this.#host === null) return null;
+    const host = this.#host;
+    if (this.#busy || host?.ready !== true) return null;
     this.#busy = true;
     try {
-      return await this.#host.usage();
+      return await host.usage();
     } finally {
       this.#busy = false;
       if (this.free) this.#listener.onFree(this);
@@ -165,37 +166,37 @@ export class Replica {
   }
 
   async #keepStarting(wait: boolean): Promise<void> {
-    const { log, limits } = this.#options;
-    for (let pause = wait; !this.#stopped; pause = true) {
-      if (pause) {
-        this.#tries += 1;
-        await this.#pause(
-          backoff(
-            this.#tries,
-            limits.hostRestartBackoffFirstMs,
-            limits.hostRestartBackoffMaxMs,
-            this.#random,
-          ),
-        );
-        if (this.#stopped) return;
-      }
-      try {
-        await this.start();
-        if (!this.#stopped)
-          log.info(
-            { release: this.ref, pid: this.pid, tries: this.#tries },
-            'model process started',
-          );
-        return;
-      } catch (error) {
-        if (!(error instanceof Fault)) throw error;
-        this.#host = null;
-        log.error(
-          { release: this.ref, err: error, tries: this.#tries },
-          'model process did not start',
-        );
-        if (!this.#stopped) this.#listener.onFault(this, error);
-      }
+    if (wait) await this.#backOff();
+    while (!this.#stopped && !(await this.#startOnce())) await this.#backOff();
+  }
+
+  /** A stop ends the pause. */
+  async #backOff(): Promise<void> {
+    if (this.#stopped) return;
+    const { hostRestartBackoffFirstMs, hostRestartBackoffMaxMs } = this.#options.limits;
+    this.#tries += 1;
+    await this.#pause(
+      backoff(this.#tries, hostRestartBackoffFirstMs, hostRestartBackoffMaxMs, this.#random),
+    );
+  }
+
+  /** False: the start failed, and the listener knows. */
+  async #startOnce(): Promise<boolean> {
+    const { log } = this.#options;
+    try {
+      await this.start();
+      if (!this.#stopped)
+        log.info({ release: this.ref, pid: this.pid, tries: this.#tries }, 'model process started');
+      return true;
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.#host = null;
+      log.error(
+        { release: this.ref, err: error, tries: this.#tries },
+        'model process did not start',
+      );
+      if (!this.#stopped) this.#listener.onFault(this, error);
+      return false;
     }
   }
 }

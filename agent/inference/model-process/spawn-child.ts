@@ -58,12 +58,7 @@ export function spawnChild({ home, childPath, frameMaxBytes }: SpawnChildOptions
   } catch (error) {
     throw new Fault('host_start', `cannot create ${home} for model processes`, { cause: error });
   }
-  const [command = process.execPath, ...args] = [
-    ...deathSignal(),
-    process.execPath,
-    childPath,
-    String(frameMaxBytes),
-  ];
+  const [command, ...args] = [...deathSignal(), process.execPath, childPath, String(frameMaxBytes)];
   try {
     return spawn(command, args, spawnOptions(home));
   } catch (error) {
@@ -101,5 +96,5 @@ export function pipesOf(child: ChildProcess): ChildPipes {
   const [, , stderr, socket] = (child.stdio as ChildProcess['stdio'] | undefined) ?? [];
   if (stderr === undefined || stderr === null || socket === undefined || socket === null)
     throw new Fault('host_start', 'cannot open the pipes of a model process: too many open files');
-  return { stderr: stderr as Readable, socket: socket as Socket };
+  return { stderr, socket: socket as Socket };
 }

@@ -23,7 +23,7 @@ export function classify(classifier: Classifier, outputs: readonly Tensor[]): Cl
   const elements = elementsOf(tensor);
   const rows: Classified[] = [];
   for (let start = 0; start + width <= elements.length; start += width) {
-    const row = classifyRow(elements as ArrayLike<number | bigint>, start, width, classifier.scale);
+    const row = classifyRow(elements, start, width, classifier.scale);
     if (row === null) return null;
     rows.push(row);
   }

@@ -6,6 +6,7 @@
 // rounded.
 import assert from 'node:assert/strict';
 import { Fault } from '../../../shared/base/fault-codes.js';
+import { limits } from '../../../shared/base/limits.js';
 import { ELEMENT_ARRAYS } from '../../../shared/release/element-arrays.js';
 // Types only: the model process imports this file, and the schema library behind manifest.ts would
 // cost it 20 MB of memory.
@@ -36,9 +37,6 @@ const INTEGER_RANGE: Readonly<Partial<Record<Datatype, readonly [number, number]
   INT32: [-(2 ** 31), 2 ** 31 - 1],
   INT64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
 };
-
-/** Characters of a wrong element in a message. */
-const SHOWN_CHARS = 40;
 
 export function isDatatype(text: string): text is Datatype {
   return Object.hasOwn(ELEMENT_ARRAYS, text);
@@ -218,7 +216,8 @@ function short(value: unknown): string {
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'object' && value !== null) return 'an object';
   const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
-  return text.length <= SHOWN_CHARS ? text : `${text.slice(0, SHOWN_CHARS)}...`;
+  const shown = limits.elementShownMaxChars;
+  return text.length <= shown ? text : `${text.slice(0, shown)}...`;
 }
 
 /**

@@ -1,6 +1,6 @@
 // The MQTT link against a real aedes broker that restarts, refuses and checks every password.
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { Aedes, type AuthenticateError } from 'aedes';
+import { Aedes } from 'aedes';
 import { afterEach, describe, expect, it } from 'vitest';
 import { MqttLink } from '../../../agent/platform/mqtt-link.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
@@ -18,6 +18,9 @@ const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
+
+/** Of MQTT 3.1.1, 3.2.2.3. */
+const BAD_CREDENTIALS = 4;
 
 const key = signerFromSeed(new Uint8Array(32).fill(5));
 const device = deviceIdOf(key.publicKey);
@@ -41,9 +44,7 @@ async function broker(port = 0, publishAllowed = true): Promise<Broker> {
         passwords.push(token);
         done(null, true);
       })
-      .catch(() =>
-        done(Object.assign(new Error('no'), { returnCode: 4 }) as AuthenticateError, false),
-      );
+      .catch(() => done(Object.assign(new Error('no'), { returnCode: BAD_CREDENTIALS }), false));
   };
   aedes.authorizePublish = (_client, _packet, done) =>
     done(publishAllowed ? null : new Error('not allowed'));

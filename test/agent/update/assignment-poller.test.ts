@@ -1,4 +1,5 @@
 // The poller: each component hears of its own assignment, and a failure changes nothing.
+import assert from 'node:assert/strict';
 import { describe, expect, it } from 'vitest';
 import { AssignmentPoller } from '../../../agent/update/assignment-poller.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
@@ -16,9 +17,11 @@ function polling(answers: (Assignment[] | Fault | Error)[]) {
   const reports: unknown[] = [];
   const troubles = new Troubles({ clock: new ManualClock() });
   const poller = new AssignmentPoller({
-    refresh: () => {
+    refresh: async () => {
       const answer = answers.shift();
-      return Array.isArray(answer) ? Promise.resolve(answer) : Promise.reject(answer as Error);
+      assert(answer !== undefined, 'one answer for each poll');
+      if (answer instanceof Error) throw answer;
+      return answer;
     },
     drivers: ['digits', 'letters'].map((component) => ({
       component,

@@ -27,16 +27,15 @@ const working = (
   state: 'assigned' | 'staged' | 'probed' | 'rehearsed' | 'shadowing' | 'swapped',
   change: Partial<UpdateRecord> = {},
   rollback = false,
-): UpdateRecord =>
-  ({
-    ...fresh,
-    active: 'a',
-    slots: { a: ref(v1), b: ref(v2) },
-    writes: 3,
-    ...change,
-    state,
-    assignment: assignmentFor(v2, 2, { rollback }),
-  }) as UpdateRecord;
+): UpdateRecord => ({
+  ...fresh,
+  active: 'a',
+  slots: { a: ref(v1), b: ref(v2) },
+  writes: 3,
+  ...change,
+  state,
+  assignment: assignmentFor(v2, 2, { rollback }),
+});
 
 describe('reading a record', () => {
   it('record_comes_back_as_it_was_written', () => {

@@ -173,7 +173,7 @@ describe('one connection', () => {
     ]) {
       expect(statuses(await converse([plain.slice(0, at), plain.slice(at)], 1))).toEqual(['200']);
     }
-    expect(statuses(await converse([...plain], 1))).toEqual(['200']);
+    expect(statuses(await converse(Array.from(plain), 1))).toEqual(['200']);
   });
 
   it('expect_continue_is_answered_and_ambiguous_requests_are_refused', async () => {

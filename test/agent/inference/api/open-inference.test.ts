@@ -230,7 +230,7 @@ describe('raw tensors', () => {
     [[X, { ...X, name: 'y' }], 2, 1],
     [[{ ...X, shape: [-1, -1] }], 1, 2],
   ])('model_that_takes_no_raw_tensor_refuses_it', (specs, count, open) => {
-    expect(refusal(() => raw(8, ...(specs as TensorSpec[])))).toBe(
+    expect(refusal(() => raw(8, ...specs))).toBe(
       'request_undecodable: a raw binary request needs a model with one input, with at most one ' +
         `open size; this model has ${count} inputs, the first with ${open} open sizes`,
     );

@@ -103,8 +103,7 @@ describe('refusals', () => {
   ] as const)('json_request_is_refused_%s', async (_, body, status, code, reasons) => {
     const answer = await api.post(INFER, body);
     expect(answer.status).toBe(status);
-    expect(answer.body.code).toBe(code);
-    expect(answer.body.error).toMatch(reasons);
+    expect(answer.body).toMatchObject({ code, error: expect.stringMatching(reasons) as string });
   });
 
   it.each([
@@ -140,19 +139,16 @@ describe('refusals', () => {
     ],
   ] as const)('binary_request_is_refused_%s', async (_, [body, headers], code, reasons) => {
     const answer = await api.post(INFER, body, headers);
-    expect(answer.body.code).toBe(code);
     expect(answer.status).toBe(code === 'request_too_large' ? 413 : 400);
-    expect(answer.body.error).toMatch(reasons);
+    expect(answer.body).toMatchObject({ code, error: expect.stringMatching(reasons) as string });
   });
 
   it('wrong_header_length_and_compressed_body_are_refused', async () => {
     const body = JSON.stringify({ inputs: [input()] });
-    expect(
-      (await api.post(INFER, body, { 'Inference-Header-Content-Length': '-1' })).body.code,
-    ).toBe('request_undecodable');
-    expect(
-      (await api.post(INFER, body, { 'Inference-Header-Content-Length': '100000' })).body.code,
-    ).toBe('request_undecodable');
+    for (const length of ['-1', '100000']) {
+      const answer = await api.post(INFER, body, { 'Inference-Header-Content-Length': length });
+      expect(answer.body).toMatchObject({ code: 'request_undecodable' });
+    }
     expect((await api.post(INFER, body, { 'Content-Encoding': 'gzip' })).body).toMatchObject({
       code: 'request_unsupported',
       error: 'content encoding gzip is not supported',
@@ -237,7 +233,9 @@ describe('nesting', () => {
       'Inference-Header-Content-Length': String(head.length),
     });
     expect(answer.status).toBe(400);
-    expect(answer.body.error).toMatch(/^the inference request header is nested deeper than/);
+    expect(answer.body).toMatchObject({
+      error: expect.stringMatching(/^the inference request header is nested deeper than/) as string,
+    });
   });
 
   it('element_that_is_itself_nested_is_named_without_being_printed', async () => {
@@ -299,7 +297,8 @@ describe('what the API does not implement', () => {
     [
       'a_binary_size_in_a_json_request',
       { inputs: [input({ data: undefined, parameters: { binary_data_size: 16 } })] },
-      'tensor x has binary_data_size, but the request has no Inference-Header-Content-Length header',
+      'tensor x has binary_data_size, but the request has no Inference-Header-Content-Length ' +
+        'header',
     ],
   ])('%s_is_refused', async (_, body, error) => {
     expect((await api.post(INFER, body)).body).toEqual({ error, code: 'request_undecodable' });

@@ -247,12 +247,16 @@ describe('a model process', () => {
       import { Engine } from '${dist}agent/inference/engine/engine.js';
       import { realClock, realRandom } from '${dist}shared/platform/clock.js';
       import { silentLog } from '${dist}shared/base/interfaces.js';
-      const engine = (component) => new Engine({ component, childPath: '${childPath}', home: '${root}/home', clock: realClock, random: realRandom, log: silentLog });
+      const common = { clock: realClock, random: realRandom, log: silentLog };
+      const places = { childPath: '${childPath}', home: '${root}/home' };
+      const engine = (component) => new Engine({ component, ...places, ...common });
       const a = engine('digits'), b = engine('slow');
       await a.serve(${JSON.stringify(quick)}, null);
       await b.serve(${JSON.stringify(long)}, null);
       const side = 3000;
-      b.infer({ inputs: [{ name: 'x', datatype: 'FP32', shape: [side, side], data: new Uint8Array(side * side * 4) }] }).catch(() => {});
+      const data = new Uint8Array(side * side * 4);
+      const input = { name: 'x', datatype: 'FP32', shape: [side, side], data };
+      b.infer({ inputs: [input] }).catch(() => {});
       console.log(JSON.stringify([...a.processes, ...b.processes].map((entry) => entry.pid)));
     `,
     );

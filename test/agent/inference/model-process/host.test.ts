@@ -36,14 +36,16 @@ it('answer_that_does_not_decode_ends_its_process_and_the_next_one_is_started', a
     child,
     `
     import { writeSync } from 'node:fs';
-    import { BlockingFrames, decodeTensors, encodeControl, encodeTensors, FrameKind, idOf } from '${runtime}ipc-frames.js';
+    import * as ipc from '${runtime}ipc-frames.js';
+    const { BlockingFrames, decodeTensors, encodeControl, encodeTensors, FrameKind, idOf } = ipc;
     const frames = new BlockingFrames(3, Number(process.argv[2]));
     frames.next();
     writeSync(3, encodeControl({ report: 'ready', rssBytes: 1, peakBytes: 1 }));
     let runs = 0;
     for (let frame = frames.next(); frame !== null; frame = frames.next()) {
       const tensors = runs++ === 0 ? decodeTensors(frame, [{ name: 'logits' }]) : [];
-      for (const piece of encodeTensors(FrameKind.answer, idOf(frame), tensors, 65536)) writeSync(3, piece);
+      for (const piece of encodeTensors(FrameKind.answer, idOf(frame), tensors, 65536))
+        writeSync(3, piece);
     }
   `,
   );
@@ -71,13 +73,18 @@ it('no_file_descriptors_left_is_a_failed_start_and_kills_no_process', () => {
     import { limitsWith } from '${runtime}../inference-limits.js';
     import { realClock } from '${runtime}../../../shared/platform/clock.js';
     import { silentLog } from '${runtime}../../../shared/base/interfaces.js';
-    const options = { childPath: '${childPath}', home: '${root}/home', clock: realClock, log: silentLog, limits: limitsWith(), threads: 1 };
+    const places = { childPath: '${childPath}', home: '${root}/home' };
+    const common = { clock: realClock, log: silentLog, limits: limitsWith(), threads: 1 };
+    const options = { ...places, ...common };
     const host = newHost(options, ${JSON.stringify(install(root, adder('1.0.0', [0, 0, 0, 0])))});
     const held = [];
     try {
       for (;;) held.push(openSync('/dev/null'));
     } catch {}
-    const code = await host.start([]).then(() => 'no fault', (error) => error.code ?? String(error));
+    const code = await host.start([]).then(
+      () => 'no fault',
+      (error) => error.code ?? String(error),
+    );
     held.forEach((fd) => closeSync(fd));
     console.log(code);
   `,

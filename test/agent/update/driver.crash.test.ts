@@ -203,6 +203,45 @@ describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_nam
     expect(cutsAfterGo).toBeGreaterThan(1);
   });
 
+  it('undo_serves_the_new_or_the_old_release_and_ends_on_the_old_one', async () => {
+    const onNew = async (seed: number): Promise<SimDisk> => {
+      const disk = await onOld(kind, seed);
+      expect(await live({ kind, bad: false }, disk)).toBe(true);
+      disk.restart();
+      return disk;
+    };
+    const undo = async (disk: SimDisk, seen = new Set<string | null>()): Promise<boolean> => {
+      try {
+        const { device, serving } = await kind.boot(disk);
+        seen.add(serving());
+        await settle(device, assignmentFor(kind.old, 3, { rollback: true }));
+        seen.add(serving());
+        return true;
+      } catch (error) {
+        if (error instanceof PowerCut) return false;
+        throw error;
+      }
+    };
+    const whole = await onNew(1);
+    expect(await undo(whole)).toBe(true);
+    for (let cut = 1; cut <= whole.operations; cut += 1) {
+      const disk = await onNew(cut);
+      disk.cutAt = cut;
+      const seen = new Set<string | null>();
+      const name = `cut at operation ${cut}`;
+      expect(await undo(disk, seen), name).toBe(false);
+      disk.restart();
+      expect(await undo(disk, seen), name).toBe(true);
+      expect([...seen].every(isOldOrNew), `${name}: served ${[...seen].join()}`).toBe(true);
+      const { device, serving } = await kind.boot(disk);
+      expect([runningOf(device.driver.record)?.version, serving()], name).toEqual([
+        '1.0.0',
+        '1.0.0',
+      ]);
+      expect(device.driver.record.outcome?.result, name).toBe('reverted');
+    }
+  });
+
   it('shadow_serves_the_old_release_alone_and_ends_with_nothing_of_it_left', async () => {
     const shadow = async (disk: SimDisk): Promise<Life | null> => {
       try {

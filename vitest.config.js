@@ -25,7 +25,11 @@ class SlowestFirst extends BaseSequencer {
 // These replace modules (vi.mock), which only works in a worker of their own.
 const MOCKING = ['test/firmware-tools/release/expected-differences.test.ts'];
 
-const common = { testTimeout: 180_000, hookTimeout: 180_000 };
+const common = {
+  testTimeout: 180_000,
+  hookTimeout: 180_000,
+  setupFiles: ['test/support/setup.ts'],
+};
 
 // Tests import the TypeScript sources; processes that a test starts run from dist/, which
 // `npm run build` makes.

@@ -10,7 +10,7 @@ import { plan } from './plan.js';
 import type { Plan, Situation } from './situation.js';
 import { toAsk } from './taking.js';
 import type { Reception } from './reception.js';
-import { securityReportOf } from './security-report.js';
+import { reportStep } from './security-report.js';
 import type { SituationReader } from './situation-reader.js';
 
 export interface ConductorOptions {
@@ -122,8 +122,7 @@ export class Conductor {
       // False: another writer was first. Read again.
       if (!(await store.commit(step, clock.now()))) continue;
       this.#logStep(situation.rollout, step);
-      const event = securityReportOf(situation, step);
-      if (event !== null) security.report(event);
+      reportStep(security, situation, step);
       for (const { device } of step.go === true ? step.members : step.assignments) hint(device);
     }
   }

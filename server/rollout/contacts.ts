@@ -8,7 +8,7 @@ import { changeOf } from './forward.js';
 import { alarm } from './halt.js';
 import { waitingMember } from './members.js';
 import { paused } from './pace.js';
-import { securityReportOf } from './security-report.js';
+import { reportStep } from './security-report.js';
 import type { Plan } from './situation.js';
 import { take } from './taking.js';
 import { room } from './window.js';
@@ -97,9 +97,8 @@ export class Contacts {
     const { store, situations, clock, security } = this.#options;
     const situation = await situations.read(id);
     const step = situation.rollout.state === 'completed' ? alarm(situation) : null;
-    if (step === null || !(await store.commit(step, clock.now()))) return;
-    const event = securityReportOf(situation, step);
-    if (event !== null) security.report(event);
+    if (step !== null && (await store.commit(step, clock.now())))
+      reportStep(security, situation, step);
   }
 
   /** A device that came after the rollout was made, in its last wave. */

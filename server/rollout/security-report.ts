@@ -2,26 +2,26 @@
 // devices are rolled back at once or a person is asked, and one that fails after its rollout was
 // completed. A SIEM then sees a bad release without reading rollouts. Pure.
 import type { FaultCode } from '../../shared/base/fault-codes.js';
-import type { RolloutRow, SecurityReport } from '../interfaces.js';
+import type { SecurityEventSink } from '../interfaces.js';
 import { haltReport } from './halt.js';
 import type { Plan, Situation } from './situation.js';
 
-/** The event of a step that is committed; null where it is none. */
-export function securityReportOf(situation: Situation, { rollout }: Plan): SecurityReport | null {
-  const code = codeOf(situation, rollout);
-  if (code === null) return null;
-  const { component, version, digest } = rollout.release;
-  const release = `${component} ${version} (${digest})`;
-  const detail = `rollout ${rollout.id} of ${release}: ${haltReport(situation).reasons}`;
-  return { source: { kind: 'server' }, code, detail };
-}
-
-function codeOf(situation: Situation, after: RolloutRow): FaultCode | null {
+/** Reports a step that was committed, where it is such an event. */
+export function reportStep(
+  security: Pick<SecurityEventSink, 'report'>,
+  situation: Situation,
+  { rollout: after }: Plan,
+): void {
   const { rollout: before } = situation;
-  if (before.state === 'completed')
-    return after.state === 'completed' && after.asked && !before.asked ? 'release_alarm' : null;
+  const isCompleted = before.state === 'completed';
+  const isAlarm = isCompleted && after.state === 'completed' && after.asked && !before.asked;
   const isStop = after.state === 'reverting' || after.state === 'held';
-  return before.state !== after.state && isStop && haltReport(situation).halt
-    ? 'release_halted'
-    : null;
+  const mayBeHalt = !isCompleted && isStop && after.state !== before.state;
+  if (!isAlarm && !mayBeHalt) return;
+  const { halt, reasons } = haltReport(situation);
+  if (!isAlarm && !halt) return;
+  const { component, version, digest } = after.release;
+  const code: FaultCode = isAlarm ? 'release_alarm' : 'release_halted';
+  const detail = `rollout ${after.id} of ${component} ${version} (${digest}): ${reasons}`;
+  security.report({ source: { kind: 'server' }, code, detail });
 }

@@ -223,10 +223,12 @@ async function reportConditions(
     .executeTakeFirst();
   const known = before === undefined ? [] : (JSON.parse(before.body_json) as UpdateBody).conditions;
   const added = conditions.filter(({ code }) => !known.some((one) => one.code === code));
-  for (const { code } of running === null ? [] : added)
+  if (running !== null && added.length > 0)
     await queries
       .insertInto('condition_events')
-      .values({ device, component, digest: running?.digest ?? '', code, at: now })
+      .values(
+        added.map(({ code }) => ({ device, component, digest: running.digest, code, at: now })),
+      )
       .execute();
   await addSecurityEvents(
     queries,

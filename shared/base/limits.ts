@@ -203,7 +203,7 @@ export const limits = {
   batchMaxCount: 200,
   batchMaxBytes: 256 * KIB,
   mqttPayloadMaxBytes: 1 * MIB,
-  /** A packet: its payload, its topic and the protocol's own fields. */
+  /** A publish: its payload, its topic and the protocol's own fields. */
   mqttPacketMaxBytes: 1 * MIB + 4 * KIB,
   /** A login, with its token; from a peer that is not known yet. */
   mqttConnectMaxBytes: 4 * KIB,

@@ -96,8 +96,8 @@ export const DirectorCustom = Type.Object(
     hardware: HardwareId,
     rollout: Type.String({ maxLength: 64 }),
     /**
-     * Rises by one with each new assignment of this device and component; every report about it
-     * carries this number.
+     * Rises with each new assignment of this device and component, and is no lower than the floor
+     * from time (shared/trust/version-floor.ts); every report about it carries this number.
      */
     assignmentId: Type.Integer({ minimum: 1, maximum: 2 ** 31 }),
     /**

@@ -30,7 +30,8 @@ import {
 import { sha256, utf8 } from '../../shared/base/bytes.js';
 import { signEnvelope, type Envelope } from '../../shared/trust/envelope.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
-import { tempFolder, refused } from '../support/metadata-device.js';
+import { refused } from '../support/metadata-device.js';
+import { tempFolder } from '../support/temp-folders.js';
 import { build, otherKey, releaseKey, ringOf, writeSpec } from '../support/release-builder.js';
 
 const ring = ringOf(releaseKey);

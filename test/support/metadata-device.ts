@@ -1,25 +1,13 @@
 // A MetadataClient on a real disk (a temporary folder) against simulated repositories, and the
 // usual questions to it.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect } from 'vitest';
+import { expect } from 'vitest';
 import { NodeDisk } from '../../agent/platform/disk.js';
 import type { Fetcher } from '../../agent/interfaces.js';
 import { MetadataClient, type TrustedAssignment } from '../../agent/update/metadata.js';
 import { Fault, type FaultCode } from '../../shared/base/fault-codes.js';
 import { DEVICE, Simulation } from '../sim/tuf-repositories.js';
-
-const folders: string[] = [];
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
-
-export function tempFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'linnet-trust-'));
-  folders.push(folder);
-  return folder;
-}
+import { tempFolder } from './temp-folders.js';
 
 export class SimDevice {
   readonly folder = tempFolder();

@@ -18,7 +18,7 @@ import { Fault } from '../../shared/base/fault-codes.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realRandom } from '../../shared/platform/clock.js';
 import type { Signer } from '../../shared/trust/signer.js';
-import { tempFolder } from './metadata-device.js';
+import { tempFolder } from './temp-folders.js';
 import { build, smallSpec, writeSpec } from './release-builder.js';
 import { SimClock } from '../sim/tuf-repositories.js';
 

@@ -32,7 +32,7 @@ function startFailed(record: RecordIn<'shadowing'>, error: unknown): StepResult 
   if (trialFaults < limits.trialFaultsMaxCount)
     return { waitMs: limits.trialPauseMs, change: { trialFaults }, detail: error.message };
   const detail = `${error.detail} (start ${trialFaults})`;
-  return { ...ended(record, 'trial_crashes', detail) };
+  return ended(record, 'trial_crashes', detail);
 }
 
 async function observe({ record, handler }: StepContext<'shadowing'>): Promise<StepResult> {

@@ -124,6 +124,16 @@ interface Update {
   readonly hold?: { hasGo: boolean };
 }
 
+/** What `work` returns; null when the power is cut in it. */
+async function untilCut<T>(work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof PowerCut) return null;
+    throw error;
+  }
+}
+
 /** The device boots and works until it settles or the power is cut. True when it has settled. */
 async function live(
   { kind, bad, hold }: Update,
@@ -132,7 +142,7 @@ async function live(
 ): Promise<boolean> {
   const release = bad ? kind.bad : kind.fresh;
   const acceptance = kind.acceptance ?? null;
-  try {
+  const life = await untilCut(async () => {
     const { device, serving } = await kind.boot(disk, bad);
     seen.add(serving());
     if (hold?.hasGo === false) {
@@ -142,11 +152,9 @@ async function live(
     }
     await settle(device, assignmentFor(release, 2, { acceptance }));
     seen.add(serving());
-    return true;
-  } catch (error) {
-    if (error instanceof PowerCut) return false;
-    throw error;
-  }
+    return device;
+  });
+  return life !== null;
 }
 
 /** How many disk operations the update takes when nothing interrupts it. */
@@ -210,28 +218,24 @@ describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_nam
       disk.restart();
       return disk;
     };
-    const undo = async (disk: SimDisk, seen = new Set<string | null>()): Promise<boolean> => {
-      try {
-        const { device, serving } = await kind.boot(disk);
-        seen.add(serving());
-        await settle(device, assignmentFor(kind.old, 3, { rollback: true }));
-        seen.add(serving());
-        return true;
-      } catch (error) {
-        if (error instanceof PowerCut) return false;
-        throw error;
-      }
-    };
+    const undo = (disk: SimDisk, seen = new Set<string | null>()): Promise<Life | null> =>
+      untilCut(async () => {
+        const life = await kind.boot(disk);
+        seen.add(life.serving());
+        await settle(life.device, assignmentFor(kind.old, 3, { rollback: true }));
+        seen.add(life.serving());
+        return life;
+      });
     const whole = await onNew(1);
-    expect(await undo(whole)).toBe(true);
+    expect(await undo(whole)).not.toBeNull();
     for (let cut = 1; cut <= whole.operations; cut += 1) {
       const disk = await onNew(cut);
       disk.cutAt = cut;
       const seen = new Set<string | null>();
       const name = `cut at operation ${cut}`;
-      expect(await undo(disk, seen), name).toBe(false);
+      expect(await undo(disk, seen), name).toBeNull();
       disk.restart();
-      expect(await undo(disk, seen), name).toBe(true);
+      expect(await undo(disk, seen), name).not.toBeNull();
       expect([...seen].every(isOldOrNew), `${name}: served ${[...seen].join()}`).toBe(true);
       const { device, serving } = await kind.boot(disk);
       expect([runningOf(device.driver.record)?.version, serving()], name).toEqual([
@@ -243,8 +247,8 @@ describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_nam
   });
 
   it('shadow_serves_the_old_release_alone_and_ends_with_nothing_of_it_left', async () => {
-    const shadow = async (disk: SimDisk): Promise<Life | null> => {
-      try {
+    const shadow = (disk: SimDisk): Promise<Life | null> =>
+      untilCut(async () => {
         const life = await kind.boot(disk);
         expect([null, '1.0.0']).toContain(life.serving());
         const acceptance = kind.acceptance ?? null;
@@ -254,11 +258,7 @@ describe.each(Object.entries(kinds))('power_cut_at_every_operation_of_%s', (_nam
         );
         expect(life.serving()).toBe('1.0.0');
         return life;
-      } catch (error) {
-        if (error instanceof PowerCut) return null;
-        throw error;
-      }
-    };
+      });
     const whole = await onOld(kind, 1);
     expect(await shadow(whole)).not.toBeNull();
     for (let cut = 1; cut <= whole.operations; cut += 1) {

@@ -12,7 +12,8 @@ import { readSigningKey } from '../../../firmware-tools/release/keys/key-files.j
 import { sha256 } from '../../../shared/base/bytes.js';
 import { acceptanceOf, signDocument, type Targets } from '../../../shared/trust/documents.js';
 import type { Signer } from '../../../shared/trust/signer.js';
-import { refused, tempFolder } from '../../support/metadata-device.js';
+import { refused } from '../../support/metadata-device.js';
+import { tempFolder } from '../../support/temp-folders.js';
 import { onnxModel } from '../../support/onnx-models.js';
 import { PublishedRepository } from '../../support/published-repository.js';
 import { smallModel } from '../../support/release-builder.js';

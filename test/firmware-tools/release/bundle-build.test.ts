@@ -19,7 +19,8 @@ import { decodeJson } from '../../../shared/base/decode.js';
 import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import { Probes } from '../../../shared/release/model-manifest.js';
 import { sha256 } from '../../../shared/base/bytes.js';
-import { refused, tempFolder } from '../../support/metadata-device.js';
+import { refused } from '../../support/metadata-device.js';
+import { tempFolder } from '../../support/temp-folders.js';
 import {
   build,
   labelsFile,

@@ -15,7 +15,8 @@ import { declaredPermille } from '../../../shared/release/comparisons.js';
 import type { Manifest } from '../../../shared/release/manifest.js';
 import type { Signer } from '../../../shared/trust/signer.js';
 import { trialUnderTraffic } from '../../sim/trial-traffic.js';
-import { refused, tempFolder } from '../../support/metadata-device.js';
+import { refused } from '../../support/metadata-device.js';
+import { tempFolder } from '../../support/temp-folders.js';
 import {
   otherKey,
   releaseKey,

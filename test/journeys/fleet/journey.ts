@@ -85,7 +85,7 @@ const P99_LATENCY_MS = 5_000;
 export class FleetJourney {
   readonly #options: FleetJourneyOptions;
   readonly #startedAt = performance.now();
-  readonly #log = new ServerLog();
+  readonly #log: ServerLog;
   readonly #checks: Check[] = [];
   readonly #fleet: TestFleet;
   readonly #agents: Agents;

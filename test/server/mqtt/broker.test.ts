@@ -8,7 +8,6 @@ import {
   topics,
   type InferenceBody,
   type TelemetryRecord,
-  type UpdateBody,
 } from '../../../shared/protocol/telemetry.js';
 import { QuantileSketch } from '../../../shared/statistics/quantile-sketch.js';
 import { emptyAnswers } from '../../../shared/statistics/trial-verdict.js';
@@ -16,6 +15,7 @@ import {
   securityEvents,
   batchOf,
   enrolled,
+  idleUpdate,
   makeClaim,
   mqttOf,
   newDevice,
@@ -59,19 +59,7 @@ const eventsOf = async (source: string): Promise<string[]> =>
   );
 
 const REF = { component: 'digits', version: '1.0.0', digest: 'ab'.repeat(32) };
-const update: UpdateBody = {
-  component: 'digits',
-  state: 'idle',
-  running: REF,
-  previous: null,
-  updatingTo: null,
-  assignmentId: 0,
-  progress: null,
-  outcome: null,
-  trouble: null,
-  conditions: [],
-  directorVersion: 0,
-};
+const update = idleUpdate({ running: REF });
 const health = {
   cpuUse: 0.5,
   memoryTotalBytes: 100,

@@ -17,7 +17,8 @@ import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js'
 import { decodeDocument } from '../../../shared/trust/documents.js';
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { refused, tempFolder } from '../../support/metadata-device.js';
+import { refused } from '../../support/metadata-device.js';
+import { tempFolder } from '../../support/temp-folders.js';
 import { PublishedRepository } from '../../support/published-repository.js';
 
 const HOUR_MS = 3600_000;

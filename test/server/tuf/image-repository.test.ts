@@ -16,7 +16,8 @@ import { realRandom } from '../../../shared/platform/clock.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import type { Signer } from '../../../shared/trust/signer.js';
 import { decodeDocument, signDocument, type Targets } from '../../../shared/trust/documents.js';
-import { refused, tempFolder } from '../../support/metadata-device.js';
+import { refused } from '../../support/metadata-device.js';
+import { tempFolder } from '../../support/temp-folders.js';
 import { PublishedRepository } from '../../support/published-repository.js';
 import { otherKey, smallModel } from '../../support/release-builder.js';
 

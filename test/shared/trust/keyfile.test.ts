@@ -14,7 +14,8 @@ import { utf8 } from '../../../shared/base/bytes.js';
 import { verify } from '../../../shared/trust/ed25519.js';
 import { decodeDocument, releaseRing } from '../../../shared/trust/documents.js';
 import { startTrust } from '../../../shared/trust/trusted-set.js';
-import { refused, tempFolder } from '../../support/metadata-device.js';
+import { refused } from '../../support/metadata-device.js';
+import { tempFolder } from '../../support/temp-folders.js';
 
 const PASSPHRASE = 'correct horse battery staple';
 let folder: string;

@@ -1,7 +1,4 @@
 // A candidate that runs beside what serves and never serves itself, with real model processes.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type {
   Engine,
@@ -23,6 +20,7 @@ import {
   until,
 } from '../../../support/inference-engines.js';
 import { adder, fp32, install } from '../../../support/inference-releases.js';
+import { tempFolder } from '../../../support/temp-folders.js';
 import { seeded } from '../../../support/random.js';
 
 let root: string;
@@ -31,14 +29,11 @@ let engine: Engine;
 let observed: Observation[];
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'linnet-candidate-'));
+  root = tempFolder();
   clock = new MovableClock();
   observed = [];
 });
-afterEach(async () => {
-  await engine.stop();
-  rmSync(root, { recursive: true, force: true });
-});
+afterEach(() => engine.stop());
 
 function engineWith(options: Partial<EngineOptions> = {}): void {
   engine = testEngine(root, {

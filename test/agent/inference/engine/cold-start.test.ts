@@ -1,6 +1,5 @@
 // A planned restart of what serves, with real model processes: no request fails or waits for it.
 import {
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -8,7 +7,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Installed } from '../../../../agent/interfaces.js';
@@ -30,19 +28,17 @@ import {
   until,
 } from '../../../support/inference-engines.js';
 import { adder, childPath, fp32, install, slow } from '../../../support/inference-releases.js';
+import { tempFolder } from '../../../support/temp-folders.js';
 
 let root: string;
 let engine: Engine;
 let observed: Observation[];
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'linnet-cold-start-'));
+  root = tempFolder();
   observed = [];
 });
-afterEach(async () => {
-  await engine.stop();
-  rmSync(root, { recursive: true, force: true });
-});
+afterEach(() => engine.stop());
 
 function engineWith(options: Partial<EngineOptions> = {}): void {
   engine = testEngine(root, {

@@ -1,7 +1,6 @@
 // An engine whose hosts come in by constructor: everything that runs a model uses them, and no
 // model process is started.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Engine } from '../../../../agent/inference/engine/engine.js';
@@ -9,22 +8,20 @@ import { elementsOf } from '../../../../agent/inference/model/tensor.js';
 import { InProcessHost } from '../../../journeys/fleet/in-process-host.js';
 import { faultCodeOf, testEngine, until } from '../../../support/inference-engines.js';
 import { adder, fp32, install } from '../../../support/inference-releases.js';
+import { tempFolder } from '../../../support/temp-folders.js';
 
 let root: string;
 let engine: Engine;
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'linnet-host-'));
+  root = tempFolder();
   engine = testEngine(root, {
     childPath: join(root, 'missing.js'),
     newHost: (_options, installed) => new InProcessHost(installed),
   });
 });
 
-afterEach(async () => {
-  await engine.stop();
-  rmSync(root, { recursive: true });
-});
+afterEach(() => engine.stop());
 
 it('host_that_is_passed_in_probes_serves_and_shadows_without_a_process', async () => {
   const a = install(root, adder('1.0.0', [1, 0, 0, 0]));

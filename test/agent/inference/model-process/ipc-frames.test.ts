@@ -1,6 +1,5 @@
 // IPC frames: whole however the stream is split, and invalid frames refused.
-import { closeSync, mkdtempSync, openSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
@@ -20,6 +19,7 @@ import { tensorOf, type Tensor } from '../../../../agent/inference/model/tensor.
 import { limits } from '../../../../shared/base/limits.js';
 import type { Datatype } from '../../../../shared/release/model-manifest.js';
 import { fp32 } from '../../../support/inference-releases.js';
+import { tempFolder } from '../../../support/temp-folders.js';
 
 const MAX = 1024 * 1024;
 
@@ -73,7 +73,7 @@ it('frames_come_out_whole_however_the_stream_is_split', () => {
 });
 
 it('blocking_reads_give_frames_with_aligned_bodies', () => {
-  const path = join(mkdtempSync(join(tmpdir(), 'linnet-frames-')), 'stream');
+  const path = join(tempFolder(), 'stream');
   writeFileSync(path, stream);
   const fd = openSync(path, 'r');
   // Positionless reads of a file advance like those of a socket.
@@ -270,7 +270,7 @@ describe('tables', () => {
 it('stream_that_ends_inside_a_frame_is_the_end', () => {
   const bytes = oneTensor();
   for (const length of [0, 7, 8, bytes.length - 1]) {
-    const path = join(mkdtempSync(join(tmpdir(), 'linnet-frames-')), 'stream');
+    const path = join(tempFolder(), 'stream');
     writeFileSync(path, bytes.subarray(0, length));
     const fd = openSync(path, 'r');
     expect(new BlockingFrames(fd, MAX).next()).toBeNull();

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { AcceptanceSet } from '../../../../shared/release/acceptance-set.js';
 import { floats } from '../../../support/acceptance-sets.js';
-import { tempFolder } from '../../../support/metadata-device.js';
+import { tempFolder } from '../../../support/temp-folders.js';
 import { testEngine } from '../../../support/inference-engines.js';
 import { adder, fp32, install, LABELS } from '../../../support/inference-releases.js';
 

@@ -521,6 +521,13 @@ export interface RolloutSummaryRow extends RolloutRow {
   readonly devices: number;
 }
 
+export type MemberKey = readonly [wave: number, rank: number, device: string];
+
+export interface MemberFilter {
+  readonly wave?: number;
+  readonly state?: MemberState;
+}
+
 export interface RolloutStore {
   /**
    * Rollouts in state rolling, held or reverting, and completed ones with devices that are still
@@ -560,6 +567,8 @@ export interface RolloutStore {
   rollout(id: string): Promise<RolloutRow | null>;
   /** By wave and rank. */
   members(rollout: string): Promise<MemberRow[]>;
+  /** In the same order. */
+  memberPage(rollout: string, of: MemberFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]>;
   /** The oldest first. */
   history(rollout: string): Promise<HistoryRow[]>;
   facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>>;
@@ -687,6 +696,8 @@ export interface RolloutService {
   ): Promise<RolloutDetail>;
   /** Faults: not_found. */
   view(id: string): Promise<RolloutDetail>;
+  /** The devices of a rollout by wave and rank. Faults: not_found. */
+  members(id: string, of: MemberFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]>;
   /** The newest first. */
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
 }

@@ -707,7 +707,7 @@ export interface RolloutService {
 /** A release that devices run, and how many of them newly reported each condition in a slot. */
 export interface ConditionSlot {
   readonly release: ReleaseRef;
-  /** Heard in the slot. */
+  /** Heard in the slot; 0 where all were silent, as at night. */
   readonly devices: number;
   readonly events: Readonly<Record<string, number>>;
 }
@@ -723,7 +723,10 @@ export interface ConditionStream {
 export interface ConditionStore {
   /** The end of the last slot that was counted; null before the first. */
   lastSlot(): Promise<number | null>;
-  /** What devices that were heard after `from` run, and what they newly reported until `to`. */
+  /**
+   * The releases that enrolled devices run, how many of these were heard after `from`, and what they
+   * newly reported until `to`.
+   */
   slot(from: number, to: number): Promise<ConditionSlot[]>;
   streams(): Promise<ConditionStream[]>;
   /** These streams are all there are now; what they counted until `at` is gone. */

@@ -724,8 +724,8 @@ export interface ConditionStore {
   /** The end of the last slot that was counted; null before the first. */
   lastSlot(): Promise<number | null>;
   /**
-   * The releases that enrolled devices run, how many of these were heard after `from`, and what they
-   * newly reported until `to`.
+   * The releases that enrolled devices run, how many of these were heard after `from`, and what
+   * they newly reported until `to`.
    */
   slot(from: number, to: number): Promise<ConditionSlot[]>;
   streams(): Promise<ConditionStream[]>;

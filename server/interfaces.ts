@@ -521,6 +521,13 @@ export interface RolloutSummaryRow extends RolloutRow {
   readonly devices: number;
 }
 
+export type MemberKey = readonly [wave: number, rank: number, device: string];
+
+export interface MemberFilter {
+  readonly wave?: number;
+  readonly state?: MemberState;
+}
+
 export interface RolloutStore {
   /**
    * Rollouts in state rolling, held or reverting, and completed ones with devices that are still
@@ -560,6 +567,8 @@ export interface RolloutStore {
   rollout(id: string): Promise<RolloutRow | null>;
   /** By wave and rank. */
   members(rollout: string): Promise<MemberRow[]>;
+  /** In the same order. */
+  memberPage(rollout: string, of: MemberFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]>;
   /** The oldest first. */
   history(rollout: string): Promise<HistoryRow[]>;
   facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>>;
@@ -687,6 +696,8 @@ export interface RolloutService {
   ): Promise<RolloutDetail>;
   /** Faults: not_found. */
   view(id: string): Promise<RolloutDetail>;
+  /** The devices of a rollout by wave and rank. Faults: not_found. */
+  members(id: string, of: MemberFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]>;
   /** The newest first. */
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
 }
@@ -696,7 +707,7 @@ export interface RolloutService {
 /** A release that devices run, and how many of them newly reported each condition in a slot. */
 export interface ConditionSlot {
   readonly release: ReleaseRef;
-  /** Heard in the slot. */
+  /** Heard in the slot; 0 where all were silent, as at night. */
   readonly devices: number;
   readonly events: Readonly<Record<string, number>>;
 }
@@ -712,7 +723,10 @@ export interface ConditionStream {
 export interface ConditionStore {
   /** The end of the last slot that was counted; null before the first. */
   lastSlot(): Promise<number | null>;
-  /** What devices that were heard after `from` run, and what they newly reported until `to`. */
+  /**
+   * The releases that enrolled devices run, how many of these were heard after `from`, and what
+   * they newly reported until `to`.
+   */
   slot(from: number, to: number): Promise<ConditionSlot[]>;
   streams(): Promise<ConditionStream[]>;
   /** These streams are all there are now; what they counted until `at` is gone. */

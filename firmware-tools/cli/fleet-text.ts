@@ -1,10 +1,6 @@
 // How the fleet commands show the server's answers as text: short, numbers with units.
-import type {
-  Device,
-  DeviceDetail,
-  DeviceSummary,
-  RolloutDetail,
-} from '../../shared/protocol/operator-api.js';
+import type { Device, DeviceDetail, DeviceSummary } from '../../shared/protocol/operator-api.js';
+import type { ShownRollout } from '../fleet/shown-rollout.js';
 import { limits } from '../../shared/base/limits.js';
 import { table } from './output.js';
 
@@ -107,7 +103,7 @@ export function ago(time: string | null, now: number): string {
 }
 
 /** A rollout on one screen: state, reasons, each wave with its devices, possible commands. */
-export function rolloutScreen(view: RolloutDetail): string {
+export function rolloutScreen(view: ShownRollout): string {
   const lines = [
     `rollout ${view.id}  ${refText(view.release)} (${short(view.release.digest)})  ${view.state}`,
   ];
@@ -116,7 +112,8 @@ export function rolloutScreen(view: RolloutDetail): string {
     const members = view.members.filter((member) => member.wave === index);
     const current = index === view.wave && ['rolling', 'held'].includes(view.state) ? '>' : ' ';
     const audience = wave.group === undefined ? `${wave.percent ?? 100} %` : `group ${wave.group}`;
-    const count = counted(members.length, 'device');
+    const devices = devicesOf(view, index);
+    const count = counted(devices, 'device');
     const approval = wave.approval ? ', needs approval' : '';
     const about = `${audience}, ${count}, soak ${wave.soakSeconds} s${approval}`;
     lines.push(
@@ -128,10 +125,24 @@ export function rolloutScreen(view: RolloutDetail): string {
           '\n',
         ),
       );
+    if (devices > members.length) {
+      const which = `linnet rollout members ${view.id} --wave ${index + 1}`;
+      lines.push(`    and ${devices - members.length} more (${statesText(view, index)}): ${which}`);
+    }
   });
   if (view.next.length > 0) lines.push('', 'next:', ...view.next.map((step) => `  ${step}`));
   return lines.join('\n');
 }
+
+const devicesOf = ({ counts }: ShownRollout, wave: number): number =>
+  counts.reduce((sum, count) => sum + (count.wave === wave ? count.devices : 0), 0);
+
+/** The states of all devices of a wave. */
+const statesText = ({ counts }: ShownRollout, wave: number): string =>
+  counts
+    .filter((count) => count.wave === wave)
+    .map(({ state, devices }) => `${devices} ${state}`)
+    .join(', ');
 
 /** A device on one screen: state, health, inference, outcomes, security events. */
 export function deviceScreen({ device, inference, security, outcomes }: DeviceDetail): string {

@@ -1,6 +1,6 @@
 // The checks of the scenario, each with what was counted or measured on the way. Pure: nothing here
 // prints, waits, or throws because a check failed.
-import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
+import type { ShownRollout } from '../fleet/shown-rollout.js';
 import type { DemoFleet } from './demo-fleet.js';
 import type { Released } from './demo-releases.js';
 import type { Tally, Traffic } from './traffic.js';
@@ -74,7 +74,7 @@ export function trafficChecks(
 
 /** Every device that is on confirmed it; the one that is off stopped nothing and was not asked. */
 export function completionChecks(
-  view: RolloutDetail,
+  view: ShownRollout,
   { devices, off }: Pick<DemoFleet, 'devices' | 'off'>,
 ): Check[] {
   const { version } = view.release;
@@ -108,7 +108,7 @@ export function textChecks({ counts }: Pick<Traffic, 'counts'>): Check[] {
   ];
 }
 
-export function haltChecks(view: RolloutDetail, releases: Releases): Check[] {
+export function haltChecks(view: ShownRollout, releases: Releases): Check[] {
   const lines = [...view.reasons, ...view.history.flatMap(({ reasons }) => reasons)];
   const others = view.members.filter(({ group }) => group !== 'canary');
   const { better, bad } = releases;

@@ -1,7 +1,8 @@
 // Rolls a release out and prints its progress, from what `linnet rollout watch --json` prints.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RolloutPolicy, RolloutDetail } from '../../shared/protocol/operator-api.js';
+import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
+import type { ShownRollout } from '../fleet/shown-rollout.js';
 import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { DemoFleet } from './demo-fleet.js';
 import type { Processes } from './processes.js';
@@ -73,8 +74,8 @@ export async function rollOut(
   release: string,
   policy: string,
   { processes, fleet, say }: Operator,
-): Promise<RolloutDetail> {
-  const { id } = await processes.linnet<RolloutDetail>([
+): Promise<ShownRollout> {
+  const { id } = await processes.linnet<{ id: string }>([
     'rollout',
     'create',
     release,
@@ -87,18 +88,18 @@ export async function rollOut(
 }
 
 /** Takes a completed rollout back and follows it until it settles. */
-export async function undo(id: string, operator: Operator): Promise<RolloutDetail> {
+export async function undo(id: string, operator: Operator): Promise<ShownRollout> {
   const { processes, fleet } = operator;
   await processes.linnet(['rollout', 'undo', id, ...fleet.connection]);
   return follow(id, operator);
 }
 
-async function follow(id: string, { processes, fleet, say }: Operator): Promise<RolloutDetail> {
+async function follow(id: string, { processes, fleet, say }: Operator): Promise<ShownRollout> {
   say(`  $ linnet rollout watch ${id}`);
   let last = '';
-  let view = null as RolloutDetail | null;
+  let view = null as ShownRollout | null;
   const code = await processes.follow(['rollout', 'watch', id, ...fleet.connection], (value) => {
-    view = value as RolloutDetail;
+    view = value as ShownRollout;
     const line = progressLine(view);
     if (line !== last) say(line);
     last = line;
@@ -108,7 +109,7 @@ async function follow(id: string, { processes, fleet, say }: Operator): Promise<
   return view;
 }
 
-function progressLine(view: RolloutDetail): string {
+function progressLine(view: ShownRollout): string {
   const wave = view.policy.waves[view.wave]?.name ?? String(view.wave);
   const members = view.members.map((member) => `${member.name} ${member.state}`).join('  ');
   const { component } = view.release;

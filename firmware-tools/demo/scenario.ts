@@ -3,7 +3,7 @@
 // waves, a component that is no classifier, a release that answers wrong without ever failing, the
 // way back, and the late device. What is checked at the end was counted on the way. It starts
 // processes and traffic; demo.ts stops them.
-import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
+import type { ShownRollout } from '../fleet/shown-rollout.js';
 import {
   completionChecks,
   haltChecks,
@@ -61,7 +61,7 @@ interface Tools {
   readonly policies: Policies;
   readonly place: ReleasePlace;
   readonly make: (plan: ReleasePlan) => Promise<Released>;
-  readonly roll: (version: string) => Promise<RolloutDetail>;
+  readonly roll: (version: string) => Promise<ShownRollout>;
 }
 
 export class Scenario {
@@ -184,7 +184,7 @@ export class Scenario {
     return { better, rollout: view.id };
   }
 
-  #rollText(version: string, { policies, operator }: Tools): Promise<RolloutDetail> {
+  #rollText(version: string, { policies, operator }: Tools): Promise<ShownRollout> {
     return rollOut(`text@${version}`, policies.atOnce, operator);
   }
 
@@ -250,10 +250,10 @@ export class Scenario {
   }
 }
 
-const isCompleted = ({ release: { component, version }, state }: RolloutDetail): Check => ({
+const isCompleted = ({ release: { component, version }, state }: ShownRollout): Check => ({
   what: `rollout of ${component} ${version} is ${state}`,
   passed: state === 'completed',
 });
 
-const reasonsText = (view: RolloutDetail): string =>
+const reasonsText = (view: ShownRollout): string =>
   view.reasons.map((line) => `    | ${line}`).join('\n');

@@ -146,15 +146,19 @@ async function command(view, name) {
   } catch (error) { say(error.message, true); }
 }
 function wave(view, detail, wave, index) {
+  const counts = detail.counts.filter((count) => count.wave === index);
   const members = detail.members.filter((member) => member.wave === index);
-  const about = counted(members.length, 'device') + ', soak ' + wave.soakSeconds + ' s' +
+  const devices = counts.reduce((sum, count) => sum + count.devices, 0);
+  const about = counted(devices, 'device') + ', soak ' + wave.soakSeconds + ' s' +
     (wave.approval ? ', needs approval' : '');
   const title = 'Wave ' + (index + 1);
   const rows = members.map((member) => [member.name, state(member.state), member.reasons]);
   const mark = index === view.wave ? '\\u25b6 ' : '';
   return el('div', {},
     el('h4', {}, mark + title + ': ' + wave.name + ' (' + about + ')'),
-    rows.length === 0 ? '' : table(title, ['Device', 'State', 'Reasons'], rows));
+    el('p', {}, counts.map((count) => count.devices + ' ' + count.state).join(', ')),
+    rows.length === 0 ? '' : table(title, ['Device', 'State', 'Reasons'], rows),
+    devices > rows.length ? el('p', {}, 'The first ' + rows.length + ' are shown.') : '');
 }
 function rolloutBody(view, detail) {
   if (!detail) return [el('p', {}, 'Loading.')];
@@ -189,11 +193,17 @@ function rollouts(list) {
 /** What the operator opened or closed; the others are open while they are active. */
 const opened = new Map();
 const isOpen = (view) => opened.get(view.id) ?? ACTIVE.includes(view.state);
+/** With its first devices; the counts of its detail are of all. */
+async function detailOf(id) {
+  const path = '/rollouts/' + encodeURIComponent(id);
+  const [detail, members] =
+    await Promise.all([api('GET', path), api('GET', path + '/members?limit=' + PAGE)]);
+  return { ...detail, members: members.items };
+}
 async function withDetails(list) {
   const items = [];
   for (const view of list.items) {
-    const path = '/rollouts/' + encodeURIComponent(view.id);
-    items.push({ view, detail: isOpen(view) ? await api('GET', path) : null });
+    items.push({ view, detail: isOpen(view) ? await detailOf(view.id) : null });
   }
   return { items, more: list.more };
 }

@@ -4,7 +4,7 @@
 // Requests are decoded by the schemas of shared/protocol, which are also the OpenAPI document;
 // every refusal, from any layer, has one shape.
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import Fastify, { type RawServerDefault } from 'fastify';
+import Fastify, { type FastifyRequest, type RawServerDefault } from 'fastify';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { TSchema } from 'typebox';
@@ -59,6 +59,10 @@ function makeFastify({ log, tls }: AppOptions): FleetApp {
   app.setNotFoundHandler((request, reply) =>
     sendFault(reply, new Fault('not_found', `there is no ${request.method} ${pathOf(request)}`)),
   );
+  app.addHook('onRequest', (request, _reply, done) => {
+    requireHost(request);
+    done();
+  });
   app.addHook('onResponse', (request, reply, done) => {
     log.debug(
       {
@@ -74,10 +78,19 @@ function makeFastify({ log, tls }: AppOptions): FleetApp {
   return app;
 }
 
+/** Node would answer a request without Host by itself, without a body: `requireHost` does it. */
+const SERVER_OPTIONS = { requireHostHeader: false };
+
 function makeServer(listener: RequestListener, tls: TlsFiles | null): RawServerDefault {
   return tls === null
-    ? createServer(listener)
-    : createTlsServer({ cert: tls.cert, key: tls.key }, listener);
+    ? createServer(SERVER_OPTIONS, listener)
+    : createTlsServer({ ...SERVER_OPTIONS, cert: tls.cert, key: tls.key }, listener);
+}
+
+/** RFC 9112, section 3.2. */
+function requireHost({ raw }: FastifyRequest): void {
+  if (raw.httpVersion === '1.1' && raw.headers.host === undefined)
+    throw new Fault('message_undecodable', 'a request by HTTP/1.1 needs the header Host');
 }
 
 /**

@@ -6,6 +6,7 @@ import type {
   Device,
   DeviceSummary,
   InferenceSummary,
+  Member,
   ReleaseDetail,
   ReleaseSummary,
   RolloutSummary,
@@ -24,6 +25,7 @@ import type {
   DeviceRow,
   InferenceSums,
   LatestFacts,
+  MemberRow,
   ReleaseRow,
   ReleaseSummaryRow,
   RolloutSummaryRow,
@@ -136,6 +138,16 @@ export const rolloutSummary = (row: RolloutSummaryRow): RolloutSummary => ({
   reasons: [...row.reasons],
   createdAt: iso(row.createdAt),
   createdBy: row.createdBy,
+});
+
+export const memberView = (row: MemberRow): Member => ({
+  device: row.device,
+  name: row.name,
+  group: row.group,
+  wave: row.wave,
+  state: row.state,
+  since: iso(row.since),
+  reasons: row.reasons,
 });
 
 export const auditDetail = (row: AuditRow): AuditDetail => ({ ...row, at: iso(row.at) });

@@ -4,6 +4,7 @@
 // nothing back, because that is for a person to decide: `linnet rollout undo`.
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { DAY_MS } from '../../shared/base/units.js';
 import { CONDITIONS } from '../../shared/protocol/telemetry.js';
 import {
@@ -52,6 +53,11 @@ export class FleetConditionWatch {
     const before = await store.streams();
     const streams: ConditionStream[] = [];
     for (const slot of slots) {
+      // A slot in which nobody was heard says nothing: what was gathered waits for the next one.
+      if (slot.devices === 0) {
+        streams.push(...before.filter((stream) => isOf(stream, slot.release)));
+        continue;
+      }
       for (const code of CONDITIONS) {
         const { stream, alarm } = next(slot, code, before);
         streams.push(stream);
@@ -64,6 +70,9 @@ export class FleetConditionWatch {
   }
 }
 
+const isOf = (stream: ConditionStream, { component, digest }: ReleaseRef): boolean =>
+  stream.component === component && stream.digest === digest;
+
 /** After an alarm a detector begins again. */
 function next(
   { release, devices, events }: ConditionSlot,
@@ -71,9 +80,7 @@ function next(
   before: readonly ConditionStream[],
 ): { stream: ConditionStream; alarm: string | null } {
   const { component, version, digest } = release;
-  const known = before.find(
-    (one) => one.component === component && one.digest === digest && one.code === code,
-  );
+  const known = before.find((one) => isOf(one, release) && one.code === code);
   const count = events[code] ?? 0;
   const detector = observeStep(
     known?.detector ?? emptyDetector(),

@@ -1,6 +1,6 @@
 // A rollout as an operator sees it: why it is in its state, what it waits for, and which commands
 // it takes now. Pure.
-import type { Member, RolloutCommand, RolloutDetail } from '../../shared/protocol/operator-api.js';
+import type { RolloutCommand, RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { HistoryRow, MemberRow } from '../interfaces.js';
 import { waveProgress } from './forward.js';
 import { armsText, isEndOfArmB } from './arms.js';
@@ -24,7 +24,7 @@ export function viewOf(situation: Situation, history: readonly HistoryRow[]): Ro
     next: options(situation),
     policy: rollout.policy,
     selector: rollout.selector,
-    members: members.map(memberView),
+    counts: memberCounts(members),
     createdAt: time(rollout.createdAt),
     createdBy: rollout.createdBy,
     history: history.map(({ at, state, wave, reasons }) => ({
@@ -36,8 +36,15 @@ export function viewOf(situation: Situation, history: readonly HistoryRow[]): Ro
   };
 }
 
-function memberView({ device, name, group, wave, state, since, reasons }: MemberRow): Member {
-  return { device, name, group, wave, state, since: time(since), reasons };
+/** By wave, then by state in the order in which its first device stands. */
+function memberCounts(members: readonly MemberRow[]): RolloutDetail['counts'] {
+  const counts = new Map<string, RolloutDetail['counts'][number]>();
+  for (const { wave, state } of members) {
+    const key = `${wave} ${state}`;
+    const devices = (counts.get(key)?.devices ?? 0) + 1;
+    counts.set(key, { wave, state, devices });
+  }
+  return [...counts.values()];
 }
 
 /** The present evidence; only states that can still move have it. */

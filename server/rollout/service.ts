@@ -24,6 +24,9 @@ import type {
   RolloutRow,
   RolloutService,
   RolloutStore,
+  MemberFilter,
+  MemberKey,
+  MemberRow,
   RolloutSummaryRow,
   SecurityEventSink,
 } from '../interfaces.js';
@@ -186,6 +189,13 @@ export class OperatorService implements RolloutService {
   async view(id: string): Promise<RolloutDetail> {
     const { store, situations } = this.#options;
     return viewOf(await situations.read(id), await store.history(id));
+  }
+
+  async members(id: string, of: MemberFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]> {
+    const { store } = this.#options;
+    if ((await store.rollout(id)) === null)
+      throw new Fault('not_found', `there is no rollout ${id}`);
+    return store.memberPage(id, of, page);
   }
 
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {

@@ -27,10 +27,11 @@ export class SqlConditionStore implements ConditionStore {
       .selectFrom('facts')
       .innerJoin('devices', 'devices.id', 'facts.device')
       .select(['facts.component', digest.as('digest'), version.as('version')])
-      .select((eb) => eb.fn.countAll<number>().as('devices'))
+      .select((eb) =>
+        eb.fn.countAll<number>().filterWhere('devices.last_seen_at', '>', from).as('devices'),
+      )
       .where('facts.kind', '=', 'update')
       .where('devices.status', '=', 'enrolled')
-      .where('devices.last_seen_at', '>', from)
       .where(digest, 'is not', null)
       .groupBy(['facts.component', digest, version])
       .execute();

@@ -100,6 +100,7 @@ const FIRST = [
   ) strict`,
   'create index members_by_device on members (device, state)',
   'create index members_by_state on members (rollout, state)',
+  'create index members_by_rank on members (rollout, wave, rank, device)',
   'create index members_by_take on members (rollout, assigned_at)',
   `create table takes (
     series text not null,

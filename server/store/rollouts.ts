@@ -20,6 +20,8 @@ import type {
   EligibleDevice,
   HistoryRow,
   MemberCount,
+  MemberFilter,
+  MemberKey,
   MemberRow,
   PageRequest,
   PublishedRelease,
@@ -119,6 +121,27 @@ export class SqlRolloutStore implements RolloutStore {
       .orderBy('wave')
       .orderBy('rank')
       .orderBy('device')
+      .execute();
+    return rows.map(memberOf);
+  }
+
+  async memberPage(
+    rollout: string,
+    { wave, state }: MemberFilter,
+    { limit, after }: PageRequest<MemberKey>,
+  ): Promise<MemberRow[]> {
+    let query = this.#db.selectFrom('members').selectAll().where('rollout', '=', rollout);
+    if (wave !== undefined) query = query.where('wave', '=', wave);
+    if (state !== undefined) query = query.where('state', '=', state);
+    if (after !== null)
+      query = query.where((eb) =>
+        eb(eb.refTuple('wave', 'rank', 'device'), '>', eb.tuple(...after)),
+      );
+    const rows = await query
+      .orderBy('wave')
+      .orderBy('rank')
+      .orderBy('device')
+      .limit(limit)
       .execute();
     return rows.map(memberOf);
   }

@@ -257,6 +257,8 @@ export const limits = {
   operatorBodyMaxBytes: 8 * MIB,
   listPageMaxCount: 1000,
   listPageDefaultCount: 100,
+  /** `linnet rollout show` and `watch` name so many devices; `rollout members` names all. */
+  rolloutScreenMembersMaxCount: 200,
   cursorMaxChars: 1000,
   /** A detail in a list is cut to this; the detail of the entry has all of it. */
   summaryDetailMaxChars: 200,

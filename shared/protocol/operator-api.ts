@@ -427,6 +427,13 @@ export const Member = named('Member', {
   reasons: Text(limits.detailMaxChars),
 });
 export type Member = Static<typeof Member>;
+/** By wave and rank. */
+export const MemberPage = pageOf('MemberPage', Member);
+
+export const memberQuery = {
+  wave: Type.Optional(Type.Integer({ minimum: 0, description: 'only this wave, from 0' })),
+  state: Type.Optional(Type.Enum([...MEMBER_STATES], { description: 'only devices in it' })),
+};
 
 const rolloutHead = {
   id: Text(64),
@@ -457,7 +464,10 @@ export const RolloutDetail = named('RolloutDetail', {
   next: Type.Array(Text(200)),
   policy: RolloutPolicy,
   selector: Selector,
-  members: Type.Array(Member),
+  /** How many devices of each wave are in each state; GET /rollouts/{id}/members names them. */
+  counts: Type.Array(
+    named('MemberCount', { wave: Count, state: Type.Enum([...MEMBER_STATES]), devices: Count }),
+  ),
   history: Type.Array(
     named('RolloutHistoryEntry', {
       at: Time,

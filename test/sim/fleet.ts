@@ -27,6 +27,8 @@ import type {
   EligibleDevice,
   HistoryRow,
   MemberCount,
+  MemberFilter,
+  MemberKey,
   MemberRow,
   PageRequest,
   PublishedRelease,
@@ -78,6 +80,10 @@ export const NOTHING_MEASURED: ArmMeasures = {
   conditions: null,
   security: null,
 };
+
+const keyOf = ({ wave, rank, device }: MemberRow): MemberKey => [wave, rank, device];
+const compareKeys = (a: MemberKey, b: MemberKey): number =>
+  a[0] - b[0] || a[1] - b[1] || (a[2] < b[2] ? -1 : Number(a[2] > b[2]));
 
 export class MemoryRolloutStore implements RolloutStore {
   rows = new Map<string, RolloutRow>();
@@ -185,7 +191,20 @@ export class MemoryRolloutStore implements RolloutStore {
     return this.rows.get(id) ?? null;
   }
   async members(id: string): Promise<MemberRow[]> {
-    return this.#members(id).sort((a, b) => a.wave - b.wave || a.rank - b.rank);
+    return this.#members(id).sort((a, b) => compareKeys(keyOf(a), keyOf(b)));
+  }
+  async memberPage(
+    id: string,
+    { wave, state }: MemberFilter,
+    { limit, after }: PageRequest<MemberKey>,
+  ): Promise<MemberRow[]> {
+    const rows = (await this.members(id)).filter(
+      (row) =>
+        (wave === undefined || row.wave === wave) &&
+        (state === undefined || row.state === state) &&
+        (after === null || compareKeys(keyOf(row), after) > 0),
+    );
+    return rows.slice(0, limit);
   }
   async facts(_component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>> {
     return new Map(
@@ -676,6 +695,8 @@ class RepeatingStore implements RolloutStore {
   active = () => this.#store.active();
   rollout = (id: string) => this.#store.rollout(id);
   members = (id: string) => this.#store.members(id);
+  memberPage = (id: string, of: MemberFilter, page: PageRequest<MemberKey>) =>
+    this.#store.memberPage(id, of, page);
   facts = (component: string, devices: readonly string[]) => this.#store.facts(component, devices);
   insertRollout = (row: RolloutRow, members: readonly MemberRow[]) =>
     this.#store.insertRollout(row, members);

@@ -1,6 +1,7 @@
 // Real devices for journeys: agents as processes of their own, with folder, configuration and local
 // inference API, beside a real fleet server of this process; and the digit releases, quantized,
 // built, signed and published by the release code itself.
+import { shownRollout, type ShownRollout } from '../../firmware-tools/fleet/shown-rollout.js';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -164,10 +165,10 @@ export async function startRollout(
   return id;
 }
 
-export const rolloutOf = (fleet: TestFleet, id: string): Promise<RolloutDetail> =>
-  fleet.admin.request('GET', `/rollouts/${id}`, RolloutDetail);
+export const rolloutOf = (fleet: TestFleet, id: string): Promise<ShownRollout> =>
+  shownRollout(fleet.admin, id);
 
-export function settled(fleet: TestFleet, id: string, limitMs = 120_000): Promise<RolloutDetail> {
+export function settled(fleet: TestFleet, id: string, limitMs = 120_000): Promise<ShownRollout> {
   return until(
     `rollout ${id} settles`,
     async () => {

@@ -439,10 +439,30 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * One rollout with its devices, its history and the reasons for its state
+     * One rollout with its counts, its history and the reasons for its state
      * @description Needs the role viewer.
      */
     get: operations['getRollout'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/rollouts/{id}/members': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The devices of a rollout with their states and reasons, by wave and rank
+     * @description Needs the role viewer.
+     */
+    get: operations['listRolloutMembers'];
     put?: never;
     post?: never;
     delete?: never;
@@ -1107,11 +1127,8 @@ export interface components {
       selector?: components['schemas']['Selector'];
       acceptDifference?: boolean;
     };
-    /** Member */
-    Member: {
-      device: string;
-      name: string;
-      group: string;
+    /** MemberCount */
+    MemberCount: {
       wave: number;
       /** @enum {unknown} */
       state:
@@ -1129,8 +1146,7 @@ export interface components {
         | 'reverting'
         | 'reverted'
         | 'lost';
-      since: string;
-      reasons: string;
+      devices: number;
     };
     /** RolloutHistoryEntry */
     RolloutHistoryEntry: {
@@ -1173,7 +1189,7 @@ export interface components {
       next: string[];
       policy: components['schemas']['RolloutPolicy'];
       selector: components['schemas']['Selector'];
-      members: components['schemas']['Member'][];
+      counts: components['schemas']['MemberCount'][];
       history: components['schemas']['RolloutHistoryEntry'][];
     };
     /** RolloutSummary */
@@ -1246,6 +1262,36 @@ export interface components {
     CommandRequest: {
       reason?: string;
       acceptDifferencePermille?: number;
+    };
+    /** Member */
+    Member: {
+      device: string;
+      name: string;
+      group: string;
+      wave: number;
+      /** @enum {unknown} */
+      state:
+        | 'waiting'
+        | 'taken'
+        | 'ready'
+        | 'trial'
+        | 'unproven'
+        | 'confirmed'
+        | 'shadowed'
+        | 'silent'
+        | 'failed'
+        | 'differs'
+        | 'excused'
+        | 'reverting'
+        | 'reverted'
+        | 'lost';
+      since: string;
+      reasons: string;
+    };
+    /** MemberPage */
+    MemberPage: {
+      items: components['schemas']['Member'][];
+      next: null | string;
     };
     /** AuditSummary */
     AuditSummary: {
@@ -2379,6 +2425,69 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['RolloutDetail'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  listRolloutMembers: {
+    parameters: {
+      query?: {
+        /** @description how many at most */
+        limit?: number;
+        /** @description `next` of the previous page */
+        cursor?: string;
+        /** @description only this wave, from 0 */
+        wave?: number;
+        /** @description only devices in it */
+        state?:
+          | 'waiting'
+          | 'taken'
+          | 'ready'
+          | 'trial'
+          | 'unproven'
+          | 'confirmed'
+          | 'shadowed'
+          | 'silent'
+          | 'failed'
+          | 'differs'
+          | 'excused'
+          | 'reverting'
+          | 'reverted'
+          | 'lost';
+      };
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['MemberPage'];
         };
       };
       /** @description Default Response */

@@ -1,7 +1,8 @@
 // The project's own text, read once for all tidy tests: TypeScript of the rooms and of the tests,
 // plain JavaScript, and the documents. Only files that git knows or would add are read.
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -20,17 +21,15 @@ export interface TypeScriptFile extends SourceFile {
 }
 
 function projectFiles(): string[] {
-  try {
-    const list = ['ls-files', '--cached', '--others', '--exclude-standard', '-z'];
-    return execFileSync('git', list, { cwd: ROOT, encoding: 'utf8' }).split('\0');
-  } catch {
-    // A copy without .git, as `npm run test:node24` makes one.
-    const find = ['.', '-type', 'd', '(', '-name', 'node_modules', '-o', '-name', 'dist', '-o'];
-    const rest = ['-name', '.linnet', ')', '-prune', '-o', '-type', 'f', '-print0'];
-    return execFileSync('find', [...find, ...rest], { cwd: ROOT, encoding: 'utf8' })
-      .split('\0')
-      .map((path) => path.replace(/^\.\//, ''));
-  }
+  const run = (command: string, list: readonly string[]): string[] =>
+    execFileSync(command, list, { cwd: ROOT, encoding: 'utf8' }).split('\0');
+  if (existsSync(join(ROOT, '.git')))
+    return run('git', ['ls-files', '--cached', '--others', '--exclude-standard', '-z']);
+  // A copy without .git, as `npm run test:node24` makes one. It lies in a folder that the checkout
+  // around it ignores: git would list nothing.
+  const find = ['.', '-type', 'd', '(', '-name', 'node_modules', '-o', '-name', 'dist', '-o'];
+  const rest = ['-name', '.linnet', ')', '-prune', '-o', '-type', 'f', '-print0'];
+  return run('find', [...find, ...rest]).map((path) => path.replace(/^\.\//, ''));
 }
 
 function read(path: string): SourceFile[] {
@@ -48,6 +47,8 @@ function read(path: string): SourceFile[] {
 const GENERATED = /_pb\.ts$|^test\/support\/openapi-schema\.ts$/;
 
 const paths = projectFiles().filter((path) => path !== '');
+// Without files every tidy test would pass.
+assert(paths.length > 100, `${ROOT} has only ${paths.length} files`);
 
 export const typeScriptFiles: readonly TypeScriptFile[] = paths
   .filter((path) => path.endsWith('.ts') && !GENERATED.test(path))

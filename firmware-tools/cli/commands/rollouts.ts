@@ -1,11 +1,12 @@
 // `linnet rollout`: drafts, commands, lists and watches staged rollouts.
 import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { limits } from '../../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
 import { sleep } from '../../../shared/base/interfaces.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import {
+  MemberPage,
   ROLLOUT_COMMANDS,
   RolloutDetail,
   RolloutPage,
@@ -13,11 +14,17 @@ import {
   type RolloutCommand,
   type RolloutRequest,
 } from '../../../shared/protocol/operator-api.js';
-import type { RolloutState } from '../../../shared/protocol/states.js';
+import { MEMBER_STATES, type RolloutState } from '../../../shared/protocol/states.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
 import { EXIT, table, type Output } from '../output.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
 import { percentAsPermille, wholeNumber } from './devices.js';
+import {
+  rolloutPath,
+  shownRollout,
+  withMembers,
+  type ShownRollout,
+} from '../../fleet/shown-rollout.js';
 import {
   defaults,
   policyOf,
@@ -28,8 +35,6 @@ import {
 } from '../../fleet/rollout-spec.js';
 import { ago, counted, refText, rolloutScreen } from '../fleet-text.js';
 import { previewScreen } from '../rollout-preview-text.js';
-
-const at = (id: string): string => `/rollouts/${encodeURIComponent(id)}`;
 
 const ABOUT: Readonly<Record<RolloutCommand, string>> = {
   start: 'begin with the first wave',
@@ -77,7 +82,9 @@ function registerCommand(name: RolloutCommand, rollout: Command, out: Output): v
         ...(acceptDifference === undefined ? {} : { acceptDifferencePermille: acceptDifference }),
       };
       const client = await connect(command);
-      const view = await client.request('POST', `${at(id)}/${name}`, RolloutDetail, body);
+      const path = `${rolloutPath(id)}/${name}`;
+      const detail = await client.request('POST', path, RolloutDetail, body);
+      const view = await withMembers(client, detail);
       out.result(view, () => rolloutScreen(view));
     });
 }
@@ -127,9 +134,10 @@ function registerCreate(rollout: Command, out: Output): void {
         return;
       }
       const view = await client.request('POST', '/rollouts', RolloutDetail, body);
-      const { members, policy } = view;
+      const { counts, policy } = view;
+      const devices = counts.reduce((sum, count) => sum + count.devices, 0);
       out.progress(
-        `drafted: ${refText(view.release)} to ${counted(members.length, 'device')} in ` +
+        `drafted: ${refText(view.release)} to ${counted(devices, 'device')} in ` +
           `${counted(policy.waves.length, 'wave')}; start it with: linnet rollout start ${view.id}`,
       );
       for (const text of view.reasons) out.progress(text);
@@ -279,9 +287,10 @@ function registerReads(rollout: Command, out: Output): void {
     .argument('<rollout>', 'id')
     .addHelpText('after', '\nExample:\n  $ linnet rollout show ro-0123456789abcdef\n')
     .action(async (id: string, _options: unknown, command: Command) => {
-      const view = await (await connect(command)).request('GET', at(id), RolloutDetail);
+      const view = await shownRollout(await connect(command), id);
       out.result(view, () => rolloutScreen(view));
     });
+  registerMembers(rollout, out);
   connectionOptions(rollout.command('watch'))
     .description(
       'progress until it settles; exit code 0 when completed, or reported (a shadow); ' +
@@ -295,18 +304,57 @@ function registerReads(rollout: Command, out: Output): void {
     });
 }
 
+interface MemberOptions {
+  readonly wave?: number;
+  readonly state?: string;
+}
+
+function registerMembers(rollout: Command, out: Output): void {
+  connectionOptions(rollout.command('members'))
+    .description('all devices of a rollout with their states and reasons')
+    .argument('<rollout>', 'id')
+    .option('--wave <number>', 'only this wave, from 1', wholeNumber)
+    .addOption(new Option('--state <state>', 'only devices in this state').choices(MEMBER_STATES))
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet rollout members ro-0123456789abcdef --state failed\n',
+    )
+    .action(async (id: string, { wave, state }: MemberOptions, command: Command) => {
+      const query = new URLSearchParams({
+        ...(wave === undefined ? {} : { wave: String(wave - 1) }),
+        ...(state === undefined ? {} : { state }),
+      });
+      const path = `${rolloutPath(id)}/members?${query.toString()}`;
+      const members = await (await connect(command)).list(path, MemberPage);
+      out.result(members, () =>
+        members.length === 0
+          ? 'no devices'
+          : table([
+              ['WAVE', 'DEVICE', 'GROUP', 'STATE', 'REASONS'],
+              ...members.map((member) => [
+                String(member.wave + 1),
+                member.name,
+                member.group,
+                member.state,
+                member.reasons,
+              ]),
+            ]),
+      );
+    });
+}
+
 const GOOD: readonly RolloutState[] = ['completed', 'reported'];
 const SETTLED: readonly RolloutState[] = [...GOOD, 'reverted', 'dropped', 'held'];
 
 /**
  * Shows each change until the rollout settles. A restart of the server does not end the watch.
  */
-async function watch(client: FleetClient, id: string, out: Output): Promise<RolloutDetail> {
+async function watch(client: FleetClient, id: string, out: Output): Promise<ShownRollout> {
   let shown = '';
   let tries = 0;
   for (;;) {
     try {
-      const view = await client.request('GET', at(id), RolloutDetail);
+      const view = await shownRollout(client, id);
       tries = 0;
       const screen = rolloutScreen(view);
       if (screen !== shown) {

@@ -3,18 +3,24 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type, type Static } from 'typebox';
 import {
   CommandRequest,
+  memberQuery,
+  MemberPage,
   ROLLOUT_COMMANDS,
   RolloutDetail,
   RolloutPage,
   RolloutPreview,
   RolloutRequest,
+  pageQuery,
 } from '../../../shared/protocol/operator-api.js';
+import type { MemberFilter } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { pageOf, PageQuery } from '../paging.js';
-import { rolloutSummary } from '../views.js';
+import { memberView, rolloutSummary } from '../views.js';
 
 const RolloutId = Type.String({ minLength: 1, maxLength: 64 });
+const MemberKey = Type.Tuple([Type.Integer(), Type.Integer(), Type.String()]);
+const MemberQuery = Type.Object({ ...pageQuery, ...memberQuery });
 const RolloutKey = Type.Tuple([Type.Integer(), Type.String()]);
 
 type Options = Pick<HttpServices, 'rollouts'>;
@@ -101,7 +107,7 @@ function readRoutes(app: FleetApp, { rollouts }: Options): void {
       config: { role: 'viewer' },
       schema: {
         operationId: 'getRollout',
-        summary: 'One rollout with its devices, its history and the reasons for its state',
+        summary: 'One rollout with its counts, its history and the reasons for its state',
         tags,
         params: Type.Object({ id: RolloutId }),
         response: { 200: RolloutDetail, ...errorResponses },
@@ -109,4 +115,30 @@ function readRoutes(app: FleetApp, { rollouts }: Options): void {
     },
     (request) => rollouts.view(request.params.id),
   );
+
+  app.get(
+    '/rollouts/:id/members',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listRolloutMembers',
+        summary: 'The devices of a rollout with their states and reasons, by wave and rank',
+        tags,
+        params: Type.Object({ id: RolloutId }),
+        querystring: MemberQuery,
+        response: { 200: MemberPage, ...errorResponses },
+      },
+    },
+    ({ params, query }) =>
+      pageOf(query, MemberKey, {
+        rows: (page) => rollouts.members(params.id, memberFilter(query), page),
+        key: (row): Static<typeof MemberKey> => [row.wave, row.rank, row.device],
+        view: (rows) => rows.map(memberView),
+      }),
+  );
 }
+
+const memberFilter = ({ wave, state }: Static<typeof MemberQuery>): MemberFilter => ({
+  ...(wave === undefined ? {} : { wave }),
+  ...(state === undefined ? {} : { state }),
+});

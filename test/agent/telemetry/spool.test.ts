@@ -1,6 +1,6 @@
-// The telemetry spool on real files: kills, full disks, damage, its byte bound.
-// Over 400 lines because the spool is one promise under many faults.
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+// The telemetry spool on real files: full disks, damage, its byte bound. Processes that are killed
+// or limited are in spool-processes.test.ts.
+import { execFileSync } from 'node:child_process';
 import {
   mkdtempSync,
   readFileSync,
@@ -13,13 +13,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Spool, type SpoolStats } from '../../../agent/telemetry/spool.js';
+import type { Spool } from '../../../agent/telemetry/spool.js';
 import { limits } from '../../../shared/base/limits.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
-import { realClock, realRandom } from '../../../shared/platform/clock.js';
+import { drain, openSpool, uptimes } from '../../support/spools.js';
 import { health } from '../../support/telemetry-broker.js';
 
-const SPOOL_BYTES = 8 * 1024 * 1024;
 const cleanups: (() => unknown)[] = [];
 afterEach(() => {
   for (const cleanup of cleanups.splice(0).reverse()) cleanup();
@@ -31,8 +30,8 @@ function folder(): string {
   return made;
 }
 
-function open(file: string, maxBytes: number = SPOOL_BYTES): Spool {
-  const spool = new Spool(file, { maxBytes, clock: realClock, random: realRandom });
+function open(file: string, maxBytes?: number): Spool {
+  const spool = openSpool(file, maxBytes);
   cleanups.push(() => spool.close());
   return spool;
 }
@@ -54,21 +53,6 @@ const update = (assignmentId: number): UpdateBody => ({
   conditions: [],
   directorVersion: 0,
 });
-const child = join(import.meta.dirname, '../../../dist/test/agent/telemetry/spooling-child.js');
-
-/** Everything in the spool, batch by batch; empties it. */
-function drain(spool: Spool): { seq: number; kind: string; body: unknown }[] {
-  const all: { seq: number; kind: string; body: unknown }[] = [];
-  for (let lease = spool.lease(); lease !== null; lease = spool.lease()) {
-    all.push(...lease.records);
-    spool.ack(lease.batch);
-  }
-  return all;
-}
-
-const numbers = (records: { body: unknown }[]): number[] =>
-  records.map(({ body }) => (body as { uptimeSeconds: number }).uptimeSeconds);
-
 describe('leases', () => {
   it('restart_leases_the_same_batch_again', () => {
     const file = join(folder(), 'spool.db');
@@ -143,7 +127,7 @@ describe('leases', () => {
     db.prepare("UPDATE record SET body = 'x' WHERE batch IS NOT NULL").run();
     db.close();
     const second = open(file);
-    expect(numbers(drain(second))).toEqual([limits.batchMaxCount]);
+    expect(uptimes(drain(second))).toEqual([limits.batchMaxCount]);
     expect(second.stats()).toEqual({ records: 0, bytes: 0, lost: limits.batchMaxCount });
   });
 
@@ -183,7 +167,7 @@ describe('the byte bound', () => {
         .filter(({ kind }) => kind === 'security')
         .map(({ body }) => (body as { detail: string }).detail),
     ).toEqual(['s0', 's1', 's2', 's3', 's4', 's5', 's6']);
-    const healths = numbers(all.filter(({ kind }) => kind === 'health'));
+    const healths = uptimes(all.filter(({ kind }) => kind === 'health'));
     expect(healths).toEqual(
       Array.from({ length: healths.length }, (_, i) => n - healths.length + i),
     ); // The newest ones.
@@ -217,44 +201,7 @@ describe('the byte bound', () => {
     spool.append('security', { code: 'x', detail: 'x'.repeat(limits.recordBodyMaxBytes) });
     spool.append('health', health(2));
     expect(spool.stats()).toMatchObject({ records: 1, lost: 2 });
-    expect(numbers(drain(spool))).toEqual([2]);
-  });
-});
-
-describe('kill -9', () => {
-  it('killed_at_any_moment_every_appended_record_is_there_once', { timeout: 120_000 }, async () => {
-    const file = join(folder(), 'spool.db');
-    const named: number[] = [];
-    for (let round = 0; round < 6; round += 1) {
-      const process_ = spawn(process.execPath, [child, file, String(round * 100_000), '0'], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      let text = '';
-      process_.stdout.on('data', (piece: Buffer) => (text += piece.toString()));
-      const gone = new Promise((resolve) => process_.once('close', resolve));
-      await expect
-        .poll(() => text.split('\n').length, { timeout: 30_000, interval: 3 })
-        .toBeGreaterThan(20 + round * 7);
-      process_.kill('SIGKILL');
-      await gone;
-      named.push(...text.split('\n').slice(0, -1).map(Number));
-    }
-    const spool = open(file);
-    expect(spool.stats().lost).toBe(0);
-    const kept = numbers(drain(spool));
-    expect(new Set(kept).size).toBe(kept.length);
-    const missing = named.filter((n) => !kept.includes(n));
-    expect(missing).toEqual([]);
-    // One a kill may be durable without having been named.
-    expect(kept.length - named.length).toBeLessThanOrEqual(6);
-  });
-
-  it('second_process_on_the_same_spool_is_refused', () => {
-    const file = join(folder(), 'spool.db');
-    open(file);
-    const second = spawnSync(process.execPath, [child, file, '0', '1'], { encoding: 'utf8' });
-    expect(second.status).not.toBe(0);
-    expect(second.stderr).toContain('conflict: another process holds');
+    expect(uptimes(drain(spool))).toEqual([2]);
   });
 });
 
@@ -312,30 +259,6 @@ describe('a damaged file', () => {
 });
 
 describe('a full disk', () => {
-  const statsOf = (text: string): SpoolStats =>
-    JSON.parse(/stats (.*)/.exec(text)?.[1] ?? 'null') as SpoolStats;
-
-  it('file_size_limit_counts_losses_and_never_throws', () => {
-    const file = join(folder(), 'spool.db');
-    // EFBIG at every write past 64 KiB (Node ignores SIGXFSZ): what a disk that takes no more does,
-    // without root.
-    const run = spawnSync(
-      'bash',
-      ['-c', `ulimit -f 64; exec "${process.execPath}" "${child}" "${file}" 0 1000`],
-      {
-        encoding: 'utf8',
-      },
-    );
-    expect(run.stderr).toBe('');
-    expect(run.status).toBe(0);
-    const stats = statsOf(run.stdout);
-    expect(stats.lost).toBeGreaterThan(0);
-    expect(stats.records + stats.lost).toBe(1000);
-    const after = open(file);
-    expect(after.stats().records).toBe(stats.records);
-    expect(numbers(drain(after))).toEqual(Array.from({ length: stats.records }, (_, n) => n));
-  });
-
   /** A folder on a small file system of its own; null where none can be mounted. */
   function smallTmpfs(size: string): string | null {
     const base = folder();

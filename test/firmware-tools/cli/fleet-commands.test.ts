@@ -191,6 +191,9 @@ describe('rollouts', () => {
         [100, 0],
       ],
     );
+    const members = await run(['rollout', 'members', id, '--wave', '1', '--state', 'waiting']);
+    expect(members.out).toMatch(/^WAVE +DEVICE +GROUP +STATE +REASONS\n1 +\S+ +canary +waiting/);
+    expect((await run(['rollout', 'members', id, '--state', 'failed'])).out).toBe('no devices\n');
     expect((await run(['rollout', 'start', id])).out).toContain('rolling');
     expect((await run(['rollout', 'pause', id, '--reason', 'lunch'])).out).toContain('held');
     const watched = await run(['rollout', 'watch', id]);

@@ -1,6 +1,11 @@
 // How a device's state reads: short phrases that name what is wrong.
 import { describe, expect, it } from 'vitest';
-import { attentionText, clockErrorText } from '../../../firmware-tools/cli/fleet-text.js';
+import {
+  attentionText,
+  clockErrorText,
+  rolloutScreen,
+} from '../../../firmware-tools/cli/fleet-text.js';
+import type { ShownRollout } from '../../../firmware-tools/fleet/shown-rollout.js';
 import type { DeviceSummary } from '../../../shared/protocol/operator-api.js';
 
 const HOUR_MS = 3600_000;
@@ -68,5 +73,30 @@ describe('what needs attention', () => {
     expect(attentionText({ ...device, updates, clockErrorMs: -2 * HOUR_MS })).toBe(
       'disk_full, clock 2 hours behind',
     );
+  });
+});
+
+describe('a rollout on one screen', () => {
+  it('devices_beyond_the_screen_are_counted_by_state', () => {
+    const wave = { name: 'all', percent: 100, soakSeconds: 60, approval: false };
+    const view = {
+      id: 'ro-1',
+      release: { component: 'digits', version: '1.1.0', digest: 'a'.repeat(64) },
+      state: 'rolling',
+      wave: 0,
+      reasons: [],
+      next: [],
+      policy: { waves: [wave] },
+      counts: [
+        { wave: 0, state: 'confirmed', devices: 1 },
+        { wave: 0, state: 'waiting', devices: 4 },
+      ],
+      members: [{ wave: 0, name: 'gate-1', state: 'confirmed', reasons: 'took it' }],
+    } as unknown as ShownRollout;
+    expect(rolloutScreen(view).split('\n').slice(2)).toEqual([
+      '> wave 1 of 1  all  (100 %, 5 devices, soak 60 s)',
+      '     gate-1  confirmed  took it',
+      '    and 4 more (1 confirmed, 4 waiting): linnet rollout members ro-1 --wave 1',
+    ]);
   });
 });

@@ -10,7 +10,7 @@ import {
   trafficChecks,
   type Check,
 } from '../../../firmware-tools/demo/checks.js';
-import type { RolloutDetail } from '../../../shared/protocol/operator-api.js';
+import type { ShownRollout } from '../../../firmware-tools/fleet/shown-rollout.js';
 
 const released = (version: string, accuracy: number) => ({
   version,
@@ -84,14 +84,14 @@ describe('why it was halted', () => {
     since: '',
     reasons: '',
   });
-  const view = (change: object = {}): RolloutDetail =>
+  const view = (change: object = {}): ShownRollout =>
     ({
       state: 'reverted',
       reasons: ['gate-1: refused by the device, rehearsal_differs: answers differ by 52 %'],
       history: [],
       members: [member('gate-1', 'canary', 'reverted'), member('hall-1', 'fleet', 'waiting')],
       ...change,
-    }) as unknown as RolloutDetail;
+    }) as unknown as ShownRollout;
 
   it('a_rehearsal_halted_it_before_any_other_device_was_assigned_it', () => {
     expect(failed(haltChecks(view(), releases))).toEqual([]);
@@ -157,7 +157,7 @@ describe('a rollout that completes', () => {
         { name: 'hall-1', state: hall },
         { name: 'hall-4', state: off },
       ],
-    }) as unknown as RolloutDetail;
+    }) as unknown as ShownRollout;
   const complaints = (hall: string, off: string): string[] =>
     failed(completionChecks(view(hall, off), fleetOf('hall-4')));
 

@@ -17,7 +17,8 @@ import {
   startRollout,
 } from '../../support/journey-devices.js';
 import type { MemberRow } from '../../../server/interfaces.js';
-import type { RolloutDetail, RolloutPolicy } from '../../../shared/protocol/operator-api.js';
+import type { RolloutPolicy } from '../../../shared/protocol/operator-api.js';
+import type { ShownRollout } from '../../../firmware-tools/fleet/shown-rollout.js';
 import { Agents, INPUTS, type AppCounts, type DeviceSpec } from './agents.js';
 import { haltTime, ServerLog, type HaltTime } from './halt-time.js';
 
@@ -278,7 +279,7 @@ export class FleetJourney {
   }
 
   /** Waits for `isDone`; meanwhile, devices on trial have much traffic, and changes are told. */
-  async #followed(id: string, isDone: (now: Standing) => boolean): Promise<RolloutDetail> {
+  async #followed(id: string, isDone: (now: Standing) => boolean): Promise<ShownRollout> {
     let told = '';
     const end = performance.now() + PATIENCE_MS;
     for (;;) {
@@ -316,7 +317,7 @@ export class FleetJourney {
     this.#check(what, other.length === 0, other.join(', '));
   }
 
-  #checkState(what: string, view: RolloutDetail, state: RolloutDetail['state']): void {
+  #checkState(what: string, view: ShownRollout, state: ShownRollout['state']): void {
     this.#check(what, view.state === state, `${view.state}: ${view.reasons.join('; ')}`);
   }
 
@@ -327,7 +328,7 @@ export class FleetJourney {
 }
 
 interface Standing {
-  readonly state: RolloutDetail['state'];
+  readonly state: ShownRollout['state'];
   readonly members: readonly MemberRow[];
 }
 

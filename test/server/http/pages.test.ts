@@ -6,6 +6,7 @@ import {
   AuditPage,
   DevicePage,
   GroupPage,
+  MemberPage,
   ReleasePage,
   RolloutDetail,
   RolloutPage,
@@ -128,6 +129,21 @@ describe('pages', () => {
     const audit = await paged('/audit', 3, (path) => admin.request('GET', path, AuditPage));
     const seqs = audit.map(({ seq }) => seq);
     expect(seqs).toEqual(Array.from({ length: seqs.length }, (_, at) => seqs.length - at));
+  });
+
+  it('the_devices_of_a_rollout_page_by_wave_and_rank', async () => {
+    const path = `/rollouts/${rollouts[0] ?? ''}`;
+    const get = (from: string) => fleet.admin.request('GET', from, MemberPage);
+    const { counts } = await fleet.admin.request('GET', path, RolloutDetail);
+    expect(counts).toEqual([{ wave: 0, state: 'waiting', devices: 24 }]);
+    const whole = await paged(`${path}/members`, 1000, get);
+    expect(new Set(whole.map(({ device }) => device)).size).toBe(24);
+    for (const limit of [1, 7, 24])
+      expect(await paged(`${path}/members`, limit, get)).toEqual(whole);
+    expect(await paged(`${path}/members?state=waiting&wave=0`, 5, get)).toEqual(whole);
+    expect((await get(`${path}/members?state=failed`)).items).toEqual([]);
+    expect((await get(`${path}/members?wave=1`)).items).toEqual([]);
+    await expect(get('/rollouts/ro-nosuch/members')).rejects.toMatchObject({ code: 'not_found' });
   });
 
   it('a_device_that_joins_between_pages_moves_no_other', async () => {

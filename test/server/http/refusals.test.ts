@@ -114,6 +114,7 @@ describe('methods', () => {
 describe('refusals of the http parser', () => {
   it.each([
     ['not_http', 'hello\r\n\r\n', 400, 'message_undecodable'],
+    ['no_host', 'GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n', 400, 'message_undecodable'],
     ['bad_version', 'GET / HTTP/9.9\r\n\r\n', 400, 'message_undecodable'],
     [
       'headers_too_long',

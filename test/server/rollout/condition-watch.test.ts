@@ -122,9 +122,24 @@ describe('the watch over conditions', () => {
     expect(alarms).toHaveLength(1);
   });
 
-  it('says_nothing_of_devices_that_are_not_heard', async () => {
+  it('keeps_what_it_gathered_through_a_night_without_contact', async () => {
     await hour();
-    clock.advance(2 * limits.conditionSlotMs);
+    await hour([3]);
+    const evening = await store.conditions.streams();
+    for (let n = 0; n < 8; n++) {
+      clock.advance(limits.conditionSlotMs);
+      await watch.pass();
+    }
+    expect(await store.conditions.streams()).toEqual(evening);
+    expect(evening.map(({ detector }) => detector)).not.toHaveLength(0);
+    await hour([3, 7, 9]);
+    expect(alarms).toHaveLength(1);
+  });
+
+  it('forgets_a_release_that_no_enrolled_device_runs', async () => {
+    await hour();
+    for (const id of ids) await store.devices.revoke(id, by('anna'), clock.now());
+    clock.advance(limits.conditionSlotMs);
     await watch.pass();
     expect(await store.conditions.streams()).toEqual([]);
   });

@@ -86,3 +86,7 @@ it('commands_are_the_tables_operator_events_and_approve', () => {
   const all = new Set(ROLLOUT_STATES.flatMap(commandsOf));
   expect([...all].sort()).toEqual([...ROLLOUT_COMMANDS].sort());
 });
+
+it('a_component_has_at_most_one_rollout_that_moves_waits_or_goes_back', () => {
+  expect(ACTIVE_STATES).toEqual(['rolling', 'held', 'reverting']);
+});

@@ -373,6 +373,13 @@ describe('SQLite and memory', () => {
         JSON.stringify(Object.entries(one).sort()),
       );
       seen.push(counts.sort());
+      const filters = [{}, { wave: 1 }, { state: 'trial' }, { wave: 0, state: 'waiting' }] as const;
+      for (const filter of filters) {
+        const first = await of.memberPage(id, filter, { limit: 2, after: null });
+        const last = first.at(-1);
+        const after = last === undefined ? null : ([last.wave, last.rank, last.device] as const);
+        seen.push(first, await of.memberPage(id, filter, { limit: 9, after }));
+      }
       for (const { id: device } of devices)
         seen.push(await of.undecidedElsewhere(id, device), await of.member(id, device));
     }

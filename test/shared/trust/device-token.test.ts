@@ -1,11 +1,13 @@
 // Device tokens: each way in which a token can be wrong is refused by itself, and the limits of its
 // age are tested from both sides.
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { hex } from '../../../shared/base/bytes.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
 import {
   deviceIdOf,
+  fingerprintOf,
   makeDeviceToken,
   openDeviceToken,
 } from '../../../shared/trust/device-token.js';
@@ -137,5 +139,19 @@ describe('device id', () => {
     expect(device).toMatch(/^dev-[0-9a-f]{20}$/);
     expect(deviceIdOf(signer.publicKey)).toBe(device);
     expect(deviceIdOf(stranger.publicKey)).not.toBe(device);
+  });
+});
+
+describe('names of a key', () => {
+  it('fingerprint_and_device_id_are_the_sha_256_of_its_32_bytes', () => {
+    const { publicKey } = signer;
+    const digest = createHash('sha256').update(publicKey.keyval.public, 'hex').digest('hex');
+    expect(fingerprintOf(publicKey)).toBe(digest);
+    expect(device).toBe(`dev-${digest.slice(0, 20)}`);
+  });
+
+  it('a_token_that_is_no_json_is_refused_with_the_cause', async () => {
+    const error: unknown = await openDeviceToken('e30x', NOW, keyOf).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'auth_missing', cause: expect.any(SyntaxError) as Error });
   });
 });

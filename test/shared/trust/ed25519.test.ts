@@ -131,9 +131,9 @@ describe('verify', () => {
     expect(verify(keyOf(key), fromHex(message), fromHex(signature))).toBe(false);
   });
 
-  it('one_small_order_key_would_sign_everything_for_openssl_alone', () => {
-    // Why the check is here: OpenSSL accepts a neutral public key, R of the neutral element and S =
-    // 0 for any message.
+  it('one_small_order_key_would_sign_everything_for_openssl_3_0_alone', () => {
+    // Why the check is here: OpenSSL of Node 20 accepts a neutral public key, R of the neutral
+    // element and S = 0 for any message.
     const neutral = SMALL_ORDER_POINTS[0] ?? '';
     const signature = fromHex(neutral + '00'.repeat(32));
     const der = Buffer.concat([
@@ -142,7 +142,8 @@ describe('verify', () => {
     ]);
     const key = createPublicKey({ key: der, format: 'der', type: 'spki' });
     for (const message of ['install this', 'and that']) {
-      expect(verifyBytes(null, utf8(message), key, signature)).toBe(true);
+      const isAccepted = verifyBytes(null, utf8(message), key, signature);
+      if (process.versions.openssl.startsWith('3.0.')) expect(isAccepted).toBe(true);
       expect(verify(keyOf(neutral), utf8(message), signature)).toBe(false);
     }
   });

@@ -42,7 +42,10 @@ const PARTS = {
   },
   verdicts: {
     mutate: ['shared/statistics/trial-verdict.ts', 'server/rollout/verdict.ts'],
-    tests: ['test/shared/statistics/!(*-traffic).test.ts', 'test/server/rollout/verdict.test.ts'],
+    tests: [
+      'test/shared/statistics/{trial-verdict,rehearsal}.test.ts',
+      'test/server/rollout/{verdict,verdict-edges,flapping}.test.ts',
+    ],
     minScore: 95,
   },
   statistics: {
@@ -90,14 +93,24 @@ function measure(part, { mutate, tests }) {
   const folder = join(results, part);
   mkdirSync(folder, { recursive: true });
   const vitestConfig = join(folder, 'vitest.config.mjs');
-  const test = { include: tests, isolate: false, testTimeout: 60_000, hookTimeout: 60_000, teardownTimeout: 500 };
+  const test = {
+    include: tests,
+    isolate: false,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 500,
+  };
   writeFileSync(vitestConfig, `export default ${JSON.stringify({ test })};\n`);
   const report = join(folder, 'report.json');
   rmSync(report, { force: true });
   const strykerConfig = join(folder, 'stryker.config.json');
   const config = {
     testRunner: 'vitest',
-    plugins: ['@stryker-mutator/vitest-runner'],
+    plugins: [
+      '@stryker-mutator/vitest-runner',
+      join(root, 'firmware-tools', 'stryker-sentences.mjs'),
+    ],
+    ignorers: ['sentences'],
     vitest: { configFile: vitestConfig, related: false },
     coverageAnalysis: 'perTest',
     mutate,

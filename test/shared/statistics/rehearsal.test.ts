@@ -11,6 +11,7 @@ import {
   type TrialEvidence,
 } from '../../../shared/statistics/trial-verdict.js';
 import {
+  blocks,
   rehearsedEvidence,
   trialEvidence,
   type EvidenceOptions,
@@ -37,6 +38,15 @@ describe('a rehearsal', () => {
     expect(rehearse(19, 19).reasons.at(-1)).toMatch(/^no verdict: the inputs change too slowly/);
     expect(rehearse(180, 24).verdict).toBe('pass');
     expect(rehearse(180, 180, { blockSeconds: null }).verdict).toBe('pass');
+  });
+
+  it('one_output_with_too_few_blocks_leaves_it_without_a_verdict', () => {
+    const [one] = rehearsedEvidence(180, 0).comparisons;
+    const few = { ...one!, output: 'boxes', blocks: blocks(19) };
+    const { reasons } = rehearse(180, 0, { comparisons: [one!, few] });
+    expect(reasons.at(-1)).toMatch(/^no verdict: /);
+    const enough = { ...few, blocks: blocks(20) };
+    expect(rehearse(180, 0, { comparisons: [one!, enough] }).reasons).toHaveLength(2);
   });
 
   it('beyond_the_cap_has_failed', () => {

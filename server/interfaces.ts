@@ -165,12 +165,21 @@ export interface LatestFacts {
   readonly health: HealthBody | null;
 }
 
+/** An authenticated device's batch. */
+export interface DeviceBatch {
+  readonly device: string;
+  readonly batch: TelemetryBatch;
+}
+
+/** `repeated`: it was stored before. `not_enrolled`: nothing of it was stored. */
+export type BatchResult = 'stored' | 'repeated' | 'not_enrolled';
+
 export interface TelemetryStore {
   /**
-   * Stores a batch in one transaction; durable on return. False when this batch was stored before.
-   * Rejects when nothing was stored: the caller must not acknowledge the batch then.
+   * Stores a group of batches in one transaction, in their order; durable on return. A result for
+   * each. Rejects when nothing was stored: the caller must acknowledge none of them then.
    */
-  insertBatch(device: string, batch: TelemetryBatch, now: number): Promise<boolean>;
+  insertBatches(group: readonly DeviceBatch[], now: number): Promise<BatchResult[]>;
   /** The latest update facts of each component and the latest health, by device; null: all. */
   latest(devices: readonly string[] | null): Promise<Map<string, LatestFacts>>;
   /** The sums of each release, the last used first. */

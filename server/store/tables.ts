@@ -149,7 +149,7 @@ interface DirectorDocumentsTable {
   timestamp: Uint8Array;
 }
 
-interface FactsTable {
+export interface FactsTable {
   device: string;
   /** Empty for facts of the whole device (health). */
   component: string;

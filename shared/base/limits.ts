@@ -295,8 +295,16 @@ export const limits = {
    */
   ingestQueueMaxCount: 20_000,
   ingestQueueMaxBytes: 64 * MIB,
-  /** Of one device, besides what is being stored: it sends one batch and waits for the answer. */
-  ingestWaitingPerDeviceMaxCount: 2,
+  /**
+   * Of one device, besides what is being stored: it sends one batch and waits for the answer, and
+   * may send it again.
+   */
+  ingestWaitingPerDeviceMaxCount: 4,
+  /** Batches of many devices that arrive within this time are stored in one transaction. */
+  ingestGroupWaitMs: 2,
+  ingestGroupMaxCount: 100,
+  ingestGroupMaxBytes: 1 * MIB,
+  ingestGroupRecordsMaxCount: 1_000,
   mqttClientsMaxCount: 20_000,
 
   // Trials.
@@ -395,6 +403,7 @@ assert(
   limits.ingestQueueMaxBytes >= limits.mqttPayloadMaxBytes * 16,
   'a few large messages must not fill the ingest queue',
 );
+assert(limits.ingestGroupRecordsMaxCount >= limits.batchMaxCount, 'every batch must fit a group');
 assert(limits.recordBodyMaxBytes <= limits.batchMaxBytes, 'one telemetry record must fit a batch');
 assert(
   limits.requestMaxBytes <= limits.hostFrameMaxBytes,

@@ -160,6 +160,19 @@ export interface StoredRecord {
   readonly body: unknown;
 }
 
+export type HealthMetric =
+  'cpuUse' | 'memoryAvailableMib' | 'temperatureC' | 'diskFreeMib' | 'agentRssMib';
+
+/** What a device reported in one hour of the server's clock. */
+export interface TelemetryHourRow {
+  readonly hour: number;
+  readonly firstAt: number;
+  readonly lastAt: number;
+  /** How many of each kind. */
+  readonly records: Readonly<Partial<Record<Kind, number>>>;
+  readonly health: Readonly<Partial<Record<HealthMetric, Sketch>>>;
+}
+
 export interface LatestFacts {
   readonly updates: UpdateBody[];
   readonly health: HealthBody | null;
@@ -186,8 +199,18 @@ export interface TelemetryStore {
   inference(device: string): Promise<InferenceSums[]>;
   /** The newest first. */
   outcomes(device: string, limit: number): Promise<{ at: number; outcome: Outcome }[]>;
-  /** Raw records, the newest first; `before` is the id of the last record of the previous page. */
+  /**
+   * Raw records, the newest first; `before` is the id of the last record of the previous page.
+   * Health and update reports that repeat the one before are no records of their own.
+   */
   records(device: string, limit: number, before: number | null): Promise<StoredRecord[]>;
+  /** The newest first; `before` is the hour of the last row of the previous page. */
+  hours(device: string, limit: number, before: number | null): Promise<TelemetryHourRow[]>;
+  /**
+   * Deletes some of what is beyond the limits, at most limits.pruneRowsMaxCount rows in one
+   * transaction. How many; 0 when nothing is left to delete.
+   */
+  prune(now: number): Promise<number>;
 }
 
 // ---- Access, audit, security events -----------------------------------------------------------

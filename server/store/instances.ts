@@ -2,24 +2,25 @@
 // which rides in every batch. A restart brings a new one, and the one before never returns; two
 // copies of one data folder alternate, so one that was replaced returns.
 import { limits } from '../../shared/base/limits.js';
-import type { SecurityEvent } from '../interfaces.js';
+import type { DeviceBatch, SecurityEvent } from '../interfaces.js';
 import type { Queries } from './database.js';
 
 /**
- * Notes which instances of devices sent the batches that are being stored, in their order. `known`
- * are the instances of each device so far, the latest first. Returns the security events of devices
- * that turned out to be cloned. Writes only for devices whose instance changed.
+ * Notes which instances of devices sent the batches that are being stored, in the order of arrival.
+ * `known` has the instances of each device so far, the latest first. Returns the security events
+ * of devices that turned out to be cloned. Writes only for devices whose instance changed.
  */
 export async function observeInstances(
   queries: Queries,
-  batches: readonly { readonly device: string; readonly instance: string }[],
-  known: ReadonlyMap<string, readonly string[]>,
+  batches: readonly DeviceBatch[],
+  known: ReadonlyMap<string, { readonly instances: readonly string[] }>,
   now: number,
 ): Promise<SecurityEvent[]> {
   const changed = new Map<string, readonly string[]>();
   const cloned = new Set<string>();
-  for (const { device, instance } of batches) {
-    const before = changed.get(device) ?? known.get(device) ?? [];
+  for (const { device, batch } of batches) {
+    const { instance } = batch;
+    const before = changed.get(device) ?? known.get(device)?.instances ?? [];
     if (before[0] === instance) continue;
     if (before.includes(instance)) cloned.add(device);
     const after = [instance, ...before.filter((other) => other !== instance)];

@@ -1,7 +1,12 @@
 // Stores a group of telemetry batches, of one device or of many, inside the caller's transaction.
 // The number of statements is the same for one batch and for a full group, but for what is rare: a
-// new instance of an agent, security events, and rows beyond a limit. Batches take effect in the
-// order of arrival. A batch that was stored before, also within the same group, changes nothing.
+// new instance of an agent, security events, outcomes, and a release that a device serves for the
+// first time. Batches take effect in the order of arrival. A batch that was stored before, also
+// within the same group, changes nothing.
+//
+// Health and update reports that repeat what is known have no rows of their own: health is counted
+// in its hour and is a fact, and an unchanged update report is a row once in
+// limits.updateRepeatedMs. All other records are rows.
 // Over 400 lines because a group is one transaction over all tables of telemetry.
 import type { Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
@@ -17,41 +22,70 @@ import type { BatchResult, DeviceBatch, InferenceSums, SecurityEvent } from '../
 import { portions, type Queries } from './database.js';
 import { observeInstances } from './instances.js';
 import { addSecurityEvents } from './security-events.js';
+import { countInHour } from './telemetry-hours.js';
 import type { FactsTable, InferenceTable } from './tables.js';
 
-/** Records of one batch that were not stored before, in their order. */
-interface Fresh {
+/** Records of one batch, by seq. */
+interface Records {
   readonly device: string;
   readonly records: readonly TelemetryRecord[];
 }
 
-/** A result for each batch, in the order of `group`. */
+export interface GroupWritten {
+  /** A result for each batch, in the order of arrival. */
+  readonly results: BatchResult[];
+  /** How many rows of raw records each device has more. */
+  readonly rows: ReadonlyMap<string, number>;
+}
+
 export async function writeGroup(
   queries: Queries,
   group: readonly DeviceBatch[],
   now: number,
-): Promise<BatchResult[]> {
+): Promise<GroupWritten> {
   const heard = await markHeard(queries, group, now);
-  const enrolled = group.filter(({ device }) => heard.has(device));
-  const added = await addBatches(queries, enrolled, now);
-  const events = await observeInstances(
+  const added = await addBatches(
     queries,
-    added.map(({ device, batch }) => ({ device, instance: batch.instance })),
-    new Map([...heard].map(([device, { instances }]) => [device, instances])),
+    group.filter(({ device }) => heard.has(device)),
+  );
+  const events = await observeInstances(queries, added, heard, now);
+  const batches = added.map(({ device, batch }) => ({
+    device,
+    records: batch.records.map((record) => ({ ...record })).sort((a, b) => a.seq - b.seq),
+  }));
+  const known = await knownUpdates(queries, batches);
+  const repeats = repeatedUpdates(batches, heard, known, now);
+  const hasRow = (record: TelemetryRecord): boolean =>
+    record.kind !== 'health' && !repeats.has(record);
+  const rows = await insertRecords(queries, only(batches, hasRow), now);
+  const news = only(batches, (record) => record.kind === 'health' || rows.has(record));
+  await countInHour(
+    queries,
+    only(batches, (record) => !hasRow(record) || rows.has(record)),
     now,
   );
-  const fresh = await insertRecords(queries, added, now);
-  const declared = new Map([...heard].map(([device, { components }]) => [device, components]));
-  events.push(...(await writeFacts(queries, fresh, declared, now)));
-  await writeInference(queries, fresh, now);
-  await writeOutcomes(queries, fresh, now);
-  events.push(...securityEventsOf(fresh, now));
+  events.push(...(await writeFacts(queries, news, heard, known, now)));
+  await writeInference(queries, news, now);
+  await writeOutcomes(queries, news, now);
+  events.push(...securityEventsOf(news, now));
   if (events.length > 0) await addSecurityEvents(queries, events);
-  for (const device of new Set(added.map((one) => one.device))) await trim(queries, device);
   const isAdded = new Set(added);
-  return group.map((one) =>
-    isAdded.has(one) ? 'stored' : heard.has(one.device) ? 'repeated' : 'not_enrolled',
-  );
+  return {
+    results: group.map((one) =>
+      isAdded.has(one) ? 'stored' : heard.has(one.device) ? 'repeated' : 'not_enrolled',
+    ),
+    rows: countByDevice(only(batches, (record) => rows.has(record))),
+  };
+}
+
+const only = (batches: readonly Records[], fits: (record: TelemetryRecord) => boolean): Records[] =>
+  batches.map(({ device, records }) => ({ device, records: records.filter(fits) }));
+
+function countByDevice(batches: readonly Records[]): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const { device, records } of batches)
+    if (records.length > 0) found.set(device, (found.get(device) ?? 0) + records.length);
+  return found;
 }
 
 interface Heard {
@@ -87,24 +121,85 @@ async function markHeard(
   );
 }
 
-/** Those that were not stored before. */
-async function addBatches(
-  queries: Queries,
-  group: readonly DeviceBatch[],
+/**
+ * Those that were not stored before. A device sends one batch until it is acknowledged, so that its
+ * last ones are all that can come again.
+ */
+async function addBatches(queries: Queries, group: readonly DeviceBatch[]): Promise<DeviceBatch[]> {
+  if (group.length === 0) return [];
+  const devices = distinct(group.map(({ device }) => device));
+  const rows = await queries
+    .selectFrom('recent_batches')
+    .selectAll()
+    .where('device', 'in', devices)
+    .execute();
+  const recent = new Map(
+    rows.map((row) => [row.device, JSON.parse(row.batches_json) as readonly string[]]),
+  );
+  const changed = new Set<string>();
+  const added = group.filter(({ device, batch }) => {
+    const before = recent.get(device) ?? [];
+    if (before.includes(batch.batch)) return false;
+    recent.set(device, [batch.batch, ...before].slice(0, limits.recentBatchesMaxCount));
+    changed.add(device);
+    return true;
+  });
+  if (changed.size === 0) return [];
+  await queries
+    .insertInto('recent_batches')
+    .values(
+      [...changed].map((device) => ({ device, batches_json: JSON.stringify(recent.get(device)) })),
+    )
+    .onConflict((oc) =>
+      oc.column('device').doUpdateSet((eb) => ({ batches_json: eb.ref('excluded.batches_json') })),
+    )
+    .execute();
+  return added;
+}
+
+interface KnownUpdate {
+  readonly text: string;
+  readonly at: number;
+}
+/** By device and component. */
+type KnownUpdates = ReadonlyMap<string, KnownUpdate>;
+
+async function knownUpdates(queries: Queries, batches: readonly Records[]): Promise<KnownUpdates> {
+  const devices = batches.flatMap(({ device, records }) =>
+    records.some(({ kind }) => kind === 'update') ? [device] : [],
+  );
+  if (devices.length === 0) return new Map();
+  const rows = await queries
+    .selectFrom('facts')
+    .select(['device', 'component', 'at', 'body_json'])
+    .where('device', 'in', distinct(devices))
+    .where('kind', '=', 'update')
+    .execute();
+  return new Map(
+    rows.map((row) => [`${row.device}/${row.component}`, { text: row.body_json, at: row.at }]),
+  );
+}
+
+/** Update reports that say what the one before said, not long ago. */
+function repeatedUpdates(
+  batches: readonly Records[],
+  heard: ReadonlyMap<string, Heard>,
+  known: KnownUpdates,
   now: number,
-): Promise<DeviceBatch[]> {
-  const isNew = new Set<string>();
-  for (const some of portions(group)) {
-    const rows = await queries
-      .insertInto('batches')
-      .values(some.map(({ device, batch }) => ({ device, batch: batch.batch, at: now })))
-      .onConflict((oc) => oc.doNothing())
-      .returning(['device', 'batch'])
-      .execute();
-    for (const { device, batch } of rows) isNew.add(`${device}/${batch}`);
-  }
-  // Deleting each one found also drops a batch that is twice in the group.
-  return group.filter(({ device, batch }) => isNew.delete(`${device}/${batch.batch}`));
+): Set<TelemetryRecord> {
+  const latest = new Map(known);
+  const found = new Set<TelemetryRecord>();
+  for (const { device, records } of batches)
+    for (const record of records) {
+      if (record.kind !== 'update') continue;
+      const { component } = record.body;
+      if (heard.get(device)?.components.has(component) !== true) continue;
+      const text = JSON.stringify(record.body);
+      const before = latest.get(`${device}/${component}`);
+      if (before?.text === text && now - before.at < limits.updateRepeatedMs) found.add(record);
+      else latest.set(`${device}/${component}`, { text, at: now });
+    }
+  return found;
 }
 
 /**
@@ -114,11 +209,11 @@ async function addBatches(
  */
 async function insertRecords(
   queries: Queries,
-  group: readonly DeviceBatch[],
+  batches: readonly Records[],
   now: number,
-): Promise<Fresh[]> {
-  const rows = group.flatMap(({ device, batch }) =>
-    batch.records.map((record) => ({
+): Promise<Set<TelemetryRecord>> {
+  const rows = batches.flatMap(({ device, records }) =>
+    records.map((record) => ({
       device,
       seq: record.seq,
       kind: record.kind,
@@ -138,12 +233,11 @@ async function insertRecords(
     for (const row of added) isNew.add(`${row.device}/${row.seq}/${row.device_at}`);
   }
   // Deleting each one found also drops a record that is twice in the group.
-  return group.map(({ device, batch }) => ({
-    device,
-    records: batch.records
-      .filter((record) => isNew.delete(`${device}/${record.seq}/${record.at}`))
-      .sort((a, b) => a.seq - b.seq),
-  }));
+  return new Set(
+    batches.flatMap(({ device, records }) =>
+      records.filter((record) => isNew.delete(`${device}/${record.seq}/${record.at}`)),
+    ),
+  );
 }
 
 interface Fact {
@@ -157,7 +251,7 @@ const factKey = ({ device, component, kind }: Omit<Fact, 'body'>): string =>
   `${device}/${kind}/${component}`;
 
 /** The latest of each kind and component in one batch. */
-function latestFacts({ device, records }: Fresh, declared: ReadonlySet<string>): Fact[] {
+function latestFacts({ device, records }: Records, declared: ReadonlySet<string>): Fact[] {
   const latest = new Map<string, Fact>();
   const add = (fact: Fact): void => {
     if (fact.component === '' || declared.has(fact.component)) latest.set(factKey(fact), fact);
@@ -172,13 +266,16 @@ function latestFacts({ device, records }: Fresh, declared: ReadonlySet<string>):
 /** Returns the security events of conditions that are new. */
 async function writeFacts(
   queries: Queries,
-  fresh: readonly Fresh[],
-  declared: ReadonlyMap<string, ReadonlySet<string>>,
+  news: readonly Records[],
+  heard: ReadonlyMap<string, Heard>,
+  known: KnownUpdates,
   now: number,
 ): Promise<SecurityEvent[]> {
-  const facts = fresh.flatMap((one) => latestFacts(one, declared.get(one.device) ?? new Set()));
+  const facts = news.flatMap((one) =>
+    latestFacts(one, heard.get(one.device)?.components ?? new Set()),
+  );
   if (facts.length === 0) return [];
-  const events = await reportConditions(queries, facts, now);
+  const events = await reportConditions(queries, facts, known, now);
   const last = new Map(facts.map((fact) => [factKey(fact), fact]));
   for (const some of portions([...last.values()]))
     await queries
@@ -203,26 +300,24 @@ async function writeFacts(
 async function reportConditions(
   queries: Queries,
   facts: readonly Fact[],
+  known: KnownUpdates,
   now: number,
 ): Promise<SecurityEvent[]> {
   const updates = facts.flatMap(({ device, kind, body }) =>
     kind === 'update' ? [{ device, body: body as UpdateBody }] : [],
   );
-  const concerned = updates.filter(({ body }) => body.conditions.length > 0);
-  if (concerned.length === 0) return [];
-  const known = await knownConditions(
-    queries,
-    concerned.map(({ device }) => device),
-  );
+  const codes = new Map<string, string[]>();
+  const codesBefore = (key: string): string[] => {
+    const text = known.get(key)?.text;
+    return text === undefined ? [] : codesOf(JSON.parse(text) as UpdateBody);
+  };
   const rows = [];
   const events: SecurityEvent[] = [];
   for (const { device, body } of updates) {
     const { component, running, conditions } = body;
-    const before = known.get(`${device}/${component}`) ?? [];
-    known.set(
-      `${device}/${component}`,
-      conditions.map(({ code }) => code),
-    );
+    const key = `${device}/${component}`;
+    const before = codes.get(key) ?? codesBefore(key);
+    codes.set(key, codesOf(body));
     for (const { code, detail } of conditions.filter((one) => !before.includes(one.code))) {
       if (running !== null) rows.push({ device, component, digest: running.digest, code, at: now });
       events.push({
@@ -238,24 +333,7 @@ async function reportConditions(
   return events;
 }
 
-/** Codes by device and component. */
-async function knownConditions(
-  queries: Queries,
-  devices: readonly string[],
-): Promise<Map<string, string[]>> {
-  const rows = await queries
-    .selectFrom('facts')
-    .select(['device', 'component', 'body_json'])
-    .where('device', 'in', distinct(devices))
-    .where('kind', '=', 'update')
-    .execute();
-  return new Map(
-    rows.map((row) => [
-      `${row.device}/${row.component}`,
-      (JSON.parse(row.body_json) as UpdateBody).conditions.map(({ code }) => code),
-    ]),
-  );
-}
+const codesOf = ({ conditions }: UpdateBody): string[] => conditions.map(({ code }) => code);
 
 interface Served {
   readonly device: string;
@@ -267,10 +345,10 @@ const sumsKey = (device: string, { component, version, digest }: ReleaseRef): st
 
 async function writeInference(
   queries: Queries,
-  fresh: readonly Fresh[],
+  news: readonly Records[],
   now: number,
 ): Promise<void> {
-  const served = fresh.flatMap(({ device, records }) =>
+  const served = news.flatMap(({ device, records }) =>
     records.flatMap(({ kind, body }): Served[] => (kind === 'inference' ? [{ device, body }] : [])),
   );
   if (served.length === 0) return;
@@ -309,6 +387,8 @@ async function writeInference(
         })),
       )
       .execute();
+  const grown = [...changed].filter(([key]) => !sums.has(key)).map(([, { device }]) => device);
+  for (const device of distinct(grown)) await trimInference(queries, device);
 }
 
 async function knownSums(
@@ -383,10 +463,10 @@ export function sumsOf(row: Selectable<InferenceTable>): InferenceSums {
  */
 async function writeOutcomes(
   queries: Queries,
-  fresh: readonly Fresh[],
+  news: readonly Records[],
   now: number,
 ): Promise<void> {
-  const rows = fresh.flatMap(({ device, records }) =>
+  const rows = news.flatMap(({ device, records }) =>
     records.flatMap(({ kind, body }) =>
       kind === 'update' && body.outcome !== null
         ? [
@@ -402,18 +482,23 @@ async function writeOutcomes(
         : [],
     ),
   );
-  for (const some of portions(rows))
-    await queries
+  const grown = new Set<string>();
+  for (const some of portions(rows)) {
+    const added = await queries
       .insertInto('outcomes')
       .values(some)
       .onConflict((oc) => oc.doNothing())
+      .returning('device')
       .execute();
+    for (const { device } of added) grown.add(device);
+  }
+  for (const device of grown) await trimOutcomes(queries, device);
 }
 
 const once = (now: number) => ({ count: 1, firstAt: now, lastAt: now });
 
-function securityEventsOf(fresh: readonly Fresh[], now: number): SecurityEvent[] {
-  return fresh.flatMap(({ device, records }) =>
+function securityEventsOf(news: readonly Records[], now: number): SecurityEvent[] {
+  return news.flatMap(({ device, records }) =>
     records.flatMap(({ kind, body }): SecurityEvent[] =>
       kind === 'security'
         ? [{ source: { kind: 'device', id: device }, ...body, ...once(now) }]
@@ -424,37 +509,9 @@ function securityEventsOf(fresh: readonly Fresh[], now: number): SecurityEvent[]
 
 const distinct = (items: readonly string[]): string[] => [...new Set(items)];
 
-/** Keeps the newest rows within the limits: deletes the first row beyond a limit, and all older. */
-async function trim(queries: Queries, device: string): Promise<void> {
-  const record = await queries
-    .selectFrom('telemetry')
-    .select('id')
-    .where('device', '=', device)
-    .orderBy('id', 'desc')
-    .offset(limits.telemetryRowsPerDeviceMaxCount)
-    .limit(1)
-    .executeTakeFirst();
-  if (record !== undefined)
-    await queries
-      .deleteFrom('telemetry')
-      .where('device', '=', device)
-      .where('id', '<=', record.id)
-      .execute();
-  const batch = await queries
-    .selectFrom('batches')
-    .select('at')
-    .where('device', '=', device)
-    .orderBy('at', 'desc')
-    .offset(limits.batchesPerDeviceMaxCount)
-    .limit(1)
-    .executeTakeFirst();
-  if (batch !== undefined)
-    await queries
-      .deleteFrom('batches')
-      .where('device', '=', device)
-      .where('at', '<=', batch.at)
-      .execute();
-  const outcome = await queries
+/** Of devices with new outcomes: what is beyond the limit. Outcomes are rare. */
+async function trimOutcomes(queries: Queries, device: string): Promise<void> {
+  const first = await queries
     .selectFrom('outcomes')
     .select('id')
     .where('device', '=', device)
@@ -462,13 +519,17 @@ async function trim(queries: Queries, device: string): Promise<void> {
     .offset(limits.outcomesPerDeviceMaxCount)
     .limit(1)
     .executeTakeFirst();
-  if (outcome !== undefined)
+  if (first !== undefined)
     await queries
       .deleteFrom('outcomes')
       .where('device', '=', device)
-      .where('id', '<=', outcome.id)
+      .where('id', '<=', first.id)
       .execute();
-  const sums = await queries
+}
+
+/** Of devices that serve a release for the first time: what is beyond the limit. */
+async function trimInference(queries: Queries, device: string): Promise<void> {
+  const first = await queries
     .selectFrom('inference')
     .select('updated_at')
     .where('device', '=', device)
@@ -476,10 +537,10 @@ async function trim(queries: Queries, device: string): Promise<void> {
     .offset(limits.inferenceReleasesPerDeviceMaxCount)
     .limit(1)
     .executeTakeFirst();
-  if (sums !== undefined)
+  if (first !== undefined)
     await queries
       .deleteFrom('inference')
       .where('device', '=', device)
-      .where('updated_at', '<=', sums.updated_at)
+      .where('updated_at', '<=', first.updated_at)
       .execute();
 }

@@ -1,9 +1,9 @@
 // What devices report, as it is read; server/store/telemetry-group.ts writes it. A group of batches
-// is one transaction: their rows, their records, the latest facts, the sums per release, the
+// is one transaction: their records, the latest facts, the sums per hour and per release, the
 // outcomes, the security events and the devices' time of last contact are stored together or not at
-// all. The same batch again, or the same record in another batch, changes nothing. Silence is
-// judged by the server's time of receipt; a device's own clock is stored as a report. What is kept
-// per device is limited; the oldest goes first.
+// all. The same batch again changes nothing. Silence is judged by the server's time of receipt; a
+// device's own clock is stored as a report. What is kept is limited; the oldest goes first.
+import { limits } from '../../shared/base/limits.js';
 import type { HealthBody, Kind, Outcome, UpdateBody } from '../../shared/protocol/telemetry.js';
 import type {
   BatchResult,
@@ -11,20 +11,52 @@ import type {
   InferenceSums,
   LatestFacts,
   StoredRecord,
+  TelemetryHourRow,
   TelemetryStore,
 } from '../interfaces.js';
 import type { Db } from './database.js';
 import { sumsOf, writeGroup } from './telemetry-group.js';
+import { hoursOf } from './telemetry-hours.js';
+import { pruneOldHours, pruneOldRecords, pruneRecordsOf } from './telemetry-pruning.js';
 
 export class SqlTelemetryStore implements TelemetryStore {
   readonly #db: Db;
+  /** Rows of devices since they were checked last. */
+  readonly #newRows = new Map<string, number>();
+  /** Devices with so many new rows that they may have too many. */
+  readonly #toCheck = new Set<string>();
 
   constructor(db: Db) {
     this.#db = db;
   }
 
-  insertBatches(group: readonly DeviceBatch[], now: number): Promise<BatchResult[]> {
-    return this.#db.transaction().execute((trx) => writeGroup(trx, group, now));
+  async insertBatches(group: readonly DeviceBatch[], now: number): Promise<BatchResult[]> {
+    const { results, rows } = await this.#db
+      .transaction()
+      .execute((trx) => writeGroup(trx, group, now));
+    for (const [device, count] of rows) this.#grown(device, count);
+    return results;
+  }
+
+  #grown(device: string, count: number): void {
+    const sum = (this.#newRows.get(device) ?? 0) + count;
+    if (sum < limits.telemetryRowsCheckedCount) {
+      if (this.#newRows.size >= limits.countedDevicesMaxCount) this.#newRows.clear();
+      this.#newRows.set(device, sum);
+    } else {
+      this.#newRows.delete(device);
+      this.#toCheck.add(device);
+    }
+  }
+
+  async prune(now: number): Promise<number> {
+    for (const device of this.#toCheck) {
+      const count = await pruneRecordsOf(this.#db, device);
+      if (count > 0) return count;
+      this.#toCheck.delete(device);
+    }
+    const records = await pruneOldRecords(this.#db, now);
+    return records > 0 ? records : pruneOldHours(this.#db, now);
   }
 
   /** Latest update facts of each component and the latest health of each device. */
@@ -80,5 +112,9 @@ export class SqlTelemetryStore implements TelemetryStore {
       at: row.at,
       body: JSON.parse(row.body_json) as unknown,
     }));
+  }
+
+  hours(device: string, limit: number, before: number | null): Promise<TelemetryHourRow[]> {
+    return hoursOf(this.#db, device, limit, before);
   }
 }

@@ -280,8 +280,22 @@ export const limits = {
   databaseRowsMaxCount: 500,
 
   // What the server keeps. The oldest go first.
+  /** Raw records. Checked after every so many new ones of a device, so it may have a few more. */
   telemetryRowsPerDeviceMaxCount: 20_000,
-  batchesPerDeviceMaxCount: 5_000,
+  telemetryRowsCheckedCount: 1_000,
+  rawTelemetryKeptMs: 7 * DAY_MS,
+  telemetryHoursKeptMs: 30 * DAY_MS,
+  /** An update report that repeats the one before is a row of its own once in this time. */
+  updateRepeatedMs: HOUR_MS,
+  /** Ids of batches of a device that are remembered, so that a repeated one is stored once. */
+  recentBatchesMaxCount: 16,
+  /** Devices whose new rows are counted in memory, for that check. */
+  countedDevicesMaxCount: 100_000,
+  pruneEveryMs: MINUTE_MS,
+  /** Deleted in one transaction. */
+  pruneRowsMaxCount: 1_000,
+  /** Between two of these transactions. */
+  prunePauseMs: 10,
   inferenceReleasesPerDeviceMaxCount: 50,
   outcomesPerDeviceMaxCount: 200,
   securityEventsPerSourceMaxCount: 5_000,
@@ -402,6 +416,10 @@ assert(
 assert(
   limits.ingestQueueMaxBytes >= limits.mqttPayloadMaxBytes * 16,
   'a few large messages must not fill the ingest queue',
+);
+assert(
+  limits.recentBatchesMaxCount > limits.ingestWaitingPerDeviceMaxCount,
+  'a batch that waits twice must be known as the same',
 );
 assert(limits.ingestGroupRecordsMaxCount >= limits.batchMaxCount, 'every batch must fit a group');
 assert(limits.recordBodyMaxBytes <= limits.batchMaxBytes, 'one telemetry record must fit a batch');

@@ -233,6 +233,8 @@ export const limits = {
   deviceTokenLifeMs: 5 * MINUTE_MS,
   /** A device token is used again for so long. */
   deviceTokenReuseMs: 60_000,
+  /** Device tokens that the server remembers as verified, of HTTP and of MQTT each. */
+  verifiedTokensMaxCount: 20_000,
   identityMaxBytes: 4 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
   clockSkewMaxMs: 5 * MINUTE_MS,

@@ -105,7 +105,9 @@ describe('the broker', () => {
     await session(device);
     const bad = 'Connection refused: Bad username or password';
     expect(await refusedLogin(session(stranger))).toContain(bad);
-    expect(await refusedLogin(session(device, { password: await other.token() }))).toContain(bad);
+    expect(await refusedLogin(session(device, { password: await other.token('mqtt') }))).toContain(
+      bad,
+    );
     expect(await refusedLogin(session(device, { clientId: other.id }))).toContain(bad);
     expect(await refusedLogin(session(device, { username: other.id }))).toContain(bad);
     expect(await refusedLogin(session(device, { password: 'nonsense' }))).toContain(bad);
@@ -217,7 +219,7 @@ describe('the broker', () => {
       {
         clientId: device.id,
         username: device.id,
-        password: await device.token(),
+        password: await device.token('mqtt'),
         reconnectPeriod: 0,
         ...options,
       },

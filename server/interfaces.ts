@@ -636,6 +636,8 @@ export interface AssignmentStore {
    * changes whenever they do.
    */
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }>;
+  /** What tells whether the signed documents are current, in one read. */
+  directorHead(device: string): Promise<DirectorHead>;
   directorDocuments(device: string): Promise<DirectorDocuments | null>;
   saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void>;
   /**
@@ -643,6 +645,13 @@ export interface AssignmentStore {
    * database was restored), the next ones are signed now and above it. Returns whether they were.
    */
   raiseDirectorVersions(device: string, seen: number): Promise<boolean>;
+}
+
+export interface DirectorHead {
+  /** That of the assignments. */
+  readonly revision: number;
+  /** Of the signed documents; null before the first. */
+  readonly signed: Pick<DirectorDocuments, 'revision' | 'timestampVersion' | 'expiresAt'> | null;
 }
 
 /** The signed director metadata of one device, replaced whole. */
@@ -660,6 +669,14 @@ export interface DirectorDocuments {
 export interface DirectorRepository {
   /** A metadata file of this device's director repository by its name; null when there is none. */
   metadata(device: { id: string; hardware: string }, name: string): Promise<Uint8Array | null>;
+  /**
+   * The device's timestamp, signed anew when something changed, and its entity tag. `bytes` is null
+   * when the tag is `known`: the device has it.
+   */
+  timestamp(
+    device: { id: string; hardware: string },
+    known: string | null,
+  ): Promise<{ tag: string; bytes: Uint8Array | null }>;
 }
 
 // ---- All stores -------------------------------------------------------------------------------

@@ -89,6 +89,8 @@ export const limits = {
   /** Pieces of one write to a partial file; Linux takes 1024 (IOV_MAX). */
   writePiecesMaxCount: 512,
   fetchIdleMs: 30_000,
+  /** A timestamp.json is asked for by its entity tag for so long after it was fetched whole. */
+  revalidatedMs: 10 * MINUTE_MS,
   /** Bytes per second. A source that sends less is aborted. */
   fetchRateMinBytes: 1 * KIB,
   fetchDocumentMs: 5 * MINUTE_MS,

@@ -1490,6 +1490,13 @@ export interface operations {
           'application/json': unknown;
         };
       };
+      /** @description The client has it (If-None-Match) */
+      304: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
       /** @description Default Response */
       '4XX': {
         headers: {
@@ -1669,6 +1676,13 @@ export interface operations {
         content: {
           'application/json': unknown;
         };
+      };
+      /** @description The device has this timestamp.json (If-None-Match) */
+      304: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
       };
       /** @description Default Response */
       '4XX': {

@@ -16,7 +16,7 @@ import { sha256 } from '../../shared/base/bytes.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
-import { deviceId } from '../sim/fleet.js';
+import { deviceId, releaseOf } from '../sim/fleet.js';
 import { by } from '../support/audit-actions.js';
 import { newDevice, type TestDevice } from '../support/fleet-server.js';
 import { rollout, waiting } from '../support/rollout-rows.js';
@@ -70,7 +70,11 @@ async function fleetOf(count: number): Promise<Fleet> {
   const rollouts = new OperatorService({ ...common, random: realRandom, onCommand: () => {} });
   const conductor = new Conductor({ ...common, reception, hint: () => {} });
   const app = await buildApp({
-    ...store,
+    devices: store.devices,
+    tokens: store.tokens,
+    releases: store.releases,
+    telemetry: store.telemetry,
+    audit: store.audit,
     securityEvents: store.security,
     security: { report: () => {}, record: async () => {}, flush: async () => {} },
     clock: realClock,
@@ -210,5 +214,28 @@ describe('statements', () => {
     const seen = await costs(({ conductor }) => conductor.pass());
     expect(seen.filter((sql) => !sql.startsWith('select'))).toEqual([]);
     expect(seen.length).toBeLessThanOrEqual(8);
+  });
+
+  it('assigning_many_devices_costs_as_many_statements_as_assigning_few', async () => {
+    const release = releaseOf('1.1.0');
+    for (const { store } of fleets) await store.rollouts.insertRollout(rollout(), []);
+    for (let times = 0; times < 2; times++)
+      await costs(async ({ store }) => {
+        const ids = await store.db.selectFrom('devices').select('id').execute();
+        const row = await store.rollouts.rollout('ro-1');
+        const assignments = ids.map(({ id }) => ({
+          device: id,
+          component: release.component,
+          release,
+          rollback: false,
+          activation: 'swap' as const,
+          rollout: 'ro-1',
+          trial: row!.policy.trial,
+        }));
+        const change = { rollout: row!, members: [], assignments };
+        expect(await store.rollouts.commit(change, realClock.now())).toBe(true);
+      });
+    for (const { store, device } of fleets)
+      expect((await store.assignments.assignments(device.id)).revision).toBe(2);
   });
 });

@@ -16,6 +16,7 @@ import { deviceIdentity, type DeviceIdentity } from './identity/identity.js';
 import { ServerTime } from './identity/server-time.js';
 import { readCertificates, readTrustedRoots } from './identity/provisioning.js';
 import { tokenSource } from './identity/token-source.js';
+import type { TokenUse } from '../shared/trust/device-token.js';
 import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
 import { Engine } from './inference/engine/engine.js';
 import type { RehearsalSettings } from './inference/engine/rehearsal.js';
@@ -91,7 +92,7 @@ interface Parts {
   readonly disk: Disk;
   readonly log: Log;
   readonly identity: DeviceIdentity;
-  readonly token: () => Promise<string>;
+  readonly token: (use: TokenUse) => Promise<string>;
   readonly time: ServerTime;
   readonly fetcher: HttpFetcher;
   readonly metadata: MetadataClient;
@@ -141,7 +142,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
     server: settings.server.url,
     mirrors: settings.server.mirrors,
     clock,
-    authorization: async () => `${DEVICE_SCHEME} ${await token()}`,
+    authorization: async () => `${DEVICE_SCHEME} ${await token('http')}`,
     onServerTime: (serverMs) => time.observe(serverMs),
     ...certificates,
   });
@@ -391,7 +392,7 @@ class Loops {
     const link = new MqttLink({
       url: settings.mqtt.url ?? `${scheme}://${server.hostname}:${brokerPort}`,
       device: identity.id,
-      token,
+      token: () => token('mqtt'),
       onRefused: () => this.#learnTime(),
       clock,
       random,

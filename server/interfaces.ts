@@ -160,25 +160,57 @@ export interface StoredRecord {
   readonly body: unknown;
 }
 
+export type HealthMetric =
+  'cpuUse' | 'memoryAvailableMib' | 'temperatureC' | 'diskFreeMib' | 'agentRssMib';
+
+/** What a device reported in one hour of the server's clock. */
+export interface TelemetryHourRow {
+  readonly hour: number;
+  readonly firstAt: number;
+  readonly lastAt: number;
+  /** How many of each kind. */
+  readonly records: Readonly<Partial<Record<Kind, number>>>;
+  readonly health: Readonly<Partial<Record<HealthMetric, Sketch>>>;
+}
+
 export interface LatestFacts {
   readonly updates: UpdateBody[];
   readonly health: HealthBody | null;
 }
 
+/** An authenticated device's batch. */
+export interface DeviceBatch {
+  readonly device: string;
+  readonly batch: TelemetryBatch;
+}
+
+/** `repeated`: it was stored before. `not_enrolled`: nothing of it was stored. */
+export type BatchResult = 'stored' | 'repeated' | 'not_enrolled';
+
 export interface TelemetryStore {
   /**
-   * Stores a batch in one transaction; durable on return. False when this batch was stored before.
-   * Rejects when nothing was stored: the caller must not acknowledge the batch then.
+   * Stores a group of batches in one transaction, in their order; durable on return. A result for
+   * each. Rejects when nothing was stored: the caller must acknowledge none of them then.
    */
-  insertBatch(device: string, batch: TelemetryBatch, now: number): Promise<boolean>;
+  insertBatches(group: readonly DeviceBatch[], now: number): Promise<BatchResult[]>;
   /** The latest update facts of each component and the latest health, by device; null: all. */
   latest(devices: readonly string[] | null): Promise<Map<string, LatestFacts>>;
   /** The sums of each release, the last used first. */
   inference(device: string): Promise<InferenceSums[]>;
   /** The newest first. */
   outcomes(device: string, limit: number): Promise<{ at: number; outcome: Outcome }[]>;
-  /** Raw records, the newest first; `before` is the id of the last record of the previous page. */
+  /**
+   * Raw records, the newest first; `before` is the id of the last record of the previous page.
+   * Health and update reports that repeat the one before are no records of their own.
+   */
   records(device: string, limit: number, before: number | null): Promise<StoredRecord[]>;
+  /** The newest first; `before` is the hour of the last row of the previous page. */
+  hours(device: string, limit: number, before: number | null): Promise<TelemetryHourRow[]>;
+  /**
+   * Deletes some of what is beyond the limits, at most limits.pruneRowsMaxCount rows in one
+   * transaction. How many; 0 when nothing is left to delete.
+   */
+  prune(now: number): Promise<number>;
 }
 
 // ---- Access, audit, security events -----------------------------------------------------------
@@ -613,6 +645,8 @@ export interface AssignmentStore {
    * changes whenever they do.
    */
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }>;
+  /** What tells whether the signed documents are current, in one read. */
+  directorHead(device: string): Promise<DirectorHead>;
   directorDocuments(device: string): Promise<DirectorDocuments | null>;
   saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void>;
   /**
@@ -620,6 +654,13 @@ export interface AssignmentStore {
    * database was restored), the next ones are signed now and above it. Returns whether they were.
    */
   raiseDirectorVersions(device: string, seen: number): Promise<boolean>;
+}
+
+export interface DirectorHead {
+  /** That of the assignments. */
+  readonly revision: number;
+  /** Of the signed documents; null before the first. */
+  readonly signed: Pick<DirectorDocuments, 'revision' | 'timestampVersion' | 'expiresAt'> | null;
 }
 
 /** The signed director metadata of one device, replaced whole. */
@@ -637,6 +678,14 @@ export interface DirectorDocuments {
 export interface DirectorRepository {
   /** A metadata file of this device's director repository by its name; null when there is none. */
   metadata(device: { id: string; hardware: string }, name: string): Promise<Uint8Array | null>;
+  /**
+   * The device's timestamp, signed anew when something changed, and its entity tag. `bytes` is null
+   * when the tag is `known`: the device has it.
+   */
+  timestamp(
+    device: { id: string; hardware: string },
+    known: string | null,
+  ): Promise<{ tag: string; bytes: Uint8Array | null }>;
 }
 
 // ---- All stores -------------------------------------------------------------------------------

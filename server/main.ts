@@ -21,6 +21,7 @@ import { checkTogether, type ServerSettings } from './config.js';
 import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
+import { TelemetryPruner } from './ingest/telemetry-pruner.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
 import { Director } from './tuf/director-repository.js';
@@ -129,6 +130,7 @@ async function open(
   conductor.start();
   undo.push(() => conductor.stop());
   undo.push(...regularTasks(store, images, security, log));
+  undo.push(startPruning(store, log));
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
     'the fleet server is ready',
@@ -155,6 +157,16 @@ function regularTasks(
     repeat(realClock, renew, () => images.renew(), log),
     repeat(realClock, watch, () => conditions.pass(), log),
   ];
+}
+
+function startPruning(store: Store, log: Log): () => void {
+  const pruner = new TelemetryPruner({ telemetry: store.telemetry, clock: realClock });
+  const pruning = { everyMs: limits.pruneEveryMs, what: 'pruning of telemetry' };
+  const end = repeat(realClock, pruning, () => pruner.pass(), log);
+  return () => {
+    end();
+    pruner.stop();
+  };
 }
 
 interface Repositories {

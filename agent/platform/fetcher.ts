@@ -17,6 +17,7 @@ import {
   HttpSource,
   refusal,
   type HttpTransport,
+  type TaggedDocument,
 } from './http-source.js';
 import type { Body, Source } from './source.js';
 
@@ -42,6 +43,8 @@ export interface HttpFetcherOptions {
 }
 
 export class HttpFetcher implements Fetcher {
+  /** The last answers by path, one for each repository, and when they came. */
+  readonly #timestamps = new Map<string, TaggedDocument & { readonly at: number }>();
   readonly #options: HttpFetcherOptions;
   readonly #transport: HttpTransport;
   readonly #server: HttpSource;
@@ -82,12 +85,28 @@ export class HttpFetcher implements Fetcher {
   }
 
   async get(path: string, maxBytes: number): Promise<Uint8Array | null> {
+    if (path.endsWith(TIMESTAMP)) return this.#timestamp(path, maxBytes);
     return this.#fromAny(path, async (source) => {
       const body = await source.open(path, 0);
       return body === null
         ? null
         : gather(body, maxBytes, `${source.name}${path}`, this.#transport);
     });
+  }
+
+  /**
+   * What is polled: asked for by its entity tag, so that a poll where nothing changed costs the
+   * server and the network little. It is fetched whole again after a while, because what was
+   * damaged on its way would otherwise be taken for unchanged.
+   */
+  async #timestamp(path: string, maxBytes: number): Promise<Uint8Array | null> {
+    const now = this.#options.clock.monotonic();
+    const before = this.#timestamps.get(path);
+    const known = before !== undefined && now - before.at < limits.revalidatedMs ? before : null;
+    const found = await this.#server.document(path, maxBytes, known);
+    if (found === null || found.etag === '') this.#timestamps.delete(path);
+    else if (found !== known) this.#timestamps.set(path, { ...found, at: now });
+    return found?.bytes ?? null;
   }
 
   async open(path: string, offset: number): Promise<AsyncIterable<Uint8Array>> {

@@ -27,6 +27,12 @@ export interface Answer {
   readonly transport: HttpTransport;
 }
 
+export interface TaggedDocument {
+  /** Empty when the server gave none. */
+  readonly etag: string;
+  readonly bytes: Uint8Array;
+}
+
 export class HttpSource implements Source {
   readonly name: string;
   readonly #authorization: () => Promise<string | null>;
@@ -72,6 +78,28 @@ export class HttpSource implements Source {
       default:
         throw await refusal(answer, response.statusCode ?? 0, url);
     }
+  }
+
+  /** A whole document; the known one when the server says that it has not changed (304). */
+  async document(
+    path: string,
+    maxBytes: number,
+    known: TaggedDocument | null,
+  ): Promise<TaggedDocument | null> {
+    const headers = known === null ? {} : { 'if-none-match': known.etag };
+    const answer = await this.request('GET', path, headers, null);
+    const { response, url } = answer;
+    if (response.statusCode === 200) {
+      const bytes = await gather(bodyOf(answer), maxBytes, url, this.#transport);
+      return { etag: response.headers.etag ?? '', bytes };
+    }
+    if (response.statusCode === 304 && known !== null) {
+      await errorBody(answer);
+      return known;
+    }
+    if (response.statusCode !== 404) throw await refusal(answer, response.statusCode ?? 0, url);
+    await errorBody(answer);
+    return null;
   }
 
   /**

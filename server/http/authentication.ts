@@ -10,6 +10,8 @@ import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
 import type { Role } from '../../shared/protocol/operator-api.js';
 import { openDeviceToken } from '../../shared/trust/device-token.js';
 import { mayActAs, operatorOf, type Operator } from '../access/tokens.js';
+import { VerifiedTokens } from '../access/verified-tokens.js';
+import type { PublicKey } from '../../shared/trust/signer.js';
 import type { DeviceRow } from '../interfaces.js';
 import type { HttpServices } from './context.js';
 import { asFault, pathOf } from './errors.js';
@@ -84,11 +86,14 @@ type DeviceOptions = Pick<HttpServices, 'devices' | 'security' | 'clock'>;
 export const deviceAuthentication = fastifyPlugin<DeviceOptions>(
   (app, { devices, security, clock }, done) => {
     app.decorateRequest('device', null);
+    const seen = new VerifiedTokens();
     app.addHook('onRequest', async (request) => {
       const { authorization } = request.headers;
-      const device = await deviceOf(authorization, devices, clock.now()).catch((error: unknown) => {
-        throw refused(error, authorization, request, security);
-      });
+      const device = await deviceOf(authorization, devices, clock.now(), seen).catch(
+        (error: unknown) => {
+          throw refused(error, authorization, request, security);
+        },
+      );
       if (device.status !== 'enrolled')
         throw new Fault('auth_denied', `${device.id} is ${device.status}, not enrolled`);
       request.device = device;
@@ -103,15 +108,17 @@ async function deviceOf(
   header: string | undefined,
   devices: HttpServices['devices'],
   now: number,
+  seen: VerifiedTokens,
 ): Promise<DeviceRow> {
   const [scheme, token, ...more] = (header ?? '').split(' ');
   if (scheme !== DEVICE_SCHEME || token === undefined || more.length > 0)
     throw new Fault('auth_missing', `this needs Authorization: ${DEVICE_SCHEME} <token>`);
   let found = null as DeviceRow | null;
-  await openDeviceToken(token, now, async (id) => {
+  const keyOf = async (id: string): Promise<PublicKey | undefined> => {
     found = await devices.get(id);
     return found?.publicKey;
-  });
+  };
+  await openDeviceToken(token, 'http', now, keyOf, seen);
   assert(found !== null, 'a token cannot be verified without its device');
   return found;
 }

@@ -22,7 +22,7 @@ export async function sendFile(
   const { lengthBytes } = found;
   const etag = `"${digest}"`;
   void reply.headers({ 'accept-ranges': 'bytes', etag, 'cache-control': CACHE_CONTROL });
-  if (fresh(request.headers, { etag })) return reply.code(304).send();
+  if (fresh(request.headers, { etag })) return sendNotModified(reply);
   const range = rangeOf(request, lengthBytes, etag);
   if (range === 'unsatisfiable')
     return sendFault(
@@ -41,6 +41,9 @@ export async function sendFile(
   if (artifact === null) throw absent(digest);
   return reply.send(artifact.stream);
 }
+
+/** 304: the client has what it asks for. */
+export const sendNotModified = (reply: FastifyReply): FastifyReply => reply.code(304).send();
 
 const absent = (digest: string): Fault =>
   new Fault('not_found', `the image repository has no file ${digest}`);

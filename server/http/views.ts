@@ -12,6 +12,7 @@ import type {
   RolloutSummary,
   SecurityEventDetail,
   SecurityEventSummary,
+  TelemetryHour,
   TelemetryRow,
   TokenView,
 } from '../../shared/protocol/operator-api.js';
@@ -23,6 +24,7 @@ import { isCloned } from '../access/cloned.js';
 import type {
   AuditRow,
   DeviceRow,
+  HealthMetric,
   InferenceSums,
   LatestFacts,
   MemberRow,
@@ -31,6 +33,7 @@ import type {
   RolloutSummaryRow,
   SecurityEventRow,
   StoredRecord,
+  TelemetryHourRow,
   TokenSummaryRow,
 } from '../interfaces.js';
 
@@ -169,6 +172,27 @@ export const telemetryView = (row: StoredRecord): TelemetryRow => ({
   deviceAt: iso(row.deviceAt),
   at: iso(row.at),
 });
+
+export function telemetryHourView(row: TelemetryHourRow): TelemetryHour {
+  const { records, health } = row;
+  const quantiles = (metric: HealthMetric): TelemetryHour['cpuUse'] => {
+    const sketch = new QuantileSketch();
+    sketch.merge(health[metric] ?? { count: 0, bins: [] });
+    const [p50, p99] = [sketch.quantile(0.5), sketch.quantile(0.99)];
+    return p50 === null || p99 === null ? null : { p50, p99 };
+  };
+  return {
+    hour: iso(row.hour),
+    firstAt: iso(row.firstAt),
+    lastAt: iso(row.lastAt),
+    records: { health: 0, inference: 0, trial: 0, update: 0, security: 0, ...records },
+    cpuUse: quantiles('cpuUse'),
+    memoryAvailableMib: quantiles('memoryAvailableMib'),
+    temperatureC: quantiles('temperatureC'),
+    diskFreeMib: quantiles('diskFreeMib'),
+    agentRssMib: quantiles('agentRssMib'),
+  };
+}
 
 export const tokenView = ({ name, role, createdAt, revokedAt }: TokenSummaryRow): TokenView => ({
   name,

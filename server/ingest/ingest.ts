@@ -1,17 +1,25 @@
-// From a device's batch to rows: decode, one transaction, then the acknowledgement on which the
-// device deletes the batch. It knows no topic and no transport: its caller has authenticated the
-// device and sends the acknowledgement. The same batch again is acknowledged again and stored once.
-// A batch that does not decode is refused, so that the device drops it instead of sending it
-// forever. Batches are stored one after the other, in the order of arrival. When the database
-// cannot store one, it is not acknowledged and the device sends it again.
+// From devices' batches to rows: decode, one transaction, then the acknowledgements on which the
+// devices delete their batches. It knows no topic and no transport: its caller has authenticated
+// the device and sends the acknowledgement. The same batch again is acknowledged again and stored
+// once. A batch that does not decode is refused, so that the device drops it instead of sending it
+// forever.
+//
+// Group commit: batches that arrive within limits.ingestGroupWaitMs, or while a group before them
+// is being stored, are one transaction, in the order of arrival. A group is limited in batches,
+// bytes and records, and a timer runs between two groups, so that the event loop serves others.
+// When a group fails for another reason than the database's, each of its batches is tried alone: a
+// strange one does not lose the others. What could not be stored is not acknowledged, and the
+// device sends it again.
 import { Type } from 'typebox';
 import { complaints, decodeJson } from '../../shared/base/decode.js';
 import { isFault } from '../../shared/base/fault-codes.js';
-import type { Clock, Log } from '../../shared/base/interfaces.js';
+import { sleep, type Clock, type Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { TelemetryAck, TelemetryBatch } from '../../shared/protocol/telemetry.js';
+import type { DeviceStatus } from '../../shared/protocol/operator-api.js';
 import type {
   AssignmentStore,
+  BatchResult,
   DeviceStore,
   SecurityEventSink,
   TelemetryStore,
@@ -33,13 +41,27 @@ export interface IngestOptions {
 /** Enough of a batch to refuse it by its id. */
 const Identified = Type.Object({ batch: TelemetryAck.properties.batch });
 
+interface Waiting {
+  readonly device: string;
+  readonly bytes: Uint8Array;
+  readonly receivedAt: number;
+  /** Decoded when its turn comes near; an error when it cannot be. */
+  decoded: TelemetryBatch | Error | null;
+  readonly answer: (ack: TelemetryAck | null) => void;
+}
+
+interface Decoded extends Waiting {
+  readonly batch: TelemetryBatch;
+}
+
 export class Ingest {
   readonly #options: IngestOptions;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #queue: Waiting[] = [];
   #waitingCount = 0;
   #waitingBytes = 0;
   /** How many batches of each device wait for their turn. */
   readonly #waitingOf = new Map<string, number>();
+  #working: Promise<void> | null = null;
 
   constructor(options: IngestOptions) {
     this.#options = options;
@@ -50,29 +72,55 @@ export class Ingest {
    * before. Resolves with the acknowledgement to send, or with null when the device must send the
    * batch again (or when there is nothing to acknowledge). Never rejects.
    */
-  ingest(device: string, batch: Uint8Array): Promise<TelemetryAck | null> {
-    if (!this.#hasRoom(device, batch)) return Promise.resolve(null);
+  ingest(device: string, bytes: Uint8Array): Promise<TelemetryAck | null> {
+    if (!this.#hasRoom(device, bytes)) return Promise.resolve(null);
     this.#waitingOf.set(device, (this.#waitingOf.get(device) ?? 0) + 1);
     this.#waitingCount += 1;
-    this.#waitingBytes += batch.length;
+    this.#waitingBytes += bytes.length;
     const receivedAt = this.#options.clock.monotonic();
-    const stored = this.#tail
-      .then(() => {
-        this.#beginTurn(device);
-        return this.#store(device, batch, receivedAt);
-      })
-      .catch((error: unknown) => this.#failed(device, error))
-      .finally(() => {
-        this.#waitingCount -= 1;
-        this.#waitingBytes -= batch.length;
-      });
-    this.#tail = stored;
-    return stored;
+    const answered = new Promise<TelemetryAck | null>((answer) => {
+      this.#queue.push({ device, bytes, receivedAt, decoded: null, answer });
+    });
+    this.#working ??= this.#work();
+    return answered;
   }
 
   /** Resolves when everything that was taken so far is stored or has failed. */
   async settled(): Promise<void> {
-    await this.#tail;
+    await this.#working;
+  }
+
+  async #work(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const isFull = this.#queue.length >= limits.ingestGroupMaxCount;
+      await sleep(this.#options.clock, isFull ? 0 : limits.ingestGroupWaitMs);
+      const group = this.#take();
+      await this.#storeGroup(group);
+      for (const { bytes } of group) this.#waitingBytes -= bytes.length;
+      this.#waitingCount -= group.length;
+    }
+    this.#working = null;
+  }
+
+  /** The next group, of at least one batch. */
+  #take(): Waiting[] {
+    let bytes = 0;
+    let records = 0;
+    let count = 0;
+    for (const waiting of this.#queue) {
+      waiting.decoded ??= decoded(waiting.bytes);
+      bytes += waiting.bytes.length;
+      records += waiting.decoded instanceof Error ? 0 : waiting.decoded.records.length;
+      const isFull =
+        count >= limits.ingestGroupMaxCount ||
+        bytes > limits.ingestGroupMaxBytes ||
+        records > limits.ingestGroupRecordsMaxCount;
+      if (isFull && count > 0) break;
+      count += 1;
+    }
+    const group = this.#queue.splice(0, count);
+    for (const { device } of group) this.#beginTurn(device);
+    return group;
   }
 
   #hasRoom(device: string, batch: Uint8Array): boolean {
@@ -103,6 +151,46 @@ export class Ingest {
     else this.#waitingOf.delete(device);
   }
 
+  async #storeGroup(group: readonly Waiting[]): Promise<void> {
+    const batches: Decoded[] = [];
+    for (const waiting of group) {
+      const { decoded } = waiting;
+      if (decoded instanceof Error)
+        await this.#answer(waiting, () => this.#refuse(waiting, decoded));
+      else if (decoded !== null) batches.push({ ...waiting, batch: decoded });
+    }
+    if (batches.length > 0) await this.#storeBatches(batches);
+  }
+
+  async #storeBatches(batches: readonly Decoded[]): Promise<void> {
+    const { telemetry, clock, log, isStorageFault } = this.#options;
+    let results: BatchResult[];
+    try {
+      results = await telemetry.insertBatches(
+        batches.map(({ device, batch }) => ({ device, batch })),
+        clock.now(),
+      );
+    } catch (error) {
+      if (batches.length === 1 || isStorageFault(error)) {
+        for (const { device, answer } of batches) answer(this.#failed(device, error));
+        return;
+      }
+      log.warn({ err: error, batches: batches.length }, 'a group of batches failed; each alone');
+      for (const one of batches) await this.#storeBatches([one]);
+      return;
+    }
+    for (const [index, one] of batches.entries())
+      await this.#answer(one, () => this.#afterCommit(one, results[index] as BatchResult));
+  }
+
+  /** Sends what `make` resolves with; when it fails, nothing is acknowledged. */
+  async #answer(
+    { device, answer }: Waiting,
+    make: () => Promise<TelemetryAck | null>,
+  ): Promise<void> {
+    answer(await make().catch((error: unknown) => this.#failed(device, error)));
+  }
+
   #failed(device: string, error: unknown): null {
     const { log, isStorageFault, onBatchLost } = this.#options;
     log.error({ device, err: error }, 'cannot store a telemetry batch; it is not acknowledged');
@@ -112,35 +200,28 @@ export class Ingest {
     return null;
   }
 
-  async #store(
-    device: string,
-    bytes: Uint8Array,
-    receivedAt: number,
+  async #afterCommit(
+    { device, batch, receivedAt }: Decoded,
+    result: BatchResult,
   ): Promise<TelemetryAck | null> {
-    const { devices, telemetry, security, clock, log } = this.#options;
-    const known = await devices.get(device);
-    if (known?.status !== 'enrolled') {
-      const status = known === null ? 'unknown' : known.status;
-      security.report({
-        source: { kind: 'server' },
-        code: 'auth_denied',
-        detail: `ignored telemetry of ${device}, which is ${status}`,
-      });
+    const { devices, clock, log } = this.#options;
+    if (result === 'not_enrolled') {
+      this.#ignore(device, (await devices.get(device))?.status);
       return null;
     }
-    let batch: TelemetryBatch;
-    try {
-      batch = decodeJson(TelemetryBatch, bytes, 'telemetry batch');
-    } catch (error) {
-      if (!isFault(error, 'message_undecodable')) throw error;
-      return this.#refuse(device, bytes, error.detail.slice(0, limits.detailMaxChars));
-    }
-    await telemetry.insertBatch(device, batch, clock.now());
     await this.#raiseVersions(device, batch);
     const seq = batch.records.at(-1)?.seq;
     const afterMs = clock.monotonic() - receivedAt;
     log.debug({ device, batch: batch.batch, seq, afterMs }, 'stored a telemetry batch');
     return { batch: batch.batch, result: 'stored' };
+  }
+
+  #ignore(device: string, status: DeviceStatus | undefined): void {
+    this.#options.security.report({
+      source: { kind: 'server' },
+      code: 'auth_denied',
+      detail: `ignored telemetry of ${device}, which is ${status ?? 'unknown'}`,
+    });
   }
 
   /**
@@ -158,8 +239,15 @@ export class Ingest {
       log.warn({ device, version }, 'director metadata is signed anew, above what the device saw');
   }
 
-  async #refuse(device: string, bytes: Uint8Array, detail: string): Promise<TelemetryAck | null> {
-    const { security, log } = this.#options;
+  async #refuse({ device, bytes }: Waiting, error: Error): Promise<TelemetryAck | null> {
+    const { devices, security, log } = this.#options;
+    const known = await devices.get(device);
+    if (known?.status !== 'enrolled') {
+      this.#ignore(device, known?.status);
+      return null;
+    }
+    if (!isFault(error, 'message_undecodable')) throw error;
+    const detail = error.detail.slice(0, limits.detailMaxChars);
     log.warn({ device, detail }, 'refused a telemetry batch');
     // Stored before the acknowledgement: the device drops the batch on it, and nobody could look
     // the loss up otherwise.
@@ -170,6 +258,15 @@ export class Ingest {
     });
     const batch = batchIdOf(bytes);
     return batch === null ? null : { batch, result: 'refused', detail };
+  }
+}
+
+/** The batch, or why it does not decode. */
+function decoded(bytes: Uint8Array): TelemetryBatch | Error {
+  try {
+    return decodeJson(TelemetryBatch, bytes, 'telemetry batch');
+  } catch (error) {
+    return error as Error;
   }
 }
 

@@ -6,7 +6,7 @@
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { topics } from '../../shared/protocol/telemetry.js';
-import { openDeviceToken } from '../../shared/trust/device-token.js';
+import { openDeviceToken, type SeenTokens } from '../../shared/trust/device-token.js';
 import type { PublicKey } from '../../shared/trust/signer.js';
 
 export interface Login {
@@ -21,8 +21,9 @@ export async function verifyLogin(
   { clientId, username, password }: Login,
   nowMs: number,
   keyOf: (device: string) => Promise<PublicKey | undefined>,
+  seen?: SeenTokens,
 ): Promise<void> {
-  const device = await openDeviceToken(password, nowMs, keyOf);
+  const device = await openDeviceToken(password, 'mqtt', nowMs, keyOf, seen);
   if (device !== username || device !== clientId)
     throw new Fault(
       'auth_missing',

@@ -21,6 +21,7 @@ import { limits } from '../../shared/base/limits.js';
 import { isFault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
+import { VerifiedTokens } from '../access/verified-tokens.js';
 import type { SecuritySource, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
 import { connectRefusal, publishRefusal, subscribeRefusal, verifyLogin } from './access-control.js';
 import { PacketLimit, PacketType } from './packet-limit.js';
@@ -51,6 +52,8 @@ class EmbeddedBroker implements Transport {
   readonly #aedes: Aedes;
   readonly #server: Server;
   readonly #clients = new Map<string, Client>();
+  /** Each serves for one login. */
+  readonly #tokens = new VerifiedTokens();
   readonly #offenders = new WeakSet<Client>();
   #port = 0;
 
@@ -162,7 +165,7 @@ class EmbeddedBroker implements Transport {
   ): void {
     const { clock, events, log } = this.#options;
     const login = { clientId: client.id, username, password: password?.toString('utf8') ?? '' };
-    verifyLogin(login, clock.now(), (device) => events.keyOf(device)).then(
+    verifyLogin(login, clock.now(), (device) => events.keyOf(device), this.#tokens).then(
       () => done(null, true),
       (error: unknown) => {
         log.warn({ client: client.id, err: error }, 'MQTT login refused');

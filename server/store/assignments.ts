@@ -2,7 +2,12 @@
 // signed for it. The documents are kept so that their version numbers never fall, also after a
 // restart: a device refuses a lower one.
 import type { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
-import type { Assignment, AssignmentStore, DirectorDocuments } from '../interfaces.js';
+import type {
+  Assignment,
+  AssignmentStore,
+  DirectorDocuments,
+  DirectorHead,
+} from '../interfaces.js';
 import type { Db } from './database.js';
 
 export class SqlAssignmentStore implements AssignmentStore {
@@ -48,6 +53,32 @@ export class SqlAssignmentStore implements AssignmentStore {
       );
       return { revision: row?.assignment_revision ?? 0, assignments };
     });
+  }
+
+  async directorHead(device: string): Promise<DirectorHead> {
+    const row = await this.#db
+      .selectFrom('devices')
+      .leftJoin('director_documents as signed', 'signed.device', 'devices.id')
+      .select([
+        'devices.assignment_revision',
+        'signed.revision',
+        'signed.timestamp_version',
+        'signed.expires_at',
+      ])
+      .where('devices.id', '=', device)
+      .executeTakeFirst();
+    const signed =
+      row === undefined ||
+      row.revision === null ||
+      row.timestamp_version === null ||
+      row.expires_at === null
+        ? null
+        : {
+            revision: row.revision,
+            timestampVersion: row.timestamp_version,
+            expiresAt: row.expires_at,
+          };
+    return { revision: row?.assignment_revision ?? 0, signed };
   }
 
   async directorDocuments(device: string): Promise<DirectorDocuments | null> {

@@ -26,13 +26,24 @@ export type Db = Kysely<Tables>;
 /** A transaction, or the database where a single statement is enough. */
 export type Queries = Db | Transaction<Tables>;
 
+export interface DatabaseOptions {
+  /** Told each statement that was run, BEGIN and COMMIT among them. */
+  readonly onStatement?: (sql: string) => void;
+}
+
 /**
  * Opens (and creates or migrates) the database in `file`; `:memory:` for a temporary one.
  * Faults: disk_failed, disk_full.
  */
-export async function openDatabase(file: string): Promise<Db> {
+export async function openDatabase(
+  file: string,
+  { onStatement }: DatabaseOptions = {},
+): Promise<Db> {
   const sqlite = openFile(file);
-  const db = new Kysely<Tables>({ dialect: new Dialect(sqlite) });
+  const db = new Kysely<Tables>({
+    dialect: new Dialect(sqlite),
+    ...(onStatement === undefined ? {} : { log: ({ query }) => onStatement(query.sql) }),
+  });
   const { error, results } = await new Migrator({ db, provider: migrations }).migrateToLatest();
   if (error !== undefined) {
     await db.destroy();

@@ -2,42 +2,45 @@
 // which rides in every batch. A restart brings a new one, and the one before never returns; two
 // copies of one data folder alternate, so one that was replaced returns.
 import { limits } from '../../shared/base/limits.js';
+import type { DeviceBatch, SecurityEvent } from '../interfaces.js';
 import type { Queries } from './database.js';
-import { addSecurityEvents } from './security-events.js';
 
-/** Notes which instance of a device sent the batch that is being stored. */
-export async function observeInstance(
+/**
+ * Notes which instances of devices sent the batches that are being stored, in the order of arrival.
+ * `known` has the instances of each device so far, the latest first. Returns the security events
+ * of devices that turned out to be cloned. Writes only for devices whose instance changed.
+ */
+export async function observeInstances(
   queries: Queries,
-  device: string,
-  instance: string,
+  batches: readonly DeviceBatch[],
+  known: ReadonlyMap<string, { readonly instances: readonly string[] }>,
   now: number,
-): Promise<void> {
-  const { instances_json } = await queries
-    .selectFrom('devices')
-    .select('instances_json')
-    .where('id', '=', device)
-    .executeTakeFirstOrThrow();
-  const known = JSON.parse(instances_json) as string[];
-  if (known[0] === instance) return;
-  const alternates = known.includes(instance);
-  const instances = [instance, ...known.filter((other) => other !== instance)];
-  await queries
-    .updateTable('devices')
-    .set({
-      instances_json: JSON.stringify(instances.slice(0, limits.deviceInstancesMaxCount)),
-      ...(alternates ? { cloned_at: now } : {}),
-    })
-    .where('id', '=', device)
-    .execute();
-  if (!alternates) return;
-  await addSecurityEvents(queries, [
-    {
-      source: { kind: 'device', id: device },
-      code: 'device_cloned',
-      detail: 'two installations alternate under this device id: its data folder was copied',
-      count: 1,
-      firstAt: now,
-      lastAt: now,
-    },
-  ]);
+): Promise<SecurityEvent[]> {
+  const changed = new Map<string, readonly string[]>();
+  const cloned = new Set<string>();
+  for (const { device, batch } of batches) {
+    const { instance } = batch;
+    const before = changed.get(device) ?? known.get(device)?.instances ?? [];
+    if (before[0] === instance) continue;
+    if (before.includes(instance)) cloned.add(device);
+    const after = [instance, ...before.filter((other) => other !== instance)];
+    changed.set(device, after.slice(0, limits.deviceInstancesMaxCount));
+  }
+  for (const [device, instances] of changed)
+    await queries
+      .updateTable('devices')
+      .set({
+        instances_json: JSON.stringify(instances),
+        ...(cloned.has(device) ? { cloned_at: now } : {}),
+      })
+      .where('id', '=', device)
+      .execute();
+  return [...cloned].map((id) => ({
+    source: { kind: 'device', id },
+    code: 'device_cloned',
+    detail: 'two installations alternate under this device id: its data folder was copied',
+    count: 1,
+    firstAt: now,
+    lastAt: now,
+  }));
 }

@@ -169,13 +169,10 @@ const FIRST = [
     primary key (component, digest, code)
   ) strict`,
   'create table condition_slots (at integer not null) strict',
-  `create table batches (
-    device text not null references devices (id),
-    batch text not null,
-    at integer not null,
-    primary key (device, batch)
+  `create table recent_batches (
+    device text primary key references devices (id),
+    batches_json text not null
   ) strict`,
-  'create index batches_by_age on batches (device, at)',
   `create table telemetry (
     id integer primary key,
     device text not null references devices (id),
@@ -187,6 +184,15 @@ const FIRST = [
     unique (device, seq, device_at)
   ) strict`,
   'create index telemetry_by_device on telemetry (device, id)',
+  `create table telemetry_hours (
+    device text not null references devices (id),
+    hour integer not null,
+    first_at integer not null,
+    last_at integer not null,
+    sums_json text not null,
+    primary key (device, hour)
+  ) strict`,
+  'create index telemetry_hours_by_age on telemetry_hours (hour, device)',
   `create table inference (
     device text not null references devices (id),
     component text not null,

@@ -419,15 +419,8 @@ export class SqlRolloutStore implements RolloutStore {
       );
       // A member gets the id of its assignment also when the caller did not change its row.
       const written = new Set(change.members.map((member) => member.device));
-      for (const [device, assignmentId] of assignmentIds) {
-        if (!written.has(device))
-          await trx
-            .updateTable('members')
-            .set({ assignment_id: assignmentId, assigned_at: now })
-            .where('rollout', '=', rollout.id)
-            .where('device', '=', device)
-            .execute();
-      }
+      const unwritten = [...assignmentIds].filter(([device]) => !written.has(device));
+      await noteAssignmentIds(trx, rollout.id, unwritten, now);
       const changed =
         before.state !== rollout.state ||
         before.wave !== rollout.wave ||
@@ -508,42 +501,76 @@ async function writeAssignments(
 ): Promise<Map<string, number>> {
   const first = nextVersion(0, now);
   const assignmentIds = new Map<string, number>();
-  for (const change of changes) {
-    const columns = {
-      version: change.release?.version ?? null,
-      digest: change.release?.digest ?? null,
-      rollback: change.rollback ? 1 : 0,
-      activation: change.activation,
-      rollout: change.rollout,
-      trial_json: JSON.stringify(change.trial),
-    };
-    const { assignment_id: assignmentId } = await queries
+  const last = new Map(changes.map((change) => [`${change.device}/${change.component}`, change]));
+  for (const some of portions([...last.values()])) {
+    const rows = await queries
       .insertInto('assignments')
-      .values({
-        device: change.device,
-        component: change.component,
-        assignment_id: first,
-        ...columns,
-      })
-      .onConflict((oc) =>
-        oc.columns(['device', 'component']).doUpdateSet((eb) => ({
-          ...columns,
-          assignment_id: eb.fn<number>('max', [
-            eb('assignments.assignment_id', '+', 1),
-            eb.val(first),
-          ]),
+      .values(
+        some.map((change) => ({
+          device: change.device,
+          component: change.component,
+          assignment_id: first,
+          version: change.release?.version ?? null,
+          digest: change.release?.digest ?? null,
+          rollback: change.rollback ? 1 : 0,
+          activation: change.activation,
+          rollout: change.rollout,
+          trial_json: JSON.stringify(change.trial),
         })),
       )
-      .returning('assignment_id')
-      .executeTakeFirstOrThrow();
-    assignmentIds.set(change.device, assignmentId);
+      .onConflict((oc) =>
+        oc.columns(['device', 'component']).doUpdateSet((eb) => ({
+          version: eb.ref('excluded.version'),
+          digest: eb.ref('excluded.digest'),
+          rollback: eb.ref('excluded.rollback'),
+          activation: eb.ref('excluded.activation'),
+          rollout: eb.ref('excluded.rollout'),
+          trial_json: eb.ref('excluded.trial_json'),
+          assignment_id: eb
+            .case()
+            .when('assignments.assignment_id', '>=', first)
+            .then(eb('assignments.assignment_id', '+', 1))
+            .else(first)
+            .end(),
+        })),
+      )
+      .returning(['device', 'assignment_id'])
+      .execute();
+    for (const row of rows) assignmentIds.set(row.device, row.assignment_id);
     await queries
       .updateTable('devices')
       .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))
-      .where('id', '=', change.device)
+      .where(
+        'id',
+        'in',
+        some.map(({ device }) => device),
+      )
       .execute();
   }
   return assignmentIds;
+}
+
+/** One statement for all members with the same new assignment id: mostly all of them. */
+async function noteAssignmentIds(
+  queries: Queries,
+  rollout: string,
+  assignmentIds: readonly (readonly [device: string, assignmentId: number])[],
+  now: number,
+): Promise<void> {
+  const devicesOf = new Map<number, string[]>();
+  for (const [device, id] of assignmentIds) {
+    const same = devicesOf.get(id);
+    if (same === undefined) devicesOf.set(id, [device]);
+    else same.push(device);
+  }
+  for (const [id, devices] of devicesOf)
+    for (const some of portions(devices))
+      await queries
+        .updateTable('members')
+        .set({ assignment_id: id, assigned_at: now })
+        .where('rollout', '=', rollout)
+        .where('device', 'in', some)
+        .execute();
 }
 
 async function writeMembers(queries: Queries, members: readonly MemberRow[]): Promise<void> {

@@ -5,7 +5,7 @@ import type { Stores } from '../interfaces.js';
 import { SqlAssignmentStore } from './assignments.js';
 import { SqlAuditStore } from './audit.js';
 import { SqlConditionStore } from './conditions.js';
-import { openDatabase, type Db } from './database.js';
+import { openDatabase, type DatabaseOptions, type Db } from './database.js';
 import { SqlDeviceStore } from './devices.js';
 import { SqlReleaseStore } from './releases.js';
 import { SqlRolloutStore } from './rollouts.js';
@@ -37,8 +37,8 @@ export class Store implements Stores {
   }
 
   /** Opens, creates or migrates the database in `file`. Faults: disk_failed, disk_full. */
-  static async open(file: string): Promise<Store> {
-    return new Store(await openDatabase(file));
+  static async open(file: string, options?: DatabaseOptions): Promise<Store> {
+    return new Store(await openDatabase(file, options));
   }
 
   close(): Promise<void> {

@@ -149,11 +149,12 @@ interface DirectorDocumentsTable {
   timestamp: Uint8Array;
 }
 
-interface FactsTable {
+export interface FactsTable {
   device: string;
   /** Empty for facts of the whole device (health). */
   component: string;
   kind: 'update' | 'trial' | 'health';
+  /** When it was written: an update report that repeats it does not write it again. */
   at: number;
   body_json: string;
 }
@@ -179,10 +180,18 @@ interface ConditionSlotsTable {
   at: number;
 }
 
-interface BatchesTable {
+interface RecentBatchesTable {
   device: string;
-  batch: string;
-  at: number;
+  /** Ids of the last batches that were stored, the newest first. */
+  batches_json: string;
+}
+
+interface TelemetryHoursTable {
+  device: string;
+  hour: number;
+  first_at: number;
+  last_at: number;
+  sums_json: string;
 }
 
 interface TelemetryTable {
@@ -265,8 +274,9 @@ export interface Tables {
   condition_events: ConditionEventsTable;
   condition_streams: ConditionStreamsTable;
   condition_slots: ConditionSlotsTable;
-  batches: BatchesTable;
+  recent_batches: RecentBatchesTable;
   telemetry: TelemetryTable;
+  telemetry_hours: TelemetryHoursTable;
   inference: InferenceTable;
   outcomes: OutcomesTable;
   security_events: SecurityEventsTable;

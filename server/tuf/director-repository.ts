@@ -38,6 +38,10 @@ const NAME = /^(?:([1-9]\d{0,9})\.(root|snapshot|targets)|timestamp)\.json$/;
 /** At the start the roots are read for their keys; none of them names a device. */
 const NO_DEVICE = '-';
 
+/** Versions only rise, so that one version of a device's timestamp is one document. */
+const tagOf = ({ timestampVersion }: Pick<DirectorDocuments, 'timestampVersion'>): string =>
+  `"${timestampVersion}"`;
+
 export class Director {
   readonly #options: DirectorOptions;
   /** One signing at a time for each device. */
@@ -93,28 +97,46 @@ export class Director {
     if (match[2] === 'root') return this.#root(version);
     // Only a request for the timestamp signs new documents, so that a device finds the snapshot and
     // the targets that belong to its timestamp.
-    const documents =
-      match[2] === undefined
-        ? await this.#turns.run(device.id, () => this.#current(device))
-        : await this.#options.store.directorDocuments(device.id);
+    if (match[2] === undefined) return (await this.timestamp(device, null)).bytes;
+    const documents = await this.#options.store.directorDocuments(device.id);
     if (documents === null) return null;
-    if (match[2] === undefined) return documents.timestamp;
     if (match[2] === 'snapshot')
       return version === documents.snapshotVersion ? documents.snapshot : null;
     return version === documents.targetsVersion ? documents.targets : null;
   }
 
+  /** A poll where nothing changed costs one small read. */
+  async timestamp(
+    device: DirectorDevice,
+    known: string | null,
+  ): Promise<{ tag: string; bytes: Uint8Array | null }> {
+    if (known !== null) {
+      const head = await this.#options.store.directorHead(device.id);
+      if (head.signed !== null && this.#isCurrent(head.signed, head.revision)) {
+        const tag = tagOf(head.signed);
+        if (tag === known) return { tag, bytes: null };
+      }
+    }
+    const documents = await this.#turns.run(device.id, () => this.#current(device));
+    return { tag: tagOf(documents), bytes: documents.timestamp };
+  }
+
+  #isCurrent(
+    signed: Pick<DirectorDocuments, 'revision' | 'expiresAt'>,
+    assignmentRevision: number,
+  ): boolean {
+    return (
+      signed.revision === assignmentRevision &&
+      !this.#isFromBefore(signed) &&
+      !renewalDue(this.#options.clock.now(), signed.expiresAt, validityMs.director)
+    );
+  }
+
   async #current(device: DirectorDevice): Promise<DirectorDocuments> {
-    const { store, clock } = this.#options;
+    const { store } = this.#options;
     const { revision, assignments } = await store.assignments(device.id);
     const known = await store.directorDocuments(device.id);
-    if (
-      known !== null &&
-      known.revision === revision &&
-      !this.#isFromBefore(known) &&
-      !renewalDue(clock.now(), known.expiresAt, validityMs.director)
-    )
-      return known;
+    if (known !== null && this.#isCurrent(known, revision)) return known;
     const documents = await this.#sign(device, revision, assignments, known);
     await store.saveDirectorDocuments(device.id, documents);
     return documents;
@@ -124,7 +146,7 @@ export class Director {
    * Signed before this process began. The database may have been restored since, and devices may
    * have seen later documents than it knows.
    */
-  #isFromBefore({ expiresAt }: DirectorDocuments): boolean {
+  #isFromBefore({ expiresAt }: Pick<DirectorDocuments, 'expiresAt'>): boolean {
     const signedAt = expiresAt - validityMs.director;
     return signedAt < Math.floor(this.#openedAt / 1000) * 1000;
   }

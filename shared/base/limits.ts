@@ -89,6 +89,8 @@ export const limits = {
   /** Pieces of one write to a partial file; Linux takes 1024 (IOV_MAX). */
   writePiecesMaxCount: 512,
   fetchIdleMs: 30_000,
+  /** A timestamp.json is asked for by its entity tag for so long after it was fetched whole. */
+  revalidatedMs: 10 * MINUTE_MS,
   /** Bytes per second. A source that sends less is aborted. */
   fetchRateMinBytes: 1 * KIB,
   fetchDocumentMs: 5 * MINUTE_MS,
@@ -233,6 +235,8 @@ export const limits = {
   deviceTokenLifeMs: 5 * MINUTE_MS,
   /** A device token is used again for so long. */
   deviceTokenReuseMs: 60_000,
+  /** Device tokens that the server remembers as verified, of HTTP and of MQTT each. */
+  verifiedTokensMaxCount: 20_000,
   identityMaxBytes: 4 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
   clockSkewMaxMs: 5 * MINUTE_MS,
@@ -282,8 +286,22 @@ export const limits = {
   databaseRowsMaxCount: 500,
 
   // What the server keeps. The oldest go first.
+  /** Raw records. Checked after every so many new ones of a device, so it may have a few more. */
   telemetryRowsPerDeviceMaxCount: 20_000,
-  batchesPerDeviceMaxCount: 5_000,
+  telemetryRowsCheckedCount: 1_000,
+  rawTelemetryKeptMs: 7 * DAY_MS,
+  telemetryHoursKeptMs: 30 * DAY_MS,
+  /** An update report that repeats the one before is a row of its own once in this time. */
+  updateRepeatedMs: HOUR_MS,
+  /** Ids of batches of a device that are remembered, so that a repeated one is stored once. */
+  recentBatchesMaxCount: 16,
+  /** Devices whose new rows are counted in memory, for that check. */
+  countedDevicesMaxCount: 100_000,
+  pruneEveryMs: MINUTE_MS,
+  /** Deleted in one transaction. */
+  pruneRowsMaxCount: 1_000,
+  /** Between two of these transactions. */
+  prunePauseMs: 10,
   inferenceReleasesPerDeviceMaxCount: 50,
   outcomesPerDeviceMaxCount: 200,
   securityEventsPerSourceMaxCount: 5_000,
@@ -297,8 +315,16 @@ export const limits = {
    */
   ingestQueueMaxCount: 20_000,
   ingestQueueMaxBytes: 64 * MIB,
-  /** Of one device, besides what is being stored: it sends one batch and waits for the answer. */
-  ingestWaitingPerDeviceMaxCount: 2,
+  /**
+   * Of one device, besides what is being stored: it sends one batch and waits for the answer, and
+   * may send it again.
+   */
+  ingestWaitingPerDeviceMaxCount: 4,
+  /** Batches of many devices that arrive within this time are stored in one transaction. */
+  ingestGroupWaitMs: 2,
+  ingestGroupMaxCount: 100,
+  ingestGroupMaxBytes: 1 * MIB,
+  ingestGroupRecordsMaxCount: 1_000,
   mqttClientsMaxCount: 20_000,
 
   // Trials.
@@ -397,6 +423,11 @@ assert(
   limits.ingestQueueMaxBytes >= limits.mqttPayloadMaxBytes * 16,
   'a few large messages must not fill the ingest queue',
 );
+assert(
+  limits.recentBatchesMaxCount > limits.ingestWaitingPerDeviceMaxCount,
+  'a batch that waits twice must be known as the same',
+);
+assert(limits.ingestGroupRecordsMaxCount >= limits.batchMaxCount, 'every batch must fit a group');
 assert(limits.recordBodyMaxBytes <= limits.batchMaxBytes, 'one telemetry record must fit a batch');
 assert(
   limits.requestMaxBytes <= limits.hostFrameMaxBytes,

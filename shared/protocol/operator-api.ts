@@ -547,7 +547,10 @@ export const NewToken = named('NewToken', { name: TokenName, role: Role, token: 
 export type NewToken = Static<typeof NewToken>;
 export const RevokedTokens = named('RevokedTokens', { revoked: Count });
 
-/** A raw record as it was stored. */
+/**
+ * A raw record as it was stored. Health is in TelemetryHour and in the device's detail only, and an
+ * update report that repeats the one before is stored once an hour.
+ */
 export const TelemetryRow = named('TelemetryRow', {
   id: Count,
   device: DeviceId,
@@ -559,3 +562,32 @@ export const TelemetryRow = named('TelemetryRow', {
 });
 export type TelemetryRow = Static<typeof TelemetryRow>;
 export const TelemetryPage = pageOf('TelemetryPage', TelemetryRow);
+
+const Quantiles = (description: string) =>
+  OrNull(
+    Type.Object(
+      { p50: Type.Number(), p99: Type.Number() },
+      { additionalProperties: false, description },
+    ),
+  );
+
+/** What a device reported in one hour; quantiles are within 2 %. */
+export const TelemetryHour = named('TelemetryHour', {
+  hour: Time,
+  firstAt: Time,
+  lastAt: Time,
+  records: named('TelemetryCounts', {
+    health: Count,
+    inference: Count,
+    trial: Count,
+    update: Count,
+    security: Count,
+  }),
+  cpuUse: Quantiles('share in [0, 1]'),
+  memoryAvailableMib: Quantiles('MiB'),
+  temperatureC: Quantiles('degrees Celsius; below 0 counts as 0'),
+  diskFreeMib: Quantiles('MiB'),
+  agentRssMib: Quantiles('MiB'),
+});
+export type TelemetryHour = Static<typeof TelemetryHour>;
+export const TelemetryHourPage = pageOf('TelemetryHourPage', TelemetryHour);

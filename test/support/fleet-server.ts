@@ -37,7 +37,7 @@ import {
 } from '../../shared/protocol/telemetry.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { hex, sha256, utf8 } from '../../shared/base/bytes.js';
-import { deviceIdOf, makeDeviceToken } from '../../shared/trust/device-token.js';
+import { deviceIdOf, makeDeviceToken, type TokenUse } from '../../shared/trust/device-token.js';
 import { signEnvelope } from '../../shared/trust/envelope.js';
 import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
@@ -113,7 +113,7 @@ export interface TestDevice {
   readonly id: string;
   readonly name: string;
   readonly key: Signer;
-  token(): Promise<string>;
+  token(use: TokenUse): Promise<string>;
 }
 
 let seeds = 0;
@@ -123,7 +123,9 @@ export function newDevice(name: string): TestDevice {
     new Uint8Array(32).fill(3).map((byte, index) => (index === 0 ? seeds : byte)),
   );
   const id = deviceIdOf(key.publicKey);
-  return { id, name, key, token: () => makeDeviceToken(id, key, Date.now(), realRandom.bytes(32)) };
+  const token = (use: TokenUse): Promise<string> =>
+    makeDeviceToken(id, use, key, Date.now(), realRandom.bytes(32));
+  return { id, name, key, token };
 }
 
 export async function post(
@@ -183,7 +185,7 @@ export async function deviceGet(
   path: string,
 ): Promise<Response> {
   return fetch(`${fleet.server.address}${path}`, {
-    headers: { authorization: `${DEVICE_SCHEME} ${await device.token()}` },
+    headers: { authorization: `${DEVICE_SCHEME} ${await device.token('http')}` },
   });
 }
 
@@ -203,7 +205,7 @@ export async function mqttOf(
     {
       clientId: options.clientId ?? device.id,
       username: options.username ?? device.id,
-      password: options.password ?? (await device.token()),
+      password: options.password ?? (await device.token('mqtt')),
       reconnectPeriod: 0,
       clean: true,
     },

@@ -591,6 +591,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/telemetry/hours': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * What a device reported hour by hour, the newest first
+     * @description Needs the role viewer.
+     */
+    get: operations['listTelemetryHours'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/tokens': {
     parameters: {
       query?: never;
@@ -1355,6 +1375,46 @@ export interface components {
       items: components['schemas']['TelemetryRow'][];
       next: null | string;
     };
+    /** TelemetryCounts */
+    TelemetryCounts: {
+      health: number;
+      inference: number;
+      trial: number;
+      update: number;
+      security: number;
+    };
+    /** TelemetryHour */
+    TelemetryHour: {
+      hour: string;
+      firstAt: string;
+      lastAt: string;
+      records: components['schemas']['TelemetryCounts'];
+      cpuUse: null | {
+        p50: number;
+        p99: number;
+      };
+      memoryAvailableMib: null | {
+        p50: number;
+        p99: number;
+      };
+      temperatureC: null | {
+        p50: number;
+        p99: number;
+      };
+      diskFreeMib: null | {
+        p50: number;
+        p99: number;
+      };
+      agentRssMib: null | {
+        p50: number;
+        p99: number;
+      };
+    };
+    /** TelemetryHourPage */
+    TelemetryHourPage: {
+      items: components['schemas']['TelemetryHour'][];
+      next: null | string;
+    };
     /**
      * Role
      * @enum {unknown}
@@ -1475,6 +1535,13 @@ export interface operations {
         content: {
           'application/json': unknown;
         };
+      };
+      /** @description The client has it (If-None-Match) */
+      304: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
       };
       /** @description Default Response */
       '4XX': {
@@ -1655,6 +1722,13 @@ export interface operations {
         content: {
           'application/json': unknown;
         };
+      };
+      /** @description The device has this timestamp.json (If-None-Match) */
+      304: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
       };
       /** @description Default Response */
       '4XX': {
@@ -2739,6 +2813,51 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['TelemetryPage'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  listTelemetryHours: {
+    parameters: {
+      query: {
+        /** @description how many at most */
+        limit?: number;
+        /** @description `next` of the previous page */
+        cursor?: string;
+        /** @description device id or name */
+        device: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['TelemetryHourPage'];
         };
       };
       /** @description Default Response */

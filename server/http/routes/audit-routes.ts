@@ -10,6 +10,7 @@ import {
   pageQuery,
   SecurityEventDetail,
   SecurityEventPage,
+  TelemetryHourPage,
   TelemetryPage,
 } from '../../../shared/protocol/operator-api.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
@@ -19,9 +20,18 @@ import {
   auditSummary,
   securityDetail,
   securitySummary,
+  telemetryHourView,
   telemetryView,
 } from '../views.js';
 
+const OfDevice = Type.Object({
+  ...pageQuery,
+  device: Type.String({
+    minLength: 1,
+    maxLength: limits.deviceIdMaxChars,
+    description: 'device id or name',
+  }),
+});
 const Serial = Type.Integer({ minimum: 1 });
 const SecurityEventKey = Type.Tuple([Type.Integer(), Type.Integer()]);
 
@@ -34,7 +44,7 @@ const tags = ['audit'];
 export const auditRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
   chainRoutes(app, options);
   securityRoutes(app, options);
-  telemetryRoute(app, options);
+  telemetryRoutes(app, options);
 };
 
 function chainRoutes(app: FleetApp, { audit }: Options): void {
@@ -145,7 +155,7 @@ function securityRoutes(app: FleetApp, { security, securityEvents }: Options): v
   );
 }
 
-function telemetryRoute(app: FleetApp, { devices, telemetry }: Options): void {
+function telemetryRoutes(app: FleetApp, { devices, telemetry }: Options): void {
   app.get(
     '/telemetry',
     {
@@ -153,15 +163,11 @@ function telemetryRoute(app: FleetApp, { devices, telemetry }: Options): void {
       schema: {
         operationId: 'listTelemetry',
         summary: 'Recent raw telemetry of a device, the newest first',
+        description:
+          'Health readings are not kept one by one (see listTelemetryHours), and an update ' +
+          'report that repeats the one before is kept once an hour.',
         tags,
-        querystring: Type.Object({
-          ...pageQuery,
-          device: Type.String({
-            minLength: 1,
-            maxLength: limits.deviceIdMaxChars,
-            description: 'device id or name',
-          }),
-        }),
+        querystring: OfDevice,
         response: { 200: TelemetryPage, ...errorResponses },
       },
     },
@@ -171,6 +177,28 @@ function telemetryRoute(app: FleetApp, { devices, telemetry }: Options): void {
         rows: ({ limit, after }) => telemetry.records(id, limit, after),
         key: (row) => row.id,
         view: (rows) => rows.map(telemetryView),
+      });
+    },
+  );
+
+  app.get(
+    '/telemetry/hours',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listTelemetryHours',
+        summary: 'What a device reported hour by hour, the newest first',
+        tags,
+        querystring: OfDevice,
+        response: { 200: TelemetryHourPage, ...errorResponses },
+      },
+    },
+    async ({ query }) => {
+      const { id } = await devices.named(query.device, 'enrolled');
+      return pageOf(query, Serial, {
+        rows: ({ limit, after }) => telemetry.hours(id, limit, after),
+        key: (row) => row.hour,
+        view: (rows) => rows.map(telemetryHourView),
       });
     },
   );

@@ -14,6 +14,7 @@ import { deviceIdOf } from '../../../shared/trust/device-token.js';
 import { verify } from '../../../shared/trust/ed25519.js';
 import { deviceAuthentication, deviceOfRequest } from '../authentication.js';
 import { bytesOf, errorResponses, type HttpServices } from '../context.js';
+import { sendNotModified } from '../send-file.js';
 
 const MetadataName = Type.String({
   pattern: '^([0-9]{1,9}\\.)?(root|timestamp|snapshot|targets)\\.json$',
@@ -100,14 +101,25 @@ const directorRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) =
         tags,
         security: [{ device: [] }],
         params: Type.Object({ name: MetadataName }),
-        response: { 200: bytesOf('application/json', 'The signed bytes'), ...errorResponses },
+        response: {
+          200: bytesOf('application/json', 'The signed bytes'),
+          304: Type.Null({ description: 'The device has this timestamp.json (If-None-Match)' }),
+          ...errorResponses,
+        },
       },
     },
     async (request, reply) => {
       const { id, hardware } = deviceOfRequest(request);
       const { name } = request.params;
       // The timestamp is what a device asks for first: now it may take a release.
-      if (name === 'timestamp.json') await rollouts.contact(id);
+      if (name === 'timestamp.json') {
+        await rollouts.contact(id);
+        const known = request.headers['if-none-match'] ?? null;
+        const { tag, bytes } = await director.timestamp({ id, hardware }, known);
+        void reply.header('etag', tag).header('cache-control', 'no-store');
+        if (bytes === null) return sendNotModified(reply);
+        return reply.type('application/json').send(Buffer.from(bytes));
+      }
       const bytes = await director.metadata({ id, hardware }, name);
       if (bytes === null) throw new Fault('not_found', `the director has no ${name} for ${id}`);
       return reply

@@ -2,12 +2,14 @@
 // byte, so that any mirror of these paths will do. Files of releases take Range and conditional
 // requests, so that a download resumes and a cache revalidates.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import fresh from 'fresh';
 import { Type } from 'typebox';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Component, Version } from '../../../shared/release/manifest-head.js';
 import { StoredFile } from '../../../shared/protocol/operator-api.js';
 import { bytesOf, errorResponses, type FleetApp, type HttpServices } from '../context.js';
-import { sendFile } from '../send-file.js';
+import { sendFile, sendNotModified } from '../send-file.js';
 
 /** One path segment that cannot leave its folder. */
 const SegmentName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$' });
@@ -36,7 +38,11 @@ function documentRoutes(app: FleetApp, { images }: Options): void {
         summary: 'Signed metadata of the image repository',
         tags,
         params: Type.Object({ name: SegmentName }),
-        response: { 200: bytesOf('application/json', 'The signed bytes'), ...errorResponses },
+        response: {
+          200: bytesOf('application/json', 'The signed bytes'),
+          304: Type.Null({ description: 'The client has it (If-None-Match)' }),
+          ...errorResponses,
+        },
       },
     },
     async (request, reply) => {
@@ -44,10 +50,10 @@ function documentRoutes(app: FleetApp, { images }: Options): void {
       const bytes = await images.metadata(name);
       if (bytes === null)
         throw new Fault('not_found', `the image repository has no metadata ${name}`);
-      return reply
-        .type('application/json')
-        .header('cache-control', cacheControl(name))
-        .send(Buffer.from(bytes));
+      const etag = `"${sha256(bytes)}"`;
+      void reply.headers({ etag, 'cache-control': cacheControl(name) });
+      if (fresh(request.headers, { etag })) return sendNotModified(reply);
+      return reply.type('application/json').send(Buffer.from(bytes));
     },
   );
 

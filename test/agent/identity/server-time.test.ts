@@ -67,7 +67,7 @@ describe('the present', () => {
 it('token_is_made_anew_at_once_when_the_present_moves', async () => {
   const token = tokenSource({ id, key }, time.clock, realRandom);
   const opened = async (): Promise<string> =>
-    openDeviceToken(await token(), NOW, () => Promise.resolve(key.publicKey)).catch(
+    openDeviceToken(await token('http'), 'http', NOW, () => Promise.resolve(key.publicKey)).catch(
       (error: unknown) => (error as { code: string }).code,
     );
   expect(await opened()).toBe('clock_wrong');

@@ -11,6 +11,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { NodeDisk } from '../../../agent/platform/disk.js';
 import { HttpFetcher, type HttpFetcherOptions } from '../../../agent/platform/fetcher.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
+import { limits } from '../../../shared/base/limits.js';
 import { realClock } from '../../../shared/platform/clock.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -512,5 +513,49 @@ describe('a token that is refused for its time', () => {
     });
     await ours.get('/repo/image/files/x', 10);
     expect(told).toEqual([]);
+  });
+});
+
+describe('timestamps', () => {
+  const PATH = '/device/v1/director/timestamp.json';
+
+  /** A server whose document may change, and a clock that the test sets. */
+  async function polled() {
+    const state = { text: 'one', now: 0 };
+    const { url, requests } = await site((request, response) => {
+      const etag = `"${state.text}"`;
+      const isKnown = request.headers['if-none-match'] === etag;
+      response.writeHead(isKnown ? 304 : 200, { etag }).end(isKnown ? undefined : state.text);
+    });
+    const made = fetcher({ server: url, clock: { ...realClock, monotonic: () => state.now } });
+    const poll = async (): Promise<string> =>
+      Buffer.from((await made.get(PATH, 100)) ?? []).toString('utf8');
+    const asked = () => requests.map(({ headers }) => headers['if-none-match'] ?? null);
+    return { state, poll, asked };
+  }
+
+  it('an_unchanged_timestamp_is_asked_for_by_its_tag_and_comes_from_memory', async () => {
+    const { state, poll, asked } = await polled();
+    expect([await poll(), await poll()]).toEqual(['one', 'one']);
+    state.text = 'two';
+    expect([await poll(), await poll()]).toEqual(['two', 'two']);
+    expect(asked()).toEqual([null, '"one"', '"one"', '"two"']);
+  });
+
+  it('a_timestamp_is_fetched_whole_again_after_a_while', async () => {
+    const { state, poll, asked } = await polled();
+    await poll();
+    state.now = limits.revalidatedMs - 1;
+    await poll();
+    state.now = limits.revalidatedMs;
+    await poll();
+    expect(asked()).toEqual([null, '"one"', null]);
+  });
+
+  it('a_server_without_tags_is_asked_for_the_whole_document_each_time', async () => {
+    const { url, requests } = await site((_request, response) => response.end('one'));
+    const made = fetcher({ server: url });
+    for (let n = 0; n < 2; n++) await made.get(PATH, 100);
+    expect(requests.map(({ headers }) => headers['if-none-match'])).toEqual([undefined, undefined]);
   });
 });

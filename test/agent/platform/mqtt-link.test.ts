@@ -37,7 +37,7 @@ async function broker(port = 0, publishAllowed = true): Promise<Broker> {
   const passwords: string[] = [];
   aedes.authenticate = (_client, username, password, done) => {
     const token = password?.toString() ?? '';
-    openDeviceToken(token, Date.now(), () => Promise.resolve(key.publicKey))
+    openDeviceToken(token, 'mqtt', Date.now(), () => Promise.resolve(key.publicKey))
       .then((owner) => {
         if (owner !== username || passwords.includes(token))
           throw new Error('replayed or foreign token');
@@ -69,7 +69,7 @@ function linkTo(port: number): MqttLink {
     clock: realClock,
     random: realRandom,
     log: silentLog,
-    token: () => makeDeviceToken(device, key, Date.now(), realRandom.bytes(32)),
+    token: () => makeDeviceToken(device, 'mqtt', key, Date.now(), realRandom.bytes(32)),
   });
   cleanups.push(() => made.close());
   return made;
@@ -159,7 +159,7 @@ it('wrong_password_keeps_trying_and_never_counts_as_connected', async () => {
       asked += 1;
       return asked < 3
         ? Promise.resolve('rubbish')
-        : makeDeviceToken(device, key, Date.now(), realRandom.bytes(32));
+        : makeDeviceToken(device, 'mqtt', key, Date.now(), realRandom.bytes(32));
     },
   });
   cleanups.push(() => link.close());
@@ -184,7 +184,7 @@ describe('a login that is refused', () => {
       log: silentLog,
       token: () => {
         seen.tokens += 1;
-        return makeDeviceToken(device, key, madeAt, realRandom.bytes(32));
+        return makeDeviceToken(device, 'mqtt', key, madeAt, realRandom.bytes(32));
       },
       onRefused: () => {
         seen.asked += 1;

@@ -91,7 +91,7 @@ describe('enrolment', () => {
     const device = await enrolled(fleet, 'no-clock');
     const old: typeof device = {
       ...device,
-      token: () => makeDeviceToken(device.id, device.key, 0, realRandom.bytes(32)),
+      token: () => makeDeviceToken(device.id, 'http', device.key, 0, realRandom.bytes(32)),
     };
     const refused = await deviceGet(fleet, old, '/device/v1/director/timestamp.json');
     expect([refused.status, ((await refused.json()) as ApiError).code]).toEqual([
@@ -118,9 +118,16 @@ describe('enrolment', () => {
 
   it('revoked_device_stays_out_and_cannot_be_approved', async () => {
     const device = await enrolled(fleet, 'to-revoke');
+    // A token that the server has verified is refused at once as well.
+    const token = await device.token('http');
+    const known = { ...device, token: () => Promise.resolve(token) };
+    const poll = async (): Promise<number> =>
+      (await deviceGet(fleet, known, '/device/v1/director/timestamp.json')).status;
+    expect([await poll(), await poll()]).toEqual([200, 200]);
     expect((await fleet.admin.request('POST', '/devices/to-revoke/revoke', Device)).status).toBe(
       'revoked',
     );
+    expect(await poll()).toBe(403);
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(403);
     expect(
       (

@@ -20,7 +20,7 @@ let lost: number;
 let reports: SecurityReport[];
 
 function make(
-  telemetry: Pick<TelemetryStore, 'insertBatch'> = store.telemetry,
+  telemetry: Pick<TelemetryStore, 'insertBatches'> = store.telemetry,
   log: Log = silentLog,
 ): Ingest {
   return new Ingest({
@@ -152,7 +152,7 @@ describe('a batch', () => {
 });
 
 describe('a database that cannot store', () => {
-  const failing = (error: Error): Ingest => make({ insertBatch: () => Promise.reject(error) });
+  const failing = (error: Error): Ingest => make({ insertBatches: () => Promise.reject(error) });
 
   test('storage_fault_is_not_acknowledged_and_excuses_silence', async () => {
     const device = await known('unlucky');
@@ -173,16 +173,145 @@ describe('a database that cannot store', () => {
     const device = await known('goes-on');
     let calls = 0;
     ingest = make({
-      insertBatch: (...args) => {
+      insertBatches: (...args) => {
         calls += 1;
-        return calls === 1 ? Promise.reject(STORAGE_FAULT) : store.telemetry.insertBatch(...args);
+        return calls === 1 ? Promise.reject(STORAGE_FAULT) : store.telemetry.insertBatches(...args);
       },
     });
-    const [first, second] = [oneRecord(), oneRecord()].map((batch) =>
-      ingest.ingest(device.id, encoded(batch)),
+    expect(await ingest.ingest(device.id, encoded(oneRecord()))).toBeNull();
+    expect(await ingest.ingest(device.id, encoded(oneRecord()))).toMatchObject({
+      result: 'stored',
+    });
+  });
+});
+
+describe('a group', () => {
+  const groups: number[] = [];
+  const counting = (
+    insertBatches: TelemetryStore['insertBatches'] = (...args) =>
+      store.telemetry.insertBatches(...args),
+  ): Ingest => {
+    groups.length = 0;
+    return make({
+      insertBatches: (group, now) => {
+        groups.push(group.length);
+        return insertBatches(group, now);
+      },
+    });
+  };
+  const devicesOf = (count: number): Promise<TestDevice[]> =>
+    Promise.all(Array.from({ length: count }, (_, n) => known(`g${n}`)));
+  const seqsOf = async ({ id }: TestDevice): Promise<number[]> =>
+    (await store.telemetry.records(id, 1000, null)).map(({ seq }) => seq);
+
+  test('batches_of_many_devices_that_arrive_together_are_one_transaction', async () => {
+    const devices = await devicesOf(20);
+    ingest = counting();
+    for (const device of devices) send(device);
+    await ingest.settled();
+    expect(groups).toEqual([20]);
+    expect(acks).toEqual(devices.map(({ id }) => `${id} stored`));
+    for (const device of devices) expect(await seqsOf(device)).toEqual([1]);
+  });
+
+  test('nothing_is_acknowledged_before_the_commit', async () => {
+    const [one, two] = await devicesOf(2);
+    let commit = (): void => {};
+    const committed = new Promise<void>((resolve) => (commit = resolve));
+    ingest = counting(async (...args) => {
+      const results = await store.telemetry.insertBatches(...args);
+      await committed;
+      return results;
+    });
+    send(one!);
+    send(two!);
+    await new Promise((resolve) => setTimeout(resolve, 10 * limits.ingestGroupWaitMs));
+    expect([groups, acks]).toEqual([[2], []]);
+    commit();
+    await ingest.settled();
+    expect(acks).toHaveLength(2);
+  });
+
+  test('a_poisoned_batch_in_the_middle_loses_only_itself', async () => {
+    const devices = await devicesOf(5);
+    const poisoned = devices[2]!;
+    ingest = counting((group, now) =>
+      group.some(({ device }) => device === poisoned.id)
+        ? Promise.reject(new Error('a bug met this batch'))
+        : store.telemetry.insertBatches(group, now),
     );
-    expect(await first).toBeNull();
-    expect(await second).toMatchObject({ result: 'stored' });
+    for (const device of devices) send(device);
+    await ingest.settled();
+    expect(groups).toEqual([5, 1, 1, 1, 1, 1]);
+    const others = devices.filter((device) => device !== poisoned);
+    expect(acks).toEqual(others.map(({ id }) => `${id} stored`));
+    expect(lost).toBe(0);
+  });
+
+  test('undecodable_and_unknown_senders_in_a_group_lose_only_themselves', async () => {
+    const [one, two] = await devicesOf(2);
+    ingest = counting();
+    send(one!);
+    void ingest.ingest(one!.id, Buffer.from('{{{'));
+    send(newDevice('stranger'));
+    send(two!);
+    await ingest.settled();
+    expect(groups).toEqual([3]);
+    expect(acks).toEqual([`${one!.id} stored`, `${two!.id} stored`]);
+    expect(reports.map(({ code }) => code).sort()).toEqual(['auth_denied', 'message_undecodable']);
+  });
+
+  test('a_full_disk_fails_the_whole_group_once', async () => {
+    const devices = await devicesOf(3);
+    ingest = counting(() => Promise.reject(STORAGE_FAULT));
+    for (const device of devices) send(device);
+    await ingest.settled();
+    expect([groups, acks, lost]).toEqual([[3], [], 3]);
+  });
+
+  test('one_batch_twice_in_a_group_is_acknowledged_twice_and_stored_once', async () => {
+    const [device] = await devicesOf(1);
+    ingest = counting();
+    const batch = oneRecord();
+    const answers = await Promise.all([1, 2].map(() => ingest.ingest(device!.id, encoded(batch))));
+    expect(answers).toMatchObject([{ result: 'stored' }, { result: 'stored' }]);
+    expect([groups, await seqsOf(device!)]).toEqual([[2], [1]]);
+  });
+
+  test('batches_of_one_device_keep_their_order', async () => {
+    const [device] = await devicesOf(1);
+    const versions = [1, 2].map((directorVersion) =>
+      batchOf([
+        { seq: directorVersion, at: 1, kind: 'update', body: idleUpdate({ directorVersion }) },
+      ]),
+    );
+    ingest = counting();
+    await Promise.all(versions.map((batch) => ingest.ingest(device!.id, encoded(batch))));
+    expect([groups, await seqsOf(device!)]).toEqual([[2], [2, 1]]);
+    const latest = (await store.telemetry.latest([device!.id])).get(device!.id);
+    expect(latest?.updates).toMatchObject([{ directorVersion: 2 }]);
+  });
+
+  test('a_group_is_limited_in_batches_and_in_records', async () => {
+    const devices = await devicesOf(limits.ingestGroupMaxCount + 10);
+    ingest = counting();
+    for (const device of devices) send(device);
+    await ingest.settled();
+    expect(groups).toEqual([limits.ingestGroupMaxCount, 10]);
+    const body = { code: 'x', detail: '' };
+    const full = (): TelemetryBatch =>
+      batchOf(
+        Array.from({ length: limits.batchMaxCount }, (_, n) => ({
+          seq: n + 1,
+          at: 2,
+          kind: 'security',
+          body,
+        })),
+      );
+    ingest = counting();
+    for (const { id } of devices.slice(0, 7)) void ingest.ingest(id, encoded(full()));
+    await ingest.settled();
+    expect(groups).toEqual([5, 2]); // 1,000 records, then the rest.
   });
 });
 

@@ -15,7 +15,7 @@ const device = newDevice('cam-1');
 const other = newDevice('cam-2');
 const keyOf = (id: string) =>
   Promise.resolve([device, other].find((known) => known.id === id)?.key.publicKey);
-const token = await device.token();
+const token = await device.token('mqtt');
 const login = (change: object = {}) => ({
   clientId: device.id,
   username: device.id,
@@ -37,10 +37,10 @@ describe('login', () => {
       { username: undefined },
       { username: '' },
       { clientId: '' },
-      { password: await other.token() },
+      { password: await other.token('mqtt') },
       { password: '' },
       { password: 'nonsense' },
-      { clientId: stranger.id, username: stranger.id, password: await stranger.token() },
+      { clientId: stranger.id, username: stranger.id, password: await stranger.token('mqtt') },
       { clientId: 'linnet-server', username: 'linnet-server', password: 'guess' },
     ])
       await expect(verifyLogin(login(change), Date.now(), keyOf)).rejects.toMatchObject({

@@ -32,7 +32,7 @@ test('thousands_of_hints_to_absent_devices_do_not_overflow_the_stack', async () 
   const client = await connectAsync(`mqtt://127.0.0.1:${broker.port}`, {
     clientId: device.id,
     username: device.id,
-    password: await device.token(),
+    password: await device.token('mqtt'),
     reconnectPeriod: 0,
   });
   let hints = 0;

@@ -3,7 +3,12 @@
 import { createConnection } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { limits } from '../../../shared/base/limits.js';
-import { Device, DeviceDetail, TelemetryPage } from '../../../shared/protocol/operator-api.js';
+import {
+  Device,
+  DeviceDetail,
+  TelemetryHourPage,
+  TelemetryPage,
+} from '../../../shared/protocol/operator-api.js';
 import {
   topics,
   type InferenceBody,
@@ -100,7 +105,9 @@ describe('the broker', () => {
     await session(device);
     const bad = 'Connection refused: Bad username or password';
     expect(await refusedLogin(session(stranger))).toContain(bad);
-    expect(await refusedLogin(session(device, { password: await other.token() }))).toContain(bad);
+    expect(await refusedLogin(session(device, { password: await other.token('mqtt') }))).toContain(
+      bad,
+    );
     expect(await refusedLogin(session(device, { clientId: other.id }))).toContain(bad);
     expect(await refusedLogin(session(device, { username: other.id }))).toContain(bad);
     expect(await refusedLogin(session(device, { password: 'nonsense' }))).toContain(bad);
@@ -212,7 +219,7 @@ describe('the broker', () => {
       {
         clientId: device.id,
         username: device.id,
-        password: await device.token(),
+        password: await device.token('mqtt'),
         reconnectPeriod: 0,
         ...options,
       },
@@ -321,7 +328,13 @@ describe('telemetry', () => {
     await until(() => link.acks.length === 3);
     expect(link.acks.map((ack) => ack.result)).toEqual(['stored', 'stored', 'stored']);
     const rows = await fleet.admin.list('/telemetry?device=repeats', TelemetryPage);
-    expect(rows.map((row) => row.seq)).toEqual([3, 2, 1]);
+    expect(rows.map((row) => row.seq)).toEqual([2, 1]);
+    const hours = await fleet.admin.list('/telemetry/hours?device=repeats', TelemetryHourPage);
+    const counts = hours.map(({ records }) => records);
+    const sum = (kind: keyof (typeof counts)[number]): number =>
+      counts.reduce((total, count) => total + count[kind], 0);
+    expect([sum('inference'), sum('security'), sum('health')]).toEqual([1, 1, 1]);
+    expect(hours[0]?.cpuUse?.p50).toBeCloseTo(0.5, 1);
     const detail = await fleet.admin.request('GET', '/devices/repeats', DeviceDetail);
     expect(detail.inference.map((row) => row.served)).toEqual([10]);
     expect(detail.security.length).toBe(1);
@@ -330,10 +343,9 @@ describe('telemetry', () => {
   it('a_device_that_lost_its_spool_starts_its_numbers_again_and_loses_nothing', async () => {
     const device = await enrolled(fleet, 'forgets');
     const link = await session(device);
-    await link.send(JSON.stringify(batchOf([{ seq: 1, at: 1, kind: 'health', body: health }])));
-    await link.send(
-      JSON.stringify(batchOf([{ seq: 1, at: 9, kind: 'health', body: { ...health, cpuUse: 1 } }])),
-    );
+    const body = { code: 'x', detail: 'y' };
+    await link.send(JSON.stringify(batchOf([{ seq: 1, at: 1, kind: 'security', body }])));
+    await link.send(JSON.stringify(batchOf([{ seq: 1, at: 9, kind: 'security', body }])));
     await until(() => link.acks.length === 2);
     expect(
       (await fleet.store.telemetry.records(device.id, 10, null)).map((row) => row.deviceAt),
@@ -357,7 +369,7 @@ describe('telemetry', () => {
       }),
       3,
     );
-    await link.send(JSON.stringify(batchOf([{ seq: 2, at: 1, kind: 'health', body: health }])));
+    await link.send(JSON.stringify(batchOf([{ seq: 2, at: 1, kind: 'update', body: update }])));
     await until(() => link.acks.length === 2);
     expect(link.acks.map((ack) => [ack.batch === good.batch, ack.result])).toEqual([
       [true, 'refused'],

@@ -49,7 +49,7 @@ async function report(n: number, codes: readonly Code[], version = '1.1.0'): Pro
   const conditions = codes.map((code) => ({ code, count: 3, since: 1, detail: `${code} seen` }));
   const body = idleUpdate({ running: releaseOf(version), conditions });
   const batch = batchOf([{ seq, at: seq, kind: 'update', body }]);
-  await store.telemetry.insertBatch(ids[n]!, batch, clock.now());
+  await store.telemetry.insertBatches([{ device: ids[n]!, batch }], clock.now());
 }
 
 /** An hour in which all devices are heard; those listed have the condition. */

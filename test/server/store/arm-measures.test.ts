@@ -36,7 +36,7 @@ async function send<K extends Kind>(at: number, kind: K, body: BodyOf<K>): Promi
     instance: '0'.repeat(32),
     records: [{ seq: sent, at, kind, body }],
   } as TelemetryBatch;
-  await store.telemetry.insertBatch(device.id, batch, at);
+  await store.telemetry.insertBatches([{ device: device.id, batch }], at);
 }
 
 function requests(change: Partial<BodyOf<'inference'>>, ms = 10): BodyOf<'inference'> {

@@ -128,7 +128,8 @@ describe('instances', () => {
   });
   const send = async (instance: string, at = NOW): Promise<void> => {
     const batch = batchOf([{ seq: 1, at, kind: 'security', body: { code: 'x', detail: 'y' } }]);
-    await store.telemetry.insertBatch(id, { ...batch, instance: instance.repeat(32) }, at);
+    const sent = { ...batch, instance: instance.repeat(32) };
+    await store.telemetry.insertBatches([{ device: id, batch: sent }], at);
   };
   const events = async (): Promise<(string | number)[][]> =>
     (await store.security.page({ source: id }, ALL))
@@ -181,7 +182,8 @@ describe('conditions of a release', () => {
         conditions: codes.map((code) => ({ code, count: seq, since: 1, detail: `${code} seen` })),
         directorVersion: 1,
       };
-      await store.telemetry.insertBatch(id, batchOf([{ seq, at: 1, kind: 'update', body }]), NOW);
+      const batch = batchOf([{ seq, at: 1, kind: 'update', body }]);
+      await store.telemetry.insertBatches([{ device: id, batch }], NOW);
     };
     const events = async (): Promise<[string, number][]> =>
       (await store.security.page({ source: id }, ALL))

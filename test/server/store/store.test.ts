@@ -367,7 +367,7 @@ it('facts_of_components_that_the_device_did_not_enrol_with_are_ignored', async (
     kind: 'update' as const,
     body: idleUpdate({ component }),
   }));
-  await store.telemetry.insertBatch(deviceAt(0), batchOf(records), NOW);
+  await store.telemetry.insertBatches([{ device: deviceAt(0), batch: batchOf(records) }], NOW);
   const known = (await store.telemetry.latest([deviceAt(0)])).get(deviceAt(0));
   expect(known?.updates.map(({ component }) => component)).toEqual(['digits']);
   // The raw records are kept as they came.

@@ -5,7 +5,12 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { NodeDisk } from '../../../agent/platform/disk.js';
 import type { Fetcher } from '../../../agent/interfaces.js';
 import { MetadataClient } from '../../../agent/update/metadata.js';
-import type { Assignment, AssignmentStore, DirectorDocuments } from '../../../server/interfaces.js';
+import type {
+  Assignment,
+  AssignmentStore,
+  DirectorDocuments,
+  DirectorHead,
+} from '../../../server/interfaces.js';
 import { Store } from '../../../server/store/store.js';
 import { newDevice } from '../../support/fleet-server.js';
 import { Director } from '../../../server/tuf/director-repository.js';
@@ -57,6 +62,11 @@ class MemoryStore implements AssignmentStore {
 
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }> {
     return Promise.resolve(this.current.get(device) ?? { revision: 0, assignments: [] });
+  }
+
+  directorHead(device: string): Promise<DirectorHead> {
+    const revision = this.current.get(device)?.revision ?? 0;
+    return Promise.resolve({ revision, signed: this.documents.get(device) ?? null });
   }
 
   directorDocuments(device: string): Promise<DirectorDocuments | null> {
@@ -201,6 +211,37 @@ describe('signing on demand', () => {
     expect(await timestampVersion()).toBe(second);
     repository.clock.pass(2 * HOUR_MS);
     expect(await timestampVersion()).toBeGreaterThan(second);
+  });
+
+  test('a_poll_where_nothing_changed_is_one_small_read', async () => {
+    const { tag, bytes } = await director.timestamp(DEVICE, null);
+    expect(bytes).not.toBeNull();
+    const reads: string[] = [];
+    const only = new MemoryStore();
+    Object.assign(only, { current: store.current, documents: store.documents });
+    director = await open(
+      new Proxy(only, {
+        get: (target, name) => {
+          reads.push(String(name));
+          const member: unknown = Reflect.get(target, name);
+          return typeof member === 'function' ? (member.bind(target) as unknown) : member;
+        },
+      }),
+    );
+    expect(await director.timestamp(DEVICE, tag)).toEqual({ tag, bytes: null });
+    expect(reads).toEqual(['directorHead']);
+  });
+
+  test('a_poll_after_a_change_is_answered_with_a_new_timestamp_and_tag', async () => {
+    const { tag } = await director.timestamp(DEVICE, null);
+    store.assign(DEVICE.id, release);
+    const assigned = await director.timestamp(DEVICE, tag);
+    expect(assigned.bytes).not.toBeNull();
+    expect(assigned.tag).not.toBe(tag);
+    repository.clock.pass(13 * HOUR_MS);
+    const renewed = await director.timestamp(DEVICE, assigned.tag);
+    expect(renewed.bytes).not.toBeNull();
+    expect((await director.timestamp(OTHER, null)).bytes).not.toBeNull();
   });
 
   test('two_requests_at_once_sign_once', async () => {

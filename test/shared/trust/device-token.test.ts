@@ -28,7 +28,7 @@ interface Fields {
   nonce: string;
   sig: string;
 }
-const make = (at = NOW): Promise<string> => makeDeviceToken(device, signer, at, nonce);
+const make = (at = NOW): Promise<string> => makeDeviceToken(device, 'http', signer, at, nonce);
 const fieldsOf = async (): Promise<Fields> =>
   JSON.parse(Buffer.from(await make(), 'base64url').toString()) as Fields;
 const encode = (fields: object): string =>
@@ -36,7 +36,7 @@ const encode = (fields: object): string =>
 
 async function refusal(token: string, nowMs = NOW, code = 'auth_missing'): Promise<string> {
   try {
-    return `accepted ${await openDeviceToken(token, nowMs, keyOf)}`;
+    return `accepted ${await openDeviceToken(token, 'http', nowMs, keyOf)}`;
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     expect(error.code).toBe(code);
@@ -46,17 +46,17 @@ async function refusal(token: string, nowMs = NOW, code = 'auth_missing'): Promi
 
 describe('signature', () => {
   it('token_of_an_enrolled_device_names_it', async () => {
-    expect(await openDeviceToken(await make(), NOW, keyOf)).toBe(device);
+    expect(await openDeviceToken(await make(), 'http', NOW, keyOf)).toBe(device);
   });
 
   it('token_signed_by_another_key_is_refused', async () => {
-    const forged = await makeDeviceToken(device, stranger, NOW, nonce);
+    const forged = await makeDeviceToken(device, 'http', stranger, NOW, nonce);
     expect(await refusal(forged)).toMatch(/not signed by the key of an enrolled device/);
   });
 
   it('token_of_a_device_that_is_not_enrolled_is_refused', async () => {
     const other = deviceIdOf(stranger.publicKey);
-    const token = await makeDeviceToken(other, stranger, NOW, nonce);
+    const token = await makeDeviceToken(other, 'http', stranger, NOW, nonce);
     expect(await refusal(token)).toMatch(/not signed by the key of an enrolled device/);
   });
 
@@ -72,9 +72,9 @@ describe('signature', () => {
       { sig: `${fields.sig.slice(0, 126)}00` },
       { sig: '00'.repeat(64) },
     ])
-      await expect(openDeviceToken(encode({ ...fields, ...change }), NOW, both)).rejects.toThrow(
-        /not signed/,
-      );
+      await expect(
+        openDeviceToken(encode({ ...fields, ...change }), 'http', NOW, both),
+      ).rejects.toThrow(/not signed/);
   });
 });
 
@@ -127,7 +127,7 @@ describe('form', () => {
       null,
       7,
     ])
-      await expect(openDeviceToken(encode(wrong as object), NOW, lookUp)).rejects.toThrow(
+      await expect(openDeviceToken(encode(wrong as object), 'http', NOW, lookUp)).rejects.toThrow(
         /auth_missing: device token/,
       );
     expect(looked).toEqual([]);

@@ -151,7 +151,9 @@ describe('names of a key', () => {
   });
 
   it('a_token_that_is_no_json_is_refused_with_the_cause', async () => {
-    const error: unknown = await openDeviceToken('e30x', NOW, keyOf).catch((e: unknown) => e);
+    const error: unknown = await openDeviceToken('e30x', 'http', NOW, keyOf).catch(
+      (e: unknown) => e,
+    );
     expect(error).toMatchObject({ code: 'auth_missing', cause: expect.any(SyntaxError) as Error });
   });
 });

@@ -14,6 +14,9 @@ import { readSettingFile } from '../shared/platform/setting-files.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
+import { AddressLimits } from './access/address-limits.js';
+import { trustedProxies } from './access/connection-limits.js';
+import { listenerLimits, openFilesMaxCount } from './access/open-files.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
@@ -21,7 +24,7 @@ import { checkTogether, type ServerSettings } from './config.js';
 import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
-import { openEmbeddedBroker } from './mqtt/broker.js';
+import { openEmbeddedBroker, type EmbeddedBrokerOptions } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
@@ -82,6 +85,8 @@ async function open(
     log: log.child({ room: 'security-events' }),
   });
   undo.push(() => security.close());
+  const addressLimits = new AddressLimits({ clock: realClock, security });
+  const listeners = listenerLimits(openFilesMaxCount());
   const { artifacts, images, director } = await openRepositories(settings, store, log);
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
@@ -93,7 +98,8 @@ async function open(
   );
   const ingest = openIngest(store, security, log, () => reception.restart());
   undo.push(() => ingest.settled());
-  transport = await openTransport(settings, tls, log, {
+  const strangers = { addressLimits, connections: listeners.mqtt };
+  transport = await openTransport(settings, tls, log, strangers, {
     ingest: (device, batch) => ingest.ingest(device, batch),
     keyOf: async (id) => {
       const device = await store.devices.get(id);
@@ -112,6 +118,7 @@ async function open(
     audit: store.audit,
     securityEvents: store.security,
     security,
+    addressLimits,
     clock: realClock,
     random: realRandom,
     log: log.child({ room: 'http' }),
@@ -123,6 +130,8 @@ async function open(
     disconnect: (device) => transport.disconnect(device),
     silentAfterMs: settings.silent_after_seconds * 1000,
     tls,
+    connections: listeners.http,
+    trustedProxies: settings.trusted_proxies,
   });
   undo.push(() => closeWithin(app));
   const address = await listen(app, settings);
@@ -130,7 +139,12 @@ async function open(
   undo.push(() => conductor.stop());
   undo.push(...regularTasks(store, images, security, log));
   log.info(
-    { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
+    {
+      address,
+      mqtt: mqttPort,
+      broker: settings.broker?.url ?? 'embedded',
+      connections: { http: listeners.http.maxCount, mqtt: listeners.mqtt.maxCount },
+    },
     'the fleet server is ready',
   );
   return { address, mqttPort, close };
@@ -246,14 +260,23 @@ function openIngest(
 }
 
 function openTransport(
-  { broker, mqtt }: ServerSettings,
+  { broker, mqtt, trusted_proxies }: ServerSettings,
   tls: TlsFiles | null,
   log: Log,
+  strangers: Pick<EmbeddedBrokerOptions, 'addressLimits' | 'connections'>,
   events: TransportEvents,
 ): Promise<Transport> {
   const common = { events, log: log.child({ room: 'mqtt' }) };
   return broker === undefined
-    ? openEmbeddedBroker({ ...common, host: mqtt.host, port: mqtt.port, tls, clock: realClock })
+    ? openEmbeddedBroker({
+        ...common,
+        ...strangers,
+        isTrusted: trustedProxies(trusted_proxies),
+        host: mqtt.host,
+        port: mqtt.port,
+        tls,
+        clock: realClock,
+      })
     : openExternalBroker({
         ...common,
         url: broker.url,

@@ -4,19 +4,17 @@
 // Requests are decoded by the schemas of shared/protocol, which are also the OpenAPI document;
 // every refusal, from any layer, has one shape.
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import Fastify, { type RawServerDefault } from 'fastify';
-import { createServer, type RequestListener } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import Fastify from 'fastify';
 import type { TSchema } from 'typebox';
 import { Value } from 'typebox/value';
 import { limits } from '../../shared/base/limits.js';
 import { complaints } from '../../shared/base/decode.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { consoleRoutes } from '../console/console-routes.js';
-import type { TlsFiles } from '../interfaces.js';
 import type { AppOptions, FleetApp } from './context.js';
 import { answerError, answerUnparsed, pathOf, sendFault } from './errors.js';
 import { knownPaths, refuseOtherMethods } from './method-not-allowed.js';
+import { makeServer } from './listener.js';
 import { openApi } from './openapi.js';
 import { deviceApiRoutes } from './routes/device-api-routes.js';
 import { imageRepositoryRoutes } from './routes/image-repository-routes.js';
@@ -37,12 +35,14 @@ export async function buildApp(options: AppOptions): Promise<FleetApp> {
   return app;
 }
 
-function makeFastify({ log, tls }: AppOptions): FleetApp {
+function makeFastify(options: AppOptions): FleetApp {
+  const { log, trustedProxies } = options;
   const app = Fastify({
+    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
     bodyLimit: limits.operatorBodyMaxBytes,
     logger: false,
     routerOptions: { maxParamLength: limits.pathParamMaxChars },
-    serverFactory: (listener) => makeServer(listener, tls),
+    serverFactory: (listener) => makeServer(listener, options),
     clientErrorHandler: answerUnparsed,
     frameworkErrors: (error, request, reply) => {
       void answerError(log, error, request, reply);
@@ -72,12 +72,6 @@ function makeFastify({ log, tls }: AppOptions): FleetApp {
     done();
   });
   return app;
-}
-
-function makeServer(listener: RequestListener, tls: TlsFiles | null): RawServerDefault {
-  return tls === null
-    ? createServer(listener)
-    : createTlsServer({ cert: tls.cert, key: tls.key }, listener);
 }
 
 /**

@@ -12,9 +12,11 @@ import type { ApiError } from '../../shared/protocol/operator-api.js';
 import { databaseFault } from '../database-fault.js';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
+const SECOND_MS = 1000;
 const CLIENT_ERROR = { min: 400, max: 499 };
 
-function bodyOf(fault: Fault): ApiError {
+/** The body of every refusal. */
+export function bodyOf(fault: Fault): ApiError {
   return {
     error: fault.detail.slice(0, limits.errorMaxChars),
     code: fault.code,
@@ -23,6 +25,8 @@ function bodyOf(fault: Fault): ApiError {
 }
 
 export function sendFault(reply: FastifyReply, fault: Fault): FastifyReply {
+  if (fault.retryAfterMs !== null)
+    void reply.header('retry-after', Math.ceil(fault.retryAfterMs / SECOND_MS));
   return reply
     .code(fault.entry.http)
     .type(JSON_TYPE)

@@ -234,6 +234,7 @@ export const limits = {
   /** A device token is used again for so long. */
   deviceTokenReuseMs: 60_000,
   identityMaxBytes: 4 * KIB,
+  enrolBodyMaxBytes: 64 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
   clockSkewMaxMs: 5 * MINUTE_MS,
   /** An error of a device's clock that operators are told. */
@@ -272,6 +273,36 @@ export const limits = {
   serverDrainMs: 5_000,
   /** Pending enrolments. Anyone can create one, so their number is limited. */
   pendingDevicesMaxCount: 1000,
+
+  // What strangers may cost the server, by address (server/access).
+  /** Failed logins of a kind that an address has at once, and the time that gives one back. */
+  failedLoginsMaxCount: 30,
+  failedLoginRefillMs: 1_000,
+  /** Those of an identity that has logged in from the address. */
+  knownFailedLoginsMaxCount: 10,
+  limitedAddressesMaxCount: 10_000,
+  knownLoginsMaxCount: 40_000,
+  /** Descriptors for the database, the log and whatever else is not a connection. */
+  openFilesReservedCount: 100,
+  httpConnectionsMaxCount: 4_000,
+  httpConnectionsPerAddressMaxCount: 1_000,
+  /** Connections of an address that have not logged in yet; those that have are not counted. */
+  mqttLoginsPerAddressMaxCount: 1_000,
+  /** From the start of a connection, or of a further request on it, to the end of its headers. */
+  httpHeadersMs: 10_000,
+  httpHeadersMaxBytes: 16 * KIB,
+  /** A connection without a request. */
+  httpKeepAliveMs: 10_000,
+  /** A connection on which nothing moves, in either direction. */
+  httpIdleMs: 60_000,
+  /** Between two looks of Node at headers that are late. */
+  httpCheckEveryMs: 1_000,
+  /** The body of a request whose sender is not an operator. */
+  httpBodyMs: 30_000,
+  /** The body of an operator's request: bytes a second, over each window. */
+  uploadRateMinBytes: 4 * KIB,
+  uploadRateWindowMs: 30_000,
+  tlsHandshakeMs: 10_000,
 
   // The server's database.
   /** How long SQLite waits for another process (a backup, an operator's sqlite3) that locks it. */

@@ -14,6 +14,7 @@ import { readSettingFile } from '../shared/platform/setting-files.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
+import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
 import { trustedProxies } from './access/connection-limits.js';
 import { listenerLimits, openFilesMaxCount } from './access/open-files.js';
@@ -28,6 +29,7 @@ import { openEmbeddedBroker, type EmbeddedBrokerOptions } from './mqtt/broker.js
 import { openExternalBroker } from './mqtt/client.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
+import { referencedFiles } from './tuf/referenced-files.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
 import { FleetConditionWatch } from './rollout/condition-watch.js';
 import { Conductor } from './rollout/conductor.js';
@@ -88,6 +90,13 @@ async function open(
   const addressLimits = new AddressLimits({ clock: realClock, security });
   const listeners = listenerLimits(openFilesMaxCount());
   const { artifacts, images, director } = await openRepositories(settings, store, log);
+  const uploads = new Uploads({
+    store: store.uploads,
+    artifacts,
+    clock: realClock,
+    log: log.child({ room: 'repository' }),
+    referenced: () => referencedFiles(images),
+  });
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
   // both exist.
@@ -124,6 +133,7 @@ async function open(
     log: log.child({ room: 'http' }),
     images,
     artifacts,
+    uploads,
     director,
     rollouts,
     mqttPort: () => mqttPort,
@@ -137,7 +147,7 @@ async function open(
   const address = await listen(app, settings);
   conductor.start();
   undo.push(() => conductor.stop());
-  undo.push(...regularTasks(store, images, security, log));
+  undo.push(...regularTasks(store, images, uploads, security, log));
   log.info(
     {
       address,
@@ -154,6 +164,7 @@ async function open(
 function regularTasks(
   store: Store,
   images: ImageRepository,
+  uploads: Uploads,
   security: SecurityEventBus,
   log: Log,
 ): (() => void)[] {
@@ -165,9 +176,11 @@ function regularTasks(
   });
   const renew = { everyMs: limits.metadataRenewEveryMs, what: 'renewal of image metadata' };
   const watch = { everyMs: limits.conditionSlotMs, what: 'watch over conditions' };
+  const collect = { everyMs: limits.uploadsCollectEveryMs, what: 'collection of uploads' };
   return [
     repeat(realClock, renew, () => images.renew(), log),
     repeat(realClock, watch, () => conditions.pass(), log),
+    repeat(realClock, collect, async () => void (await uploads.collect()), log),
   ];
 }
 

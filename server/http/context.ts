@@ -8,6 +8,7 @@ import { Type } from 'typebox';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { ApiError } from '../../shared/protocol/operator-api.js';
 import type { AddressLimits } from '../access/address-limits.js';
+import type { Uploads } from '../artifacts/uploads.js';
 import type { ListenerLimits } from '../access/open-files.js';
 import type {
   AuditStore,
@@ -48,6 +49,7 @@ export interface HttpServices {
   readonly images: ImageRepositoryService;
   /** The files of releases. */
   readonly artifacts: ArtifactStore;
+  readonly uploads: Uploads;
   readonly director: DirectorRepository;
   readonly rollouts: RolloutService;
   /** The port on which devices find MQTT. */

@@ -220,7 +220,7 @@ interface OutcomesTable {
   outcome_json: string;
 }
 
-interface SecurityEventsTable {
+export interface SecurityEventsTable {
   id: Generated<number>;
   source_kind: 'device' | 'operator' | 'server' | 'anonymous';
   source: string;
@@ -250,7 +250,17 @@ interface AuditHeadTable {
   hash: string;
 }
 
+/** Files that were uploaded and are not published. */
+export interface UploadsTable {
+  digest: string;
+  bytes: number;
+  operator: string;
+  touched_at: number;
+  collected: 0 | 1;
+}
+
 export interface Tables {
+  uploads: UploadsTable;
   devices: DevicesTable;
   claims: ClaimsTable;
   tokens: TokensTable;

@@ -52,6 +52,12 @@ export const limits = {
   releaseFilesMaxCount: 64,
   releaseFileMaxBytes: 1024 * MIB,
   releaseTotalMaxBytes: 2048 * MIB,
+  /** Files that an operator has uploaded and that no release names yet. */
+  uploadsPerOperatorMaxBytes: 8192 * MIB,
+  uploadsPerOperatorMaxCount: 256,
+  /** They are deleted when nobody has asked for them for so long. */
+  uploadKeptMs: DAY_MS,
+  uploadsCollectEveryMs: HOUR_MS,
   fileEncodingsMaxCount: 4,
   descriptionMaxChars: 500,
   /** Hardware that one release is for. */
@@ -316,11 +322,19 @@ export const limits = {
   inferenceReleasesPerDeviceMaxCount: 50,
   outcomesPerDeviceMaxCount: 200,
   securityEventsPerSourceMaxCount: 5_000,
-  /** Of all sources that did not authenticate together. */
-  securityEventsAnonymousMaxCount: 5_000,
+  /** Of one code of a known source. */
+  securityEventsPerSourceAndCodeMaxCount: 2_000,
+  /** Of one code, of all sources that did not authenticate together. */
+  securityEventsAnonymousMaxCount: 2_000,
+  /** Addresses of strangers, or details of a known source, of one code and day; then folded. */
+  securityEventsPerCodeMaxCount: 500,
   /** Distinct events that wait to be written, of known and of anonymous sources each. */
   securityEventsQueueMaxCount: 1_000,
+  /** Details of one code of a known source that wait; further ones are folded. */
+  securityEventsWaitingPerCodeMaxCount: 50,
   securityEventsFlushMs: 500,
+  /** Repeats of what strangers did are written so often. */
+  securityEventsRepeatMs: 30_000,
   /**
    * Messages that wait for the database; beyond it they are dropped, and devices send them again.
    */
@@ -444,6 +458,11 @@ assert(
   limits.summaryDetailMaxChars <= limits.detailMaxChars &&
     limits.detailMaxChars <= limits.auditDetailMaxChars,
   'a summary shows a part of a detail, and an audit entry can quote one',
+);
+assert(
+  limits.uploadsPerOperatorMaxBytes >= 2 * limits.releaseTotalMaxBytes &&
+    limits.uploadsPerOperatorMaxCount >= 2 * limits.releaseFilesMaxCount,
+  'an operator may upload a release while another one waits to be published',
 );
 assert(
   limits.modelTensorsMaxCount <= limits.requestTensorsMaxCount,

@@ -96,6 +96,29 @@ export function open(port: number, localAddress = ATTACKER): Socket {
 export const closed = (socket: Socket): Promise<void> =>
   new Promise((resolve) => (socket.closed ? resolve() : socket.once('close', () => resolve())));
 
+/**
+ * So many connections that are only held. They are opened in portions: one that the kernel of the
+ * server has dropped from a full queue would be open at this end for ever.
+ */
+export async function hold(port: number, count: number): Promise<Socket[]> {
+  const held: Socket[] = [];
+  const width = 50;
+  while (held.length < count) {
+    const portion = Array.from({ length: width }, () => open(port));
+    held.push(...portion);
+    await Promise.all(
+      portion.map(
+        (socket) =>
+          new Promise<void>((resolve) => {
+            socket.once('connect', () => resolve());
+            socket.once('close', () => resolve());
+          }),
+      ),
+    );
+  }
+  return held;
+}
+
 export async function connectPacket(device: TestDevice): Promise<Buffer> {
   return generate({
     cmd: 'connect',

@@ -1,7 +1,7 @@
 // A real fleet server in a process of its own, which counts what it does and how long its event loop
 // stands still. The process that started it sends `measure` and `report`; it ends with its parent.
 import Database from 'better-sqlite3';
-import { fork } from 'node:child_process';
+import { execFileSync, fork } from 'node:child_process';
 import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
@@ -42,16 +42,11 @@ interface Ready {
   readonly adminToken: string;
 }
 
-/** `openFiles`: under `ulimit -n`. It runs from dist/. */
+/** `openFiles`: the descriptors that it may have, as `ulimit -n` says. It runs from dist/. */
 export async function startStallServer(openFiles?: number): Promise<StallServer> {
   const path = join(DIST, 'test/support/stall-server.js');
-  const limited = openFiles === undefined ? {} : { execPath: '/bin/bash' };
-  const child = fork(path, ['serve'], {
-    ...limited,
-    execArgv:
-      openFiles === undefined
-        ? ['--expose-gc']
-        : ['-c', `ulimit -n ${openFiles}; exec "${process.execPath}" --expose-gc "$0" "$@"`],
+  const child = fork(path, ['serve', String(openFiles ?? 0)], {
+    execArgv: ['--expose-gc'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   let isAlive = true;
@@ -87,7 +82,10 @@ export async function startStallServer(openFiles?: number): Promise<StallServer>
   };
 }
 
-async function serve(): Promise<void> {
+async function serve(openFiles: number): Promise<void> {
+  // Here, because loading the modules one by one needs more of them than serving does.
+  if (openFiles > 0)
+    execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${openFiles}:${openFiles}`]);
   const counts = { signatureChecks: 0, statements: 0, writes: 0 };
   const verify = crypto.verify;
   crypto.verify = ((...args: Parameters<typeof verify>) => {
@@ -110,9 +108,9 @@ async function serve(): Promise<void> {
       delay.reset();
       process.send?.(null);
     } else if (command === 'report') {
+      const stallMs = delay.max / 1e6 - RESOLUTION_MS;
       (globalThis as { gc?: () => void }).gc?.();
-      const memoryMib = process.memoryUsage().rss / MIB;
-      process.send?.({ ...counts, memoryMib, stallMs: delay.max / 1e6 - RESOLUTION_MS });
+      process.send?.({ ...counts, stallMs, memoryMib: process.memoryUsage().rss / MIB });
     } else {
       void fleet.close().then(() => process.exit(0));
     }
@@ -123,4 +121,4 @@ async function serve(): Promise<void> {
 }
 
 if (process.argv[2] === 'serve' && process.argv[1] === fileURLToPath(import.meta.url))
-  await serve();
+  await serve(Number(process.argv[3]));

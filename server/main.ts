@@ -180,7 +180,7 @@ function regularTasks(
   return [
     repeat(realClock, renew, () => images.renew(), log),
     repeat(realClock, watch, () => conditions.pass(), log),
-    repeat(realClock, collect, async () => void (await uploads.collect()), log),
+    repeat(realClock, collect, () => uploads.collect(), log),
   ];
 }
 
@@ -387,7 +387,7 @@ function readTls({ tls }: ServerSettings): TlsFiles | null {
 export function repeat(
   clock: Clock,
   { everyMs, what }: { readonly everyMs: number; readonly what: string },
-  action: () => Promise<void>,
+  action: () => Promise<unknown>,
   log: Log,
 ): () => void {
   let stopped = false;

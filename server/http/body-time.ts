@@ -19,11 +19,7 @@ interface Guard {
 const guards = new WeakMap<IncomingMessage, Guard>();
 
 /** Before anything else sees the request. */
-export function guardBody(
-  request: IncomingMessage,
-  response: ServerResponse,
-  clock: Clock,
-): void {
+export function guardBody(request: IncomingMessage, response: ServerResponse, clock: Clock): void {
   const { headers, socket } = request;
   const hasBody =
     headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;

@@ -135,7 +135,9 @@ export class SecurityEventBus implements SecurityEventSink {
   /** Whether a repeat of what a stranger did is written again. */
   #isDue(key: string): boolean {
     const at = this.#written.get(key);
-    return at === undefined || this.#options.clock.monotonic() - at >= limits.securityEventsRepeatMs;
+    return (
+      at === undefined || this.#options.clock.monotonic() - at >= limits.securityEventsRepeatMs
+    );
   }
 
   /** Of strangers only what is due. */

@@ -158,7 +158,12 @@ async function sourcesOf(queries: Queries, code: string, day: string): Promise<S
 
 async function foldKeysOf(
   queries: Queries,
-  { kind, source, code, day }: { kind: SecuritySourceKind; source: string; code: string; day: string },
+  {
+    kind,
+    source,
+    code,
+    day,
+  }: { kind: SecuritySourceKind; source: string; code: string; day: string },
 ): Promise<Set<string>> {
   const rows = await queries
     .selectFrom('security_events')

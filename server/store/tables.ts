@@ -251,7 +251,7 @@ interface AuditHeadTable {
 }
 
 /** Files that were uploaded and are not published. */
-export interface UploadsTable {
+interface UploadsTable {
   digest: string;
   bytes: number;
   operator: string;

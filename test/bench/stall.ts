@@ -28,7 +28,7 @@ const SECOND_MS = 1000;
 
 interface Attack {
   readonly what: string;
-  run(fleet: StallServer): Promise<unknown>;
+  readonly run: (fleet: StallServer) => Promise<unknown>;
 }
 
 const ATTACKS: readonly Attack[] = [

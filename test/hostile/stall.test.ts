@@ -102,11 +102,14 @@ describe('logins', () => {
     const device = await enrolled(fleet, 'revoked');
     await fleet.admin.request('POST', '/devices/revoked/revoke', Device);
     let allowed = 0;
-    const { signatureChecks, writes, seconds } = await during('a revoked device, 1,000 times', async () => {
-      const statuses = await many(700, () => deviceRequest(fleet, device));
-      allowed = statuses.get(200) ?? 0;
-      for (let n = 0; n < 300; n++) if (await mqttLogin(fleet, device)) allowed += 1;
-    });
+    const { signatureChecks, writes, seconds } = await during(
+      'a revoked device, 1,000 times',
+      async () => {
+        const statuses = await many(700, () => deviceRequest(fleet, device));
+        allowed = statuses.get(200) ?? 0;
+        for (let n = 0; n < 300; n++) if (await mqttLogin(fleet, device)) allowed += 1;
+      },
+    );
     expect(allowed).toBe(0);
     expect(signatureChecks).toBeLessThan(verifiedMost(seconds));
     expect(writes).toBeLessThan(10 * (seconds + 5));
@@ -132,7 +135,12 @@ describe('mqtt', () => {
   ] as const)('one_subscribe_with_20000_%s_filters', async (kind, filter) => {
     const device = await enrolled(fleet, `subscribes-${kind}`);
     const { statements, seconds } = await during(`20,000 ${kind} filters`, () =>
-      subscribeToMany(fleet, device, 20_000, filter ?? ((n) => `${ownDown(device).slice(0, -1)}${n}`)),
+      subscribeToMany(
+        fleet,
+        device,
+        20_000,
+        filter ?? ((n) => `${ownDown(device).slice(0, -1)}${n}`),
+      ),
     );
     expect(statements).toBeLessThan(50 + 30 * (seconds + 5));
     expect(await mqttLogin(fleet, device)).toBe(true);

@@ -25,7 +25,11 @@ const agent = new Agent({ keepAlive: true, maxSockets: 10 });
 export function attack(
   fleet: FleetAccess,
   path: string,
-  { method = 'GET', headers = {}, body = '' }: {
+  {
+    method = 'GET',
+    headers = {},
+    body = '',
+  }: {
     method?: string;
     headers?: Record<string, string>;
     body?: string;

@@ -76,7 +76,9 @@ export async function startStallServer(openFiles?: number): Promise<StallServer>
     admin: new FleetClient({ server: address, token: adminToken }),
     adminToken,
     isAlive: () => isAlive,
-    measure: () => ask('measure'),
+    measure: async () => {
+      await ask<null>('measure');
+    },
     report: () => ask('report'),
     close,
   };
@@ -90,10 +92,10 @@ async function serve(openFiles: number): Promise<void> {
   const verify = crypto.verify;
   crypto.verify = ((...args: Parameters<typeof verify>) => {
     counts.signatureChecks += 1;
-    return verify(...args);
+    verify(...args);
   }) as typeof verify;
   syncBuiltinESMExports();
-  const prepare = Database.prototype.prepare as (sql: string) => unknown;
+  const prepare = Reflect.get(Database.prototype, 'prepare') as (sql: string) => unknown;
   Database.prototype.prepare = function counting(this: unknown, sql: string) {
     counts.statements += 1;
     if (/^\s*(?:insert|update|delete)/i.test(sql)) counts.writes += 1;

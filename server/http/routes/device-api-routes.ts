@@ -23,14 +23,7 @@ const MetadataName = Type.String({
 
 type Options = Pick<
   HttpServices,
-  | 'devices'
-  | 'director'
-  | 'rollouts'
-  | 'security'
-  | 'addressLimits'
-  | 'clock'
-  | 'log'
-  | 'mqttPort'
+  'devices' | 'director' | 'rollouts' | 'security' | 'addressLimits' | 'clock' | 'log' | 'mqttPort'
 >;
 const tags = ['device-api'];
 

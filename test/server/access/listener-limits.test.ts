@@ -37,7 +37,10 @@ test('even_with_too_few_descriptors_a_listener_takes_a_connection', () => {
 
 test('limit_of_descriptors_is_read_from_the_system', () => {
   const file = join(tempFolder(), 'limits');
-  writeFileSync(file, 'Max processes   5  5  processes\nMax open files            400    800  files\n');
+  writeFileSync(
+    file,
+    'Max processes   5  5  processes\nMax open files            400    800  files\n',
+  );
   expect(openFilesMaxCount(file)).toBe(400);
   writeFileSync(file, 'Max open files            unlimited    unlimited  files\n');
   expect(openFilesMaxCount(file)).toBeNull();

@@ -43,7 +43,8 @@ async function put(text: string, more: { operator?: string; lengthBytes?: number
   });
   return digest;
 }
-const isStored = async (digest: string): Promise<boolean> => (await artifacts.stat(digest)) !== null;
+const isStored = async (digest: string): Promise<boolean> =>
+  (await artifacts.stat(digest)) !== null;
 const rows = async (): Promise<[string, number][]> =>
   (await store.uploads.all()).map(({ digest, bytes }) => [digest, bytes]);
 /** As publishing does. */

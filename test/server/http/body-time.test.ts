@@ -22,9 +22,9 @@ interface Upload {
   readonly clock: ManualClock;
   readonly socket: Socket;
   /** All that the server has sent. */
-  answer(): string;
+  readonly answer: () => string;
   /** Sends so many bytes of the body, and waits until the server has them. */
-  send(bytes: number): Promise<void>;
+  readonly send: (bytes: number) => Promise<void>;
 }
 
 /** Begins a request with a long body. `answersFirst`: the server answers and does not want it. */
@@ -53,7 +53,7 @@ async function upload(kind: 'stranger' | 'operator', answersFirst = false): Prom
           flush: () => Promise.resolve(),
         },
       },
-    ) as Server;
+    );
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
   const socket = createConnection((server.address() as AddressInfo).port, '127.0.0.1');

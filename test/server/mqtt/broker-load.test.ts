@@ -21,8 +21,8 @@ interface OpenBroker {
   readonly broker: Transport;
   readonly reports: string[];
   /** Looked up so far. */
-  lookUps(): number;
-  ingested(): number;
+  readonly lookUps: () => number;
+  readonly ingested: () => number;
 }
 
 let open: Transport | null = null;
@@ -75,7 +75,12 @@ async function brokerOf(devices: readonly TestDevice[]): Promise<OpenBroker> {
 async function login(broker: Transport, device: TestDevice): Promise<MqttClient> {
   const client = await connectAsync(
     `mqtt://127.0.0.1:${broker.port}`,
-    { clientId: device.id, username: device.id, password: await device.token(), reconnectPeriod: 0 },
+    {
+      clientId: device.id,
+      username: device.id,
+      password: await device.token(),
+      reconnectPeriod: 0,
+    },
     false,
   );
   client.on('error', () => {});

@@ -140,7 +140,9 @@ it('repeats_of_a_stranger_are_written_at_intervals_and_a_first_time_at_once', as
   await fire();
   expect(stored.at(-1)?.map(({ source }) => source)).toEqual([stranger('10.0.0.2')]);
   await bus.close();
-  const total = stored.flat().filter(({ source }) => 'address' in source && source.address === '10.0.0.1');
+  const total = stored
+    .flat()
+    .filter(({ source }) => 'address' in source && source.address === '10.0.0.1');
   expect(total.reduce((sum, { count }) => sum + count, 0)).toBe(1000);
 });
 

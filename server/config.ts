@@ -43,8 +43,8 @@ export const ServerSettings = Type.Object(
       ),
     ),
     /**
-     * Addresses or networks of HTTP and TCP proxies in front of the server. Their X-Forwarded-For is
-     * believed, and they are not held to the limits of one address.
+     * Addresses or networks of HTTP and TCP proxies in front of the server. Their X-Forwarded-For
+     * is believed, and they may hold more connections than one address.
      */
     trusted_proxies: Type.Array(
       Type.String({ pattern: '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$', maxLength: 50 }),

@@ -1,7 +1,8 @@
 // The fleet server's composition root: the only place in the server that takes the real clock,
-// randomness, timers and log, and the only one that connects its parts. It opens the database, the
-// image repository and the director, then MQTT and HTTP; it reports that it is ready when both
-// listen. It closes in the opposite direction, and stores first what is being stored.
+// randomness, timers and log, and the only one that connects its parts. It opens the database,
+// the image repository and the director, then MQTT and HTTP; it reports that it is ready when
+// both listen. It closes in the opposite direction, and stores first what is being stored. Over
+// 400 lines because all parts are connected in one place.
 import { chmod, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -13,6 +14,7 @@ import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
+import type { PublicKey } from '../shared/trust/signer.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
@@ -89,14 +91,8 @@ async function open(
   undo.push(() => security.close());
   const addressLimits = new AddressLimits({ clock: realClock, security });
   const listeners = listenerLimits(openFilesMaxCount());
-  const { artifacts, images, director } = await openRepositories(settings, store, log);
-  const uploads = new Uploads({
-    store: store.uploads,
-    artifacts,
-    clock: realClock,
-    log: log.child({ room: 'repository' }),
-    referenced: () => referencedFiles(images),
-  });
+  const repositories = await openRepositories(settings, store, log);
+  const { images, uploads } = repositories;
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
   // both exist.
@@ -110,10 +106,7 @@ async function open(
   const strangers = { addressLimits, connections: listeners.mqtt };
   transport = await openTransport(settings, tls, log, strangers, {
     ingest: (device, batch) => ingest.ingest(device, batch),
-    keyOf: async (id) => {
-      const device = await store.devices.get(id);
-      return device?.status === 'enrolled' ? device.publicKey : undefined;
-    },
+    keyOf: (id) => keyOfEnrolled(store, id),
     onReception: (connected) => (connected ? reception.connected() : reception.disconnected()),
     security,
   });
@@ -131,10 +124,7 @@ async function open(
     clock: realClock,
     random: realRandom,
     log: log.child({ room: 'http' }),
-    images,
-    artifacts,
-    uploads,
-    director,
+    ...repositories,
     rollouts,
     mqttPort: () => mqttPort,
     disconnect: (device) => transport.disconnect(device),
@@ -149,12 +139,7 @@ async function open(
   undo.push(() => conductor.stop());
   undo.push(...regularTasks(store, images, uploads, security, log));
   log.info(
-    {
-      address,
-      mqtt: mqttPort,
-      broker: settings.broker?.url ?? 'embedded',
-      connections: { http: listeners.http.maxCount, mqtt: listeners.mqtt.maxCount },
-    },
+    { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded', listeners },
     'the fleet server is ready',
   );
   return { address, mqttPort, close };
@@ -184,10 +169,16 @@ function regularTasks(
   ];
 }
 
+async function keyOfEnrolled(store: Store, id: string): Promise<PublicKey | undefined> {
+  const device = await store.devices.get(id);
+  return device?.status === 'enrolled' ? device.publicKey : undefined;
+}
+
 interface Repositories {
   readonly artifacts: DiskArtifactStore;
   readonly images: ImageRepository;
   readonly director: Director;
+  readonly uploads: Uploads;
 }
 
 async function openRepositories(
@@ -216,7 +207,14 @@ async function openRepositories(
     imageTargets: () => images.targets(),
     clock: realClock,
   });
-  return { artifacts, images, director };
+  const uploads = new Uploads({
+    store: store.uploads,
+    artifacts,
+    clock: realClock,
+    log: log.child({ room: 'repository' }),
+    referenced: () => referencedFiles(images),
+  });
+  return { artifacts, images, director, uploads };
 }
 
 function openRollouts(

@@ -40,8 +40,8 @@ export class ConnectionLimits {
   }
 
   /**
-   * The same, until the caller says that it counts no longer (a connection that has logged in). Null:
-   * it was destroyed.
+   * The same, until the caller says that it counts no longer (a connection that has logged in).
+   * Null: it was destroyed.
    */
   hold(socket: Socket): (() => void) | null {
     const { perAddressMaxCount, isTrusted, onLimit } = this.#options;

@@ -5,11 +5,10 @@
 // nobody wants.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { limits } from '../../shared/base/limits.js';
+import { SECOND_MS } from '../../shared/base/units.js';
 import type { Cancel, Clock } from '../../shared/base/interfaces.js';
 import { answerParserError } from '../../shared/platform/http-parser-errors.js';
 import { bodyOf } from './errors.js';
-
-const SECOND_MS = 1000;
 
 interface Guard {
   cancel: Cancel;

@@ -7,12 +7,12 @@ import type { Socket } from 'node:net';
 import { FAULT_CODES, Fault, reason } from '../../shared/base/fault-codes.js';
 import { answerParserError } from '../../shared/platform/http-parser-errors.js';
 import { limits } from '../../shared/base/limits.js';
+import { SECOND_MS } from '../../shared/base/units.js';
 import type { Log } from '../../shared/base/interfaces.js';
 import type { ApiError } from '../../shared/protocol/operator-api.js';
 import { databaseFault } from '../database-fault.js';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
-const SECOND_MS = 1000;
 const CLIENT_ERROR = { min: 400, max: 499 };
 
 /** The body of every refusal. */

@@ -106,10 +106,10 @@ export async function addSecurityEvents(
 }
 
 /**
- * The row of an event. Equal keys are repeats. What a stranger sends chooses the detail, so it makes
- * no new row; a known source's details are evidence and are kept apart. Of one code and day, only
- * so many addresses of strangers, or details of a known source, have rows of their own: what comes
- * after them is folded into one more row, so that it evicts nothing.
+ * The row of an event. Equal keys are repeats. What a stranger sends chooses the detail, so it
+ * makes no new row; a known source's details are evidence and are kept apart. Of one code and day,
+ * only so many addresses of strangers, or details of a known source, have rows of their own: what
+ * comes after them is folded into one more row, so that it evicts nothing.
  */
 async function folded(
   queries: Queries,

@@ -34,7 +34,7 @@ export function digestsInDocument(document: Uint8Array): string[] {
   }
 }
 
-/** Faults: not_found when the envelope of a published release is missing: nothing is certain then. */
+/** Faults: not_found when an envelope of a published release is missing: nothing is sure then. */
 export async function referencedFiles(
   images: Pick<ImageRepositoryService, 'targets' | 'targetFile'>,
 ): Promise<Set<string>> {

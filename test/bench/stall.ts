@@ -1,6 +1,6 @@
 // `npm run bench:stall`: how long the event loop of a real server process stands still under each
-// attack, what an honest client at another address waits for /healthz meanwhile, and the memory that
-// stays. The aims are strict and nothing fails: a loaded machine misses them.
+// attack, what an honest client at another address waits for /healthz meanwhile, and the memory
+// that stays. The aims are strict and nothing fails: a loaded machine misses them.
 import { setTimeout as pause } from 'node:timers/promises';
 import { limits } from '../../shared/base/limits.js';
 import { Device, TokenPage } from '../../shared/protocol/operator-api.js';

@@ -1,5 +1,6 @@
-// A real fleet server in a process of its own, which counts what it does and how long its event loop
-// stands still. The process that started it sends `measure` and `report`; it ends with its parent.
+// A real fleet server in a process of its own, which counts what it does and how long its event
+// loop stands still. The process that started it sends `measure` and `report`; it ends with its
+// parent.
 import Database from 'better-sqlite3';
 import { execFileSync, fork } from 'node:child_process';
 import crypto from 'node:crypto';

@@ -1,6 +1,6 @@
 // The embedded broker alone, without a server around it, when it has very much to send or to take.
-// mqemitter works its queue off by recursion where nobody listens to a message: each test fails with
-// a stack overflow if a message without a listener can get into that queue.
+// mqemitter works its queue off by recursion where nobody listens to a message: a test fails with a
+// stack overflow if a message without a listener can get into that queue.
 import { connect, createConnection, type Socket } from 'node:net';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { generate } from 'mqtt-packet';

@@ -25,6 +25,7 @@ A configuration file (every key but the first two has the default shown):
   [mqtt]                                 # the embedded broker
   host = "127.0.0.1"
   port = 7301
+  # trusted_proxies = ["10.0.0.0/8"]     # (at the top) proxies in front; they name the address
   # [broker]                             # or an external one
   # url = "mqtts://broker.example:8883"
   # username = "linnet"

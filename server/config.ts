@@ -5,6 +5,7 @@ import { Type, type Static } from 'typebox';
 import { Fault } from '../shared/base/fault-codes.js';
 import { resolveSettings } from '../shared/base/config.js';
 import { limits } from '../shared/base/limits.js';
+import { isNetwork } from './access/connection-limits.js';
 
 const strict = { additionalProperties: false } as const;
 const Host = Type.String({ minLength: 1, maxLength: 255 });
@@ -41,6 +42,14 @@ export const ServerSettings = Type.Object(
         strict,
       ),
     ),
+    /**
+     * Addresses or networks of HTTP and TCP proxies in front of the server. Their X-Forwarded-For
+     * is believed, and they may hold more connections than one address.
+     */
+    trusted_proxies: Type.Array(
+      Type.String({ pattern: '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$', maxLength: 50 }),
+      { maxItems: 64, default: [] },
+    ),
     /** For HTTP and the embedded broker alike. */
     tls: Type.Optional(Type.Object({ cert_file: Path, key_file: Path }, strict)),
     /** A device that has sent nothing for this long is shown as silent. */
@@ -65,6 +74,9 @@ export function serverSettings(
 /** Rules about several settings together. Faults: config_invalid. */
 export function checkTogether(settings: ServerSettings): void {
   const { http, mqtt } = settings;
+  for (const proxy of settings.trusted_proxies)
+    if (!isNetwork(proxy))
+      throw new Fault('config_invalid', `trusted_proxies: ${proxy} is no address and no network`);
   if (
     settings.broker === undefined &&
     http.port !== 0 &&

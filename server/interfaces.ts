@@ -314,6 +314,40 @@ export interface ReleaseStore {
   page(page: PageRequest<ReleaseKey>): Promise<ReleaseSummaryRow[]>;
 }
 
+/** A file that was uploaded and that no published release names yet, or one that is on its way. */
+export interface UploadRow {
+  readonly digest: string;
+  readonly bytes: number;
+  /** Whose quota it fills; empty: nobody's (found in the store without a row). */
+  readonly operator: string;
+  /** When it was uploaded or asked for last. */
+  readonly touchedAt: number;
+  /** Its file is being deleted. */
+  readonly isCollected: boolean;
+}
+
+export interface UploadQuota {
+  readonly maxBytes: number;
+  readonly maxCount: number;
+}
+
+export interface UploadStore {
+  /**
+   * Adds an upload or touches it. Faults: quota_exceeded (of its operator), conflict (it is being
+   * deleted).
+   */
+  begin(upload: Omit<UploadRow, 'isCollected'>, quota: UploadQuota): Promise<void>;
+  /** Adds one or updates it, without a quota. */
+  put(upload: Omit<UploadRow, 'isCollected'>): Promise<void>;
+  /** Those of `digests` that are uploads. Faults: conflict (one is being deleted). */
+  touch(digests: ReadonlySet<string>, now: number): Promise<void>;
+  remove(digests: readonly string[]): Promise<void>;
+  /** All; quotas limit their number. */
+  all(): Promise<UploadRow[]>;
+  /** Marks it as being deleted. False: it was touched after `before`, or is gone. */
+  collect(digest: string, before: number): Promise<boolean>;
+}
+
 export type ReleaseKey = readonly [publishedAt: number, component: string, version: string];
 
 export interface ReleaseSummaryRow {
@@ -694,6 +728,7 @@ export interface Stores {
   readonly devices: DeviceStore;
   readonly tokens: TokenStore;
   readonly releases: ReleaseStore;
+  readonly uploads: UploadStore;
   readonly rollouts: RolloutStore;
   readonly assignments: AssignmentStore;
   readonly telemetry: TelemetryStore;

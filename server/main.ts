@@ -1,7 +1,8 @@
 // The fleet server's composition root: the only place in the server that takes the real clock,
-// randomness, timers and log, and the only one that connects its parts. It opens the database, the
-// image repository and the director, then MQTT and HTTP; it reports that it is ready when both
-// listen. It closes in the opposite direction, and stores first what is being stored.
+// randomness, timers and log, and the only one that connects its parts. It opens the database,
+// the image repository and the director, then MQTT and HTTP; it reports that it is ready when
+// both listen. It closes in the opposite direction, and stores first what is being stored. Over
+// 400 lines because all parts are connected in one place.
 import { chmod, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -13,7 +14,12 @@ import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
+import type { PublicKey } from '../shared/trust/signer.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
+import { Uploads } from './artifacts/uploads.js';
+import { AddressLimits } from './access/address-limits.js';
+import { trustedProxies } from './access/connection-limits.js';
+import { listenerLimits, openFilesMaxCount } from './access/open-files.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
@@ -22,10 +28,11 @@ import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { TelemetryPruner } from './ingest/telemetry-pruner.js';
-import { openEmbeddedBroker } from './mqtt/broker.js';
+import { openEmbeddedBroker, type EmbeddedBrokerOptions } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
+import { referencedFiles } from './tuf/referenced-files.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
 import { FleetConditionWatch } from './rollout/condition-watch.js';
 import { Conductor } from './rollout/conductor.js';
@@ -83,7 +90,10 @@ async function open(
     log: log.child({ room: 'security-events' }),
   });
   undo.push(() => security.close());
-  const { artifacts, images, director } = await openRepositories(settings, store, log);
+  const addressLimits = new AddressLimits({ clock: realClock, security });
+  const listeners = listenerLimits(openFilesMaxCount());
+  const repositories = await openRepositories(settings, store, log);
+  const { images, uploads } = repositories;
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
   // both exist.
@@ -94,12 +104,10 @@ async function open(
   );
   const ingest = openIngest(store, security, log, () => reception.restart());
   undo.push(() => ingest.settled());
-  transport = await openTransport(settings, tls, log, {
+  const strangers = { addressLimits, connections: listeners.mqtt };
+  transport = await openTransport(settings, tls, log, strangers, {
     ingest: (device, batch) => ingest.ingest(device, batch),
-    keyOf: async (id) => {
-      const device = await store.devices.get(id);
-      return device?.status === 'enrolled' ? device.publicKey : undefined;
-    },
+    keyOf: (id) => keyOfEnrolled(store, id),
     onReception: (connected) => (connected ? reception.connected() : reception.disconnected()),
     security,
   });
@@ -113,26 +121,27 @@ async function open(
     audit: store.audit,
     securityEvents: store.security,
     security,
+    addressLimits,
     clock: realClock,
     random: realRandom,
     log: log.child({ room: 'http' }),
-    images,
-    artifacts,
-    director,
+    ...repositories,
     rollouts,
     mqttPort: () => mqttPort,
     disconnect: (device) => transport.disconnect(device),
     silentAfterMs: settings.silent_after_seconds * 1000,
     tls,
+    connections: listeners.http,
+    trustedProxies: settings.trusted_proxies,
   });
   undo.push(() => closeWithin(app));
   const address = await listen(app, settings);
   conductor.start();
   undo.push(() => conductor.stop());
-  undo.push(...regularTasks(store, images, security, log));
+  undo.push(...regularTasks(store, images, uploads, security, log));
   undo.push(startPruning(store, log));
   log.info(
-    { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
+    { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded', listeners },
     'the fleet server is ready',
   );
   return { address, mqttPort, close };
@@ -142,6 +151,7 @@ async function open(
 function regularTasks(
   store: Store,
   images: ImageRepository,
+  uploads: Uploads,
   security: SecurityEventBus,
   log: Log,
 ): (() => void)[] {
@@ -153,9 +163,11 @@ function regularTasks(
   });
   const renew = { everyMs: limits.metadataRenewEveryMs, what: 'renewal of image metadata' };
   const watch = { everyMs: limits.conditionSlotMs, what: 'watch over conditions' };
+  const collect = { everyMs: limits.uploadsCollectEveryMs, what: 'collection of uploads' };
   return [
     repeat(realClock, renew, () => images.renew(), log),
     repeat(realClock, watch, () => conditions.pass(), log),
+    repeat(realClock, collect, () => uploads.collect(), log),
   ];
 }
 
@@ -169,10 +181,16 @@ function startPruning(store: Store, log: Log): () => void {
   };
 }
 
+async function keyOfEnrolled(store: Store, id: string): Promise<PublicKey | undefined> {
+  const device = await store.devices.get(id);
+  return device?.status === 'enrolled' ? device.publicKey : undefined;
+}
+
 interface Repositories {
   readonly artifacts: DiskArtifactStore;
   readonly images: ImageRepository;
   readonly director: Director;
+  readonly uploads: Uploads;
 }
 
 async function openRepositories(
@@ -201,7 +219,14 @@ async function openRepositories(
     imageTargets: () => images.targets(),
     clock: realClock,
   });
-  return { artifacts, images, director };
+  const uploads = new Uploads({
+    store: store.uploads,
+    artifacts,
+    clock: realClock,
+    log: log.child({ room: 'repository' }),
+    referenced: () => referencedFiles(images),
+  });
+  return { artifacts, images, director, uploads };
 }
 
 function openRollouts(
@@ -258,14 +283,23 @@ function openIngest(
 }
 
 function openTransport(
-  { broker, mqtt }: ServerSettings,
+  { broker, mqtt, trusted_proxies }: ServerSettings,
   tls: TlsFiles | null,
   log: Log,
+  strangers: Pick<EmbeddedBrokerOptions, 'addressLimits' | 'connections'>,
   events: TransportEvents,
 ): Promise<Transport> {
   const common = { events, log: log.child({ room: 'mqtt' }) };
   return broker === undefined
-    ? openEmbeddedBroker({ ...common, host: mqtt.host, port: mqtt.port, tls, clock: realClock })
+    ? openEmbeddedBroker({
+        ...common,
+        ...strangers,
+        isTrusted: trustedProxies(trusted_proxies),
+        host: mqtt.host,
+        port: mqtt.port,
+        tls,
+        clock: realClock,
+      })
     : openExternalBroker({
         ...common,
         url: broker.url,
@@ -363,7 +397,7 @@ function readTls({ tls }: ServerSettings): TlsFiles | null {
 export function repeat(
   clock: Clock,
   { everyMs, what }: { readonly everyMs: number; readonly what: string },
-  action: () => Promise<void>,
+  action: () => Promise<unknown>,
   log: Log,
 ): () => void {
   let stopped = false;

@@ -4,19 +4,17 @@
 // Requests are decoded by the schemas of shared/protocol, which are also the OpenAPI document;
 // every refusal, from any layer, has one shape.
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import Fastify, { type FastifyRequest, type RawServerDefault } from 'fastify';
-import { createServer, type RequestListener } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import Fastify, { type FastifyRequest } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Value } from 'typebox/value';
 import { limits } from '../../shared/base/limits.js';
 import { complaints } from '../../shared/base/decode.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { consoleRoutes } from '../console/console-routes.js';
-import type { TlsFiles } from '../interfaces.js';
 import type { AppOptions, FleetApp } from './context.js';
 import { answerError, answerUnparsed, pathOf, sendFault } from './errors.js';
 import { knownPaths, refuseOtherMethods } from './method-not-allowed.js';
+import { makeServer } from './listener.js';
 import { openApi } from './openapi.js';
 import { deviceApiRoutes } from './routes/device-api-routes.js';
 import { imageRepositoryRoutes } from './routes/image-repository-routes.js';
@@ -37,12 +35,14 @@ export async function buildApp(options: AppOptions): Promise<FleetApp> {
   return app;
 }
 
-function makeFastify({ log, tls }: AppOptions): FleetApp {
+function makeFastify(options: AppOptions): FleetApp {
+  const { log, trustedProxies } = options;
   const app = Fastify({
+    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
     bodyLimit: limits.operatorBodyMaxBytes,
     logger: false,
     routerOptions: { maxParamLength: limits.pathParamMaxChars },
-    serverFactory: (listener) => makeServer(listener, tls),
+    serverFactory: (listener) => makeServer(listener, options),
     clientErrorHandler: answerUnparsed,
     frameworkErrors: (error, request, reply) => {
       void answerError(log, error, request, reply);
@@ -78,16 +78,7 @@ function makeFastify({ log, tls }: AppOptions): FleetApp {
   return app;
 }
 
-/** Node would answer a request without Host by itself, without a body: `requireHost` does it. */
-const SERVER_OPTIONS = { requireHostHeader: false };
-
-function makeServer(listener: RequestListener, tls: TlsFiles | null): RawServerDefault {
-  return tls === null
-    ? createServer(SERVER_OPTIONS, listener)
-    : createTlsServer({ ...SERVER_OPTIONS, cert: tls.cert, key: tls.key }, listener);
-}
-
-/** RFC 9112, section 3.2. */
+/** RFC 9112, section 3.2. Node would answer it by itself, without a body (listener.ts). */
 function requireHost({ raw }: FastifyRequest): void {
   if (raw.httpVersion === '1.1' && raw.headers.host === undefined)
     throw new Fault('message_undecodable', 'a request by HTTP/1.1 needs the header Host');

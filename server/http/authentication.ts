@@ -1,18 +1,22 @@
 // Who calls. Operators present a bearer token, and every operator route names the least role that
 // may call it; devices present a token that their key signed. Each plugin applies to the scope that
 // registers it, so that a mistake in one cannot open the other's routes. A token that is presented
-// and not valid is a security event of the remote address.
+// and not valid is a security event of the remote address, and costs it: an address with too many
+// failed logins is refused before a token is looked up or its signature is checked.
 import assert from 'node:assert/strict';
 import type { FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
 import type { Role } from '../../shared/protocol/operator-api.js';
-import { openDeviceToken } from '../../shared/trust/device-token.js';
+import { sha256 } from '../../shared/base/bytes.js';
+import { claimedDevice, openDeviceToken } from '../../shared/trust/device-token.js';
+import type { AddressLimits, Attempt } from '../access/address-limits.js';
 import { mayActAs, operatorOf, type Operator } from '../access/tokens.js';
 import { VerifiedTokens } from '../access/verified-tokens.js';
 import type { PublicKey } from '../../shared/trust/signer.js';
 import type { DeviceRow } from '../interfaces.js';
+import { judgeBodyByRate } from './body-time.js';
 import type { HttpServices } from './context.js';
 import { asFault, pathOf } from './errors.js';
 
@@ -41,10 +45,13 @@ export function deviceOfRequest(request: FastifyRequest): DeviceRow {
   return request.device;
 }
 
-type OperatorOptions = Pick<HttpServices, 'tokens' | 'audit' | 'security' | 'clock'>;
+type OperatorOptions = Pick<
+  HttpServices,
+  'tokens' | 'audit' | 'security' | 'clock' | 'addressLimits'
+>;
 
 export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
-  (app, { tokens, audit, security, clock }, done) => {
+  (app, { tokens, audit, security, clock, addressLimits }, done) => {
     app.decorateRequest('operator', null);
     app.addHook('onRoute', (route) => {
       const { role } = route.config ?? {};
@@ -57,9 +64,13 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
     });
     app.addHook('onRequest', async (request) => {
       const { authorization } = request.headers;
+      const identity = authorization === undefined ? null : sha256(authorization);
+      const attempt: Attempt = { kind: 'operator', address: request.ip, identity };
+      if (identity !== null) addressLimits.admit(attempt);
       const operator = await operatorOf(authorization, tokens).catch((error: unknown) => {
-        throw refused(error, authorization, request, security);
+        throw refused(error, attempt, request, { security, addressLimits });
       });
+      addressLimits.succeeded(attempt);
       const { role } = request.routeOptions.config;
       if (role === undefined || !mayActAs(operator, role)) {
         await audit.append(
@@ -75,27 +86,34 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
         throw new Fault('auth_denied', `${operator.name} is ${operator.role}; this needs ${role}`);
       }
       request.operator = operator;
+      judgeBodyByRate(request.raw, clock);
     });
     done();
   },
   { name: 'operator-authentication', fastify: '5.x' },
 );
 
-type DeviceOptions = Pick<HttpServices, 'devices' | 'security' | 'clock'>;
+type DeviceOptions = Pick<HttpServices, 'devices' | 'security' | 'clock' | 'addressLimits'>;
 
 export const deviceAuthentication = fastifyPlugin<DeviceOptions>(
-  (app, { devices, security, clock }, done) => {
+  (app, { devices, security, clock, addressLimits }, done) => {
     app.decorateRequest('device', null);
     const seen = new VerifiedTokens();
     app.addHook('onRequest', async (request) => {
       const { authorization } = request.headers;
+      const identity = authorization === undefined ? null : claimedIn(authorization);
+      const attempt: Attempt = { kind: 'device', address: request.ip, identity };
+      if (authorization !== undefined) addressLimits.admit(attempt);
       const device = await deviceOf(authorization, devices, clock.now(), seen).catch(
         (error: unknown) => {
-          throw refused(error, authorization, request, security);
+          throw refused(error, attempt, request, { security, addressLimits });
         },
       );
-      if (device.status !== 'enrolled')
+      if (device.status !== 'enrolled') {
+        addressLimits.failed(attempt);
         throw new Fault('auth_denied', `${device.id} is ${device.status}, not enrolled`);
+      }
+      addressLimits.succeeded(attempt);
       request.device = device;
     });
     done();
@@ -123,15 +141,24 @@ async function deviceOf(
   return found;
 }
 
-/** Reports a token that was presented and is not valid; the fault passes on. */
+/** The device that the header's token names, not verified. */
+const claimedIn = (header: string): string | null => claimedDevice(header.split(' ')[1] ?? '');
+
+/**
+ * Reports a token that was presented and is not valid, and lets its address pay; the fault passes
+ * on. A wrong clock costs nothing: all devices of a site may have one after a power cut, and it is
+ * found without a look-up.
+ */
 function refused(
   error: unknown,
-  header: string | undefined,
+  attempt: Attempt,
   request: FastifyRequest,
-  security: HttpServices['security'],
+  { security, addressLimits }: { security: HttpServices['security']; addressLimits: AddressLimits },
 ): unknown {
   const fault = asFault(error);
-  if (header !== undefined && (fault.code === 'auth_missing' || fault.code === 'clock_wrong'))
+  if (request.headers.authorization === undefined) return error;
+  if (fault.code === 'auth_missing') addressLimits.failed(attempt);
+  if (fault.code === 'auth_missing' || fault.code === 'clock_wrong')
     security.report({
       source: { kind: 'anonymous', address: request.ip },
       code: fault.code,

@@ -7,6 +7,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Type } from 'typebox';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { ApiError } from '../../shared/protocol/operator-api.js';
+import type { AddressLimits } from '../access/address-limits.js';
+import type { Uploads } from '../artifacts/uploads.js';
+import type { ListenerLimits } from '../access/open-files.js';
 import type {
   AuditStore,
   DeviceStore,
@@ -42,9 +45,11 @@ export interface HttpServices {
   readonly audit: AuditStore;
   readonly securityEvents: SecurityEventStore;
   readonly security: SecurityEventSink;
+  readonly addressLimits: AddressLimits;
   readonly images: ImageRepositoryService;
   /** The files of releases. */
   readonly artifacts: ArtifactStore;
+  readonly uploads: Uploads;
   readonly director: DirectorRepository;
   readonly rollouts: RolloutService;
   /** The port on which devices find MQTT. */
@@ -56,6 +61,9 @@ export interface HttpServices {
 
 export interface AppOptions extends HttpServices {
   readonly tls: TlsFiles | null;
+  /** Of all connections, and of those of one address. */
+  readonly connections: ListenerLimits;
+  readonly trustedProxies: readonly string[];
 }
 
 /** Every route can answer with them. */

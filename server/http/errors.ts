@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { FAULT_CODES, Fault, reason } from '../../shared/base/fault-codes.js';
 import { answerParserError } from '../../shared/platform/http-parser-errors.js';
 import { limits } from '../../shared/base/limits.js';
+import { SECOND_MS } from '../../shared/base/units.js';
 import type { Log } from '../../shared/base/interfaces.js';
 import type { ApiError } from '../../shared/protocol/operator-api.js';
 import { databaseFault } from '../database-fault.js';
@@ -14,7 +15,8 @@ import { databaseFault } from '../database-fault.js';
 const JSON_TYPE = 'application/json; charset=utf-8';
 const CLIENT_ERROR = { min: 400, max: 499 };
 
-function bodyOf(fault: Fault): ApiError {
+/** The body of every refusal. */
+export function bodyOf(fault: Fault): ApiError {
   return {
     error: fault.detail.slice(0, limits.errorMaxChars),
     code: fault.code,
@@ -23,6 +25,8 @@ function bodyOf(fault: Fault): ApiError {
 }
 
 export function sendFault(reply: FastifyReply, fault: Fault): FastifyReply {
+  if (fault.retryAfterMs !== null)
+    void reply.header('retry-after', Math.ceil(fault.retryAfterMs / SECOND_MS));
   return reply
     .code(fault.entry.http)
     .type(JSON_TYPE)

@@ -21,6 +21,9 @@ import { limits } from '../../shared/base/limits.js';
 import { isFault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
+import type { AddressLimits, Attempt } from '../access/address-limits.js';
+import { ConnectionLimits } from '../access/connection-limits.js';
+import type { ListenerLimits } from '../access/open-files.js';
 import { VerifiedTokens } from '../access/verified-tokens.js';
 import type { SecuritySource, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
 import { connectRefusal, publishRefusal, subscribeRefusal, verifyLogin } from './access-control.js';
@@ -35,6 +38,10 @@ export interface EmbeddedBrokerOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly events: TransportEvents;
+  readonly addressLimits: AddressLimits;
+  /** Of all connections, and of those of one address that have not logged in yet. */
+  readonly connections: ListenerLimits;
+  readonly isTrusted: (address: string) => boolean;
 }
 
 /** CONNACK return code of MQTT 3.1.1: bad user name or password. */
@@ -55,6 +62,10 @@ class EmbeddedBroker implements Transport {
   /** Each serves for one login. */
   readonly #tokens = new VerifiedTokens();
   readonly #offenders = new WeakSet<Client>();
+  /** Connections that have not logged in. */
+  readonly #logins: ConnectionLimits;
+  /** What ends the count of each of them, by its peer: below TLS there is another socket. */
+  readonly #releases = new Map<string, () => void>();
   #port = 0;
 
   constructor(options: EmbeddedBrokerOptions) {
@@ -73,14 +84,33 @@ class EmbeddedBroker implements Transport {
       authorizeSubscribe: (client, subscription, done) =>
         done(null, this.#maySubscribe(client, subscription.topic) ? subscription : null),
     });
-    const accept = (socket: Socket): void => this.#accept(socket);
+    this.#logins = new ConnectionLimits({
+      perAddressMaxCount: options.connections.perAddressMaxCount,
+      isTrusted: options.isTrusted,
+      onLimit: (address) =>
+        options.events.security.report({
+          source: { kind: 'anonymous', address },
+          code: 'too_many_attempts',
+          detail: 'too many MQTT connections without a login: further ones are closed',
+        }),
+    });
     // noDelay: with Nagle's algorithm and delayed acknowledgements, small packets that wait for
     // each other would take 40 ms a round trip.
+    const { tls } = options;
     this.#server =
-      options.tls === null
-        ? createServer({ noDelay: true }, accept)
-        : createTlsServer({ cert: options.tls.cert, key: options.tls.key, noDelay: true }, accept);
-    this.#server.maxConnections = limits.mqttClientsMaxCount;
+      tls === null
+        ? createServer({ noDelay: true })
+        : createTlsServer({
+            cert: tls.cert,
+            key: tls.key,
+            noDelay: true,
+            handshakeTimeout: limits.tlsHandshakeMs,
+          });
+    this.#server.on('connection', (socket: Socket) => this.#count(socket));
+    this.#server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) =>
+      this.#accept(socket),
+    );
+    this.#server.maxConnections = options.connections.maxCount;
   }
 
   get port(): number {
@@ -127,7 +157,21 @@ class EmbeddedBroker implements Transport {
     });
   }
 
+  /** Until it has logged in; with TLS also during its handshake. */
+  #count(socket: Socket): void {
+    const peer = peerOf(socket);
+    const release = this.#logins.hold(socket);
+    if (release === null) return;
+    const end = (): void => {
+      release();
+      if (this.#releases.get(peer) === end) this.#releases.delete(peer);
+    };
+    this.#releases.set(peer, end);
+    socket.once('close', end);
+  }
+
   #accept(socket: Socket): void {
+    if (socket.destroyed) return;
     this.#aedes.handle(socket);
     // Added after aedes has added its `readable` listener: that one decides when bytes flow, this
     // one only counts them.
@@ -146,8 +190,17 @@ class EmbeddedBroker implements Transport {
   }
 
   #connectRefusal(client: Client, packet: ConnectPacket): Error | null {
+    try {
+      this.#options.addressLimits.admit(attemptOf(client.conn, packet.clientId));
+    } catch (error) {
+      if (!isFault(error, 'too_many_attempts')) throw error;
+      // The event was reported when the address reached its limit.
+      setImmediate(() => destroy(client.conn));
+      return error;
+    }
     const refusal = connectRefusal(packet);
     if (refusal === null) return null;
+    this.#options.addressLimits.failed(attemptOf(client.conn, packet.clientId));
     setImmediate(() => client.close());
     this.#options.events.security.report({
       source: anonymous(client.conn),
@@ -163,11 +216,16 @@ class EmbeddedBroker implements Transport {
     password: Buffer | undefined,
     done: (error: AuthenticateError | null, success: boolean | null) => void,
   ): void {
-    const { clock, events, log } = this.#options;
+    const { clock, events, log, addressLimits } = this.#options;
+    const attempt = attemptOf(client.conn, client.id);
     const login = { clientId: client.id, username, password: password?.toString('utf8') ?? '' };
     verifyLogin(login, clock.now(), (device) => events.keyOf(device), this.#tokens).then(
-      () => done(null, true),
+      () => {
+        addressLimits.succeeded(attempt);
+        done(null, true);
+      },
       (error: unknown) => {
+        if (isFault(error, 'auth_missing')) addressLimits.failed(attempt);
         log.warn({ client: client.id, err: error }, 'MQTT login refused');
         const name = client.id.slice(0, limits.mqttClientIdMaxChars);
         if (isFault(error, 'auth_missing', 'clock_wrong'))
@@ -216,6 +274,7 @@ class EmbeddedBroker implements Transport {
   #connected(client: Client): void {
     const { events, log } = this.#options;
     this.#clients.set(client.id, client);
+    if (client.conn instanceof Socket) this.#releases.get(peerOf(client.conn))?.();
     // The device may have been revoked between its login and this line, when there was no
     // connection to close yet.
     events.keyOf(client.id).then(
@@ -266,6 +325,22 @@ function maxPacketBytes(type: number): number {
     default:
       return limits.mqttControlMaxBytes;
   }
+}
+
+/** Devices log in over HTTP and MQTT with the same tokens, and share the limits of both. */
+function attemptOf(connection: unknown, clientId: string): Attempt {
+  return {
+    kind: 'device',
+    address: connection instanceof Socket ? connection.remoteAddress : undefined,
+    identity: clientId.slice(0, limits.mqttClientIdMaxChars),
+  };
+}
+
+const peerOf = ({ remoteAddress, remotePort }: Socket): string =>
+  `${remoteAddress ?? ''} ${remotePort ?? ''}`;
+
+function destroy(connection: unknown): void {
+  if (connection instanceof Socket) connection.destroy();
 }
 
 function anonymous(connection: unknown): SecuritySource {

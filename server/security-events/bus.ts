@@ -2,8 +2,13 @@
 // report costs its producer a map look-up and never waits, throws, or writes. Repeats that come
 // before the next batch are folded into one event with a count. Events wait in two queues of
 // limited size, one for sources that have authenticated and one for anonymous ones, so that
-// strangers can neither evict the events of devices and operators nor fill the memory. When a queue
-// is full, a new event is dropped, counted and logged; its repeats still count.
+// strangers can neither evict the events of devices and operators nor fill the memory. When the
+// strangers' queue is full, further addresses are folded into one event of each code. Of a known
+// source so many details of one code wait; further ones are folded. When the queue of known sources
+// is full all the same, a new event is dropped, counted and logged; its repeats still count.
+//
+// What a stranger does is written at once, and its repeats every limits.securityEventsRepeatMs: an
+// attack that goes on costs few durable writes.
 //
 // A batch goes to all subscribers. When the store rejects it, its events go back into the queue and
 // are tried again with the next batch. Events that a device reports itself do not come this way:
@@ -17,6 +22,7 @@ import type {
   SecurityReport,
   SecuritySource,
 } from '../interfaces.js';
+import { OTHER_ADDRESSES } from './other-addresses.js';
 
 export interface SecurityEventBusOptions {
   readonly clock: Clock;
@@ -32,6 +38,10 @@ export class SecurityEventBus implements SecurityEventSink {
   readonly #subscribers: SecurityEventSubscriber[] = [];
   readonly #known: Queue = new Map();
   readonly #anonymous: Queue = new Map();
+  /** Distinct details that wait, by known source and code. */
+  readonly #details = new Map<string, number>();
+  /** When an event of a stranger was written last, by its key; the oldest first. */
+  readonly #written = new Map<string, number>();
   #dropped = 0;
   #cancel: Cancel | null = null;
   #tail: Promise<void> = Promise.resolve();
@@ -64,7 +74,11 @@ export class SecurityEventBus implements SecurityEventSink {
 
   /** One batch at a time: the batch of this call holds everything that was reported before it. */
   flush(): Promise<void> {
-    const flushed = this.#tail.then(() => this.#write());
+    return this.#inTurn(() => this.#write(() => true));
+  }
+
+  #inTurn(write: () => Promise<void>): Promise<void> {
+    const flushed = this.#tail.then(write);
     this.#tail = flushed.catch(() => {});
     return flushed;
   }
@@ -78,35 +92,63 @@ export class SecurityEventBus implements SecurityEventSink {
     if (lost > 0) this.#options.log.error({ lost }, 'security events were lost at the stop');
   }
 
-  /** False when the event was dropped. */
   #add(event: SecurityEvent): void {
-    const queue = event.source.kind === 'anonymous' ? this.#anonymous : this.#known;
+    if (event.source.kind === 'anonymous') this.#addAnonymous(event);
+    else this.#addKnown(event);
+  }
+
+  #addAnonymous(event: SecurityEvent): void {
     const key = queueKey(event);
-    const waiting = queue.get(key);
-    if (waiting !== undefined)
-      queue.set(key, {
-        ...event,
-        count: waiting.count + event.count,
-        firstAt: Math.min(waiting.firstAt, event.firstAt),
-        lastAt: Math.max(waiting.lastAt, event.lastAt),
-      });
-    else if (queue.size < limits.securityEventsQueueMaxCount) queue.set(key, event);
-    else this.#dropped += 1;
+    if (this.#anonymous.has(key) || this.#anonymous.size < limits.securityEventsQueueMaxCount) {
+      fold(this.#anonymous, key, event);
+      return;
+    }
+    // The codes are those of this server, so there are few of them.
+    const other = { ...event, source: { kind: 'anonymous', address: OTHER_ADDRESSES } } as const;
+    fold(this.#anonymous, queueKey(other), other);
+  }
+
+  #addKnown(event: SecurityEvent): void {
+    const key = queueKey(event);
+    if (this.#known.has(key)) {
+      fold(this.#known, key, event);
+      return;
+    }
+    const group = queueKey({ ...event, detail: '' });
+    const details = this.#details.get(group) ?? 0;
+    if (details >= limits.securityEventsWaitingPerCodeMaxCount) {
+      fold(this.#known, `${group} folded`, event);
+    } else if (this.#known.size < limits.securityEventsQueueMaxCount) {
+      this.#details.set(group, details + 1);
+      this.#known.set(key, event);
+    } else this.#dropped += 1;
   }
 
   #schedule(): void {
     this.#cancel ??= this.#options.clock.after(limits.securityEventsFlushMs, () => {
       this.#cancel = null;
       // #write has logged the failure and scheduled the next try.
-      this.flush().catch(() => {});
+      this.#inTurn(() => this.#write((key) => this.#isDue(key))).catch(() => {});
     });
   }
 
-  async #write(): Promise<void> {
+  /** Whether a repeat of what a stranger did is written again. */
+  #isDue(key: string): boolean {
+    const at = this.#written.get(key);
+    return (
+      at === undefined || this.#options.clock.monotonic() - at >= limits.securityEventsRepeatMs
+    );
+  }
+
+  /** Of strangers only what is due. */
+  async #write(isDue: (key: string) => boolean): Promise<void> {
     const { log, store } = this.#options;
-    const batch = [...this.#known.values(), ...this.#anonymous.values()];
+    const due = [...this.#anonymous].filter(([key]) => isDue(key));
+    const batch = [...this.#known.values(), ...due.map(([, event]) => event)];
     this.#known.clear();
-    this.#anonymous.clear();
+    this.#details.clear();
+    for (const [key] of due) this.#anonymous.delete(key);
+    if (this.#anonymous.size > 0) this.#schedule();
     if (this.#dropped > 0)
       log.warn({ dropped: this.#dropped }, 'security events were dropped: their queue was full');
     this.#dropped = 0;
@@ -119,11 +161,37 @@ export class SecurityEventBus implements SecurityEventSink {
       this.#schedule();
       throw error;
     }
+    for (const [key] of due) this.#noteWritten(key);
     for (const subscriber of this.#subscribers)
       await subscriber(batch).catch((error: unknown) =>
         log.error({ err: error }, 'a subscriber did not take a batch of security events'),
       );
   }
+
+  #noteWritten(key: string): void {
+    this.#written.delete(key);
+    this.#written.set(key, this.#options.clock.monotonic());
+    if (this.#written.size <= limits.securityEventsQueueMaxCount) return;
+    for (const oldest of this.#written.keys()) {
+      this.#written.delete(oldest);
+      return;
+    }
+  }
+}
+
+function fold(queue: Queue, key: string, event: SecurityEvent): void {
+  const waiting = queue.get(key);
+  queue.set(
+    key,
+    waiting === undefined
+      ? event
+      : {
+          ...event,
+          count: waiting.count + event.count,
+          firstAt: Math.min(waiting.firstAt, event.firstAt),
+          lastAt: Math.max(waiting.lastAt, event.lastAt),
+        },
+  );
 }
 
 /**

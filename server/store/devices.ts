@@ -3,6 +3,7 @@
 // device, so that it never admits one device too many. Devices are not deleted: a revoked one must
 // stay known as revoked, and keeps its history under its id while another device takes its name.
 // The exception: the oldest pending ones, when there are too many.
+import { isDeepStrictEqual } from 'node:util';
 import type { Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -44,7 +45,9 @@ export class SqlDeviceStore implements DeviceStore {
       const known = await find(trx, id);
       if (known !== null && known.status !== 'pending') {
         // The components may have changed with the device's configuration; name, hardware and
-        // status are the operator's.
+        // status are the operator's. One that asks again and again, or was revoked, writes nothing.
+        if (known.status === 'revoked' || isDeepStrictEqual(known.components, request.components))
+          return known;
         await trx
           .updateTable('devices')
           .set({ components_json: JSON.stringify(request.components) })

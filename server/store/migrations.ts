@@ -51,6 +51,13 @@ const FIRST = [
     primary key (component, version)
   ) strict`,
   'create index releases_by_age on releases (published_at, component, version)',
+  `create table uploads (
+    digest text not null primary key,
+    bytes integer not null,
+    operator text not null,
+    touched_at integer not null,
+    collected integer not null
+  ) strict`,
   `create table rollouts (
     id text primary key,
     component text not null,
@@ -229,7 +236,7 @@ const FIRST = [
     unique (source_kind, source, code, fold_key)
   ) strict`,
   'create index security_events_by_age on security_events (last_at, id)',
-  'create index security_events_by_kind on security_events (source_kind, last_at, id)',
+  'create index security_events_by_code on security_events (source_kind, code, last_at, id)',
   'create index security_events_by_source on security_events (source, last_at, id)',
   `create table audit (
     seq integer primary key,

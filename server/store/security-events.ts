@@ -1,10 +1,13 @@
 // Security events: what devices report of attacks that they refused, and what the server refused
 // itself. Repeats within a UTC day are one row with a count. The number of rows is limited for each
-// known source, so that one noisy or hostile device cannot evict the events of others, and for all
-// anonymous sources together, so that strangers evict only strangers.
+// known source, so that one noisy or hostile device cannot evict the events of others, and for the
+// strangers of each code, so that they evict only each other. Noise of one code is folded into one
+// row and evicts no news, neither of other codes nor of the same one.
+import type { Insertable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import type { SecuritySourceKind } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/base/bytes.js';
+import { OTHER_ADDRESSES } from '../security-events/other-addresses.js';
 import type {
   PageRequest,
   SecurityEvent,
@@ -14,6 +17,7 @@ import type {
   SecuritySource,
 } from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
+import type { SecurityEventsTable } from './tables.js';
 
 export class SqlSecurityEventStore implements SecurityEventStore {
   readonly #db: Db;
@@ -83,20 +87,12 @@ export async function addSecurityEvents(
   queries: Queries,
   events: readonly SecurityEvent[],
 ): Promise<void> {
+  const groups = new Map<string, Set<string>>();
   for (const event of events) {
-    const detail = event.detail.slice(0, limits.detailMaxChars);
+    const row = await folded(queries, groups, event);
     await queries
       .insertInto('security_events')
-      .values({
-        source_kind: event.source.kind,
-        source: sourceName(event.source).slice(0, limits.nameMaxChars),
-        code: event.code,
-        fold_key: foldKey(event, detail),
-        detail,
-        count: event.count,
-        first_at: event.firstAt,
-        last_at: event.lastAt,
-      })
+      .values(row)
       .onConflict((oc) =>
         oc.columns(['source_kind', 'source', 'code', 'fold_key']).doUpdateSet((eb) => ({
           detail: eb.ref('excluded.detail'),
@@ -110,42 +106,113 @@ export async function addSecurityEvents(
 }
 
 /**
- * Equal for events that are repeats of each other. What a stranger sends chooses the detail, so it
- * makes no new row; a known source's details are evidence and are kept apart.
+ * The row of an event. Equal keys are repeats. What a stranger sends chooses the detail, so it
+ * makes no new row; a known source's details are evidence and are kept apart. Of one code and day,
+ * only so many addresses of strangers, or details of a known source, have rows of their own: what
+ * comes after them is folded into one more row, so that it evicts nothing.
  */
-function foldKey({ source, lastAt }: SecurityEvent, detail: string): string {
+async function folded(
+  queries: Queries,
+  groups: Map<string, Set<string>>,
+  event: SecurityEvent,
+): Promise<Insertable<SecurityEventsTable>> {
+  const { source, code, lastAt } = event;
+  const detail = event.detail.slice(0, limits.detailMaxChars);
   const day = new Date(lastAt).toISOString().slice(0, 10);
-  return source.kind === 'anonymous' ? day : `${day}-${sha256(detail).slice(0, 32)}`;
+  const isStranger = source.kind === 'anonymous';
+  const name = sourceName(source).slice(0, limits.nameMaxChars);
+  const foldKey = isStranger ? day : `${day}-${sha256(detail).slice(0, 32)}`;
+  const group = JSON.stringify([source.kind, isStranger ? '' : name, code, day]);
+  const members =
+    groups.get(group) ??
+    (isStranger
+      ? await sourcesOf(queries, code, day)
+      : await foldKeysOf(queries, { kind: source.kind, source: name, code, day }));
+  groups.set(group, members);
+  const member = isStranger ? name : foldKey;
+  const isOwn = members.has(member) || members.size < limits.securityEventsPerCodeMaxCount;
+  if (isOwn) members.add(member);
+  return {
+    source_kind: source.kind,
+    source: isStranger && !isOwn ? OTHER_ADDRESSES : name,
+    code,
+    fold_key: isStranger || isOwn ? foldKey : day,
+    detail,
+    count: event.count,
+    first_at: event.firstAt,
+    last_at: lastAt,
+  };
 }
 
+/** Addresses that have a row for the code and the day. */
+async function sourcesOf(queries: Queries, code: string, day: string): Promise<Set<string>> {
+  const rows = await queries
+    .selectFrom('security_events')
+    .select('source')
+    .where('source_kind', '=', 'anonymous')
+    .where('code', '=', code)
+    .where('fold_key', '=', day)
+    .execute();
+  return new Set(rows.map(({ source }) => source));
+}
+
+async function foldKeysOf(
+  queries: Queries,
+  {
+    kind,
+    source,
+    code,
+    day,
+  }: { kind: SecuritySourceKind; source: string; code: string; day: string },
+): Promise<Set<string>> {
+  const rows = await queries
+    .selectFrom('security_events')
+    .select('fold_key')
+    .where('source_kind', '=', kind)
+    .where('source', '=', source)
+    .where('code', '=', code)
+    .where('fold_key', '>', `${day}-`)
+    .where('fold_key', '<', `${day}.`)
+    .execute();
+  return new Set(rows.map(({ fold_key }) => fold_key));
+}
+
+interface RowFilter {
+  readonly kind: SecuritySourceKind;
+  readonly source?: string;
+  readonly code?: string;
+}
+
+/** Strangers by code, known sources by code and in all: no code evicts another one's rows. */
 async function trim(queries: Queries, events: readonly SecurityEvent[]): Promise<void> {
-  const known = new Map<string, SecuritySource>();
-  let anonymous = false;
-  for (const { source } of events)
-    if (source.kind === 'anonymous') anonymous = true;
-    else known.set(`${source.kind} ${sourceName(source)}`, source);
-  for (const source of known.values())
-    await trimTo(
-      queries,
-      source.kind,
-      sourceName(source).slice(0, limits.nameMaxChars),
-      limits.securityEventsPerSourceMaxCount,
-    );
-  if (anonymous) await trimTo(queries, 'anonymous', null, limits.securityEventsAnonymousMaxCount);
+  const touched = new Map<string, readonly [RowFilter, number]>();
+  const touch = (filter: RowFilter, maxCount: number): void => {
+    touched.set(JSON.stringify(filter), [filter, maxCount]);
+  };
+  for (const { source, code } of events) {
+    const { kind } = source;
+    const name = sourceName(source).slice(0, limits.nameMaxChars);
+    if (kind === 'anonymous') touch({ kind, code }, limits.securityEventsAnonymousMaxCount);
+    else {
+      touch({ kind, source: name, code }, limits.securityEventsPerSourceAndCodeMaxCount);
+      touch({ kind, source: name }, limits.securityEventsPerSourceMaxCount);
+    }
+  }
+  for (const [filter, maxCount] of touched.values()) await trimTo(queries, filter, maxCount);
 }
 
-/** Deletes what is older than the newest `maxCount` rows; `source` null: of all of that kind. */
+/** Deletes what is older than the newest `maxCount` rows. */
 async function trimTo(
   queries: Queries,
-  kind: SecuritySourceKind,
-  source: string | null,
+  { kind, source, code }: RowFilter,
   maxCount: number,
 ): Promise<void> {
   let first = queries
     .selectFrom('security_events')
     .select(['last_at', 'id'])
     .where('source_kind', '=', kind);
-  if (source !== null) first = first.where('source', '=', source);
+  if (source !== undefined) first = first.where('source', '=', source);
+  if (code !== undefined) first = first.where('code', '=', code);
   const row = await first
     .orderBy('last_at', 'desc')
     .orderBy('id', 'desc')
@@ -157,6 +224,7 @@ async function trimTo(
     .deleteFrom('security_events')
     .where('source_kind', '=', kind)
     .where((eb) => eb(eb.refTuple('last_at', 'id'), '<=', eb.tuple(row.last_at, row.id)));
-  if (source !== null) rest = rest.where('source', '=', source);
+  if (source !== undefined) rest = rest.where('source', '=', source);
+  if (code !== undefined) rest = rest.where('code', '=', code);
   await rest.execute();
 }

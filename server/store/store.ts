@@ -12,11 +12,13 @@ import { SqlRolloutStore } from './rollouts.js';
 import { SqlSecurityEventStore } from './security-events.js';
 import { SqlTelemetryStore } from './telemetry.js';
 import { SqlTokenStore } from './tokens.js';
+import { SqlUploadStore } from './uploads.js';
 
 export class Store implements Stores {
   readonly devices: SqlDeviceStore;
   readonly tokens: SqlTokenStore;
   readonly releases: SqlReleaseStore;
+  readonly uploads: SqlUploadStore;
   readonly rollouts: SqlRolloutStore;
   readonly assignments: SqlAssignmentStore;
   readonly telemetry: SqlTelemetryStore;
@@ -28,6 +30,7 @@ export class Store implements Stores {
     this.devices = new SqlDeviceStore(db);
     this.tokens = new SqlTokenStore(db);
     this.releases = new SqlReleaseStore(db);
+    this.uploads = new SqlUploadStore(db);
     this.rollouts = new SqlRolloutStore(db);
     this.assignments = new SqlAssignmentStore(db);
     this.telemetry = new SqlTelemetryStore(db);

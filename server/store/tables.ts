@@ -229,7 +229,7 @@ interface OutcomesTable {
   outcome_json: string;
 }
 
-interface SecurityEventsTable {
+export interface SecurityEventsTable {
   id: Generated<number>;
   source_kind: 'device' | 'operator' | 'server' | 'anonymous';
   source: string;
@@ -259,7 +259,17 @@ interface AuditHeadTable {
   hash: string;
 }
 
+/** Files that were uploaded and are not published. */
+interface UploadsTable {
+  digest: string;
+  bytes: number;
+  operator: string;
+  touched_at: number;
+  collected: 0 | 1;
+}
+
 export interface Tables {
+  uploads: UploadsTable;
   devices: DevicesTable;
   claims: ClaimsTable;
   tokens: TokensTable;

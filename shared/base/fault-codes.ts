@@ -433,6 +433,16 @@ export const FAULT_CODES = {
     "a device token was made at another time than the server's present",
     'The device corrects its offset by itself; set its clock if it stays.',
   ),
+  too_many_attempts: flaked(
+    429,
+    'too many failed logins from this address',
+    'Wait as long as Retry-After says, and correct the token: only failed logins count.',
+  ),
+  quota_exceeded: flaked(
+    507,
+    'files that were uploaded and not published fill the quota of this operator',
+    'Publish their releases, or wait until they expire.',
+  ),
   auth_denied: refused(
     403,
     'these credentials do not allow this',
@@ -494,12 +504,15 @@ export type FaultCode = keyof typeof FAULT_CODES;
  */
 export class Fault extends Error {
   override readonly name = 'Fault';
+  /** When to try again, where the fault knows it. */
+  readonly retryAfterMs: number | null;
   constructor(
     readonly code: FaultCode,
     readonly detail: string,
-    options: { cause?: unknown } = {},
+    { retryAfterMs = null, ...options }: { cause?: unknown; retryAfterMs?: number | null } = {},
   ) {
     super(`${code}: ${detail}`, options);
+    this.retryAfterMs = retryAfterMs;
   }
 
   get kind(): FaultKind {

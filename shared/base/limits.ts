@@ -52,6 +52,12 @@ export const limits = {
   releaseFilesMaxCount: 64,
   releaseFileMaxBytes: 1024 * MIB,
   releaseTotalMaxBytes: 2048 * MIB,
+  /** Files that an operator has uploaded and that no release names yet. */
+  uploadsPerOperatorMaxBytes: 8192 * MIB,
+  uploadsPerOperatorMaxCount: 256,
+  /** They are deleted when nobody has asked for them for so long. */
+  uploadKeptMs: DAY_MS,
+  uploadsCollectEveryMs: HOUR_MS,
   fileEncodingsMaxCount: 4,
   descriptionMaxChars: 500,
   /** Hardware that one release is for. */
@@ -238,6 +244,7 @@ export const limits = {
   /** Device tokens that the server remembers as verified, of HTTP and of MQTT each. */
   verifiedTokensMaxCount: 20_000,
   identityMaxBytes: 4 * KIB,
+  enrolBodyMaxBytes: 64 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
   clockSkewMaxMs: 5 * MINUTE_MS,
   /** An error of a device's clock that operators are told. */
@@ -279,6 +286,36 @@ export const limits = {
   /** Pending enrolments. Anyone can create one, so their number is limited. */
   pendingDevicesMaxCount: 1000,
 
+  // What strangers may cost the server, by address (server/access).
+  /** Failed logins of a kind that an address has at once, and the time that gives one back. */
+  failedLoginsMaxCount: 30,
+  failedLoginRefillMs: 1_000,
+  /** Those of an identity that has logged in from the address. */
+  knownFailedLoginsMaxCount: 10,
+  limitedAddressesMaxCount: 10_000,
+  knownLoginsMaxCount: 40_000,
+  /** Descriptors for the database, the log and whatever else is not a connection. */
+  openFilesReservedCount: 100,
+  httpConnectionsMaxCount: 4_000,
+  httpConnectionsPerAddressMaxCount: 1_000,
+  /** Connections of an address that have not logged in yet; those that have are not counted. */
+  mqttLoginsPerAddressMaxCount: 1_000,
+  /** From the start of a connection, or of a further request on it, to the end of its headers. */
+  httpHeadersMs: 10_000,
+  httpHeadersMaxBytes: 16 * KIB,
+  /** A connection without a request. */
+  httpKeepAliveMs: 10_000,
+  /** A connection on which nothing moves, in either direction. */
+  httpIdleMs: 60_000,
+  /** Between two looks of Node at headers that are late. */
+  httpCheckEveryMs: 1_000,
+  /** The body of a request whose sender is not an operator. */
+  httpBodyMs: 30_000,
+  /** The body of an operator's request: bytes a second, over each window. */
+  uploadRateMinBytes: 4 * KIB,
+  uploadRateWindowMs: 30_000,
+  tlsHandshakeMs: 10_000,
+
   // The server's database.
   /** How long SQLite waits for another process (a backup, an operator's sqlite3) that locks it. */
   databaseLockWaitMs: 5_000,
@@ -305,11 +342,19 @@ export const limits = {
   inferenceReleasesPerDeviceMaxCount: 50,
   outcomesPerDeviceMaxCount: 200,
   securityEventsPerSourceMaxCount: 5_000,
-  /** Of all sources that did not authenticate together. */
-  securityEventsAnonymousMaxCount: 5_000,
+  /** Of one code of a known source. */
+  securityEventsPerSourceAndCodeMaxCount: 2_000,
+  /** Of one code, of all sources that did not authenticate together. */
+  securityEventsAnonymousMaxCount: 2_000,
+  /** Addresses of strangers, or details of a known source, of one code and day; then folded. */
+  securityEventsPerCodeMaxCount: 500,
   /** Distinct events that wait to be written, of known and of anonymous sources each. */
   securityEventsQueueMaxCount: 1_000,
+  /** Details of one code of a known source that wait; further ones are folded. */
+  securityEventsWaitingPerCodeMaxCount: 50,
   securityEventsFlushMs: 500,
+  /** Repeats of what strangers did are written so often. */
+  securityEventsRepeatMs: 30_000,
   /**
    * Messages that wait for the database; beyond it they are dropped, and devices send them again.
    */
@@ -446,6 +491,11 @@ assert(
   limits.summaryDetailMaxChars <= limits.detailMaxChars &&
     limits.detailMaxChars <= limits.auditDetailMaxChars,
   'a summary shows a part of a detail, and an audit entry can quote one',
+);
+assert(
+  limits.uploadsPerOperatorMaxBytes >= 2 * limits.releaseTotalMaxBytes &&
+    limits.uploadsPerOperatorMaxCount >= 2 * limits.releaseFilesMaxCount,
+  'an operator may upload a release while another one waits to be published',
 );
 assert(
   limits.modelTensorsMaxCount <= limits.requestTensorsMaxCount,

@@ -2,7 +2,6 @@
 // that does not arrive in time. There is no request object then; without this, Node answers with a
 // status and no body.
 import { STATUS_CODES } from 'node:http';
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Fault, systemCode } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
@@ -25,8 +24,10 @@ export function answerParserError(
   const fault = parserFault(error);
   const { http } = fault.entry;
   const body = JSON.stringify(bodyOf(fault));
-  // A client that does not close the connection then is cut off.
-  if (socket instanceof Socket) socket.setTimeout(limits.connectionCheckMs, () => socket.destroy());
+  // A client that does not close the connection then is cut off, also one that goes on sending.
+  const cut = setTimeout(() => socket.destroy(), limits.connectionCheckMs);
+  cut.unref();
+  socket.once('close', () => clearTimeout(cut));
   socket.end(
     `HTTP/1.1 ${http} ${STATUS_CODES[http] ?? ''}\r\ncontent-type: application/json\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,

@@ -3,10 +3,10 @@
 // is signed by the device key. It serves for its use only, so that one that was read from an MQTT
 // login opens no HTTP route. For HTTP it is a bearer token within its life; for MQTT it serves for
 // one login, where the server remembers it. Also the device id, which is derived from the key.
-import { Type } from 'typebox';
+import { Type, type Static } from 'typebox';
 import { fromHex, hex, Hex32, Hex64, sha256, utf8 } from '../base/bytes.js';
-import { decode } from '../base/decode.js';
-import { Fault } from '../base/fault-codes.js';
+import { complaints, decode } from '../base/decode.js';
+import { Fault, isFault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 import { verify } from './ed25519.js';
 import type { PublicKey, Signer } from './signer.js';
@@ -84,6 +84,19 @@ export async function openDeviceToken(
   }
   seen?.add(seenKey);
   return fields.device;
+}
+
+/** The device that a token names; nothing is verified. Null when it is none. */
+export function claimedDevice(token: string): string | null {
+  try {
+    const fields = parseToken(token);
+    return complaints(DeviceToken, fields).length === 0
+      ? (fields as Static<typeof DeviceToken>).device
+      : null;
+  } catch (error) {
+    if (isFault(error)) return null;
+    throw error;
+  }
 }
 
 function parseToken(token: string): unknown {

@@ -59,9 +59,18 @@ it('defaults_fill_what_is_left_out_and_the_environment_wins', () => {
     repository: 'r',
     http: { host: '0.0.0.0', port: 7300 },
     mqtt: { host: '127.0.0.1', port: 7301 },
+    trusted_proxies: [],
     silent_after_seconds: 60,
     log_level: 'info',
   });
+});
+
+it('trusted_proxies_that_are_no_networks_are_refused_before_anything_opens', async () => {
+  const settings = serverSettings(
+    'data_dir = "/nowhere"\nrepository = "/nowhere"\ntrusted_proxies = ["10.0.0.0/33"]',
+    {},
+  );
+  expect((await faultOf(startServer(settings, { log: silentLog }))).code).toBe('config_invalid');
 });
 
 it('http_and_mqtt_on_one_port_is_refused_before_anything_opens', async () => {

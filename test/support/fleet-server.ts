@@ -55,6 +55,9 @@ export interface TestFleet {
   close(): Promise<void>;
 }
 
+/** What most helpers need of a fleet: also one whose server is another process. */
+export type FleetAccess = Pick<TestFleet, 'server' | 'admin'>;
+
 export async function startFleet(extra = '', log: Log = silentLog): Promise<TestFleet> {
   const folder = await mkdtemp(join(tmpdir(), 'linnet-server-'));
   await initRepository({
@@ -129,7 +132,7 @@ export function newDevice(name: string): TestDevice {
 }
 
 export async function post(
-  fleet: TestFleet,
+  fleet: FleetAccess,
   path: string,
   body: unknown,
   headers: Record<string, string> = {},
@@ -159,12 +162,12 @@ export async function enrolBody(
   };
 }
 
-export async function makeClaim(fleet: TestFleet, group = 'canary', uses = 1): Promise<string> {
+export async function makeClaim(fleet: FleetAccess, group = 'canary', uses = 1): Promise<string> {
   return (await fleet.admin.request('POST', '/claims', Claim, { group, uses, minutes: 10 })).claim;
 }
 
 export async function enrolled(
-  fleet: TestFleet,
+  fleet: FleetAccess,
   name: string,
   group = 'canary',
 ): Promise<TestDevice> {
@@ -180,7 +183,7 @@ export async function enrolled(
 }
 
 export async function deviceGet(
-  fleet: TestFleet,
+  fleet: FleetAccess,
   device: TestDevice,
   path: string,
 ): Promise<Response> {
@@ -196,7 +199,7 @@ export interface MqttSession {
 }
 
 export async function mqttOf(
-  fleet: TestFleet,
+  fleet: FleetAccess,
   device: TestDevice,
   options: { password?: string; clientId?: string; username?: string } = {},
 ): Promise<MqttSession> {
@@ -300,7 +303,7 @@ export const ALL = { limit: 10_000, after: null } as const;
 
 /** Security events of a source, once the server has written what is waiting. */
 export async function securityEvents(
-  fleet: TestFleet,
+  fleet: FleetAccess,
   source?: string,
 ): Promise<SecurityEventSummary[]> {
   const query = source === undefined ? '' : `?source=${encodeURIComponent(source)}`;

@@ -10,8 +10,10 @@ import {
   TIME_HEADER,
 } from '../../../shared/protocol/device-api.js';
 import { fromHex, sha256 } from '../../../shared/base/bytes.js';
+import { limits } from '../../../shared/base/limits.js';
 import { deviceIdOf } from '../../../shared/trust/device-token.js';
 import { verify } from '../../../shared/trust/ed25519.js';
+import type { Attempt } from '../../access/address-limits.js';
 import { deviceAuthentication, deviceOfRequest } from '../authentication.js';
 import { bytesOf, errorResponses, type HttpServices } from '../context.js';
 import { sendNotModified } from '../send-file.js';
@@ -22,7 +24,7 @@ const MetadataName = Type.String({
 
 type Options = Pick<
   HttpServices,
-  'devices' | 'director' | 'rollouts' | 'security' | 'clock' | 'log' | 'mqttPort'
+  'devices' | 'director' | 'rollouts' | 'security' | 'addressLimits' | 'clock' | 'log' | 'mqttPort'
 >;
 const tags = ['device-api'];
 
@@ -37,11 +39,12 @@ export const deviceApiRoutes: FastifyPluginAsyncTypebox<Options> = async (app, o
 
 const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
   app,
-  { devices, security, clock, log, mqttPort },
+  { devices, security, addressLimits, clock, log, mqttPort },
 ) => {
   app.post(
     '/device/v1/enrol',
     {
+      bodyLimit: limits.enrolBodyMaxBytes,
       schema: {
         operationId: 'enrolDevice',
         summary: 'Enrol a device key, with a claim or to wait for approval',
@@ -52,7 +55,11 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
     },
     async (request) => {
       const { signature, ...asked } = request.body;
+      const id = deviceIdOf(asked.publicKey);
+      const attempt: Attempt = { kind: 'enrolment', address: request.ip, identity: id };
+      addressLimits.admit(attempt);
       if (!verify(asked.publicKey, enrolMessage(asked), fromHex(signature))) {
+        addressLimits.failed(attempt);
         security.report({
           source: { kind: 'anonymous', address: request.ip },
           code: 'auth_missing',
@@ -61,11 +68,13 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
         throw new Fault('auth_missing', 'the signature is not by publicKey over the enrolment');
       }
       const device = await devices.enrol(
-        deviceIdOf(asked.publicKey),
+        id,
         request.body,
         asked.claim === undefined ? null : sha256(asked.claim),
         clock.now(),
       );
+      if (device.status === 'enrolled') addressLimits.succeeded(attempt);
+      else addressLimits.waits(attempt);
       log.info(
         { device: device.id, name: device.name, status: device.status, group: device.group },
         'a device asked to enrol',

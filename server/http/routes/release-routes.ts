@@ -18,11 +18,12 @@ import { operatorOfRequest } from '../authentication.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { pageOf, PageQuery } from '../paging.js';
 import { releaseDetail, releaseSummary } from '../views.js';
+import { digestsInDocument, digestsInEnvelope } from '../../tuf/referenced-files.js';
 
 const FILE_TYPE = 'application/octet-stream';
 const ReleaseKey = Type.Tuple([Type.Integer(), Type.String(), Type.String()]);
 
-type Options = Pick<HttpServices, 'releases' | 'images' | 'artifacts' | 'clock'>;
+type Options = Pick<HttpServices, 'releases' | 'images' | 'uploads' | 'clock'>;
 const tags = ['releases'];
 
 export const releaseRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
@@ -34,7 +35,7 @@ export const releaseRoutes: FastifyPluginAsyncTypebox<Options> = async (app, opt
   repositoryRoute(app, options);
 };
 
-function uploadRoute(app: FleetApp, { artifacts }: Options): void {
+function uploadRoute(app: FleetApp, { uploads }: Options): void {
   app.put(
     '/files/:sha256',
     {
@@ -53,13 +54,19 @@ function uploadRoute(app: FleetApp, { artifacts }: Options): void {
       if (request.headers['content-type'] !== FILE_TYPE)
         throw new Fault('media_type_unsupported', `send the file as ${FILE_TYPE}`);
       const { sha256 } = request.params;
-      await artifacts.put(sha256, request.body, { maxBytes: limits.releaseFileMaxBytes });
+      const length = request.headers['content-length'];
+      await uploads.put({
+        digest: sha256,
+        operator: operatorOfRequest(request).name,
+        lengthBytes: length === undefined ? null : Number(length),
+        stream: request.body,
+      });
       return { sha256 };
     },
   );
 }
 
-function publishRoute(app: FleetApp, { images, releases, clock }: Options): void {
+function publishRoute(app: FleetApp, { images, releases, uploads, clock }: Options): void {
   app.post(
     '/releases',
     {
@@ -79,10 +86,12 @@ function publishRoute(app: FleetApp, { images, releases, clock }: Options): void
       },
     },
     async (request) => {
-      const release = await images.publish(
-        base64(request.body.envelope, 'envelope'),
-        base64(request.body.targets, 'targets'),
-      );
+      const envelope = base64(request.body.envelope, 'envelope');
+      const targets = base64(request.body.targets, 'targets');
+      const files = new Set(digestsInEnvelope(envelope));
+      for (const sha256 of digestsInDocument(targets)) files.add(sha256);
+      await uploads.claim(files);
+      const release = await images.publish(envelope, targets);
       const row = await releases.add(
         release,
         {
@@ -93,6 +102,7 @@ function publishRoute(app: FleetApp, { images, releases, clock }: Options): void
         },
         clock.now(),
       );
+      await uploads.published(files);
       return releaseDetail(row);
     },
   );

@@ -83,27 +83,67 @@ it('a_device_and_an_operator_of_one_name_are_two_sources', async () => {
   expect(stored[0]?.map(({ count }) => count)).toEqual([1, 1]);
 });
 
-it('strangers_fill_only_their_own_queue_and_what_is_dropped_is_counted', async () => {
+it('strangers_fill_only_their_own_queue_and_further_addresses_are_one_event', async () => {
   const strangers = limits.securityEventsQueueMaxCount + 7;
   for (let n = 0; n < strangers; n++) bus.report(report(stranger(`10.0.${n >> 8}.${n & 255}`)));
   bus.report(report(DEVICE));
+  // What is new is not lost behind them.
+  bus.report(report(stranger('192.0.2.1'), 'claim_invalid', 'news'));
   // A full queue still counts repeats.
   bus.report(report(stranger('10.0.0.0')));
   await bus.flush();
   const batch = stored[0] ?? [];
   expect(batch.filter(({ source }) => source.kind === 'device')).toHaveLength(1);
   const anonymous = batch.filter(({ source }) => source.kind === 'anonymous');
-  expect(anonymous).toHaveLength(limits.securityEventsQueueMaxCount);
+  expect(anonymous).toHaveLength(limits.securityEventsQueueMaxCount + 2);
   expect(anonymous[0]?.count).toBe(2);
-  expect(warnings).toEqual([{ dropped: 7 }]);
+  expect(anonymous.slice(-2).map(({ source, code, count }) => [source, code, count])).toEqual([
+    [stranger('other addresses'), 'file_digest', 7],
+    [stranger('other addresses'), 'claim_invalid', 1],
+  ]);
+  expect(warnings).toEqual([]);
+});
+
+it('a_noisy_device_cannot_fill_the_queue_of_the_others', async () => {
+  for (let n = 0; n < 5000; n++) bus.report(report(DEVICE, 'file_digest', `${n}`));
+  bus.report(report({ kind: 'device', id: 'dev-2' }, 'file_length', 'news'));
+  await bus.flush();
+  const waiting = limits.securityEventsWaitingPerCodeMaxCount;
+  expect(stored[0]).toHaveLength(waiting + 2);
+  expect(stored[0]?.at(-1)).toMatchObject({ detail: 'news', count: 1 });
+  expect(stored[0]?.at(-2)).toMatchObject({ detail: '4999', count: 5000 - waiting });
 });
 
 it('known_sources_have_a_limit_as_well', async () => {
   for (let n = 0; n <= limits.securityEventsQueueMaxCount; n++)
-    bus.report(report(DEVICE, 'file_digest', `${n}`));
+    bus.report(report({ kind: 'device', id: `dev-${n}` }));
   await bus.flush();
   expect(stored[0]).toHaveLength(limits.securityEventsQueueMaxCount);
   expect(warnings).toEqual([{ dropped: 1 }]);
+});
+
+it('repeats_of_a_stranger_are_written_at_intervals_and_a_first_time_at_once', async () => {
+  const fire = async (): Promise<void> => {
+    for (const timer of timers.splice(0)) timer();
+    // The timer's write, then whatever this one finds: nothing that is not due.
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const attack = report(stranger('10.0.0.1'), 'auth_missing');
+  for (let tick = 0; tick < 100; tick++) {
+    for (let n = 0; n < 10; n++) bus.report(attack);
+    now += limits.securityEventsFlushMs;
+    await fire();
+  }
+  const writes = Math.ceil((100 * limits.securityEventsFlushMs) / limits.securityEventsRepeatMs);
+  expect(stored.length).toBe(writes);
+  bus.report(report(stranger('10.0.0.2'), 'auth_missing'));
+  await fire();
+  expect(stored.at(-1)?.map(({ source }) => source)).toEqual([stranger('10.0.0.2')]);
+  await bus.close();
+  const total = stored
+    .flat()
+    .filter(({ source }) => 'address' in source && source.address === '10.0.0.1');
+  expect(total.reduce((sum, { count }) => sum + count, 0)).toBe(1000);
 });
 
 it('one_timer_writes_what_was_reported_until_it_fires', async () => {

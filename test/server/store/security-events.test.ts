@@ -46,36 +46,75 @@ it('details_of_a_known_source_are_kept_apart_and_those_of_a_stranger_are_not', a
   expect((await rows('10.0.0.1')).map(({ count, detail }) => [count, detail])).toEqual([[2, 'b']]);
 });
 
-it('one_noisy_source_cannot_push_out_the_security_events_of_others', async () => {
+it('noise_of_a_known_source_is_folded_and_evicts_no_news_of_it_or_of_others', async () => {
   await store.security.add([event(device('dev-quiet'), { detail: 'the one that matters' })]);
-  const noise = Array.from({ length: limits.securityEventsPerSourceMaxCount + 1000 }, (_, n) =>
-    event(device('dev-noisy'), { code: 'x', detail: `${n}` }),
+  await store.security.add([event(device('dev-noisy'), { code: 'x', detail: 'the first' })]);
+  await store.security.add([event(device('dev-noisy'), { code: 'y', detail: 'news' })]);
+  const noise = Array.from({ length: 6000 }, (_, n) =>
+    event(device('dev-noisy'), { code: 'x', detail: `${n}`, lastAt: NOW + 1 }),
   );
   await store.security.add(noise);
-  await store.security.add([event(device('dev-noisy'), { code: 'last', lastAt: NOW + 1 })]);
   const noisy = await rows('dev-noisy');
-  expect([noisy.length, noisy[0]?.code]).toEqual([limits.securityEventsPerSourceMaxCount, 'last']);
+  // Own rows, one more for the rest, and the news.
+  expect(noisy.length).toBe(limits.securityEventsPerCodeMaxCount + 2);
+  expect(noisy.reduce((sum, { count }) => sum + count, 0)).toBe(6002);
+  expect(noisy.map(({ detail }) => detail)).toContain('the first');
+  expect(noisy.map(({ detail }) => detail)).toContain('news');
   expect(await rows('dev-quiet')).toHaveLength(1);
 });
 
-it('strangers_together_have_one_limit_and_evict_only_strangers', async () => {
+it('one_noisy_code_of_a_source_has_a_limit_over_many_days', async () => {
+  await store.security.add([event(device('dev-noisy'), { code: 'y', detail: 'news' })]);
+  for (let day = 0; day < 6; day++)
+    await store.security.add(
+      Array.from({ length: limits.securityEventsPerCodeMaxCount }, (_, n) =>
+        event(device('dev-noisy'), { code: 'x', detail: `${n}`, lastAt: NOW + day * DAY_MS }),
+      ),
+    );
+  const noisy = await rows('dev-noisy');
+  expect(noisy.length).toBe(limits.securityEventsPerSourceAndCodeMaxCount + 1);
+  expect(noisy.at(-1)?.detail).toBe('news');
+});
+
+it('strangers_evict_no_news_of_known_sources_nor_of_other_strangers', async () => {
   await store.security.add([
     event(device('dev-quiet')),
     event({ kind: 'operator', name: 'anna' }),
     event({ kind: 'server' }),
+    event({ kind: 'anonymous', address: 'marker-1' }, { code: 'claim_invalid' }),
+    event({ kind: 'anonymous', address: 'marker-2' }),
   ]);
-  const addresses = limits.securityEventsAnonymousMaxCount + 100;
-  const noise = Array.from({ length: addresses }, (_, n) =>
+  const noise = Array.from({ length: 5100 }, (_, n) =>
     event({ kind: 'anonymous', address: `stranger-${n}` }, { lastAt: NOW + n }),
   );
-  await store.security.add(noise);
+  for (let at = 0; at < noise.length; at += 1000)
+    await store.security.add(noise.slice(at, at + 1000));
   const left = await rows();
   expect(left.filter(({ sourceKind }) => sourceKind === 'anonymous')).toHaveLength(
-    limits.securityEventsAnonymousMaxCount,
+    limits.securityEventsPerCodeMaxCount + 2,
   );
-  expect(await rows('stranger-99')).toEqual([]);
-  expect(await rows('stranger-100')).toHaveLength(1);
-  for (const source of ['dev-quiet', 'anna', 'server']) expect(await rows(source)).toHaveLength(1);
+  for (const source of ['dev-quiet', 'anna', 'server', 'marker-1', 'marker-2'])
+    expect(await rows(source)).toHaveLength(1);
+  expect(await rows('other addresses')).toMatchObject([
+    { count: 5101 - limits.securityEventsPerCodeMaxCount },
+  ]);
+});
+
+it('strangers_of_many_days_have_a_limit_and_evict_only_their_own_code', async () => {
+  await store.security.add([
+    event({ kind: 'anonymous', address: 'marker' }, { code: 'claim_invalid' }),
+  ]);
+  for (let day = 0; day < 6; day++)
+    await store.security.add(
+      Array.from({ length: limits.securityEventsPerCodeMaxCount }, (_, n) =>
+        event(
+          { kind: 'anonymous', address: `stranger-${n}` },
+          { lastAt: NOW + day * DAY_MS, firstAt: NOW },
+        ),
+      ),
+    );
+  expect(await rows()).toHaveLength(limits.securityEventsAnonymousMaxCount + 1);
+  expect(await rows('marker')).toHaveLength(1);
 });
 
 it('a_list_cuts_details_and_the_entry_has_all_of_it', async () => {

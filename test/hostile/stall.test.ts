@@ -2,7 +2,8 @@
 // an honest client asks for /healthz from another. What is asserted are counts of work (signature
 // checks, statements, writes, connections closed) and a stall bound that a loaded machine keeps;
 // the first version stood still for 200 s. `npm run bench:stall` prints the strict aims.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Device, TokenPage } from '../../shared/protocol/operator-api.js';
 import { limits } from '../../shared/base/limits.js';
 import { enrolled, newDevice, securityEvents } from '../support/fleet-server.js';
@@ -36,6 +37,8 @@ beforeAll(async () => {
   await fleet.admin.list('/tokens', TokenPage);
 });
 afterAll(() => fleet.close());
+// The address gets failed logins back, so that the next test can enrol its device.
+afterEach(() => pause(3 * limits.failedLoginRefillMs));
 
 type Measured = StallReport & { readonly health: Health; readonly seconds: number };
 

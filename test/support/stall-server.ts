@@ -90,10 +90,10 @@ async function serve(openFiles: number): Promise<void> {
   if (openFiles > 0)
     execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${openFiles}:${openFiles}`]);
   const counts = { signatureChecks: 0, statements: 0, writes: 0 };
-  const verify = crypto.verify;
-  crypto.verify = ((...args: Parameters<typeof verify>) => {
+  const { verify } = crypto;
+  crypto.verify = ((...args: unknown[]): unknown => {
     counts.signatureChecks += 1;
-    verify(...args);
+    return Reflect.apply(verify, crypto, args);
   }) as typeof verify;
   syncBuiltinESMExports();
   const prepare = Reflect.get(Database.prototype, 'prepare') as (sql: string) => unknown;

@@ -630,6 +630,15 @@ export interface DirectorRepository {
   metadata(device: { id: string; hardware: string }, name: string): Promise<Uint8Array | null>;
 }
 
+// ---- Marks -------------------------------------------------------------------------------------
+
+/** Numbers by name that a restart keeps. */
+export interface MarkStore {
+  get(name: string): Promise<number | null>;
+  /** Durable on return. */
+  set(name: string, value: number): Promise<void>;
+}
+
 // ---- All stores -------------------------------------------------------------------------------
 
 export interface Stores {
@@ -642,6 +651,7 @@ export interface Stores {
   readonly security: SecurityEventStore;
   readonly audit: AuditStore;
   readonly conditions: ConditionStore;
+  readonly marks: MarkStore;
 }
 
 // ---- Artifacts and the image repository -------------------------------------------------------

@@ -31,6 +31,8 @@ import { Conductor } from './rollout/conductor.js';
 import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { SituationReader } from './rollout/situation-reader.js';
+import { requireRoom, requireUnexpired, requireWritable } from './monitoring/checks.js';
+import { ReadinessWatch } from './monitoring/readiness.js';
 import { SecurityEventBus } from './security-events/bus.js';
 import { Store } from './store/store.js';
 
@@ -91,6 +93,8 @@ async function open(
   const { conductor, rollouts } = openRollouts(store, images, reception, security, log, (device) =>
     transport?.hint(device),
   );
+  const broker = { connected: true };
+  const readiness = openReadiness(settings, store, images, broker, log);
   const ingest = openIngest(store, security, log, () => reception.restart());
   undo.push(() => ingest.settled());
   transport = await openTransport(settings, tls, log, {
@@ -99,7 +103,11 @@ async function open(
       const device = await store.devices.get(id);
       return device?.status === 'enrolled' ? device.publicKey : undefined;
     },
-    onReception: (connected) => (connected ? reception.connected() : reception.disconnected()),
+    onReception: (connected) => {
+      broker.connected = connected;
+      if (connected) reception.connected();
+      else reception.disconnected();
+    },
     security,
   });
   const { port: mqttPort } = transport;
@@ -122,6 +130,7 @@ async function open(
     mqttPort: () => mqttPort,
     disconnect: (device) => transport.disconnect(device),
     silentAfterMs: settings.silent_after_seconds * 1000,
+    readiness: () => readiness.look(),
     tls,
   });
   undo.push(() => closeWithin(app));
@@ -134,6 +143,28 @@ async function open(
     'the fleet server is ready',
   );
   return { address, mqttPort, close };
+}
+
+function openReadiness(
+  { data_dir: data, repository }: ServerSettings,
+  store: Store,
+  images: ImageRepository,
+  broker: { readonly connected: boolean },
+  log: Log,
+): ReadinessWatch {
+  return new ReadinessWatch({
+    clock: realClock,
+    log: log.child({ room: 'monitoring' }),
+    checks: {
+      database: () => requireWritable(() => store.marks.set('test write', realClock.now())),
+      disk: () => requireRoom([data, repository]),
+      broker: async () => {
+        if (!broker.connected)
+          throw new Fault('server_unreachable', 'the MQTT broker is disconnected');
+      },
+      metadata: async () => requireUnexpired(images.expiries(), realClock.now()),
+    },
+  });
 }
 
 /** What ends each of them. */

@@ -27,7 +27,7 @@ export async function buildApp(options: AppOptions): Promise<FleetApp> {
   const app = makeFastify(options);
   await app.register(openApi);
   await app.register(knownPaths);
-  await app.register(serverRoutes);
+  await app.register(serverRoutes, options);
   await app.register(consoleRoutes);
   await app.register(imageRepositoryRoutes, options);
   await app.register(deviceApiRoutes, options);

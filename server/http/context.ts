@@ -21,6 +21,7 @@ import type {
   TlsFiles,
   TokenStore,
 } from '../interfaces.js';
+import type { Readiness } from '../monitoring/readiness.js';
 
 export type FleetApp = FastifyInstance<
   RawServerDefault,
@@ -52,6 +53,8 @@ export interface HttpServices {
   /** Closes the connection of a device that was revoked. */
   disconnect(device: string): void;
   readonly silentAfterMs: number;
+  /** Whether the server can do its work; costs little, however often it is asked. */
+  readiness(): Promise<Readiness>;
 }
 
 export interface AppOptions extends HttpServices {

@@ -233,6 +233,7 @@ const FIRST = [
     detail text not null,
     hash text not null
   ) strict`,
+  'create table marks (name text primary key, value integer not null) strict',
   `create table audit_head (
     id integer primary key check (id = 1),
     entries integer not null,

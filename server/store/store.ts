@@ -7,6 +7,7 @@ import { SqlAuditStore } from './audit.js';
 import { SqlConditionStore } from './conditions.js';
 import { openDatabase, type Db } from './database.js';
 import { SqlDeviceStore } from './devices.js';
+import { SqlMarkStore } from './marks.js';
 import { SqlReleaseStore } from './releases.js';
 import { SqlRolloutStore } from './rollouts.js';
 import { SqlSecurityEventStore } from './security-events.js';
@@ -23,6 +24,7 @@ export class Store implements Stores {
   readonly security: SqlSecurityEventStore;
   readonly audit: SqlAuditStore;
   readonly conditions: SqlConditionStore;
+  readonly marks: SqlMarkStore;
 
   private constructor(readonly db: Db) {
     this.devices = new SqlDeviceStore(db);
@@ -34,6 +36,7 @@ export class Store implements Stores {
     this.security = new SqlSecurityEventStore(db);
     this.audit = new SqlAuditStore(db);
     this.conditions = new SqlConditionStore(db);
+    this.marks = new SqlMarkStore(db);
   }
 
   /** Opens, creates or migrates the database in `file`. Faults: disk_failed, disk_full. */

@@ -250,6 +250,12 @@ interface AuditHeadTable {
   hash: string;
 }
 
+/** Numbers by name: counters, cursors of exporters. */
+interface MarksTable {
+  name: string;
+  value: number;
+}
+
 export interface Tables {
   devices: DevicesTable;
   claims: ClaimsTable;
@@ -272,4 +278,5 @@ export interface Tables {
   security_events: SecurityEventsTable;
   audit: AuditTable;
   audit_head: AuditHeadTable;
+  marks: MarksTable;
 }

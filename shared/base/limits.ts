@@ -299,6 +299,12 @@ export const limits = {
   ingestWaitingPerDeviceMaxCount: 2,
   mqttClientsMaxCount: 20_000,
 
+  // What operators watch.
+  /** One look at whether the server is ready serves all who ask within this time. */
+  readinessKeptMs: 2_000,
+  /** With less room on a disk that it writes to, the server is not ready. */
+  readyFreeMinBytes: 16 * MIB,
+
   // Trials.
   /** The shortest block of time; longer ones double it. */
   trialBlockFirstMs: 125,

@@ -1,0 +1,30 @@
+// Numbers that the server keeps by name: counters that only rise, cursors of exporters, and the
+// time of the last test write of /readyz.
+import type { MarkStore } from '../interfaces.js';
+import type { Db } from './database.js';
+
+export class SqlMarkStore implements MarkStore {
+  readonly #db: Db;
+
+  constructor(db: Db) {
+    this.#db = db;
+  }
+
+  async get(name: string): Promise<number | null> {
+    const row = await this.#db
+      .selectFrom('marks')
+      .select('value')
+      .where('name', '=', name)
+      .executeTakeFirst();
+    return row?.value ?? null;
+  }
+
+  /** Durable on return. */
+  async set(name: string, value: number): Promise<void> {
+    await this.#db
+      .insertInto('marks')
+      .values({ name, value })
+      .onConflict((oc) => oc.column('name').doUpdateSet({ value }))
+      .execute();
+  }
+}

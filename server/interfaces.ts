@@ -639,6 +639,39 @@ export interface MarkStore {
   set(name: string, value: number): Promise<void>;
 }
 
+// ---- The fleet in numbers ----------------------------------------------------------------------
+
+/** For metrics. */
+export interface FleetCounts {
+  readonly devices: readonly {
+    group: string;
+    status: DeviceStatus;
+    heard: boolean;
+    count: number;
+  }[];
+  /** Of enrolled devices; `version` null: nothing runs. */
+  readonly components: readonly {
+    component: string;
+    version: string | null;
+    group: string;
+    state: string;
+    count: number;
+  }[];
+  readonly rollouts: readonly { state: string; count: number }[];
+  /** Rollouts that were ever in the state. */
+  readonly reached: readonly { state: string; count: number }[];
+  readonly active: readonly { component: string; version: string; state: string; wave: number }[];
+  /** Of active rollouts. */
+  readonly members: readonly { component: string; version: string; state: string; count: number }[];
+  /** Security events since the first start, also those that are not kept any more. */
+  readonly security: readonly { code: string; count: number }[];
+}
+
+export interface FleetCountStore {
+  /** Walks all devices. `heardSince`: a device that sent anything since then counts as heard. */
+  read(heardSince: number): Promise<FleetCounts>;
+}
+
 // ---- All stores -------------------------------------------------------------------------------
 
 export interface Stores {
@@ -652,6 +685,7 @@ export interface Stores {
   readonly audit: AuditStore;
   readonly conditions: ConditionStore;
   readonly marks: MarkStore;
+  readonly counts: FleetCountStore;
 }
 
 // ---- Artifacts and the image repository -------------------------------------------------------
@@ -755,6 +789,8 @@ export interface Transport {
   readonly port: number;
   /** Tells a device to read its assignment now. May be lost: devices poll as well. */
   hint(device: string): void;
+  /** Devices that are connected; null: only the external broker knows. */
+  connections(): number | null;
   /** Closes a device's connection (after it was revoked). */
   disconnect(device: string): void;
   close(): Promise<void>;

@@ -31,8 +31,16 @@ import { Conductor } from './rollout/conductor.js';
 import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { SituationReader } from './rollout/situation-reader.js';
-import { requireRoom, requireUnexpired, requireWritable } from './monitoring/checks.js';
+import {
+  freeBytes,
+  requireRoom,
+  requireUnexpired,
+  requireWritable,
+  sizeOf,
+} from './monitoring/checks.js';
+import { registerFleetMetrics } from './monitoring/fleet-metrics.js';
 import { ReadinessWatch } from './monitoring/readiness.js';
+import { newRegistry, ServerMetrics } from './monitoring/server-metrics.js';
 import { SecurityEventBus } from './security-events/bus.js';
 import { Store } from './store/store.js';
 
@@ -95,10 +103,17 @@ async function open(
   );
   const broker = { connected: true };
   const readiness = openReadiness(settings, store, images, broker, log);
-  const ingest = openIngest(store, security, log, () => reception.restart());
+  const registry = newRegistry();
+  const metrics = new ServerMetrics(registry);
+  undo.push(metrics.watchEventLoop(realClock));
+  const ingest = openIngest(store, security, log, metrics, () => reception.restart());
   undo.push(() => ingest.settled());
   transport = await openTransport(settings, tls, log, {
-    ingest: (device, batch) => ingest.ingest(device, batch),
+    ingest: async (device, batch) => {
+      const ack = await ingest.ingest(device, batch);
+      metrics.batch(batch.length, ack);
+      return ack;
+    },
     keyOf: async (id) => {
       const device = await store.devices.get(id);
       return device?.status === 'enrolled' ? device.publicKey : undefined;
@@ -112,6 +127,17 @@ async function open(
   });
   const { port: mqttPort } = transport;
   undo.push(() => transport.close());
+  registerFleetMetrics({
+    registry,
+    clock: realClock,
+    log: log.child({ room: 'monitoring' }),
+    counts: store.counts,
+    silentAfterMs: settings.silent_after_seconds * 1000,
+    readiness: () => readiness.look(),
+    expiries: () => images.expiries(),
+    mqttConnections: () => transport.connections(),
+    ...measures(settings),
+  });
   const app = await buildApp({
     devices: store.devices,
     tokens: store.tokens,
@@ -131,6 +157,8 @@ async function open(
     disconnect: (device) => transport.disconnect(device),
     silentAfterMs: settings.silent_after_seconds * 1000,
     readiness: () => readiness.look(),
+    registry,
+    metrics,
     tls,
   });
   undo.push(() => closeWithin(app));
@@ -165,6 +193,20 @@ function openReadiness(
       metadata: async () => requireUnexpired(images.expiries(), realClock.now()),
     },
   });
+}
+
+/** Of this process and its disk, for the metrics. */
+function measures({ data_dir: data }: ServerSettings) {
+  const file = join(data, DATABASE);
+  return {
+    storeBytes: () => sizeOf([file, `${file}-wal`]),
+    freeBytes: () => freeBytes(data),
+    memoryBytes: () => process.memoryUsage.rss(),
+    cpuSeconds: () => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1e6;
+    },
+  };
 }
 
 /** What ends each of them. */
@@ -262,6 +304,7 @@ function openIngest(
   store: Store,
   security: SecurityEventBus,
   log: Log,
+  metrics: ServerMetrics,
   onBatchLost: () => void,
 ): Ingest {
   return new Ingest({
@@ -273,6 +316,7 @@ function openIngest(
     log: log.child({ room: 'ingest' }),
     isStorageFault: (error) => isFault(databaseFault(error, 'storing telemetry')),
     onBatchLost,
+    onStored: (records) => metrics.records(records),
   });
 }
 

@@ -37,7 +37,7 @@ export async function buildApp(options: AppOptions): Promise<FleetApp> {
   return app;
 }
 
-function makeFastify({ log, tls }: AppOptions): FleetApp {
+function makeFastify({ log, tls, metrics }: AppOptions): FleetApp {
   const app = Fastify({
     bodyLimit: limits.operatorBodyMaxBytes,
     logger: false,
@@ -60,6 +60,12 @@ function makeFastify({ log, tls }: AppOptions): FleetApp {
     sendFault(reply, new Fault('not_found', `there is no ${request.method} ${pathOf(request)}`)),
   );
   app.addHook('onResponse', (request, reply, done) => {
+    metrics.answered({
+      method: request.method,
+      route: request.is404 ? undefined : request.routeOptions.url,
+      status: reply.statusCode,
+      ms: reply.elapsedTime,
+    });
     log.debug(
       {
         method: request.method,

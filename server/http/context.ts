@@ -21,6 +21,7 @@ import type {
   TlsFiles,
   TokenStore,
 } from '../interfaces.js';
+import type { MetricRegistry, ServerMetrics } from '../monitoring/server-metrics.js';
 import type { Readiness } from '../monitoring/readiness.js';
 
 export type FleetApp = FastifyInstance<
@@ -55,6 +56,8 @@ export interface HttpServices {
   readonly silentAfterMs: number;
   /** Whether the server can do its work; costs little, however often it is asked. */
   readiness(): Promise<Readiness>;
+  readonly registry: MetricRegistry;
+  readonly metrics: ServerMetrics;
 }
 
 export interface AppOptions extends HttpServices {

@@ -28,6 +28,8 @@ export interface IngestOptions {
   readonly isStorageFault: (error: unknown) => boolean;
   /** A batch was lost through no fault of its device. Must not throw. */
   readonly onBatchLost: () => void;
+  /** A batch with so many records was stored for the first time. Must not throw. */
+  readonly onStored?: (records: number) => void;
 }
 
 /** Enough of a batch to refuse it by its id. */
@@ -135,7 +137,8 @@ export class Ingest {
       if (!isFault(error, 'message_undecodable')) throw error;
       return this.#refuse(device, bytes, error.detail.slice(0, limits.detailMaxChars));
     }
-    await telemetry.insertBatch(device, batch, clock.now());
+    if (await telemetry.insertBatch(device, batch, clock.now()))
+      this.#options.onStored?.(batch.records.length);
     await this.#raiseVersions(device, batch);
     const seq = batch.records.at(-1)?.seq;
     const afterMs = clock.monotonic() - receivedAt;

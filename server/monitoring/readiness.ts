@@ -6,7 +6,7 @@ import { isFault, reason, type FaultCode } from '../../shared/base/fault-codes.j
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 
-const READINESS_CHECKS = ['database', 'disk', 'broker', 'metadata'] as const;
+export const READINESS_CHECKS = ['database', 'disk', 'broker', 'metadata'] as const;
 type ReadinessCheck = (typeof READINESS_CHECKS)[number];
 
 export interface NotReady {

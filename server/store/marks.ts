@@ -1,7 +1,7 @@
 // Numbers that the server keeps by name: counters that only rise, cursors of exporters, and the
 // time of the last test write of /readyz.
 import type { MarkStore } from '../interfaces.js';
-import type { Db } from './database.js';
+import type { Db, Queries } from './database.js';
 
 export class SqlMarkStore implements MarkStore {
   readonly #db: Db;
@@ -27,4 +27,17 @@ export class SqlMarkStore implements MarkStore {
       .onConflict((oc) => oc.column('name').doUpdateSet({ value }))
       .execute();
   }
+}
+
+/** Raises a counter, and returns its new value. */
+export async function raise(queries: Queries, name: string, by: number): Promise<number> {
+  const { value } = await queries
+    .insertInto('marks')
+    .values({ name, value: by })
+    .onConflict((oc) =>
+      oc.column('name').doUpdateSet((eb) => ({ value: eb('marks.value', '+', by) })),
+    )
+    .returning('value')
+    .executeTakeFirstOrThrow();
+  return value;
 }

@@ -4,6 +4,7 @@
 // anonymous sources together, so that strangers evict only strangers.
 import { limits } from '../../shared/base/limits.js';
 import type { SecuritySourceKind } from '../../shared/protocol/operator-api.js';
+import { FAULT_CODES } from '../../shared/base/fault-codes.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import type {
   PageRequest,
@@ -14,6 +15,7 @@ import type {
   SecuritySource,
 } from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
+import { raise } from './marks.js';
 
 export class SqlSecurityEventStore implements SecurityEventStore {
   readonly #db: Db;
@@ -54,6 +56,10 @@ export class SqlSecurityEventStore implements SecurityEventStore {
   }
 }
 
+/** Names of the marks that count security events by code. */
+export const SECURITY_COUNT_PREFIX = 'security events: ';
+const OTHER_CODES = 'other';
+
 const COLUMNS = [
   'id',
   'source_kind as sourceKind',
@@ -85,6 +91,9 @@ export async function addSecurityEvents(
 ): Promise<void> {
   for (const event of events) {
     const detail = event.detail.slice(0, limits.detailMaxChars);
+    // A device may report any text as a code: only codes that this server knows have a counter.
+    const counted = Object.hasOwn(FAULT_CODES, event.code) ? event.code : OTHER_CODES;
+    await raise(queries, `${SECURITY_COUNT_PREFIX}${counted}`, event.count);
     await queries
       .insertInto('security_events')
       .values({

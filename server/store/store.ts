@@ -7,6 +7,7 @@ import { SqlAuditStore } from './audit.js';
 import { SqlConditionStore } from './conditions.js';
 import { openDatabase, type Db } from './database.js';
 import { SqlDeviceStore } from './devices.js';
+import { SqlFleetCountStore } from './fleet-counts.js';
 import { SqlMarkStore } from './marks.js';
 import { SqlReleaseStore } from './releases.js';
 import { SqlRolloutStore } from './rollouts.js';
@@ -25,6 +26,7 @@ export class Store implements Stores {
   readonly audit: SqlAuditStore;
   readonly conditions: SqlConditionStore;
   readonly marks: SqlMarkStore;
+  readonly counts: SqlFleetCountStore;
 
   private constructor(readonly db: Db) {
     this.devices = new SqlDeviceStore(db);
@@ -37,6 +39,7 @@ export class Store implements Stores {
     this.audit = new SqlAuditStore(db);
     this.conditions = new SqlConditionStore(db);
     this.marks = new SqlMarkStore(db);
+    this.counts = new SqlFleetCountStore(db);
   }
 
   /** Opens, creates or migrates the database in `file`. Faults: disk_failed, disk_full. */

@@ -304,6 +304,15 @@ export const limits = {
   readinessKeptMs: 2_000,
   /** With less room on a disk that it writes to, the server is not ready. */
   readyFreeMinBytes: 16 * MIB,
+  /** The database is counted for metrics at most this often. */
+  fleetCountsKeptMs: 15_000,
+  /** Values of a label that keep their name; the others are added up as `other`. */
+  metricGroupsMaxCount: 50,
+  metricComponentsMaxCount: 20,
+  metricVersionsMaxCount: 30,
+  /** Series of one metric. */
+  metricSeriesMaxCount: 1_000,
+  eventLoopLookMs: 50,
 
   // Trials.
   /** The shortest block of time; longer ones double it. */

@@ -252,9 +252,21 @@ export interface SecurityEventRow {
   readonly lastAt: number;
 }
 
+export interface SecurityEventChangeRow extends SecurityEventRow {
+  readonly revision: number;
+}
+
+/** The order in which security events were added or changed. */
+export interface SecurityEventHistory {
+  /** The revision of the latest change; 0 before the first. */
+  head(): Promise<number>;
+  /** Events that changed after the revision, by revision; an event is there once, as it is now. */
+  changes(after: number, limit: number): Promise<SecurityEventChangeRow[]>;
+}
+
 export type SecurityEventKey = readonly [lastAt: number, id: number];
 
-export interface SecurityEventStore {
+export interface SecurityEventStore extends SecurityEventHistory {
   /** All in one transaction. */
   add(events: readonly SecurityEvent[]): Promise<void>;
   /**

@@ -1,9 +1,11 @@
 // The fleet server's composition root: the only place in the server that takes the real clock,
 // randomness, timers and log, and the only one that connects its parts. It opens the database, the
 // image repository and the director, then MQTT and HTTP; it reports that it is ready when both
-// listen. It closes in the opposite direction, and stores first what is being stored.
+// listen. It closes in the opposite direction, and stores first what is being stored. Over 400
+// lines because every part of the server is connected here.
 import { chmod, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { listenFault } from '../shared/platform/listen.js';
 import { limits } from '../shared/base/limits.js';
@@ -20,6 +22,7 @@ import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
 import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
+import { exportTargets, startExporters } from './exports/start.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
@@ -31,13 +34,9 @@ import { Conductor } from './rollout/conductor.js';
 import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { SituationReader } from './rollout/situation-reader.js';
-import {
-  freeBytes,
-  requireRoom,
-  requireUnexpired,
-  requireWritable,
-  sizeOf,
-} from './monitoring/checks.js';
+import { requireRoom, requireUnexpired, requireWritable } from './monitoring/checks.js';
+import { exportMetrics } from './monitoring/export-metrics.js';
+import { processMeasures } from './monitoring/process-measures.js';
 import { registerFleetMetrics } from './monitoring/fleet-metrics.js';
 import { ReadinessWatch } from './monitoring/readiness.js';
 import { newRegistry, ServerMetrics } from './monitoring/server-metrics.js';
@@ -84,6 +83,7 @@ async function open(
   close: () => Promise<void>,
 ): Promise<RunningServer> {
   const tls = readTls(settings);
+  const targets = exportTargets(settings, { host: hostname(), clock: realClock });
   const store = await openStore(settings);
   undo.push(() => store.close());
   const security = new SecurityEventBus({
@@ -136,7 +136,7 @@ async function open(
     readiness: () => readiness.look(),
     expiries: () => images.expiries(),
     mqttConnections: () => transport.connections(),
-    ...measures(settings),
+    ...processMeasures(join(settings.data_dir, DATABASE)),
   });
   const app = await buildApp({
     devices: store.devices,
@@ -166,6 +166,15 @@ async function open(
   conductor.start();
   undo.push(() => conductor.stop());
   undo.push(...regularTasks(store, images, security, log));
+  const exporters = startExporters(targets, {
+    events: store.security,
+    marks: store.marks,
+    clock: realClock,
+    random: realRandom,
+    log: log.child({ room: 'exports' }),
+    counts: exportMetrics(registry),
+  });
+  undo.push(...exporters.map((exporter) => () => exporter.stop()));
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
     'the fleet server is ready',
@@ -193,20 +202,6 @@ function openReadiness(
       metadata: async () => requireUnexpired(images.expiries(), realClock.now()),
     },
   });
-}
-
-/** Of this process and its disk, for the metrics. */
-function measures({ data_dir: data }: ServerSettings) {
-  const file = join(data, DATABASE);
-  return {
-    storeBytes: () => sizeOf([file, `${file}-wal`]),
-    freeBytes: () => freeBytes(data),
-    memoryBytes: () => process.memoryUsage.rss(),
-    cpuSeconds: () => {
-      const { user, system } = process.cpuUsage();
-      return (user + system) / 1e6;
-    },
-  };
 }
 
 /** What ends each of them. */

@@ -10,13 +10,8 @@ export class SqlMarkStore implements MarkStore {
     this.#db = db;
   }
 
-  async get(name: string): Promise<number | null> {
-    const row = await this.#db
-      .selectFrom('marks')
-      .select('value')
-      .where('name', '=', name)
-      .executeTakeFirst();
-    return row?.value ?? null;
+  get(name: string): Promise<number | null> {
+    return readMark(this.#db, name);
   }
 
   /** Durable on return. */
@@ -40,4 +35,13 @@ export async function raise(queries: Queries, name: string, by: number): Promise
     .returning('value')
     .executeTakeFirstOrThrow();
   return value;
+}
+
+export async function readMark(queries: Queries, name: string): Promise<number | null> {
+  const row = await queries
+    .selectFrom('marks')
+    .select('value')
+    .where('name', '=', name)
+    .executeTakeFirst();
+  return row?.value ?? null;
 }

@@ -219,8 +219,10 @@ const FIRST = [
     count integer not null,
     first_at integer not null,
     last_at integer not null,
+    revision integer not null,
     unique (source_kind, source, code, fold_key)
   ) strict`,
+  'create unique index security_events_by_revision on security_events (revision)',
   'create index security_events_by_age on security_events (last_at, id)',
   'create index security_events_by_kind on security_events (source_kind, last_at, id)',
   'create index security_events_by_source on security_events (source, last_at, id)',

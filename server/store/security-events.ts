@@ -9,13 +9,14 @@ import { sha256 } from '../../shared/base/bytes.js';
 import type {
   PageRequest,
   SecurityEvent,
+  SecurityEventChangeRow,
   SecurityEventKey,
   SecurityEventRow,
   SecurityEventStore,
   SecuritySource,
 } from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
-import { raise } from './marks.js';
+import { raise, readMark } from './marks.js';
 
 export class SqlSecurityEventStore implements SecurityEventStore {
   readonly #db: Db;
@@ -46,6 +47,20 @@ export class SqlSecurityEventStore implements SecurityEventStore {
     return query.orderBy('last_at', 'desc').orderBy('id', 'desc').limit(limit).execute();
   }
 
+  async head(): Promise<number> {
+    return (await readMark(this.#db, REVISION)) ?? 0;
+  }
+
+  changes(after: number, limit: number): Promise<SecurityEventChangeRow[]> {
+    return this.#db
+      .selectFrom('security_events')
+      .select([...COLUMNS, 'detail', 'revision'])
+      .where('revision', '>', after)
+      .orderBy('revision')
+      .limit(limit)
+      .execute();
+  }
+
   async find(id: number): Promise<SecurityEventRow | null> {
     const row = await this.#db
       .selectFrom('security_events')
@@ -59,6 +74,8 @@ export class SqlSecurityEventStore implements SecurityEventStore {
 /** Names of the marks that count security events by code. */
 export const SECURITY_COUNT_PREFIX = 'security events: ';
 const OTHER_CODES = 'other';
+/** Name of the mark that holds the revision of the latest change. */
+const REVISION = 'security revision';
 
 const COLUMNS = [
   'id',
@@ -94,6 +111,7 @@ export async function addSecurityEvents(
     // A device may report any text as a code: only codes that this server knows have a counter.
     const counted = Object.hasOwn(FAULT_CODES, event.code) ? event.code : OTHER_CODES;
     await raise(queries, `${SECURITY_COUNT_PREFIX}${counted}`, event.count);
+    const revision = await raise(queries, REVISION, 1);
     await queries
       .insertInto('security_events')
       .values({
@@ -105,12 +123,14 @@ export async function addSecurityEvents(
         count: event.count,
         first_at: event.firstAt,
         last_at: event.lastAt,
+        revision,
       })
       .onConflict((oc) =>
         oc.columns(['source_kind', 'source', 'code', 'fold_key']).doUpdateSet((eb) => ({
           detail: eb.ref('excluded.detail'),
           count: eb('security_events.count', '+', eb.ref('excluded.count')),
           last_at: eb.ref('excluded.last_at'),
+          revision: eb.ref('excluded.revision'),
         })),
       )
       .execute();

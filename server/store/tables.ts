@@ -231,6 +231,8 @@ interface SecurityEventsTable {
   count: number;
   first_at: number;
   last_at: number;
+  /** Of its latest change; rises over all events. */
+  revision: number;
 }
 
 interface AuditTable {

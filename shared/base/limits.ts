@@ -313,6 +313,18 @@ export const limits = {
   /** Series of one metric. */
   metricSeriesMaxCount: 1_000,
   eventLoopLookMs: 50,
+  /** Of security events to the outside (server/exports). */
+  exportEveryMs: 1_000,
+  exportPageMaxCount: 100,
+  /** An exporter that is further behind goes on with the newest. */
+  exportBehindMaxCount: 10_000,
+  exportSendMs: 10_000,
+  exportBackoffFirstMs: 1_000,
+  exportBackoffMaxMs: 5 * MINUTE_MS,
+  /** Of a text in a line for a log collector; collectors take at least 2048 bytes a line. */
+  exportedTextMaxChars: 1_000,
+  hostNameMaxChars: 255,
+  webhookSecretMinBytes: 24,
 
   // Trials.
   /** The shortest block of time; longer ones double it. */

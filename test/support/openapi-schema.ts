@@ -585,6 +585,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/security-events/feed': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Security events in the order of their changes, to follow them
+     * @description Needs the role viewer.
+     */
+    get: operations['followSecurityEvents'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/security-events/{id}': {
     parameters: {
       query?: never;
@@ -1346,6 +1366,24 @@ export interface components {
     SecurityEventPage: {
       items: components['schemas']['SecurityEventSummary'][];
       next: null | string;
+    };
+    /** SecurityEventChange */
+    SecurityEventChange: {
+      id: number;
+      /** @enum {unknown} */
+      sourceKind: 'device' | 'operator' | 'server' | 'anonymous';
+      source: string;
+      code: string;
+      count: number;
+      firstAt: string;
+      lastAt: string;
+      revision: number;
+      detail: string;
+    };
+    /** SecurityEventFeed */
+    SecurityEventFeed: {
+      items: components['schemas']['SecurityEventChange'][];
+      next: number;
     };
     /** SecurityEventDetail */
     SecurityEventDetail: {
@@ -2697,6 +2735,49 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['SecurityEventPage'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  followSecurityEvents: {
+    parameters: {
+      query?: {
+        /** @description how many at most */
+        limit?: number;
+        /** @description `next` of the previous answer; without it: only where to begin */
+        after?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['SecurityEventFeed'];
         };
       };
       /** @description Default Response */

@@ -9,6 +9,7 @@ import {
   AuditPage,
   pageQuery,
   SecurityEventDetail,
+  SecurityEventFeed,
   SecurityEventPage,
   TelemetryPage,
 } from '../../../shared/protocol/operator-api.js';
@@ -121,6 +122,35 @@ function securityRoutes(app: FleetApp, { security, securityEvents }: Options): v
         key: (row): Static<typeof SecurityEventKey> => [row.lastAt, row.id],
         view: (rows) => rows.map(securitySummary),
       });
+    },
+  );
+
+  app.get(
+    '/security-events/feed',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'followSecurityEvents',
+        summary: 'Security events in the order of their changes, to follow them',
+        tags,
+        querystring: Type.Object({
+          limit: pageQuery.limit,
+          after: Type.Optional(
+            Type.Integer({
+              minimum: 0,
+              description: '`next` of the previous answer; without it: only where to begin',
+            }),
+          ),
+        }),
+        response: { 200: SecurityEventFeed, ...errorResponses },
+      },
+    },
+    async ({ query: { after, limit = limits.listPageDefaultCount } }) => {
+      await security.flush();
+      if (after === undefined) return { items: [], next: await securityEvents.head() };
+      const rows = await securityEvents.changes(after, limit);
+      const items = rows.map((row) => ({ ...securityDetail(row), revision: row.revision }));
+      return { items, next: rows.at(-1)?.revision ?? after };
     },
   );
 

@@ -69,7 +69,12 @@ describe('formats', () => {
     const parts = head.split(/(?<!\\)\|/);
     expect(parts.slice(0, 4)).toEqual(['CEF:0', 'Linnet', 'fleet server', '1']);
     // Bars need no escape behind the header, nor equals signs in it.
-    expect(parts.slice(7).join('|').match(/(?<!\\)=/g)).toHaveLength(8);
+    expect(
+      parts
+        .slice(7)
+        .join('|')
+        .match(/(?<!\\)=/g),
+    ).toHaveLength(8);
   });
 
   it('a_long_text_is_cut_before_it_is_escaped', () => {

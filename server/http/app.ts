@@ -22,6 +22,7 @@ import { deviceApiRoutes } from './routes/device-api-routes.js';
 import { imageRepositoryRoutes } from './routes/image-repository-routes.js';
 import { operatorApiRoutes } from './routes/operator-api-routes.js';
 import { serverRoutes } from './routes/server-routes.js';
+import { traceparentOf } from './trace.js';
 
 export async function buildApp(options: AppOptions): Promise<FleetApp> {
   const app = makeFastify(options);
@@ -37,10 +38,11 @@ export async function buildApp(options: AppOptions): Promise<FleetApp> {
   return app;
 }
 
-function makeFastify({ log, tls, metrics }: AppOptions): FleetApp {
+function makeFastify({ log, tls, metrics, random }: AppOptions): FleetApp {
   const app = Fastify({
     bodyLimit: limits.operatorBodyMaxBytes,
     logger: false,
+    genReqId: ({ headers }) => traceparentOf(headers['traceparent'], random),
     routerOptions: { maxParamLength: limits.pathParamMaxChars },
     serverFactory: (listener) => makeServer(listener, tls),
     clientErrorHandler: answerUnparsed,
@@ -59,6 +61,10 @@ function makeFastify({ log, tls, metrics }: AppOptions): FleetApp {
   app.setNotFoundHandler((request, reply) =>
     sendFault(reply, new Fault('not_found', `there is no ${request.method} ${pathOf(request)}`)),
   );
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('traceparent', request.id);
+    done();
+  });
   app.addHook('onResponse', (request, reply, done) => {
     metrics.answered({
       method: request.method,
@@ -68,6 +74,7 @@ function makeFastify({ log, tls, metrics }: AppOptions): FleetApp {
     });
     log.debug(
       {
+        request: request.id,
         method: request.method,
         path: pathOf(request),
         status: reply.statusCode,

@@ -324,6 +324,9 @@ export const limits = {
   /** Of a text in a line for a log collector; collectors take at least 2048 bytes a line. */
   exportedTextMaxChars: 1_000,
   hostNameMaxChars: 255,
+  /** Of a W3C trace context. */
+  traceIdBytes: 16,
+  spanIdBytes: 8,
   webhookSecretMinBytes: 24,
 
   // Trials.

@@ -22,6 +22,7 @@ import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
 import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
+import type { ExportTarget } from './exports/exporter.js';
 import { exportTargets, startExporters } from './exports/start.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
@@ -38,8 +39,8 @@ import { requireRoom, requireUnexpired, requireWritable } from './monitoring/che
 import { exportMetrics } from './monitoring/export-metrics.js';
 import { processMeasures } from './monitoring/process-measures.js';
 import { registerFleetMetrics } from './monitoring/fleet-metrics.js';
-import { ReadinessWatch } from './monitoring/readiness.js';
-import { newRegistry, ServerMetrics } from './monitoring/server-metrics.js';
+import { ReadinessWatch, type Readiness } from './monitoring/readiness.js';
+import { newRegistry, ServerMetrics, type MetricRegistry } from './monitoring/server-metrics.js';
 import { SecurityEventBus } from './security-events/bus.js';
 import { Store } from './store/store.js';
 
@@ -102,42 +103,20 @@ async function open(
     transport?.hint(device),
   );
   const broker = { connected: true };
-  const readiness = openReadiness(settings, store, images, broker, log);
-  const registry = newRegistry();
-  const metrics = new ServerMetrics(registry);
+  const watching = openWatching(settings, store, images, broker, log);
+  const { metrics, registry, readiness } = watching;
   undo.push(metrics.watchEventLoop(realClock));
   const ingest = openIngest(store, security, log, metrics, () => reception.restart());
   undo.push(() => ingest.settled());
-  transport = await openTransport(settings, tls, log, {
-    ingest: async (device, batch) => {
-      const ack = await ingest.ingest(device, batch);
-      metrics.batch(batch.length, ack);
-      return ack;
-    },
-    keyOf: async (id) => {
-      const device = await store.devices.get(id);
-      return device?.status === 'enrolled' ? device.publicKey : undefined;
-    },
-    onReception: (connected) => {
-      broker.connected = connected;
-      if (connected) reception.connected();
-      else reception.disconnected();
-    },
-    security,
-  });
+  transport = await openTransport(
+    settings,
+    tls,
+    log,
+    transportEvents({ store, ingest, metrics, broker, reception, security }),
+  );
   const { port: mqttPort } = transport;
   undo.push(() => transport.close());
-  registerFleetMetrics({
-    registry,
-    clock: realClock,
-    log: log.child({ room: 'monitoring' }),
-    counts: store.counts,
-    silentAfterMs: settings.silent_after_seconds * 1000,
-    readiness: () => readiness.look(),
-    expiries: () => images.expiries(),
-    mqttConnections: () => transport.connections(),
-    ...processMeasures(join(settings.data_dir, DATABASE)),
-  });
+  registerMetrics(settings, store, images, watching, transport, log);
   const app = await buildApp({
     devices: store.devices,
     tokens: store.tokens,
@@ -156,7 +135,7 @@ async function open(
     mqttPort: () => mqttPort,
     disconnect: (device) => transport.disconnect(device),
     silentAfterMs: settings.silent_after_seconds * 1000,
-    readiness: () => readiness.look(),
+    readiness,
     registry,
     metrics,
     tls,
@@ -166,6 +145,94 @@ async function open(
   conductor.start();
   undo.push(() => conductor.stop());
   undo.push(...regularTasks(store, images, security, log));
+  startExports(targets, store, registry, log, undo);
+  log.info(
+    { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
+    'the fleet server is ready',
+  );
+  return { address, mqttPort, close };
+}
+
+interface Watching {
+  readonly registry: MetricRegistry;
+  readonly metrics: ServerMetrics;
+  readonly readiness: () => Promise<Readiness>;
+}
+
+function openWatching(
+  settings: ServerSettings,
+  store: Store,
+  images: ImageRepository,
+  broker: { readonly connected: boolean },
+  log: Log,
+): Watching {
+  const watch = openReadiness(settings, store, images, broker, log);
+  const registry = newRegistry();
+  return { registry, metrics: new ServerMetrics(registry), readiness: () => watch.look() };
+}
+
+function registerMetrics(
+  settings: ServerSettings,
+  store: Store,
+  images: ImageRepository,
+  { registry, readiness }: Watching,
+  transport: Transport,
+  log: Log,
+): void {
+  registerFleetMetrics({
+    registry,
+    readiness,
+    clock: realClock,
+    log: log.child({ room: 'monitoring' }),
+    counts: store.counts,
+    silentAfterMs: settings.silent_after_seconds * 1000,
+    expiries: () => images.expiries(),
+    mqttConnections: () => transport.connections(),
+    ...processMeasures(join(settings.data_dir, DATABASE)),
+  });
+}
+
+function transportEvents({
+  store,
+  ingest,
+  metrics,
+  broker,
+  reception,
+  security,
+}: {
+  store: Store;
+  ingest: Ingest;
+  metrics: ServerMetrics;
+  broker: { connected: boolean };
+  reception: Reception;
+  security: SecurityEventBus;
+}): TransportEvents {
+  return {
+    ingest: async (device, batch) => {
+      const ack = await ingest.ingest(device, batch);
+      metrics.batch(batch.length, ack);
+      return ack;
+    },
+    keyOf: async (id) => {
+      const device = await store.devices.get(id);
+      return device?.status === 'enrolled' ? device.publicKey : undefined;
+    },
+    onReception: (connected) => {
+      broker.connected = connected;
+      if (connected) reception.connected();
+      else reception.disconnected();
+    },
+    security,
+  };
+}
+
+function startExports(
+  targets: readonly ExportTarget[],
+  store: Store,
+  registry: MetricRegistry,
+  log: Log,
+  undo: (() => Promise<void> | void)[],
+): void {
   const exporters = startExporters(targets, {
     events: store.security,
     marks: store.marks,
@@ -175,11 +242,6 @@ async function open(
     counts: exportMetrics(registry),
   });
   undo.push(...exporters.map((exporter) => () => exporter.stop()));
-  log.info(
-    { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
-    'the fleet server is ready',
-  );
-  return { address, mqttPort, close };
 }
 
 function openReadiness(

@@ -35,6 +35,7 @@ const tags = ['audit'];
 export const auditRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
   chainRoutes(app, options);
   securityRoutes(app, options);
+  feedRoute(app, options);
   telemetryRoute(app, options);
 };
 
@@ -126,6 +127,28 @@ function securityRoutes(app: FleetApp, { security, securityEvents }: Options): v
   );
 
   app.get(
+    '/security-events/:id',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getSecurityEvent',
+        summary: 'One security event with its whole detail',
+        tags,
+        params: Type.Object({ id: Serial }),
+        response: { 200: SecurityEventDetail, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const row = await securityEvents.find(request.params.id);
+      if (row === null)
+        throw new Fault('not_found', `there is no security event ${request.params.id}`);
+      return securityDetail(row);
+    },
+  );
+}
+
+function feedRoute(app: FleetApp, { security, securityEvents }: Options): void {
+  app.get(
     '/security-events/feed',
     {
       config: { role: 'viewer' },
@@ -151,26 +174,6 @@ function securityRoutes(app: FleetApp, { security, securityEvents }: Options): v
       const rows = await securityEvents.changes(after, limit);
       const items = rows.map((row) => ({ ...securityDetail(row), revision: row.revision }));
       return { items, next: rows.at(-1)?.revision ?? after };
-    },
-  );
-
-  app.get(
-    '/security-events/:id',
-    {
-      config: { role: 'viewer' },
-      schema: {
-        operationId: 'getSecurityEvent',
-        summary: 'One security event with its whole detail',
-        tags,
-        params: Type.Object({ id: Serial }),
-        response: { 200: SecurityEventDetail, ...errorResponses },
-      },
-    },
-    async (request) => {
-      const row = await securityEvents.find(request.params.id);
-      if (row === null)
-        throw new Fault('not_found', `there is no security event ${request.params.id}`);
-      return securityDetail(row);
     },
   );
 }

@@ -56,8 +56,9 @@ describe('formats', () => {
     const hostile = row({ code: HOSTILE, source: HOSTILE, detail: HOSTILE });
     const line = rfc5424('srv\n<0>1')(hostile);
     expect(line).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/);
-    const data =
-      /^<36>1 \S+ srv<0>1 linnet-server - security \[linnet@32473 ((?:\w+="(?:[^"\\\]]|\\["\\\]])*" ?)+)\] /;
+    const value = /(?:[^"\\\]]|\\["\\\]])*/.source;
+    const head = '<36>1 \\S+ srv<0>1 linnet-server - security \\[linnet@32473 ';
+    const data = new RegExp(`^${head}((?:\\w+="${value}" ?)+)\\] `);
     expect(data.exec(line)?.[1]).toContain('code="a\\"\\]b\\\\c|d=e  <34>1 forged   x"');
   });
 

@@ -87,11 +87,7 @@ async function open(
   const targets = exportTargets(settings, { host: hostname(), clock: realClock });
   const store = await openStore(settings);
   undo.push(() => store.close());
-  const security = new SecurityEventBus({
-    store: (events) => store.security.add(events),
-    clock: realClock,
-    log: log.child({ room: 'security-events' }),
-  });
+  const security = openSecurityEvents(store, log);
   undo.push(() => security.close());
   const { artifacts, images, director } = await openRepositories(settings, store, log);
 
@@ -104,7 +100,7 @@ async function open(
   );
   const broker = { connected: true };
   const watching = openWatching(settings, store, images, broker, log);
-  const { metrics, registry, readiness } = watching;
+  const { metrics, registry } = watching;
   undo.push(metrics.watchEventLoop(realClock));
   const ingest = openIngest(store, security, log, metrics, () => reception.restart());
   undo.push(() => ingest.settled());
@@ -135,9 +131,7 @@ async function open(
     mqttPort: () => mqttPort,
     disconnect: (device) => transport.disconnect(device),
     silentAfterMs: settings.silent_after_seconds * 1000,
-    readiness,
-    registry,
-    metrics,
+    ...watching,
     tls,
   });
   undo.push(() => closeWithin(app));
@@ -151,6 +145,14 @@ async function open(
     'the fleet server is ready',
   );
   return { address, mqttPort, close };
+}
+
+function openSecurityEvents(store: Store, log: Log): SecurityEventBus {
+  return new SecurityEventBus({
+    store: (events) => store.security.add(events),
+    clock: realClock,
+    log: log.child({ room: 'security-events' }),
+  });
 }
 
 interface Watching {

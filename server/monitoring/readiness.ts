@@ -9,7 +9,7 @@ import { limits } from '../../shared/base/limits.js';
 export const READINESS_CHECKS = ['database', 'disk', 'broker', 'metadata'] as const;
 type ReadinessCheck = (typeof READINESS_CHECKS)[number];
 
-export interface NotReady {
+interface NotReady {
   readonly check: ReadinessCheck;
   readonly code: FaultCode;
 }

@@ -43,7 +43,7 @@ const PARTS = {
   verdicts: {
     mutate: ['shared/statistics/trial-verdict.ts', 'server/rollout/verdict.ts'],
     tests: [
-      'test/shared/statistics/{trial-verdict,rehearsal}.test.ts',
+      'test/shared/statistics/{trial-verdict,trial-reasons,rehearsal}.test.ts',
       'test/server/rollout/{verdict,verdict-edges,flapping}.test.ts',
     ],
     minScore: 95,

@@ -1,6 +1,6 @@
 // A Stryker plugin for `npm run mutants`: sentences for people are not mutated. A test that repeats
-// every word of a message holds the words fast, not the behaviour; tests name the messages that
-// matter. Words without a space (states, codes, names of fields) are mutated like all other code.
+// every part of a message holds the words fast, not the behaviour; tests name the messages that
+// matter. Text without a space (states, codes, names of fields) are mutated like all other code.
 
 const REASON = 'a sentence for people';
 

@@ -33,6 +33,15 @@ A configuration file (every key but the first two has the default shown):
   # [tls]
   # cert_file = "server.crt"
   # key_file = "server.key"
+  # [syslog]                             # security events to a log collector
+  # host = "collector.example"
+  # port = 6514
+  # transport = "tls"                    # udp, tcp, tls
+  # format = "rfc5424"                   # rfc5424, cef
+  # ca_file = "collector-ca.crt"
+  # [webhook]                            # security events to an HTTP endpoint
+  # url = "https://alerts.example/linnet"
+  # secret_file = "webhook.secret"       # whsec_ and base64 (Standard Webhooks)
 
 Every key can be set by the environment: LINNET_SERVER__HTTP__PORT=8080
 `;

@@ -52,6 +52,30 @@ export const ServerSettings = Type.Object(
     ),
     /** For HTTP and the embedded broker alike. */
     tls: Type.Optional(Type.Object({ cert_file: Path, key_file: Path }, strict)),
+    /** Security events to a log collector. */
+    syslog: Type.Optional(
+      Type.Object(
+        {
+          host: Host,
+          port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+          transport: Type.Enum(['udp', 'tcp', 'tls'], { default: 'tls' }),
+          format: Type.Enum(['rfc5424', 'cef'], { default: 'rfc5424' }),
+          /** Of the collector's certificate, where it is not one of the system's. */
+          ca_file: Type.Optional(Path),
+        },
+        strict,
+      ),
+    ),
+    /** Security events to an HTTP endpoint, signed. */
+    webhook: Type.Optional(
+      Type.Object(
+        {
+          url: Type.String({ pattern: '^https?://[^/ ]+', maxLength: 500 }),
+          secret_file: Path,
+        },
+        strict,
+      ),
+    ),
     /** A device that has sent nothing for this long is shown as silent. */
     silent_after_seconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: 60 }),
     log_level: Type.Enum(['debug', 'info', 'warn', 'error', 'silent'], { default: 'info' }),

@@ -284,9 +284,21 @@ export interface SecurityEventRow {
   readonly lastAt: number;
 }
 
+export interface SecurityEventChangeRow extends SecurityEventRow {
+  readonly revision: number;
+}
+
+/** The order in which security events were added or changed. */
+export interface SecurityEventHistory {
+  /** The revision of the latest change; 0 before the first. */
+  head(): Promise<number>;
+  /** Events that changed after the revision, by revision; an event is there once, as it is now. */
+  changes(after: number, limit: number): Promise<SecurityEventChangeRow[]>;
+}
+
 export type SecurityEventKey = readonly [lastAt: number, id: number];
 
-export interface SecurityEventStore {
+export interface SecurityEventStore extends SecurityEventHistory {
   /** All in one transaction. */
   add(events: readonly SecurityEvent[]): Promise<void>;
   /**
@@ -722,6 +734,48 @@ export interface DirectorRepository {
   ): Promise<{ tag: string; bytes: Uint8Array | null }>;
 }
 
+// ---- Marks -------------------------------------------------------------------------------------
+
+/** Numbers by name that a restart keeps. */
+export interface MarkStore {
+  get(name: string): Promise<number | null>;
+  /** Durable on return. */
+  set(name: string, value: number): Promise<void>;
+}
+
+// ---- The fleet in numbers ----------------------------------------------------------------------
+
+/** For metrics. */
+export interface FleetCounts {
+  readonly devices: readonly {
+    group: string;
+    status: DeviceStatus;
+    heard: boolean;
+    count: number;
+  }[];
+  /** Of enrolled devices; `version` null: nothing runs. */
+  readonly components: readonly {
+    component: string;
+    version: string | null;
+    group: string;
+    state: string;
+    count: number;
+  }[];
+  readonly rollouts: readonly { state: string; count: number }[];
+  /** Rollouts that were ever in the state. */
+  readonly reached: readonly { state: string; count: number }[];
+  readonly active: readonly { component: string; version: string; state: string; wave: number }[];
+  /** Of active rollouts. */
+  readonly members: readonly { component: string; version: string; state: string; count: number }[];
+  /** Security events since the first start, also those that are not kept any more. */
+  readonly security: readonly { code: string; count: number }[];
+}
+
+export interface FleetCountStore {
+  /** Walks all devices. `heardSince`: a device that sent anything since then counts as heard. */
+  read(heardSince: number): Promise<FleetCounts>;
+}
+
 // ---- All stores -------------------------------------------------------------------------------
 
 export interface Stores {
@@ -735,6 +789,8 @@ export interface Stores {
   readonly security: SecurityEventStore;
   readonly audit: AuditStore;
   readonly conditions: ConditionStore;
+  readonly marks: MarkStore;
+  readonly counts: FleetCountStore;
 }
 
 // ---- Artifacts and the image repository -------------------------------------------------------
@@ -843,6 +899,8 @@ export interface Transport {
   readonly port: number;
   /** Tells a device to read its assignment now. May be lost: devices poll as well. */
   hint(device: string): void;
+  /** Devices that are connected; null: only the external broker knows. */
+  connections(): number | null;
   /** Closes a device's connection (after it was revoked). */
   disconnect(device: string): void;
   close(): Promise<void>;

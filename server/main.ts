@@ -5,6 +5,7 @@
 // 400 lines because all parts are connected in one place.
 import { chmod, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { listenFault } from '../shared/platform/listen.js';
 import { limits } from '../shared/base/limits.js';
@@ -14,7 +15,6 @@ import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
-import type { PublicKey } from '../shared/trust/signer.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
@@ -22,10 +22,12 @@ import { trustedProxies } from './access/connection-limits.js';
 import { listenerLimits, openFilesMaxCount } from './access/open-files.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
-import type { FleetApp } from './http/context.js';
+import type { AppOptions, FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
 import { databaseFault } from './database-fault.js';
 import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
+import type { ExportTarget } from './exports/exporter.js';
+import { exportTargets, startExporters } from './exports/start.js';
 import { Ingest } from './ingest/ingest.js';
 import { TelemetryPruner } from './ingest/telemetry-pruner.js';
 import { openEmbeddedBroker, type EmbeddedBrokerOptions } from './mqtt/broker.js';
@@ -39,6 +41,12 @@ import { Conductor } from './rollout/conductor.js';
 import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { SituationReader } from './rollout/situation-reader.js';
+import { requireRoom, requireUnexpired, requireWritable } from './monitoring/checks.js';
+import { exportMetrics } from './monitoring/export-metrics.js';
+import { processMeasures } from './monitoring/process-measures.js';
+import { registerFleetMetrics } from './monitoring/fleet-metrics.js';
+import { ReadinessWatch, type Readiness } from './monitoring/readiness.js';
+import { newRegistry, ServerMetrics, type MetricRegistry } from './monitoring/server-metrics.js';
 import { SecurityEventBus } from './security-events/bus.js';
 import { Store } from './store/store.js';
 
@@ -82,13 +90,10 @@ async function open(
   close: () => Promise<void>,
 ): Promise<RunningServer> {
   const tls = readTls(settings);
+  const targets = exportTargets(settings, { host: hostname(), clock: realClock });
   const store = await openStore(settings);
   undo.push(() => store.close());
-  const security = new SecurityEventBus({
-    store: (events) => store.security.add(events),
-    clock: realClock,
-    log: log.child({ room: 'security-events' }),
-  });
+  const security = openSecurityEvents(store, log);
   undo.push(() => security.close());
   const addressLimits = new AddressLimits({ clock: realClock, security });
   const listeners = listenerLimits(openFilesMaxCount());
@@ -102,37 +107,21 @@ async function open(
   const { conductor, rollouts } = openRollouts(store, images, reception, security, log, (device) =>
     transport?.hint(device),
   );
-  const ingest = openIngest(store, security, log, () => reception.restart());
+  const broker = { connected: true };
+  const watching = openWatching(settings, store, images, broker, log);
+  const { metrics, registry } = watching;
+  undo.push(metrics.watchEventLoop(realClock));
+  const ingest = openIngest(store, security, log, metrics, () => reception.restart());
   undo.push(() => ingest.settled());
   const strangers = { addressLimits, connections: listeners.mqtt };
-  transport = await openTransport(settings, tls, log, strangers, {
-    ingest: (device, batch) => ingest.ingest(device, batch),
-    keyOf: (id) => keyOfEnrolled(store, id),
-    onReception: (connected) => (connected ? reception.connected() : reception.disconnected()),
-    security,
-  });
+  const events = transportEvents({ store, ingest, metrics, broker, reception, security });
+  transport = await openTransport(settings, tls, log, strangers, events);
   const { port: mqttPort } = transport;
   undo.push(() => transport.close());
-  const app = await buildApp({
-    devices: store.devices,
-    tokens: store.tokens,
-    releases: store.releases,
-    telemetry: store.telemetry,
-    audit: store.audit,
-    securityEvents: store.security,
-    security,
-    addressLimits,
-    clock: realClock,
-    random: realRandom,
-    log: log.child({ room: 'http' }),
-    ...repositories,
-    rollouts,
-    mqttPort: () => mqttPort,
-    disconnect: (device) => transport.disconnect(device),
-    silentAfterMs: settings.silent_after_seconds * 1000,
-    tls,
+  registerMetrics(settings, store, images, watching, transport, log);
+  const app = await openHttp(settings, log, {
+    ...{ store, security, addressLimits, repositories, rollouts, transport, watching, tls },
     connections: listeners.http,
-    trustedProxies: settings.trusted_proxies,
   });
   undo.push(() => closeWithin(app));
   const address = await listen(app, settings);
@@ -140,11 +129,166 @@ async function open(
   undo.push(() => conductor.stop());
   undo.push(...regularTasks(store, images, uploads, security, log));
   undo.push(startPruning(store, log));
+  startExports(targets, store, registry, log, undo);
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded', listeners },
     'the fleet server is ready',
   );
   return { address, mqttPort, close };
+}
+
+interface HttpParts extends Pick<AppOptions, 'addressLimits' | 'rollouts' | 'tls' | 'connections'> {
+  readonly store: Store;
+  readonly security: SecurityEventBus;
+  readonly repositories: Repositories;
+  readonly transport: Transport;
+  readonly watching: Watching;
+}
+
+function openHttp(
+  settings: ServerSettings,
+  log: Log,
+  { store, repositories, transport, watching, ...parts }: HttpParts,
+): Promise<FleetApp> {
+  return buildApp({
+    ...parts,
+    ...repositories,
+    ...watching,
+    devices: store.devices,
+    tokens: store.tokens,
+    releases: store.releases,
+    telemetry: store.telemetry,
+    audit: store.audit,
+    securityEvents: store.security,
+    clock: realClock,
+    random: realRandom,
+    log: log.child({ room: 'http' }),
+    mqttPort: () => transport.port,
+    disconnect: (device) => transport.disconnect(device),
+    silentAfterMs: settings.silent_after_seconds * 1000,
+    trustedProxies: settings.trusted_proxies,
+  });
+}
+
+function openSecurityEvents(store: Store, log: Log): SecurityEventBus {
+  return new SecurityEventBus({
+    store: (events) => store.security.add(events),
+    clock: realClock,
+    log: log.child({ room: 'security-events' }),
+  });
+}
+
+interface Watching {
+  readonly registry: MetricRegistry;
+  readonly metrics: ServerMetrics;
+  readonly readiness: () => Promise<Readiness>;
+}
+
+function openWatching(
+  settings: ServerSettings,
+  store: Store,
+  images: ImageRepository,
+  broker: { readonly connected: boolean },
+  log: Log,
+): Watching {
+  const watch = openReadiness(settings, store, images, broker, log);
+  const registry = newRegistry();
+  return { registry, metrics: new ServerMetrics(registry), readiness: () => watch.look() };
+}
+
+function registerMetrics(
+  settings: ServerSettings,
+  store: Store,
+  images: ImageRepository,
+  { registry, readiness }: Watching,
+  transport: Transport,
+  log: Log,
+): void {
+  registerFleetMetrics({
+    registry,
+    readiness,
+    clock: realClock,
+    log: log.child({ room: 'monitoring' }),
+    counts: store.counts,
+    silentAfterMs: settings.silent_after_seconds * 1000,
+    expiries: () => images.expiries(),
+    mqttConnections: () => transport.connections(),
+    ...processMeasures(join(settings.data_dir, DATABASE)),
+  });
+}
+
+function transportEvents({
+  store,
+  ingest,
+  metrics,
+  broker,
+  reception,
+  security,
+}: {
+  store: Store;
+  ingest: Ingest;
+  metrics: ServerMetrics;
+  broker: { connected: boolean };
+  reception: Reception;
+  security: SecurityEventBus;
+}): TransportEvents {
+  return {
+    ingest: async (device, batch) => {
+      const ack = await ingest.ingest(device, batch);
+      metrics.batch(batch.length, ack);
+      return ack;
+    },
+    keyOf: async (id) => {
+      const device = await store.devices.get(id);
+      return device?.status === 'enrolled' ? device.publicKey : undefined;
+    },
+    onReception: (connected) => {
+      broker.connected = connected;
+      if (connected) reception.connected();
+      else reception.disconnected();
+    },
+    security,
+  };
+}
+
+function startExports(
+  targets: readonly ExportTarget[],
+  store: Store,
+  registry: MetricRegistry,
+  log: Log,
+  undo: (() => Promise<void> | void)[],
+): void {
+  const exporters = startExporters(targets, {
+    events: store.security,
+    marks: store.marks,
+    clock: realClock,
+    random: realRandom,
+    log: log.child({ room: 'exports' }),
+    counts: exportMetrics(registry),
+  });
+  undo.push(...exporters.map((exporter) => () => exporter.stop()));
+}
+
+function openReadiness(
+  { data_dir: data, repository }: ServerSettings,
+  store: Store,
+  images: ImageRepository,
+  broker: { readonly connected: boolean },
+  log: Log,
+): ReadinessWatch {
+  return new ReadinessWatch({
+    clock: realClock,
+    log: log.child({ room: 'monitoring' }),
+    checks: {
+      database: () => requireWritable(() => store.marks.set('test write', realClock.now())),
+      disk: () => requireRoom([data, repository]),
+      broker: async () => {
+        if (!broker.connected)
+          throw new Fault('server_unreachable', 'the MQTT broker is disconnected');
+      },
+      metadata: async () => requireUnexpired(images.expiries(), realClock.now()),
+    },
+  });
 }
 
 /** What ends each of them. */
@@ -179,11 +323,6 @@ function startPruning(store: Store, log: Log): () => void {
     end();
     pruner.stop();
   };
-}
-
-async function keyOfEnrolled(store: Store, id: string): Promise<PublicKey | undefined> {
-  const device = await store.devices.get(id);
-  return device?.status === 'enrolled' ? device.publicKey : undefined;
 }
 
 interface Repositories {
@@ -268,6 +407,7 @@ function openIngest(
   store: Store,
   security: SecurityEventBus,
   log: Log,
+  metrics: ServerMetrics,
   onBatchLost: () => void,
 ): Ingest {
   return new Ingest({
@@ -279,6 +419,7 @@ function openIngest(
     log: log.child({ room: 'ingest' }),
     isStorageFault: (error) => isFault(databaseFault(error, 'storing telemetry')),
     onBatchLost,
+    onStored: (records) => metrics.records(records),
   });
 }
 

@@ -61,6 +61,10 @@ const tools = {
     about: 'read and verify the audit log',
     load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
   },
+  security: {
+    about: 'list and follow security events',
+    load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
+  },
 } satisfies Record<string, Entry>;
 
 const COMMANDS: Readonly<Record<string, Entry>> = {

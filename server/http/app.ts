@@ -20,12 +20,13 @@ import { deviceApiRoutes } from './routes/device-api-routes.js';
 import { imageRepositoryRoutes } from './routes/image-repository-routes.js';
 import { operatorApiRoutes } from './routes/operator-api-routes.js';
 import { serverRoutes } from './routes/server-routes.js';
+import { traceparentOf } from './trace.js';
 
 export async function buildApp(options: AppOptions): Promise<FleetApp> {
   const app = makeFastify(options);
   await app.register(openApi);
   await app.register(knownPaths);
-  await app.register(serverRoutes);
+  await app.register(serverRoutes, options);
   await app.register(consoleRoutes);
   await app.register(imageRepositoryRoutes, options);
   await app.register(deviceApiRoutes, options);
@@ -36,11 +37,12 @@ export async function buildApp(options: AppOptions): Promise<FleetApp> {
 }
 
 function makeFastify(options: AppOptions): FleetApp {
-  const { log, trustedProxies } = options;
+  const { log, trustedProxies, metrics, random } = options;
   const app = Fastify({
     trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
     bodyLimit: limits.operatorBodyMaxBytes,
     logger: false,
+    genReqId: ({ headers }) => traceparentOf(headers['traceparent'], random),
     routerOptions: { maxParamLength: limits.pathParamMaxChars },
     serverFactory: (listener) => makeServer(listener, options),
     clientErrorHandler: answerUnparsed,
@@ -59,13 +61,21 @@ function makeFastify(options: AppOptions): FleetApp {
   app.setNotFoundHandler((request, reply) =>
     sendFault(reply, new Fault('not_found', `there is no ${request.method} ${pathOf(request)}`)),
   );
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('traceparent', request.id);
     requireHost(request);
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {
+    metrics.answered({
+      method: request.method,
+      route: request.is404 ? undefined : request.routeOptions.url,
+      status: reply.statusCode,
+      ms: reply.elapsedTime,
+    });
     log.debug(
       {
+        request: request.id,
         method: request.method,
         path: pathOf(request),
         status: reply.statusCode,

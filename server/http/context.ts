@@ -24,6 +24,8 @@ import type {
   TlsFiles,
   TokenStore,
 } from '../interfaces.js';
+import type { MetricRegistry, ServerMetrics } from '../monitoring/server-metrics.js';
+import type { Readiness } from '../monitoring/readiness.js';
 
 export type FleetApp = FastifyInstance<
   RawServerDefault,
@@ -57,6 +59,10 @@ export interface HttpServices {
   /** Closes the connection of a device that was revoked. */
   disconnect(device: string): void;
   readonly silentAfterMs: number;
+  /** Whether the server can do its work; costs little, however often it is asked. */
+  readiness(): Promise<Readiness>;
+  readonly registry: MetricRegistry;
+  readonly metrics: ServerMetrics;
 }
 
 export interface AppOptions extends HttpServices {

@@ -36,6 +36,8 @@ export interface IngestOptions {
   readonly isStorageFault: (error: unknown) => boolean;
   /** A batch was lost through no fault of its device. Must not throw. */
   readonly onBatchLost: () => void;
+  /** A batch with so many records was stored for the first time. Must not throw. */
+  readonly onStored?: (records: number) => void;
 }
 
 /** Enough of a batch to refuse it by its id. */
@@ -209,6 +211,7 @@ export class Ingest {
       this.#ignore(device, (await devices.get(device))?.status);
       return null;
     }
+    if (result === 'stored') this.#options.onStored?.(batch.records.length);
     await this.#raiseVersions(device, batch);
     const seq = batch.records.at(-1)?.seq;
     const afterMs = clock.monotonic() - receivedAt;

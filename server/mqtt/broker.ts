@@ -147,6 +147,10 @@ class EmbeddedBroker implements Transport {
     this.#publish(topics.hint(device), hint);
   }
 
+  connections(): number {
+    return this.#clients.size;
+  }
+
   disconnect(device: string): void {
     this.#clients.get(device)?.close();
   }

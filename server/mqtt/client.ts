@@ -128,6 +128,10 @@ class ExternalBroker implements Transport {
     this.#publish(topics.hint(device), hint);
   }
 
+  connections(): null {
+    return null;
+  }
+
   /** The connection belongs to the other broker, whose rules must refuse revoked devices. */
   disconnect(): void {}
 

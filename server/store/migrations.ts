@@ -233,8 +233,10 @@ const FIRST = [
     count integer not null,
     first_at integer not null,
     last_at integer not null,
+    revision integer not null,
     unique (source_kind, source, code, fold_key)
   ) strict`,
+  'create unique index security_events_by_revision on security_events (revision)',
   'create index security_events_by_age on security_events (last_at, id)',
   'create index security_events_by_code on security_events (source_kind, code, last_at, id)',
   'create index security_events_by_source on security_events (source, last_at, id)',
@@ -247,6 +249,7 @@ const FIRST = [
     detail text not null,
     hash text not null
   ) strict`,
+  'create table marks (name text primary key, value integer not null) strict',
   `create table audit_head (
     id integer primary key check (id = 1),
     entries integer not null,

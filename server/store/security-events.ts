@@ -6,11 +6,13 @@
 import type { Insertable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import type { SecuritySourceKind } from '../../shared/protocol/operator-api.js';
+import { FAULT_CODES } from '../../shared/base/fault-codes.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import { OTHER_ADDRESSES } from '../security-events/other-addresses.js';
 import type {
   PageRequest,
   SecurityEvent,
+  SecurityEventChangeRow,
   SecurityEventKey,
   SecurityEventRow,
   SecurityEventStore,
@@ -18,6 +20,7 @@ import type {
 } from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
 import type { SecurityEventsTable } from './tables.js';
+import { raise, readMark } from './marks.js';
 
 export class SqlSecurityEventStore implements SecurityEventStore {
   readonly #db: Db;
@@ -48,6 +51,20 @@ export class SqlSecurityEventStore implements SecurityEventStore {
     return query.orderBy('last_at', 'desc').orderBy('id', 'desc').limit(limit).execute();
   }
 
+  async head(): Promise<number> {
+    return (await readMark(this.#db, REVISION)) ?? 0;
+  }
+
+  changes(after: number, limit: number): Promise<SecurityEventChangeRow[]> {
+    return this.#db
+      .selectFrom('security_events')
+      .select([...COLUMNS, 'detail', 'revision'])
+      .where('revision', '>', after)
+      .orderBy('revision')
+      .limit(limit)
+      .execute();
+  }
+
   async find(id: number): Promise<SecurityEventRow | null> {
     const row = await this.#db
       .selectFrom('security_events')
@@ -57,6 +74,12 @@ export class SqlSecurityEventStore implements SecurityEventStore {
     return row ?? null;
   }
 }
+
+/** Names of the marks that count security events by code. */
+export const SECURITY_COUNT_PREFIX = 'security events: ';
+const OTHER_CODES = 'other';
+/** Name of the mark that holds the revision of the latest change. */
+const REVISION = 'security revision';
 
 const COLUMNS = [
   'id',
@@ -90,14 +113,19 @@ export async function addSecurityEvents(
   const groups = new Map<string, Set<string>>();
   for (const event of events) {
     const row = await folded(queries, groups, event);
+    // A device may report any text as a code: only codes that this server knows have a counter.
+    const counted = Object.hasOwn(FAULT_CODES, event.code) ? event.code : OTHER_CODES;
+    await raise(queries, `${SECURITY_COUNT_PREFIX}${counted}`, event.count);
+    const revision = await raise(queries, REVISION, 1);
     await queries
       .insertInto('security_events')
-      .values(row)
+      .values({ ...row, revision })
       .onConflict((oc) =>
         oc.columns(['source_kind', 'source', 'code', 'fold_key']).doUpdateSet((eb) => ({
           detail: eb.ref('excluded.detail'),
           count: eb('security_events.count', '+', eb.ref('excluded.count')),
           last_at: eb.ref('excluded.last_at'),
+          revision: eb.ref('excluded.revision'),
         })),
       )
       .execute();
@@ -115,7 +143,7 @@ async function folded(
   queries: Queries,
   groups: Map<string, Set<string>>,
   event: SecurityEvent,
-): Promise<Insertable<SecurityEventsTable>> {
+): Promise<Omit<Insertable<SecurityEventsTable>, 'revision'>> {
   const { source, code, lastAt } = event;
   const detail = event.detail.slice(0, limits.detailMaxChars);
   const day = new Date(lastAt).toISOString().slice(0, 10);

@@ -7,6 +7,8 @@ import { SqlAuditStore } from './audit.js';
 import { SqlConditionStore } from './conditions.js';
 import { openDatabase, type DatabaseOptions, type Db } from './database.js';
 import { SqlDeviceStore } from './devices.js';
+import { SqlFleetCountStore } from './fleet-counts.js';
+import { SqlMarkStore } from './marks.js';
 import { SqlReleaseStore } from './releases.js';
 import { SqlRolloutStore } from './rollouts.js';
 import { SqlSecurityEventStore } from './security-events.js';
@@ -25,6 +27,8 @@ export class Store implements Stores {
   readonly security: SqlSecurityEventStore;
   readonly audit: SqlAuditStore;
   readonly conditions: SqlConditionStore;
+  readonly marks: SqlMarkStore;
+  readonly counts: SqlFleetCountStore;
 
   private constructor(readonly db: Db) {
     this.devices = new SqlDeviceStore(db);
@@ -37,6 +41,8 @@ export class Store implements Stores {
     this.security = new SqlSecurityEventStore(db);
     this.audit = new SqlAuditStore(db);
     this.conditions = new SqlConditionStore(db);
+    this.marks = new SqlMarkStore(db);
+    this.counts = new SqlFleetCountStore(db);
   }
 
   /** Opens, creates or migrates the database in `file`. Faults: disk_failed, disk_full. */

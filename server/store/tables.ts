@@ -240,6 +240,8 @@ export interface SecurityEventsTable {
   count: number;
   first_at: number;
   last_at: number;
+  /** Of its latest change; rises over all events. */
+  revision: number;
 }
 
 interface AuditTable {
@@ -268,6 +270,12 @@ interface UploadsTable {
   collected: 0 | 1;
 }
 
+/** Numbers by name: counters, cursors of exporters. */
+interface MarksTable {
+  name: string;
+  value: number;
+}
+
 export interface Tables {
   uploads: UploadsTable;
   devices: DevicesTable;
@@ -292,4 +300,5 @@ export interface Tables {
   security_events: SecurityEventsTable;
   audit: AuditTable;
   audit_head: AuditHeadTable;
+  marks: MarksTable;
 }

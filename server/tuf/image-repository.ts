@@ -227,6 +227,15 @@ export class ImageRepository implements ImageRepositoryService {
     return this.#now().targets.signed;
   }
 
+  /** When devices refuse what they would get now. */
+  expiries(): { role: 'root' | 'targets' | 'snapshot' | 'timestamp'; at: number }[] {
+    const { targets, snapshot, timestamp } = this.#now();
+    return [this.#root, targets, snapshot, timestamp].map(({ signed }) => ({
+      role: signed._type,
+      at: expiryMs(signed.expires, `${signed._type}.json`),
+    }));
+  }
+
   #now(): Current {
     if (this.#current === null) throw new Fault('internal', 'the image repository is not open');
     return this.#current;

@@ -372,6 +372,36 @@ export const limits = {
   ingestGroupRecordsMaxCount: 1_000,
   mqttClientsMaxCount: 20_000,
 
+  // What operators watch.
+  /** One look at whether the server is ready serves all who ask within this time. */
+  readinessKeptMs: 2_000,
+  /** With less room on a disk that it writes to, the server is not ready. */
+  readyFreeMinBytes: 16 * MIB,
+  /** The database is counted for metrics at most this often. */
+  fleetCountsKeptMs: 15_000,
+  /** Values of a label that keep their name; the others are added up as `other`. */
+  metricGroupsMaxCount: 50,
+  metricComponentsMaxCount: 20,
+  metricVersionsMaxCount: 30,
+  /** Series of one metric. */
+  metricSeriesMaxCount: 1_000,
+  eventLoopLookMs: 50,
+  /** Of security events to the outside (server/exports). */
+  exportEveryMs: 1_000,
+  exportPageMaxCount: 100,
+  /** An exporter that is further behind goes on with the newest. */
+  exportBehindMaxCount: 10_000,
+  exportSendMs: 10_000,
+  exportBackoffFirstMs: 1_000,
+  exportBackoffMaxMs: 5 * MINUTE_MS,
+  /** Of a text in a line for a log collector; collectors take at least 2048 bytes a line. */
+  exportedTextMaxChars: 1_000,
+  hostNameMaxChars: 255,
+  /** Of a W3C trace context. */
+  traceIdBytes: 16,
+  spanIdBytes: 8,
+  webhookSecretMinBytes: 24,
+
   // Trials.
   /** The shortest block of time; longer ones double it. */
   trialBlockFirstMs: 125,

@@ -166,6 +166,20 @@ export const SecurityEventDetail = named('SecurityEventDetail', {
   detail: Detail,
 });
 export type SecurityEventDetail = Static<typeof SecurityEventDetail>;
+/** An event as it is after its latest change: a repeat raises its count and its revision. */
+export const SecurityEventChange = named('SecurityEventChange', {
+  ...securityHead,
+  /** Rises with every change of any event: `after` of the next request. */
+  revision: Count,
+  detail: Detail,
+});
+export type SecurityEventChange = Static<typeof SecurityEventChange>;
+export const SecurityEventFeed = named('SecurityEventFeed', {
+  /** In the order of their revisions. */
+  items: Type.Array(SecurityEventChange),
+  /** `after` of the next request. */
+  next: Count,
+});
 export const SecurityEventPage = pageOf('SecurityEventPage', SecurityEventSummary);
 
 export const DeviceDetail = named('DeviceDetail', {

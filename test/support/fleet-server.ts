@@ -58,8 +58,14 @@ export interface TestFleet {
 /** What most helpers need of a fleet: also one whose server is another process. */
 export type FleetAccess = Pick<TestFleet, 'server' | 'admin'>;
 
-export async function startFleet(extra = '', log: Log = silentLog): Promise<TestFleet> {
+/** `data`: folder of the database, where it is not below the fleet's own. */
+export async function startFleet(
+  extra = '',
+  log: Log = silentLog,
+  data: string | null = null,
+): Promise<TestFleet> {
   const folder = await mkdtemp(join(tmpdir(), 'linnet-server-'));
+  const dataDir = data ?? join(folder, 'data');
   await initRepository({
     out: join(folder, 'repo'),
     passphrase: null,
@@ -67,7 +73,7 @@ export async function startFleet(extra = '', log: Log = silentLog): Promise<Test
     random: realRandom,
   });
   const settings = serverSettings(
-    `data_dir = "${folder}/data"\nrepository = "${folder}/repo/server"\n${extra}\n[http]\nport ` +
+    `data_dir = "${dataDir}"\nrepository = "${folder}/repo/server"\n${extra}\n[http]\nport ` +
       `= 0\n[mqtt]\nport = 0\n`,
     {},
   );
@@ -81,7 +87,7 @@ async function openFleet(
   log: Log,
 ): Promise<TestFleet> {
   const server = await startServer(settings, { log });
-  const store = await Store.open(join(folder, 'data', 'fleet.sqlite'));
+  const store = await Store.open(join(settings.data_dir, 'fleet.sqlite'));
   const stop = async (): Promise<void> => {
     await store.close();
     await server.close();

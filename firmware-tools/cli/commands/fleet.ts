@@ -4,6 +4,7 @@
 import type { Command } from 'commander';
 import type { Output } from '../output.js';
 import { registerAccessCommands } from './access.js';
+import { registerSecurityCommands } from './security.js';
 import { registerDeviceCommands } from './devices.js';
 import { registerRolloutCommands } from './rollouts.js';
 
@@ -11,4 +12,5 @@ export function registerFleetCommands(program: Command, out: Output): void {
   registerDeviceCommands(program, out);
   registerRolloutCommands(program, out);
   registerAccessCommands(program, out);
+  registerSecurityCommands(program, out);
 }

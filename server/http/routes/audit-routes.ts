@@ -9,6 +9,7 @@ import {
   AuditPage,
   pageQuery,
   SecurityEventDetail,
+  SecurityEventFeed,
   SecurityEventPage,
   TelemetryHourPage,
   TelemetryPage,
@@ -44,6 +45,7 @@ const tags = ['audit'];
 export const auditRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
   chainRoutes(app, options);
   securityRoutes(app, options);
+  feedRoute(app, options);
   telemetryRoutes(app, options);
 };
 
@@ -151,6 +153,37 @@ function securityRoutes(app: FleetApp, { security, securityEvents }: Options): v
       if (row === null)
         throw new Fault('not_found', `there is no security event ${request.params.id}`);
       return securityDetail(row);
+    },
+  );
+}
+
+function feedRoute(app: FleetApp, { security, securityEvents }: Options): void {
+  app.get(
+    '/security-events/feed',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'followSecurityEvents',
+        summary: 'Security events in the order of their changes, to follow them',
+        tags,
+        querystring: Type.Object({
+          limit: pageQuery.limit,
+          after: Type.Optional(
+            Type.Integer({
+              minimum: 0,
+              description: '`next` of the previous answer; without it: only where to begin',
+            }),
+          ),
+        }),
+        response: { 200: SecurityEventFeed, ...errorResponses },
+      },
+    },
+    async ({ query: { after, limit = limits.listPageDefaultCount } }) => {
+      await security.flush();
+      if (after === undefined) return { items: [], next: await securityEvents.head() };
+      const rows = await securityEvents.changes(after, limit);
+      const items = rows.map((row) => ({ ...securityDetail(row), revision: row.revision }));
+      return { items, next: rows.at(-1)?.revision ?? after };
     },
   );
 }

@@ -7,6 +7,7 @@ import type { HttpServices } from '../context.js';
 import { accessRoutes } from './access-routes.js';
 import { auditRoutes } from './audit-routes.js';
 import { claimRoutes, deviceRoutes } from './device-routes.js';
+import { metricsRoutes } from './metrics-routes.js';
 import { releaseRoutes } from './release-routes.js';
 import { rolloutRoutes } from './rollout-routes.js';
 
@@ -19,6 +20,7 @@ export const operatorApiRoutes: FastifyPluginAsyncTypebox<HttpServices> = async 
       request.body = {};
     done();
   });
+  await app.register(metricsRoutes, options);
   const below = { ...options, prefix: API };
   await app.register(deviceRoutes, below);
   await app.register(claimRoutes, below);

@@ -127,35 +127,6 @@ const comparisonsOf = (tally: BlockTally): TrialEvidence['comparisons'] => [
   },
 ];
 
-describe('what a verdict says', () => {
-  it('a_pass_has_no_code_and_no_difference_and_ends_with_accepted', () => {
-    const verdict = judge({ pairs: 100 });
-    expect(verdict).toMatchObject({ verdict: 'pass', code: null, difference: null });
-    expect(verdict.reasons[0]).toMatch(/^served 100 live requests, failed 0 \(limit /);
-    expect(verdict.reasons.at(-1)).toBe('accepted');
-  });
-
-  it('missing_seconds_are_whole_and_those_that_are_left', () => {
-    const { verdict, reasons } = judge({ pairs: 400, seconds: 3.9 }, { minSeconds: 10 });
-    expect(verdict).toBe('measuring');
-    expect(reasons.at(-1)).toBe('still missing: 7 of 10 s');
-    const end = judge({ pairs: 5, seconds: policy.maxSeconds + 0.7 });
-    expect(end.reasons.at(-1)).toContain(`after ${policy.maxSeconds} s of at most`);
-  });
-
-  it('odds_stand_only_where_it_is_certain', () => {
-    expect(judge({ pairs: 100, differing: 4 }).reasons[1]).toMatch(/; the limit is 10 %$/);
-  });
-
-  it('why_nothing_is_compared', () => {
-    const replaced = judge({ ...alone, replaces: true, served: 500 });
-    expect(replaced.reasons[1]).toMatch(/^the release it replaces cannot be compared with it: /);
-    expect(judge({ ...alone, served: 500 }).reasons[1]).toMatch(
-      /^there is no release to compare with: /,
-    );
-  });
-});
-
 describe('the end of the time', () => {
   it('little_traffic_is_unproven_and_not_before', () => {
     expect(judge({ seconds: policy.maxSeconds - 1 }).verdict).toBe('measuring');

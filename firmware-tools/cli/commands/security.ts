@@ -1,0 +1,83 @@
+// `linnet security`: security events as a list, or as a stream for another program to read.
+import type { Command } from 'commander';
+import { sleep } from '../../../shared/base/interfaces.js';
+import { isFault } from '../../../shared/base/fault-codes.js';
+import { limits } from '../../../shared/base/limits.js';
+import { realClock } from '../../../shared/platform/clock.js';
+import {
+  SecurityEventFeed,
+  SecurityEventPage,
+  type SecurityEventChange,
+} from '../../../shared/protocol/operator-api.js';
+import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
+import { table, type Output } from '../output.js';
+import { wholeNumber } from './devices.js';
+
+interface ListOptions {
+  readonly limit: number;
+  readonly follow?: true;
+  readonly after?: number;
+}
+
+export function registerSecurityCommands(program: Command, out: Output): void {
+  const security = program
+    .command('security')
+    .description('security events')
+    .addHelpText('after', '\nExample:\n  $ linnet security list --limit 10\n');
+  connectionOptions(security.command('list'))
+    .description('security events, the newest first; with --follow those that come from now on')
+    .option('--limit <count>', 'how many', wholeNumber, 50)
+    .option('--follow', 'print each event when it comes; with --json one JSON object a line')
+    .option(
+      '--after <revision>',
+      'with --follow: begin after this revision, 0: with the oldest',
+      wholeNumber,
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet --json security list --follow >> security-events.ndjson\n',
+    )
+    .action(async (options: ListOptions, command: Command) => {
+      const client = await connect(command);
+      if (options.follow === true) await follow(client, options.after ?? null, out);
+      else await list(client, options.limit, out);
+    });
+}
+
+async function list(client: FleetClient, limit: number, out: Output): Promise<void> {
+  const path = `/security-events?limit=${limit}`;
+  const { items } = await client.request('GET', path, SecurityEventPage);
+  out.result(items, () =>
+    table([
+      ['LAST', 'COUNT', 'CODE', 'SOURCE', 'DETAIL'],
+      ...items.map((row) => [row.lastAt, String(row.count), row.code, row.source, row.detail]),
+    ]),
+  );
+}
+
+/** Ends only with a refusal, or when the server does not answer for a long time. */
+async function follow(client: FleetClient, from: number | null, out: Output): Promise<never> {
+  let after = from;
+  let misses = 0;
+  for (;;) {
+    const query = after === null ? '' : `?after=${after}`;
+    try {
+      const page = await client.request('GET', `/security-events/feed${query}`, SecurityEventFeed);
+      for (const event of page.items) {
+        out.event(event);
+        out.line(lineOf(event));
+      }
+      after = page.next;
+      misses = 0;
+      if (page.items.length > 0) continue;
+    } catch (error) {
+      misses += 1;
+      const passes = isFault(error) && error.entry.kind === 'flaked';
+      if (!passes || misses >= limits.watchTriesMaxCount) throw error;
+    }
+    await sleep(realClock, limits.watchEveryMs);
+  }
+}
+
+const lineOf = ({ lastAt, count, code, source, detail }: SecurityEventChange): string =>
+  [lastAt, `${count} x ${code}`, source, detail.replaceAll('\n', ' ')].join('  ');

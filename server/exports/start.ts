@@ -1,0 +1,47 @@
+// From the settings to running exporters.
+import type { Clock } from '../../shared/base/interfaces.js';
+import { readSettingFile } from '../../shared/platform/setting-files.js';
+import { cef, rfc5424 } from './event-formats.js';
+import { SecurityExporter, type ExportTarget, type SecurityExporterOptions } from './exporter.js';
+import { syslogTarget, type SyslogOptions } from './syslog.js';
+import { webhookSecret, webhookTarget } from './webhook.js';
+
+interface ExportSettings {
+  readonly syslog?: Pick<SyslogOptions, 'host' | 'port' | 'transport'> & {
+    readonly format: 'rfc5424' | 'cef';
+    readonly ca_file?: string;
+  };
+  readonly webhook?: { readonly url: string; readonly secret_file: string };
+}
+
+/** `host`: the name of this machine. Faults: config_invalid. */
+export function exportTargets(
+  { syslog, webhook }: ExportSettings,
+  { host, clock }: { readonly host: string; readonly clock: Clock },
+): ExportTarget[] {
+  const targets: ExportTarget[] = [];
+  if (syslog !== undefined) {
+    const { ca_file: ca, format, ...where } = syslog;
+    targets.push(
+      syslogTarget({
+        ...where,
+        ca: ca === undefined ? null : readSettingFile('syslog.ca_file', ca),
+        format: (format === 'cef' ? cef : rfc5424)(host),
+      }),
+    );
+  }
+  if (webhook !== undefined) {
+    const text = readSettingFile('webhook.secret_file', webhook.secret_file).toString('utf8');
+    targets.push(webhookTarget({ url: webhook.url, secret: webhookSecret(text), clock }));
+  }
+  return targets;
+}
+
+export function startExporters(
+  targets: readonly ExportTarget[],
+  options: Omit<SecurityExporterOptions, 'target'>,
+): SecurityExporter[] {
+  const exporters = targets.map((target) => new SecurityExporter({ ...options, target }));
+  for (const exporter of exporters) exporter.start();
+  return exporters;
+}

@@ -1,0 +1,17 @@
+// W3C trace context (www.w3.org/TR/trace-context): a request belongs to the trace that its
+// `traceparent` names, or begins one. The result is the request's id: it is in the log lines of the
+// request and in the answer's `traceparent`, so that an operator's tool finds both by the trace id.
+import { hex } from '../../shared/base/bytes.js';
+import type { Random } from '../../shared/base/interfaces.js';
+import { limits } from '../../shared/base/limits.js';
+
+const TRACEPARENT =
+  /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})/;
+const NOT_SAMPLED = '00';
+
+/** What the server answers to `header`: the same trace, and a span of its own. */
+export function traceparentOf(header: string | string[] | undefined, random: Random): string {
+  const given = typeof header === 'string' ? TRACEPARENT.exec(header) : null;
+  const trace = given?.[1] ?? hex(random.bytes(limits.traceIdBytes));
+  return `00-${trace}-${hex(random.bytes(limits.spanIdBytes))}-${given?.[2] ?? NOT_SAMPLED}`;
+}

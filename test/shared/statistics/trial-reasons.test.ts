@@ -1,0 +1,42 @@
+// What the verdict on a trial says to an operator.
+import { describe, expect, it } from 'vitest';
+import {
+  defaultTrialPolicy,
+  judgeTrial,
+  type TrialPolicy,
+} from '../../../shared/statistics/trial-verdict.js';
+import { trialEvidence, type EvidenceOptions } from '../../support/trial-evidence.js';
+
+const policy: TrialPolicy = defaultTrialPolicy;
+const judge = (options: EvidenceOptions, change: Partial<TrialPolicy> = {}) =>
+  judgeTrial(trialEvidence(options), { ...policy, ...change });
+const alone: EvidenceOptions = { comparable: false, replaces: false, comparisons: [] };
+
+describe('what a verdict says', () => {
+  it('a_pass_has_no_code_and_no_difference_and_ends_with_accepted', () => {
+    const verdict = judge({ pairs: 100 });
+    expect(verdict).toMatchObject({ verdict: 'pass', code: null, difference: null });
+    expect(verdict.reasons[0]).toMatch(/^served 100 live requests, failed 0 \(limit /);
+    expect(verdict.reasons.at(-1)).toBe('accepted');
+  });
+
+  it('missing_seconds_are_whole_and_those_that_are_left', () => {
+    const { verdict, reasons } = judge({ pairs: 400, seconds: 3.9 }, { minSeconds: 10 });
+    expect(verdict).toBe('measuring');
+    expect(reasons.at(-1)).toBe('still missing: 7 of 10 s');
+    const end = judge({ pairs: 5, seconds: policy.maxSeconds + 0.7 });
+    expect(end.reasons.at(-1)).toContain(`after ${policy.maxSeconds} s of at most`);
+  });
+
+  it('odds_stand_only_where_it_is_certain', () => {
+    expect(judge({ pairs: 100, differing: 4 }).reasons[1]).toMatch(/; the limit is 10 %$/);
+  });
+
+  it('why_nothing_is_compared', () => {
+    const replaced = judge({ ...alone, replaces: true, served: 500 });
+    expect(replaced.reasons[1]).toMatch(/^the release it replaces cannot be compared with it: /);
+    expect(judge({ ...alone, served: 500 }).reasons[1]).toMatch(
+      /^there is no release to compare with: /,
+    );
+  });
+});

@@ -56,7 +56,7 @@ export function registerServerCommands(program: Command, out: Output): void {
     });
   server
     .command('init')
-    .description('create the data folder and the first admin token')
+    .description('create the data folder, the CA for devices and the first admin token')
     .option('--config <file>', 'configuration file (TOML)')
     .requiredOption(
       '--token-out <file>',

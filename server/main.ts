@@ -11,18 +11,27 @@ import { Fault, isFault, reason } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
+import { WholeFiles } from '../shared/platform/whole-files.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
-import { checkTogether, type ServerSettings } from './config.js';
+import {
+  checkTogether,
+  revocationListFile,
+  SERVER_IDENTITY,
+  type ServerSettings,
+} from './config.js';
 import { databaseFault } from './database-fault.js';
-import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
+import type { ClientIdentity, TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
+import { makeAuthority, openAuthority } from './certificates/authority-files.js';
+import type { CertificateAuthority } from './certificates/authority.js';
+import { CertificateService } from './certificates/service.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
@@ -82,6 +91,8 @@ async function open(
     log: log.child({ room: 'security-events' }),
   });
   undo.push(() => security.close());
+  const { authority, certificates } = await openCertificates(settings, store, log);
+  if (certificates !== null) undo.push(() => certificates.settled());
   const { artifacts, images, director } = await openRepositories(settings, store, log);
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
@@ -93,7 +104,8 @@ async function open(
   );
   const ingest = openIngest(store, security, log, () => reception.restart());
   undo.push(() => ingest.settled());
-  transport = await openTransport(settings, tls, log, {
+  const login = await brokerLogin(settings, authority);
+  transport = await openTransport(settings, tls, login, log, {
     ingest: (device, batch) => ingest.ingest(device, batch),
     keyOf: async (id) => {
       const device = await store.devices.get(id);
@@ -120,7 +132,12 @@ async function open(
     director,
     rollouts,
     mqttPort: () => mqttPort,
-    disconnect: (device) => transport.disconnect(device),
+    deviceBroker: deviceBroker(settings),
+    certificates,
+    disconnect: (device) => {
+      transport.disconnect(device);
+      certificates?.revoked(device);
+    },
     silentAfterMs: settings.silent_after_seconds * 1000,
     tls,
   });
@@ -129,6 +146,10 @@ async function open(
   conductor.start();
   undo.push(() => conductor.stop());
   undo.push(...regularTasks(store, images, security, log));
+  if (certificates !== null) {
+    const list = { everyMs: limits.revocationListEveryMs, what: 'renewal of the revocation list' };
+    undo.push(repeat(realClock, list, () => certificates.writeList(), log));
+  }
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
     'the fleet server is ready',
@@ -155,6 +176,41 @@ function regularTasks(
     repeat(realClock, renew, () => images.renew(), log),
     repeat(realClock, watch, () => conditions.pass(), log),
   ];
+}
+
+interface Certificates {
+  readonly authority: CertificateAuthority | null;
+  readonly certificates: CertificateService | null;
+}
+
+/** Both null when this server has no CA for devices. */
+async function openCertificates(
+  settings: ServerSettings,
+  store: Store,
+  log: Log,
+): Promise<Certificates> {
+  const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
+  const needs = { clock: realClock, random: realRandom, passphrase };
+  const authority = await openAuthority(settings, needs);
+  if (authority === null) return { authority, certificates: null };
+  const certificates = new CertificateService({
+    authority,
+    store: store.certificates,
+    files: new WholeFiles(realRandom),
+    listFile: revocationListFile(settings),
+    clock: realClock,
+    log: log.child({ room: 'certificates' }),
+  });
+  await certificates.writeList();
+  return { authority, certificates };
+}
+
+/** What devices are told of an external broker; nothing when the broker is the embedded one. */
+function deviceBroker({ broker }: ServerSettings): { mqttUrl?: string; mqttCa?: string } {
+  if (broker === undefined) return {};
+  const { url, public_url: mqttUrl = url, ca_file: caFile } = broker;
+  if (caFile === undefined) return { mqttUrl };
+  return { mqttUrl, mqttCa: readSettingFile('broker.ca_file', caFile).toString('utf8') };
 }
 
 interface Repositories {
@@ -245,9 +301,26 @@ function openIngest(
   });
 }
 
+interface BrokerLogin {
+  readonly identity?: ClientIdentity;
+  readonly sharedGroup?: string;
+}
+
+/** At an external broker over TLS, the server logs in by a certificate of the device CA. */
+async function brokerLogin(
+  { broker }: ServerSettings,
+  authority: CertificateAuthority | null,
+): Promise<BrokerLogin> {
+  if (authority === null || broker?.url.startsWith('mqtts:') !== true) return {};
+  const name = broker.identity ?? SERVER_IDENTITY;
+  const identity = await authority.clientIdentity(name, realClock.now());
+  return { identity, sharedGroup: authority.sharedGroup };
+}
+
 function openTransport(
   { broker, mqtt }: ServerSettings,
   tls: TlsFiles | null,
+  login: BrokerLogin,
   log: Log,
   events: TransportEvents,
 ): Promise<Transport> {
@@ -259,6 +332,8 @@ function openTransport(
         url: broker.url,
         username: broker.username,
         passwordFile: broker.password_file,
+        caFile: broker.ca_file,
+        ...login,
         random: realRandom,
       });
 }
@@ -286,7 +361,7 @@ async function closeWithin(app: FleetApp): Promise<void> {
 }
 
 /**
- * Creates the data folder and the first admin token, and returns the token. `keep` is called with
+ * Creates the data folder, the device CA and the first admin token, and returns the token. `keep` is called with
  * it before it is committed, so that no token exists that nobody has. Faults: conflict when there
  * is an admin token.
  */
@@ -295,6 +370,8 @@ export async function initServer(
   keep: (token: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<string> {
   const store = await openStore(settings);
+  const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
+  await makeAuthority(settings, { clock: realClock, random: realRandom, passphrase });
   try {
     if (await store.tokens.hasAdmin()) {
       throw new Fault(

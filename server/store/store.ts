@@ -4,6 +4,7 @@
 import type { Stores } from '../interfaces.js';
 import { SqlAssignmentStore } from './assignments.js';
 import { SqlAuditStore } from './audit.js';
+import { SqlCertificateStore } from './certificates.js';
 import { SqlConditionStore } from './conditions.js';
 import { openDatabase, type Db } from './database.js';
 import { SqlDeviceStore } from './devices.js';
@@ -23,6 +24,7 @@ export class Store implements Stores {
   readonly security: SqlSecurityEventStore;
   readonly audit: SqlAuditStore;
   readonly conditions: SqlConditionStore;
+  readonly certificates: SqlCertificateStore;
 
   private constructor(readonly db: Db) {
     this.devices = new SqlDeviceStore(db);
@@ -34,6 +36,7 @@ export class Store implements Stores {
     this.security = new SqlSecurityEventStore(db);
     this.audit = new SqlAuditStore(db);
     this.conditions = new SqlConditionStore(db);
+    this.certificates = new SqlCertificateStore(db);
   }
 
   /** Opens, creates or migrates the database in `file`. Faults: disk_failed, disk_full. */

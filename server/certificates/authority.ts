@@ -121,7 +121,8 @@ export class CertificateAuthority {
       entries: serials.map((serialNumber) => ({ serialNumber, revocationDate: new Date(nowMs) })),
       extensions: [await x509.AuthorityKeyIdentifierExtension.create(this.#issuer.publicKey)],
     });
-    return `${list.toString('pem')}\n`;
+    // OpenSSL reads this label only; the library writes another one.
+    return `${x509.PemConverter.encode(list.rawData, 'X509 CRL')}\n`;
   }
 
   async #certificate(

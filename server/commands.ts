@@ -110,11 +110,14 @@ function registerBrokerConfig(server: Command, out: Output): void {
     )
     .action(async (_options: unknown, command: Command) => {
       const flags = command.optsWithGlobals<BrokerConfigFlags>();
+      const port = Number(flags.port);
+      if (!Number.isInteger(port) || port < 1 || port > 65_535)
+        throw new Fault('usage', `--port ${flags.port} is not a port`);
       const config = readSettings(flags.config);
       const authority = readSettingFile('the device CA', authorityPaths(config).certificate);
       const files = mosquittoFiles({
         folder: flags.folder,
-        port: Number(flags.port),
+        port,
         servers: flags.servers.split(','),
         authority: authority.toString('utf8'),
         revocationList: resolve(revocationListFile(config)),

@@ -139,6 +139,23 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/device/v1/certificate': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** A client certificate for the broker, for the device that asks */
+    post: operations['issueCertificate'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/devices': {
     parameters: {
       query?: never;
@@ -654,6 +671,19 @@ export interface components {
       status: 'pending' | 'enrolled' | 'revoked';
       reason?: string;
       mqttPort: number;
+      mqttUrl?: string;
+      mqttCa?: string;
+      certificateAuthority?: string;
+    };
+    /** CertificateRequest */
+    CertificateRequest: {
+      request: string;
+    };
+    /** CertificateAnswer */
+    CertificateAnswer: {
+      certificate: string;
+      issuedAt: number;
+      expiresAt: number;
     };
     /**
      * DeviceStatus
@@ -1608,6 +1638,48 @@ export interface operations {
         };
         content: {
           'application/json': unknown;
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  issueCertificate: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['CertificateRequest'];
+      };
+    };
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['CertificateAnswer'];
         };
       };
       /** @description Default Response */

@@ -410,9 +410,10 @@ class Loops {
     await certificate.load(authority);
     let waitMs = await certificate.renew(authority);
     const renewals = async (): Promise<void> => {
-      while (!this.#closing) {
+      for (;;) {
         await this.#certificatePacer.wait(waitMs);
-        if (!this.#closing) waitMs = await certificate.renew(authority);
+        if (this.#closing) return;
+        waitMs = await certificate.renew(authority);
       }
     };
     this.#renewals = renewals();

@@ -42,7 +42,7 @@ export const ServerSettings = Type.Object(
           public_url: Type.Optional(Type.String({ pattern: '^mqtts?://[^/ ]+$', maxLength: 500 })),
           /** PEM certificates that the broker is trusted by, instead of the system's; mqtts. */
           ca_file: Type.Optional(Path),
-          /** The server's name at the broker, `linnet-server` when absent; each server has its own. */
+          /** The server's name at the broker, else `linnet-server`; each has its own. */
           identity: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' })),
           /** Where the list of revoked client certificates is written, for the broker. */
           crl_file: Type.Optional(Path),
@@ -61,7 +61,7 @@ export const ServerSettings = Type.Object(
   strict,
 );
 export type ServerSettings = Static<typeof ServerSettings>;
-export type BrokerSettings = NonNullable<ServerSettings['broker']>;
+type BrokerSettings = NonNullable<ServerSettings['broker']>;
 
 /**
  * Settings from the text of a config file and the environment. Faults: config_invalid, with all

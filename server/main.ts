@@ -2,6 +2,7 @@
 // randomness, timers and log, and the only one that connects its parts. It opens the database, the
 // image repository and the director, then MQTT and HTTP; it reports that it is ready when both
 // listen. It closes in the opposite direction, and stores first what is being stored.
+// Over 400 lines because it is the one place that knows every part.
 import { chmod, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -105,15 +106,8 @@ async function open(
   const ingest = openIngest(store, security, log, () => reception.restart());
   undo.push(() => ingest.settled());
   const login = await brokerLogin(settings, authority);
-  transport = await openTransport(settings, tls, login, log, {
-    ingest: (device, batch) => ingest.ingest(device, batch),
-    keyOf: async (id) => {
-      const device = await store.devices.get(id);
-      return device?.status === 'enrolled' ? device.publicKey : undefined;
-    },
-    onReception: (connected) => (connected ? reception.connected() : reception.disconnected()),
-    security,
-  });
+  const events = transportEvents(store, ingest, reception, security);
+  transport = await openTransport(settings, tls, login, log, events);
   const { port: mqttPort } = transport;
   undo.push(() => transport.close());
   const app = await buildApp({
@@ -146,10 +140,7 @@ async function open(
   conductor.start();
   undo.push(() => conductor.stop());
   undo.push(...regularTasks(store, images, security, log));
-  if (certificates !== null) {
-    const list = { everyMs: limits.revocationListEveryMs, what: 'renewal of the revocation list' };
-    undo.push(repeat(realClock, list, () => certificates.writeList(), log));
-  }
+  if (certificates !== null) undo.push(regularList(certificates, log));
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
     'the fleet server is ready',
@@ -176,6 +167,28 @@ function regularTasks(
     repeat(realClock, renew, () => images.renew(), log),
     repeat(realClock, watch, () => conditions.pass(), log),
   ];
+}
+
+function regularList(certificates: CertificateService, log: Log): () => void {
+  const list = { everyMs: limits.revocationListEveryMs, what: 'renewal of the revocation list' };
+  return repeat(realClock, list, () => certificates.writeList(), log);
+}
+
+function transportEvents(
+  store: Store,
+  ingest: Ingest,
+  reception: Reception,
+  security: SecurityEventBus,
+): TransportEvents {
+  return {
+    ingest: (device, batch) => ingest.ingest(device, batch),
+    keyOf: async (id) => {
+      const device = await store.devices.get(id);
+      return device?.status === 'enrolled' ? device.publicKey : undefined;
+    },
+    onReception: (connected) => (connected ? reception.connected() : reception.disconnected()),
+    security,
+  };
 }
 
 interface Certificates {
@@ -361,7 +374,8 @@ async function closeWithin(app: FleetApp): Promise<void> {
 }
 
 /**
- * Creates the data folder, the device CA and the first admin token, and returns the token. `keep` is called with
+ * Creates the data folder, the device CA and the first admin token, and returns the token. `keep`
+ * is called with
  * it before it is committed, so that no token exists that nobody has. Faults: conflict when there
  * is an admin token.
  */

@@ -55,7 +55,8 @@ export class CertificateAuthority {
   /** PEM: the issuer and its chain. */
   readonly certificate: string;
   /**
-   * Name of the server's group of shared subscriptions. It is derived from the key, so that a device
+   * Name of the server's group of shared subscriptions. It is derived from the key, so that a
+   * device
    * cannot join the group and take messages out of it.
    */
   readonly sharedGroup: string;
@@ -72,7 +73,8 @@ export class CertificateAuthority {
     this.#issuer = new x509.X509Certificate(certificate);
     this.id = sha256(new Uint8Array(this.#issuer.rawData));
     const secret = key.export({ type: 'pkcs8', format: 'der' });
-    this.sharedGroup = `linnet-${sha256(Buffer.concat([Buffer.from('shared-group\n'), secret])).slice(0, 32)}`;
+    const named = sha256(Buffer.concat([Buffer.from('shared-group\n'), secret]));
+    this.sharedGroup = `linnet-${named.slice(0, 32)}`;
     this.#key = signingKey;
     this.#random = random;
   }
@@ -163,7 +165,7 @@ function readKey(pem: string, passphrase: string | null, what: string): KeyObjec
   }
 }
 
-/** What is wrong with this certificate as the issuer that `key` signs for; null when it is right. */
+/** What is wrong with this certificate as the issuer that `key` signs for; null when nothing is. */
 function authorityComplaint(pem: string, key: KeyObject, nowMs: number): string | null {
   let certificate;
   try {

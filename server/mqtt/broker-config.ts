@@ -1,6 +1,7 @@
 // Configuration of an external mosquitto (2.0 or later) for this fleet. A client certificate is the
 // only login, its common name is the user name and the client id, and the access file confines each
-// device to its own topics by it. mosquitto grants every subscription and withholds the messages, so
+// device to its own topics by it. mosquitto grants every subscription and withholds the messages,
+// so
 // a device could join a group of shared subscriptions and take messages out of it: the server's
 // group has a secret name (server/certificates/authority.ts).
 import { limits } from '../../shared/base/limits.js';
@@ -28,7 +29,8 @@ export function mosquittoFiles(options: BrokerConfigOptions): Record<string, str
 }
 
 const settings = ({ folder, port, revocationList }: BrokerConfigOptions): string => `\
-# mosquitto for a Linnet fleet, made by \`linnet server broker-config\`. broker.crt and broker.key are
+# mosquitto for a Linnet fleet, made by \`linnet server broker-config\`. broker.crt and broker.key
+# are
 # the broker's own, from a CA that devices trust (broker.ca_file). After a device was revoked the
 # fleet server writes the list again, and also every hour, because an expired list refuses everyone:
 # let mosquitto read it (kill -HUP, or systemctl reload mosquitto) whenever the file changes. It

@@ -26,7 +26,7 @@ export class SqlCertificateStore implements CertificateStore {
         .where('device', '=', device)
         .where('expires_at', '>', issuedAt)
         .executeTakeFirstOrThrow();
-      if (Number(held) >= limits.deviceCertificatesMaxCount)
+      if (held >= limits.deviceCertificatesMaxCount)
         throw new Fault('conflict', `${device} has ${held} valid certificates already`);
       await trx
         .insertInto('device_certificates')

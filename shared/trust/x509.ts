@@ -1,6 +1,7 @@
 // X.509 by @peculiar/x509 over Node's WebCrypto: client certificates for MQTT brokers. This is the
 // one file that loads the library, because it needs `reflect-metadata` loaded before it. All keys
-// are P-256: every broker knows them, and a device without cryptographic hardware is fast with them.
+// are P-256: every broker knows them, and a device without cryptographic hardware is fast with
+// them.
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';

@@ -84,7 +84,7 @@ describe('a request is refused', () => {
     await refused(made.toString('pem'));
   });
 
-  test('with_a_key_that_is_not_P256', async () => {
+  test('with_a_key_that_is_not_p256', async () => {
     for (const algorithm of [
       { name: 'ECDSA', namedCurve: 'P-384', hash: 'SHA-256' },
       {

@@ -142,7 +142,7 @@ describe.skipIf(!isInstalled)('mosquitto', () => {
     seen = [];
   });
   afterAll(async () => {
-    await transport?.close();
+    await transport.close();
     await stopMosquitto();
     await rm(folder, { recursive: true, force: true });
   });

@@ -129,7 +129,7 @@ export class CertificateAuthority {
 
   async #certificate(
     name: string,
-    publicKey: x509.PublicKeyType,
+    publicKey: x509.PublicKey | webcrypto.CryptoKey,
     nowMs: number,
     endMs: number,
   ): Promise<IssuedCertificate> {

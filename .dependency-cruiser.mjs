@@ -22,7 +22,8 @@ const singleImporter = (name, importers, reason) =>
 
 const AGENT_PARTS = '(update|inference|telemetry|platform|identity)';
 const SERVER_TRANSPORTS = '^server/(?:http|mqtt|console)/';
-const SERVER_SERVICES = '^server/(?:ingest|rollout|tuf|artifacts|access|security-events|store)/';
+const SERVER_SERVICES =
+  '^server/(?:ingest|rollout|tuf|artifacts|access|security-events|certificates|store)/';
 
 export default {
   forbidden: [

@@ -9,8 +9,9 @@ import type { Clock, Log, Random } from '../shared/base/interfaces.js';
 import { hex } from '../shared/base/bytes.js';
 import { isFault, reason } from '../shared/base/fault-codes.js';
 import { limits } from '../shared/base/limits.js';
-import { DEVICE_SCHEME, routes } from '../shared/protocol/device-api.js';
+import { DEVICE_SCHEME, routes, type EnrolAnswer } from '../shared/protocol/device-api.js';
 import type { AgentSettings } from './config.js';
+import { ClientCertificate } from './identity/client-certificate.js';
 import { enrolUntilKnown } from './identity/enrolment.js';
 import { deviceIdentity, type DeviceIdentity } from './identity/identity.js';
 import { ServerTime } from './identity/server-time.js';
@@ -300,6 +301,9 @@ class Loops {
   readonly #enrolPacer: Pacer;
   readonly #updatePacers: ReadonlyMap<UpdateDriver, Pacer>;
   readonly #health: DeviceHealth;
+  readonly #certificatePacer: Pacer;
+  #certificate: ClientCertificate | null = null;
+  #renewals: Promise<void> = Promise.resolve();
   #closing = false;
   #link: MqttLink | null = null;
   #ended: Promise<unknown> = Promise.resolve();
@@ -309,6 +313,7 @@ class Loops {
     const { clock } = parts.platform;
     this.#pollPacer = new Pacer(clock);
     this.#enrolPacer = new Pacer(clock);
+    this.#certificatePacer = new Pacer(clock);
     this.#updatePacers = new Map(parts.drivers.map((driver) => [driver, new Pacer(clock)]));
     this.#health = new DeviceHealth({
       reporter: parts.reporter,
@@ -336,14 +341,15 @@ class Loops {
     const { fetcher, inferenceServer, stats, engines, reporter, spool } = this.#parts;
     this.#closing = true;
     fetcher.close(); // A transfer under way ends now; the next start resumes it.
-    for (const pacer of [this.#pollPacer, this.#enrolPacer, ...this.#updatePacers.values()])
-      pacer.wake();
+    const pacers = [this.#pollPacer, this.#enrolPacer, this.#certificatePacer];
+    for (const pacer of [...pacers, ...this.#updatePacers.values()]) pacer.wake();
     this.#health.stop();
     await inferenceServer.close();
     stats.stop();
     for (const engine of engines.values()) engine.cutRehearsal();
     // Before the engines stop: an update loop that still runs could start one again.
     await this.#ended;
+    await this.#renewals.catch(() => {}); // Logged when it ended.
     await Promise.all([...engines.values()].map((engine) => engine.stop()));
     const stopped = reporter.uploader?.stop();
     await this.#link?.close(); // The uploader may wait for a broker that never acknowledges.
@@ -356,7 +362,7 @@ class Loops {
     const { fetcher, identity, settings, metadata, drivers, reporter, log, platform } = this.#parts;
     const { troubles } = this.#parts;
     const { random } = platform;
-    const brokerPort = await enrolUntilKnown({
+    const answer = await enrolUntilKnown({
       fetcher,
       identity,
       settings,
@@ -365,8 +371,10 @@ class Loops {
       wait: (ms) => this.#enrolPacer.wait(ms),
       stopped: () => this.#closing,
     });
-    if (brokerPort === null) return;
-    this.#connect(brokerPort);
+    if (answer === null) return;
+    await this.#readyCertificate(answer.certificateAuthority);
+    if (this.#closing) return;
+    this.#connect(answer);
     const poller = new AssignmentPoller({
       refresh: () => metadata.refresh(),
       drivers,
@@ -384,20 +392,51 @@ class Loops {
     }
   }
 
-  #connect(brokerPort: number): void {
+  /** Loads or gets the client certificate, and renews it from then on. */
+  async #readyCertificate(authority: string | undefined): Promise<void> {
+    if (authority === undefined) return;
+    const { platform, identity, disk, dataDir, fetcher, time, log } = this.#parts;
+    const { random } = platform;
+    const device = identity.id;
+    const certificate = new ClientCertificate({
+      device,
+      disk,
+      dataDir,
+      fetcher,
+      clock: time.clock,
+      random,
+      log,
+    });
+    this.#certificate = certificate;
+    await certificate.load(authority);
+    let waitMs = await certificate.renew(authority);
+    const renewals = async (): Promise<void> => {
+      for (;;) {
+        await this.#certificatePacer.wait(waitMs);
+        if (this.#closing) return;
+        waitMs = await certificate.renew(authority);
+      }
+    };
+    this.#renewals = renewals();
+    this.#renewals.catch((error: unknown) => log.error({ err: error }, 'renewals ended'));
+  }
+
+  #connect({ mqttPort, mqttUrl, mqttCa }: EnrolAnswer): void {
     const { settings, platform, identity, reporter, spool, log, token } = this.#parts;
     const { clock, random } = platform;
     const server = new URL(settings.server.url);
     const scheme = server.protocol === 'https:' ? 'mqtts' : 'mqtt';
     const link = new MqttLink({
-      url: settings.mqtt.url ?? `${scheme}://${server.hostname}:${brokerPort}`,
+      url: settings.mqtt.url ?? mqttUrl ?? `${scheme}://${server.hostname}:${mqttPort}`,
       device: identity.id,
       token: () => token('mqtt'),
       onRefused: () => this.#learnTime(),
       clock,
       random,
       log,
+      certificate: () => this.#certificate?.current() ?? null,
       ...readCertificates(settings),
+      ...(mqttCa === undefined ? {} : { ca: mqttCa }),
     });
     this.#link = link;
     const device = identity.id;

@@ -2,12 +2,20 @@
 // reported at once and before anything is opened. The server reports on stdout that it is ready,
 // and stops cleanly on SIGTERM and SIGINT.
 import { open, unlink } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import { stderrLog } from '../shared/platform/logger.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
-import { serverSettings, type ServerSettings } from './config.js';
+import { authorityPaths } from './certificates/authority-files.js';
+import {
+  revocationListFile,
+  SERVER_IDENTITY,
+  serverSettings,
+  type ServerSettings,
+} from './config.js';
 import { initServer, startServer } from './main.js';
+import { mosquittoFiles } from './mqtt/broker-config.js';
 
 const EXAMPLE = `
 Example:
@@ -30,6 +38,9 @@ A configuration file (every key but the first two has the default shown):
   # url = "mqtts://broker.example:8883"
   # username = "linnet"
   # password_file = "broker.password"
+  # public_url = "mqtts://broker.example:8883"  # where devices reach it, when not at url
+  # ca_file = "broker-ca.crt"            # what server and devices trust it by
+  # crl_file = "/var/lib/linnet/device-ca.crl"  # revoked devices, for the broker
   # [tls]
   # cert_file = "server.crt"
   # key_file = "server.key"
@@ -66,7 +77,7 @@ export function registerServerCommands(program: Command, out: Output): void {
     });
   server
     .command('init')
-    .description('create the data folder and the first admin token')
+    .description('create the data folder, the CA for devices and the first admin token')
     .option('--config <file>', 'configuration file (TOML)')
     .requiredOption(
       '--token-out <file>',
@@ -83,6 +94,50 @@ export function registerServerCommands(program: Command, out: Output): void {
       const settings = readSettings(config);
       await initTo(settings, tokenOut);
       out.result({ tokenFile: tokenOut, dataDir: settings.data_dir }, () => tokenOut);
+    });
+  registerBrokerConfig(server, out);
+}
+
+interface BrokerConfigFlags {
+  readonly config?: string;
+  readonly folder: string;
+  readonly servers: string;
+  readonly port: string;
+}
+
+function registerBrokerConfig(server: Command, out: Output): void {
+  server
+    .command('broker-config')
+    .description('print the configuration of an external mosquitto for this fleet')
+    .option('--config <file>', 'configuration file (TOML)')
+    .option('--folder <path>', "the files' folder on the broker's machine", '/etc/mosquitto/linnet')
+    .option('--port <number>', 'where devices connect', '8883')
+    .option('--servers <names>', 'broker.identity of each fleet server', SERVER_IDENTITY)
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet server broker-config --config fleet.toml\n' +
+        '\nPrints linnet.conf, linnet.acl and device-ca.crt; --json gives them as one object.\n',
+    )
+    .action(async (_options: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<BrokerConfigFlags>();
+      const port = Number(flags.port);
+      if (!Number.isInteger(port) || port < 1 || port > 65_535)
+        throw new Fault('usage', `--port ${flags.port} is not a port`);
+      const config = readSettings(flags.config);
+      const authority = readSettingFile('the device CA', authorityPaths(config).certificate);
+      const files = mosquittoFiles({
+        folder: flags.folder,
+        port,
+        servers: flags.servers.split(','),
+        authority: authority.toString('utf8'),
+        revocationList: resolve(revocationListFile(config)),
+      });
+      out.result(files, () =>
+        Object.entries(files)
+          .map(([name, text]) => `# ---- ${flags.folder}/${name}\n${text}`)
+          .join('\n'),
+      );
+      return Promise.resolve();
     });
 }
 

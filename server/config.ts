@@ -1,6 +1,7 @@
 // The fleet server's settings: one TOML file, overridden by LINNET_SERVER__... variables, decoded
 // once. All mistakes are reported together, before anything is opened. Secrets are in files that
 // the settings name.
+import { join } from 'node:path';
 import { Type, type Static } from 'typebox';
 import { Fault } from '../shared/base/fault-codes.js';
 import { resolveSettings } from '../shared/base/config.js';
@@ -38,10 +39,20 @@ export const ServerSettings = Type.Object(
           url: Type.String({ pattern: '^mqtts?://[^/ ]+$', maxLength: 500 }),
           username: Type.Optional(Type.String({ maxLength: limits.nameMaxChars })),
           password_file: Type.Optional(Path),
+          /** Where devices reach it, when not at `url`. */
+          public_url: Type.Optional(Type.String({ pattern: '^mqtts?://[^/ ]+$', maxLength: 500 })),
+          /** PEM certificates that the broker is trusted by, instead of the system's; mqtts. */
+          ca_file: Type.Optional(Path),
+          /** The server's name at the broker, else `linnet-server`; each has its own. */
+          identity: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' })),
+          /** Where the list of revoked client certificates is written, for the broker. */
+          crl_file: Type.Optional(Path),
         },
         strict,
       ),
     ),
+    /** The operator's own CA for devices, instead of the one that `linnet server init` makes. */
+    device_ca: Type.Optional(Type.Object({ cert_file: Path, key_file: Path }, strict)),
     /**
      * Addresses or networks of HTTP and TCP proxies in front of the server. Their X-Forwarded-For
      * is believed, and they may hold more connections than one address.
@@ -83,6 +94,7 @@ export const ServerSettings = Type.Object(
   strict,
 );
 export type ServerSettings = Static<typeof ServerSettings>;
+type BrokerSettings = NonNullable<ServerSettings['broker']>;
 
 /**
  * Settings from the text of a config file and the environment. Faults: config_invalid, with all
@@ -97,7 +109,8 @@ export function serverSettings(
 
 /** Rules about several settings together. Faults: config_invalid. */
 export function checkTogether(settings: ServerSettings): void {
-  const { http, mqtt } = settings;
+  const { http, mqtt, broker } = settings;
+  if (broker !== undefined) checkBroker(broker);
   for (const proxy of settings.trusted_proxies)
     if (!isNetwork(proxy))
       throw new Fault('config_invalid', `trusted_proxies: ${proxy} is no address and no network`);
@@ -113,3 +126,28 @@ export function checkTogether(settings: ServerSettings): void {
     );
   }
 }
+
+function checkBroker({ url, public_url, ca_file, identity }: BrokerSettings): void {
+  for (const [setting, value] of Object.entries({ url, public_url })) {
+    if (value === undefined) continue;
+    const complaint = urlComplaint(value);
+    if (complaint !== null) throw new Fault('config_invalid', `broker.${setting} ${complaint}`);
+  }
+  if (ca_file !== undefined && ![url, public_url].some((each) => each?.startsWith('mqtts:')))
+    throw new Fault('config_invalid', 'broker.ca_file is for mqtts, and no broker URL is mqtts');
+  if (identity !== undefined && /^dev-[0-9a-f]{20}$/.test(identity))
+    throw new Fault('config_invalid', 'broker.identity has the form of a device id');
+}
+
+function urlComplaint(text: string): string | null {
+  if (!URL.canParse(text)) return 'is not a URL (is its port a number up to 65535?)';
+  const { username, password } = new URL(text);
+  return username === '' && password === '' ? null : 'must not carry a user or password';
+}
+
+/** Where the list of revoked client certificates is written. */
+export const revocationListFile = ({ broker, data_dir }: ServerSettings): string =>
+  broker?.crl_file ?? join(data_dir, 'device-ca.crl');
+
+/** The name by which a server logs in at an external broker. */
+export const SERVER_IDENTITY = 'linnet-server';

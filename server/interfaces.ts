@@ -791,6 +791,7 @@ export interface Stores {
   readonly conditions: ConditionStore;
   readonly marks: MarkStore;
   readonly counts: FleetCountStore;
+  readonly certificates: CertificateStore;
 }
 
 // ---- Artifacts and the image repository -------------------------------------------------------
@@ -904,6 +905,41 @@ export interface Transport {
   /** Closes a device's connection (after it was revoked). */
   disconnect(device: string): void;
   close(): Promise<void>;
+}
+
+// ---- Client certificates for brokers ----------------------------------------------------------
+
+export interface IssuedCertificate {
+  readonly pem: string;
+  /** Hex. */
+  readonly serial: string;
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
+
+/** By which the server logs in at a broker; PEM. */
+export interface ClientIdentity {
+  readonly name: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface CertificateStore {
+  /**
+   * Records a certificate before the device gets it. Faults: auth_denied (not enrolled any more),
+   * conflict (too many valid ones).
+   */
+  add(device: string, issued: IssuedCertificate): Promise<void>;
+  /** Serial numbers of what is valid and belongs to revoked devices; removes what has expired. */
+  revoked(now: number): Promise<string[]>;
+}
+
+/** Issues client certificates to devices. */
+export interface DeviceCertificates {
+  /** SHA-256 of the CA's certificate. */
+  readonly authority: string;
+  /** Faults: certificate_request_invalid, auth_denied, conflict. */
+  issue(device: string, request: string): Promise<IssuedCertificate>;
 }
 
 /** Where the server listens with TLS; PEM. */

@@ -13,6 +13,7 @@ import { Fault, isFault, reason } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
+import { WholeFiles } from '../shared/platform/whole-files.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
@@ -23,15 +24,23 @@ import { listenerLimits, openFilesMaxCount } from './access/open-files.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { AppOptions, FleetApp } from './http/context.js';
-import { checkTogether, type ServerSettings } from './config.js';
+import {
+  checkTogether,
+  revocationListFile,
+  SERVER_IDENTITY,
+  type ServerSettings,
+} from './config.js';
 import { databaseFault } from './database-fault.js';
-import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
+import type { ClientIdentity, TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import type { ExportTarget } from './exports/exporter.js';
 import { exportTargets, startExporters } from './exports/start.js';
 import { Ingest } from './ingest/ingest.js';
 import { TelemetryPruner } from './ingest/telemetry-pruner.js';
 import { openEmbeddedBroker, type EmbeddedBrokerOptions } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
+import { makeAuthority, openAuthority } from './certificates/authority-files.js';
+import type { CertificateAuthority } from './certificates/authority.js';
+import { CertificateService } from './certificates/service.js';
 import { Director } from './tuf/director-repository.js';
 import { ImageRepository } from './tuf/image-repository.js';
 import { referencedFiles } from './tuf/referenced-files.js';
@@ -95,6 +104,8 @@ async function open(
   undo.push(() => store.close());
   const security = openSecurityEvents(store, log);
   undo.push(() => security.close());
+  const { authority, certificates } = await openCertificates(settings, store, log);
+  if (certificates !== null) undo.push(() => certificates.settled());
   const addressLimits = new AddressLimits({ clock: realClock, security });
   const listeners = listenerLimits(openFilesMaxCount());
   const repositories = await openRepositories(settings, store, log);
@@ -113,21 +124,25 @@ async function open(
   undo.push(metrics.watchEventLoop(realClock));
   const ingest = openIngest(store, security, log, metrics, () => reception.restart());
   undo.push(() => ingest.settled());
-  const strangers = { addressLimits, connections: listeners.mqtt };
+  const logins = {
+    ...{ addressLimits, connections: listeners.mqtt },
+    login: await brokerLogin(settings, authority),
+  };
   const events = transportEvents({ store, ingest, metrics, broker, reception, security });
-  transport = await openTransport(settings, tls, log, strangers, events);
+  transport = await openTransport(settings, tls, log, logins, events);
   const { port: mqttPort } = transport;
   undo.push(() => transport.close());
   registerMetrics(settings, store, images, watching, transport, log);
   const app = await openHttp(settings, log, {
     ...{ store, security, addressLimits, repositories, rollouts, transport, watching, tls },
-    connections: listeners.http,
+    ...{ certificates, connections: listeners.http },
   });
   undo.push(() => closeWithin(app));
   const address = await listen(app, settings);
   conductor.start();
   undo.push(() => conductor.stop());
   undo.push(...regularTasks(store, images, uploads, security, log));
+  if (certificates !== null) undo.push(regularList(certificates, log));
   undo.push(startPruning(store, log));
   startExports(targets, store, registry, log, undo);
   log.info(
@@ -138,6 +153,7 @@ async function open(
 }
 
 interface HttpParts extends Pick<AppOptions, 'addressLimits' | 'rollouts' | 'tls' | 'connections'> {
+  readonly certificates: CertificateService | null;
   readonly store: Store;
   readonly security: SecurityEventBus;
   readonly repositories: Repositories;
@@ -164,7 +180,11 @@ function openHttp(
     random: realRandom,
     log: log.child({ room: 'http' }),
     mqttPort: () => transport.port,
-    disconnect: (device) => transport.disconnect(device),
+    deviceBroker: deviceBroker(settings),
+    disconnect: (device) => {
+      transport.disconnect(device);
+      parts.certificates?.revoked(device);
+    },
     silentAfterMs: settings.silent_after_seconds * 1000,
     trustedProxies: settings.trusted_proxies,
   });
@@ -325,6 +345,46 @@ function startPruning(store: Store, log: Log): () => void {
   };
 }
 
+function regularList(certificates: CertificateService, log: Log): () => void {
+  const list = { everyMs: limits.revocationListEveryMs, what: 'renewal of the revocation list' };
+  return repeat(realClock, list, () => certificates.writeList(), log);
+}
+
+interface Certificates {
+  readonly authority: CertificateAuthority | null;
+  readonly certificates: CertificateService | null;
+}
+
+/** Both null when this server has no CA for devices. */
+async function openCertificates(
+  settings: ServerSettings,
+  store: Store,
+  log: Log,
+): Promise<Certificates> {
+  const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
+  const needs = { clock: realClock, random: realRandom, passphrase };
+  const authority = await openAuthority(settings, needs);
+  if (authority === null) return { authority, certificates: null };
+  const certificates = new CertificateService({
+    authority,
+    store: store.certificates,
+    files: new WholeFiles(realRandom),
+    listFile: revocationListFile(settings),
+    clock: realClock,
+    log: log.child({ room: 'certificates' }),
+  });
+  await certificates.writeList();
+  return { authority, certificates };
+}
+
+/** What devices are told of an external broker; nothing when the broker is the embedded one. */
+function deviceBroker({ broker }: ServerSettings): { mqttUrl?: string; mqttCa?: string } {
+  if (broker === undefined) return {};
+  const { url, public_url: mqttUrl = url, ca_file: caFile } = broker;
+  if (caFile === undefined) return { mqttUrl };
+  return { mqttUrl, mqttCa: readSettingFile('broker.ca_file', caFile).toString('utf8') };
+}
+
 interface Repositories {
   readonly artifacts: DiskArtifactStore;
   readonly images: ImageRepository;
@@ -423,11 +483,32 @@ function openIngest(
   });
 }
 
+interface BrokerLogin {
+  readonly identity?: ClientIdentity;
+  readonly sharedGroup?: string;
+}
+
+/** At an external broker over TLS, the server logs in by a certificate of the device CA. */
+async function brokerLogin(
+  { broker }: ServerSettings,
+  authority: CertificateAuthority | null,
+): Promise<BrokerLogin> {
+  if (authority === null || broker?.url.startsWith('mqtts:') !== true) return {};
+  const name = broker.identity ?? SERVER_IDENTITY;
+  const identity = await authority.clientIdentity(name, realClock.now());
+  return { identity, sharedGroup: authority.sharedGroup };
+}
+
+interface TransportLogins extends Pick<EmbeddedBrokerOptions, 'addressLimits' | 'connections'> {
+  /** Of the server, at an external broker. */
+  readonly login: BrokerLogin;
+}
+
 function openTransport(
   { broker, mqtt, trusted_proxies }: ServerSettings,
   tls: TlsFiles | null,
   log: Log,
-  strangers: Pick<EmbeddedBrokerOptions, 'addressLimits' | 'connections'>,
+  { login, ...strangers }: TransportLogins,
   events: TransportEvents,
 ): Promise<Transport> {
   const common = { events, log: log.child({ room: 'mqtt' }) };
@@ -446,6 +527,8 @@ function openTransport(
         url: broker.url,
         username: broker.username,
         passwordFile: broker.password_file,
+        caFile: broker.ca_file,
+        ...login,
         random: realRandom,
       });
 }
@@ -473,7 +556,8 @@ async function closeWithin(app: FleetApp): Promise<void> {
 }
 
 /**
- * Creates the data folder and the first admin token, and returns the token. `keep` is called with
+ * Creates the data folder, the device CA and the first admin token, and returns the token. `keep`
+ * is called with
  * it before it is committed, so that no token exists that nobody has. Faults: conflict when there
  * is an admin token.
  */
@@ -482,6 +566,8 @@ export async function initServer(
   keep: (token: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<string> {
   const store = await openStore(settings);
+  const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
+  await makeAuthority(settings, { clock: realClock, random: realRandom, passphrase });
   try {
     if (await store.tokens.hasAdmin()) {
       throw new Fault(

@@ -58,10 +58,12 @@ export interface EnrolUntilKnownOptions {
 }
 
 /**
- * Asks until the server knows this device; resolves with the broker's TCP port, or null when the
- * agent stops first. Fault config_invalid when the claim file cannot be read.
+ * Asks until the server knows this device; resolves with its answer, or null when the agent stops
+ * first. Fault config_invalid when the claim file cannot be read.
  */
-export async function enrolUntilKnown(options: EnrolUntilKnownOptions): Promise<number | null> {
+export async function enrolUntilKnown(
+  options: EnrolUntilKnownOptions,
+): Promise<EnrolAnswer | null> {
   const { fetcher, identity, settings, random, log, wait, stopped } = options;
   const claim = readClaim(settings);
   const fingerprint = fingerprintOf(identity.key.publicKey);
@@ -69,7 +71,7 @@ export async function enrolUntilKnown(options: EnrolUntilKnownOptions): Promise<
   for (let tries = 1; !stopped(); tries += 1) {
     try {
       const answer = await enrol(fetcher, identity, settings, claim);
-      if (answer.status === 'enrolled') return answer.mqttPort;
+      if (answer.status === 'enrolled') return answer;
       log.warn(
         { status: answer.status, reason: answer.reason, fingerprint },
         answer.status === 'pending'

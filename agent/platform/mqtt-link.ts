@@ -31,10 +31,18 @@ export interface MqttLinkOptions {
   readonly onRefused?: () => Promise<boolean>;
   /** PEM certificates to trust instead of the system's, for mqtts. */
   readonly ca?: string | Uint8Array;
+  /**
+   * The client certificate, asked for at each connection attempt. With one, no token is sent: the
+   * broker is not the fleet server, which could be asked in the device's name with it.
+   */
+  readonly certificate?: () => { readonly cert: string; readonly key: string } | null;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
 }
+
+/** By token or by client certificate. */
+type Login = Pick<IClientOptions, 'password' | 'cert' | 'key'>;
 
 /** CONNACK return codes of MQTT 3.1.1: bad user name or password, not authorized. */
 const LOGIN_REFUSED: ReadonlySet<unknown> = new Set([4, 5]);
@@ -108,16 +116,17 @@ export class MqttLink implements Link {
   /** One attempt to connect, with a fresh token. A token that cannot be signed counts as a loss. */
   async #dial(): Promise<void> {
     try {
-      const password = await this.#options.token();
-      if (!this.#closed) this.#client = this.#connect(password);
+      const certificate = this.#options.certificate?.() ?? null;
+      const login = certificate ?? { password: await this.#options.token() };
+      if (!this.#closed) this.#client = this.#connect(login);
     } catch (error) {
       this.#retry(null, reason(error));
     }
   }
 
-  #connect(password: string): MqttClient {
+  #connect(login: Login): MqttClient {
     const { url, device, clock, log } = this.#options;
-    const client = connect(url, this.#clientOptions(password));
+    const client = connect(url, this.#clientOptions(login));
     let connectedAt = -Infinity;
     let lastError = 'the connection ended';
     let refused = false;
@@ -167,13 +176,13 @@ export class MqttLink implements Link {
     await this.#dial();
   }
 
-  #clientOptions(password: string): IClientOptions {
+  #clientOptions(login: Login): IClientOptions {
     const { device, ca } = this.#options;
     return {
       protocolVersion: 4,
       clientId: device,
       username: device,
-      password,
+      ...login,
       clean: true,
       keepalive: limits.linkKeepaliveSeconds,
       connectTimeout: limits.linkConnectMs,

@@ -12,6 +12,7 @@ import type { Uploads } from '../artifacts/uploads.js';
 import type { ListenerLimits } from '../access/open-files.js';
 import type {
   AuditStore,
+  DeviceCertificates,
   DeviceStore,
   DirectorRepository,
   ArtifactStore,
@@ -56,6 +57,10 @@ export interface HttpServices {
   readonly rollouts: RolloutService;
   /** The port on which devices find MQTT. */
   mqttPort(): number;
+  /** What devices are told of an external broker. */
+  readonly deviceBroker: { readonly mqttUrl?: string; readonly mqttCa?: string };
+  /** Null when this server has no CA for devices. */
+  readonly certificates: DeviceCertificates | null;
   /** Closes the connection of a device that was revoked. */
   disconnect(device: string): void;
   readonly silentAfterMs: number;

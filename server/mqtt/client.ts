@@ -10,7 +10,7 @@ import type { Log, Random } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
 import { hex } from '../../shared/base/bytes.js';
 import { readSettingFile } from '../../shared/platform/setting-files.js';
-import type { Transport, TransportEvents } from '../interfaces.js';
+import type { ClientIdentity, Transport, TransportEvents } from '../interfaces.js';
 import { receive, type PublishJson } from './uplink.js';
 
 export interface ExternalBrokerOptions {
@@ -18,6 +18,12 @@ export interface ExternalBrokerOptions {
   readonly url: string;
   readonly username?: string | undefined;
   readonly passwordFile?: string | undefined;
+  /** PEM certificates to trust instead of the system's; mqtts. */
+  readonly caFile?: string | undefined;
+  /** The client certificate by which the server logs in; mqtts. */
+  readonly identity?: ClientIdentity | undefined;
+  /** Several servers share the telemetry as this group of MQTT 5 shared subscriptions. */
+  readonly sharedGroup?: string | undefined;
   readonly random: Random;
   readonly log: Log;
   readonly events: TransportEvents;
@@ -56,9 +62,11 @@ export async function openExternalBroker(options: ExternalBrokerOptions): Promis
   return connection;
 }
 
-function clientOptions({ username, passwordFile, random }: ExternalBrokerOptions): IClientOptions {
+function clientOptions(options: ExternalBrokerOptions): IClientOptions {
+  const { username, passwordFile, caFile, identity, random } = options;
   return {
-    clientId: `linnet-server-${hex(random.bytes(6))}`,
+    // A broker that ties client ids to certificates (broker-config.ts) admits no other one.
+    clientId: identity?.name ?? `linnet-server-${hex(random.bytes(6))}`,
     clean: true,
     keepalive: limits.linkKeepaliveSeconds,
     connectTimeout: limits.mqttConnectMs,
@@ -67,6 +75,8 @@ function clientOptions({ username, passwordFile, random }: ExternalBrokerOptions
     queueQoSZero: false,
     ...(username === undefined ? {} : { username }),
     ...(passwordFile === undefined ? {} : { password: readPassword(passwordFile) }),
+    ...(caFile === undefined ? {} : { ca: readSettingFile('broker.ca_file', caFile) }),
+    ...(identity === undefined ? {} : { cert: identity.cert, key: identity.key }),
   };
 }
 
@@ -99,7 +109,9 @@ class ExternalBroker implements Transport {
   }
 
   async subscribe(): Promise<void> {
-    const { log, events, url } = this.#options;
+    const { log, events, url, sharedGroup } = this.#options;
+    const filter =
+      sharedGroup === undefined ? topics.everyUp : `$share/${sharedGroup}/${topics.everyUp}`;
     const client = this.#client;
     client.on('message', (topic, payload) => receive(topic, payload, events, this.#publish));
     client.on('error', (error) => log.warn({ err: error }, 'MQTT connection to the broker failed'));
@@ -114,7 +126,7 @@ class ExternalBroker implements Transport {
     const { host } = new URL(url);
     let granted: ISubscriptionGrant[];
     try {
-      granted = await client.subscribeAsync(topics.everyUp, { qos: 1 });
+      granted = await client.subscribeAsync(filter, { qos: 1 });
     } catch (error) {
       if (isRefusal(error)) throw subscriptionRefused(host);
       const detail = `the MQTT broker ${host} closed the connection: ${reason(error)}`;

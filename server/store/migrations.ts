@@ -33,6 +33,14 @@ const FIRST = [
     created_at integer not null,
     created_by text not null
   ) strict`,
+  `create table device_certificates (
+    serial text primary key,
+    device text not null,
+    issued_at integer not null,
+    expires_at integer not null
+  ) strict`,
+  'create index device_certificates_by_device on device_certificates (device, expires_at)',
+  'create index device_certificates_by_expiry on device_certificates (expires_at)',
   `create table tokens (
     hash text primary key,
     name text not null,

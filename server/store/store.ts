@@ -4,6 +4,7 @@
 import type { Stores } from '../interfaces.js';
 import { SqlAssignmentStore } from './assignments.js';
 import { SqlAuditStore } from './audit.js';
+import { SqlCertificateStore } from './certificates.js';
 import { SqlConditionStore } from './conditions.js';
 import { openDatabase, type DatabaseOptions, type Db } from './database.js';
 import { SqlDeviceStore } from './devices.js';
@@ -29,6 +30,7 @@ export class Store implements Stores {
   readonly conditions: SqlConditionStore;
   readonly marks: SqlMarkStore;
   readonly counts: SqlFleetCountStore;
+  readonly certificates: SqlCertificateStore;
 
   private constructor(readonly db: Db) {
     this.devices = new SqlDeviceStore(db);
@@ -43,6 +45,7 @@ export class Store implements Stores {
     this.conditions = new SqlConditionStore(db);
     this.marks = new SqlMarkStore(db);
     this.counts = new SqlFleetCountStore(db);
+    this.certificates = new SqlCertificateStore(db);
   }
 
   /** Opens, creates or migrates the database in `file`. Faults: disk_failed, disk_full. */

@@ -38,6 +38,14 @@ interface ClaimsTable {
   created_by: string;
 }
 
+interface DeviceCertificatesTable {
+  /** Hex. */
+  serial: string;
+  device: string;
+  issued_at: number;
+  expires_at: number;
+}
+
 interface TokensTable {
   /** SHA-256 of the operator token, hex. */
   hash: string;
@@ -280,6 +288,7 @@ export interface Tables {
   uploads: UploadsTable;
   devices: DevicesTable;
   claims: ClaimsTable;
+  device_certificates: DeviceCertificatesTable;
   tokens: TokensTable;
   releases: ReleasesTable;
   rollouts: RolloutsTable;

@@ -473,6 +473,11 @@ export const FAULT_CODES = {
     'this is not possible in the present state',
     'The message says what the state is.',
   ),
+  certificate_request_invalid: refused(
+    422,
+    'a request for a client certificate does not name its device or does not prove its key',
+    'Update the agent; if it is current, someone else holds a token of this device.',
+  ),
   config_invalid: refused(
     400,
     'the configuration has mistakes',

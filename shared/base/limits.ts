@@ -246,6 +246,21 @@ export const limits = {
   identityMaxBytes: 4 * KIB,
   enrolBodyMaxBytes: 64 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
+  // Client certificates for brokers.
+  authorityLifeMs: 20 * 365 * DAY_MS,
+  deviceCertificateLifeMs: 90 * DAY_MS,
+  /** A certificate and a revocation list are valid from so long before they are made. */
+  certificateSkewMs: DAY_MS,
+  /** Of one device that are valid at the same time. */
+  deviceCertificatesMaxCount: 64,
+  certificateRequestMaxChars: 2_000,
+  /** A device looks so often whether its certificate is due. */
+  certificateCheckMs: HOUR_MS,
+  certificateBackoffFirstMs: 2_000,
+  certificateAnswerMaxBytes: 64 * KIB,
+  certificateFileMaxBytes: 64 * KIB,
+  revocationListLifeMs: 7 * DAY_MS,
+  revocationListEveryMs: 60 * MINUTE_MS,
   clockSkewMaxMs: 5 * MINUTE_MS,
   /** An error of a device's clock that operators are told. */
   clockErrorShownMs: 60_000,

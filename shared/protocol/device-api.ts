@@ -7,7 +7,8 @@
 // repository.
 import { Type, type Static } from 'typebox';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
-import { Hex64 } from '../base/bytes.js';
+import { Hex32, Hex64 } from '../base/bytes.js';
+import { limits } from '../base/limits.js';
 import { PublicKey } from '../trust/signer.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { ACTIVATIONS } from './states.js';
@@ -25,6 +26,7 @@ export const TIME_HEADER = 'linnet-time';
 
 export const routes = {
   enrol: '/device/v1/enrol',
+  certificate: '/device/v1/certificate',
   /**
    * `1.root.json`, `timestamp.json`, `7.snapshot.json`, `7.targets.json` of this device's director
    * repository.
@@ -72,10 +74,34 @@ export const EnrolAnswer = Type.Object(
     reason: Type.Optional(Type.String({ maxLength: 200 })),
     /** The port of the MQTT broker, on the host of the server's HTTP address. */
     mqttPort: Type.Integer({ minimum: 1, maximum: 65535 }),
+    /** An external broker: its whole URL, in place of `mqttPort`. */
+    mqttUrl: Type.Optional(Type.String({ pattern: '^mqtts?://[^/ ]+$', maxLength: 500 })),
+    /** Certificates that this broker is trusted by, PEM. */
+    mqttCa: Type.Optional(Type.String({ maxLength: 32_768 })),
+    /** Present when the broker asks for a client certificate: SHA-256 of the issuing CA's. */
+    certificateAuthority: Type.Optional(Hex32),
   },
   { ...strict, title: 'EnrolAnswer' },
 );
 export type EnrolAnswer = Static<typeof EnrolAnswer>;
+
+/** PKCS #10 in PEM: a P-256 key, the subject CN=<device id>, signed by that key. */
+export const CertificateRequest = Type.Object(
+  { request: Type.String({ maxLength: limits.certificateRequestMaxChars }) },
+  { ...strict, title: 'CertificateRequest' },
+);
+
+export const CertificateAnswer = Type.Object(
+  {
+    /** PEM. */
+    certificate: Type.String({ maxLength: 16_384 }),
+    /** By the server's clock, ms since the epoch. */
+    issuedAt: Type.Integer({ minimum: 0 }),
+    expiresAt: Type.Integer({ minimum: 0 }),
+  },
+  { ...strict, title: 'CertificateAnswer' },
+);
+export type CertificateAnswer = Static<typeof CertificateAnswer>;
 
 /** Custom part of an image target. The director's target must match it (Uptane). */
 export const ImageCustom = Type.Object(

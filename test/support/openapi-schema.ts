@@ -173,6 +173,23 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/device/v1/certificate': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** A client certificate for the broker, for the device that asks */
+    post: operations['issueCertificate'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/metrics': {
     parameters: {
       query?: never;
@@ -779,6 +796,19 @@ export interface components {
       status: 'pending' | 'enrolled' | 'revoked';
       reason?: string;
       mqttPort: number;
+      mqttUrl?: string;
+      mqttCa?: string;
+      certificateAuthority?: string;
+    };
+    /** CertificateRequest */
+    CertificateRequest: {
+      request: string;
+    };
+    /** CertificateAnswer */
+    CertificateAnswer: {
+      certificate: string;
+      issuedAt: number;
+      expiresAt: number;
     };
     /**
      * DeviceStatus
@@ -1881,6 +1911,48 @@ export interface operations {
           [name: string]: unknown;
         };
         content?: never;
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  issueCertificate: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['CertificateRequest'];
+      };
+    };
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['CertificateAnswer'];
+        };
       };
       /** @description Default Response */
       '4XX': {

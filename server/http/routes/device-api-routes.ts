@@ -2,11 +2,14 @@
 // presents a token signed by its key; it never sees another device's documents.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { Fault } from '../../../shared/base/fault-codes.js';
+import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import {
+  CertificateAnswer,
+  CertificateRequest,
   EnrolAnswer,
   enrolMessage,
   EnrolRequest,
+  routes,
   TIME_HEADER,
 } from '../../../shared/protocol/device-api.js';
 import { fromHex, sha256 } from '../../../shared/base/bytes.js';
@@ -24,7 +27,16 @@ const MetadataName = Type.String({
 
 type Options = Pick<
   HttpServices,
-  'devices' | 'director' | 'rollouts' | 'security' | 'addressLimits' | 'clock' | 'log' | 'mqttPort'
+  | 'devices'
+  | 'director'
+  | 'rollouts'
+  | 'security'
+  | 'addressLimits'
+  | 'clock'
+  | 'log'
+  | 'mqttPort'
+  | 'deviceBroker'
+  | 'certificates'
 >;
 const tags = ['device-api'];
 
@@ -35,11 +47,12 @@ export const deviceApiRoutes: FastifyPluginAsyncTypebox<Options> = async (app, o
   });
   await app.register(enrolRoute, options);
   await app.register(directorRoute, options);
+  await app.register(certificateRoute, options);
 };
 
 const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
   app,
-  { devices, security, addressLimits, clock, log, mqttPort },
+  { devices, security, addressLimits, clock, log, mqttPort, deviceBroker, certificates },
 ) => {
   app.post(
     '/device/v1/enrol',
@@ -89,6 +102,10 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
         device: device.id,
         status: device.status,
         mqttPort: mqttPort(),
+        ...deviceBroker,
+        ...(certificates === null || deviceBroker.mqttUrl?.startsWith('mqtts:') !== true
+          ? {}
+          : { certificateAuthority: certificates.authority }),
         ...(device.pendingReason === null ? {} : { reason: device.pendingReason }),
       };
     },
@@ -135,6 +152,39 @@ const directorRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) =
         .type('application/json')
         .header('cache-control', 'no-store')
         .send(Buffer.from(bytes));
+    },
+  );
+};
+
+const certificateRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  const { certificates, security } = options;
+  await app.register(deviceAuthentication, options);
+  app.post(
+    routes.certificate,
+    {
+      schema: {
+        operationId: 'issueCertificate',
+        summary: 'A client certificate for the broker, for the device that asks',
+        tags,
+        security: [{ device: [] }],
+        body: CertificateRequest,
+        response: { 200: CertificateAnswer, ...errorResponses },
+      },
+    },
+    async (request) => {
+      if (certificates === null) throw new Fault('not_found', 'this server has no device CA');
+      const { id } = deviceOfRequest(request);
+      try {
+        const issued = await certificates.issue(id, request.body.request);
+        const { pem: certificate, issuedAt, expiresAt } = issued;
+        return { certificate, issuedAt, expiresAt };
+      } catch (error) {
+        if (isFault(error, 'certificate_request_invalid')) {
+          const source = { kind: 'device', id } as const;
+          security.report({ source, code: error.code, detail: error.detail });
+        }
+        throw error;
+      }
     },
   );
 };

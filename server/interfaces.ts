@@ -605,7 +605,15 @@ export interface AssignmentStore {
    */
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }>;
   directorDocuments(device: string): Promise<DirectorDocuments | null>;
-  saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void>;
+  /**
+   * Replaces the documents whose timestamp has version `before` (null: there are none). False, and
+   * nothing is saved, when they are others by now: another server signed meanwhile.
+   */
+  saveDirectorDocuments(
+    device: string,
+    documents: DirectorDocuments,
+    before: number | null,
+  ): Promise<boolean>;
   /**
    * The device has trusted director documents of version `seen`: when those here are older (the
    * database was restored), the next ones are signed now and above it. Returns whether they were.
@@ -628,6 +636,23 @@ export interface DirectorDocuments {
 export interface DirectorRepository {
   /** A metadata file of this device's director repository by its name; null when there is none. */
   metadata(device: { id: string; hardware: string }, name: string): Promise<Uint8Array | null>;
+}
+
+// ---- Leases -----------------------------------------------------------------------------------
+
+/** A lease as its holder got it; a write that only the holder may make names it. */
+export interface Fence {
+  readonly name: string;
+  readonly holder: string;
+  /** Rises with each change of the holder. */
+  readonly revision: number;
+}
+
+export interface LeaseStore {
+  /** Gets or renews a lease for `forMs` from now; null when another one holds it. */
+  acquire(name: string, holder: string, forMs: number): Promise<Fence | null>;
+  /** Nothing happens when it is held by another one by now. */
+  release(fence: Fence): Promise<void>;
 }
 
 // ---- All stores -------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import { Fault, isFault, reason } from '../shared/base/fault-codes.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
-import { sha256 } from '../shared/base/bytes.js';
+import { hex, sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
@@ -19,7 +19,13 @@ import { buildApp } from './http/app.js';
 import type { FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
 import { databaseFault } from './database-fault.js';
-import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
+import type {
+  ConditionStore,
+  RolloutStore,
+  TlsFiles,
+  Transport,
+  TransportEvents,
+} from './interfaces.js';
 import { Ingest } from './ingest/ingest.js';
 import { openEmbeddedBroker } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
@@ -28,11 +34,12 @@ import { ImageRepository } from './tuf/image-repository.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
 import { FleetConditionWatch } from './rollout/condition-watch.js';
 import { Conductor } from './rollout/conductor.js';
+import { ConductorLease } from './rollout/conductor-lease.js';
 import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { SituationReader } from './rollout/situation-reader.js';
 import { SecurityEventBus } from './security-events/bus.js';
-import { Store } from './store/store.js';
+import { Store, type DatabaseTarget } from './store/store.js';
 
 export interface RunningServer {
   /** Base URL of the HTTP API, with the real port. */
@@ -44,6 +51,8 @@ export interface RunningServer {
 const DATABASE = 'fleet.sqlite';
 /** In the repository folder: the files of all releases. */
 const ARTIFACTS = 'files';
+/** Of the repository folder, when several servers share it. */
+const REREAD = { everyMs: limits.sharedFolderEveryMs, what: 'reading of the shared repository' };
 const FIRST_TOKEN_NAME = 'first-admin';
 
 /**
@@ -83,13 +92,19 @@ async function open(
   });
   undo.push(() => security.close());
   const { artifacts, images, director } = await openRepositories(settings, store, log);
+  if (settings.database !== undefined)
+    undo.push(repeat(realClock, REREAD, () => images.reread(), log));
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
   // both exist.
   let transport: Transport | null = null;
   const reception = new Reception({ clock: realClock });
-  const { conductor, rollouts } = openRollouts(store, images, reception, security, log, (device) =>
-    transport?.hint(device),
+  const lease = openLease(settings, store, log, () => conductor);
+  const conducting = lease === null ? store : store.fenced(() => lease.fence());
+  const isConducting = (): boolean => lease === null || lease.fence() !== null;
+  const { conductor, rollouts } = openRollouts(
+    { store, conducting: conducting.rollouts, images, reception, security, log },
+    (device) => transport?.hint(device),
   );
   const ingest = openIngest(store, security, log, () => reception.restart());
   undo.push(() => ingest.settled());
@@ -126,9 +141,13 @@ async function open(
   });
   undo.push(() => closeWithin(app));
   const address = await listen(app, settings);
-  conductor.start();
   undo.push(() => conductor.stop());
-  undo.push(...regularTasks(store, images, security, log));
+  if (lease === null) conductor.start();
+  else {
+    lease.start();
+    undo.push(() => lease.stop());
+  }
+  undo.push(...regularTasks(conducting.conditions, images, security, log, isConducting));
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
     'the fleet server is ready',
@@ -136,15 +155,16 @@ async function open(
   return { address, mqttPort, close };
 }
 
-/** What ends each of them. */
+/** What ends each of them. Of several servers only the one that conducts does anything. */
 function regularTasks(
-  store: Store,
+  store: ConditionStore,
   images: ImageRepository,
   security: SecurityEventBus,
   log: Log,
+  isConducting: () => boolean,
 ): (() => void)[] {
   const conditions = new FleetConditionWatch({
-    store: store.conditions,
+    store,
     security,
     clock: realClock,
     log: log.child({ room: 'rollout' }),
@@ -152,9 +172,27 @@ function regularTasks(
   const renew = { everyMs: limits.metadataRenewEveryMs, what: 'renewal of image metadata' };
   const watch = { everyMs: limits.conditionSlotMs, what: 'watch over conditions' };
   return [
-    repeat(realClock, renew, () => images.renew(), log),
-    repeat(realClock, watch, () => conditions.pass(), log),
+    repeat(realClock, renew, async () => void (isConducting() && (await images.renew())), log),
+    repeat(realClock, watch, async () => void (isConducting() && (await conditions.pass())), log),
   ];
+}
+
+/** Which server conducts, of several on one PostgreSQL; null: this one is alone with its SQLite. */
+function openLease(
+  { database }: ServerSettings,
+  store: Store,
+  log: Log,
+  conductor: () => Conductor,
+): ConductorLease | null {
+  if (database === undefined) return null;
+  return new ConductorLease({
+    store: store.leases,
+    holder: hex(realRandom.bytes(16)),
+    clock: realClock,
+    log: log.child({ room: 'rollout' }),
+    onGain: () => conductor().start(),
+    onLoss: () => conductor().stop(),
+  });
 }
 
 interface Repositories {
@@ -180,6 +218,7 @@ async function openRepositories(
     keys: keys.image,
     clock: realClock,
     random: realRandom,
+    isShared: settings.database !== undefined,
     log: log.child({ room: 'repository' }),
   });
   const director = await Director.open({
@@ -193,11 +232,21 @@ async function openRepositories(
 }
 
 function openRollouts(
-  store: Store,
-  images: ImageRepository,
-  reception: Reception,
-  security: SecurityEventBus,
-  log: Log,
+  {
+    store,
+    conducting,
+    images,
+    reception,
+    security,
+    log,
+  }: {
+    readonly store: Store;
+    readonly conducting: RolloutStore;
+    readonly images: ImageRepository;
+    readonly reception: Reception;
+    readonly security: SecurityEventBus;
+    readonly log: Log;
+  },
   hint: (device: string) => void,
 ): { conductor: Conductor; rollouts: OperatorService } {
   const situations = new SituationReader({
@@ -207,7 +256,7 @@ function openRollouts(
     floorOf: (component) => floorOf(images.targets(), component),
   });
   const conductor = new Conductor({
-    store: store.rollouts,
+    store: conducting,
     situations,
     reception,
     clock: realClock,
@@ -333,7 +382,18 @@ async function openStore(settings: ServerSettings): Promise<Store> {
       { cause: error },
     );
   }
-  return Store.open(join(settings.data_dir, DATABASE));
+  return Store.open(databaseOf(settings));
+}
+
+function databaseOf({ data_dir, database, database_password_file }: ServerSettings): DatabaseTarget {
+  if (database === undefined) return join(data_dir, DATABASE);
+  const name = 'database_password_file';
+  return database_password_file === undefined
+    ? { url: database }
+    : {
+        url: database,
+        password: readSettingFile(name, database_password_file).toString('utf8').trimEnd(),
+      };
 }
 
 function readTls({ tls }: ServerSettings): TlsFiles | null {

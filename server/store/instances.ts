@@ -3,9 +3,13 @@
 // copies of one data folder alternate, so one that was replaced returns.
 import { limits } from '../../shared/base/limits.js';
 import type { Queries } from './database.js';
+import { isPostgres } from './dialect.js';
 import { addSecurityEvents } from './security-events.js';
 
-/** Notes which instance of a device sent the batch that is being stored. */
+/**
+ * Notes which instance of a device sent the batch that is being stored. It locks the device's row:
+ * batches of one device are stored one after the other, also by several servers.
+ */
 export async function observeInstance(
   queries: Queries,
   device: string,
@@ -16,6 +20,7 @@ export async function observeInstance(
     .selectFrom('devices')
     .select('instances_json')
     .where('id', '=', device)
+    .$if(isPostgres(queries), (query) => query.forNoKeyUpdate())
     .executeTakeFirstOrThrow();
   const known = JSON.parse(instances_json) as string[];
   if (known[0] === instance) return;

@@ -250,6 +250,15 @@ interface AuditHeadTable {
   hash: string;
 }
 
+/** Who may do what only one server does at a time; times are the database's. */
+interface LeasesTable {
+  name: string;
+  holder: string;
+  until: number;
+  /** Rises with each change of the holder. */
+  revision: number;
+}
+
 export interface Tables {
   devices: DevicesTable;
   claims: ClaimsTable;
@@ -272,4 +281,5 @@ export interface Tables {
   security_events: SecurityEventsTable;
   audit: AuditTable;
   audit_head: AuditHeadTable;
+  leases: LeasesTable;
 }

@@ -13,10 +13,12 @@
 // start: code inside a transaction changes nothing outside of it.
 import Database from 'better-sqlite3';
 import {
+  HandleEmptyInListsPlugin,
   Kysely,
   Migrator,
   SqliteDialect,
   SqliteDriver,
+  replaceWithNoncontingentExpression,
   sql,
   type DatabaseConnection,
   type Expression,
@@ -44,7 +46,7 @@ export type DatabaseTarget = string | PostgresTarget;
  */
 export async function openDatabase(target: DatabaseTarget): Promise<Db> {
   if (typeof target === 'string') {
-    const db = new FleetDatabase({ dialect: new Dialect(openFile(target)) });
+    const db = new FleetDatabase({ dialect: new Dialect(openFile(target)), plugins });
     await migrate(db, target);
     return db;
   }
@@ -53,8 +55,12 @@ export async function openDatabase(target: DatabaseTarget): Promise<Db> {
   const migrating = new Kysely<Tables>({ dialect: new LinnetPostgresDialect(target, null) });
   await migrate(migrating, databaseName(target));
   await migrating.destroy();
-  return new FleetDatabase({ dialect: new LinnetPostgresDialect(target, limits.statementMaxMs) });
+  const dialect = new LinnetPostgresDialect(target, limits.statementMaxMs);
+  return new FleetDatabase({ dialect, plugins });
 }
+
+/** `in ()` selects nothing; PostgreSQL would refuse it. */
+const plugins = [new HandleEmptyInListsPlugin({ strategy: replaceWithNoncontingentExpression })];
 
 async function migrate(db: Db, name: string): Promise<void> {
   const { error, results } = await new Migrator({ db, provider: migrations }).migrateToLatest();

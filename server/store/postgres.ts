@@ -51,10 +51,7 @@ class Driver extends PostgresDriver {
   }
 }
 
-function openPool(
-  { url, password }: PostgresTarget,
-  statementMs: number | null,
-): PostgresPool {
+function openPool({ url, password }: PostgresTarget, statementMs: number | null): PostgresPool {
   const pool = new pg.Pool({
     ...withPassword(url, password),
     max: limits.postgresConnectionsMaxCount,

@@ -35,10 +35,7 @@ export async function openTestStore(file = MEMORY): Promise<Store> {
 }
 
 /** Where the store of `file` is; created when it is new, with the tables unless it `isEmpty`. */
-export async function testTarget(
-  file: string,
-  { isEmpty = false } = {},
-): Promise<DatabaseTarget> {
+export async function testTarget(file: string, { isEmpty = false } = {}): Promise<DatabaseTarget> {
   if (!isOnPostgres()) return file;
   const url = databases.get(file) ?? (await createDatabase(isEmpty ? 'template1' : TEMPLATE));
   databases.set(file, url);

@@ -63,8 +63,9 @@ describe.runIf(isOnPostgres())('two_servers_on_one_postgresql', () => {
   it('one_batch_that_arrives_at_both_is_stored_once', async () => {
     const device = await enrolled('sends-twice');
     const body = { code: 'auth_denied', detail: 'once' } as const;
-    const records = [{ seq: 1, at: NOW, kind: 'security', body } as const];
-    const batch: TelemetryBatch = { v: 1, batch: 'b1', instance: 'i1', records };
+    const records: TelemetryBatch['records'] = [{ seq: 1, at: NOW, kind: 'security', body }];
+    const format = 'linnet.telemetry/1' as const;
+    const batch: TelemetryBatch = { format, batch: 'b1', instance: 'i1', records };
     const stored = await Promise.all([
       a.telemetry.insertBatch(device, batch, NOW),
       b.telemetry.insertBatch(device, batch, NOW),
@@ -109,7 +110,10 @@ describe.runIf(isOnPostgres())('two_servers_on_one_postgresql', () => {
 
   it('number_beyond_2_53_in_the_database_is_an_error_and_not_rounded', async () => {
     await a.audit.append(by('large'), NOW);
-    await a.db.updateTable('audit').set((eb) => ({ at: eb.lit(2 ** 53) })).execute();
+    await a.db
+      .updateTable('audit')
+      .set((eb) => ({ at: eb.lit(2 ** 53) }))
+      .execute();
     await expect(a.audit.find(1)).rejects.toThrow(/2\^53/);
   });
 });

@@ -39,9 +39,7 @@ it('conductor_that_lost_its_lease_commits_nothing', async () => {
   await store.rollouts.insertRollout(rollout({ id: 'r1' }), []);
   const row = (await store.rollouts.rollout('r1')) as RolloutRow;
   const commit = (fence: Fence | null) =>
-    store
-      .fenced(() => fence)
-      .rollouts.commit({ rollout: row, members: [], assignments: [] }, NOW);
+    store.fenced(() => fence).rollouts.commit({ rollout: row, members: [], assignments: [] }, NOW);
   const lost = await store.leases.acquire('conductor', 'a', OVER);
   const held = await store.leases.acquire('conductor', 'b', LONG);
   await expect(commit(lost)).rejects.toThrow(/another server conducts/);

@@ -170,11 +170,23 @@ function regularTasks(
     clock: realClock,
     log: log.child({ room: 'rollout' }),
   });
+  const whileConducting = (action: () => Promise<void>) => (): Promise<void> =>
+    isConducting() ? action() : Promise.resolve();
   const renew = { everyMs: limits.metadataRenewEveryMs, what: 'renewal of image metadata' };
   const watch = { everyMs: limits.conditionSlotMs, what: 'watch over conditions' };
   return [
-    repeat(realClock, renew, async () => void (isConducting() && (await images.renew())), log),
-    repeat(realClock, watch, async () => void (isConducting() && (await conditions.pass())), log),
+    repeat(
+      realClock,
+      renew,
+      whileConducting(() => images.renew()),
+      log,
+    ),
+    repeat(
+      realClock,
+      watch,
+      whileConducting(() => conditions.pass()),
+      log,
+    ),
   ];
 }
 

@@ -98,9 +98,12 @@ function withoutZeros(parameter: unknown): unknown {
 }
 
 const INT8 = 20;
+const parserOf = pg.types.getTypeParser as (oid: number, format?: 'text' | 'binary') => unknown;
 
-const getTypeParser: typeof pg.types.getTypeParser = (oid: number, format?: 'text' | 'binary') =>
-  oid === INT8 && format !== 'binary' ? safeInteger : pg.types.getTypeParser(oid, format as 'text');
+const getTypeParser = ((oid: number, format?: 'text' | 'binary'): unknown =>
+  oid === INT8 && format !== 'binary'
+    ? safeInteger
+    : parserOf(oid, format)) as typeof pg.types.getTypeParser;
 
 function safeInteger(text: string): number {
   const value = Number(text);

@@ -64,7 +64,7 @@ export async function startPostgres(): Promise<RunningPostgres> {
       ...['-c', 'max_connections=200', '-c', 'shared_buffers=64MB', '-c', 'max_wal_size=256MB'],
       ...['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
     ],
-    onLog: (line) => lines.push(String(line)),
+    onLog: (line: string) => lines.push(line),
     onError: (error) => lines.push(String(error)),
   });
   try {
@@ -72,7 +72,9 @@ export async function startPostgres(): Promise<RunningPostgres> {
     await postgres.start();
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
-    throw new Error([String(error ?? 'it stopped'), ...lines.slice(-3)].join('; '));
+    throw new Error(
+      [error instanceof Error ? error.message : 'it stopped', ...lines.slice(-3)].join('; '),
+    );
   }
   return {
     url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`,

@@ -70,12 +70,14 @@ export async function breakInsertsInto(
   table: string,
   text: string,
 ): Promise<() => Promise<void>> {
-  const run = (statement: string): Promise<unknown> => sql.raw(statement).execute(store.db);
+  const run = async (statement: string): Promise<void> => {
+    await sql.raw(statement).execute(store.db);
+  };
   if (!isOnPostgres()) {
     await run(
       `create trigger broken before insert on ${table} begin select raise(abort, '${text}'); end`,
     );
-    return async () => void (await run('drop trigger broken'));
+    return () => run('drop trigger broken');
   }
   await run(
     `create function broken() returns trigger language plpgsql as ` +
@@ -84,7 +86,7 @@ export async function breakInsertsInto(
   await run(
     `create trigger broken before insert on ${table} for each row execute function broken()`,
   );
-  return async () => void (await run('drop function broken cascade'));
+  return () => run('drop function broken cascade');
 }
 
 export function onDatabase(server: string, name: string): string {

@@ -95,7 +95,7 @@ async function unequalSteps(store: Store): Promise<number> {
       ).as('difference'),
     )
     .executeTakeFirstOrThrow();
-  return Number(difference);
+  return difference;
 }
 
 describe.runIf(isOnPostgres())('conductor_that_is_killed_at_random', () => {

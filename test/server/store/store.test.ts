@@ -292,27 +292,30 @@ it('director_documents_come_back_byte_for_byte', async () => {
   expect(await store.assignments.directorDocuments(deviceAt(0))).toEqual(documents);
 });
 
-it.skipIf(isOnPostgres())('a_full_disk_in_the_middle_of_a_transaction_is_reported_as_such', async () => {
-  const pages = await sql<{ page_count: number }>`pragma page_count`.execute(store.db);
-  await sql
-    .raw(`pragma max_page_count = ${(pages.rows[0]?.page_count ?? 0) + 2}`)
-    .execute(store.db);
-  // One row is one write: there SQLite takes the whole transaction back by itself, and a ROLLBACK
-  // after it is refused.
-  const large = { ...rollout('r1'), reasons: ['y'.repeat(50_000)] };
-  const fault = asFault(
-    await store.rollouts.insertRollout(large, []).then(
-      () => 'stored',
-      (error: unknown) => error,
-    ),
-  );
-  expect([fault.code, fault.entry.http]).toEqual(['disk_full', 507]);
-  await sql.raw('pragma max_page_count = 100000').execute(store.db);
-  await store.rollouts.insertRollout(large, []);
-  expect((await store.rollouts.page({ limit: 10, after: null })).map((row) => row.id)).toEqual([
-    'r1',
-  ]);
-});
+it.skipIf(isOnPostgres())(
+  'a_full_disk_in_the_middle_of_a_transaction_is_reported_as_such',
+  async () => {
+    const pages = await sql<{ page_count: number }>`pragma page_count`.execute(store.db);
+    await sql
+      .raw(`pragma max_page_count = ${(pages.rows[0]?.page_count ?? 0) + 2}`)
+      .execute(store.db);
+    // One row is one write: there SQLite takes the whole transaction back by itself, and a ROLLBACK
+    // after it is refused.
+    const large = { ...rollout('r1'), reasons: ['y'.repeat(50_000)] };
+    const fault = asFault(
+      await store.rollouts.insertRollout(large, []).then(
+        () => 'stored',
+        (error: unknown) => error,
+      ),
+    );
+    expect([fault.code, fault.entry.http]).toEqual(['disk_full', 507]);
+    await sql.raw('pragma max_page_count = 100000').execute(store.db);
+    await store.rollouts.insertRollout(large, []);
+    expect((await store.rollouts.page({ limit: 10, after: null })).map((row) => row.id)).toEqual([
+      'r1',
+    ]);
+  },
+);
 
 it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async () => {
   const count = limits.pendingDevicesMaxCount;

@@ -52,4 +52,4 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
 ]);
 /** pg gives these no code. */
 const LOST_CONNECTION =
-  /^(?:Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
+  /^(?:Connection terminated|timeout exceeded when trying|Client has encountered a connection err)/;

@@ -1,7 +1,8 @@
 // Which of several servers conducts the rollouts: the one that holds a lease in the database. It
 // renews the lease several times before it would end; the others try as often, so that one of them
-// holds it at most limits.leaseTakeoverMaxMs after a conductor was killed. What this server believes
-// decides only whether it tries: every write of a conductor checks the lease in its transaction.
+// holds it at most limits.leaseTakeoverMaxMs after a conductor was killed. What this server
+// believes decides only whether it tries: every write of a conductor checks the lease in its
+// transaction.
 import { limits } from '../../shared/base/limits.js';
 import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
 import type { Fence, LeaseStore } from '../interfaces.js';

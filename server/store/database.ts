@@ -1,16 +1,16 @@
-// Opens the fleet server's database: a SQLite file, or PostgreSQL by its URL. A transaction that has
-// returned is on the disk, so an acknowledgement may be sent after it (SQLite: WAL with
+// Opens the fleet server's database: a SQLite file, or PostgreSQL by its URL. A transaction that
+// has returned is on the disk, so an acknowledgement may be sent after it (SQLite: WAL with
 // synchronous=FULL). Foreign keys are on.
 //
 // Transactions on SQLite: Kysely holds the one connection from BEGIN to COMMIT and lets every other
-// query wait, so code inside `db.transaction().execute(...)` may await queries on its own `trx`, and
-// nothing else: awaiting anything that needs `db` itself would never return, and awaiting the
+// query wait, so code inside `db.transaction().execute(...)` may await queries on its own `trx`,
+// and nothing else: awaiting anything that needs `db` itself would never return, and awaiting the
 // network would stop the whole server. The rest of the server never writes BEGIN by hand.
 //
-// Transactions on PostgreSQL run beside those of other servers, at READ COMMITTED: whoever writes
-// what it read before either locks that row (`for no key update`), or repeats the condition in the statement.
-// One that met a deadlock, or a unique key that another one took meanwhile, runs again from its
-// start: code inside a transaction changes nothing outside of it.
+// Transactions on PostgreSQL run beside those of other servers, at READ COMMITTED: one that writes
+// what it read before either locks that row (`for no key update`), or repeats the condition in the
+// statement. One that met a deadlock, or a unique key that another one took meanwhile, runs again
+// from its start: code inside a transaction changes nothing outside of it.
 import Database from 'better-sqlite3';
 import {
   HandleEmptyInListsPlugin,

@@ -27,7 +27,7 @@ export function jsonText(
 }
 
 /**
- * A statement of the schema, which is written once, in SQLite's words, for PostgreSQL: numbers are
+ * A statement of the schema, which is written once, in SQLite's SQL, for PostgreSQL: numbers are
  * 64-bit there as well, generated keys are identities, and text is compared by its bytes, so that
  * pages have the same order in every database.
  */

@@ -1,6 +1,6 @@
-// The fleet server's state: one database (SQLite or PostgreSQL) behind stores that each know one concern.
-// Everything durable of the server is here or in the repository folder; a restart starts from these
-// two alone.
+// The fleet server's state: one database (SQLite or PostgreSQL) behind stores that each know one
+// concern. Everything durable of the server is here or in the repository folder; a restart starts
+// from these two alone.
 import type { Fence, Stores } from '../interfaces.js';
 import { SqlAssignmentStore } from './assignments.js';
 import { SqlAuditStore } from './audit.js';

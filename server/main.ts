@@ -14,6 +14,7 @@ import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { hex, sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
+import type { PublicKey } from '../shared/trust/signer.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
@@ -93,8 +94,6 @@ async function open(
   });
   undo.push(() => security.close());
   const { artifacts, images, director } = await openRepositories(settings, store, log);
-  if (settings.database !== undefined)
-    undo.push(repeat(realClock, REREAD, () => images.reread(), log));
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
   // both exist.
@@ -102,7 +101,6 @@ async function open(
   const reception = new Reception({ clock: realClock });
   const lease = openLease(settings, store, log, () => conductor);
   const conducting = lease === null ? store : store.fenced(() => lease.fence());
-  const isConducting = (): boolean => lease === null || lease.fence() !== null;
   const { conductor, rollouts } = openRollouts(
     { store, conducting: conducting.rollouts, images, reception, security, log },
     (device) => transport?.hint(device),
@@ -111,10 +109,7 @@ async function open(
   undo.push(() => ingest.settled());
   transport = await openTransport(settings, tls, log, {
     ingest: (device, batch) => ingest.ingest(device, batch),
-    keyOf: async (id) => {
-      const device = await store.devices.get(id);
-      return device?.status === 'enrolled' ? device.publicKey : undefined;
-    },
+    keyOf: (id) => keyOf(store, id),
     onReception: (connected) => (connected ? reception.connected() : reception.disconnected()),
     security,
   });
@@ -142,13 +137,8 @@ async function open(
   });
   undo.push(() => closeWithin(app));
   const address = await listen(app, settings);
-  undo.push(() => conductor.stop());
-  if (lease === null) conductor.start();
-  else {
-    lease.start();
-    undo.push(() => lease.stop());
-  }
-  undo.push(...regularTasks(conducting.conditions, images, security, log, isConducting));
+  undo.push(startConducting(conductor, lease));
+  undo.push(...regularTasks(conducting.conditions, images, security, log, lease));
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded' },
     'the fleet server is ready',
@@ -156,13 +146,31 @@ async function open(
   return { address, mqttPort, close };
 }
 
-/** What ends each of them. Of several servers only the one that conducts does anything. */
+async function keyOf(store: Store, id: string): Promise<PublicKey | undefined> {
+  const device = await store.devices.get(id);
+  return device?.status === 'enrolled' ? device.publicKey : undefined;
+}
+
+/** What ends it. With a lease the conductor runs while this server holds it. */
+function startConducting(conductor: Conductor, lease: ConductorLease | null): () => Promise<void> {
+  if (lease === null) conductor.start();
+  else lease.start();
+  return async () => {
+    await lease?.stop();
+    await conductor.stop();
+  };
+}
+
+/**
+ * What ends each of them. Of several servers only the one that conducts counts and renews; all read
+ * what another one published.
+ */
 function regularTasks(
   store: ConditionStore,
   images: ImageRepository,
   security: SecurityEventBus,
   log: Log,
-  isConducting: () => boolean,
+  lease: ConductorLease | null,
 ): (() => void)[] {
   const conditions = new FleetConditionWatch({
     store,
@@ -171,10 +179,11 @@ function regularTasks(
     log: log.child({ room: 'rollout' }),
   });
   const whileConducting = (action: () => Promise<void>) => (): Promise<void> =>
-    isConducting() ? action() : Promise.resolve();
+    lease === null || lease.fence() !== null ? action() : Promise.resolve();
   const renew = { everyMs: limits.metadataRenewEveryMs, what: 'renewal of image metadata' };
   const watch = { everyMs: limits.conditionSlotMs, what: 'watch over conditions' };
   return [
+    repeat(realClock, REREAD, () => images.reread(), log),
     repeat(
       realClock,
       renew,

@@ -156,6 +156,11 @@ export default {
       'Each database has one owner, which sets its durability.',
     ),
     singleImporter(
+      'pg',
+      'server/store/postgres\\.ts',
+      'There is one pool of connections, with its limits and its reading of numbers.',
+    ),
+    singleImporter(
       'mqtt',
       'agent/platform/mqtt-link\\.ts|server/mqtt/',
       'The agent and the server have one MQTT client each.',

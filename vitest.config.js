@@ -25,6 +25,14 @@ class SlowestFirst extends BaseSequencer {
 // These replace modules (vi.mock), which only works in a worker of their own.
 const MOCKING = ['test/firmware-tools/release/expected-differences.test.ts'];
 
+// What runs on PostgreSQL as well: what reads and writes the store, and with LINNET_POSTGRES=all
+// (`npm run test:postgres`) every test of the server.
+const ONLY_POSTGRES = ['test/server/postgres/**/*.test.ts'];
+const ON_POSTGRES =
+  process.env.LINNET_POSTGRES === 'all'
+    ? ['test/server/**/*.test.ts']
+    : ['test/server/store/*.test.ts', 'test/server/ingest/*.test.ts', ...ONLY_POSTGRES];
+
 const common = {
   testTimeout: 180_000,
   hookTimeout: 180_000,
@@ -56,10 +64,22 @@ export default defineConfig({
           ...common,
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/journeys/**', ...MOCKING],
+          exclude: ['test/journeys/**', ...MOCKING, ...ONLY_POSTGRES],
           isolate: false,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'postgres',
+          include: ON_POSTGRES,
+          env: { LINNET_TEST_DATABASE: 'postgresql' },
+          globalSetup: ['test/support/postgres-server.ts'],
+          isolate: false,
+          maxWorkers: 2,
+          sequence: { groupOrder: 3 },
         },
       },
       {

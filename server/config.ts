@@ -16,8 +16,16 @@ const Path = Type.String({ minLength: 1, maxLength: limits.filePathMaxChars });
 
 export const ServerSettings = Type.Object(
   {
-    /** Folder of the database. */
+    /** Folder of the database, unless `database` names another one. */
     data_dir: Path,
+    /**
+     * A PostgreSQL database, which several servers may share, instead of SQLite in data_dir. The
+     * password: from the file below, else from PGPASSWORD.
+     */
+    database: Type.Optional(
+      Type.String({ pattern: '^postgres(?:ql)?://[^ ]+/[^ ]+$', maxLength: 1000 }),
+    ),
+    database_password_file: Type.Optional(Path),
     /**
      * Folder of the repositories, created by `linnet repo init`: metadata, files and the online
      * keys.
@@ -109,11 +117,19 @@ export function serverSettings(
 
 /** Rules about several settings together. Faults: config_invalid. */
 export function checkTogether(settings: ServerSettings): void {
-  const { http, mqtt, broker } = settings;
+  const { http, mqtt, broker, database } = settings;
   if (broker !== undefined) checkBroker(broker);
   for (const proxy of settings.trusted_proxies)
     if (!isNetwork(proxy))
       throw new Fault('config_invalid', `trusted_proxies: ${proxy} is no address and no network`);
+  if (database !== undefined && (!URL.canParse(database) || new URL(database).password !== ''))
+    throw new Fault(
+      'config_invalid',
+      'database is not a URL without a password; that belongs in the file which ' +
+        'database_password_file names, or in PGPASSWORD',
+    );
+  if (database === undefined && settings.database_password_file !== undefined)
+    throw new Fault('config_invalid', 'database_password_file is of no use without database');
   if (
     settings.broker === undefined &&
     http.port !== 0 &&

@@ -694,7 +694,15 @@ export interface AssignmentStore {
   /** What tells whether the signed documents are current, in one read. */
   directorHead(device: string): Promise<DirectorHead>;
   directorDocuments(device: string): Promise<DirectorDocuments | null>;
-  saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void>;
+  /**
+   * Replaces the documents whose timestamp has version `before` (null: there are none). False, and
+   * nothing is saved, when they are others by now: another server signed meanwhile.
+   */
+  saveDirectorDocuments(
+    device: string,
+    documents: DirectorDocuments,
+    before: number | null,
+  ): Promise<boolean>;
   /**
    * The device has trusted director documents of version `seen`: when those here are older (the
    * database was restored), the next ones are signed now and above it. Returns whether they were.
@@ -774,6 +782,23 @@ export interface FleetCounts {
 export interface FleetCountStore {
   /** Walks all devices. `heardSince`: a device that sent anything since then counts as heard. */
   read(heardSince: number): Promise<FleetCounts>;
+}
+
+// ---- Leases -----------------------------------------------------------------------------------
+
+/** A lease as its holder got it; a write that only the holder may make names it. */
+export interface Fence {
+  readonly name: string;
+  readonly holder: string;
+  /** Rises with each change of the holder. */
+  readonly revision: number;
+}
+
+export interface LeaseStore {
+  /** Gets or renews a lease for `forMs` from now; null when another one holds it. */
+  acquire(name: string, holder: string, forMs: number): Promise<Fence | null>;
+  /** Nothing happens when it is held by another one by now. */
+  release(fence: Fence): Promise<void>;
 }
 
 // ---- All stores -------------------------------------------------------------------------------

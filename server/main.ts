@@ -14,7 +14,7 @@ import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { WholeFiles } from '../shared/platform/whole-files.js';
-import { sha256 } from '../shared/base/bytes.js';
+import { hex, sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
 import { DiskArtifactStore } from './artifacts/disk.js';
 import { Uploads } from './artifacts/uploads.js';
@@ -31,7 +31,14 @@ import {
   type ServerSettings,
 } from './config.js';
 import { databaseFault } from './database-fault.js';
-import type { ClientIdentity, TlsFiles, Transport, TransportEvents } from './interfaces.js';
+import type {
+  ClientIdentity,
+  ConditionStore,
+  RolloutStore,
+  TlsFiles,
+  Transport,
+  TransportEvents,
+} from './interfaces.js';
 import type { ExportTarget } from './exports/exporter.js';
 import { exportTargets, startExporters } from './exports/start.js';
 import { Ingest } from './ingest/ingest.js';
@@ -47,6 +54,7 @@ import { referencedFiles } from './tuf/referenced-files.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
 import { FleetConditionWatch } from './rollout/condition-watch.js';
 import { Conductor } from './rollout/conductor.js';
+import { ConductorLease } from './rollout/conductor-lease.js';
 import { Reception } from './rollout/reception.js';
 import { OperatorService } from './rollout/service.js';
 import { SituationReader } from './rollout/situation-reader.js';
@@ -57,7 +65,7 @@ import { registerFleetMetrics } from './monitoring/fleet-metrics.js';
 import { ReadinessWatch, type Readiness } from './monitoring/readiness.js';
 import { newRegistry, ServerMetrics, type MetricRegistry } from './monitoring/server-metrics.js';
 import { SecurityEventBus } from './security-events/bus.js';
-import { Store } from './store/store.js';
+import { Store, type DatabaseTarget } from './store/store.js';
 
 export interface RunningServer {
   /** Base URL of the HTTP API, with the real port. */
@@ -69,6 +77,8 @@ export interface RunningServer {
 const DATABASE = 'fleet.sqlite';
 /** In the repository folder: the files of all releases. */
 const ARTIFACTS = 'files';
+/** Of the repository folder, when several servers share it. */
+const REREAD = { everyMs: limits.sharedFolderEveryMs, what: 'reading of the shared repository' };
 const FIRST_TOKEN_NAME = 'first-admin';
 
 /**
@@ -115,8 +125,11 @@ async function open(
   // both exist.
   let transport: Transport | null = null;
   const reception = new Reception({ clock: realClock });
-  const { conductor, rollouts } = openRollouts(store, images, reception, security, log, (device) =>
-    transport?.hint(device),
+  const lease = openLease(settings, store, log, () => conductor);
+  const conducting = lease === null ? store : store.fenced(() => lease.fence());
+  const { conductor, rollouts } = openRollouts(
+    { store, conducting: conducting.rollouts, images, reception, security, log },
+    (device) => transport?.hint(device),
   );
   const broker = { connected: true };
   const watching = openWatching(settings, store, images, broker, log);
@@ -139,9 +152,9 @@ async function open(
   });
   undo.push(() => closeWithin(app));
   const address = await listen(app, settings);
-  conductor.start();
-  undo.push(() => conductor.stop());
-  undo.push(...regularTasks(store, images, uploads, security, log));
+  undo.push(startConducting(conductor, lease));
+  const { conditions } = conducting;
+  undo.push(...regularTasks({ conditions, images, uploads, security, lease, log }));
   if (certificates !== null) undo.push(regularList(certificates, log));
   undo.push(startPruning(store, log));
   startExports(targets, store, registry, log, undo);
@@ -311,28 +324,69 @@ function openReadiness(
   });
 }
 
-/** What ends each of them. */
-function regularTasks(
-  store: Store,
-  images: ImageRepository,
-  uploads: Uploads,
-  security: SecurityEventBus,
-  log: Log,
-): (() => void)[] {
+/** What ends it. With a lease the conductor runs while this server holds it. */
+function startConducting(conductor: Conductor, lease: ConductorLease | null): () => Promise<void> {
+  if (lease === null) conductor.start();
+  else lease.start();
+  return async () => {
+    await lease?.stop();
+    await conductor.stop();
+  };
+}
+
+interface RegularTasks {
+  readonly conditions: ConditionStore;
+  readonly images: ImageRepository;
+  readonly uploads: Uploads;
+  readonly security: SecurityEventBus;
+  readonly lease: ConductorLease | null;
+  readonly log: Log;
+}
+
+/**
+ * What ends each of them. Of several servers only the one that conducts counts, renews and collects;
+ * all read what another one published.
+ */
+function regularTasks(parts: RegularTasks): (() => void)[] {
+  const { images, uploads, security, lease, log } = parts;
   const conditions = new FleetConditionWatch({
-    store: store.conditions,
+    store: parts.conditions,
     security,
     clock: realClock,
     log: log.child({ room: 'rollout' }),
   });
+  const whileConducting = (action: () => Promise<void>) => (): Promise<void> =>
+    lease === null || lease.fence() !== null ? action() : Promise.resolve();
   const renew = { everyMs: limits.metadataRenewEveryMs, what: 'renewal of image metadata' };
   const watch = { everyMs: limits.conditionSlotMs, what: 'watch over conditions' };
   const collect = { everyMs: limits.uploadsCollectEveryMs, what: 'collection of uploads' };
-  return [
-    repeat(realClock, renew, () => images.renew(), log),
-    repeat(realClock, watch, () => conditions.pass(), log),
-    repeat(realClock, collect, () => uploads.collect(), log),
+  const alone: [Task, () => Promise<void>][] = [
+    [renew, () => images.renew()],
+    [watch, () => conditions.pass()],
+    [collect, async () => void (await uploads.collect())],
   ];
+  return [
+    repeat(realClock, REREAD, () => images.reread(), log),
+    ...alone.map(([task, action]) => repeat(realClock, task, whileConducting(action), log)),
+  ];
+}
+
+/** Which server conducts, of several on one PostgreSQL; null: this one is alone with its SQLite. */
+function openLease(
+  { database }: ServerSettings,
+  store: Store,
+  log: Log,
+  conductor: () => Conductor,
+): ConductorLease | null {
+  if (database === undefined) return null;
+  return new ConductorLease({
+    store: store.leases,
+    holder: hex(realRandom.bytes(16)),
+    clock: realClock,
+    log: log.child({ room: 'rollout' }),
+    onGain: () => conductor().start(),
+    onLoss: () => conductor().stop(),
+  });
 }
 
 function startPruning(store: Store, log: Log): () => void {
@@ -409,6 +463,7 @@ async function openRepositories(
     keys: keys.image,
     clock: realClock,
     random: realRandom,
+    isShared: settings.database !== undefined,
     log: log.child({ room: 'repository' }),
   });
   const director = await Director.open({
@@ -429,11 +484,21 @@ async function openRepositories(
 }
 
 function openRollouts(
-  store: Store,
-  images: ImageRepository,
-  reception: Reception,
-  security: SecurityEventBus,
-  log: Log,
+  {
+    store,
+    conducting,
+    images,
+    reception,
+    security,
+    log,
+  }: {
+    readonly store: Store;
+    readonly conducting: RolloutStore;
+    readonly images: ImageRepository;
+    readonly reception: Reception;
+    readonly security: SecurityEventBus;
+    readonly log: Log;
+  },
   hint: (device: string) => void,
 ): { conductor: Conductor; rollouts: OperatorService } {
   const situations = new SituationReader({
@@ -443,7 +508,7 @@ function openRollouts(
     floorOf: (component) => floorOf(images.targets(), component),
   });
   const conductor = new Conductor({
-    store: store.rollouts,
+    store: conducting,
     situations,
     reception,
     clock: realClock,
@@ -606,7 +671,22 @@ async function openStore(settings: ServerSettings): Promise<Store> {
       { cause: error },
     );
   }
-  return Store.open(join(settings.data_dir, DATABASE));
+  return Store.open(databaseOf(settings));
+}
+
+function databaseOf({
+  data_dir,
+  database,
+  database_password_file,
+}: ServerSettings): DatabaseTarget {
+  if (database === undefined) return join(data_dir, DATABASE);
+  const name = 'database_password_file';
+  return database_password_file === undefined
+    ? { url: database }
+    : {
+        url: database,
+        password: readSettingFile(name, database_password_file).toString('utf8').trimEnd(),
+      };
 }
 
 function readTls({ tls }: ServerSettings): TlsFiles | null {
@@ -617,13 +697,18 @@ function readTls({ tls }: ServerSettings): TlsFiles | null {
   };
 }
 
+interface Task {
+  readonly everyMs: number;
+  readonly what: string;
+}
+
 /**
  * Calls `action` every `everyMs` until the returned function is called; a failure is logged and the
  * next turn tries again.
  */
 export function repeat(
   clock: Clock,
-  { everyMs, what }: { readonly everyMs: number; readonly what: string },
+  { everyMs, what }: Task,
   action: () => Promise<unknown>,
   log: Log,
 ): () => void {

@@ -17,7 +17,10 @@ export class SqlAssignmentStore implements AssignmentStore {
     this.#db = db;
   }
 
-  /** Both reads in one transaction, so that the revision matches the assignments. */
+  /**
+   * Both reads in one transaction, so that the revision matches the assignments. On PostgreSQL they
+   * may be newer than the revision, which is read first: then they are signed once more.
+   */
   assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }> {
     return this.#db.transaction().execute(async (trx) => {
       const row = await trx
@@ -100,7 +103,11 @@ export class SqlAssignmentStore implements AssignmentStore {
     };
   }
 
-  async saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void> {
+  async saveDirectorDocuments(
+    device: string,
+    documents: DirectorDocuments,
+    before: number | null,
+  ): Promise<boolean> {
     const columns = {
       revision: documents.revision,
       targets_version: documents.targetsVersion,
@@ -111,11 +118,21 @@ export class SqlAssignmentStore implements AssignmentStore {
       snapshot: Buffer.from(documents.snapshot),
       timestamp: Buffer.from(documents.timestamp),
     };
-    await this.#db
-      .insertInto('director_documents')
-      .values({ device, ...columns })
-      .onConflict((oc) => oc.column('device').doUpdateSet(columns))
-      .execute();
+    if (before === null) {
+      const { numInsertedOrUpdatedRows } = await this.#db
+        .insertInto('director_documents')
+        .values({ device, ...columns })
+        .onConflict((oc) => oc.column('device').doNothing())
+        .executeTakeFirst();
+      return numInsertedOrUpdatedRows === 1n;
+    }
+    const { numUpdatedRows } = await this.#db
+      .updateTable('director_documents')
+      .set(columns)
+      .where('device', '=', device)
+      .where('timestamp_version', '=', before)
+      .executeTakeFirst();
+    return numUpdatedRows === 1n;
   }
 
   async raiseDirectorVersions(device: string, seen: number): Promise<boolean> {

@@ -6,13 +6,17 @@
 // the end are found as well. Anyone who can write to the database can recompute the chain and the
 // head: only a head that was noted elsewhere (GET /api/v1/audit/head) shows that.
 import { createHash } from 'node:crypto';
+import { sql } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import { canonicalBytes, hex } from '../../shared/base/bytes.js';
 import type { AuditAction, AuditHead, AuditRow, AuditStore, PageRequest } from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
+import { isPostgres } from './dialect.js';
 
 const START = '0'.repeat(64);
 const HEAD_ID = 1;
+/** Of PostgreSQL's advisory locks, which are numbers; any that nothing else of Linnet uses. */
+const AUDIT_LOCK = 7_301;
 
 export class SqlAuditStore implements AuditStore {
   readonly #db: Db;
@@ -92,6 +96,10 @@ export async function appendAudit(
   actions: readonly AuditAction[],
   now: number,
 ): Promise<void> {
+  if (actions.length === 0) return;
+  // Until the transaction ends, no other one adds an entry behind the same last one.
+  if (isPostgres(queries))
+    await sql`select pg_advisory_xact_lock(${sql.lit(AUDIT_LOCK)})`.execute(queries);
   for (const action of actions) {
     const last = await queries
       .selectFrom('audit')

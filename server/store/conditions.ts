@@ -1,15 +1,21 @@
 // New conditions of releases, as devices report them, until the fleet's watch has counted them; and
 // the state of its detectors.
-import { sql } from 'kysely';
+import { expressionBuilder } from 'kysely';
 import type { DetectorState } from '../../shared/statistics/condition-detector.js';
-import type { ConditionSlot, ConditionStore, ConditionStream } from '../interfaces.js';
+import type { ConditionSlot, ConditionStore, ConditionStream, Fence } from '../interfaces.js';
 import type { Db } from './database.js';
+import { jsonText } from './dialect.js';
+import { requireLease } from './leases.js';
+import type { Tables } from './tables.js';
 
 export class SqlConditionStore implements ConditionStore {
   readonly #db: Db;
+  readonly #fence: (() => Fence | null) | null;
 
-  constructor(db: Db) {
+  /** With `fence`, a slot is committed only while the lease that it returns is held. */
+  constructor(db: Db, fence: (() => Fence | null) | null = null) {
     this.#db = db;
+    this.#fence = fence;
   }
 
   async lastSlot(): Promise<number | null> {
@@ -21,8 +27,9 @@ export class SqlConditionStore implements ConditionStore {
   }
 
   async slot(from: number, to: number): Promise<ConditionSlot[]> {
-    const digest = sql<string>`json_extract(facts.body_json, '$.running.digest')`;
-    const version = sql<string>`json_extract(facts.body_json, '$.running.version')`;
+    const body = expressionBuilder<Tables, 'facts'>().ref('facts.body_json');
+    const digest = jsonText(this.#db, body, ['running', 'digest']);
+    const version = jsonText(this.#db, body, ['running', 'version']);
     const running = await this.#db
       .selectFrom('facts')
       .innerJoin('devices', 'devices.id', 'facts.device')
@@ -66,6 +73,7 @@ export class SqlConditionStore implements ConditionStore {
   /** In one transaction, so that no slot is counted twice. */
   async commitSlot(at: number, streams: readonly ConditionStream[]): Promise<void> {
     await this.#db.transaction().execute(async (trx) => {
+      if (this.#fence !== null) await requireLease(trx, this.#fence());
       await trx.deleteFrom('condition_streams').execute();
       for (const { component, digest, code, detector } of streams)
         await trx

@@ -1,25 +1,37 @@
-// Opens the fleet server's SQLite database. WAL with synchronous=FULL: a transaction that has
-// returned is on the disk, so an acknowledgement may be sent after it. Foreign keys are on.
+// Opens the fleet server's database: a SQLite file, or PostgreSQL by its URL. A transaction that
+// has returned is on the disk, so an acknowledgement may be sent after it (SQLite: WAL with
+// synchronous=FULL). Foreign keys are on.
 //
-// Transactions: Kysely holds the one connection from BEGIN to COMMIT and lets every other query
-// wait, so code inside `db.transaction().execute(...)` may await queries on its own `trx`, and
-// nothing else: awaiting anything that needs `db` itself would never return, and awaiting the
+// Transactions on SQLite: Kysely holds the one connection from BEGIN to COMMIT and lets every other
+// query wait, so code inside `db.transaction().execute(...)` may await queries on its own `trx`,
+// and nothing else: awaiting anything that needs `db` itself would never return, and awaiting the
 // network would stop the whole server. The rest of the server never writes BEGIN by hand.
+//
+// Transactions on PostgreSQL run beside those of other servers, at READ COMMITTED: one that writes
+// what it read before either locks that row (`for no key update`), or repeats the condition in the
+// statement. One that met a deadlock, or a unique key that another one took meanwhile, runs again
+// from its start: code inside a transaction changes nothing outside of it.
 import Database from 'better-sqlite3';
 import {
+  HandleEmptyInListsPlugin,
   Kysely,
   Migrator,
   SqliteDialect,
   SqliteDriver,
+  replaceWithNoncontingentExpression,
   sql,
   type DatabaseConnection,
   type Expression,
+  type LogEvent,
   type RawBuilder,
   type Transaction,
+  type TransactionBuilder,
 } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import { databaseFault } from '../database-fault.js';
+import { systemCode } from '../../shared/base/fault-codes.js';
 import { migrations } from './migrations.js';
+import { databaseName, LinnetPostgresDialect, type PostgresTarget } from './postgres.js';
 import type { Tables } from './tables.js';
 
 export type Db = Kysely<Tables>;
@@ -31,28 +43,70 @@ export interface DatabaseOptions {
   readonly onStatement?: (sql: string) => void;
 }
 
+/** A SQLite file (`:memory:` for a temporary database), or a PostgreSQL database. */
+export type DatabaseTarget = string | PostgresTarget;
+
 /**
- * Opens (and creates or migrates) the database in `file`; `:memory:` for a temporary one.
- * Faults: disk_failed, disk_full.
+ * Opens (and creates or migrates) the database. Faults: disk_failed, disk_full,
+ * database_unreachable.
  */
 export async function openDatabase(
-  file: string,
+  target: DatabaseTarget,
   { onStatement }: DatabaseOptions = {},
 ): Promise<Db> {
-  const sqlite = openFile(file);
-  const db = new Kysely<Tables>({
-    dialect: new Dialect(sqlite),
-    ...(onStatement === undefined ? {} : { log: ({ query }) => onStatement(query.sql) }),
-  });
-  const { error, results } = await new Migrator({ db, provider: migrations }).migrateToLatest();
-  if (error !== undefined) {
-    await db.destroy();
-    const failed =
-      results?.find((result) => result.status === 'Error')?.migrationName ??
-      'before the first step';
-    throw databaseFault(error, `migrating ${file} (${failed})`);
+  const log = onStatement === undefined ? {} : { log: statementLog(onStatement) };
+  if (typeof target === 'string') {
+    const db = new FleetDatabase({ dialect: new Dialect(openFile(target)), plugins, ...log });
+    await migrate(db, target);
+    return db;
   }
-  return db;
+  // Of several servers that start at once one migrates (Kysely takes an advisory lock), and the
+  // others wait for it: longer than any other statement may.
+  const migrating = new Kysely<Tables>({ dialect: new LinnetPostgresDialect(target, null) });
+  await migrate(migrating, databaseName(target));
+  await migrating.destroy();
+  const dialect = new LinnetPostgresDialect(target, limits.statementMaxMs);
+  return new FleetDatabase({ dialect, plugins, ...log });
+}
+
+const statementLog =
+  (onStatement: (sql: string) => void) =>
+  ({ query }: LogEvent): void =>
+    onStatement(query.sql);
+
+/** `in ()` selects nothing; PostgreSQL would refuse it. */
+const plugins = [new HandleEmptyInListsPlugin({ strategy: replaceWithNoncontingentExpression })];
+
+async function migrate(db: Db, name: string): Promise<void> {
+  const { error, results } = await new Migrator({ db, provider: migrations }).migrateToLatest();
+  if (error === undefined) return;
+  await db.destroy();
+  const failed =
+    results?.find((result) => result.status === 'Error')?.migrationName ?? 'before the first step';
+  throw databaseFault(error, `migrating ${name} (${failed})`);
+}
+
+/** Runs a transaction again that lost against another one. */
+class FleetDatabase extends Kysely<Tables> {
+  override transaction(): TransactionBuilder<Tables> {
+    const builder = super.transaction();
+    const execute = builder.execute.bind(builder);
+    builder.execute = async (work) => {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await execute(work);
+        } catch (error) {
+          if (tries === limits.transactionTriesMaxCount || !isLost(error)) throw error;
+        }
+      }
+    };
+    return builder;
+  }
+}
+
+/** PostgreSQL's codes: serialization failure, deadlock, a unique key that exists by now. */
+function isLost(error: unknown): boolean {
+  return ['40001', '40P01', '23505'].includes(systemCode(error) ?? '');
 }
 
 /**

@@ -23,6 +23,7 @@ import type {
 } from '../interfaces.js';
 import { appendAudit } from './audit.js';
 import type { Db, Queries } from './database.js';
+import { isPostgres } from './dialect.js';
 import type { DevicesTable } from './tables.js';
 
 /** The group of a device until an operator or a claim chooses another. */
@@ -42,7 +43,7 @@ export class SqlDeviceStore implements DeviceStore {
     now: number,
   ): Promise<DeviceRow> {
     return this.#db.transaction().execute(async (trx) => {
-      const known = await find(trx, id);
+      const known = await findLocked(trx, id);
       if (known !== null && known.status !== 'pending') {
         // The components may have changed with the device's configuration; name, hardware and
         // status are the operator's. One that asks again and again, or was revoked, writes nothing.
@@ -151,7 +152,7 @@ export class SqlDeviceStore implements DeviceStore {
 
   approve(id: string, audit: AuditAction, now: number): Promise<DeviceRow> {
     return this.#db.transaction().execute(async (trx) => {
-      const device = await requireDevice(trx, id);
+      const device = await requireLocked(trx, id);
       if (device.status === 'revoked')
         throw new Fault(
           'conflict',
@@ -178,8 +179,8 @@ export class SqlDeviceStore implements DeviceStore {
 
   replace(old: string, by: string, audit: AuditAction, now: number): Promise<DeviceRow> {
     return this.#db.transaction().execute(async (trx) => {
-      const before = await requireDevice(trx, old);
-      const after = await requireDevice(trx, by);
+      const before = await requireLocked(trx, old);
+      const after = await requireLocked(trx, by);
       if (before.id === after.id)
         throw new Fault('conflict', `${before.name} (${old}) cannot replace itself`);
       if (after.status === 'revoked')
@@ -252,8 +253,26 @@ async function find(queries: Queries, id: string): Promise<DeviceRow | null> {
   return row === undefined ? null : fromRow(row);
 }
 
+/** For a transaction that writes what it read here: no other one changes the row meanwhile. */
+async function findLocked(queries: Queries, id: string): Promise<DeviceRow | null> {
+  const row = await queries
+    .selectFrom('devices')
+    .selectAll()
+    .where('id', '=', id)
+    .$if(isPostgres(queries), (query) => query.forNoKeyUpdate())
+    .executeTakeFirst();
+  return row === undefined ? null : fromRow(row);
+}
+
 async function requireDevice(queries: Queries, id: string): Promise<DeviceRow> {
-  const device = await find(queries, id);
+  return required(await find(queries, id), id);
+}
+
+async function requireLocked(queries: Queries, id: string): Promise<DeviceRow> {
+  return required(await findLocked(queries, id), id);
+}
+
+function required(device: DeviceRow | null, id: string): DeviceRow {
   if (device === null)
     throw new Fault(
       'not_found',

@@ -1,9 +1,11 @@
 // The fleet in numbers, for metrics: what devices run, by group and state, and the rollouts. Each
 // read walks the devices; its caller reads rarely (server/monitoring/fleet-metrics.ts).
-import { sql } from 'kysely';
+import { expressionBuilder, sql } from 'kysely';
 import type { RolloutState } from '../../shared/protocol/states.js';
 import type { FleetCounts, FleetCountStore } from '../interfaces.js';
 import type { Db } from './database.js';
+import { jsonText } from './dialect.js';
+import type { Tables } from './tables.js';
 import { SECURITY_COUNT_PREFIX } from './security-events.js';
 
 const ACTIVE: readonly RolloutState[] = ['rolling', 'held', 'reverting'];
@@ -28,7 +30,7 @@ export class SqlFleetCountStore implements FleetCountStore {
   }
 
   async #devices(heardSince: number): Promise<FleetCounts['devices']> {
-    const heard = sql<number>`coalesce(last_seen_at, 0) >= ${heardSince}`;
+    const heard = sql<number>`case when coalesce(last_seen_at, 0) >= ${sql.lit(heardSince)} then 1 else 0 end`;
     const rows = await this.#db
       .selectFrom('devices')
       .select(['group_name as group', 'status', heard.as('heard')])
@@ -39,8 +41,9 @@ export class SqlFleetCountStore implements FleetCountStore {
   }
 
   #components(): Promise<FleetCounts['components']> {
-    const version = sql<string | null>`json_extract(facts.body_json, '$.running.version')`;
-    const state = sql<string>`json_extract(facts.body_json, '$.state')`;
+    const body = expressionBuilder<Tables, 'facts'>().ref('facts.body_json');
+    const version = jsonText(this.#db, body, ['running', 'version']);
+    const state = jsonText(this.#db, body, ['state']);
     return this.#db
       .selectFrom('facts')
       .innerJoin('devices', 'devices.id', 'facts.device')

@@ -1,7 +1,9 @@
 // The schema of the fleet server's database, in steps. A step that was released never changes; new
 // ones are added at the end. Kysely's Migrator runs each step once, in the order of its name, in a
-// transaction of its own.
+// transaction of its own, also when several servers start at once on one PostgreSQL. The text is
+// SQLite's; dialect.ts turns it into PostgreSQL's.
 import { sql, type Kysely, type Migration, type MigrationProvider } from 'kysely';
+import { isPostgres, postgresDdl } from './dialect.js';
 
 /** Plain DDL: short, and the same text that an operator sees with `sqlite3 .schema`. */
 const FIRST = [
@@ -263,12 +265,19 @@ const FIRST = [
     entries integer not null,
     hash text not null
   ) strict`,
+  `create table leases (
+    name text primary key,
+    holder text not null,
+    until integer not null,
+    revision integer not null
+  ) strict`,
 ];
 
 function step(statements: readonly string[]): Migration {
   return {
     up: async (db: Kysely<unknown>): Promise<void> => {
-      for (const statement of statements) await sql.raw(statement).execute(db);
+      for (const statement of statements)
+        await sql.raw(isPostgres(db) ? postgresDdl(statement) : statement).execute(db);
     },
   };
 }

@@ -18,6 +18,7 @@ import type {
   AuditAction,
   DeviceFacts,
   EligibleDevice,
+  Fence,
   HistoryRow,
   MemberCount,
   MemberFilter,
@@ -40,13 +41,18 @@ import { UNDECIDED } from '../rollout/verdict.js';
 import { armMeasures } from './arm-measures.js';
 import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
+
+import { requireLease } from './leases.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
 
 export class SqlRolloutStore implements RolloutStore {
   readonly #db: Db;
+  readonly #fence: (() => Fence | null) | null;
 
-  constructor(db: Db) {
+  /** With `fence`, commits are refused unless the lease that it returns is held. */
+  constructor(db: Db, fence: (() => Fence | null) | null = null) {
     this.#db = db;
+    this.#fence = fence;
   }
 
   async active(): Promise<RolloutRow[]> {
@@ -401,14 +407,17 @@ export class SqlRolloutStore implements RolloutStore {
   commit(change: RolloutChange, now: number): Promise<boolean> {
     return this.#db.transaction().execute(async (trx) => {
       const { rollout } = change;
+      if (this.#fence !== null) await requireLease(trx, this.#fence());
       const before = await findRollout(trx, rollout.id);
       if (before === null || before.revision !== rollout.revision) return false;
       if (ACTIVE_STATES.includes(rollout.state) && (await otherActive(trx, rollout))) return false;
-      await trx
+      const { numUpdatedRows } = await trx
         .updateTable('rollouts')
         .set({ ...rolloutColumns(rollout), revision: before.revision + 1 })
         .where('id', '=', rollout.id)
-        .execute();
+        .where('revision', '=', before.revision)
+        .executeTakeFirst();
+      if (numUpdatedRows !== 1n) return false;
       if (change.go === true) await changeForward(trx, rollout.id, { activation: 'swap' });
       if (change.newTrial === true)
         await changeForward(trx, rollout.id, { trial_json: JSON.stringify(rollout.policy.trial) });

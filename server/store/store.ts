@@ -1,14 +1,15 @@
-// The fleet server's state: one SQLite database behind stores that each know one concern.
-// Everything durable of the server is here or in the repository folder; a restart starts from these
-// two alone.
-import type { Stores } from '../interfaces.js';
+// The fleet server's state: one database (SQLite or PostgreSQL) behind stores that each know one
+// concern. Everything durable of the server is here or in the repository folder; a restart starts
+// from these two alone.
+import type { Fence, Stores } from '../interfaces.js';
 import { SqlAssignmentStore } from './assignments.js';
 import { SqlAuditStore } from './audit.js';
 import { SqlCertificateStore } from './certificates.js';
 import { SqlConditionStore } from './conditions.js';
-import { openDatabase, type DatabaseOptions, type Db } from './database.js';
+import { openDatabase, type DatabaseOptions, type DatabaseTarget, type Db } from './database.js';
 import { SqlDeviceStore } from './devices.js';
 import { SqlFleetCountStore } from './fleet-counts.js';
+import { SqlLeaseStore } from './leases.js';
 import { SqlMarkStore } from './marks.js';
 import { SqlReleaseStore } from './releases.js';
 import { SqlRolloutStore } from './rollouts.js';
@@ -16,6 +17,8 @@ import { SqlSecurityEventStore } from './security-events.js';
 import { SqlTelemetryStore } from './telemetry.js';
 import { SqlTokenStore } from './tokens.js';
 import { SqlUploadStore } from './uploads.js';
+
+export type { DatabaseTarget } from './database.js';
 
 export class Store implements Stores {
   readonly devices: SqlDeviceStore;
@@ -31,6 +34,7 @@ export class Store implements Stores {
   readonly marks: SqlMarkStore;
   readonly counts: SqlFleetCountStore;
   readonly certificates: SqlCertificateStore;
+  readonly leases: SqlLeaseStore;
 
   private constructor(readonly db: Db) {
     this.devices = new SqlDeviceStore(db);
@@ -46,11 +50,23 @@ export class Store implements Stores {
     this.marks = new SqlMarkStore(db);
     this.counts = new SqlFleetCountStore(db);
     this.certificates = new SqlCertificateStore(db);
+    this.leases = new SqlLeaseStore(db);
   }
 
-  /** Opens, creates or migrates the database in `file`. Faults: disk_failed, disk_full. */
-  static async open(file: string, options?: DatabaseOptions): Promise<Store> {
-    return new Store(await openDatabase(file, options));
+  /**
+   * Opens, creates or migrates the database. Faults: disk_failed, disk_full,
+   * database_unreachable.
+   */
+  static async open(target: DatabaseTarget, options?: DatabaseOptions): Promise<Store> {
+    return new Store(await openDatabase(target, options));
+  }
+
+  /** The stores through which a conductor writes: only while the lease is held. */
+  fenced(fence: () => Fence | null): { rollouts: SqlRolloutStore; conditions: SqlConditionStore } {
+    return {
+      rollouts: new SqlRolloutStore(this.db, fence),
+      conditions: new SqlConditionStore(this.db, fence),
+    };
   }
 
   close(): Promise<void> {

@@ -284,6 +284,15 @@ interface MarksTable {
   value: number;
 }
 
+/** Who may do what only one server does at a time; times are the database's. */
+interface LeasesTable {
+  name: string;
+  holder: string;
+  until: number;
+  /** Rises with each change of the holder. */
+  revision: number;
+}
+
 export interface Tables {
   uploads: UploadsTable;
   devices: DevicesTable;
@@ -310,4 +319,5 @@ export interface Tables {
   audit: AuditTable;
   audit_head: AuditHeadTable;
   marks: MarksTable;
+  leases: LeasesTable;
 }

@@ -13,6 +13,7 @@ import { ImageCustom, type DirectorCustom } from '../../shared/protocol/device-a
 import { expiryMs, heading, metaOf, signDocument, timeText } from '../../shared/trust/documents.js';
 import type { TargetFile, Targets } from '../../shared/trust/documents.js';
 import { startTrust, withRoot } from '../../shared/trust/trusted-set.js';
+import { limits } from '../../shared/base/limits.js';
 import { KeyedMutex } from '../../shared/platform/mutex.js';
 import { nextVersion } from '../../shared/trust/version-floor.js';
 import { renewalDue, validityMs } from '../../shared/trust/validity.js';
@@ -134,12 +135,16 @@ export class Director {
 
   async #current(device: DirectorDevice): Promise<DirectorDocuments> {
     const { store } = this.#options;
-    const { revision, assignments } = await store.assignments(device.id);
-    const known = await store.directorDocuments(device.id);
-    if (known !== null && this.#isCurrent(known, revision)) return known;
-    const documents = await this.#sign(device, revision, assignments, known);
-    await store.saveDirectorDocuments(device.id, documents);
-    return documents;
+    for (let tries = 1; tries <= limits.signTriesMaxCount; tries += 1) {
+      const { revision, assignments } = await store.assignments(device.id);
+      const known = await store.directorDocuments(device.id);
+      if (known !== null && this.#isCurrent(known, revision)) return known;
+      const documents = await this.#sign(device, revision, assignments, known);
+      // False: another server signed meanwhile. No version is ever signed and served twice.
+      if (await store.saveDirectorDocuments(device.id, documents, known?.timestampVersion ?? null))
+        return documents;
+    }
+    throw new Fault('conflict', `other servers sign for ${device.id} at the same time; ask again`);
   }
 
   /**

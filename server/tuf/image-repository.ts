@@ -8,6 +8,7 @@
 // Layout of `folder`, as `linnet repo init` creates it:
 // metadata/image/{N.root,N.targets,N.snapshot,timestamp}.json,
 // targets/<component>/<version>/<sha256>.release.dsse.json.
+// Over 400 lines because what becomes current is decided in one place.
 import { join } from 'node:path';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { openAcceptanceSet } from '../../shared/release/acceptance-set.js';
@@ -45,6 +46,8 @@ export interface ImageRepositoryOptions {
   /** The files of all releases. */
   readonly artifacts: ArtifactStore;
   readonly keys: ImageKeys;
+  /** Other servers publish into the folder as well. */
+  readonly isShared?: boolean;
   readonly clock: Clock;
   readonly log: Log;
   readonly random: Random;
@@ -104,7 +107,10 @@ export class ImageRepository implements ImageRepositoryService {
   async metadata(name: string): Promise<Uint8Array | null> {
     const match = METADATA_NAME.exec(name);
     if (match === null) return null;
-    if (name === 'timestamp.json') return this.#now().timestamp.bytes;
+    if (name === 'timestamp.json') {
+      await this.reread();
+      return this.#now().timestamp.bytes;
+    }
     // A crash may have left documents with higher versions; they are not part of the repository.
     const version = Number.parseInt(name, 10);
     const { targets, snapshot } = this.#now();
@@ -135,6 +141,7 @@ export class ImageRepository implements ImageRepositoryService {
    */
   publish(envelope: Uint8Array, targets: Uint8Array): Promise<Release> {
     return this.#turns.run(async () => {
+      await this.reread();
       const release = openRelease(envelope, releaseRing(this.#root.signed));
       const document = decodeDocument('targets', targets);
       requireThreshold(
@@ -182,6 +189,7 @@ export class ImageRepository implements ImageRepositoryService {
    */
   renew(): Promise<void> {
     return this.#turns.run(async () => {
+      await this.reread();
       const now = this.#options.clock.now();
       const { targets, snapshot, timestamp } = this.#now();
       const left = expiryMs(targets.signed.expires, 'targets.json') - now;
@@ -248,6 +256,34 @@ export class ImageRepository implements ImageRepositoryService {
       await this.#sign(await this.#document('targets', 1), 1, 1);
       return;
     }
+    this.#current = await this.#load(stamped);
+    // Signed anew at every start: the folder may have been restored from a backup, and devices may
+    // have seen later versions than it holds.
+    await this.#signAfter(this.#current, this.#current.targets);
+    await this.renew();
+  }
+
+  /**
+   * Takes over what another server has published or signed: a device that read it there must not
+   * find something older here.
+   */
+  async reread(): Promise<void> {
+    if (this.#options.isShared !== true) return;
+    const stamped = await this.#files.read(join(this.#metadata, 'timestamp.json'));
+    if (stamped === null || this.#isCurrent(stamped)) return;
+    const next = await this.#load(stamped);
+    // Not when this server signed meanwhile.
+    if (!this.#isCurrent(stamped)) this.#current = next;
+  }
+
+  /** Whether this timestamp, or a later one, is current here. */
+  #isCurrent(stamped: Uint8Array): boolean {
+    const { version } = decodeDocument('timestamp', stamped).signed;
+    return version <= this.#now().timestamp.signed.version;
+  }
+
+  /** The documents that a timestamp makes current. */
+  async #load(stamped: Uint8Array): Promise<Current> {
     const timestamp = decodeDocument('timestamp', stamped);
     const snapshot = await this.#document(
       'snapshot',
@@ -260,11 +296,7 @@ export class ImageRepository implements ImageRepositoryService {
         `image snapshot ${snapshot.signed.version} does not list targets.json`,
       );
     const targets = await this.#document('targets', targetsVersion);
-    this.#current = { targets, snapshot, timestamp };
-    // Signed anew at every start: the folder may have been restored from a backup, and devices may
-    // have seen later versions than it holds.
-    await this.#signAfter(this.#current, targets);
-    await this.renew();
+    return { targets, snapshot, timestamp };
   }
 
   #signAfter({ snapshot, timestamp }: Current, targets: Document<'targets'>): Promise<void> {

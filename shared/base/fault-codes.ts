@@ -377,6 +377,11 @@ export const FAULT_CODES = {
     'the fleet server does not answer',
     'Check the address, the network and the server.',
   ),
+  database_unreachable: flaked(
+    503,
+    "PostgreSQL did not answer, or refused the fleet server's login",
+    'Check the URL, the password and that PostgreSQL runs; the server goes on when it answers.',
+  ),
   fetch_interrupted: flaked(503, 'a download was interrupted', 'It resumes by itself.'),
   disk_full: flaked(507, 'the disk is full', 'Free disk space; the device keeps what it runs.'),
   disk_failed: flaked(

@@ -334,6 +334,10 @@ export const limits = {
   // The server's database.
   /** How long SQLite waits for another process (a backup, an operator's sqlite3) that locks it. */
   databaseLockWaitMs: 5_000,
+  /** PostgreSQL: connections of one server; one statement; runs of a transaction that lost. */
+  postgresConnectionsMaxCount: 10,
+  statementMaxMs: 15_000,
+  transactionTriesMaxCount: 10,
   /** Rows of one statement: SQLite takes at most 32,766 parameters. */
   databaseRowsMaxCount: 500,
 
@@ -453,6 +457,17 @@ export const limits = {
   /** A trial that ended unproven goes on, and reports at this interval. */
   openTrialEveryMs: 60_000,
 
+  /** Servers that sign for one device at once; each lost race is one of these. */
+  signTriesMaxCount: 5,
+
+  // The lease of the conductor, with several servers: it lasts, and is asked for this often.
+  leaseMs: 3_500,
+  leaseRenewMs: 1_000,
+  /** How often a server looks for releases that another one published. */
+  sharedFolderEveryMs: 1_000,
+  /** From the death of a conductor until another server holds the lease. */
+  leaseTakeoverMaxMs: 5_000,
+
   // Rollouts.
   conductorEveryMs: 500,
   /**
@@ -527,6 +542,11 @@ assert(limits.jsonRequestMaxBytes <= limits.requestMaxBytes, 'a JSON request is 
 assert(
   limits.requestDeadlineMs <= limits.hostRunMs,
   'a request gives up before its model process is declared stuck',
+);
+assert(
+  limits.leaseMs >= limits.leaseRenewMs * 3 &&
+    limits.leaseMs + limits.leaseRenewMs <= limits.leaseTakeoverMaxMs,
+  'a lease outlasts two lost renewals, and ends in time for another server',
 );
 assert(
   limits.conductorGapMaxMs >= limits.conductorEveryMs * 4,

@@ -23,6 +23,38 @@ const faultOf = (work: Promise<unknown>): Promise<Fault> =>
     },
   );
 
+it.each([
+  ['database = "postgresql://linnet:hush@db/linnet"', /password/],
+  ['database = "mysql://db/linnet"', /database/],
+  ['database = "postgresql://db:port/linnet"', /URL/],
+  ['database_password_file = "/etc/secret"', /no use without database/],
+])('setting_%s_is_refused_and_no_password_is_repeated', async (line, says) => {
+  const start = async (): Promise<unknown> =>
+    startServer(serverSettings(`data_dir = "d"\nrepository = "r"\n${line}`, {}), {
+      log: silentLog,
+    });
+  const fault = await faultOf(start());
+  expect(fault.code).toBe('config_invalid');
+  expect(fault.detail).toMatch(says);
+  expect(fault.detail).not.toContain('hush');
+});
+
+it('postgresql_that_does_not_answer_is_a_fault_that_names_it_without_the_password', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'linnet-server-'));
+  await writeFile(join(folder, 'password'), 'hush\n');
+  const settings = serverSettings(
+    `data_dir = "${folder}/data"\nrepository = "${folder}/repo"\n` +
+      `database = "postgresql://linnet@127.0.0.1:1/linnet"\n` +
+      `database_password_file = "${folder}/password"`,
+    {},
+  );
+  const fault = await faultOf(startServer(settings, { log: silentLog }));
+  expect(fault.code).toBe('database_unreachable');
+  expect(fault.detail).toContain('postgresql://127.0.0.1:1/linnet');
+  expect(fault.detail).not.toContain('hush');
+  await rm(folder, { recursive: true });
+});
+
 it('every_mistake_of_the_configuration_is_listed_at_once', () => {
   let detail = '';
   try {

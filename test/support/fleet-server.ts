@@ -10,7 +10,7 @@ import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
 import { initRepository } from '../../firmware-tools/release/repository.js';
 import { serverSettings, type ServerSettings } from '../../server/config.js';
 import { initServer, startServer, type RunningServer } from '../../server/main.js';
-import { Store } from '../../server/store/store.js';
+import type { Store } from '../../server/store/store.js';
 import {
   manifestBytes,
   RELEASE_PAYLOAD_TYPE,
@@ -42,6 +42,7 @@ import { signEnvelope } from '../../shared/trust/envelope.js';
 import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
 import { simRelease, type SimRelease } from '../sim/release.js';
+import { openTestStore, testTarget } from './test-store.js';
 
 export interface TestFleet {
   readonly folder: string;
@@ -72,9 +73,11 @@ export async function startFleet(
     clock: realClock,
     random: realRandom,
   });
+  const target = await testTarget(join(dataDir, 'fleet.sqlite'));
+  const database = typeof target === 'string' ? '' : `database = "${withoutPassword(target.url)}"`;
   const settings = serverSettings(
-    `data_dir = "${dataDir}"\nrepository = "${folder}/repo/server"\n${extra}\n[http]\nport ` +
-      `= 0\n[mqtt]\nport = 0\n`,
+    `data_dir = "${dataDir}"\nrepository = "${folder}/repo/server"\n${database}\n${extra}\n` +
+      `[http]\nport = 0\n[mqtt]\nport = 0\n`,
     {},
   );
   return openFleet(folder, settings, await initServer(settings), log);
@@ -87,7 +90,7 @@ async function openFleet(
   log: Log,
 ): Promise<TestFleet> {
   const server = await startServer(settings, { log });
-  const store = await Store.open(join(settings.data_dir, 'fleet.sqlite'));
+  const store = await openTestStore(join(settings.data_dir, 'fleet.sqlite'));
   const stop = async (): Promise<void> => {
     await store.close();
     await server.close();
@@ -108,6 +111,14 @@ async function openFleet(
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** The settings refuse one; the server finds it in the environment, as an operator's would. */
+function withoutPassword(url: string): string {
+  const parsed = new URL(url);
+  process.env['PGPASSWORD'] = parsed.password;
+  parsed.password = '';
+  return parsed.href;
 }
 
 export async function clientAs(fleet: TestFleet, role: Role): Promise<FleetClient> {

@@ -33,6 +33,7 @@ const WRONG_IMPORTS: Readonly<Record<string, readonly [from: string, to: string]
   'store-is-imported-by-main-only': ['server/rollout/queries.ts', '../store/store.js'],
   'only-one-importer-of-onnxruntime-node': ['agent/inference/loads.ts', 'onnxruntime-node'],
   'only-one-importer-of-better-sqlite3': ['agent/update/stores.ts', 'better-sqlite3'],
+  'only-one-importer-of-pg': ['server/http/asks.ts', 'pg'],
   'only-one-importer-of-mqtt': ['agent/telemetry/connects.ts', 'mqtt'],
   'only-one-importer-of-aedes': ['server/http/embeds.ts', 'aedes'],
   'only-one-importer-of-tweetnacl': ['server/access/signs.ts', 'tweetnacl'],

@@ -1,6 +1,5 @@
 // Who gets in and what they may do: enrolment, roles, tokens, the audit chain; and the shape of the
 // API.
-import Database from 'better-sqlite3';
 import { readdir, readFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import { Script } from 'node:vm';
 import { Type } from 'typebox';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FleetClient } from '../../../firmware-tools/fleet/fleet-client.js';
+import type { AuditRow } from '../../../server/interfaces.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { TIME_HEADER } from '../../../shared/protocol/device-api.js';
 import {
@@ -356,16 +356,15 @@ describe('the audit log', () => {
     const good = await fleet.admin.request('GET', '/audit/head', AuditHead);
     expect(good.brokenAt).toBeNull();
     expect(good.entries).toBeGreaterThan(5);
-    const raw = new Database(join(fleet.folder, 'data', 'fleet.sqlite'));
-    const { detail } = raw.prepare('select detail from audit where seq = 3').get() as {
-      detail: string;
-    };
-    raw.prepare('update audit set detail = ? where seq = 3').run(`${detail} `);
+    const { db } = fleet.store;
+    const { detail } = (await fleet.store.audit.find(3)) as AuditRow;
+    const setDetail = (text: string) =>
+      db.updateTable('audit').set({ detail: text }).where('seq', '=', 3).execute();
+    await setDetail(`${detail} `);
     expect((await fleet.admin.request('GET', '/audit/head', AuditHead)).brokenAt).toBe(3);
-    raw.prepare('update audit set detail = ? where seq = 3').run(detail);
+    await setDetail(detail);
     expect((await fleet.admin.request('GET', '/audit/head', AuditHead)).brokenAt).toBeNull();
-    raw.prepare('delete from audit where seq = 2').run();
+    await db.deleteFrom('audit').where('seq', '=', 2).execute();
     expect((await fleet.admin.request('GET', '/audit/head', AuditHead)).brokenAt).toBe(2);
-    raw.close();
   });
 });

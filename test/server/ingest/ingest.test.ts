@@ -3,7 +3,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Ingest } from '../../../server/ingest/ingest.js';
 import type { SecurityReport, TelemetryStore } from '../../../server/interfaces.js';
-import { Store } from '../../../server/store/store.js';
+import type { Store } from '../../../server/store/store.js';
+import { openTestStore } from '../../support/test-store.js';
 import { limits } from '../../../shared/base/limits.js';
 import { silentLog, type Log } from '../../../shared/base/interfaces.js';
 import type { TelemetryAck, TelemetryBatch } from '../../../shared/protocol/telemetry.js';
@@ -43,7 +44,7 @@ function make(
 }
 
 beforeEach(async () => {
-  store = await Store.open(':memory:');
+  store = await openTestStore();
   acks = [];
   lost = 0;
   reports = [];
@@ -376,7 +377,7 @@ describe('a device that refuses the metadata of a restored server', () => {
     const documents = { targets: bytes, snapshot: bytes, timestamp: bytes };
     const versions = { targetsVersion: 5, snapshotVersion: 5, timestampVersion: 5 };
     const row = { revision: 0, expiresAt: 2 ** 50, ...versions, ...documents };
-    await store.assignments.saveDirectorDocuments(device.id, row);
+    await store.assignments.saveDirectorDocuments(device.id, row, null);
     await ingest.ingest(device.id, encoded(refusal(4))); // The server is ahead: nothing to do.
     expect(await store.assignments.directorDocuments(device.id)).toMatchObject(versions);
     await ingest.ingest(device.id, encoded(refusal(SEEN)));

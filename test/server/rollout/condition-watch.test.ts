@@ -2,7 +2,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { SecurityReport } from '../../../server/interfaces.js';
 import { FleetConditionWatch } from '../../../server/rollout/condition-watch.js';
-import { Store } from '../../../server/store/store.js';
+import type { Store } from '../../../server/store/store.js';
+import { openTestStore } from '../../support/test-store.js';
 import { limits } from '../../../shared/base/limits.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
@@ -19,7 +20,7 @@ let ids: string[];
 let seq = 0;
 
 beforeEach(async () => {
-  store = await Store.open(':memory:');
+  store = await openTestStore();
   clock = new VirtualClock();
   alarms = [];
   seq = 0;

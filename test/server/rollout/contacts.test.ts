@@ -3,7 +3,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { Contacts } from '../../../server/rollout/contacts.js';
 import { Reception } from '../../../server/rollout/reception.js';
 import { SituationReader } from '../../../server/rollout/situation-reader.js';
-import { Store } from '../../../server/store/store.js';
+import type { Store } from '../../../server/store/store.js';
+import { openTestStore } from '../../support/test-store.js';
 import type { RolloutRow } from '../../../server/interfaces.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
@@ -25,7 +26,7 @@ const refOf = (component: string, version: string): ReleaseRef => ({
 });
 
 beforeEach(async () => {
-  store = await Store.open(':memory:');
+  store = await openTestStore();
   camera = await enrol('camera');
   for (const component of ['digits', 'texts'])
     await store.db

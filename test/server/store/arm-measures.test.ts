@@ -1,7 +1,8 @@
 // What arms of a rollout are compared on, from stored telemetry: one device, one component, some
 // hours by the server's clock.
 import { beforeEach, expect, it } from 'vitest';
-import { Store } from '../../../server/store/store.js';
+import type { Store } from '../../../server/store/store.js';
+import { openTestStore } from '../../support/test-store.js';
 import type { BodyOf, Kind, TelemetryBatch } from '../../../shared/protocol/telemetry.js';
 import { QuantileSketch } from '../../../shared/statistics/quantile-sketch.js';
 import { by } from '../../support/audit-actions.js';
@@ -14,7 +15,7 @@ let store: Store;
 let sent: number;
 
 beforeEach(async () => {
-  store = await Store.open(':memory:');
+  store = await openTestStore();
   sent = 0;
   const request = {
     publicKey: device.key.publicKey,

@@ -1,7 +1,8 @@
 // The audit chain: what it finds, and that a change and its entry are one transaction.
 import { sql } from 'kysely';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Store } from '../../../server/store/store.js';
+import type { Store } from '../../../server/store/store.js';
+import { breakInsertsInto, openTestStore } from '../../support/test-store.js';
 import { limits } from '../../../shared/base/limits.js';
 import { by } from '../../support/audit-actions.js';
 import { newDevice } from '../../support/fleet-server.js';
@@ -10,7 +11,7 @@ import { rollout as rowOf } from '../../support/rollout-rows.js';
 const NOW = 1_800_000_000_000;
 let store: Store;
 beforeEach(async () => {
-  store = await Store.open(':memory:');
+  store = await openTestStore();
   return () => store.close();
 });
 
@@ -32,7 +33,7 @@ describe('the chain', () => {
   });
 
   it('an_empty_log_is_whole', async () => {
-    const empty = await Store.open(':memory:');
+    const empty = await openTestStore();
     expect(await empty.audit.verify()).toEqual({
       entries: 0,
       hash: '0'.repeat(64),
@@ -136,13 +137,11 @@ describe('a change and its entry', () => {
 
   it.each(changes)('%s_is_committed_with_its_entry_or_not_at_all', async (action, change, seen) => {
     const before = await seen();
-    await run(
-      `create trigger full before insert on audit begin select raise(abort, 'audit is full'); end`,
-    );
+    const repair = await breakInsertsInto(store, 'audit', 'audit is full');
     await expect(change()).rejects.toThrow('audit is full');
     expect(await seen()).toEqual(before);
     expect(await actions()).toEqual([]);
-    await run('drop trigger full');
+    await repair();
     await change();
     expect(await seen()).not.toEqual(before);
     expect(await actions()).toEqual([action]);
@@ -160,12 +159,10 @@ describe('a change and its entry', () => {
         },
         NOW,
       );
-    await run(
-      `create trigger full before insert on audit begin select raise(abort, 'audit is full'); end`,
-    );
+    const repair = await breakInsertsInto(store, 'audit', 'audit is full');
     await expect(start()).rejects.toThrow('audit is full');
     expect((await store.rollouts.rollout('ro-1'))?.state).toBe('draft');
-    await run('drop trigger full');
+    await repair();
     expect(await start()).toBe(true);
     // The revision has moved on: nothing is written, and no entry either.
     expect(await start()).toBe(false);

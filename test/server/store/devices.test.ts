@@ -2,7 +2,8 @@
 // and how two copies of one data folder show.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isCloned } from '../../../server/access/cloned.js';
-import { Store } from '../../../server/store/store.js';
+import type { Store } from '../../../server/store/store.js';
+import { openTestStore } from '../../support/test-store.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
@@ -12,7 +13,7 @@ import { ALL, batchOf, newDevice } from '../../support/fleet-server.js';
 const NOW = 1_800_000_000_000;
 let store: Store;
 beforeEach(async () => {
-  store = await Store.open(':memory:');
+  store = await openTestStore();
 });
 afterEach(() => store.close());
 

@@ -11,7 +11,8 @@ import type {
 } from '../../../server/interfaces.js';
 import type { Selector } from '../../../shared/protocol/operator-api.js';
 import { assignmentOf } from '../../../server/rollout/situation.js';
-import { Store } from '../../../server/store/store.js';
+import type { Store } from '../../../server/store/store.js';
+import { openTestStore } from '../../support/test-store.js';
 import { MEMBER_STATES, ROLLOUT_STATES } from '../../../shared/protocol/states.js';
 import { by } from '../../support/audit-actions.js';
 import { newDevice, type TestDevice } from '../../support/fleet-server.js';
@@ -25,7 +26,7 @@ let store: Store;
 let devices: TestDevice[];
 
 beforeEach(async () => {
-  store = await Store.open(':memory:');
+  store = await openTestStore();
   devices = [];
   for (let n = 0; n < 6; n++) devices.push(await enrol(n, ['digits', 'texts']));
   return () => store.close();

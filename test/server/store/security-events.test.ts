@@ -1,7 +1,8 @@
 // What is kept of security events: repeats as counts, limits for each source, strangers apart.
 import { beforeEach, expect, it } from 'vitest';
 import type { SecurityEvent, SecuritySource } from '../../../server/interfaces.js';
-import { Store } from '../../../server/store/store.js';
+import type { Store } from '../../../server/store/store.js';
+import { openTestStore } from '../../support/test-store.js';
 import { limits } from '../../../shared/base/limits.js';
 
 const NOW = Date.parse('2027-01-15T08:00:00Z');
@@ -19,7 +20,7 @@ const event = (source: SecuritySource, change: Partial<SecurityEvent> = {}): Sec
 
 let store: Store;
 beforeEach(async () => {
-  store = await Store.open(':memory:');
+  store = await openTestStore();
   return () => store.close();
 });
 

@@ -77,11 +77,17 @@ class MemoryStore implements AssignmentStore {
     throw new Error('asked by the ingest only');
   }
 
-  saveDirectorDocuments(device: string, documents: DirectorDocuments): Promise<void> {
+  saveDirectorDocuments(
+    device: string,
+    documents: DirectorDocuments,
+    before: number | null,
+  ): Promise<boolean> {
     if (this.failing) return Promise.reject(new Fault('disk_full', 'no space'));
+    if ((this.documents.get(device)?.timestampVersion ?? null) !== before)
+      return Promise.resolve(false);
     this.saves += 1;
     this.documents.set(device, documents);
-    return Promise.resolve();
+    return Promise.resolve(true);
   }
 }
 

@@ -344,8 +344,8 @@ interface RegularTasks {
 }
 
 /**
- * What ends each of them. Of several servers only the one that conducts counts, renews and collects;
- * all read what another one published.
+ * What ends each of them. Of several servers only the one that conducts counts, renews and
+ * collects; all read what another one published.
  */
 function regularTasks(parts: RegularTasks): (() => void)[] {
   const { images, uploads, security, lease, log } = parts;
@@ -363,7 +363,12 @@ function regularTasks(parts: RegularTasks): (() => void)[] {
   const alone: [Task, () => Promise<void>][] = [
     [renew, () => images.renew()],
     [watch, () => conditions.pass()],
-    [collect, async () => void (await uploads.collect())],
+    [
+      collect,
+      async () => {
+        await uploads.collect();
+      },
+    ],
   ];
   return [
     repeat(realClock, REREAD, () => images.reread(), log),

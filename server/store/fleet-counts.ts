@@ -30,7 +30,8 @@ export class SqlFleetCountStore implements FleetCountStore {
   }
 
   async #devices(heardSince: number): Promise<FleetCounts['devices']> {
-    const heard = sql<number>`case when coalesce(last_seen_at, 0) >= ${sql.lit(heardSince)} then 1 else 0 end`;
+    const since = sql.lit(heardSince);
+    const heard = sql<number>`case when coalesce(last_seen_at, 0) >= ${since} then 1 else 0 end`;
     const rows = await this.#db
       .selectFrom('devices')
       .select(['group_name as group', 'status', heard.as('heard')])

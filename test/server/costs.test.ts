@@ -1,9 +1,11 @@
 // What requests and the conductor cost the database, in statements: the same for a small fleet and
 // for one that is many times larger. Telemetry is in store/telemetry-group.test.ts.
 import { beforeEach, describe, expect, it } from 'vitest';
+import { AddressLimits } from '../../server/access/address-limits.js';
 import { newOperatorToken } from '../../server/access/tokens.js';
 import { buildApp } from '../../server/http/app.js';
 import type { AppOptions, FleetApp } from '../../server/http/context.js';
+import { newRegistry, ServerMetrics } from '../../server/monitoring/server-metrics.js';
 import { Conductor } from '../../server/rollout/conductor.js';
 import { Reception } from '../../server/rollout/reception.js';
 import { OperatorService } from '../../server/rollout/service.js';
@@ -69,6 +71,8 @@ async function fleetOf(count: number): Promise<Fleet> {
   };
   const rollouts = new OperatorService({ ...common, random: realRandom, onCommand: () => {} });
   const conductor = new Conductor({ ...common, reception, hint: () => {} });
+  const security = { report: () => {}, record: async () => {}, flush: async () => {} };
+  const registry = newRegistry();
   const app = await buildApp({
     devices: store.devices,
     tokens: store.tokens,
@@ -76,7 +80,12 @@ async function fleetOf(count: number): Promise<Fleet> {
     telemetry: store.telemetry,
     audit: store.audit,
     securityEvents: store.security,
-    security: { report: () => {}, record: async () => {}, flush: async () => {} },
+    security,
+    addressLimits: new AddressLimits({ clock: realClock, security }),
+    connections: { maxCount: 100, perAddressMaxCount: 100 },
+    trustedProxies: [],
+    metrics: new ServerMetrics(registry),
+    registry,
     clock: realClock,
     random: realRandom,
     log: silentLog,

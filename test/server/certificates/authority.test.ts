@@ -96,10 +96,7 @@ describe('a request is refused', () => {
     ]) {
       const made = await x509.Pkcs10CertificateRequestGenerator.create({
         name: [{ CN: [DEVICE] }],
-        keys: (await webcrypto.subtle.generateKey(algorithm, true, [
-          'sign',
-          'verify',
-        ])),
+        keys: await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']),
         signingAlgorithm: algorithm,
       });
       await refused(made.toString('pem'));

@@ -22,6 +22,10 @@ export const ServerSettings = Type.Object(
      * keys.
      */
     repository: Path,
+    /** Where artifacts are kept: `file:/absolute/folder`. Default: `files` in `repository`. */
+    artifacts: Type.Optional(
+      Type.String({ pattern: '^file:/[^/%?#][^%?#]*$', maxLength: limits.filePathMaxChars }),
+    ),
     http: Type.Object(
       { host: Type.String({ ...Host, default: '127.0.0.1' }), port: Port(7300) },
       { ...strict, default: {} },

@@ -15,7 +15,7 @@ import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
-import { DiskArtifactStore } from './artifacts/disk.js';
+import { openArtifactStore } from './artifacts/open-store.js';
 import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
 import { trustedProxies } from './access/connection-limits.js';
@@ -25,7 +25,7 @@ import { buildApp } from './http/app.js';
 import type { AppOptions, FleetApp } from './http/context.js';
 import { checkTogether, type ServerSettings } from './config.js';
 import { databaseFault } from './database-fault.js';
-import type { TlsFiles, Transport, TransportEvents } from './interfaces.js';
+import type { ArtifactStore, TlsFiles, Transport, TransportEvents } from './interfaces.js';
 import type { ExportTarget } from './exports/exporter.js';
 import { exportTargets, startExporters } from './exports/start.js';
 import { Ingest } from './ingest/ingest.js';
@@ -326,7 +326,7 @@ function startPruning(store: Store, log: Log): () => void {
 }
 
 interface Repositories {
-  readonly artifacts: DiskArtifactStore;
+  readonly artifacts: ArtifactStore;
   readonly images: ImageRepository;
   readonly director: Director;
   readonly uploads: Uploads;
@@ -339,7 +339,8 @@ async function openRepositories(
 ): Promise<Repositories> {
   const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
   const keys = await readOnlineKeys(settings.repository, passphrase);
-  const artifacts = await DiskArtifactStore.open({
+  const artifacts = await openArtifactStore({
+    location: settings.artifacts,
     folder: join(settings.repository, ARTIFACTS),
     random: realRandom,
   });

@@ -97,7 +97,7 @@ async function open(
   undo.push(() => security.close());
   const addressLimits = new AddressLimits({ clock: realClock, security });
   const listeners = listenerLimits(openFilesMaxCount());
-  const repositories = await openRepositories(settings, store, log);
+  const repositories = await openRepositories(settings, store, log, undo);
   const { images, uploads } = repositories;
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
@@ -336,14 +336,21 @@ async function openRepositories(
   settings: ServerSettings,
   store: Store,
   log: Log,
+  undo: (() => Promise<void> | void)[],
 ): Promise<Repositories> {
   const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
   const keys = await readOnlineKeys(settings.repository, passphrase);
   const artifacts = await openArtifactStore({
     location: settings.artifacts,
     folder: join(settings.repository, ARTIFACTS),
+    s3: settings.s3,
+    links: settings.artifacts_redirect,
+    env: process.env,
+    clock: realClock,
     random: realRandom,
+    log: log.child({ room: 'artifacts' }),
   });
+  undo.push(() => artifacts.close?.());
   const images = await ImageRepository.open({
     folder: settings.repository,
     artifacts,

@@ -46,7 +46,7 @@ export interface ArtifactStore {
   /** In no particular order. */
   list(): AsyncIterable<ArtifactRef>;
   /**
-   * A URL under which whoever has it reads the artifact for a short time, with ranges. Null, and no
+   * A URL that reads the artifact for a short time, with ranges, for anyone who has it. Null, or no
    * such method: its bytes come from `get` only.
    */
   link?(digest: string): string | null;

@@ -87,7 +87,7 @@ export class S3Client {
     });
   }
 
-  /** A URL under which whoever has it reads the object for a short time. */
+  /** A URL that reads the object for a short time, for anyone who has it. */
   link(name: string): string {
     const { location, credentials } = this.#options;
     const query = new URLSearchParams({

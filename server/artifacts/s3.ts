@@ -1,9 +1,9 @@
 // The artifact store in an S3 bucket: one object per artifact, named by its digest, under a prefix.
-// A small artifact is verified in memory and stored by one PUT; of a large one, at most
-// two parts are in memory, and the object appears only when the upload is completed, after length and
-// digest of the whole were verified. A failed upload is aborted. Its parts stay only where the
-// server died, or the answer that named the upload was lost: the bucket needs a lifecycle rule for
-// those, because another server may be uploading the same artifact.
+// A small artifact is verified in memory and stored by one PUT; of a large one, at most two parts
+// are in memory, and the object appears only when the upload is completed, after length and digest
+// of the whole were verified. A failed upload is aborted. Its parts stay only where the server
+// died, the store refused the abort, or the answer that named the upload was lost: the bucket needs
+// a lifecycle rule for those, because another server may be uploading the same artifact.
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';

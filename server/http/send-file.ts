@@ -48,7 +48,7 @@ export async function sendFile(
 /** 304: the client has what it asks for. */
 export const sendNotModified = (reply: FastifyReply): FastifyReply => reply.code(304).send();
 
-/** 307: whoever has the link may read the file, so no cache keeps it. */
+/** 307: anyone who has the link may read the file, so no cache keeps it. */
 const sendToStore = (link: string, reply: FastifyReply): FastifyReply =>
   reply
     .code(307)

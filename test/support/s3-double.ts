@@ -18,7 +18,7 @@ const PART_MIN_BYTES = 5 * MIB;
 const PAGE_MAX_COUNT = 3;
 const CLOCK_MAX_MS = 15 * 60_000;
 
-/** What goes wrong with one request. `done`: after the store has done what was asked. */
+/** What goes wrong with one request. */
 export type S3Trouble =
   | { readonly kind: 'status'; readonly status: number; readonly code: string }
   | { readonly kind: 'cut' | 'cut after work' | 'truncated' | 'failed end' | 'silent' };
@@ -185,7 +185,8 @@ export class S3Double {
         `<Size>${this.objects.get(key)?.length ?? 0}</Size></Contents>`,
     );
     const more = rest.length > page.length;
-    const next = `<NextContinuationToken>${escaped(`&<${page.at(-1) ?? ''}`)}</NextContinuationToken>`;
+    const token = escaped(`&<${page.at(-1) ?? ''}`);
+    const next = `<NextContinuationToken>${token}</NextContinuationToken>`;
     return {
       status: 200,
       body:
@@ -199,7 +200,8 @@ export class S3Double {
     this.#ids += 1;
     const id = `upload+/=&${this.#ids}`;
     this.uploads.set(id, { key, parts: new Map() });
-    const body = `<InitiateMultipartUploadResult><UploadId>${escaped(id)}</UploadId></InitiateMultipartUploadResult>`;
+    const tag = 'InitiateMultipartUploadResult';
+    const body = `<${tag}><UploadId>${escaped(id)}</UploadId></${tag}>`;
     return { status: 200, body };
   }
 

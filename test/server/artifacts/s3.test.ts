@@ -236,6 +236,15 @@ test('answer_cut_short_is_a_fault_of_the_stream', async () => {
   });
 });
 
+test('page_of_the_list_cut_short_is_asked_for_again', async () => {
+  await put(SMALL);
+  trouble(isRead, 1, { kind: 'truncated' });
+  const found: string[] = [];
+  for await (const { digest } of store.list()) found.push(digest);
+  expect(found).toEqual([sha256(SMALL)]);
+  expect(waits).toEqual([150]);
+});
+
 test('store_that_goes_silent_is_given_up', async () => {
   trouble(isRead, Infinity, { kind: 'silent' });
   const attempt = expect(store.get(sha256(SMALL))).rejects.toMatchObject({
@@ -268,7 +277,7 @@ test('list_goes_through_all_pages_and_passes_foreign_objects_over', async () => 
   expect(double.seen.length).toBe(3);
 });
 
-test('upload_of_64_MiB_holds_two_parts_at_most', async () => {
+test('upload_of_64_mebibytes_holds_two_parts_at_most', async () => {
   const chunk = Buffer.alloc(64 * 1024, 'weights');
   let given = 0;
   let most = 0;
@@ -284,7 +293,7 @@ test('upload_of_64_MiB_holds_two_parts_at_most', async () => {
   expect(most).toBeLessThanOrEqual(2 * limits.s3PartBytes);
 });
 
-test('download_of_64_MiB_waits_for_its_reader', async () => {
+test('download_of_64_mebibytes_waits_for_its_reader', async () => {
   const bytes = Buffer.alloc(64 * MIB, 'weights');
   const digest = sha256(bytes);
   double.objects.set(`some/where/${digest}`, bytes);

@@ -1,5 +1,5 @@
-// A real server whose files are in an S3 bucket (the strict double): a release is published and every
-// file of it comes back over HTTP, through the server or by a redirect to the bucket.
+// A real server whose files are in an S3 bucket (the strict double): a release is published, and
+// every file of it comes back over HTTP, through the server or by a redirect to the bucket.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

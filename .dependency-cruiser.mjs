@@ -167,6 +167,11 @@ export default {
     ),
     singleImporter('aedes', 'server/mqtt/', 'The embedded broker is a detail of one transport.'),
     singleImporter(
+      'aws4',
+      'server/artifacts/s3-client\\.ts',
+      'It reads credentials of the environment by itself where it is given none.',
+    ),
+    singleImporter(
       'tweetnacl',
       'shared/trust/(?:keyfile|signer)\\.ts',
       'tweetnacl seals key files and signs from a seed; node:crypto, which is faster, verifies.',

@@ -7,12 +7,17 @@ import { Fault } from '../shared/base/fault-codes.js';
 import { resolveSettings } from '../shared/base/config.js';
 import { limits } from '../shared/base/limits.js';
 import { isNetwork } from './access/connection-limits.js';
+import { isS3 } from './artifacts/s3-settings.js';
 
 const strict = { additionalProperties: false } as const;
 const Host = Type.String({ minLength: 1, maxLength: 255 });
 /** 0 takes any free port, for tests. */
 const Port = (standard: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: standard });
 const Path = Type.String({ minLength: 1, maxLength: limits.filePathMaxChars });
+
+const S3_BUCKET = '[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]';
+/** What needs no encoding in a URL. */
+const S3_SEGMENT = '[A-Za-z0-9_-][A-Za-z0-9._-]*';
 
 export const ServerSettings = Type.Object(
   {
@@ -31,6 +36,35 @@ export const ServerSettings = Type.Object(
      * keys.
      */
     repository: Path,
+    /**
+     * Where artifacts are kept: `file:/absolute/folder` or `s3://bucket/prefix`. Default: `files`
+     * in `repository`.
+     */
+    artifacts: Type.Optional(
+      Type.String({
+        pattern: `^(file:/[^/%?#][^%?#]*|s3://${S3_BUCKET}(/${S3_SEGMENT})*)$`,
+        maxLength: limits.filePathMaxChars,
+      }),
+    ),
+    /** Devices fetch files of releases from the bucket itself, by links that work for minutes. */
+    artifacts_redirect: Type.Boolean({ default: false }),
+    /** Of the bucket that `artifacts` names. */
+    s3: Type.Optional(
+      Type.Object(
+        {
+          /** Default: that of AWS for the region. */
+          endpoint: Type.Optional(
+            Type.String({ pattern: '^https?://[^/@?#\\s]+/?$', maxLength: 500 }),
+          ),
+          region: Type.String({ pattern: '^[A-Za-z0-9-]{1,64}$', default: 'us-east-1' }),
+          /** `endpoint/bucket/...` instead of `bucket.endpoint/...`. */
+          path_style: Type.Boolean({ default: false }),
+          /** Default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment. */
+          credentials_file: Type.Optional(Path),
+        },
+        strict,
+      ),
+    ),
     http: Type.Object(
       { host: Type.String({ ...Host, default: '127.0.0.1' }), port: Port(7300) },
       { ...strict, default: {} },
@@ -119,6 +153,10 @@ export function serverSettings(
 export function checkTogether(settings: ServerSettings): void {
   const { http, mqtt, broker, database } = settings;
   if (broker !== undefined) checkBroker(broker);
+  if (!isS3(settings.artifacts))
+    for (const setting of ['s3', 'artifacts_redirect'] as const)
+      if (settings[setting] !== undefined && settings[setting] !== false)
+        throw new Fault('config_invalid', `${setting} needs artifacts = "s3://bucket/prefix"`);
   for (const proxy of settings.trusted_proxies)
     if (!isNetwork(proxy))
       throw new Fault('config_invalid', `trusted_proxies: ${proxy} is no address and no network`);

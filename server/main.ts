@@ -16,7 +16,7 @@ import { readSettingFile } from '../shared/platform/setting-files.js';
 import { WholeFiles } from '../shared/platform/whole-files.js';
 import { hex, sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
-import { DiskArtifactStore } from './artifacts/disk.js';
+import { openArtifactStore } from './artifacts/open-store.js';
 import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
 import { trustedProxies } from './access/connection-limits.js';
@@ -32,6 +32,7 @@ import {
 } from './config.js';
 import { databaseFault } from './database-fault.js';
 import type {
+  ArtifactStore,
   ClientIdentity,
   ConditionStore,
   RolloutStore,
@@ -118,7 +119,7 @@ async function open(
   if (certificates !== null) undo.push(() => certificates.settled());
   const addressLimits = new AddressLimits({ clock: realClock, security });
   const listeners = listenerLimits(openFilesMaxCount());
-  const repositories = await openRepositories(settings, store, log);
+  const repositories = await openRepositories(settings, store, log, undo);
   const { images, uploads } = repositories;
 
   // The conductor sends hints through the transport, which is opened after it; hints flow only once
@@ -445,7 +446,7 @@ function deviceBroker({ broker }: ServerSettings): { mqttUrl?: string; mqttCa?: 
 }
 
 interface Repositories {
-  readonly artifacts: DiskArtifactStore;
+  readonly artifacts: ArtifactStore;
   readonly images: ImageRepository;
   readonly director: Director;
   readonly uploads: Uploads;
@@ -455,13 +456,21 @@ async function openRepositories(
   settings: ServerSettings,
   store: Store,
   log: Log,
+  undo: (() => Promise<void> | void)[],
 ): Promise<Repositories> {
   const passphrase = process.env['LINNET_KEY_PASSPHRASE'] ?? null;
   const keys = await readOnlineKeys(settings.repository, passphrase);
-  const artifacts = await DiskArtifactStore.open({
+  const artifacts = await openArtifactStore({
+    location: settings.artifacts,
     folder: join(settings.repository, ARTIFACTS),
+    s3: settings.s3,
+    links: settings.artifacts_redirect,
+    env: process.env,
+    clock: realClock,
     random: realRandom,
+    log: log.child({ room: 'artifacts' }),
   });
+  undo.push(() => artifacts.close?.());
   const images = await ImageRepository.open({
     folder: settings.repository,
     artifacts,

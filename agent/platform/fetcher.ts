@@ -87,7 +87,7 @@ export class HttpFetcher implements Fetcher {
   async get(path: string, maxBytes: number): Promise<Uint8Array | null> {
     if (path.endsWith(TIMESTAMP)) return this.#timestamp(path, maxBytes);
     return this.#fromAny(path, async (source) => {
-      const body = await source.open(path, 0);
+      const body = await source.open(path, 0, 'document');
       return body === null
         ? null
         : gather(body, maxBytes, `${source.name}${path}`, this.#transport);
@@ -111,7 +111,7 @@ export class HttpFetcher implements Fetcher {
 
   async open(path: string, offset: number): Promise<AsyncIterable<Uint8Array>> {
     const ask = async (source: Source): Promise<AsyncIterable<Uint8Array> | null> => {
-      const found = await source.open(path, offset);
+      const found = await source.open(path, offset, 'file');
       return found === null ? null : this.#watched(source, path, offset, found);
     };
     const body = await this.#fromAny(path, ask, offset > 0);

@@ -1,5 +1,7 @@
 // Files over HTTP(S): kept-alive connections, limited while streaming, aborted when idle or too
-// slow, resumed by Range, never redirected, never decompressed.
+// slow, resumed by Range, never decompressed. Only the download of a file follows redirects, a few,
+// to https or to the scheme of the server itself: the bytes are verified by their digest, wherever
+// they come from. Another host sees no token, tells no time, and its errors are not the server's.
 import http from 'node:http';
 import https from 'node:https';
 import { limits } from '../../shared/base/limits.js';
@@ -7,7 +9,7 @@ import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-code
 import type { Clock } from '../../shared/base/interfaces.js';
 import { refusalFault } from '../../shared/platform/http-refusal.js';
 import { TIME_HEADER } from '../../shared/protocol/device-api.js';
-import type { Body, Source } from './source.js';
+import type { Body, Source, What } from './source.js';
 
 const UNAUTHORIZED = 401;
 
@@ -23,7 +25,10 @@ export interface HttpTransport {
 
 export interface Answer {
   readonly response: http.IncomingMessage;
+  /** For messages. */
   readonly url: string;
+  /** Of the request, with its query. */
+  readonly target: string;
   readonly transport: HttpTransport;
 }
 
@@ -52,9 +57,10 @@ export class HttpSource implements Source {
     this.name = base.replace(/\/+$/, '');
   }
 
-  async open(path: string, offset: number): Promise<Body | null> {
+  async open(path: string, offset: number, what: What): Promise<Body | null> {
     const headers: http.OutgoingHttpHeaders = offset > 0 ? { range: `bytes=${offset}-` } : {};
-    const answer = await this.request('GET', path, headers, null);
+    const first = await this.request('GET', path, headers, null);
+    const answer = what === 'file' ? await this.#followed(first, headers) : first;
     const { response, url } = answer;
     const range = response.headers['content-range'] ?? '';
     switch (response.statusCode) {
@@ -78,6 +84,33 @@ export class HttpSource implements Source {
       default:
         throw await refusal(answer, response.statusCode ?? 0, url);
     }
+  }
+
+  /**
+   * The answer that redirects lead to. Another host cannot refuse in the server's name: what brings
+   * no bytes from there is a temporary failure. Faults: fetch_interrupted.
+   */
+  async #followed(first: Answer, headers: http.OutgoingHttpHeaders): Promise<Answer> {
+    let answer = first;
+    for (let hops = 0; isRedirect(answer.response); hops += 1) {
+      const target = redirectTarget(answer);
+      await errorBody(answer);
+      const isAllowed = target.protocol === 'https:' || target.protocol === this.#protocol;
+      const to = withoutSecrets(target);
+      if (!isAllowed || target.username !== '' || target.password !== '')
+        throw new Fault('fetch_interrupted', `${answer.url} redirects to ${to}: not followed`);
+      if (hops >= limits.redirectsMaxCount)
+        throw new Fault('fetch_interrupted', `${this.name} redirects more than ${hops} times`);
+      answer = await this.#sent('GET', target.href, headers, null);
+    }
+    const { statusCode = 0 } = answer.response;
+    if (answer === first || FILE_STATUSES.has(statusCode)) return answer;
+    await errorBody(answer);
+    throw new Fault('fetch_interrupted', `${answer.url} answered ${statusCode}`);
+  }
+
+  get #protocol(): string {
+    return new URL(this.name).protocol;
   }
 
   /** A whole document; the known one when the server says that it has not changed (304). */
@@ -139,23 +172,33 @@ export class HttpSource implements Source {
     const token = await this.#authorization();
     if (this.#transport.closed) throw closedFault();
     const full = { ...headers, ...(token === null ? {} : { authorization: token }) };
-    const first = await this.#try(method, path, full, body);
+    return this.#sent(method, this.name + path, full, body);
+  }
+
+  async #sent(
+    method: string,
+    url: string,
+    headers: http.OutgoingHttpHeaders,
+    body: Buffer | null,
+  ): Promise<Answer> {
+    if (this.#transport.closed) throw closedFault();
+    const first = await this.#try(method, url, headers, body);
     const last =
       first === 'stale'
-        ? await this.#try(method, path, { ...full, connection: 'close' }, body)
+        ? await this.#try(method, url, { ...headers, connection: 'close' }, body)
         : first;
     if (last === 'stale')
-      throw new Fault('server_unreachable', `${this.name} closes every connection`);
+      throw new Fault('server_unreachable', `${new URL(url).origin} closes every connection`);
     return last;
   }
 
   #try(
     method: string,
-    path: string,
+    target: string,
     extra: http.OutgoingHttpHeaders,
     body: Buffer | null,
   ): Promise<Answer | 'stale'> {
-    const url = this.name + path;
+    const url = withoutSecrets(new URL(target));
     const headers = {
       ...extra,
       ...(body === null
@@ -165,7 +208,7 @@ export class HttpSource implements Source {
     const secure = url.startsWith('https:');
     return new Promise((resolve, reject) => {
       const agent = secure ? this.#transport.agents.https : this.#transport.agents.http;
-      const request = (secure ? https : http).request(url, {
+      const request = (secure ? https : http).request(target, {
         method,
         headers,
         ...(extra.connection === 'close' ? {} : { agent }),
@@ -185,7 +228,7 @@ export class HttpSource implements Source {
         cancel();
         underWay.add(response);
         response.once('close', () => underWay.delete(response));
-        resolve({ response, url, transport: this.#transport });
+        resolve({ response, url, target, transport: this.#transport });
       });
       request.on('error', (error) => {
         cancel();
@@ -206,6 +249,26 @@ export class HttpSource implements Source {
       request.end(body ?? undefined);
     });
   }
+}
+
+/** Answers that bring a file, or say that all of it is here. */
+const FILE_STATUSES: ReadonlySet<number> = new Set([200, 206, 416]);
+
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+const isRedirect = ({ statusCode = 0, headers }: http.IncomingMessage): boolean =>
+  REDIRECTS.has(statusCode) && headers.location !== undefined;
+
+/** Faults: fetch_interrupted. */
+function redirectTarget({ response, target, url }: Answer): URL {
+  const { location = '' } = response.headers;
+  if (!URL.canParse(location, target))
+    throw new Fault('fetch_interrupted', `${url} redirects to what is no URL`);
+  return new URL(location, target);
+}
+
+/** For messages: the query of a link is a secret. */
+function withoutSecrets({ origin, pathname }: URL): string {
+  return origin + pathname;
 }
 
 export function closedFault(): Fault {

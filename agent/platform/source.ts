@@ -9,9 +9,14 @@ export interface Body {
 
 export interface Source {
   readonly name: string;
-  /** The body from `offset` on; null when there is no such document. Faults: those of Fetcher. */
-  open(path: string, offset: number): Promise<Body | null>;
+  /**
+   * The body from `offset` on; null when there is no such document. Only a file, which a digest
+   * verifies, may come by a redirect. Faults: those of Fetcher.
+   */
+  open(path: string, offset: number, what: What): Promise<Body | null>;
 }
+
+export type What = 'document' | 'file';
 
 /** The same chunks; an error while they come is a Fault `fetch_interrupted`. */
 export async function* faulted(

@@ -27,7 +27,8 @@ export interface ArtifactStore {
    * Stores the bytes of `stream` while it verifies their length and digest; durable on return.
    * An artifact that is present is kept and the stream is not read. When it refuses or fails,
    * nothing is left behind. Faults: message_undecodable (not a digest), file_length, file_digest,
-   * disk_full, disk_failed; errors of the stream pass unchanged.
+   * disk_full, disk_failed, artifact_store_unreachable, artifact_store_refused; errors of the
+   * stream pass unchanged. The last two may come of every other method, too.
    */
   put(
     digest: string,
@@ -44,6 +45,13 @@ export interface ArtifactStore {
   delete(digest: string): Promise<boolean>;
   /** In no particular order. */
   list(): AsyncIterable<ArtifactRef>;
+  /**
+   * A URL that reads the artifact for a short time, with ranges, for anyone who has it. Null, or no
+   * such method: its bytes come from `get` only.
+   */
+  link?(digest: string): string | null;
+  /** Ends its connections. */
+  close?(): void;
 }
 
 export interface Artifact extends ArtifactRef {

@@ -1,6 +1,7 @@
 // Answers with an artifact: whole, a range of it (206), not modified (304), or an unsatisfiable
 // range (416). RFC 9110, 13 and 14. An artifact never changes, so its digest is a strong entity
-// tag. Several ranges in one request are answered with the whole file, as the standard allows.
+// tag. Several ranges in one request are answered with the whole file, as the standard allows. A
+// store that gives links sends the bytes itself: the answer is then a redirect (307).
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fresh from 'fresh';
 import { parse, type Range } from 'range-parser';
@@ -12,7 +13,7 @@ const CACHE_CONTROL = 'public, max-age=86400, immutable';
 
 /** Faults: not_found. */
 export async function sendFile(
-  artifacts: Pick<ArtifactStore, 'stat' | 'get'>,
+  artifacts: Pick<ArtifactStore, 'stat' | 'get' | 'link'>,
   digest: string,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -23,6 +24,8 @@ export async function sendFile(
   const etag = `"${digest}"`;
   void reply.headers({ 'accept-ranges': 'bytes', etag, 'cache-control': CACHE_CONTROL });
   if (fresh(request.headers, { etag })) return sendNotModified(reply);
+  const link = request.method === 'HEAD' ? null : (artifacts.link?.(digest) ?? null);
+  if (link !== null) return sendToStore(link, reply);
   const range = rangeOf(request, lengthBytes, etag);
   if (range === 'unsatisfiable')
     return sendFault(
@@ -44,6 +47,15 @@ export async function sendFile(
 
 /** 304: the client has what it asks for. */
 export const sendNotModified = (reply: FastifyReply): FastifyReply => reply.code(304).send();
+
+/** 307: anyone who has the link may read the file, so no cache keeps it. */
+const sendToStore = (link: string, reply: FastifyReply): FastifyReply =>
+  reply
+    .code(307)
+    .removeHeader('etag')
+    .removeHeader('content-type')
+    .headers({ 'cache-control': 'no-store', location: link })
+    .send();
 
 const absent = (digest: string): Fault =>
   new Fault('not_found', `the image repository has no file ${digest}`);

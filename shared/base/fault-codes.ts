@@ -389,6 +389,16 @@ export const FAULT_CODES = {
     'a read from or a write to the disk failed',
     'Check the storage medium.',
   ),
+  artifact_store_unreachable: flaked(
+    503,
+    'the artifact store fails, cuts connections or does not answer',
+    'Check the store and the network between it and the fleet server.',
+  ),
+  artifact_store_refused: refused(
+    502,
+    'the artifact store refuses what the fleet server asks for',
+    'Check bucket, region, `path_style`, the access key and what it may do; the message says more.',
+  ),
   deferred: flaked(
     503,
     "the device waits for its own update hours (`update.windows` in the agent's configuration)",

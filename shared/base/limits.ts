@@ -90,6 +90,22 @@ export const limits = {
   probeRunsMinCount: 50,
   probeRunsMs: 3_000,
 
+  // The artifact store in an S3 bucket.
+  /** Of a large upload; two of them are in memory. S3 takes 5 MiB to 5 GiB, and 10,000 of them. */
+  s3PartBytes: 8 * MIB,
+  /** Handed to the network at once. */
+  s3PieceBytes: 64 * KIB,
+  s3PageMaxCount: 1_000,
+  /** Of an answer that is no artifact: a page of the list. */
+  s3AnswerMaxBytes: 4 * MIB,
+  s3TriesMaxCount: 4,
+  s3BackoffFirstMs: 200,
+  s3BackoffMaxMs: 5_000,
+  /** A request on which nothing moves. */
+  s3IdleMs: 30_000,
+  /** How long a URL works that a device is redirected to. */
+  s3LinkMs: 5 * MINUTE_MS,
+
   // Fetching.
   fetchChunkBytes: 1 * MIB,
   /** Pieces of one write to a partial file; Linux takes 1024 (IOV_MAX). */
@@ -107,6 +123,8 @@ export const limits = {
   /** A mirror that failed is asked last for so long. */
   mirrorPauseMs: 60_000,
   errorBodyMaxBytes: 8 * KIB,
+  /** Of the download of one file. */
+  redirectsMaxCount: 2,
 
   // The update machine.
   stepTriesMaxCount: 5,
@@ -516,6 +534,10 @@ export const limits = {
   rolloutDevicesMaxCount: 100_000,
 } as const;
 
+assert(
+  limits.releaseFileMaxBytes <= limits.s3PartBytes * 10_000,
+  'every file must fit the parts of an upload to S3',
+);
 assert(
   limits.batchMaxBytes * 2 <= limits.mqttPayloadMaxBytes,
   'a telemetry batch must fit one MQTT message after JSON escaping',

@@ -1823,6 +1823,13 @@ export interface operations {
         };
         content?: never;
       };
+      /** @description The file is at Location for a short time */
+      307: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
       /** @description Default Response */
       '4XX': {
         headers: {

@@ -36,6 +36,7 @@ const WRONG_IMPORTS: Readonly<Record<string, readonly [from: string, to: string]
   'only-one-importer-of-pg': ['server/http/asks.ts', 'pg'],
   'only-one-importer-of-mqtt': ['agent/telemetry/connects.ts', 'mqtt'],
   'only-one-importer-of-aedes': ['server/http/embeds.ts', 'aedes'],
+  'only-one-importer-of-aws4': ['server/http/signs.ts', 'aws4'],
   'only-one-importer-of-tweetnacl': ['server/access/signs.ts', 'tweetnacl'],
   'only-one-importer-of-pino': ['server/http/logs.ts', 'pino'],
   'only-one-importer-of-systeminformation': ['agent/update/senses.ts', 'systeminformation'],

@@ -100,6 +100,7 @@ function fileRoute(app: FleetApp, { artifacts }: Options): void {
           200: bytesOf(content, 'The whole file'),
           206: bytesOf(content, 'The range of bytes that was asked for'),
           304: Type.Null({ description: 'The client has the file' }),
+          307: Type.Null({ description: 'The file is at Location for a short time' }),
           ...errorResponses,
         },
       },

@@ -1,6 +1,7 @@
 // The link and the fetcher over TLS: they trust the authority that they are given and nobody else.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import http from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -111,4 +112,32 @@ it('fetcher_trusts_the_given_authority_only', async ({ skip }) => {
     (error: unknown) => (isFault(error) ? error.message : 'other'),
   );
   expect(code).toMatch(/^server_unreachable: .*self-signed/);
+});
+
+it('download_from_a_secure_server_is_not_redirected_to_an_insecure_one', async ({ skip }) => {
+  if (missing !== null) return skip(missing);
+  let asked = 0;
+  const open = http.createServer((_request, response) => {
+    asked += 1;
+    response.end('bytes');
+  });
+  const location = (): string => `http://127.0.0.1:${(open.address() as AddressInfo).port}/x`;
+  const secure = https.createServer({ cert, key }, (_request, response) => {
+    response.writeHead(307, { location: location() }).end();
+  });
+  for (const server of [open, secure]) {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    cleanups.push(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+  }
+  const fetcher = new HttpFetcher({
+    server: `https://127.0.0.1:${(secure.address() as AddressInfo).port}`,
+    authorization: () => Promise.resolve(null),
+    ...{ ca: cert, clock: realClock },
+  });
+  cleanups.push(() => fetcher.close());
+  await expect(fetcher.open('/repo/image/files/x', 0)).rejects.toThrow(/not followed/);
+  expect(asked).toBe(0);
 });

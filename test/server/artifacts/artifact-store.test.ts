@@ -1,4 +1,4 @@
-// The contract of the artifact store, over both implementations: what goes in comes out, whole or
+// The contract of the artifact store, over all implementations: what goes in comes out, whole or
 // in ranges; what does not match is refused and leaves nothing. Then what only the disk promises.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,12 +11,23 @@ import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { MemoryArtifactStore } from '../../sim/memory-artifacts.js';
+import { openS3, S3Double } from '../../support/s3-double.js';
 
 let folder: string;
+let s3: S3Double | null = null;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'linnet-artifacts-'));
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(async () => {
+  rmSync(folder, { recursive: true, force: true });
+  await s3?.stop();
+  s3 = null;
+});
+
+const inS3 = async (): Promise<ArtifactStore> => {
+  s3 = await new S3Double().start();
+  return openS3(s3);
+};
 
 const onDisk = (): Promise<DiskArtifactStore> =>
   DiskArtifactStore.open({ folder: join(folder, 'made', 'files'), random: realRandom });
@@ -57,6 +68,7 @@ async function refused(attempt: Promise<unknown>, code: FaultCode): Promise<void
 describe.each([
   ['disk', onDisk],
   ['memory', () => Promise.resolve(new MemoryArtifactStore())],
+  ['S3', inS3],
 ] as const)('artifacts in %s', (_kind, open) => {
   let store: ArtifactStore;
   beforeEach(async () => {

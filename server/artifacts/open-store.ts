@@ -1,0 +1,36 @@
+// Opens the artifact store that the setting `artifacts` names. A scheme is one case here; the
+// rest of the server knows the interface only.
+import { fileURLToPath } from 'node:url';
+import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
+import type { ArtifactStore } from '../interfaces.js';
+import { DiskArtifactStore } from './disk.js';
+import { S3ArtifactStore } from './s3.js';
+import { isS3, s3Credentials, s3Location, type S3Settings } from './s3-settings.js';
+
+export interface OpenArtifactStoreOptions {
+  /** `file:/absolute/folder` or `s3://bucket/prefix`. Undefined: `folder`. */
+  readonly location: string | undefined;
+  readonly folder: string;
+  readonly s3: S3Settings | undefined;
+  /** Whether devices are sent to the store itself, where it gives links. */
+  readonly links: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** Faults: config_invalid, artifact_store_refused, disk_full, disk_failed. */
+export async function openArtifactStore(options: OpenArtifactStoreOptions): Promise<ArtifactStore> {
+  const { location, s3 = STANDARD_S3, links, env, clock, random, log } = options;
+  if (location !== undefined && isS3(location))
+    return S3ArtifactStore.open({
+      location: s3Location(location, s3),
+      credentials: s3Credentials(s3.credentials_file, env),
+      ...{ links, clock, random, log },
+    });
+  const folder = location === undefined ? options.folder : fileURLToPath(location);
+  return DiskArtifactStore.open({ folder, random });
+}
+
+const STANDARD_S3: S3Settings = { region: 'us-east-1', path_style: false };

@@ -1,0 +1,271 @@
+// Requests to an S3 bucket: signed (AWS Signature Version 4, by aws4), retried with backoff when
+// the store fails or the connection breaks, and given up when nothing moves. Every body is hashed
+// into its signature, so the store itself refuses bytes that changed on the way. A request says
+// which statuses it expects; every other one is a Fault with the store's own error code. All
+// requests that this module retries may be done twice.
+import http from 'node:http';
+import https from 'node:https';
+import { Readable, Transform, pipeline } from 'node:stream';
+import aws4 from 'aws4';
+import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
+import { backoff, sleep, type Clock, type Random } from '../../shared/base/interfaces.js';
+import { limits } from '../../shared/base/limits.js';
+import { RunningDigest } from '../../shared/platform/hashing.js';
+import { leaves } from './s3-answers.js';
+import type { S3Credentials, S3Location } from './s3-settings.js';
+
+export interface S3ClientOptions {
+  readonly location: S3Location;
+  readonly credentials: S3Credentials;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface S3Request {
+  readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
+  /** Within the prefix; undefined for a request to the bucket. */
+  readonly name?: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly range?: string;
+  readonly body?: readonly Uint8Array[];
+  /** Statuses that are an answer; others are faults. */
+  readonly expected: readonly number[];
+}
+
+export interface S3Answer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly text: string;
+}
+
+/** An answer whose body is read by the caller, or destroyed. */
+export interface S3Body {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  /** Ends with a Fault unless it has brought as many bytes as its headers say. */
+  readonly stream: Readable;
+}
+
+const SERVICE = 's3';
+const TOO_MANY = 429;
+const FAILING = 500;
+
+export class S3Client {
+  readonly #options: S3ClientOptions;
+  readonly #agent: http.Agent | https.Agent;
+  readonly #host: string;
+
+  constructor(options: S3ClientOptions) {
+    this.#options = options;
+    const { protocol, hostname, port } = options.location;
+    this.#agent = new (protocol === 'https:' ? https : http).Agent({ keepAlive: true });
+    this.#host = port === '' ? hostname : `${hostname}:${port}`;
+  }
+
+  /** The whole answer. Faults: artifact_store_unreachable, artifact_store_refused. */
+  call(request: S3Request): Promise<S3Answer> {
+    return this.#retried(async () => {
+      const response = await this.#sent(request);
+      const text = await this.#text(response);
+      const status = response.statusCode ?? 0;
+      // The end of a multipart upload answers 200 before it is done, and may then fail.
+      const hasFailed = !request.expected.includes(status) || leaves(text, 'Code').length > 0;
+      if (hasFailed && !(request.expected.includes(status) && status >= 400))
+        throw this.#fault(request, status, text);
+      return { status, headers: response.headers, text };
+    });
+  }
+
+  /** An answer whose body is a stream. Faults as of `call`. */
+  open(request: S3Request): Promise<S3Body> {
+    return this.#retried(async () => {
+      const response = await this.#sent(request);
+      const status = response.statusCode ?? 0;
+      if (!request.expected.includes(status))
+        throw this.#fault(request, status, await this.#text(response));
+      return { status, headers: response.headers, stream: this.#checkedBody(response) };
+    });
+  }
+
+  /** A URL that reads the object for a short time, for anyone who has it. */
+  link(name: string): string {
+    const { location, credentials } = this.#options;
+    const query = new URLSearchParams({
+      'X-Amz-Date': this.#date(),
+      'X-Amz-Expires': String(Math.floor(limits.s3LinkMs / 1000)),
+    });
+    const { path } = aws4.sign(
+      {
+        ...{ service: SERVICE, region: location.region, method: 'GET', signQuery: true },
+        headers: { host: this.#host },
+        path: `${location.root}${location.prefix}${name}?${query.toString()}`,
+      },
+      credentials,
+    );
+    return `${location.protocol}//${this.#host}${path ?? ''}`;
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async #retried<T>(attempt: () => Promise<T>): Promise<T> {
+    const { clock, random } = this.#options;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!isFault(error, 'artifact_store_unreachable') || tries >= limits.s3TriesMaxCount)
+          throw error;
+      }
+      await sleep(clock, backoff(tries, limits.s3BackoffFirstMs, limits.s3BackoffMaxMs, random));
+    }
+  }
+
+  /** Resolves with the head of the answer. */
+  #sent(request: S3Request): Promise<http.IncomingMessage> {
+    const { clock, location } = this.#options;
+    const { body = [] } = request;
+    return new Promise((resolve, reject) => {
+      const sent = (location.protocol === 'https:' ? https : http).request({
+        ...this.#signed(request, body),
+        agent: this.#agent,
+      });
+      let cancel = (): void => {};
+      const moved = (): void => {
+        cancel();
+        cancel = clock.after(limits.s3IdleMs, () =>
+          sent.destroy(this.#unreachable(`nothing moved for ${limits.s3IdleMs} ms`)),
+        );
+      };
+      moved();
+      sent.once('response', (response) => {
+        cancel();
+        resolve(response);
+      });
+      sent.on('error', (error) => {
+        cancel();
+        reject(isFault(error) ? error : this.#unreachable(reason(error), error));
+      });
+      sent.once('close', () => {
+        cancel();
+        reject(this.#unreachable('the connection was closed'));
+      });
+      Readable.from(pieces(body, moved), { objectMode: false }).pipe(sent);
+    });
+  }
+
+  #signed(request: S3Request, body: readonly Uint8Array[]): http.RequestOptions {
+    const { location, credentials } = this.#options;
+    const { root, prefix, region, protocol, hostname, port } = location;
+    const digest = new RunningDigest();
+    let length = 0;
+    for (const chunk of body) length = digest.update(chunk).length;
+    const path = request.name === undefined ? root : `${root}${prefix}${request.name}`;
+    const query = new URLSearchParams(request.query).toString();
+    const {
+      method,
+      path: signedPath,
+      headers,
+    } = aws4.sign(
+      {
+        ...{ service: SERVICE, region, method: request.method },
+        path: query === '' ? path : `${path}?${query}`,
+        headers: {
+          host: this.#host,
+          'content-length': length,
+          'x-amz-content-sha256': digest.end().sha256,
+          'x-amz-date': this.#date(),
+          ...(request.range === undefined ? {} : { range: request.range }),
+        },
+      },
+      credentials,
+    );
+    return { protocol, hostname, port, method, path: signedPath, headers };
+  }
+
+  /** `20260102T030405Z` */
+  #date(): string {
+    const iso = new Date(this.#options.clock.now()).toISOString();
+    return `${iso.slice(0, 'yyyy-mm-ddThh:mm:ss'.length).replace(/[-:]/g, '')}Z`;
+  }
+
+  async #text(response: http.IncomingMessage): Promise<string> {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    try {
+      for await (const chunk of this.#checkedBody(response) as AsyncIterable<Buffer>) {
+        length += chunk.length;
+        if (length > limits.s3AnswerMaxBytes)
+          throw this.#unreachable(`an answer is longer than ${limits.s3AnswerMaxBytes} bytes`);
+        chunks.push(chunk);
+      }
+    } finally {
+      if (!response.complete) response.destroy();
+    }
+    return Buffer.concat(chunks).toString('utf8');
+  }
+
+  /** Time counts only while the store is waited for: a slow reader is not a slow store. */
+  #checkedBody(response: http.IncomingMessage): Readable {
+    const { clock } = this.#options;
+    let cancel = (): void => {};
+    const body = new Transform({
+      transform: (chunk: Buffer, _encoding, done) => {
+        watch();
+        done(null, chunk);
+      },
+      destroy: (error, done) => {
+        cancel();
+        done(
+          error === null || isFault(error)
+            ? error
+            : this.#unreachable(`an answer was cut short: ${reason(error)}`, error),
+        );
+      },
+    });
+    const watch = (): void => {
+      cancel();
+      cancel = clock.after(limits.s3IdleMs, () => {
+        if (body.readableLength >= body.readableHighWaterMark) watch();
+        else body.destroy(this.#unreachable(`sent nothing for ${limits.s3IdleMs} ms`));
+      });
+    };
+    watch();
+    // Errors of either end reach `body`.
+    pipeline(response, body, () => cancel());
+    return body;
+  }
+
+  #fault(request: S3Request, status: number, text: string): Fault {
+    const [code = ''] = leaves(text, 'Code');
+    const [message = ''] = leaves(text, 'Message');
+    const said = `${code} ${message}`.trim().slice(0, limits.quotedMaxChars);
+    const what = `${request.method} answered ${status}${said === '' ? '' : ` (${said})`}`;
+    // 200: an end of a multipart upload that failed after its head was sent.
+    const isTemporary = status >= FAILING || status === TOO_MANY || status === 408 || status < 300;
+    return isTemporary
+      ? this.#unreachable(what)
+      : new Fault('artifact_store_refused', `${this.#options.location.name}: ${what}`);
+  }
+
+  #unreachable(what: string, cause?: unknown): Fault {
+    const { name } = this.#options.location;
+    return new Fault(
+      'artifact_store_unreachable',
+      `${name}: ${what}`,
+      cause === undefined ? {} : { cause },
+    );
+  }
+}
+
+const PIECE_BYTES = limits.s3PieceBytes;
+
+/** The body in small pieces; `moved` is called as each is taken. */
+function* pieces(body: readonly Uint8Array[], moved: () => void): Generator<Uint8Array> {
+  for (const chunk of body)
+    for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
+      moved();
+      yield chunk.subarray(at, at + PIECE_BYTES);
+    }
+}

@@ -84,7 +84,7 @@ const FIRST_TOKEN_NAME = 'first-admin';
 
 /**
  * Starts the server. Faults: config_invalid, port_in_use, key_invalid, not_found (no repository),
- * disk_failed, server_unreachable (external broker).
+ * disk_failed, artifact_store_refused, server_unreachable (external broker).
  */
 export async function startServer(
   settings: ServerSettings,

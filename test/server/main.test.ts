@@ -89,6 +89,7 @@ it('defaults_fill_what_is_left_out_and_the_environment_wins', () => {
   ).toEqual({
     data_dir: 'd',
     repository: 'r',
+    artifacts_redirect: false,
     http: { host: '0.0.0.0', port: 7300 },
     mqtt: { host: '127.0.0.1', port: 7301 },
     trusted_proxies: [],

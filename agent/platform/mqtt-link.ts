@@ -2,20 +2,14 @@
 // with a new device token as its password, a clean session and its own subscription. So nothing of
 // an old connection (a stale token, an unacknowledged publish in the library's memory) reaches the
 // next one: the spool is the only queue. `connected` is true from the broker's SUBACK on.
-// Reconnects for ever, with jittered backoff. Whether the server stored a message is not known
-// here.
+// Reconnects for ever (reconnect.ts). Whether the server stored a message is not known here.
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
-import {
-  backoff,
-  type Cancel,
-  type Clock,
-  type Log,
-  type Random,
-} from '../../shared/base/interfaces.js';
+import type { Cancel, Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { topics } from '../../shared/protocol/telemetry.js';
 import type { Link } from '../interfaces.js';
+import { Reconnect, type EndedConnection } from './reconnect.js';
 
 export interface MqttLinkOptions {
   /** `mqtt://host:port` or `mqtts://host:port`. */
@@ -55,7 +49,7 @@ export class MqttLink implements Link {
   #client: MqttClient | null = null;
   #connected = false;
   #closed = false;
-  #tries = 0;
+  readonly #reconnect: Reconnect;
   /** A login was refused and tried again at once; until the next connection it is not again. */
   #triedAgain = false;
   #cancelRetry: Cancel = () => {};
@@ -65,6 +59,7 @@ export class MqttLink implements Link {
   /** Connects at once. Listeners added in the same turn of the event loop miss nothing. */
   constructor(options: MqttLinkOptions) {
     this.#options = options;
+    this.#reconnect = new Reconnect(options.random);
     void this.#dial();
   }
 
@@ -120,14 +115,14 @@ export class MqttLink implements Link {
       const login = certificate ?? { password: await this.#options.token() };
       if (!this.#closed) this.#client = this.#connect(login);
     } catch (error) {
-      this.#retry(null, reason(error));
+      this.#retry(null, reason(error), { heldMs: null, isRefused: false });
     }
   }
 
   #connect(login: Login): MqttClient {
     const { url, device, clock, log } = this.#options;
     const client = connect(url, this.#clientOptions(login));
-    let connectedAt = -Infinity;
+    let connectedAt: number | null = null;
     let lastError = 'the connection ended';
     let refused = false;
     client.on('connect', () => {
@@ -155,10 +150,10 @@ export class MqttLink implements Link {
     });
     client.once('close', () => {
       if (this.#closed) return;
-      if (clock.monotonic() - connectedAt >= limits.linkSettledMs) this.#tries = 0;
+      const heldMs = connectedAt === null ? null : clock.monotonic() - connectedAt;
       this.#lost(lastError);
       if (refused) void this.#loginRefused(client, lastError);
-      else this.#retry(client, lastError);
+      else this.#retry(client, lastError, { heldMs, isRefused: false });
     });
     return client;
   }
@@ -169,7 +164,7 @@ export class MqttLink implements Link {
     const again = !this.#triedAgain && (await this.#options.onRefused?.()) === true;
     if (this.#closed) return;
     if (!again) {
-      this.#retry(client, why);
+      this.#retry(client, why, { heldMs: null, isRefused: true });
       return;
     }
     this.#triedAgain = true;
@@ -193,13 +188,12 @@ export class MqttLink implements Link {
     };
   }
 
-  #retry(client: MqttClient | null, why: string): void {
+  #retry(client: MqttClient | null, why: string, ended: EndedConnection): void {
     if (this.#closed) return;
-    const { clock, random, log } = this.#options;
+    const { clock, log } = this.#options;
     client?.end(true);
-    this.#tries += 1;
-    const waitMs = backoff(this.#tries, limits.linkBackoffFirstMs, limits.linkBackoffMaxMs, random);
-    log.info({ err: why, waitMs, tries: this.#tries }, 'link down');
+    const waitMs = this.#reconnect.waitMs(ended);
+    log.info({ err: why, waitMs }, 'link down');
     this.#cancelRetry = clock.after(waitMs, () => void this.#dial());
   }
 

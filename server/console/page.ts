@@ -60,8 +60,10 @@ async function api(method, path, body) {
     body: body ? JSON.stringify(body) : undefined,
   });
   const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error + ' ' + answer.todo);
-  return answer;
+  if (response.ok) return answer;
+  const error = new Error(answer.error + ' ' + answer.todo);
+  error.status = response.status;
+  throw error;
 }
 /** How many pages of each list are shown. */
 const pages = { rollouts: 1, devices: 1, releases: 1 };
@@ -228,8 +230,16 @@ async function turn() {
     await look();
     byId('login').hidden = true; byId('fleet').hidden = false; byId('leave').hidden = false;
     say('Up to date at ' + new Date().toLocaleTimeString());
-  } catch (error) { say(error.message, true); }
+  } catch (error) {
+    say(error.message, true);
+    // The token will not become valid: the operator enters another one.
+    if (error.status === 401) return signIn();
+  }
   timer = setTimeout(turn, 2000);
+}
+function signIn() {
+  sessionStorage.removeItem(KEY);
+  byId('login').hidden = false; byId('fleet').hidden = true; byId('leave').hidden = true;
 }
 function refresh() {
   clearTimeout(timer);

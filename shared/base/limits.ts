@@ -251,6 +251,10 @@ export const limits = {
   linkBackoffMaxMs: 30_000,
   /** A connection that holds this long ends the backoff. */
   linkSettledMs: 10_000,
+  /** After such a connection is lost, a fleet comes back within this time, and not at once. */
+  linkSpreadMs: 10_000,
+  linkRefusedFirstMs: 5_000,
+  linkRefusedMaxMs: 120_000,
   spoolLockWaitMs: 2_000,
   healthEveryMs: 10_000,
   inferenceEveryMs: 2_000,

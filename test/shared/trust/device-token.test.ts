@@ -6,6 +6,7 @@ import { hex } from '../../../shared/base/bytes.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
 import {
+  claimedDevice,
   deviceIdOf,
   fingerprintOf,
   makeDeviceToken,
@@ -155,5 +156,44 @@ describe('names of a key', () => {
       (e: unknown) => e,
     );
     expect(error).toMatchObject({ code: 'auth_missing', cause: expect.any(SyntaxError) as Error });
+  });
+});
+
+describe('the use of a token', () => {
+  it('is_the_only_one_that_it_serves_and_is_named_in_the_refusal', async () => {
+    const forMqtt = await makeDeviceToken(device, 'mqtt', signer, NOW, nonce);
+    expect(await openDeviceToken(forMqtt, 'mqtt', NOW, keyOf)).toBe(device);
+    await expect(openDeviceToken(forMqtt, 'http', NOW, keyOf)).rejects.toMatchObject({
+      code: 'auth_missing',
+      detail: `device token of ${device} is for mqtt`,
+    });
+  });
+
+  it('of_http_may_be_repeated_without_a_second_verification_and_of_mqtt_not', async () => {
+    const seen = new Set<string>();
+    const open = (token: string, use: 'http' | 'mqtt', key = keyOf) =>
+      openDeviceToken(token, use, NOW, key, seen);
+    const http = await makeDeviceToken(device, 'http', signer, NOW, nonce);
+    expect(await open(http, 'http')).toBe(device);
+    expect(await open(http, 'http')).toBe(device);
+    expect(seen.size).toBe(1);
+    const mqtt = await makeDeviceToken(device, 'mqtt', signer, NOW, nonce);
+    expect(await open(mqtt, 'mqtt')).toBe(device);
+    await expect(open(mqtt, 'mqtt')).rejects.toMatchObject({
+      code: 'auth_missing',
+      detail: `device token of ${device} was used before`,
+    });
+    // What was verified with one key says nothing of another one, nor of a revoked device.
+    const other = () => Promise.resolve(stranger.publicKey);
+    await expect(open(http, 'http', other)).rejects.toMatchObject({ code: 'auth_missing' });
+    const none = () => Promise.resolve(undefined);
+    await expect(open(http, 'http', none)).rejects.toMatchObject({ code: 'auth_missing' });
+    expect(seen.size).toBe(2);
+  });
+
+  it('and_the_device_of_a_token_are_read_without_verification_where_it_is_one', async () => {
+    expect(claimedDevice(await makeDeviceToken(device, 'http', stranger, NOW, nonce))).toBe(device);
+    for (const wrong of ['', 'e30x', Buffer.from('{}').toString('base64url')])
+      expect(claimedDevice(wrong)).toBeNull();
   });
 });

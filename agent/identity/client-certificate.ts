@@ -65,8 +65,10 @@ export class ClientCertificate {
     }
   }
 
-  /** Renews the certificate when it is due. Resolves with when to call again; never rejects for a
-   * Fault. */
+  /**
+   * Renews the certificate when it is due. Resolves with when to call again; never rejects for a
+   * Fault.
+   */
   async renew(authority: string): Promise<number> {
     const { clock, random, log } = this.#options;
     const dueMs = (this.#stored?.renewAt ?? 0) - clock.now();

@@ -8,11 +8,13 @@ const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
 const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 
-/** `address` as a socket names it; undefined when the peer has gone. */
-export function addressKey(address: string | undefined): string {
-  if (address === undefined) return 'unknown';
-  const mapped = MAPPED.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
+/** An IPv4 address as such, also where it arrives in an IPv6 socket; others as they are. */
+export const unmapped = (address: string): string => MAPPED.exec(address)?.[1] ?? address;
+
+/** `given` as a socket names it; undefined when the peer has gone. */
+export function addressKey(given: string | undefined): string {
+  if (given === undefined) return 'unknown';
+  const address = unmapped(given);
   if (isIP(address) !== 6) return address;
   const [head = '', tail = ''] = (address.split('%')[0] ?? '').split('::');
   const groups = (part: string): string[] => (part === '' ? [] : part.split(':'));

@@ -10,6 +10,7 @@
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
+import { RecentMap } from '../../shared/base/recent-map.js';
 import type { SecurityEventSink } from '../interfaces.js';
 import { addressKey } from './address-key.js';
 
@@ -37,12 +38,12 @@ interface Rate {
 class Buckets {
   readonly #rate: Rate;
   readonly #clock: Clock;
-  /** In the order of their use. */
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #buckets: RecentMap<string, Bucket>;
 
   constructor(clock: Clock, rate: Rate) {
     this.#clock = clock;
     this.#rate = rate;
+    this.#buckets = new RecentMap(rate.maxCount);
   }
 
   get size(): number {
@@ -62,11 +63,11 @@ class Buckets {
   /** Takes a token, or what there is of one. */
   take(key: string): void {
     const bucket = this.#now(key);
-    this.#keep(key, { ...bucket, tokens: Math.max(0, bucket.tokens - 1) });
+    this.#buckets.set(key, { ...bucket, tokens: Math.max(0, bucket.tokens - 1) });
   }
 
   fill(key: string): void {
-    this.#keep(key, { tokens: this.#rate.burst, at: this.#clock.monotonic() });
+    this.#buckets.set(key, { tokens: this.#rate.burst, at: this.#clock.monotonic() });
   }
 
   #now(key: string): Bucket {
@@ -75,16 +76,6 @@ class Buckets {
     if (known === undefined) return { tokens: this.#rate.burst, at };
     const tokens = known.tokens + (at - known.at) / this.#rate.refillMs;
     return { tokens: Math.min(this.#rate.burst, tokens), at };
-  }
-
-  #keep(key: string, bucket: Bucket): void {
-    this.#buckets.delete(key);
-    this.#buckets.set(key, bucket);
-    if (this.#buckets.size <= this.#rate.maxCount) return;
-    for (const oldest of this.#buckets.keys()) {
-      this.#buckets.delete(oldest);
-      return;
-    }
   }
 }
 

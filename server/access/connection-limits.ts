@@ -3,7 +3,7 @@
 // trusted proxies are not limited: all connections of a fleet may come through them. The memory is
 // that of the connections that are open.
 import { BlockList, isIP, type Server, type Socket } from 'node:net';
-import { addressKey } from './address-key.js';
+import { addressKey, unmapped } from './address-key.js';
 
 export interface ConnectionLimitsOptions {
   readonly perAddressMaxCount: number;
@@ -97,13 +97,9 @@ export function trustedProxies(proxies: readonly string[]): (address: string) =>
     else list.addSubnet(address, Number(bits), family);
   }
   return (address) => {
-    const plain = addressOfMapped(address);
+    const plain = unmapped(address);
     return proxies.length > 0 && list.check(plain, familyOf(plain));
   };
 }
 
 const familyOf = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 6 ? 'ipv6' : 'ipv4');
-const addressOfMapped = (address: string): string =>
-  address.toLowerCase().startsWith('::ffff:') && address.includes('.')
-    ? address.slice('::ffff:'.length)
-    : address;

@@ -3,23 +3,19 @@
 // twice. The least recently used goes first. It only remembers that a signature fits a key: whether
 // the device may do anything is read from the database with each request.
 import { limits } from '../../shared/base/limits.js';
+import { RecentMap } from '../../shared/base/recent-map.js';
 import type { SeenTokens } from '../../shared/trust/device-token.js';
 
 export class VerifiedTokens implements SeenTokens {
-  readonly #keys = new Set<string>();
+  readonly #keys = new RecentMap<string, true>(limits.verifiedTokensMaxCount);
 
   has(key: string): boolean {
-    if (!this.#keys.delete(key)) return false;
-    this.#keys.add(key);
-    return true;
+    const isKnown = this.#keys.has(key);
+    if (isKnown) this.#keys.set(key, true);
+    return isKnown;
   }
 
   add(key: string): void {
-    this.#keys.add(key);
-    if (this.#keys.size <= limits.verifiedTokensMaxCount) return;
-    for (const oldest of this.#keys) {
-      this.#keys.delete(oldest);
-      return;
-    }
+    this.#keys.set(key, true);
   }
 }

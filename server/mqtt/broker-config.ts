@@ -30,11 +30,10 @@ export function mosquittoFiles(options: BrokerConfigOptions): Record<string, str
 
 const settings = ({ folder, port, revocationList }: BrokerConfigOptions): string => `\
 # mosquitto for a Linnet fleet, made by \`linnet server broker-config\`. broker.crt and broker.key
-# are
-# the broker's own, from a CA that devices trust (broker.ca_file). After a device was revoked the
-# fleet server writes the list again, and also every hour, because an expired list refuses everyone:
-# let mosquitto read it (kill -HUP, or systemctl reload mosquitto) whenever the file changes. It
-# refuses new connections by it; restart mosquitto to end those that are open.
+# are the broker's own, from a CA that devices trust (broker.ca_file). After a device was revoked
+# the fleet server writes the list again, and also every hour, because an expired list refuses
+# everyone: let mosquitto read it (kill -HUP, or systemctl reload mosquitto) whenever the file
+# changes. It refuses new connections by it; restart mosquitto to end those that are open.
 listener ${port}
 cafile ${folder}/device-ca.crt
 certfile ${folder}/broker.crt

@@ -22,6 +22,7 @@ import type {
   SecurityReport,
   SecuritySource,
 } from '../interfaces.js';
+import { RecentMap } from '../../shared/base/recent-map.js';
 import { OTHER_ADDRESSES } from './other-addresses.js';
 
 export interface SecurityEventBusOptions {
@@ -40,8 +41,8 @@ export class SecurityEventBus implements SecurityEventSink {
   readonly #anonymous: Queue = new Map();
   /** Distinct details that wait, by known source and code. */
   readonly #details = new Map<string, number>();
-  /** When an event of a stranger was written last, by its key; the oldest first. */
-  readonly #written = new Map<string, number>();
+  /** When an event of a stranger was written last, by its key. */
+  readonly #written = new RecentMap<string, number>(limits.securityEventsQueueMaxCount);
   #dropped = 0;
   #cancel: Cancel | null = null;
   #tail: Promise<void> = Promise.resolve();
@@ -161,21 +162,11 @@ export class SecurityEventBus implements SecurityEventSink {
       this.#schedule();
       throw error;
     }
-    for (const [key] of due) this.#noteWritten(key);
+    for (const [key] of due) this.#written.set(key, this.#options.clock.monotonic());
     for (const subscriber of this.#subscribers)
       await subscriber(batch).catch((error: unknown) =>
         log.error({ err: error }, 'a subscriber did not take a batch of security events'),
       );
-  }
-
-  #noteWritten(key: string): void {
-    this.#written.delete(key);
-    this.#written.set(key, this.#options.clock.monotonic());
-    if (this.#written.size <= limits.securityEventsQueueMaxCount) return;
-    for (const oldest of this.#written.keys()) {
-      this.#written.delete(oldest);
-      return;
-    }
   }
 }
 

@@ -7,6 +7,7 @@
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import type { Random } from '../../../shared/base/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
+import { RecentMap } from '../../../shared/base/recent-map.js';
 import type { Release } from '../../../shared/release/manifest.js';
 import {
   rehearsalEvidence,
@@ -35,7 +36,7 @@ export class Rehearsals {
   readonly #ring: InputRing | null;
   readonly #answersMaxBytes: number;
   /** By candidate and the release that served: the same inputs are not used for them again. */
-  readonly #found = new Map<string, TrialEvidence>();
+  readonly #found = new RecentMap<string, TrialEvidence>(limits.rehearsalsKeptMaxCount);
   #isCut = false;
 
   /** Without settings there is no rehearsal. */
@@ -76,8 +77,6 @@ export class Rehearsals {
     });
     if ('none' in result) return result;
     this.#found.set(key, result.evidence);
-    for (const oldest of this.#found.keys())
-      if (this.#found.size > limits.rehearsalsKeptMaxCount) this.#found.delete(oldest);
     return result;
   }
 

@@ -3,15 +3,15 @@
 import { Command } from 'commander';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { registerFleetCommands } from '../../../firmware-tools/cli/commands/fleet.js';
 import { makeOutput } from '../../../firmware-tools/cli/output.js';
 import { RolloutDetail } from '../../../shared/protocol/operator-api.js';
-import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
 import { enrolled, publish, startFleet, type TestFleet } from '../../support/fleet-server.js';
+import { firstInstall } from '../../support/journey-devices.js';
+import { tempFolder } from '../../support/temp-folders.js';
 
 /** Requests that pass before the token is spoilt: more than one turn of each command. */
 const GOOD = 4;
@@ -24,7 +24,7 @@ beforeAll(async () => {
   fleet = await startFleet();
   await publish(fleet, '1.0.0');
   await enrolled(fleet, 'cam-1', 'fleet');
-  folder = await mkdtemp(join(tmpdir(), 'linnet-cli-'));
+  folder = tempFolder();
   await writeFile(join(folder, 'token'), `${fleet.adminToken}\n`);
   let requests = 0;
   proxy = createServer((request, response) => {
@@ -45,7 +45,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await new Promise((resolve) => proxy.close(resolve));
   await fleet.close();
-  await rm(folder, { recursive: true, force: true });
 });
 
 async function follow(args: string[]): Promise<unknown> {
@@ -76,16 +75,7 @@ it('rollout_watch_ends_when_its_token_is_refused', async () => {
   const { id } = await fleet.admin.request('POST', '/rollouts', RolloutDetail, {
     component: 'digits',
     version: '1.0.0',
-    policy: {
-      waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
-      trial: defaultTrialPolicy,
-      acceptableFailurePermille: 10,
-      alarmingFailurePermille: 100,
-      falseAlarmPermille: 50,
-      silentAfterSeconds: 60,
-      deviceDeadlineSeconds: 600,
-      autoRevert: false,
-    },
+    policy: firstInstall,
   });
   expectStopped(await follow(['rollout', 'watch', id]));
 });

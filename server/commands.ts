@@ -124,7 +124,10 @@ function registerBrokerConfig(server: Command, out: Output): void {
       if (!Number.isInteger(port) || port < 1 || port > 65_535)
         throw new Fault('usage', `--port ${flags.port} is not a port`);
       const config = readSettings(flags.config);
-      const authority = readSettingFile('the device CA', authorityPaths(config).certificate);
+      const authority = readSettingFile(
+        'the device CA (linnet server init makes it)',
+        authorityPaths(config).certificate,
+      );
       const files = mosquittoFiles({
         folder: flags.folder,
         port,

@@ -8,7 +8,8 @@ import { assignmentBack, clip, moved, only, type Plan, type Situation } from './
 import { assignmentSeconds, isRevoked, isTalking, silentSeconds, type Moment } from './verdict.js';
 import { startWindow } from './window.js';
 
-const FORWARD: readonly MemberState[] = [
+/** It took the release, and was not told to go back. */
+export const FORWARD: readonly MemberState[] = [
   'taken',
   'ready',
   'trial',

@@ -4,7 +4,7 @@
 // rollouts and withdrawals, so a device can tell old assignments from new ones. Over 400 lines
 // because all statements of that transaction are read in one place.
 import { refOf } from '../../shared/release/release-ref.js';
-import type { ExpressionBuilder, Selectable } from 'kysely';
+import { sql, type ExpressionBuilder, type Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { declaredDifferences } from '../../shared/release/expected-differences.js';
 import type { Manifest } from '../../shared/release/manifest.js';
@@ -20,10 +20,13 @@ import type {
   EligibleDevice,
   Fence,
   HistoryRow,
+  LookedAt,
   MemberCount,
   MemberFilter,
   MemberKey,
+  MemberLook,
   MemberRow,
+  NumberedTake,
   PageRequest,
   PublishedRelease,
   RolloutChange,
@@ -32,6 +35,7 @@ import type {
   RolloutStore,
   RolloutSummaryRow,
   Take,
+  TurnFilter,
 } from '../interfaces.js';
 import { matches } from '../rollout/selector.js';
 import { nextVersion } from '../../shared/trust/version-floor.js';
@@ -43,6 +47,7 @@ import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
 
 import { requireLease } from './leases.js';
+import { dueLooks, dueRollouts, forgetLooks, noteLooks } from './member-looks.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
 
 export class SqlRolloutStore implements RolloutStore {
@@ -66,15 +71,16 @@ export class SqlRolloutStore implements RolloutStore {
             eb('state', '=', 'completed'),
             eb.exists(
               eb
-                .selectFrom('members')
-                .select('device')
-                .whereRef('members.rollout', '=', 'rollouts.id')
+                .selectFrom('member_counts')
+                .select('count')
+                .whereRef('member_counts.rollout', '=', 'rollouts.id')
+                .where('count', '>', 0)
                 .where((inner) =>
                   inner.or([
-                    undecided(inner),
+                    inner('member_counts.state', 'in', [...UNDECIDED]),
                     inner.and([
-                      inner('members.state', '=', 'confirmed'),
-                      inner('members.proven', '=', 0),
+                      inner('member_counts.state', '=', 'confirmed'),
+                      inner('member_counts.proven', '=', 0),
                     ]),
                   ]),
                 ),
@@ -96,9 +102,9 @@ export class SqlRolloutStore implements RolloutStore {
         eb.fn
           .coalesce(
             eb
-              .selectFrom('members')
-              .whereRef('members.rollout', '=', 'rollouts.id')
-              .select((inner) => inner.fn.countAll<number>().as('count')),
+              .selectFrom('member_counts')
+              .whereRef('member_counts.rollout', '=', 'rollouts.id')
+              .select((inner) => inner.fn.sum<number>('count').as('count')),
             eb.lit(0),
           )
           .as('devices'),
@@ -162,19 +168,133 @@ export class SqlRolloutStore implements RolloutStore {
     return row === undefined ? null : memberOf(row);
   }
 
+  async membersOf(rollout: string, devices: readonly string[]): Promise<MemberRow[]> {
+    const found: MemberRow[] = [];
+    for (const some of portions(devices)) {
+      const rows = await this.#db
+        .selectFrom('members')
+        .selectAll()
+        .where('rollout', '=', rollout)
+        .where('device', 'in', some)
+        .execute();
+      found.push(...rows.map(memberOf));
+    }
+    return found.sort((a, b) => a.wave - b.wave || a.rank - b.rank);
+  }
+
   async memberCounts(rollout: string): Promise<MemberCount[]> {
     const rows = await this.#db
-      .selectFrom('members')
-      .select(['wave', 'hardware', 'state', 'proven'])
-      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .selectFrom('member_counts')
+      .select(['wave', 'hardware', 'state', 'proven', 'count'])
       .where('rollout', '=', rollout)
-      .groupBy(['wave', 'hardware', 'state', 'proven'])
+      .where('count', '>', 0)
       .execute();
     return rows.map((row) => ({
       ...row,
       state: row.state as MemberState,
       proven: row.proven === 1,
     }));
+  }
+
+  dueRollouts(now: number): Promise<string[]> {
+    return dueRollouts(this.#db, now);
+  }
+
+  due(rollout: string, now: number, limit: number): Promise<MemberLook[]> {
+    return dueLooks(this.#db, rollout, now, limit);
+  }
+
+  looked(rollout: string, looks: readonly LookedAt[]): Promise<void> {
+    return noteLooks(this.#db, rollout, looks);
+  }
+
+  forgetLooks(rollout: string, limit: number): Promise<void> {
+    return forgetLooks(this.#db, rollout, limit);
+  }
+
+  async takeSigns(series: string): Promise<{ hasTakes: boolean; failed: number }> {
+    const { last, failed } = await this.#db
+      .selectFrom('takes')
+      .select((eb) => [
+        eb.fn.max('seq').as('last'),
+        eb
+          .selectFrom('takes as bad')
+          .select((inner) => inner.fn.countAll<number>().as('count'))
+          .where('bad.series', '=', series)
+          .where('bad.failed', '=', sql.lit(1))
+          .as('failed'),
+      ])
+      .where('series', '=', series)
+      .executeTakeFirstOrThrow();
+    return { hasTakes: last !== null, failed: failed ?? 0 };
+  }
+
+  async takesSince(rollout: string, since: number): Promise<number> {
+    const { count } = await this.#db
+      .selectFrom('members')
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .where('rollout', '=', rollout)
+      .where('assigned_at', '>', since)
+      .where('state', '!=', 'waiting')
+      .executeTakeFirstOrThrow();
+    return count;
+  }
+
+  async inTurn(
+    rollout: string,
+    { wave, hardware }: TurnFilter,
+    { limit, after }: PageRequest<MemberKey>,
+  ): Promise<MemberRow[]> {
+    let query = this.#db
+      .selectFrom('members')
+      .selectAll()
+      .where('rollout', '=', rollout)
+      .where('state', '=', 'waiting')
+      .where('wave', '<=', wave)
+      .where('hardware', 'in', [...hardware]);
+    if (after !== null)
+      query = query.where((eb) =>
+        eb(eb.refTuple('wave', 'rank', 'device'), '>', eb.tuple(...after)),
+      );
+    const rows = await query
+      .orderBy('wave')
+      .orderBy('rank')
+      .orderBy('device')
+      .limit(limit)
+      .execute();
+    return rows.map(memberOf);
+  }
+
+  async assigned(
+    rollout: string,
+    states: readonly MemberState[],
+    limit: number,
+  ): Promise<MemberRow[]> {
+    const rows = await this.#db
+      .selectFrom('members')
+      .innerJoin('devices', 'devices.id', 'members.device')
+      .selectAll('members')
+      .where('rollout', '=', rollout)
+      .where('state', 'in', [...states])
+      .where('assignment_id', 'is not', null)
+      .where('devices.status', '!=', 'revoked')
+      .orderBy('wave')
+      .orderBy('rank')
+      .limit(limit)
+      .execute();
+    return rows.map(memberOf);
+  }
+
+  async takePage(series: string, after: number, limit: number): Promise<NumberedTake[]> {
+    const rows = await this.#db
+      .selectFrom('takes')
+      .select(['seq', 'device', 'hardware', 'failed'])
+      .where('series', '=', series)
+      .where('seq', '>', after)
+      .orderBy('seq')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => ({ ...row, failed: row.failed === 1 }));
   }
 
   async undecidedElsewhere(rollout: string, device: string): Promise<number> {

@@ -6,6 +6,8 @@
 import { refOf } from '../../shared/release/release-ref.js';
 import { sql, type ExpressionBuilder, type Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
+import { limits } from '../../shared/base/limits.js';
+import { turn } from '../../shared/platform/turn.js';
 import { declaredDifferences } from '../../shared/release/expected-differences.js';
 import type { Manifest } from '../../shared/release/manifest.js';
 import type { RolloutPolicy, Selector } from '../../shared/protocol/operator-api.js';
@@ -49,6 +51,13 @@ import { portions, type Db, type Queries } from './database.js';
 import { requireLease } from './leases.js';
 import { dueLooks, dueRollouts, forgetLooks, noteLooks } from './member-looks.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
+
+/**
+ * Why a rollout of many devices is `dropped`, which takes no command, until its last members are
+ * written; for good, when the server stopped before that.
+ */
+const UNFINISHED =
+  'its devices are being written; if it stays dropped, the server stopped meanwhile: create it again';
 
 export class SqlRolloutStore implements RolloutStore {
   readonly #db: Db;
@@ -505,10 +514,35 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   /** Faults: conflict when the id is taken. */
-  insertRollout(
+  async insertRollout(
     row: RolloutRow,
     members: readonly MemberRow[],
     audit: readonly AuditAction[] = [],
+  ): Promise<void> {
+    const limit = limits.conductorPageRowsMaxCount;
+    if (members.length <= limit) {
+      await this.#insertWhole(row, members, audit);
+      return;
+    }
+    const begun = { ...row, state: 'dropped' as const, reasons: [UNFINISHED] };
+    await this.#insertWhole(begun, members.slice(0, limit), []);
+    for (let at = limit; at < members.length; at += limit) {
+      await turn();
+      const some = members.slice(at, at + limit);
+      await this.#db.transaction().execute((trx) => writeMembers(trx, some));
+    }
+    await this.#db.transaction().execute(async (trx) => {
+      const { id, ...columns } = { id: row.id, ...rolloutColumns(row) };
+      await trx.updateTable('rollouts').set(columns).where('id', '=', id).execute();
+      await addHistory(trx, row, row.createdAt);
+      await appendAudit(trx, audit, row.createdAt);
+    });
+  }
+
+  #insertWhole(
+    row: RolloutRow,
+    members: readonly MemberRow[],
+    audit: readonly AuditAction[],
   ): Promise<void> {
     return this.#db.transaction().execute(async (trx) => {
       const inserted = await trx
@@ -622,6 +656,11 @@ async function changeForward(
     .execute();
 }
 
+/** Statements of many rows leave the event loop a turn between them; other statements wait. */
+async function turnBefore({ length }: readonly unknown[]): Promise<void> {
+  if (length * 4 > limits.databaseRowsMaxCount) await turn();
+}
+
 /** The new assignment id of each device. */
 async function writeAssignments(
   queries: Queries,
@@ -632,6 +671,7 @@ async function writeAssignments(
   const assignmentIds = new Map<string, number>();
   const last = new Map(changes.map((change) => [`${change.device}/${change.component}`, change]));
   for (const some of portions([...last.values()])) {
+    await turnBefore(some);
     const rows = await queries
       .insertInto('assignments')
       .values(
@@ -704,6 +744,7 @@ async function noteAssignmentIds(
 
 async function writeMembers(queries: Queries, members: readonly MemberRow[]): Promise<void> {
   for (const portion of portions(members)) {
+    await turnBefore(portion);
     await queries
       .insertInto('members')
       .values(portion.map(memberColumns))

@@ -181,9 +181,10 @@ export class Conductor {
         return;
       }
       const situation = await situations.together(whole, row, true);
+      if (situation.members.length > limits.conductorPageRowsMaxCount) await turn();
       const step = wholeStep(situation);
       if (step === null) {
-        known.noteWhole(seen, signsOf(situation, situation.members));
+        known.noteWhole(seen, whole.signs);
         known.noteDone(seen);
         await this.#ask(seen, known);
         return;

@@ -85,9 +85,14 @@ export class Known {
       : now;
   }
 
-  /** Never read, or its row is another one in what members are judged by. */
+  /**
+   * Never read, or its row is another one in what members are judged by. Where all go back at once,
+   * each does for itself, and the end is read whole in any case.
+   */
   #mustRead({ rollout }: Seen): boolean {
-    return this.#key !== keyOf(rollout);
+    if (this.#key === null) return true;
+    const isBack = rollout.state === 'reverting' && !rollout.undo;
+    return !isBack && this.#key !== keyOf(rollout);
   }
 
   #isQuiet({ rollout, counts, hasTakes, failed, now }: Seen): boolean {

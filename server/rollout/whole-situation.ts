@@ -12,6 +12,8 @@ export class WholeSituation {
   readonly #facts = new Map<string, DeviceFacts>();
   /** The takes, and the revision of the rollout at which they were read. */
   takes: { readonly revision: number; readonly all: readonly Take[] } | null = null;
+  /** What quiet.ts must know of some member; true also when it was so only before a change. */
+  readonly signs = { isPooled: false, isTroubled: false };
 
   constructor(
     /** As it was when the first member was read. */
@@ -21,7 +23,21 @@ export class WholeSituation {
   put({ rollout, members, facts }: Pick<Situation, 'rollout' | 'members' | 'facts'>): void {
     for (const member of members) {
       const report = facts.get(member.device);
-      if (report !== undefined) this.#facts.set(member.device, kept(member, report, rollout));
+      if (report !== undefined) {
+        const isOf = {
+          pooled: isPooled(member, report, rollout),
+          troubled: isTroubled(member, report),
+        };
+        this.signs.isPooled ||= isOf.pooled;
+        this.signs.isTroubled ||= isOf.troubled;
+        this.#facts.set(member.device, {
+          ...report,
+          instance: null,
+          standing: null,
+          update: isOf.troubled ? report.update : null,
+          trial: isShadow(rollout) || isOf.pooled ? report.trial : null,
+        });
+      }
       const index = this.#indexOf.get(member.device);
       if (index !== undefined) this.#members[index] = member;
       else this.#add(member);
@@ -53,15 +69,4 @@ function isBefore(one: MemberRow, other: MemberRow): boolean {
   const [waveB, rankB, deviceB] = keyOf(other);
   if (waveA !== waveB) return waveA < waveB;
   return rankA !== rankB ? rankA < rankB : deviceA < deviceB;
-}
-
-/** What wholeStep (plan.ts) and a rollout's view read of a device. */
-function kept(member: MemberRow, report: DeviceFacts, rollout: RolloutRow): DeviceFacts {
-  return {
-    ...report,
-    instance: null,
-    standing: null,
-    update: isTroubled(member, report) ? report.update : null,
-    trial: isShadow(rollout) || isPooled(member, report, rollout) ? report.trial : null,
-  };
 }

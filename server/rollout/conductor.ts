@@ -148,9 +148,7 @@ export class Conductor {
         for (const { device } of members) hint(device);
         const last = members.at(-1);
         after =
-          last === undefined || members.length < limit
-            ? null
-            : [last.wave, last.rank, last.device];
+          last === undefined || members.length < limit ? null : [last.wave, last.rank, last.device];
         if (after !== null) await turn();
       } while (after !== null);
     }
@@ -203,7 +201,10 @@ export class Conductor {
     const { store, situations, clock } = this.#options;
     const limit = limits.conductorPageRowsMaxCount;
     const looks = await store.due(row.id, clock.now(), limit);
-    const devices = new Set([...looks.map(({ device }) => device), ...found.splice(0, limit - looks.length)]);
+    const devices = new Set([
+      ...looks.map(({ device }) => device),
+      ...found.splice(0, limit - looks.length),
+    ]);
     if (devices.size === 0) return false;
     const members = await store.membersOf(row.id, [...devices]);
     const situation = await situations.ofMembers(row, members);
@@ -303,8 +304,8 @@ export class Conductor {
     if (!isOffered(rollout) || hardware.length === 0) return [];
     known.askAt = now + limits.hintPauseMs;
     const taken = await this.#taken(rollout, counts, now);
-    const limit = limits.conductorPageRowsMaxCount;
     const free = roomInAll(rollout, counts);
+    let limit = Math.min(limits.conductorPageRowsMaxCount, limits.conductorAskRowsMinCount + free);
     const found: string[] = [];
     for (let pages = 0; pages < limits.conductorAskPagesMaxCount; pages++) {
       const page = await store.inTurn(
@@ -317,6 +318,7 @@ export class Conductor {
       const isEnd = last === undefined || page.length < limit || found.length >= free;
       known.askAfter = isEnd ? null : [last.wave, last.rank, last.device];
       if (isEnd) return found.slice(0, free);
+      limit = Math.min(limits.conductorPageRowsMaxCount, 2 * limit);
       await turn();
     }
     known.askAt = now;

@@ -205,8 +205,7 @@ export function waveProgress(situation: Situation): WaveProgress {
   const canComeBack = waiting.count + unproven.count + silent.count;
   const stuck =
     !isProven && rest === 0 && canComeBack === 0
-      ? `wave ${name} cannot be proven: ${proven} of ${own} devices are, ` +
-        `${needed} are needed`
+      ? `wave ${name} cannot be proven: ${proven} of ${own} devices are, ` + `${needed} are needed`
       : null;
   return { reasons, stuck, done: isProven && isApproved };
 }

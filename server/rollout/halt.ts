@@ -65,7 +65,8 @@ export function plannedKinds(
   takes: readonly Take[],
 ): Map<string, number> {
   const kinds = new Map<string, number>();
-  const count = (hardware: string): void => void kinds.set(hardware, (kinds.get(hardware) ?? 0) + 1);
+  const count = (hardware: string): void =>
+    void kinds.set(hardware, (kinds.get(hardware) ?? 0) + 1);
   const earlier = new Map(takes.map(({ device, hardware }) => [device, hardware]));
   for (const { device, hardware } of members) {
     count(hardware);

@@ -52,9 +52,7 @@ export function quietUntil({ policy, silence }: RolloutRow): number {
 }
 
 function isSlotDue({ silence, policy }: RolloutRow, hasTakes: boolean, now: number): boolean {
-  return silence === null
-    ? hasTakes
-    : now - silence.slotAt >= policy.silentAfterSeconds * 1000;
+  return silence === null ? hasTakes : now - silence.slotAt >= policy.silentAfterSeconds * 1000;
 }
 
 const MOVING: readonly string[] = ['taken', 'trial'];
@@ -68,7 +66,8 @@ function mayAsk(rollout: RolloutRow, counts: readonly MemberCount[], now: number
     now >= Date.parse(deadline) &&
     (rollout.answeredAt ?? 0) < Date.parse(deadline);
   const isStalled =
-    !counts.some(isMoving) && counts.some(({ state }) => state === 'silent' || state === 'unproven');
+    !counts.some(isMoving) &&
+    counts.some(({ state }) => state === 'silent' || state === 'unproven');
   return isLate || isStalled || counts.some(({ state }) => state === 'differs');
 }
 
@@ -80,8 +79,7 @@ function mayAdvance(
   const { minProven, group, approval } = policy.waves[wave] ?? {};
   const own = counts.filter((one) => one.wave === wave);
   const open = counts.filter((one) => one.wave <= wave);
-  const isEnough =
-    sum(own.filter((one) => one.proven)) >= (minProven ?? Math.ceil(sum(own) / 2));
+  const isEnough = sum(own.filter((one) => one.proven)) >= (minProven ?? Math.ceil(sum(own) / 2));
   const isBlocked = approval === true && !approved;
   if (minProven !== undefined && isEnough) return !isBlocked;
   if (open.some(isMoving)) return false;

@@ -72,11 +72,7 @@ export class SituationReader {
   }
 
   /** What a decision on all of them depends on, now. `measure`: also the arms that are due. */
-  async together(
-    whole: WholeSituation,
-    rollout: RolloutRow,
-    measure: boolean,
-  ): Promise<Situation> {
+  async together(whole: WholeSituation, rollout: RolloutRow, measure: boolean): Promise<Situation> {
     if (whole.takes?.revision !== rollout.revision)
       whole.takes = { revision: rollout.revision, all: await this.#takes(seriesOf(rollout)) };
     return {

@@ -39,9 +39,7 @@ export function noteLooks(db: Db, rollout: string, looks: readonly LookedAt[]): 
     for (const some of portions(looks))
       await trx
         .insertInto('member_looks')
-        .values(
-          some.map(({ device, mark, at }) => ({ rollout, device, mark, at: at ?? NEVER })),
-        )
+        .values(some.map(({ device, mark, at }) => ({ rollout, device, mark, at: at ?? NEVER })))
         .onConflict((oc) =>
           oc
             .columns(['rollout', 'device'])
@@ -62,11 +60,7 @@ export async function forgetLooks(db: Db, rollout: string, limit: number): Promi
     .deleteFrom('member_looks')
     .where('rollout', '=', rollout)
     .where('device', 'in', (eb) =>
-      eb
-        .selectFrom('member_looks')
-        .select('device')
-        .where('rollout', '=', rollout)
-        .limit(limit),
+      eb.selectFrom('member_looks').select('device').where('rollout', '=', rollout).limit(limit),
     )
     .execute();
 }

@@ -506,6 +506,8 @@ export const limits = {
   commandTriesMaxCount: 20,
   /** Members that the conductor reads, or changes in one transaction, at once. */
   conductorPageRowsMaxCount: 1_000,
+  /** The first page of waiting devices; each further one is twice as long, up to that number. */
+  conductorAskRowsMinCount: 50,
   /** So many pages of waiting devices are searched in one pass for those that can be asked. */
   conductorAskPagesMaxCount: 10,
   /** A rollout is read whole so often, also where nothing says that it changed. */

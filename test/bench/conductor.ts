@@ -125,7 +125,11 @@ line(`pass, ${ASSIGNED} devices reported`, await costOf(() => conductor.pass()))
 const before = await store.rollouts.rollout(row.id);
 if (before === null) throw new Error('the rollout is gone');
 await store.rollouts.commit(
-  { rollout: { ...before, state: 'reverting', reasons: ['aborted'] }, members: [], assignments: [] },
+  {
+    rollout: { ...before, state: 'reverting', reasons: ['aborted'] },
+    members: [],
+    assignments: [],
+  },
   now,
 );
 line(`pass that assigns ${ASSIGNED} devices`, await costOf(() => conductor.pass()));

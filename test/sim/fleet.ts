@@ -161,11 +161,7 @@ export class MemoryRolloutStore implements RolloutStore {
     const report = this.reports.get(device);
     const isRevoked = this.revoked.has(device);
     const known = this.#looks.get(key);
-    if (
-      known?.member === member &&
-      known.report === report &&
-      known.isRevoked === isRevoked
-    )
+    if (known?.member === member && known.report === report && known.isRevoked === isRevoked)
       return known;
     const text = JSON.stringify([report?.update, report?.trial]);
     const isNew =

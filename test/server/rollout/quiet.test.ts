@@ -28,7 +28,8 @@ import {
 const SEEDS = 4000;
 const MINUTE_MS = 60_000;
 type Random = () => number;
-const pick = <T>(random: Random, from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
+const pick = <T>(random: Random, from: readonly T[]): T =>
+  from[Math.floor(random() * from.length)]!;
 const some = (random: Random, atMostMs: number): number => T0 - Math.floor(random() * atMostMs);
 
 /** A state with what may be true of a device in it, so that many situations are near a decision. */
@@ -96,7 +97,9 @@ function situationOf(seed: number): Situation {
     autoRevert: random() < 0.7,
     ...(strategy === 'waves' ? {} : { strategy }),
     ...(strategy === 'blue-green' ? { blueGreen: { go: 'auto' as const } } : {}),
-    ...(random() < 0.2 ? { deadline: new Date(T0 + 10 * MINUTE_MS * (random() - 0.5)).toISOString() } : {}),
+    ...(random() < 0.2
+      ? { deadline: new Date(T0 + 10 * MINUTE_MS * (random() - 0.5)).toISOString() }
+      : {}),
     waves: [0, 1].map((wave) => ({
       name: `w${wave}`,
       ...(random() < 0.2 ? { group: 'fleet' } : { percent: 50 * (wave + 1) }),
@@ -107,7 +110,14 @@ function situationOf(seed: number): Situation {
   });
   const row = rollout({
     policy,
-    state: pick(random, ['rolling', 'rolling', 'rolling', 'held', 'completed', 'reverting'] as const),
+    state: pick(random, [
+      'rolling',
+      'rolling',
+      'rolling',
+      'held',
+      'completed',
+      'reverting',
+    ] as const),
     wave: pick(random, [0, 0, 1]),
     approved: random() < 0.3,
     asked: random() < 0.3,

@@ -6,8 +6,8 @@
 //
 // The cost of a pass follows from what happened, not from the size of the fleet. Members that
 // changed, whose devices reported something, or whose time has come (looks.ts) are looked at, some
-// at a time. All members are read only when they may decide something together (quiet.ts, known.ts),
-// page by page, and otherwise once in limits.conductorWholeEveryMs.
+// at a time. All members are read only when they may decide something together (quiet.ts,
+// known.ts), page by page, and otherwise once in limits.conductorWholeEveryMs.
 import { limits } from '../../shared/base/limits.js';
 import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
 import { HOUR_MS } from '../../shared/base/units.js';

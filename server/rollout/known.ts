@@ -1,6 +1,6 @@
 // What the conductor remembers of a rollout between its passes: when it saw that nothing was to be
-// done, and until when that holds. It saves work and decides nothing: a conductor that knows nothing
-// reads the rollout whole.
+// done, and until when that holds. It saves work and decides nothing: a conductor that knows
+// nothing reads the rollout whole.
 import { limits } from '../../shared/base/limits.js';
 import type { MemberCount, MemberKey, RolloutRow } from '../interfaces.js';
 import { isQuiet, quietUntil } from './quiet.js';

@@ -1,7 +1,7 @@
 // What lets the conductor work from what changed, kept by the database itself, so that no writer
 // can forget it, also not a server of the previous version beside this one:
 //
-// - member_counts: how many members of a rollout are in a state, for each wave and kind of hardware.
+// - member_counts: how many members of a rollout are in a state, by wave and kind of hardware.
 // - member_looks: which members are to be looked at, and when at the latest (`at` 0: now). A row is
 //   made or made due when a member or what its device reported changes. `mark` rises whenever it is
 //   made due, so that who looked does not put aside what changed meanwhile.

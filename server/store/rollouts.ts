@@ -57,7 +57,7 @@ import type { MembersTable, RolloutsTable, Tables } from './tables.js';
  * written; for good, when the server stopped before that.
  */
 const UNFINISHED =
-  'its devices are being written; if it stays dropped, the server stopped meanwhile: create it again';
+  'its devices are being written; if it stays dropped, the server stopped: create it again';
 
 export class SqlRolloutStore implements RolloutStore {
   readonly #db: Db;
@@ -225,7 +225,7 @@ export class SqlRolloutStore implements RolloutStore {
     const { last, failed } = await this.#db
       .selectFrom('takes')
       .select((eb) => [
-        eb.fn.max('seq').as('last'),
+        eb.fn.max<number | null>('seq').as('last'),
         eb
           .selectFrom('takes as bad')
           .select((inner) => inner.fn.countAll<number>().as('count'))

@@ -1,6 +1,7 @@
-// `npm run bench:conductor`: what a pass of the conductor costs over 100,000 members, on SQLite, and
-// how long it keeps the event loop: where nothing changed, after one report, where the whole rollout
-// is read, and where 1,000 devices are assigned what they ran before. Nothing here passes or fails.
+// `npm run bench:conductor`: what a pass of the conductor costs over 100,000 members, on SQLite,
+// and how long it keeps the event loop: where nothing changed, after one report, where the whole
+// rollout is read, and where 1,000 devices are assigned what they ran before. Nothing here passes
+// or fails.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

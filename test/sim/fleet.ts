@@ -166,7 +166,7 @@ export class MemoryRolloutStore implements RolloutStore {
     const text = JSON.stringify([report?.update, report?.trial]);
     const isNew =
       known === undefined
-        ? member.state !== 'waiting' || report?.update != null
+        ? member.state !== 'waiting' || (report?.update ?? null) !== null
         : known.member !== member ||
           known.text !== text ||
           known.isRevoked !== isRevoked ||

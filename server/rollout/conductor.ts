@@ -268,6 +268,7 @@ export class Conductor {
 
   async #commit(situation: Situation, step: Plan): Promise<void> {
     const { store, clock, hint, security } = this.#options;
+    if (step.members.length * 4 > limits.conductorPageRowsMaxCount) await turn();
     // False: another writer was first, and everything is read again.
     if (!(await store.commit(step, clock.now()))) return;
     this.#logStep(situation.rollout, step);

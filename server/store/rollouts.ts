@@ -411,6 +411,7 @@ export class SqlRolloutStore implements RolloutStore {
   async facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>> {
     const found = new Map<string, DeviceFacts>();
     for (const portion of portions(devices)) {
+      await turnBefore(portion);
       const rows = await this.#db
         .selectFrom('devices')
         .leftJoin('facts as u', (join) =>
@@ -706,6 +707,7 @@ async function writeAssignments(
       .returning(['device', 'assignment_id'])
       .execute();
     for (const row of rows) assignmentIds.set(row.device, row.assignment_id);
+    await turnBefore(some);
     await queries
       .updateTable('devices')
       .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))

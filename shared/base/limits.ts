@@ -504,6 +504,16 @@ export const limits = {
   takeTriesMaxCount: 5,
   /** A command races with the conductor's steps; each lost race is one of these. */
   commandTriesMaxCount: 20,
+  /** Members that the conductor reads, or changes in one transaction, at once. */
+  conductorPageRowsMaxCount: 1_000,
+  /** The first page of waiting devices; each further one is twice as long, up to that number. */
+  conductorAskRowsMinCount: 50,
+  /** So many pages of waiting devices are searched in one pass for those that can be asked. */
+  conductorAskPagesMaxCount: 10,
+  /** A rollout is read whole so often, also where nothing says that it changed. */
+  conductorWholeEveryMs: 60_000,
+  /** Reading a rollout whole takes at most this part of the time; after a failure, half of it. */
+  conductorWholeShare: 0.05,
   /** Steps for one rollout in one pass, so that none delays the others; the rest comes next. */
   rolloutStepsMaxCount: 50,
   rolloutIdBytes: 8,

@@ -10,6 +10,7 @@ const CREATED = 201;
 const ACCEPTED = 202;
 const NO_CONTENT = 204;
 const ABSENT = 404;
+const UNSATISFIABLE = 416;
 
 export class OciUpload {
   readonly #client: OciClient;
@@ -78,8 +79,11 @@ export class OciUpload {
   /** Up to which byte the registry has the upload: within the present chunk. */
   async #received(end: number): Promise<number> {
     const answer = await this.#client.callOnce({
-      ...{ method: 'GET', at: this.#at, expected: [NO_CONTENT] },
+      ...{ method: 'GET', at: this.#at, expected: [NO_CONTENT, ABSENT, UNSATISFIABLE] },
     });
+    // docker-registry 2.8 forgets an upload of which it has a part of a chunk.
+    if (answer.status !== NO_CONTENT)
+      throw new Fault('artifact_store_unreachable', 'the registry has lost an unfinished upload');
     this.#at = addressIn(answer);
     const [, last = ''] = /^(?:bytes=)?0-(\d+)$/.exec(answer.headers.range ?? '') ?? [];
     // Registries say 0-0 of nothing, too.

@@ -111,6 +111,7 @@ export class OciDouble {
   async #body(request: http.IncomingMessage, cut: OciSeen | null): Promise<Buffer | null> {
     const chunks: Buffer[] = [];
     let length = 0;
+    const { socket } = request;
     const half = Number(request.headers['content-length'] ?? 0) / 2;
     for await (const chunk of request as AsyncIterable<Buffer>) {
       this.received += chunk.length;
@@ -121,7 +122,7 @@ export class OciDouble {
     if (cut === null) return Buffer.concat(chunks);
     const [, id = ''] = /^blobs\/uploads\/(\d+)/.exec(cut.path) ?? [];
     this.uploads.get(id)?.push(...chunks);
-    request.socket.destroy();
+    socket.destroy();
     return null;
   }
 
@@ -133,12 +134,11 @@ export class OciDouble {
       response.write(body.subarray(0, body.length / 2), () => response.destroy());
       return;
     }
+    const closed = new Promise((resolve) => response.once('close', resolve));
     for (let at = 0; at < body.length && !response.destroyed; at += 65_536) {
       const piece = body.subarray(at, at + 65_536);
-      await new Promise((resolve) => {
-        response.once('close', resolve);
-        response.write(piece, resolve);
-      });
+      const written = new Promise((resolve) => response.write(piece, resolve));
+      await Promise.race([closed, written]);
       this.sent += piece.length;
     }
     response.end();

@@ -1,5 +1,5 @@
-// Where an OCI registry is and who asks it: from the settings, the environment and secret files. The
-// password is in no URL, in no message and in no log.
+// Where an OCI registry is and who asks it: from the settings, the environment and secret files.
+// The password is in no URL, in no message and in no log.
 import { Fault } from '../../shared/base/fault-codes.js';
 import { readSettingFile } from '../../shared/platform/setting-files.js';
 

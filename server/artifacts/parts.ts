@@ -1,4 +1,5 @@
-// Cuts an upload into the parts that a remote store takes. Only the part that is being filled is held.
+// Cuts an upload into the parts that a remote store takes. Only the part that is being filled is
+// held.
 
 export type Part = readonly Uint8Array[];
 

@@ -103,8 +103,8 @@ export class StoreConnection {
   }
 
   /**
-   * The body as a stream that ends with a fault unless it is whole. Time counts only while the store is waited for: a slow reader is not a slow
-   * store.
+   * The body as a stream that ends with a fault unless it is whole. Time counts only while the
+   * store is waited for: a slow reader is not a slow store.
    */
   body(response: http.IncomingMessage): Readable {
     const { clock } = this.#options;

@@ -291,7 +291,8 @@ export class OciDouble {
   }
 }
 
-const BASIC = `Basic ${Buffer.from(`${OCI_LOGIN.username}:${OCI_LOGIN.password}`).toString('base64')}`;
+const LOGIN = Buffer.from(`${OCI_LOGIN.username}:${OCI_LOGIN.password}`).toString('base64');
+const BASIC = `Basic ${LOGIN}`;
 
 /** A store in the repository of a registry without TLS. */
 export function openOci(

@@ -779,7 +779,18 @@ export interface FleetCounts {
   readonly security: readonly { code: string; count: number }[];
 }
 
+/** What the overview of the fleet shows besides the counts; of enrolled devices. */
+export interface FleetAttention {
+  readonly hardware: readonly { hardware: string; count: number }[];
+  readonly trouble: number;
+  readonly conditions: number;
+  readonly cloned: number;
+  readonly held: readonly { id: string; release: ReleaseRef }[];
+}
+
 export interface FleetCountStore {
+  /** Walks all devices. `clonedSince`: one that two installations used since then counts. */
+  overview(clonedSince: number): Promise<FleetAttention>;
   /** Walks all devices. `heardSince`: a device that sent anything since then counts as heard. */
   read(heardSince: number): Promise<FleetCounts>;
 }

@@ -8,12 +8,14 @@ import { Type } from 'typebox';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { ApiError } from '../../shared/protocol/operator-api.js';
 import type { AddressLimits } from '../access/address-limits.js';
+import type { ChangeFeed } from '../changes/change-feed.js';
 import type { Uploads } from '../artifacts/uploads.js';
 import type { ListenerLimits } from '../access/open-files.js';
 import type {
   AuditStore,
   DeviceCertificates,
   DeviceStore,
+  FleetCountStore,
   DirectorRepository,
   ArtifactStore,
   ImageRepositoryService,
@@ -47,6 +49,8 @@ export interface HttpServices {
   readonly telemetry: TelemetryStore;
   readonly audit: AuditStore;
   readonly securityEvents: SecurityEventStore;
+  readonly counts: FleetCountStore;
+  readonly changes: ChangeFeed;
   readonly security: SecurityEventSink;
   readonly addressLimits: AddressLimits;
   readonly images: ImageRepositoryService;

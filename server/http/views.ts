@@ -5,6 +5,7 @@ import type {
   AuditSummary,
   Device,
   DeviceSummary,
+  FleetOverview,
   InferenceSummary,
   Member,
   ReleaseDetail,
@@ -16,6 +17,7 @@ import type {
   TelemetryRow,
   TokenView,
 } from '../../shared/protocol/operator-api.js';
+import type { UpdateState } from '../../shared/protocol/states.js';
 import { limits } from '../../shared/base/limits.js';
 import { totalLength } from '../../shared/release/manifest.js';
 import { fingerprintOf } from '../../shared/trust/device-token.js';
@@ -24,6 +26,8 @@ import { isCloned } from '../access/cloned.js';
 import type {
   AuditRow,
   DeviceRow,
+  FleetAttention,
+  FleetCounts,
   HealthMetric,
   InferenceSums,
   LatestFacts,
@@ -115,6 +119,22 @@ export function inferenceView(sums: InferenceSums): InferenceSummary {
     meanConfidence: answers === null || judged === 0 ? null : answers.confidenceSum / judged,
   };
 }
+
+export const fleetOverview = (
+  { devices, components }: FleetCounts,
+  { hardware, trouble, conditions, cloned, held }: FleetAttention,
+  now: number,
+): FleetOverview => ({
+  at: iso(now),
+  devices: devices.map(({ heard, ...row }) => ({
+    ...row,
+    silent: row.status === 'enrolled' && !heard,
+  })),
+  components: components.map((row) => ({ ...row, state: row.state as UpdateState })),
+  hardware: [...hardware],
+  attention: { trouble, conditions, cloned },
+  held: [...held],
+});
 
 export const releaseSummary = (row: ReleaseSummaryRow): ReleaseSummary => ({
   ...row,

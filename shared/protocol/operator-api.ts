@@ -470,12 +470,43 @@ export const RolloutSummary = named('RolloutSummary', {
 export type RolloutSummary = Static<typeof RolloutSummary>;
 export const RolloutPage = pageOf('RolloutPage', RolloutSummary);
 
+export const ROLLOUT_COMMANDS = [
+  'start',
+  'pause',
+  'resume',
+  'approve',
+  'abort',
+  'undo',
+  'drop',
+] as const;
+export type RolloutCommand = (typeof ROLLOUT_COMMANDS)[number];
+
+/** The halt test of all devices together, as a curve of failures over takes. */
+export const RolloutEvidence = named('RolloutEvidence', {
+  takes: Count,
+  planned: Count,
+  failures: Count,
+  /** The failing takes by their number from 1, the first ones. */
+  failedAt: Type.Array(Count, { maxItems: limits.evidencePointsMaxCount }),
+  /** From `takes` on, so many failures halt; the last is for all planned takes. */
+  boundary: Type.Array(
+    Type.Object({ takes: Count, failures: Count }, { additionalProperties: false }),
+    { maxItems: limits.evidencePointsMaxCount },
+  ),
+});
+export type RolloutEvidence = Static<typeof RolloutEvidence>;
+
 export const RolloutDetail = named('RolloutDetail', {
   ...rolloutHead,
   /** Why it is in this state, with the arithmetic, one sentence each. */
   reasons: Type.Array(Sentence),
   /** What an operator can do now. */
   next: Type.Array(Text(200)),
+  /** The same, for a program: the commands that it takes now, and what each would do. */
+  commands: Type.Array(
+    named('AllowedCommand', { command: Type.Enum([...ROLLOUT_COMMANDS]), meaning: Text(200) }),
+  ),
+  evidence: RolloutEvidence,
   policy: RolloutPolicy,
   selector: Selector,
   /** How many devices of each wave are in each state; GET /rollouts/{id}/members names them. */
@@ -493,16 +524,6 @@ export const RolloutDetail = named('RolloutDetail', {
 });
 export type RolloutDetail = Static<typeof RolloutDetail>;
 
-export const ROLLOUT_COMMANDS = [
-  'start',
-  'pause',
-  'resume',
-  'approve',
-  'abort',
-  'undo',
-  'drop',
-] as const;
-export type RolloutCommand = (typeof ROLLOUT_COMMANDS)[number];
 export const CommandRequest = named('CommandRequest', {
   reason: Type.Optional(Text(500)),
   /**
@@ -544,6 +565,48 @@ export const AuditHead = named('AuditHead', {
   brokenAt: OrNull(Count),
 });
 export type AuditHead = Static<typeof AuditHead>;
+
+/** The token that calls. */
+export const Self = named('Self', { name: Text(200), role: Role });
+export type Self = Static<typeof Self>;
+
+/** Enrolled devices in numbers, and what needs a person; counted anew every few seconds. */
+export const FleetOverview = named('FleetOverview', {
+  at: Time,
+  devices: Type.Array(
+    named('DeviceCount', {
+      group: GroupName,
+      status: DeviceStatus,
+      silent: Type.Boolean(),
+      count: Count,
+    }),
+  ),
+  components: Type.Array(
+    named('ComponentCount', {
+      component: Component,
+      /** Null: nothing runs. */
+      version: OrNull(Version),
+      group: GroupName,
+      state: Type.Enum([...UPDATE_STATES]),
+      count: Count,
+    }),
+  ),
+  hardware: Type.Array(named('HardwareCount', { hardware: HardwareId, count: Count })),
+  /** Enrolled devices with a trouble, with a condition, and used by two installations. */
+  attention: named('AttentionCounts', { trouble: Count, conditions: Count, cloned: Count }),
+  /** Rollouts that wait for a person. */
+  held: Type.Array(named('HeldRollout', { id: Text(64), release: ReleaseRef })),
+});
+export type FleetOverview = Static<typeof FleetOverview>;
+
+const CHANGE_TOPICS = ['rollouts', 'devices', 'releases', 'security', 'audit', 'tokens'] as const;
+export type ChangeTopic = (typeof CHANGE_TOPICS)[number];
+/** What changed; `ids` null: any of them, or many. Carries no content: it is read again. */
+export const Change = named('Change', {
+  topic: Type.Enum([...CHANGE_TOPICS]),
+  ids: OrNull(Type.Array(Text(64), { maxItems: limits.changedIdsMaxCount })),
+});
+export type Change = Static<typeof Change>;
 
 export const TokenName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$' });
 export const TokenRequest = named('TokenRequest', { name: TokenName, role: Role });

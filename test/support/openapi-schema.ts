@@ -210,6 +210,66 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/self': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The name and the role of the token that calls
+     * @description Needs the role viewer.
+     */
+    get: operations['getSelf'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/fleet': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The fleet in numbers, and what needs a person
+     * @description Needs the role viewer.
+     */
+    get: operations['getFleet'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/events': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Changes as server-sent events: `hello`, `change` (a list of Change), `beat`
+     * @description Needs the role viewer.
+     */
+    get: operations['followChanges'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/devices': {
     parameters: {
       query?: never;
@@ -811,10 +871,75 @@ export interface components {
       expiresAt: number;
     };
     /**
+     * Role
+     * @enum {unknown}
+     */
+    Role: 'viewer' | 'publisher' | 'operator' | 'admin';
+    /** Self */
+    Self: {
+      name: string;
+      role: components['schemas']['Role'];
+    };
+    /**
      * DeviceStatus
      * @enum {unknown}
      */
     DeviceStatus: 'pending' | 'enrolled' | 'revoked';
+    /** DeviceCount */
+    DeviceCount: {
+      group: string;
+      status: components['schemas']['DeviceStatus'];
+      silent: boolean;
+      count: number;
+    };
+    /** ComponentCount */
+    ComponentCount: {
+      component: string;
+      version: null | string;
+      group: string;
+      /** @enum {unknown} */
+      state:
+        | 'idle'
+        | 'assigned'
+        | 'downloaded'
+        | 'verified'
+        | 'staged'
+        | 'probed'
+        | 'rehearsed'
+        | 'shadowing'
+        | 'swapped'
+        | 'stranded';
+      count: number;
+    };
+    /** HardwareCount */
+    HardwareCount: {
+      hardware: string;
+      count: number;
+    };
+    /** AttentionCounts */
+    AttentionCounts: {
+      trouble: number;
+      conditions: number;
+      cloned: number;
+    };
+    /** HeldRollout */
+    HeldRollout: {
+      id: string;
+      release: {
+        component: string;
+        version: string;
+        digest: string;
+      };
+    };
+    /** FleetOverview */
+    FleetOverview: {
+      at: string;
+      devices: components['schemas']['DeviceCount'][];
+      components: components['schemas']['ComponentCount'][];
+      hardware: components['schemas']['HardwareCount'][];
+      attention: components['schemas']['AttentionCounts'];
+      held: components['schemas']['HeldRollout'][];
+    };
     /** Trouble */
     Trouble: {
       code: string;
@@ -1262,6 +1387,23 @@ export interface components {
       selector?: components['schemas']['Selector'];
       acceptDifference?: boolean;
     };
+    /** AllowedCommand */
+    AllowedCommand: {
+      /** @enum {unknown} */
+      command: 'start' | 'pause' | 'resume' | 'approve' | 'abort' | 'undo' | 'drop';
+      meaning: string;
+    };
+    /** RolloutEvidence */
+    RolloutEvidence: {
+      takes: number;
+      planned: number;
+      failures: number;
+      failedAt: number[];
+      boundary: {
+        takes: number;
+        failures: number;
+      }[];
+    };
     /** MemberCount */
     MemberCount: {
       wave: number;
@@ -1322,6 +1464,8 @@ export interface components {
       createdBy: string;
       reasons: string[];
       next: string[];
+      commands: components['schemas']['AllowedCommand'][];
+      evidence: components['schemas']['RolloutEvidence'];
       policy: components['schemas']['RolloutPolicy'];
       selector: components['schemas']['Selector'];
       counts: components['schemas']['MemberCount'][];
@@ -1548,11 +1692,6 @@ export interface components {
       items: components['schemas']['TelemetryHour'][];
       next: null | string;
     };
-    /**
-     * Role
-     * @enum {unknown}
-     */
-    Role: 'viewer' | 'publisher' | 'operator' | 'admin';
     /** TokenView */
     TokenView: {
       name: string;
@@ -1997,6 +2136,120 @@ export interface operations {
         };
         content: {
           'text/plain; version=0.0.4; charset=utf-8': string;
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  getSelf: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Self'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  getFleet: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['FleetOverview'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  followChanges: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Server-sent events, until either end closes the stream */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/event-stream': unknown;
         };
       };
       /** @description Default Response */

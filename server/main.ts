@@ -195,6 +195,7 @@ function openHttp(
     ...toldStores(parts.changes, store),
     telemetry: store.telemetry,
     counts: store.counts,
+    history: store.history,
     securityEvents: store.security,
     clock: realClock,
     random: realRandom,

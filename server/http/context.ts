@@ -14,6 +14,7 @@ import type { ListenerLimits } from '../access/open-files.js';
 import type {
   AuditStore,
   DeviceCertificates,
+  DeviceHistoryStore,
   DeviceStore,
   FleetCountStore,
   DirectorRepository,
@@ -44,6 +45,7 @@ export interface HttpServices {
   readonly random: Random;
   readonly log: Log;
   readonly devices: DeviceStore;
+  readonly history: DeviceHistoryStore;
   readonly tokens: TokenStore;
   readonly releases: ReleaseStore;
   readonly telemetry: TelemetryStore;

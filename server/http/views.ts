@@ -6,6 +6,7 @@ import type {
   Device,
   DeviceSummary,
   FleetOverview,
+  InferencePoint,
   InferenceSummary,
   Member,
   ReleaseDetail,
@@ -29,6 +30,7 @@ import type {
   FleetAttention,
   FleetCounts,
   HealthMetric,
+  InferencePoint as InferencePointRow,
   InferenceSums,
   LatestFacts,
   MemberRow,
@@ -116,23 +118,21 @@ export function inferenceView(sums: InferenceSums): InferenceSummary {
     p50Ms: latency.quantile(0.5),
     p99Ms: latency.quantile(0.99),
     classes: answers === null ? null : [...answers.classes],
+    confidence: answers === null ? null : [...answers.confidence],
     meanConfidence: answers === null || judged === 0 ? null : answers.confidenceSum / judged,
   };
 }
 
 export const fleetOverview = (
   { devices, components }: FleetCounts,
-  { hardware, trouble, conditions, cloned, held }: FleetAttention,
+  { hardware, trouble, conditions, cloned, silent, held }: FleetAttention,
   now: number,
 ): FleetOverview => ({
   at: iso(now),
-  devices: devices.map(({ heard, ...row }) => ({
-    ...row,
-    silent: row.status === 'enrolled' && !heard,
-  })),
+  devices: devices.map(({ heard: _heard, ...row }) => row),
   components: components.map((row) => ({ ...row, state: row.state as UpdateState })),
   hardware: [...hardware],
-  attention: { trouble, conditions, cloned },
+  attention: { trouble, conditions, cloned, silent },
   held: [...held],
 });
 
@@ -186,6 +186,17 @@ export const securityDetail = (row: SecurityEventRow): SecurityEventDetail => ({
   lastAt: iso(row.lastAt),
 });
 export const securitySummary = (row: SecurityEventRow): SecurityEventSummary => securityDetail(row);
+
+export function inferencePointView({ id, at, body }: InferencePointRow): InferencePoint {
+  const { release, seconds, served, failed, refused } = body;
+  const latency = new QuantileSketch();
+  latency.merge(body.latencyMs);
+  return {
+    ...{ id, at: iso(at), release, seconds, served, failed, refused },
+    p50Ms: latency.quantile(0.5),
+    p99Ms: latency.quantile(0.99),
+  };
+}
 
 export const telemetryView = (row: StoredRecord): TelemetryRow => ({
   ...row,

@@ -30,7 +30,7 @@ export class SqlFleetCountStore implements FleetCountStore {
     };
   }
 
-  async overview(clonedSince: number): Promise<FleetAttention> {
+  async overview(clonedSince: number, heardSince: number): Promise<FleetAttention> {
     const hardware = await this.#db
       .selectFrom('devices')
       .where('status', '=', 'enrolled')
@@ -46,6 +46,12 @@ export class SqlFleetCountStore implements FleetCountStore {
       .where('cloned_at', '>', clonedSince)
       .select((eb) => eb.fn.countAll<number>().as('count'))
       .executeTakeFirstOrThrow();
+    const silent = await this.#db
+      .selectFrom('devices')
+      .where('status', '=', 'enrolled')
+      .where((eb) => eb(eb.fn.coalesce('last_seen_at', 'enrolled_at'), '<', heardSince))
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow();
     const held = await this.#db
       .selectFrom('rollouts')
       .where('state', '=', 'held')
@@ -56,6 +62,7 @@ export class SqlFleetCountStore implements FleetCountStore {
     return {
       hardware,
       cloned: cloned.count,
+      silent: silent.count,
       ...(await this.#troubled()),
       held: held.map(({ id, ...release }) => ({ id, release })),
     };

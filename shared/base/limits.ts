@@ -326,6 +326,8 @@ export const limits = {
   fleetOverviewKeptMs: 5_000,
   listPageMaxCount: 1000,
   listPageDefaultCount: 100,
+  /** Devices that one page of a filtered list looks at. */
+  deviceScanRowsCount: 10_000,
   /** `linnet rollout show` and `watch` name so many devices; `rollout members` names all. */
   rolloutScreenMembersMaxCount: 200,
   cursorMaxChars: 1000,

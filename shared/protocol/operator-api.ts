@@ -78,6 +78,29 @@ export const DEVICE_STATUSES = ['pending', 'enrolled', 'revoked'] as const;
 export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStatus' });
 export type DeviceStatus = (typeof DEVICE_STATUSES)[number];
 
+/** Why a device may need a person. */
+const DEVICE_ATTENTIONS = ['silent', 'trouble', 'conditions', 'cloned'] as const;
+export type DeviceAttention = (typeof DEVICE_ATTENTIONS)[number];
+/** The filters of a list of devices. */
+export const deviceQuery = {
+  group: Type.Optional(GroupName),
+  status: Type.Optional(DeviceStatus),
+  hardware: Type.Optional(HardwareId),
+  search: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 64, description: 'the beginning of a name or an id' }),
+  ),
+  running: Type.Optional(
+    Type.String({
+      pattern: '^[^@]+@[^@]+$',
+      maxLength: 200,
+      description: 'what a component runs, component@version',
+    }),
+  ),
+  attention: Type.Optional(
+    Type.Enum([...DEVICE_ATTENTIONS], { description: 'enrolled devices that may need a person' }),
+  ),
+};
+
 const deviceHead = {
   id: DeviceId,
   name: Text(64),
@@ -134,6 +157,8 @@ export const InferenceSummary = named('InferenceSummary', {
   p50Ms: OrNull(Type.Number()),
   p99Ms: OrNull(Type.Number()),
   classes: OrNull(Type.Array(Count)),
+  /** Answers by confidence, in equal bins over [0, 1]. */
+  confidence: OrNull(Type.Array(Count)),
   meanConfidence: OrNull(Type.Number()),
 });
 export type InferenceSummary = Static<typeof InferenceSummary>;
@@ -182,8 +207,28 @@ export const SecurityEventFeed = named('SecurityEventFeed', {
 });
 export const SecurityEventPage = pageOf('SecurityEventPage', SecurityEventSummary);
 
+/** A device in a rollout, as the device's page shows it. */
+const DeviceRollout = named('DeviceRollout', {
+  rollout: Text(64),
+  release: ReleaseRef,
+  wave: Count,
+  state: Type.Enum([...MEMBER_STATES]),
+  since: Time,
+  reasons: Text(limits.detailMaxChars),
+});
+
+/** A client certificate for the broker. */
+const DeviceCertificate = named('DeviceCertificate', {
+  serial: Text(100),
+  issuedAt: Time,
+  expiresAt: Time,
+});
+
 export const DeviceDetail = named('DeviceDetail', {
   device: Device,
+  /** Rollouts that it takes part in, the last changed first. */
+  rollouts: Type.Array(DeviceRollout),
+  certificates: Type.Array(DeviceCertificate),
   inference: Type.Array(InferenceSummary),
   /** The newest; GET /security-events?source=ID lists more. */
   security: Type.Array(SecurityEventSummary),
@@ -574,12 +619,7 @@ export type Self = Static<typeof Self>;
 export const FleetOverview = named('FleetOverview', {
   at: Time,
   devices: Type.Array(
-    named('DeviceCount', {
-      group: GroupName,
-      status: DeviceStatus,
-      silent: Type.Boolean(),
-      count: Count,
-    }),
+    named('DeviceCount', { group: GroupName, status: DeviceStatus, count: Count }),
   ),
   components: Type.Array(
     named('ComponentCount', {
@@ -592,8 +632,13 @@ export const FleetOverview = named('FleetOverview', {
     }),
   ),
   hardware: Type.Array(named('HardwareCount', { hardware: HardwareId, count: Count })),
-  /** Enrolled devices with a trouble, with a condition, and used by two installations. */
-  attention: named('AttentionCounts', { trouble: Count, conditions: Count, cloned: Count }),
+  /** Enrolled devices: how many have a trouble, a condition, two installations, or are silent. */
+  attention: named('AttentionCounts', {
+    trouble: Count,
+    conditions: Count,
+    cloned: Count,
+    silent: Count,
+  }),
   /** Rollouts that wait for a person. */
   held: Type.Array(named('HeldRollout', { id: Text(64), release: ReleaseRef })),
 });
@@ -639,6 +684,21 @@ export const TelemetryRow = named('TelemetryRow', {
 });
 export type TelemetryRow = Static<typeof TelemetryRow>;
 export const TelemetryPage = pageOf('TelemetryPage', TelemetryRow);
+
+/** What a device served between two reports. */
+export const InferencePoint = named('InferencePoint', {
+  id: Count,
+  at: Time,
+  release: ReleaseRef,
+  seconds: Type.Number({ minimum: 0 }),
+  served: Count,
+  failed: Count,
+  refused: Count,
+  p50Ms: OrNull(Type.Number()),
+  p99Ms: OrNull(Type.Number()),
+});
+export type InferencePoint = Static<typeof InferencePoint>;
+export const InferencePointPage = pageOf('InferencePointPage', InferencePoint);
 
 const Quantiles = (description: string) =>
   OrNull(

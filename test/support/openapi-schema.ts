@@ -562,6 +562,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/rollouts/defaults': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The policy that a rollout has where nobody says otherwise
+     * @description Needs the role viewer.
+     */
+    get: operations['getDefaultPolicy'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/rollouts/{id}': {
     parameters: {
       query?: never;
@@ -762,6 +782,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/telemetry/inference': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * What a device served, report by report, the newest first
+     * @description Needs the role viewer.
+     */
+    get: operations['listInference'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/tokens': {
     parameters: {
       query?: never;
@@ -889,7 +929,6 @@ export interface components {
     DeviceCount: {
       group: string;
       status: components['schemas']['DeviceStatus'];
-      silent: boolean;
       count: number;
     };
     /** ComponentCount */
@@ -921,6 +960,7 @@ export interface components {
       trouble: number;
       conditions: number;
       cloned: number;
+      silent: number;
     };
     /** HeldRollout */
     HeldRollout: {
@@ -1086,6 +1126,40 @@ export interface components {
         clockErrorMs: null | number;
       };
     };
+    /** DeviceRollout */
+    DeviceRollout: {
+      rollout: string;
+      release: {
+        component: string;
+        version: string;
+        digest: string;
+      };
+      wave: number;
+      /** @enum {unknown} */
+      state:
+        | 'waiting'
+        | 'taken'
+        | 'ready'
+        | 'trial'
+        | 'unproven'
+        | 'confirmed'
+        | 'shadowed'
+        | 'silent'
+        | 'failed'
+        | 'differs'
+        | 'excused'
+        | 'reverting'
+        | 'reverted'
+        | 'lost';
+      since: string;
+      reasons: string;
+    };
+    /** DeviceCertificate */
+    DeviceCertificate: {
+      serial: string;
+      issuedAt: string;
+      expiresAt: string;
+    };
     /** InferenceSummary */
     InferenceSummary: {
       release: {
@@ -1099,6 +1173,7 @@ export interface components {
       p50Ms: null | number;
       p99Ms: null | number;
       classes: null | number[];
+      confidence: null | number[];
       meanConfidence: null | number;
     };
     /** SecurityEventSummary */
@@ -1133,6 +1208,8 @@ export interface components {
     /** DeviceDetail */
     DeviceDetail: {
       device: components['schemas']['Device'];
+      rollouts: components['schemas']['DeviceRollout'][];
+      certificates: components['schemas']['DeviceCertificate'][];
       inference: components['schemas']['InferenceSummary'][];
       security: components['schemas']['SecurityEventSummary'][];
       outcomes: components['schemas']['TimedOutcome'][];
@@ -1690,6 +1767,27 @@ export interface components {
     /** TelemetryHourPage */
     TelemetryHourPage: {
       items: components['schemas']['TelemetryHour'][];
+      next: null | string;
+    };
+    /** InferencePoint */
+    InferencePoint: {
+      id: number;
+      at: string;
+      release: {
+        component: string;
+        version: string;
+        digest: string;
+      };
+      seconds: number;
+      served: number;
+      failed: number;
+      refused: number;
+      p50Ms: null | number;
+      p99Ms: null | number;
+    };
+    /** InferencePointPage */
+    InferencePointPage: {
+      items: components['schemas']['InferencePoint'][];
       next: null | string;
     };
     /** TokenView */
@@ -2281,6 +2379,13 @@ export interface operations {
         cursor?: string;
         group?: string;
         status?: components['schemas']['DeviceStatus'];
+        hardware?: string;
+        /** @description the beginning of a name or an id */
+        search?: string;
+        /** @description what a component runs, component@version */
+        running?: string;
+        /** @description enrolled devices that may need a person */
+        attention?: 'silent' | 'trouble' | 'conditions' | 'cloned';
       };
       header?: never;
       path?: never;
@@ -3003,6 +3108,44 @@ export interface operations {
       };
     };
   };
+  getDefaultPolicy: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RolloutPolicy'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
   getRollout: {
     parameters: {
       query?: never;
@@ -3113,6 +3256,12 @@ export interface operations {
         limit?: number;
         /** @description `next` of the previous page */
         cursor?: string;
+        /** @description only of this token */
+        actor?: string;
+        /** @description only this action */
+        action?: string;
+        /** @description only about this */
+        subject?: string;
       };
       header?: never;
       path?: never;
@@ -3423,6 +3572,51 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['TelemetryHourPage'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  listInference: {
+    parameters: {
+      query: {
+        /** @description how many at most */
+        limit?: number;
+        /** @description `next` of the previous page */
+        cursor?: string;
+        /** @description device id or name */
+        device: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['InferencePointPage'];
         };
       };
       /** @description Default Response */

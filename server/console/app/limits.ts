@@ -19,6 +19,9 @@ export const limits = {
   eventMaxChars: 100_000,
   /** Rows that are drawn above and below those in view. */
   overscanRowsCount: 10,
-  /** Of an export of the audit log. */
+  /** A detail of so many characters may have been cut (limits.summaryDetailMaxChars). */
+  cutDetailChars: 200,
+  /** An export of the audit log reads so many rows at once, and so often. */
+  exportPageRowsCount: 1000,
   exportPagesMaxCount: 200,
 } as const;

@@ -7,13 +7,14 @@ import type {
   DeviceSummary,
   FleetOverview,
   Group,
+  InferencePoint,
   Member,
   Page,
   ReleaseDetail,
   ReleaseSummary,
   RolloutDetail,
+  RolloutPolicy,
   RolloutSummary,
-  SecurityEventDetail,
   SecurityEventSummary,
   Self,
   TelemetryHour,
@@ -47,13 +48,16 @@ export const reads = {
   hours: (device: string): Read<Page<TelemetryHour>> => ({
     path: withQuery('/telemetry/hours', { device, limit: 48 }),
   }),
+  inference: (device: string): Read<Page<InferencePoint>> => ({
+    path: withQuery('/telemetry/inference', { device, limit: 100 }),
+  }),
   rollout: (id: string): Read<RolloutDetail> => ({ path: `/rollouts/${part(id)}` }),
+  defaultPolicy: (): Read<RolloutPolicy> => ({ path: '/rollouts/defaults' }),
   release: (component: string, version: string): Read<ReleaseDetail> => ({
     path: `/releases/${part(component)}/${part(version)}`,
   }),
   auditHead: (): Read<AuditHead> => ({ path: '/audit/head' }),
   auditEntry: (seq: number): Read<AuditDetail> => ({ path: `/audit/${seq}` }),
-  securityEvent: (id: number): Read<SecurityEventDetail> => ({ path: `/security-events/${id}` }),
 };
 
 export const lists = {

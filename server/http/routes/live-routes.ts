@@ -46,8 +46,10 @@ function fleetRoute(app: FleetApp, { counts, clock, silentAfterMs }: Options): v
   let kept: { readonly at: number; readonly overview: Promise<FleetOverview> } | null = null;
   const count = async (): Promise<FleetOverview> => {
     const now = clock.now();
-    const numbers = await counts.read(now - silentAfterMs);
-    return fleetOverview(numbers, await counts.overview(now - limits.deviceClonedMs), now);
+    const heardSince = now - silentAfterMs;
+    const numbers = await counts.read(heardSince);
+    const attention = await counts.overview(now - limits.deviceClonedMs, heardSince);
+    return fleetOverview(numbers, attention, now);
   };
   app.get(
     '/fleet',

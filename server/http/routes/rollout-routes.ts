@@ -8,10 +8,12 @@ import {
   ROLLOUT_COMMANDS,
   RolloutDetail,
   RolloutPage,
+  RolloutPolicy,
   RolloutPreview,
   RolloutRequest,
   pageQuery,
 } from '../../../shared/protocol/operator-api.js';
+import { defaultPolicy } from '../../../shared/protocol/default-policy.js';
 import type { MemberFilter } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
@@ -81,6 +83,20 @@ function changeRoutes(app: FleetApp, { rollouts }: Options): void {
 }
 
 function readRoutes(app: FleetApp, { rollouts }: Options): void {
+  app.get(
+    '/rollouts/defaults',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getDefaultPolicy',
+        summary: 'The policy that a rollout has where nobody says otherwise',
+        tags,
+        response: { 200: RolloutPolicy, ...errorResponses },
+      },
+    },
+    () => defaultPolicy(),
+  );
+
   app.get(
     '/rollouts',
     {

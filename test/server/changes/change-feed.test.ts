@@ -114,7 +114,7 @@ describe('with several servers', () => {
         get size() {
           return state.size;
         },
-        changed: (topic, ids = null) => told.push([topic, ids]),
+        changed: (topic, ids) => told.push([topic, ids ?? null]),
       },
       rollouts: { page: async () => [{ id: 'ro-1', revision: state.revision } as never] },
       security: { head: async () => state.head },

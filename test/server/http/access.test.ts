@@ -1,9 +1,7 @@
 // Who gets in and what they may do: enrolment, roles, tokens, the audit chain; and the shape of the
 // API.
 import { readdir, readFile } from 'node:fs/promises';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { Script } from 'node:vm';
 import { Type } from 'typebox';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FleetClient } from '../../../firmware-tools/fleet/fleet-client.js';

@@ -1,9 +1,14 @@
 // What a screen that stays open reads: who calls, the fleet in numbers, entity tags and the stream
 // of changes.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { policyComplaints } from '../../../shared/protocol/policy-complaints.js';
 import {
+  DeviceDetail,
+  DevicePage,
   FleetOverview,
+  InferencePointPage,
   RolloutDetail,
+  RolloutPolicy,
   Self,
   type Change,
 } from '../../../shared/protocol/operator-api.js';
@@ -50,8 +55,9 @@ async function eventsUntil(body: ReadableStream<Uint8Array>, fits: (data: string
 }
 
 const named = (topic: Change['topic'], id: string) => (data: string) =>
-  (JSON.parse(data) as Change[]).some?.(
-    (change) => change.topic === topic && change.ids?.includes(id),
+  data.startsWith('[') &&
+  (JSON.parse(data) as Change[]).some(
+    (change) => change.topic === topic && change.ids?.includes(id) === true,
   );
 
 describe('a token', () => {
@@ -90,14 +96,45 @@ describe('the overview', () => {
       Date.now(),
     );
     const overview = await fleet.admin.request('GET', '/fleet', FleetOverview);
-    expect(overview.attention).toEqual({ trouble: 1, conditions: 1, cloned: 0 });
+    expect(overview.attention).toEqual({
+      trouble: 1,
+      conditions: 1,
+      cloned: 0,
+      silent: 0,
+    });
     expect(overview.hardware).toEqual([{ hardware: 'sim', count: 2 }]);
     expect(overview.devices).toContainEqual({
-      ...{ group: 'north', status: 'enrolled', silent: false, count: 1 },
+      ...{ group: 'north', status: 'enrolled', count: 1 },
     });
     expect(overview.components).toContainEqual({
       ...{ component: 'digits', version: null, group: 'south', state: 'idle', count: 1 },
     });
+  });
+});
+
+describe('a form', () => {
+  it('begins_with_the_policy_that_a_rollout_has_by_default', async () => {
+    const policy = await fleet.admin.request('GET', '/rollouts/defaults', RolloutPolicy);
+    expect(policyComplaints(policy)).toEqual([]);
+    expect(policy.waves.map(({ percent }) => percent)).toEqual([50, 100]);
+  });
+});
+
+describe('a list of devices', () => {
+  it('is_filtered_by_what_runs_and_what_needs_a_person', async () => {
+    const listed = async (query: string) =>
+      (await fleet.admin.list(`/devices?${query}`, DevicePage)).map(({ name }) => name);
+    expect(await listed('attention=trouble')).toEqual(['troubled']);
+    expect(await listed('search=fin')).toEqual(['fine']);
+    expect(await listed('running=digits%401.0.0')).toEqual([]);
+    expect((await get('/devices?running=nothing')).status).toBe(400);
+  });
+
+  it('leads_to_a_device_with_its_rollouts_and_certificates', async () => {
+    const detail = await fleet.admin.request('GET', '/devices/fine', DeviceDetail);
+    expect([detail.rollouts, detail.certificates]).toEqual([[], []]);
+    const points = await fleet.admin.list('/telemetry/inference?device=fine', InferencePointPage);
+    expect(points).toEqual([]);
   });
 });
 

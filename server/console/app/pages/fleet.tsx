@@ -29,8 +29,8 @@ function Overview({ fleet }: { fleet: FleetOverview }) {
         <Bars
           label="Devices by state"
           of={[
-            bar('heard', sum(enrolled.filter(({ silent }) => !silent)), 'good'),
-            bar('silent', sum(enrolled.filter(({ silent }) => silent)), 'bad'),
+            bar('heard', sum(enrolled) - fleet.attention.silent, 'good'),
+            bar('silent', fleet.attention.silent, 'bad'),
             bar('pending', sum(fleet.devices.filter(({ status }) => status === 'pending')), 'busy'),
             bar('revoked', sum(fleet.devices.filter(({ status }) => status === 'revoked'))),
           ]}
@@ -72,9 +72,8 @@ function Overview({ fleet }: { fleet: FleetOverview }) {
 }
 
 function NeedsPerson({ fleet }: { fleet: FleetOverview }) {
-  const { trouble, conditions, cloned } = fleet.attention;
+  const { trouble, conditions, cloned, silent } = fleet.attention;
   const pending = sum(fleet.devices.filter(({ status }) => status === 'pending'));
-  const silent = sum(fleet.devices.filter((row) => row.silent));
   const lines = [
     { to: 'devices?status=pending', count: pending, text: 'waits for approval' },
     { to: 'devices?attention=cloned', count: cloned, text: 'used by two installations' },

@@ -118,7 +118,8 @@ const questionOf = (
   action: title(command),
   danger: DANGEROUS.includes(command),
   asksReason: true,
-  run: async (reason) => {
+  run: async (given) => {
+    const reason = given('reason');
     const body = reason === '' ? {} : { reason };
     await send('POST', `/rollouts/${encodeURIComponent(id)}/${command}`, body);
     reload();

@@ -14,7 +14,8 @@ export interface Question {
   readonly danger?: boolean;
   /** Asks for a reason, which is kept in the history and the audit log. */
   readonly asksReason?: boolean;
-  readonly run: (reason: string) => Promise<void>;
+  /** `given`: the values of the form's fields by name, trimmed. */
+  readonly run: (given: (name: string) => string) => Promise<void>;
 }
 
 export function Dialog({ question, onClose }: { question: Question; onClose: () => void }) {
@@ -26,11 +27,14 @@ export function Dialog({ question, onClose }: { question: Question; onClose: () 
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    const reason = form.get('reason');
+    const given = (name: string): string => {
+      const value = form.get(name);
+      return typeof value === 'string' ? value.trim() : '';
+    };
     setBusy(true);
     setFailure(null);
     try {
-      await run(typeof reason === 'string' ? reason.trim() : '');
+      await run(given);
       announce(`${action}: done`);
       dialog.current?.close();
     } catch (error) {

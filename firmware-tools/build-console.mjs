@@ -39,7 +39,7 @@ const page = (script, style) => `<!doctype html>
 </head>
 <body>
 <div id="app"></div>
-<noscript>The console needs JavaScript. The same is possible with the command line: linnet --help</noscript>
+<noscript>The console needs JavaScript. The command line can do the same: linnet --help</noscript>
 </body>
 </html>
 `;

@@ -1,8 +1,7 @@
 // What `npm start` and `npm test` run first, in plain JavaScript so that it works on a fresh clone:
 // installs the packages when package-lock.json or the Node ABI differs from what is installed, and
 // compiles TypeScript and the operator console into dist/ (incremental). A second run installs
-// nothing. It needs the npm
-// registry, python3, make and a C++ compiler.
+// nothing. It needs the npm registry, python3, make and a C++ compiler.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -9,7 +9,7 @@ import { limits } from '../../shared/base/limits.js';
 import type { Change, ChangeTopic } from '../../shared/protocol/operator-api.js';
 
 export interface ChangeReader {
-  /** The name of the token; bounds its streams. */
+  /** The name of the token; its streams are limited. */
   readonly operator: string;
   /** Whether a message can be sent now; while not, changes are gathered. */
   ready(): boolean;

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-export interface SiteFile {
+interface SiteFile {
   readonly type: string;
   readonly bytes: Buffer;
   readonly gzip: Buffer;

@@ -1,6 +1,7 @@
-// Which devices a list shows. Group, status and hardware have indexes in the order of the list. The
-// other filters look at a bounded number of devices in that order, so that a filter that fits almost
-// nothing costs no more on a large fleet: such a page may be short, or empty, with more behind it.
+// Which devices a list shows. Group, status and hardware have indexes in the order of the list.
+// The other filters look at a bounded number of devices in that order, so that a filter that fits
+// almost nothing costs no more on a large fleet: such a page may be short, or empty, with more
+// behind it.
 import { sql, type Expression, type SqlBool } from 'kysely';
 import type { DeviceFilter, DeviceKey } from '../interfaces.js';
 import type { Db } from './database.js';

@@ -1,5 +1,5 @@
-// The policy of a rollout where nobody says otherwise: what `linnet rollout create --help` lists, and
-// what the form of the console begins with.
+// The policy of a rollout where nobody says otherwise: what `linnet rollout create --help` lists,
+// and what the form of the console begins with.
 import { defaultTrialPolicy } from '../statistics/trial-verdict.js';
 import type { RolloutPolicy } from './operator-api.js';
 

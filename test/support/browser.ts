@@ -28,7 +28,7 @@ export interface Visit {
   readonly page: Page;
   /** What the browser complained about: errors of scripts, and what the policy forbade. */
   readonly complaints: string[];
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 export async function visit(

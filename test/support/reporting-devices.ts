@@ -1,5 +1,5 @@
-// Devices that are no agents: they enrol, ask for their assignment, and report over real MQTT what an
-// agent would report. A step at a time, when the test says so.
+// Devices that are no agents: they enrol, ask for their assignment, and report over real MQTT what
+// an agent would report. A step at a time, when the test says so.
 import type { Assignment } from '../../server/interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type { TelemetryRecord, UpdateBody } from '../../shared/protocol/telemetry.js';

@@ -4,7 +4,7 @@
 import type { ComponentChildren } from 'preact';
 import { signal } from './signal.js';
 
-export const BASE = '/console';
+const BASE = '/console';
 
 export interface Place {
   /** Below /console, without slash at either end: `rollouts/ro-12`. */
@@ -46,7 +46,7 @@ export function setQuery(change: Readonly<Record<string, string>>): void {
   place.set(here());
 }
 
-export const hrefOf = (to: string): string => (to === '' ? BASE : `${BASE}/${to}`);
+const hrefOf = (to: string): string => (to === '' ? BASE : `${BASE}/${to}`);
 
 interface LinkProps {
   readonly to: string;

@@ -5,11 +5,11 @@ import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
 
 /** Each role may do what the roles before it may. */
-const ORDER: readonly Role[] = ['viewer', 'publisher', 'operator', 'admin'];
+const ROLES: readonly Role[] = ['viewer', 'publisher', 'operator', 'admin'];
 
 export const SelfContext = createContext<Self | null>(null);
 
 export function useMay(): (needed: Role) => boolean {
   const self = useContext(SelfContext);
-  return (needed) => self !== null && ORDER.indexOf(self.role) >= ORDER.indexOf(needed);
+  return (needed) => self !== null && ROLES.indexOf(self.role) >= ROLES.indexOf(needed);
 }

@@ -1,5 +1,5 @@
-// What surrounds every page: sign-in, navigation, whether the server is heard, and the choice of the
-// page by the path.
+// What surrounds every page: sign-in, navigation, whether the server is heard, and the choice of
+// the page by the path.
 import { Component, type ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { connection } from './live.js';
@@ -67,8 +67,7 @@ function SignIn() {
           />
         </label>
         <p class="quiet" id="token-hint">
-          The token stays in this tab and is forgotten with it. <code>linnet token create</code>{' '}
-          makes one.
+          The token is forgotten with this tab. <code>linnet token create</code> makes one.
         </p>
         <button type="submit" class="primary">
           Sign in
@@ -133,7 +132,8 @@ function ConnectionNotice() {
       {state === 'live' && 'Live'}
       {state === 'connecting' && 'Connecting'}
       {state === 'lost' &&
-        'The server does not answer. What you see is the last known state; the console tries again by itself.'}
+        'The server does not answer. What you see is the last known state. ' +
+          'The console tries again by itself.'}
     </p>
   );
 }

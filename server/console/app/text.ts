@@ -1,4 +1,4 @@
-// How values read: times, numbers, states in words. Everything is plain text; what devices and
+// How values read: times, numbers, states. Everything is plain text; what devices and
 // people wrote is only ever set as text.
 
 export const counted = (count: number, noun: string): string =>

@@ -30,6 +30,7 @@ const tags = ['rollouts'];
 
 export const rolloutRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
   changeRoutes(app, options);
+  defaultsRoute(app);
   readRoutes(app, options);
 };
 
@@ -82,7 +83,7 @@ function changeRoutes(app: FleetApp, { rollouts }: Options): void {
   );
 }
 
-function readRoutes(app: FleetApp, { rollouts }: Options): void {
+function defaultsRoute(app: FleetApp): void {
   app.get(
     '/rollouts/defaults',
     {
@@ -96,7 +97,9 @@ function readRoutes(app: FleetApp, { rollouts }: Options): void {
     },
     () => defaultPolicy(),
   );
+}
 
+function readRoutes(app: FleetApp, { rollouts }: Options): void {
   app.get(
     '/rollouts',
     {

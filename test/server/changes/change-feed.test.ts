@@ -1,4 +1,4 @@
-// The change feed with a clock of its own: what a stream is told, and what bounds it.
+// The change feed with a clock of its own: what a stream is told, and what limits it.
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../shared/base/limits.js';
 import { ChangeFeed } from '../../../server/changes/change-feed.js';

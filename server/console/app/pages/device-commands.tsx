@@ -1,4 +1,4 @@
-// What an operator can do with a device. What cannot be taken back shows the fingerprint of the key.
+// What an operator can do with a device. What is final shows the fingerprint of the key.
 import type { Device } from '../../../../shared/protocol/operator-api.js';
 import { send } from '../api.js';
 import { useQuestion, type Question } from '../parts/dialog.js';
@@ -121,8 +121,8 @@ const replace = (device: Device, reload: () => void): Question => ({
   body: (
     <>
       <p>
-        The other device gets name, group and labels; a pending one is enrolled by it. {device.name}{' '}
-        is revoked for good.
+        The other device gets name, group and labels; a pending one is enrolled by it. This one is
+        revoked for good.
       </p>
       <Fingerprint device={device} />
       <label class="field">
@@ -149,7 +149,7 @@ const revoke = (device: Device, reload: () => void): Question => ({
   title: `Revoke ${device.name}?`,
   body: (
     <>
-      <p>It is disconnected now, and its key is never accepted again. This cannot be taken back.</p>
+      <p>It is disconnected now, and its key is never accepted again. This is final.</p>
       <Fingerprint device={device} />
     </>
   ),

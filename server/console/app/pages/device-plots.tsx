@@ -109,9 +109,7 @@ function Served({ detail: { inference } }: { detail: DeviceDetail }) {
                     key={`confidence ${release.digest}`}
                     label={`Confidence, ${releaseText(release)}`}
                     counts={confidence}
-                    names={(index) =>
-                      `${share(index / confidence.length)} to ${share((index + 1) / confidence.length)}`
-                    }
+                    names={(index) => `confidence ${share(index / confidence.length)} and more`}
                   />,
                 ]),
           ])}

@@ -1,5 +1,5 @@
-// One device: what runs since when and why, what is wrong in words, what it served, what happened,
-// and what an operator can do with it.
+// One device: what runs since when and why, what is wrong and what to do, what it served, what
+// happened, and what an operator can do with it.
 import type { DeviceDetail } from '../../../../shared/protocol/operator-api.js';
 import { Ago, Facts, Heading, Loading, Section, State, Table, Trouble } from '../parts/basics.js';
 import { reads } from '../reads.js';
@@ -92,7 +92,7 @@ function Wrong({ detail: { device } }: { detail: DeviceDetail }) {
             {
               key: `${component} ${trouble.code}`,
               text: `${component} cannot proceed: ${trouble.code}: ${trouble.detail}`,
-              todo: 'The device tries again by itself. docs/fault-codes.md says what the code means.',
+              todo: 'It tries again by itself; docs/fault-codes.md says what the code means.',
             },
           ]),
       ...conditions.map(({ code, count, detail }) => ({

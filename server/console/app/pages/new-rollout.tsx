@@ -1,5 +1,5 @@
-// A new rollout from a form. A dry run shows which devices it would reach, wave by wave, and what it
-// promises, before anything exists; creating makes a draft, which a person starts.
+// A new rollout from a form. A dry run shows which devices it would reach, wave by wave, and what
+// it promises, before anything exists; creating makes a draft, which a person starts.
 import type {
   RolloutDetail,
   RolloutPolicy,
@@ -161,11 +161,11 @@ function Strictness({ policy }: { policy: RolloutPolicy }) {
     name: string,
     text: string,
     value: number,
-    bounds: { min: number; max?: number; step?: number },
+    range: { min: number; max?: number; step?: number },
   ) => (
     <label class="field">
       {text}
-      <input type="number" name={name} defaultValue={String(value)} required {...bounds} />
+      <input type="number" name={name} defaultValue={String(value)} required {...range} />
     </label>
   );
   return (
@@ -277,11 +277,12 @@ function wavesOf(given: Given): Wave[] {
 }
 
 function Preview({ preview }: { preview: RolloutPreview }) {
+  const reached = counted(preview.devices, 'device');
   return (
     <Section title="Dry run" id="preview">
       <p>
-        {releaseText(preview.release)} would reach {counted(preview.devices, 'device')}; at most{' '}
-        {preview.startWindow} have it undecided at the beginning. Nothing was changed.
+        {releaseText(preview.release)} would reach {reached}; at most {preview.startWindow} have it
+        undecided at the beginning. Nothing was changed.
       </p>
       {preview.warnings.length > 0 && (
         <ul class="notice busy">

@@ -1,5 +1,5 @@
-// Published releases, the newest first, and one release: its lineage, files and tensors, and where it
-// runs.
+// Published releases, the newest first, and one release: its lineage, files and tensors, and where
+// it runs.
 import type { ReleaseDetail } from '../../../../shared/protocol/operator-api.js';
 import { Ago, Facts, Heading, Loading, More, Section, Table, Trouble } from '../parts/basics.js';
 import { lists, reads } from '../reads.js';

@@ -57,6 +57,7 @@ function Arms({ rollout }: { rollout: RolloutDetail }) {
 }
 
 function BlueGreen({ rollout }: { rollout: RolloutDetail }) {
+  const go = rollout.policy.blueGreen?.go;
   const ready = devicesIn(rollout, ({ state }) => state === 'ready');
   const waiting = devicesIn(rollout, ({ state }) => state === 'waiting' || state === 'taken');
   return (
@@ -69,8 +70,7 @@ function BlueGreen({ rollout }: { rollout: RolloutDetail }) {
         ]}
       />
       <p>
-        The go is given by {rollout.policy.blueGreen?.go === 'auto' ? 'the server' : 'a person'}{' '}
-        when all are ready.
+        When all are ready, {go === 'auto' ? 'the server gives the go' : 'a person gives the go'}.
       </p>
     </Section>
   );

@@ -74,7 +74,7 @@ function Dots({ rollout, wave, devices }: { rollout: string; wave: number; devic
         viewBox={`0 0 ${columns * DOT} ${lines * DOT}`}
         width={columns * DOT}
         role="img"
-        aria-label={`A dot for each of ${counted(rows.items.length, 'device')}; the table below says the same`}
+        aria-label={`A dot for each of ${counted(rows.items.length, 'device')}, as in the table`}
         onClick={(event) => setChosen((event.target as Element).getAttribute('data-device'))}
       >
         {rows.items.map((one, index) => (

@@ -102,7 +102,7 @@ export function Facts({ of }: { of: readonly (readonly [string, ComponentChildre
   );
 }
 
-export interface Column<T> {
+interface Column<T> {
   readonly title: string;
   readonly cell: (row: T) => ComponentChildren;
   /** Left out on a narrow screen. */
@@ -120,7 +120,7 @@ interface TableProps<T> {
 export function Table<T>({ caption, columns, rows, rowKey, none = 'None.' }: TableProps<T>) {
   if (rows.length === 0) return <p class="quiet">{none}</p>;
   return (
-    <div class="scroll" role="region" aria-label={caption} tabIndex={0}>
+    <div class="scroll" role="group" aria-label={caption} tabIndex={0}>
       <table>
         <caption class="hidden">{caption}</caption>
         <thead>

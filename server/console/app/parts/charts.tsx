@@ -1,4 +1,4 @@
-// Small charts as SVG, each with the same in words.
+// Small charts as SVG, each with the same as text.
 import type { RolloutEvidence } from '../../../../shared/protocol/operator-api.js';
 import { counted } from '../text.js';
 

@@ -1,5 +1,5 @@
-// A question before something happens. It is the browser's own modal dialog: the focus stays inside,
-// Escape closes it, and the focus returns to what opened it.
+// A question before something happens. It is the browser's own modal dialog: the focus stays
+// inside, Escape closes it, and the focus returns to what opened it.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Failure } from '../api.js';
@@ -18,7 +18,7 @@ export interface Question {
   readonly run: (given: (name: string) => string) => Promise<void>;
 }
 
-export function Dialog({ question, onClose }: { question: Question; onClose: () => void }) {
+function Dialog({ question, onClose }: { question: Question; onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<Failure | null>(null);

@@ -321,8 +321,29 @@ export const limits = {
   /** A device counts as cloned for so long after two instances alternated last. */
   deviceClonedMs: 24 * 60 * 60_000,
   operatorBodyMaxBytes: 8 * MIB,
+  /** Points of the curve and of the boundary of a rollout's halt test. */
+  evidencePointsMaxCount: 500,
+  // Change streams (GET /events): open ones, of one token and in all.
+  changeStreamsPerTokenMaxCount: 20,
+  changeStreamsMaxCount: 200,
+  /** Changes within it are one message. */
+  changesGatherMs: 500,
+  /** Of one topic in one message; more are told as any. */
+  changedIdsMaxCount: 100,
+  /** A stream hears of the passing time so often, and its token is checked again. */
+  changeBeatMs: 10_000,
+  /** Of a stream that its reader does not take; then changes are gathered. */
+  changeStreamBytes: 64 * KIB,
+  /** With several servers: how often one looks for what another one changed. */
+  changeMarksEveryMs: 3_000,
+  /** The newest rollouts whose revisions are compared. */
+  changeMarksRolloutsMaxCount: 50,
+  /** The overview of the fleet is counted at most so often. */
+  fleetOverviewKeptMs: 5_000,
   listPageMaxCount: 1000,
   listPageDefaultCount: 100,
+  /** Devices that one page of a filtered list looks at. */
+  deviceScanRowsCount: 10_000,
   /** `linnet rollout show` and `watch` name so many devices; `rollout members` names all. */
   rolloutScreenMembersMaxCount: 200,
   cursorMaxChars: 1000,

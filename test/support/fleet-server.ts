@@ -51,8 +51,8 @@ export interface TestFleet {
   readonly adminToken: string;
   readonly admin: FleetClient;
   readonly store: Store;
-  /** Stops the server and starts it again on the same data. */
-  restart(): Promise<TestFleet>;
+  /** Stops the server and starts it again on the same data, with other settings if given. */
+  restart(changed?: Partial<ServerSettings>): Promise<TestFleet>;
   close(): Promise<void>;
 }
 
@@ -102,9 +102,9 @@ async function openFleet(
     adminToken,
     store,
     admin: new FleetClient({ server: server.address, token: adminToken }),
-    restart: async () => {
+    restart: async (changed = {}) => {
       await stop();
-      return openFleet(folder, settings, adminToken, log);
+      return openFleet(folder, { ...settings, ...changed }, adminToken, log);
     },
     close: async () => {
       await stop();

@@ -72,7 +72,7 @@ export class BenchServer {
   }
 
   async kill(): Promise<void> {
-    await this.#running.end('SIGKILL');
+    await this.#running.kill();
     this.#child = null;
   }
 
@@ -100,7 +100,7 @@ export class BenchServer {
   async close(): Promise<void> {
     if (this.#child !== null) {
       await this.#child.call('close');
-      await this.#child.end(this.profile ? 'SIGINT' : 'SIGTERM');
+      await this.#child.end();
     }
     await this.backend.close();
     if (!this.profile) rmSync(this.folder, { recursive: true, force: true });

@@ -17,7 +17,7 @@ interface Answer {
 export class Child {
   readonly #process: ChildProcess;
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(e: Error): void }>();
-  readonly ended: Promise<void>;
+  readonly #ended: Promise<void>;
   #calls = 0;
 
   constructor(file: string, args: readonly string[], options: ForkOptions = {}) {
@@ -29,7 +29,7 @@ export class Child {
       if (error === undefined) waiting?.resolve(result);
       else waiting?.reject(new Error(error));
     });
-    this.ended = new Promise((resolve) => {
+    this.#ended = new Promise((resolve) => {
       this.#process.once('exit', () => {
         for (const { reject } of this.#waiting.values()) reject(new Error(`${file} ended`));
         resolve();
@@ -46,9 +46,15 @@ export class Child {
     });
   }
 
-  async end(signal: NodeJS.Signals): Promise<void> {
-    this.#process.kill(signal);
-    await this.ended;
+  async kill(): Promise<void> {
+    this.#process.kill('SIGKILL');
+    await this.#ended;
+  }
+
+  /** Without a call under way: it exits. */
+  async end(): Promise<void> {
+    this.#process.disconnect();
+    await this.#ended;
   }
 }
 

@@ -123,7 +123,7 @@ export class Load {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#children.map((child) => child.end('SIGKILL')));
+    await Promise.all(this.#children.map((child) => child.kill()));
   }
 
   #all<T>(name: string, argument?: unknown): Promise<T[]> {

@@ -27,7 +27,9 @@ const KIB = 1024;
 const ROUND_MS = 300 * SECOND_MS;
 const BATCH_SENDERS = 200;
 const ROW_SENDERS = 100;
+/** A small fleet is killed once: it is a test of what is kept. */
 const KILLS = 3;
+const SMALL_FLEET = 1000;
 const VERSION = '1.0.0';
 const PAGES = 200;
 
@@ -36,7 +38,9 @@ const connect: Scenario = async ({ server, load, size }) => {
   const before = await server.usage(true);
   await server.measure();
   const from = Date.now();
-  await load.start(size.connecting, server.target, limits.linkSpreadMs);
+  // At most a thousand a second, as after a restart.
+  const spreadMs = Math.min(size.connecting, limits.linkSpreadMs);
+  await load.start(size.connecting, server.target, spreadMs);
   const { servedAt, unserved, attempts } = await load.round(ROUND_MS);
   const { stallMs, cpuMs } = await server.usage();
   const after = await server.usage(true);
@@ -156,9 +160,10 @@ const telemetry: Scenario = async ({ server, load, size, seconds }) => {
 const killed: Scenario = async ({ server, load, size, seconds }) => {
   const fraction = seeded(7);
   const below = Math.min(BATCH_SENDERS, size.connecting);
+  const kills = size.connecting < SMALL_FLEET ? 1 : KILLS;
   const flooding = load.flood({ below, records: 20, milliseconds: seconds * SECOND_MS });
-  for (let kill = 0; kill < KILLS; kill += 1) {
-    await pause(((0.5 + fraction()) * seconds * SECOND_MS) / (KILLS + 1));
+  for (let kill = 0; kill < kills; kill += 1) {
+    await pause(((0.5 + fraction()) * seconds * SECOND_MS) / (kills + 1));
     await server.kill();
     await server.start();
   }

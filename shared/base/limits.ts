@@ -365,6 +365,9 @@ export const limits = {
   /** Rows of one statement: SQLite takes at most 32,766 parameters. */
   databaseRowsMaxCount: 500,
 
+  /** Small writes of many callers that share a transaction. */
+  groupedWritesMaxCount: 100,
+
   // What the server keeps. The oldest go first.
   /** Raw records. Checked after every so many new ones of a device, so it may have a few more. */
   telemetryRowsPerDeviceMaxCount: 20_000,

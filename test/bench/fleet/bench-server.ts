@@ -38,11 +38,7 @@ export class BenchServer {
   ) {}
 
   /** A fleet with its devices in the database; the server is not started yet. */
-  static async prepare(
-    name: BackendName,
-    size: FleetSize,
-    profile: boolean,
-  ): Promise<BenchServer> {
+  static async prepare(name: BackendName, size: FleetSize, profile: boolean): Promise<BenchServer> {
     const folder = mkdtempSync(join(tmpdir(), 'linnet-bench-'));
     await initRepository({ out: join(folder, 'repo'), passphrase: null, clock, random });
     const backend = await openBackend(name, folder);

@@ -27,7 +27,12 @@ export const isMet = ({ value, aim }: Figure): boolean =>
 export function table(runs: readonly Run[], isMarkdown: boolean): string {
   const [first] = runs;
   if (first === undefined) return '';
-  const head = ['', 'aim', ...runs.map(({ title }) => title), ...(runs.length > 1 ? ['ratio'] : [])];
+  const head = [
+    '',
+    'aim',
+    ...runs.map(({ title }) => title),
+    ...(runs.length > 1 ? ['ratio'] : []),
+  ];
   const rows = first.figures.map((figure) => {
     const all = runs.map(({ figures }) =>
       figures.find(({ scenario, what }) => scenario === figure.scenario && what === figure.what),
@@ -39,10 +44,15 @@ export function table(runs: readonly Run[], isMarkdown: boolean): string {
     const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
     return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
   }
-  const widths = head.map((_, at) => Math.max(...[head, ...rows].map((row) => row[at]?.length ?? 0)));
+  const widths = head.map((_, at) =>
+    Math.max(...[head, ...rows].map((row) => row[at]?.length ?? 0)),
+  );
   return [head, ...rows]
     .map((row) =>
-      row.map((cell, at) => (at === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[at] ?? 0)))
+      row
+        .map((cell, at) =>
+          at === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[at] ?? 0),
+        )
         .join('  '),
     )
     .join('\n');

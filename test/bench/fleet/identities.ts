@@ -7,11 +7,7 @@ import { portions } from '../../../server/store/database.js';
 import type { Store } from '../../../server/store/store.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import {
-  deviceIdOf,
-  makeDeviceToken,
-  type TokenUse,
-} from '../../../shared/trust/device-token.js';
+import { deviceIdOf, makeDeviceToken, type TokenUse } from '../../../shared/trust/device-token.js';
 import { publicKeyOf, keyIdOf, type Signer } from '../../../shared/trust/signer.js';
 
 /** Of the rollout whose hints are timed. */

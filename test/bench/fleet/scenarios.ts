@@ -32,6 +32,8 @@ const KILLS = 3;
 const SMALL_FLEET = 1000;
 const VERSION = '1.0.0';
 const PAGES = 200;
+/** Ten thousand devices that poll each minute. */
+const PACE_A_SECOND = 167;
 
 /** Devices connect for the first time, at random times within some seconds. */
 const connect: Scenario = async ({ server, load, size }) => {
@@ -81,15 +83,16 @@ const poll: Scenario = async ({ server, load, size, seconds }) => {
   const figures: Figure[] = [];
   for (const what of ['poll', 'health'] as const) {
     const before = await server.measure();
-    const { waits, failed } = await load.pace({ what, milliseconds: seconds * SECOND_MS });
+    const paceSeconds = Math.max(seconds, size.connecting / PACE_A_SECOND);
+    const { waits, failed } = await load.pace({ what, milliseconds: paceSeconds * SECOND_MS });
     const after = await server.usage();
-    if (failed > 0) throw new Error(`${failed} of ${size.connecting}: ${what} failed`);
     const each = waits.length;
     const name = what === 'poll' ? 'unchanged metadata' : 'report of health';
     figures.push(
       figure(what, `CPU for one ${name}`, (after.cpuMs - before.cpuMs) / each, 'ms'),
-      figure(what, `p99 at ${Math.round(each / seconds)} a second`, quantile(waits, 0.99), 'ms'),
+      figure(what, `p99 at ${Math.round(each / paceSeconds)} a second`, quantile(waits, 0.99), 'ms'),
       figure(what, 'longest stall', after.stallMs, 'ms'),
+      figure(what, 'failed', failed, '', { max: 0 }),
     );
     if (what === 'health')
       figures.push(
@@ -143,13 +146,23 @@ const telemetry: Scenario = async ({ server, load, size, seconds }) => {
     const after = await server.usage();
     await requireAll(server, flood);
     const name = `${records} a batch`;
-    const rows = figure('telemetry', `rows a second, ${name}`, (flood.batches * records) / took, '');
+    const rows = figure(
+      'telemetry',
+      `rows a second, ${name}`,
+      (flood.batches * records) / took,
+      '',
+    );
     const batches = figure('telemetry', `batches a second, ${name}`, flood.batches / took, '');
     figures.push(
       ...(records === 1
         ? [{ ...batches, aim: { min: 1500 } }]
         : [{ ...rows, aim: { min: 50_000 } }, batches]),
-      figure('telemetry', `CPU a batch, ${name}`, (after.cpuMs - before.cpuMs) / flood.batches, 'ms'),
+      figure(
+        'telemetry',
+        `CPU a batch, ${name}`,
+        (after.cpuMs - before.cpuMs) / flood.batches,
+        'ms',
+      ),
       figure('telemetry', `p99 until acknowledged, ${name}`, quantile(flood.waits, 0.99), 'ms'),
       figure('telemetry', `longest stall, ${name}`, after.stallMs, 'ms'),
     );
@@ -236,8 +249,18 @@ const hint: Scenario = async ({ server, load, size: { window } }) => {
     figure('hint', 'devices without their metadata', without, '', { max: 0 }),
     figure('hint', 'start answered after', startedMs / SECOND_MS, 's'),
     figure('hint', 'p99 until the first hint', quantile(hints, 0.99) / SECOND_MS, 's'),
-    figure('hint', 'looks that found nothing yet', total(({ emptyLooks }) => emptyLooks), ''),
-    figure('hint', 'looks that failed', total(({ failedLooks }) => failedLooks), ''),
+    figure(
+      'hint',
+      'looks that found nothing yet',
+      total(({ emptyLooks }) => emptyLooks),
+      '',
+    ),
+    figure(
+      'hint',
+      'looks that failed',
+      total(({ failedLooks }) => failedLooks),
+      '',
+    ),
     figure('hint', 'CPU a device', (cpuMs - before.cpuMs) / window, 'ms'),
     figure('hint', 'longest stall', stallMs, 'ms'),
   ];

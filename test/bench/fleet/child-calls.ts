@@ -14,9 +14,14 @@ interface Answer {
   readonly error?: string;
 }
 
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
 export class Child {
   readonly #process: ChildProcess;
-  readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(e: Error): void }>();
+  readonly #waiting = new Map<number, Waiting>();
   readonly #ended: Promise<void>;
   #calls = 0;
 

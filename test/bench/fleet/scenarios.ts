@@ -90,7 +90,12 @@ const poll: Scenario = async ({ server, load, size, seconds }) => {
     const name = what === 'poll' ? 'unchanged metadata' : 'report of health';
     figures.push(
       figure(what, `CPU for one ${name}`, (after.cpuMs - before.cpuMs) / each, 'ms'),
-      figure(what, `p99 at ${Math.round(each / paceSeconds)} a second`, quantile(waits, 0.99), 'ms'),
+      figure(
+        what,
+        `p99 at ${Math.round(each / paceSeconds)} a second`,
+        quantile(waits, 0.99),
+        'ms',
+      ),
       figure(what, 'longest stall', after.stallMs, 'ms'),
       figure(what, 'failed', failed, '', { max: 0 }),
     );
@@ -203,7 +208,7 @@ async function requireAll(server: BenchServer, { rows }: FloodResult): Promise<v
       .groupBy('device')
       .execute();
     const sums = await db.selectFrom('inference').select(['device', 'served']).execute();
-    const count = new Map(stored.map((row) => [row.device, Number(row.count)]));
+    const count = new Map(stored.map((row) => [row.device, row.count]));
     const sum = new Map(sums.map((row) => [row.device, row.served]));
     for (const [device, sent] of rows)
       if (count.get(device) !== sent || sum.get(device) !== sent)

@@ -417,6 +417,11 @@ export const limits = {
   ingestGroupMaxBytes: 1 * MIB,
   ingestGroupRecordsMaxCount: 1_000,
   mqttClientsMaxCount: 20_000,
+  /**
+   * Connections that wait to be accepted: a fleet that comes back after a restart. Linux takes at
+   * most net.core.somaxconn.
+   */
+  listenBacklogMaxCount: 4_096,
 
   // What operators watch.
   /** One look at whether the server is ready serves all who ask within this time. */

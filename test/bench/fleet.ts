@@ -1,7 +1,8 @@
 // `npm run bench:fleet`: ten thousand devices on one fleet server, over real MQTT and HTTP, with
-// the aims of SCALE.md. Options: --devices N, --only SCENARIO,..., --backend sqlite|postgresql|both,
-// --seconds N (of each measurement that takes as long as one wants), --markdown, --json, --profile
-// (keeps a CPU profile of the server). Timings fail nothing; lost, doubled or unserved does.
+// the aims of SCALE.md. Options: --devices N, --only SCENARIO,... (the first one always runs),
+// --backend sqlite|postgresql|both, --seconds N (of each measurement that takes as long as one
+// wants), --markdown, --json, --profile (keeps a CPU profile of the server). Timings fail nothing;
+// a record that is lost or doubled does.
 import { cpus, loadavg, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { listenerLimits, openFilesMaxCount } from '../../server/access/open-files.js';

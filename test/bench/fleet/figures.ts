@@ -18,10 +18,10 @@ export interface Run {
   readonly figures: readonly Figure[];
 }
 
-/** Where the order of magnitude of the second backend is an aim itself. */
+/** How many times worse than the first backend the second one may be. */
 const RATIO_AIM = 2;
 
-export const isMet = ({ value, aim }: Figure): boolean =>
+const isMet = ({ value, aim }: Figure): boolean =>
   aim === undefined || ('max' in aim ? value <= aim.max : value >= aim.min);
 
 export function table(runs: readonly Run[], isMarkdown: boolean): string {

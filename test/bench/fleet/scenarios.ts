@@ -11,7 +11,7 @@ import { quantile, type Figure } from './figures.js';
 import { COMPONENT, WINDOW_GROUP } from './identities.js';
 import type { FloodResult, Load } from './load.js';
 
-export interface Bench {
+interface Bench {
   readonly server: BenchServer;
   readonly load: Load;
   readonly size: FleetSize;

@@ -142,6 +142,15 @@ function makeDevice(index: number, target: Target, random: Random): Counted {
   return device;
 }
 
+/** Those whose connection outlived the server (an external broker) come as well. */
+function again(): void {
+  for (const device of devices) {
+    if (device.servedAt === null) continue;
+    device.servedAt = null;
+    void come(device);
+  }
+}
+
 /** All are served, or the time is over. */
 async function round({ withinMs }: { withinMs: number }): Promise<RoundResult> {
   const isDone = (): boolean => devices.every(({ servedAt }) => servedAt !== null);
@@ -249,6 +258,7 @@ function watchHints({ below, version, withinMs }: ReleaseRequest): void {
 
 answerCalls({
   start,
+  again,
   round,
   flood,
   pace,

@@ -82,6 +82,11 @@ export class Load {
     );
   }
 
+  /** The server has gone: every device is to be served once more. */
+  async again(): Promise<void> {
+    await this.#all('again');
+  }
+
   async round(withinMs: number): Promise<RoundResult> {
     const results = await this.#all<RoundResult>('round', { withinMs });
     return {

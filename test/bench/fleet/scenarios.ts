@@ -116,6 +116,7 @@ const poll: Scenario = async ({ server, load, size, seconds }) => {
 const storm: Scenario = async ({ server, load, size }) => {
   await pause(limits.linkSettledMs);
   await server.kill();
+  await load.again();
   const from = Date.now();
   await server.start();
   const startedMs = Date.now() - from;

@@ -402,6 +402,9 @@ export const limits = {
   /** Rows of one statement: SQLite takes at most 32,766 parameters. */
   databaseRowsMaxCount: 500,
 
+  /** Small writes of many callers that share a transaction. */
+  groupedWritesMaxCount: 100,
+
   // What the server keeps. The oldest go first.
   /** Raw records. Checked after every so many new ones of a device, so it may have a few more. */
   telemetryRowsPerDeviceMaxCount: 20_000,
@@ -451,6 +454,11 @@ export const limits = {
   ingestGroupMaxBytes: 1 * MIB,
   ingestGroupRecordsMaxCount: 1_000,
   mqttClientsMaxCount: 20_000,
+  /**
+   * Connections that wait to be accepted: a fleet that comes back after a restart. Linux takes at
+   * most net.core.somaxconn.
+   */
+  listenBacklogMaxCount: 4_096,
 
   // What operators watch.
   /** One look at whether the server is ready serves all who ask within this time. */

@@ -276,7 +276,7 @@ export function batchOf(records: TelemetryRecord[]): TelemetryBatch {
 
 /** Signs and publishes a small genuine release over the API, as `linnet publish` does. */
 export async function publish(
-  fleet: TestFleet,
+  fleet: Pick<TestFleet, 'folder' | 'admin'>,
   version: string,
   more: Partial<Manifest> = {},
 ): Promise<SimRelease> {

@@ -1,8 +1,9 @@
 // A device asks what it should run: the moment in which it may take a release. The take and its
 // assignment are committed, durably, before the device gets its answer. Taking is guarded by the
 // rollout's revision, so that two devices that ask at once never share one place of the window.
-// Devices that ask this server take turns, because each take changes the revision: of 200 that asked
-// at once without turns, 83 lost all their tries. Other servers and the conductor may still be first.
+// Devices that ask this server take turns, because each take changes the revision: of 200 that
+// asked at once without turns, 83 lost all their tries. Another server or the conductor may still
+// be first.
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { KeyedMutex } from '../../shared/platform/mutex.js';

@@ -229,7 +229,7 @@ describe('summaries', () => {
 });
 
 describe('statements', () => {
-  /** Parts of what the server asks by itself: the conductor's look, and what other servers changed. */
+  /** What the server asks by itself: the conductor's look, and what other servers changed. */
   const OF_THE_CLOCK = ['"state" in', '"member_looks"', '"marks"'];
   const counted = async (path: string): Promise<string[]> => {
     const prepare = vi.spyOn(Database.prototype, 'prepare');

@@ -1,14 +1,19 @@
 // A device asks what it should run: the moment in which it may take a release. The take and its
 // assignment are committed, durably, before the device gets its answer. Taking is guarded by the
 // rollout's revision, so that two devices that ask at once never share one place of the window.
-// Devices that ask this server take turns, because each take changes the revision: of 200 that
-// asked at once without turns, 83 lost all their tries. Another server or the conductor may still
-// be first.
+// Devices that ask this server at once are answered together, with one reading of the rollout and
+// one commit: each take changes the revision, so of 200 that asked for themselves, 83 lost all their
+// tries. Another server or the conductor may still be first.
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
-import { KeyedMutex } from '../../shared/platform/mutex.js';
 import { turn } from '../../shared/platform/turn.js';
-import type { MemberRow, RolloutRow, RolloutStore, SecurityEventSink } from '../interfaces.js';
+import type {
+  MemberCount,
+  MemberRow,
+  RolloutRow,
+  RolloutStore,
+  SecurityEventSink,
+} from '../interfaces.js';
 import { changeOf } from './forward.js';
 import { alarm } from './halt.js';
 import { waitingMember } from './members.js';
@@ -27,9 +32,17 @@ export interface ContactsOptions {
   readonly security: Pick<SecurityEventSink, 'report'>;
 }
 
-/** What was learned of the device on its contact, without a take. */
-const only = (rollout: RolloutRow, member: MemberRow | null): Plan | null =>
-  member === null ? null : { rollout, members: [member], assignments: [] };
+interface Asking {
+  readonly device: string;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** What a device's contact changes: its take, or what was learned of it. */
+interface Answer extends Plan {
+  /** As it was in the store; null: it came after the rollout was made. */
+  readonly before: MemberRow | null;
+}
 
 /** After all devices that a rollout was made with. */
 const LATE_RANK = limits.rolloutDevicesMaxCount;
@@ -41,7 +54,8 @@ export class Contacts {
    * counts again. Bounded by the rollouts of this process's life.
    */
   readonly #fullAt = new Map<string, number>();
-  readonly #turns = new KeyedMutex();
+  /** Devices that wait for a rollout's answer, by its id. */
+  readonly #asking = new Map<string, Asking[]>();
 
   constructor(options: ContactsOptions) {
     this.#options = options;
@@ -51,52 +65,115 @@ export class Contacts {
   async contact(device: string): Promise<void> {
     const { store, log } = this.#options;
     try {
-      for (const rollout of await store.offersTo(device))
-        await this.#turns.run(rollout, async () => {
-          await this.#offer(rollout, device);
-          // SQLite answers within the call: without this, everything else waits for all takes.
-          await turn();
-        });
+      for (const rollout of await store.offersTo(device)) await this.#ask(rollout, device);
     } catch (error) {
       log.error({ device, err: error }, 'cannot offer a release; the device will ask again');
     }
   }
 
-  async #offer(id: string, device: string): Promise<void> {
-    const { store, situations, clock, log } = this.#options;
+  #ask(id: string, device: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const asking = this.#asking.get(id);
+      if (asking !== undefined) {
+        asking.push({ device, resolve, reject });
+        return;
+      }
+      this.#asking.set(id, [{ device, resolve, reject }]);
+      void this.#answerAll(id);
+    });
+  }
+
+  /** Never rejects. */
+  async #answerAll(id: string): Promise<void> {
+    for (;;) {
+      // Others go on meanwhile, and what they ask for is answered together.
+      await turn();
+      const asking = this.#asking.get(id)?.splice(0, limits.takesTogetherMaxCount) ?? [];
+      if (asking.length === 0) break;
+      try {
+        await this.#offer(
+          id,
+          asking.map(({ device }) => device),
+        );
+        for (const { resolve } of asking) resolve();
+      } catch (error) {
+        for (const { reject } of asking) reject(error);
+      }
+    }
+    this.#asking.delete(id);
+  }
+
+  async #offer(id: string, devices: readonly string[]): Promise<void> {
+    const { store, clock, log } = this.#options;
     for (let tries = 0; tries < limits.takeTriesMaxCount; tries++) {
       const rollout = await store.rollout(id);
       if (rollout === null) return;
-      const member = (await store.member(id, device)) ?? (await this.#lateMember(rollout, device));
-      if (member === null) return;
-      const full = `${id} ${member.hardware}`;
-      if (this.#fullAt.get(full) === rollout.revision) return;
-      const last = await this.#lastTake(rollout);
-      if (paused(rollout.policy, last, clock.now()) !== null) return;
-      const counts = await store.memberCounts(id);
-      if (room(rollout, counts, member.hardware) === 0) {
-        this.#fullAt.set(full, rollout.revision);
-        return;
-      }
-      const seen = await situations.ofDevice(rollout, device);
-      // Nobody watches the confirmed devices of a completed rollout: one may have lost the release.
-      const now = changeOf(member, seen.facts, { ...seen, rollout });
-      const step = take({
-        ...seen,
+      const answers = await this.#answers(rollout, devices);
+      if (answers.length === 0) return;
+      const members = answers.flatMap((answer) => answer.members);
+      const change: Plan = {
         rollout,
-        member: now ?? member,
-        counts,
-        lastTake: last,
-        undecidedElsewhere: await store.undecidedElsewhere(id, device),
-      });
-      const change = step ?? only(rollout, now);
-      if (change === null) return;
+        members,
+        assignments: answers.flatMap(({ assignments }) => assignments),
+        takes: answers.flatMap(({ takes }) => takes ?? []),
+      };
       if (!(await store.commit(change, clock.now()))) continue;
-      const [taken] = change.members;
-      log.info({ rollout: id, device: member.name, state: taken?.state }, taken?.reasons ?? '');
-      if (taken?.failed === true) await this.#alarm(id);
+      for (const { name, state, reasons } of members)
+        log.info({ rollout: id, device: name, state }, reasons);
+      if (members.some(({ failed }) => failed)) await this.#alarm(id);
+      // Where the pace counts each take, only the first of them was answered.
+      const rest = devices.slice(devices.indexOf(members.at(-1)?.device ?? '') + 1);
+      if (isPaced(rollout) && rest.length > 0) await this.#offer(id, rest);
       return;
     }
+  }
+
+  /** In the order in which they ask; each is counted before the next one is answered. */
+  async #answers(rollout: RolloutRow, devices: readonly string[]): Promise<Answer[]> {
+    const { store, clock } = this.#options;
+    const last = await this.#lastTake(rollout);
+    if (paused(rollout.policy, last, clock.now()) !== null) return [];
+    let counts: readonly MemberCount[] = await store.memberCounts(rollout.id);
+    const answers: Answer[] = [];
+    for (const device of devices) {
+      const answer = await this.#answer(rollout, device, counts, last);
+      if (answer === null) continue;
+      answers.push(answer);
+      if (isPaced(rollout)) break;
+      counts = recounted(counts, answer);
+    }
+    return answers;
+  }
+
+  async #answer(
+    rollout: RolloutRow,
+    device: string,
+    counts: readonly MemberCount[],
+    last: number | null,
+  ): Promise<Answer | null> {
+    const { store, situations } = this.#options;
+    const before = await store.member(rollout.id, device);
+    const member = before ?? (await this.#lateMember(rollout, device));
+    if (member === null) return null;
+    const full = `${rollout.id} ${member.hardware}`;
+    if (this.#fullAt.get(full) === rollout.revision) return null;
+    if (room(rollout, counts, member.hardware) === 0) {
+      this.#fullAt.set(full, rollout.revision);
+      return null;
+    }
+    const seen = await situations.ofDevice(rollout, device);
+    // Nobody watches the confirmed devices of a completed rollout: one may have lost the release.
+    const now = changeOf(member, seen.facts, { ...seen, rollout });
+    const step = take({
+      ...seen,
+      rollout,
+      member: now ?? member,
+      counts,
+      lastTake: last,
+      undecidedElsewhere: await store.undecidedElsewhere(rollout.id, device),
+    });
+    if (step !== null) return { ...step, before };
+    return now === null ? null : { rollout, members: [now], assignments: [], before };
   }
 
   async #lastTake({ id, policy: { takesPerHour } }: RolloutRow): Promise<number | null> {
@@ -124,3 +201,21 @@ export class Contacts {
     return waitingMember(rollout.id, { device: found, wave, rank: LATE_RANK }, clock.now());
   }
 }
+
+const isPaced = ({ policy }: RolloutRow): boolean => policy.takesPerHour !== undefined;
+
+/** The counts after an answer, before it is committed. */
+function recounted(counts: readonly MemberCount[], { before, members }: Answer): MemberCount[] {
+  const changed = counts.map((one) =>
+    before !== null && isOf(one, before) ? { ...one, count: one.count - 1 } : one,
+  );
+  for (const { wave, hardware, state, proven } of members)
+    changed.push({ wave, hardware, state, proven, count: 1 });
+  return changed.filter(({ count }) => count > 0);
+}
+
+const isOf = (count: MemberCount, member: MemberRow): boolean =>
+  count.wave === member.wave &&
+  count.hardware === member.hardware &&
+  count.state === member.state &&
+  count.proven === member.proven;

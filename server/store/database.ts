@@ -24,11 +24,13 @@ import {
   type Expression,
   type LogEvent,
   type RawBuilder,
+  type SqliteDatabase,
   type Transaction,
   type TransactionBuilder,
 } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import { databaseFault } from '../database-fault.js';
+import { RecentMap } from '../../shared/base/recent-map.js';
 import { systemCode } from '../../shared/base/fault-codes.js';
 import { migrations } from './migrations.js';
 import { databaseName, LinnetPostgresDialect, type PostgresTarget } from './postgres.js';
@@ -117,13 +119,31 @@ class Driver extends SqliteDriver {
   readonly #sqlite: Database.Database;
 
   constructor(sqlite: Database.Database) {
-    super({ database: sqlite });
+    super({ database: withKeptStatements(sqlite) });
     this.#sqlite = sqlite;
   }
 
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     if (this.#sqlite.inTransaction) await super.rollbackTransaction(connection);
   }
+}
+
+/**
+ * Kysely prepares a statement each time that it runs one; the server runs the same ones all the
+ * time. None of them is iterated, so none is busy when it is run again.
+ */
+function withKeptStatements(sqlite: Database.Database): SqliteDatabase {
+  const kept = new RecentMap<string, Database.Statement>(limits.preparedStatementsMaxCount);
+  return {
+    close: () => void sqlite.close(),
+    prepare: (text) => {
+      const known = kept.get(text);
+      if (known !== undefined) return known;
+      const statement = sqlite.prepare(text);
+      kept.set(text, statement);
+      return statement;
+    },
+  };
 }
 
 class Dialect extends SqliteDialect {

@@ -1,8 +1,9 @@
 // Small durable writes of many callers in one transaction. Each transaction on SQLite waits for the
-// disk; what is asked for while one is under way goes together into the next. A caller gets its
-// result after the commit. When a group fails, each of its writes is tried alone: a wrong one does
-// not fail the others.
+// disk; what is asked for within a turn of the event loop, or while one is under way, goes together
+// into the next. A caller gets its result after the commit. When a group fails, each of its writes
+// is tried alone: a wrong one does not fail the others.
 import { limits } from '../../shared/base/limits.js';
+import { turn } from '../../shared/platform/turn.js';
 import type { Db, Queries } from './database.js';
 
 interface Write<T> {
@@ -33,8 +34,10 @@ export class GroupedWrites<T> {
   /** Never rejects. */
   async #work(): Promise<void> {
     this.#isWorking = true;
-    while (this.#waiting.length > 0)
+    while (this.#waiting.length > 0) {
+      await turn();
       await this.#write(this.#waiting.splice(0, limits.groupedWritesMaxCount));
+    }
     this.#isWorking = false;
   }
 

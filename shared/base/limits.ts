@@ -281,6 +281,8 @@ export const limits = {
   deviceTokenLifeMs: 5 * MINUTE_MS,
   /** A device token is used again for so long. */
   deviceTokenReuseMs: 60_000,
+  /** Public keys that are kept decoded: one costs more to decode than a check with it. */
+  decodedKeysMaxCount: 20_000,
   /** Device tokens that the server remembers as verified, of HTTP and of MQTT each. */
   verifiedTokensMaxCount: 20_000,
   identityMaxBytes: 4 * KIB,
@@ -399,6 +401,8 @@ export const limits = {
   postgresConnectionsMaxCount: 10,
   statementMaxMs: 15_000,
   transactionTriesMaxCount: 10,
+  /** SQLite: statements that are kept prepared. */
+  preparedStatementsMaxCount: 500,
   /** Rows of one statement: SQLite takes at most 32,766 parameters. */
   databaseRowsMaxCount: 500,
 
@@ -547,6 +551,8 @@ export const limits = {
   reasonLinesMaxCount: 5,
   /** A take races with others; after so many tries the device asks again. */
   takeTriesMaxCount: 5,
+  /** Devices that ask for one rollout and are answered in one transaction. */
+  takesTogetherMaxCount: 20,
   /** A command races with the conductor's steps; each lost race is one of these. */
   commandTriesMaxCount: 20,
   /** Members that the conductor reads, or changes in one transaction, at once. */

@@ -4,9 +4,11 @@
 // encoding that is not canonical, so that a valid signature has one form. OpenSSL compares the
 // encoding of R and refuses S >= L by itself; the checks here do not depend on its version. Signing
 // is in signer.ts.
-import { createPublicKey, verify as verifyBytes } from 'node:crypto';
+import { createPublicKey, verify as verifyBytes, type KeyObject } from 'node:crypto';
 import type { PublicKey } from './signer.js';
 import { fromHex } from '../base/bytes.js';
+import { limits } from '../base/limits.js';
+import { RecentMap } from '../base/recent-map.js';
 
 /** Fixed by RFC 8032: a point, and a signature, which is a point and a number. */
 const POINT_BYTES = 32;
@@ -36,17 +38,26 @@ const SMALL_ORDER_Y = new Set([
  * valid.
  */
 export function verify(key: PublicKey, message: Uint8Array, signature: Uint8Array): boolean {
-  const point = fromHex(key.keyval.public);
   if (signature.length !== 2 * POINT_BYTES) return false;
-  if (!isStrictPoint(point) || !isStrictPoint(signature.subarray(0, POINT_BYTES))) return false;
+  if (!isStrictPoint(signature.subarray(0, POINT_BYTES))) return false;
   if (!isLess(signature.subarray(POINT_BYTES), GROUP_ORDER)) return false;
+  const publicKey = keyObjectOf(key.keyval.public);
+  return publicKey !== null && verifyBytes(null, message, publicKey, signature);
+}
+
+/** Decoding a key costs twice as much as a check with it; the same devices come again. */
+const keyObjects = new RecentMap<string, KeyObject>(limits.decodedKeysMaxCount);
+
+/** Null: the key cannot be used. */
+function keyObjectOf(publicHex: string): KeyObject | null {
+  const known = keyObjects.get(publicHex);
+  if (known !== undefined) return known;
+  const point = fromHex(publicHex);
+  if (!isStrictPoint(point)) return null;
   const der = Buffer.concat([SPKI_PREFIX, point]);
-  return verifyBytes(
-    null,
-    message,
-    createPublicKey({ key: der, format: 'der', type: 'spki' }),
-    signature,
-  );
+  const decoded = createPublicKey({ key: der, format: 'der', type: 'spki' });
+  keyObjects.set(publicHex, decoded);
+  return decoded;
 }
 
 /** True when a public key can be used: 32 bytes, canonical, and not of small order. */

@@ -1,7 +1,7 @@
 // A real fleet server in a process of its own, which counts what it does and how long its event
 // loop stands still. The process that started it sends `measure` and `report`; it ends with its
 // parent.
-import Database from 'better-sqlite3';
+import { statementRuns } from './sqlite-statements.js';
 import { execFileSync, fork } from 'node:child_process';
 import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
@@ -96,12 +96,14 @@ async function serve(openFiles: number): Promise<void> {
     return Reflect.apply(verify, crypto, args);
   }) as typeof verify;
   syncBuiltinESMExports();
-  const prepare = Reflect.get(Database.prototype, 'prepare') as (sql: string) => unknown;
-  Database.prototype.prepare = function counting(this: unknown, sql: string) {
-    counts.statements += 1;
-    if (/^\s*(?:insert|update|delete)/i.test(sql)) counts.writes += 1;
-    return prepare.call(this, sql);
-  } as typeof Database.prototype.prepare;
+  for (const name of ['all', 'run'] as const) {
+    const original = statementRuns[name];
+    statementRuns[name] = function counting(...parameters) {
+      counts.statements += 1;
+      if (/^\s*(?:insert|update|delete)/i.test(this.source)) counts.writes += 1;
+      return original.apply(this, parameters);
+    };
+  }
   const fleet = await startFleet();
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   process.on('message', (command) => {

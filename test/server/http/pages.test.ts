@@ -1,5 +1,4 @@
 // Lists of the operator API: pages, cursors, and a cost that does not grow with the fleet.
-import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   AuditDetail,
@@ -23,6 +22,7 @@ import {
   startFleet,
   type TestFleet,
 } from '../../support/fleet-server.js';
+import { statementRuns } from '../../support/sqlite-statements.js';
 
 const DEVICES = 30;
 let fleet: TestFleet;
@@ -232,18 +232,18 @@ describe('statements', () => {
   /** What the server asks by itself: the conductor's look, and what other servers changed. */
   const OF_THE_CLOCK = ['"state" in', '"member_looks"', '"marks"'];
   const counted = async (path: string): Promise<string[]> => {
-    const prepare = vi.spyOn(Database.prototype, 'prepare');
+    const all = vi.spyOn(statementRuns, 'all');
     try {
       const response = await fetch(`${fleet.server.address}/api/v1${path}`, {
         headers: { authorization: `Bearer ${fleet.adminToken}` },
       });
       await response.arrayBuffer();
       expect([path, response.status]).toEqual([path, 200]);
-      return prepare.mock.calls
-        .map(([text]) => text)
+      return all.mock.contexts
+        .map(({ source }) => source)
         .filter((text) => !OF_THE_CLOCK.some((part) => text.includes(part)));
     } finally {
-      prepare.mockRestore();
+      all.mockRestore();
     }
   };
 

@@ -7,6 +7,7 @@ import type { Store } from '../../../server/store/store.js';
 import { openTestStore } from '../../support/test-store.js';
 import type { RolloutRow } from '../../../server/interfaces.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
+import { limits } from '../../../shared/base/limits.js';
 import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { MemberState } from '../../../shared/protocol/states.js';
 import { by } from '../../support/audit-actions.js';
@@ -116,11 +117,14 @@ describe('two components', () => {
 describe('many devices that ask at once', () => {
   const COUNT = 40;
 
-  async function ask(): Promise<{ states: string[]; turns: number }> {
+  async function ask(
+    places = COUNT,
+    change: Partial<RolloutRow['policy']> = {},
+  ): Promise<{ states: string[]; turns: number; commits: number }> {
     const devices = await Promise.all(
       Array.from({ length: COUNT }, (_, n) => enrol(`asks-${String(n).padStart(2, '0')}`)),
     );
-    const policy = { ...policyOf(), startWindow: COUNT, kindWindow: COUNT };
+    const policy = { ...policyOf(), startWindow: places, kindWindow: places, ...change };
     await store.rollouts.insertRollout(
       rowOf({ id: 'ro-1', release: refOf('digits', '1.1.0'), revision: 0, policy }),
       devices.map(({ id }, n) => waiting(n, { rollout: 'ro-1', device: id })),
@@ -137,15 +141,27 @@ describe('many devices that ask at once', () => {
     await Promise.all(devices.map(({ id }) => contacts.contact(id)));
     isDone = true;
     await counting;
-    return { states: (await store.rollouts.members('ro-1')).map(({ state }) => state), turns };
+    const states = (await store.rollouts.members('ro-1')).map(({ state }) => state);
+    return { states, turns, commits: (await store.rollouts.rollout('ro-1'))?.revision ?? 0 };
   }
 
   it('all_take_it_when_the_window_has_room_for_all', async () => {
     expect((await ask()).states).toEqual(new Array(COUNT).fill('taken'));
   });
 
-  it('leave_the_event_loop_a_turn_after_each_take', async () => {
-    expect((await ask()).turns).toBeGreaterThanOrEqual(COUNT);
+  it('share_commits_and_leave_the_event_loop_a_turn_between_them', async () => {
+    const { turns, commits } = await ask();
+    expect(turns).toBeGreaterThanOrEqual(COUNT / limits.takesTogetherMaxCount);
+    expect(commits).toBeLessThan(COUNT / 2);
+  });
+
+  it('take_no_more_places_than_the_window_has', async () => {
+    expect((await ask(7)).states.filter((state) => state === 'taken')).toHaveLength(7);
+  });
+
+  it('take_it_one_by_one_where_the_pace_counts_takes', async () => {
+    const { states } = await ask(COUNT, { takesPerHour: 1 });
+    expect(states.filter((state) => state === 'taken')).toHaveLength(1);
   });
 });
 

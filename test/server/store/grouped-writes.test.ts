@@ -22,7 +22,7 @@ it('writes_that_wait_share_a_transaction_and_a_wrong_one_fails_alone', async () 
     'c',
     'b',
   ]);
-  expect(transactions.size).toBe(2);
+  expect(transactions.size).toBe(1);
 
   const names = ['e', 'f', 'a', 'g'];
   const again = await Promise.allSettled(names.map(write));

@@ -4,8 +4,8 @@
 // once. A batch that does not decode is refused, so that the device drops it instead of sending it
 // forever.
 //
-// Group commit: batches that arrive within limits.ingestGroupWaitMs, or while a group before them
-// is being stored, are one transaction, in the order of arrival. A group is limited in batches,
+// Group commit: batches that arrive within limits.ingestGroupWaitMs, at once, or while a group before
+// them is being stored, are one transaction, in the order of arrival. A group is limited in batches,
 // bytes and records, and a timer runs between two groups, so that the event loop serves others.
 // When a group fails for another reason than the database's, each of its batches is tried alone: a
 // strange one does not lose the others. What could not be stored is not acknowledged, and the
@@ -15,6 +15,7 @@ import { complaints, decodeJson } from '../../shared/base/decode.js';
 import { isFault } from '../../shared/base/fault-codes.js';
 import { sleep, type Clock, type Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import { gathered } from '../../shared/platform/turn.js';
 import { TelemetryAck, TelemetryBatch } from '../../shared/protocol/telemetry.js';
 import type { DeviceStatus } from '../../shared/protocol/operator-api.js';
 import type {
@@ -96,6 +97,7 @@ export class Ingest {
     while (this.#queue.length > 0) {
       const isFull = this.#queue.length >= limits.ingestGroupMaxCount;
       await sleep(this.#options.clock, isFull ? 0 : limits.ingestGroupWaitMs);
+      await gathered(() => this.#queue.length);
       const group = this.#take();
       await this.#storeGroup(group);
       for (const { bytes } of group) this.#waitingBytes -= bytes.length;

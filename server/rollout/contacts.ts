@@ -6,7 +6,7 @@
 // tries. Another server or the conductor may still be first.
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
-import { turn } from '../../shared/platform/turn.js';
+import { gathered } from '../../shared/platform/turn.js';
 import type {
   MemberCount,
   MemberRow,
@@ -86,8 +86,7 @@ export class Contacts {
   /** Never rejects. */
   async #answerAll(id: string): Promise<void> {
     for (;;) {
-      // Others go on meanwhile, and what they ask for is answered together.
-      await turn();
+      await gathered(() => this.#asking.get(id)?.length ?? 0);
       const asking = this.#asking.get(id)?.splice(0, limits.takesTogetherMaxCount) ?? [];
       if (asking.length === 0) break;
       try {

@@ -1,9 +1,9 @@
 // Small durable writes of many callers in one transaction. Each transaction on SQLite waits for the
-// disk; what is asked for within a turn of the event loop, or while one is under way, goes together
-// into the next. A caller gets its result after the commit. When a group fails, each of its writes
+// disk; what is asked for at once, or while one is under way, goes together into the next. A caller
+// gets its result after the commit. When a group fails, each of its writes
 // is tried alone: a wrong one does not fail the others.
 import { limits } from '../../shared/base/limits.js';
-import { turn } from '../../shared/platform/turn.js';
+import { gathered } from '../../shared/platform/turn.js';
 import type { Db, Queries } from './database.js';
 
 interface Write<T> {
@@ -35,7 +35,7 @@ export class GroupedWrites<T> {
   async #work(): Promise<void> {
     this.#isWorking = true;
     while (this.#waiting.length > 0) {
-      await turn();
+      await gathered(() => this.#waiting.length);
       await this.#write(this.#waiting.splice(0, limits.groupedWritesMaxCount));
     }
     this.#isWorking = false;

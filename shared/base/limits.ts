@@ -408,6 +408,9 @@ export const limits = {
 
   /** Small writes of many callers that share a transaction. */
   groupedWritesMaxCount: 100,
+  /** What comes at once is gathered up to so many, or until nothing came for so many turns. */
+  gatherMaxCount: 20,
+  gatherQuietTurns: 2,
 
   // What the server keeps. The oldest go first.
   /** Raw records. Checked after every so many new ones of a device, so it may have a few more. */

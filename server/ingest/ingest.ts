@@ -4,12 +4,12 @@
 // once. A batch that does not decode is refused, so that the device drops it instead of sending it
 // forever.
 //
-// Group commit: batches that arrive within limits.ingestGroupWaitMs, at once, or while a group before
-// them is being stored, are one transaction, in the order of arrival. A group is limited in batches,
-// bytes and records, and a timer runs between two groups, so that the event loop serves others.
-// When a group fails for another reason than the database's, each of its batches is tried alone: a
-// strange one does not lose the others. What could not be stored is not acknowledged, and the
-// device sends it again.
+// Group commit: batches that arrive within limits.ingestGroupWaitMs, at once, or while a group
+// before them is being stored, are one transaction, in the order of arrival. A group is limited in
+// batches, bytes and records, and a timer runs between two groups, so that the event loop serves
+// others. When a group fails for another reason than the database's, each of its batches is tried
+// alone: a strange one does not lose the others. What could not be stored is not acknowledged, and
+// the device sends it again.
 import { Type } from 'typebox';
 import { complaints, decodeJson } from '../../shared/base/decode.js';
 import { isFault } from '../../shared/base/fault-codes.js';

@@ -2,8 +2,8 @@
 // assignment are committed, durably, before the device gets its answer. Taking is guarded by the
 // rollout's revision, so that two devices that ask at once never share one place of the window.
 // Devices that ask this server at once are answered together, with one reading of the rollout and
-// one commit: each take changes the revision, so of 200 that asked for themselves, 83 lost all their
-// tries. Another server or the conductor may still be first.
+// one commit: each take changes the revision, so of 200 that asked for themselves, 83 lost all
+// their tries. Another server or the conductor may still be first.
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { gathered } from '../../shared/platform/turn.js';

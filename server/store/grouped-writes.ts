@@ -1,7 +1,7 @@
 // Small durable writes of many callers in one transaction. Each transaction on SQLite waits for the
 // disk; what is asked for at once, or while one is under way, goes together into the next. A caller
-// gets its result after the commit. When a group fails, each of its writes
-// is tried alone: a wrong one does not fail the others.
+// gets its result after the commit. When a group fails, each of its writes is tried alone: a wrong
+// one does not fail the others.
 import { limits } from '../../shared/base/limits.js';
 import { gathered } from '../../shared/platform/turn.js';
 import type { Db, Queries } from './database.js';

@@ -14,6 +14,7 @@ import {
   serverSettings,
   type ServerSettings,
 } from './config.js';
+import { registerBackupCommands } from './backup-commands.js';
 import { initServer, startServer } from './main.js';
 import { mosquittoFiles } from './mqtt/broker-config.js';
 
@@ -96,6 +97,7 @@ export function registerServerCommands(program: Command, out: Output): void {
       out.result({ tokenFile: tokenOut, dataDir: settings.data_dir }, () => tokenOut);
     });
   registerBrokerConfig(server, out);
+  registerBackupCommands(server, { out, readSettings });
 }
 
 interface BrokerConfigFlags {

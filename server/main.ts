@@ -16,6 +16,7 @@ import { readSettingFile } from '../shared/platform/setting-files.js';
 import { WholeFiles } from '../shared/platform/whole-files.js';
 import { hex, sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
+import { requireNoUnfinishedRestore } from './backup/restore.js';
 import { openArtifactStore } from './artifacts/open-store.js';
 import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
@@ -77,14 +78,15 @@ export interface RunningServer {
 
 const DATABASE = 'fleet.sqlite';
 /** In the repository folder: the files of all releases. */
-const ARTIFACTS = 'files';
+export const ARTIFACTS = 'files';
 /** Of the repository folder, when several servers share it. */
 const REREAD = { everyMs: limits.sharedFolderEveryMs, what: 'reading of the shared repository' };
 const FIRST_TOKEN_NAME = 'first-admin';
 
 /**
  * Starts the server. Faults: config_invalid, port_in_use, key_invalid, not_found (no repository),
- * disk_failed, artifact_store_refused, server_unreachable (external broker).
+ * disk_failed, artifact_store_refused, server_unreachable (external broker), schema_newer,
+ * restore_unfinished.
  */
 export async function startServer(
   settings: ServerSettings,
@@ -675,6 +677,7 @@ export async function initServer(
 }
 
 async function openStore(settings: ServerSettings): Promise<Store> {
+  await requireNoUnfinishedRestore(settings.data_dir);
   try {
     await mkdir(settings.data_dir, { recursive: true });
     await chmod(settings.data_dir, 0o700);
@@ -688,7 +691,7 @@ async function openStore(settings: ServerSettings): Promise<Store> {
   return Store.open(databaseOf(settings));
 }
 
-function databaseOf({
+export function databaseOf({
   data_dir,
   database,
   database_password_file,

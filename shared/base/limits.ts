@@ -364,6 +364,16 @@ export const limits = {
   transactionTriesMaxCount: 10,
   /** Rows of one statement: SQLite takes at most 32,766 parameters. */
   databaseRowsMaxCount: 500,
+  statementParametersMaxCount: 32_766,
+
+  // Backups of the server.
+  /** Rows in memory at once; a part of the archive ends where it is longer. */
+  backupRowsMaxCount: 100,
+  backupPartBytes: 1 * MIB,
+  /** A part as a restore takes it: a release's row has its manifest in it. */
+  backupPartMaxBytes: 256 * MIB,
+  /** The list at the end of the archive, with a line for each part and each file. */
+  backupManifestMaxBytes: 256 * MIB,
 
   // What the server keeps. The oldest go first.
   /** Raw records. Checked after every so many new ones of a device, so it may have a few more. */

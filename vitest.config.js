@@ -31,7 +31,12 @@ const ONLY_POSTGRES = ['test/server/postgres/**/*.test.ts'];
 const ON_POSTGRES =
   process.env.LINNET_POSTGRES === 'all'
     ? ['test/server/**/*.test.ts']
-    : ['test/server/store/*.test.ts', 'test/server/ingest/*.test.ts', ...ONLY_POSTGRES];
+    : [
+        'test/server/store/*.test.ts',
+        'test/server/ingest/*.test.ts',
+        'test/server/backup/*.test.ts',
+        ...ONLY_POSTGRES,
+      ];
 
 const common = {
   testTimeout: 180_000,

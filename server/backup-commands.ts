@@ -26,8 +26,8 @@ Example:
 
 The server may be running. The file (a tar, mode 0600) has all rows of the database, the signed
 metadata, the server's online keys, the device CA and the files of releases, unless those are in a
-bucket. Keys are copied as they are: sealed, where LINNET_KEY_PASSPHRASE sealed them. Not in it:
-the configuration and the files that it names, and the offline keys.
+bucket or a registry. Keys are copied as they are: sealed, where LINNET_KEY_PASSPHRASE sealed
+them. Not in it: the configuration and the files that it names, and the offline keys.
 `;
 
 const RESTORE_HELP = `
@@ -105,11 +105,12 @@ function remarks({ keys, artifacts }: VerifiedBackup['head']): string[] {
   return [
     keys
       ? 'It has the keys of the server: keep it as secret as the server itself.'
-      : "Without keys: online/*.key.json of the repository and data_dir's device-ca.key are needed too.",
+      : 'Without keys: online/*.key.json of the repository and device-ca.key of data_dir are ' +
+        'needed too.',
     ...(artifacts === 'included'
       ? []
       : artifacts === 'elsewhere'
-        ? ['Files of releases are in the bucket, and not in it.']
+        ? ['Files of releases are in the store that `artifacts` names, and not in it.']
         : ['Without the files of releases: copy the folder of `artifacts` too.']),
   ];
 }

@@ -3,10 +3,9 @@
 // beside the server, on its machine or, with PostgreSQL and a shared repository, on any other.
 import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Fault } from '../shared/base/fault-codes.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
-import { isS3 } from './artifacts/s3-settings.js';
+import { folderOfArtifacts } from './artifacts/open-store.js';
 import type { VerifiedBackup } from './backup/archive.js';
 import { requireFolderOf, writeBackup, type BackupSummary } from './backup/backup.js';
 import type { BackupPlaces } from './backup/places.js';
@@ -66,8 +65,10 @@ export async function restoreServer(
 }
 
 function placesOf({ data_dir, repository, artifacts }: ServerSettings): BackupPlaces {
-  const folders = { dataDir: resolve(data_dir), repository: resolve(repository) };
-  if (isS3(artifacts)) return { ...folders, artifacts: null };
-  const folder = artifacts === undefined ? join(repository, ARTIFACTS) : fileURLToPath(artifacts);
-  return { ...folders, artifacts: resolve(folder) };
+  const folder = folderOfArtifacts(artifacts, join(repository, ARTIFACTS));
+  return {
+    dataDir: resolve(data_dir),
+    repository: resolve(repository),
+    artifacts: folder === null ? null : resolve(folder),
+  };
 }

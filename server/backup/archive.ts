@@ -29,7 +29,7 @@ export const BackupHead = Type.Object(
     schema: Name,
     /** The server's online keys and the key of the device CA. */
     keys: Type.Boolean(),
-    /** Files of releases; `elsewhere`: they are in a bucket. */
+    /** Files of releases; `elsewhere`: a bucket or a registry has them. */
     artifacts: Type.Enum(['included', 'left-out', 'elsewhere']),
   },
   strict,

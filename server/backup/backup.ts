@@ -29,7 +29,7 @@ import {
 } from './places.js';
 
 /** The rows of the database as of one moment (store/database-export.ts). */
-export interface ExportedDatabase {
+interface ExportedDatabase {
   readonly schema: string;
   parts(): AsyncIterable<{
     readonly table: string;

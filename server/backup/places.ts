@@ -7,7 +7,7 @@ import { basename, dirname, join } from 'node:path';
 export interface BackupPlaces {
   readonly dataDir: string;
   readonly repository: string;
-  /** Folder of the files of releases; null: they are in a bucket. */
+  /** Folder of the files of releases; null: a bucket or a registry has them. */
   readonly artifacts: string | null;
 }
 
@@ -18,8 +18,10 @@ export const CA_CERTIFICATE = 'device-ca.crt';
 export const CA_KEY = 'device-ca.key';
 
 const PART = /^database\/([a-z_]{1,60})\/[0-9]{6,12}\.ndjson$/;
-const REPOSITORY =
-  /^repository\/((?:metadata\/(?:image|director)\/(?:[0-9]{1,10}\.)?[a-z]{1,20}\.json)|(?:targets\/[a-z0-9-]{1,63}\/[0-9][0-9A-Za-z.-]{0,80}\/[0-9a-f]{64}\.release\.dsse\.json))$/;
+const METADATA = /metadata\/(?:image|director)\/(?:[0-9]{1,10}\.)?[a-z]{1,20}\.json/;
+const ENVELOPE =
+  /targets\/[a-z0-9-]{1,63}\/[0-9][0-9A-Za-z.-]{0,80}\/[0-9a-f]{64}\.release\.dsse\.json/;
+const REPOSITORY = new RegExp(`^repository/((?:${METADATA.source})|(?:${ENVELOPE.source}))$`);
 const KEY = /^repository\/(online\/[a-z-]{1,40}\.key\.json)$/;
 const ARTIFACT = /^artifacts\/([0-9a-f]{64})$/;
 

@@ -14,7 +14,7 @@ import { schemaTables, type SchemaTable } from './schema-tables.js';
 import { appliedSteps, knownSteps, requireKnown } from './schema-version.js';
 import type { Tables } from './tables.js';
 
-export interface DatabasePart {
+interface DatabasePart {
   readonly table: string;
   readonly rows: number;
   readonly bytes: Uint8Array;

@@ -13,6 +13,12 @@ import { appliedSteps, knownSteps, migrate, requireKnown } from './schema-versio
 import type { Tables } from './tables.js';
 
 type RowCounts = Readonly<Record<string, number>>;
+interface OpenedDatabase {
+  readonly db: Db;
+  readonly name: string;
+  readonly schema: string;
+  readonly tables: readonly SchemaTable[];
+}
 type Value = string | number | Buffer | null;
 
 /** Fault schema_newer. */
@@ -21,32 +27,32 @@ export async function requireKnownSchema(what: string, step: string): Promise<vo
 }
 
 export class DatabaseImport {
-  private constructor(
-    private readonly db: Db,
-    private readonly name: string,
-    private readonly schema: string,
-    private readonly tables: ReadonlyMap<string, SchemaTable>,
-  ) {}
+  readonly #db: Db;
+  readonly #name: string;
+  readonly #schema: string;
+  readonly #tables: ReadonlyMap<string, SchemaTable>;
+
+  private constructor({ db, name, schema, tables }: OpenedDatabase) {
+    this.#db = db;
+    this.#name = name;
+    this.#schema = schema;
+    this.#tables = new Map(tables.map((table) => [table.name, table] as const));
+  }
 
   /** `schema`: the last step of the exported database. A SQLite file is created. */
   static async open(target: DatabaseTarget, schema: string): Promise<DatabaseImport> {
     const tables = await schemaTables(schema);
     const { db, name } = openUnmigrated(target, { isNew: true });
-    return new DatabaseImport(
-      db,
-      name,
-      schema,
-      new Map(tables.map((table) => [table.name, table] as const)),
-    );
+    return new DatabaseImport({ db, name, schema, tables });
   }
 
   /** Rows of each table that has some; null when there are no tables at all. */
   async rowCounts(): Promise<RowCounts | null> {
-    const steps = await appliedSteps(this.db, this.name);
+    const steps = await appliedSteps(this.#db, this.#name);
     const last = steps.at(-1);
     if (last === undefined) return null;
-    requireKnown(this.name, steps, await knownSteps());
-    return this.#faults(() => countRows(this.db, [...this.tables.keys()]));
+    requireKnown(this.#name, steps, await knownSteps());
+    return this.#faults(() => countRows(this.#db, [...this.#tables.keys()]));
   }
 
   /**
@@ -58,32 +64,58 @@ export class DatabaseImport {
     parts: AsyncIterable<{ readonly table: string; readonly bytes: Uint8Array }>,
     check: (counts: RowCounts) => void,
   ): Promise<void> {
-    await migrate(this.db, this.name, { last: this.schema });
+    await migrate(this.#db, this.#name, { last: this.#schema });
     await this.#faults(() =>
-      this.db.transaction().execute(async (trx) => {
+      this.#db.transaction().execute(async (trx) => {
+        const triggersOn = await switchTriggersOff(trx, [...this.#tables.keys()]);
         for await (const { table: name, bytes } of parts) {
-          const table = this.tables.get(name);
+          const table = this.#tables.get(name);
           if (table === undefined)
-            throw new Fault('backup_invalid', `the schema ${this.schema} has no table ${name}`);
+            throw new Fault('backup_invalid', `the schema ${this.#schema} has no table ${name}`);
           await insert(trx, table, rowsOf(bytes, table));
         }
+        await triggersOn();
         if (isPostgres(trx)) await continueKeys(trx);
-        check(await countRows(trx, [...this.tables.keys()]));
+        check(await countRows(trx, [...this.#tables.keys()]));
       }),
     );
   }
 
   close(): Promise<void> {
-    return this.db.destroy();
+    return this.#db.destroy();
   }
 
   async #faults<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      throw databaseFault(error, `restoring ${this.name}`);
+      throw databaseFault(error, `restoring ${this.#name}`);
     }
   }
+}
+
+/**
+ * What triggers would write for the rows is among the rows already. The returned function puts them
+ * back.
+ */
+async function switchTriggersOff(
+  trx: Transaction<Tables>,
+  tables: readonly string[],
+): Promise<() => Promise<void>> {
+  if (isPostgres(trx)) {
+    const switched = async (which: 'enable' | 'disable'): Promise<void> => {
+      for (const table of tables)
+        await sql`alter table ${sql.table(table)} ${sql.raw(which)} trigger user`.execute(trx);
+    };
+    await switched('disable');
+    return () => switched('enable');
+  }
+  const { rows } = await sql<{ name: string; sql: string }>`
+    select name, sql from sqlite_master where type = 'trigger' order by name`.execute(trx);
+  for (const { name } of rows) await sql`drop trigger ${sql.table(name)}`.execute(trx);
+  return async () => {
+    for (const trigger of rows) await sql.raw(trigger.sql).execute(trx);
+  };
 }
 
 async function countRows(
@@ -94,7 +126,7 @@ async function countRows(
   for (const name of names) {
     const { rows } = await sql<{ count: number }>`
       select count(*) as count from ${sql.table(name)}`.execute(queries);
-    const count = Number(rows[0]?.count ?? 0);
+    const count = rows[0]?.count ?? 0;
     if (count > 0) counts[name] = count;
   }
   return counts;

@@ -71,7 +71,7 @@ async function refusal(work: Promise<unknown>, code: FaultCode): Promise<string>
     () => null,
     (error: unknown) => error,
   );
-  if (!isFault(fault)) throw fault ?? new Error(`was accepted, should be ${code}`);
+  if (!isFault(fault)) throw new Error(`not refused with ${code}: ${String(fault)}`);
   expect(fault.code, fault.detail).toBe(code);
   return fault.detail;
 }

@@ -149,7 +149,7 @@ export async function turnsUntil(
 }
 
 /** One wave; the trial needs some seconds that scripted devices only claim. */
-export const scriptedPolicy = (more: Partial<RolloutPolicy> = {}): RolloutPolicy => ({
+const scriptedPolicy = (more: Partial<RolloutPolicy> = {}): RolloutPolicy => ({
   waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
   trial: { ...defaultTrialPolicy, minSeconds: 1 },
   acceptableFailurePermille: 20,

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { NodeDisk } from '../../agent/platform/disk.js';
 import { HttpFetcher } from '../../agent/platform/fetcher.js';
 import { MetadataClient, type TrustedAssignment } from '../../agent/update/metadata.js';
-import { realClock } from '../../shared/platform/clock.js';
+import { hex } from '../../shared/base/bytes.js';
+import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
 import { RolloutDetail, type RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { Outcome, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
@@ -42,6 +43,11 @@ export class ScriptedDevice {
 
   private constructor(readonly device: TestDevice) {}
 
+  /** A device that is enrolled already. */
+  static of(device: TestDevice): ScriptedDevice {
+    return new ScriptedDevice(device);
+  }
+
   static async enrol(fleet: TestFleet, name: string): Promise<ScriptedDevice> {
     const device = new ScriptedDevice(await enrolled(fleet, name));
     await device.connect(fleet);
@@ -76,14 +82,27 @@ export class ScriptedDevice {
     return this.#server;
   }
 
+  /** The same for a device that runs this release already, from before this process. */
+  async connectAs(fleet: TestFleet, version: string): Promise<void> {
+    const release = await fleet.store.rollouts.release('digits', version);
+    this.running = release?.ref ?? null;
+    await this.connect(fleet);
+  }
+
   async disconnect(): Promise<void> {
     await this.#server?.session.client.endAsync();
     this.#server = null;
   }
 
-  /** Asks, takes what is new, reports. Throws when it does not trust what the server says. */
-  async turn(): Promise<void> {
+  /** What it is assigned, which it takes by asking. Throws when it does not trust the answer. */
+  async ask(): Promise<TrustedAssignment | undefined> {
     const [assignment] = await this.#connected().metadata.refresh();
+    return assignment;
+  }
+
+  /** Asks, takes what is new, reports. */
+  async turn(): Promise<void> {
+    const assignment = await this.ask();
     const records: Report[] = [];
     if (assignment !== undefined && assignment.sha256 !== this.running?.digest) {
       const release = refOf(assignment);
@@ -114,12 +133,12 @@ export class ScriptedDevice {
   /** Ends when the server has stored the records. */
   async #report(reports: readonly Report[]): Promise<void> {
     const { session } = this.#connected();
-    const batch = batchOf(
-      reports.map((report) => {
-        this.#seq += 1;
-        return { seq: this.#seq, at: realClock.now(), ...report };
-      }),
-    );
+    const records = reports.map((report) => {
+      this.#seq += 1;
+      return { seq: this.#seq, at: realClock.now(), ...report };
+    });
+    // Of its own also where the server knows batches of an earlier process.
+    const batch = { ...batchOf(records), batch: hex(realRandom.bytes(16)) };
     await session.send(JSON.stringify(batch));
     while (!session.acks.some((ack) => ack.batch === batch.batch)) await pause();
   }
@@ -148,13 +167,15 @@ export async function turnsUntil(
   }
 }
 
-/** One wave; the trial needs some seconds that scripted devices only claim. */
-const scriptedPolicy = (more: Partial<RolloutPolicy> = {}): RolloutPolicy => ({
+/** One wave; no device waits for another, and the seconds of a trial are only claimed. */
+export const scriptedPolicy = (more: Partial<RolloutPolicy> = {}): RolloutPolicy => ({
   waves: [{ name: 'all', percent: 100, soakSeconds: 0, approval: false }],
   trial: { ...defaultTrialPolicy, minSeconds: 1 },
   acceptableFailurePermille: 20,
   alarmingFailurePermille: 100,
   falseAlarmPermille: 50,
+  startWindow: 20,
+  kindWindow: 20,
   silentAfterSeconds: 600,
   deviceDeadlineSeconds: 600,
   autoRevert: true,

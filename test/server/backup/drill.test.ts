@@ -2,11 +2,10 @@
 // some time later, a restore on other machines, and the fleet goes on.
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { sql } from 'kysely';
 import { backupServer, restoreServer } from '../../../server/backup-main.js';
-import type { Store } from '../../../server/store/store.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { openFleet, publish, startFleet, type TestFleet } from '../../support/fleet-server.js';
+import { memberCountsIn } from '../../support/member-counts.js';
 import { emptyPlaces } from '../../support/restored-fleet.js';
 import {
   isCompleted,
@@ -37,17 +36,6 @@ afterAll(async () => {
 const takers = (version: string): number =>
   devices.filter(({ running }) => running?.version === version).length;
 
-/** What the triggers keep, and what it has to be. */
-async function countsIn({ db }: Store): Promise<{ kept: unknown; real: unknown }> {
-  const columns = sql.raw('rollout, wave, hardware, state, proven');
-  const kept = await sql`
-    select ${columns}, count from member_counts where count > 0 order by ${columns}`.execute(db);
-  const real = await sql`
-    select ${columns}, count(*) as count from members group by ${columns} order by ${columns}
-  `.execute(db);
-  return { kept: kept.rows, real: real.rows };
-}
-
 it('the_fleet_goes_on_with_a_server_that_was_restored_from_a_backup_of_the_one_that_ran', async () => {
   const first = await startScriptedRollout(fleet, '1.0.0');
   await turnsUntil(devices, () => isCompleted(fleet, first));
@@ -68,7 +56,7 @@ it('the_fleet_goes_on_with_a_server_that_was_restored_from_a_backup_of_the_one_t
   const places = await emptyPlaces(fleet);
   await restoreServer(places, file);
   const store = await openTestStore(join(places.data_dir, 'fleet.sqlite'));
-  const { kept, real } = await countsIn(store);
+  const { kept, real } = await memberCountsIn(store);
   expect(kept).toEqual(real);
   await store.close();
 
@@ -78,7 +66,8 @@ it('the_fleet_goes_on_with_a_server_that_was_restored_from_a_backup_of_the_one_t
   expect(takers('1.1.0')).toBe(3);
   await turnsUntil(devices, () => isCompleted(after, second));
   expect(takers('1.1.0')).toBe(DEVICES);
-  expect(await countsIn(after.store)).toMatchObject({ kept: (await countsIn(after.store)).real });
+  const counts = await memberCountsIn(after.store);
+  expect(counts.kept).toEqual(counts.real);
 
   await publish(after, '1.2.0');
   const third = await startScriptedRollout(after, '1.2.0');

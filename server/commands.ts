@@ -42,7 +42,7 @@ A configuration file (every key but the first two has the default shown):
   # public_url = "mqtts://broker.example:8883"  # where devices reach it, when not at url
   # ca_file = "broker-ca.crt"            # what server and devices trust it by
   # crl_file = "/var/lib/linnet/device-ca.crl"  # revoked devices, for the broker
-  # [tls]
+  # [tls]                                # of HTTP and of the embedded broker
   # cert_file = "server.crt"
   # key_file = "server.key"
   # [syslog]                             # security events to a log collector

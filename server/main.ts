@@ -142,6 +142,7 @@ async function open(
   undo.push(() => ingest.settled());
   const logins = {
     ...{ addressLimits, connections: listeners.mqtt },
+    deviceAuthority: authority?.certificate ?? null,
     login: await brokerLogin(settings, authority),
   };
   const events = transportEvents({ store, ingest, metrics, broker, reception, security });
@@ -197,6 +198,7 @@ function openHttp(
     log: log.child({ room: 'http' }),
     mqttPort: () => transport.port,
     deviceBroker: deviceBroker(settings),
+    brokerAsksCertificates: asksCertificates(settings),
     disconnect: (device) => {
       transport.disconnect(device);
       parts.certificates?.revoked(device);
@@ -439,6 +441,12 @@ async function openCertificates(
   return { authority, certificates };
 }
 
+/** Over TLS any broker of this fleet knows devices by their client certificates. */
+function asksCertificates({ broker, tls }: ServerSettings): boolean {
+  if (broker === undefined) return tls !== undefined;
+  return (broker.public_url ?? broker.url).startsWith('mqtts:');
+}
+
 /** What devices are told of an external broker; nothing when the broker is the embedded one. */
 function deviceBroker({ broker }: ServerSettings): { mqttUrl?: string; mqttCa?: string } {
   if (broker === undefined) return {};
@@ -580,7 +588,8 @@ async function brokerLogin(
   return { identity, sharedGroup: authority.sharedGroup };
 }
 
-interface TransportLogins extends Pick<EmbeddedBrokerOptions, 'addressLimits' | 'connections'> {
+type StrangerOptions = 'addressLimits' | 'connections' | 'deviceAuthority';
+interface TransportLogins extends Pick<EmbeddedBrokerOptions, StrangerOptions> {
   /** Of the server, at an external broker. */
   readonly login: BrokerLogin;
 }

@@ -8,7 +8,7 @@
 // repeated, a lost hint is replaced by the device's next poll), so an absent device uses no memory
 // here. Access decisions are in access-control.ts.
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer as createTlsServer, TLSSocket } from 'node:tls';
 import {
   Aedes,
   type AuthenticateError,
@@ -26,7 +26,13 @@ import { ConnectionLimits } from '../access/connection-limits.js';
 import type { ListenerLimits } from '../access/open-files.js';
 import { VerifiedTokens } from '../access/verified-tokens.js';
 import type { SecuritySource, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
-import { connectRefusal, publishRefusal, subscribeRefusal, verifyLogin } from './access-control.js';
+import {
+  connectRefusal,
+  publishRefusal,
+  subscribeRefusal,
+  verifyCertificate,
+  verifyLogin,
+} from './access-control.js';
 import { PacketLimit, PacketType } from './packet-limit.js';
 import { receive, type PublishJson } from './uplink.js';
 
@@ -35,6 +41,8 @@ export interface EmbeddedBrokerOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly tls: TlsFiles | null;
+  /** PEM; over TLS, a device may log in by a client certificate of this CA, without a token. */
+  readonly deviceAuthority: string | null;
   readonly clock: Clock;
   readonly log: Log;
   readonly events: TransportEvents;
@@ -46,6 +54,13 @@ export interface EmbeddedBrokerOptions {
 
 /** CONNACK return code of MQTT 3.1.1: bad user name or password. */
 const BAD_CREDENTIALS = 4;
+
+/** The CA of an operator may be one whose own issuer is not in its file. */
+const ASK_FOR_CERTIFICATES = {
+  requestCert: true,
+  rejectUnauthorized: false,
+  allowPartialTrustChain: true,
+};
 
 /** Starts the embedded broker. Faults: port_in_use. */
 export async function openEmbeddedBroker(options: EmbeddedBrokerOptions): Promise<Transport> {
@@ -96,7 +111,7 @@ class EmbeddedBroker implements Transport {
     });
     // noDelay: with Nagle's algorithm and delayed acknowledgements, small packets that wait for
     // each other would take 40 ms a round trip.
-    const { tls } = options;
+    const { tls, deviceAuthority: ca } = options;
     this.#server =
       tls === null
         ? createServer({ noDelay: true })
@@ -105,6 +120,8 @@ class EmbeddedBroker implements Transport {
             key: tls.key,
             noDelay: true,
             handshakeTimeout: limits.tlsHandshakeMs,
+            // Who has no certificate needs a token.
+            ...(ca === null ? {} : { ca, ...ASK_FOR_CERTIFICATES }),
           });
     this.#server.on('connection', (socket: Socket) => this.#count(socket));
     this.#server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) =>
@@ -223,7 +240,13 @@ class EmbeddedBroker implements Transport {
     const { clock, events, log, addressLimits } = this.#options;
     const attempt = attemptOf(client.conn, client.id);
     const login = { clientId: client.id, username, password: password?.toString('utf8') ?? '' };
-    verifyLogin(login, clock.now(), (device) => events.keyOf(device), this.#tokens).then(
+    const keyOf = (device: string): ReturnType<TransportEvents['keyOf']> => events.keyOf(device);
+    const name = certifiedName(client.conn);
+    const verified =
+      name === null
+        ? verifyLogin(login, clock.now(), keyOf, this.#tokens)
+        : verifyCertificate(login, name, keyOf);
+    verified.then(
       () => {
         addressLimits.succeeded(attempt);
         done(null, true);
@@ -231,12 +254,12 @@ class EmbeddedBroker implements Transport {
       (error: unknown) => {
         if (isFault(error, 'auth_missing')) addressLimits.failed(attempt);
         log.warn({ client: client.id, err: error }, 'MQTT login refused');
-        const name = client.id.slice(0, limits.mqttClientIdMaxChars);
+        const asked = client.id.slice(0, limits.mqttClientIdMaxChars);
         if (isFault(error, 'auth_missing', 'clock_wrong'))
           events.security.report({
             source: anonymous(client.conn),
             code: error.code,
-            detail: `MQTT login of ${name} refused: ${error.detail}`,
+            detail: `MQTT login of ${asked} refused: ${error.detail}`,
           });
         done(
           Object.assign(new Error('bad user name or password'), { returnCode: BAD_CREDENTIALS }),
@@ -338,6 +361,13 @@ function attemptOf(connection: unknown, clientId: string): Attempt {
     address: connection instanceof Socket ? connection.remoteAddress : undefined,
     identity: clientId.slice(0, limits.mqttClientIdMaxChars),
   };
+}
+
+/** The common name of the client certificate, when the device CA issued it. */
+function certifiedName(connection: unknown): string | null {
+  if (!(connection instanceof TLSSocket) || !connection.authorized) return null;
+  const { CN: name } = connection.getPeerCertificate().subject;
+  return typeof name === 'string' ? name : null;
 }
 
 const peerOf = ({ remoteAddress, remotePort }: Socket): string =>

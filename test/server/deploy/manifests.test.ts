@@ -181,7 +181,9 @@ it('mosquitto_sh_is_a_script_that_sh_reads', () => {
 /** The lines of code of the page in which the program is called. */
 function commandsOf(page: string): string[] {
   const blocks = [...page.matchAll(/```sh\n(.*?)```/gs)].map(([, code = '']) => code);
-  const inline = [...page.matchAll(/`(linnet [^`]*)`/g)].map(([, code = '']) => code);
+  const inline = [...page.matchAll(/`(linnet\s[^`]*)`/g)].map(([, code = '']) =>
+    code.replaceAll('\n', ' '),
+  );
   const lines = [...blocks, ...inline]
     .flatMap((block) => block.replace(/\\\n/g, ' ').split('\n'))
     .map((line) => line.trim());

@@ -321,6 +321,8 @@ export const limits = {
   /** A device counts as cloned for so long after two instances alternated last. */
   deviceClonedMs: 24 * 60 * 60_000,
   operatorBodyMaxBytes: 8 * MIB,
+  /** A command waits for a server that asks it to come back within this time. */
+  commandWaitMaxMs: 60_000,
   listPageMaxCount: 1000,
   listPageDefaultCount: 100,
   /** `linnet rollout show` and `watch` name so many devices; `rollout members` names all. */

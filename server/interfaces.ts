@@ -6,6 +6,7 @@
 // Conventions: times are milliseconds since the Unix epoch by the server's clock; absent data is
 // null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were
 // signed.
+import type { X509Certificate } from 'node:crypto';
 import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
   ArmMetric,
@@ -984,6 +985,14 @@ export interface IssuedCertificate {
   readonly serial: string;
   readonly issuedAt: number;
   readonly expiresAt: number;
+}
+
+/** Knows devices by the client certificates that it issued. */
+export interface DeviceAuthority {
+  /** PEM: the issuer and its chain. */
+  readonly certificate: string;
+  /** The common name of a client certificate that it issued and that is valid then; else null. */
+  nameOf(certificate: X509Certificate, nowMs: number): string | null;
 }
 
 /** By which the server logs in at a broker; PEM. */

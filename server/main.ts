@@ -142,7 +142,7 @@ async function open(
   undo.push(() => ingest.settled());
   const logins = {
     ...{ addressLimits, connections: listeners.mqtt },
-    deviceAuthority: authority?.certificate ?? null,
+    deviceAuthority: authority,
     login: await brokerLogin(settings, authority),
   };
   const events = transportEvents({ store, ingest, metrics, broker, reception, security });

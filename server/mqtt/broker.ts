@@ -25,7 +25,13 @@ import type { AddressLimits, Attempt } from '../access/address-limits.js';
 import { ConnectionLimits } from '../access/connection-limits.js';
 import type { ListenerLimits } from '../access/open-files.js';
 import { VerifiedTokens } from '../access/verified-tokens.js';
-import type { SecuritySource, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
+import type {
+  DeviceAuthority,
+  SecuritySource,
+  TlsFiles,
+  Transport,
+  TransportEvents,
+} from '../interfaces.js';
 import {
   connectRefusal,
   publishRefusal,
@@ -41,8 +47,8 @@ export interface EmbeddedBrokerOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly tls: TlsFiles | null;
-  /** PEM; over TLS, a device may log in by a client certificate of this CA, without a token. */
-  readonly deviceAuthority: string | null;
+  /** Over TLS, a device may log in by a client certificate of this CA, without a token. */
+  readonly deviceAuthority: DeviceAuthority | null;
   readonly clock: Clock;
   readonly log: Log;
   readonly events: TransportEvents;
@@ -54,13 +60,6 @@ export interface EmbeddedBrokerOptions {
 
 /** CONNACK return code of MQTT 3.1.1: bad user name or password. */
 const BAD_CREDENTIALS = 4;
-
-/** The CA of an operator may be one whose own issuer is not in its file. */
-const ASK_FOR_CERTIFICATES = {
-  requestCert: true,
-  rejectUnauthorized: false,
-  allowPartialTrustChain: true,
-};
 
 /** Starts the embedded broker. Faults: port_in_use. */
 export async function openEmbeddedBroker(options: EmbeddedBrokerOptions): Promise<Transport> {
@@ -111,7 +110,7 @@ class EmbeddedBroker implements Transport {
     });
     // noDelay: with Nagle's algorithm and delayed acknowledgements, small packets that wait for
     // each other would take 40 ms a round trip.
-    const { tls, deviceAuthority: ca } = options;
+    const { tls, deviceAuthority } = options;
     this.#server =
       tls === null
         ? createServer({ noDelay: true })
@@ -120,8 +119,10 @@ class EmbeddedBroker implements Transport {
             key: tls.key,
             noDelay: true,
             handshakeTimeout: limits.tlsHandshakeMs,
-            // Who has no certificate needs a token.
-            ...(ca === null ? {} : { ca, ...ASK_FOR_CERTIFICATES }),
+            // Not refused here: who has no certificate of the device CA needs a token.
+            ...(deviceAuthority === null
+              ? {}
+              : { ca: deviceAuthority.certificate, requestCert: true, rejectUnauthorized: false }),
           });
     this.#server.on('connection', (socket: Socket) => this.#count(socket));
     this.#server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) =>
@@ -241,7 +242,7 @@ class EmbeddedBroker implements Transport {
     const attempt = attemptOf(client.conn, client.id);
     const login = { clientId: client.id, username, password: password?.toString('utf8') ?? '' };
     const keyOf = (device: string): ReturnType<TransportEvents['keyOf']> => events.keyOf(device);
-    const name = certifiedName(client.conn);
+    const name = this.#certifiedName(client.conn);
     const verified =
       name === null
         ? verifyLogin(login, clock.now(), keyOf, this.#tokens)
@@ -267,6 +268,14 @@ class EmbeddedBroker implements Transport {
         );
       },
     );
+  }
+
+  /** The common name of the client certificate, when the device CA issued it. */
+  #certifiedName(connection: unknown): string | null {
+    const { deviceAuthority, clock } = this.#options;
+    if (deviceAuthority === null || !(connection instanceof TLSSocket)) return null;
+    const certificate = connection.getPeerX509Certificate();
+    return certificate === undefined ? null : deviceAuthority.nameOf(certificate, clock.now());
   }
 
   /** Also called for wills. The client is null for what the server itself publishes. */
@@ -361,13 +370,6 @@ function attemptOf(connection: unknown, clientId: string): Attempt {
     address: connection instanceof Socket ? connection.remoteAddress : undefined,
     identity: clientId.slice(0, limits.mqttClientIdMaxChars),
   };
-}
-
-/** The common name of the client certificate, when the device CA issued it. */
-function certifiedName(connection: unknown): string | null {
-  if (!(connection instanceof TLSSocket) || !connection.authorized) return null;
-  const { CN: name } = connection.getPeerCertificate().subject;
-  return typeof name === 'string' ? name : null;
 }
 
 const peerOf = ({ remoteAddress, remotePort }: Socket): string =>

@@ -144,6 +144,25 @@ export default {
       { path: '^server/store/' },
     ),
 
+    // The console in the browser.
+    forbid(
+      'console-app-imports-no-server',
+      'The application runs in a browser: of the other rooms it may know types only, and of' +
+        ' shared/base the pure helpers. What it shows comes from the operator API.',
+      { path: '^server/console/app/' },
+      {
+        path: '^(?:agent|server|firmware-tools|shared)/',
+        pathNot: '^(?:server/console/app|shared/base)/',
+        dependencyTypesNot: ['type-only'],
+      },
+    ),
+    forbid(
+      'nothing-imports-the-console-app',
+      'It is bundled for the browser; the server serves its files and knows nothing of its code.',
+      { pathNot: '^(?:server/console/app|test)/' },
+      { path: '^server/console/app/' },
+    ),
+
     // One importer for each native or network package.
     singleImporter(
       'onnxruntime-node',
@@ -195,6 +214,11 @@ export default {
       'commander',
       'firmware-tools/(?:cli/|fleet/fleet-client\\.ts)|(?:agent|server)/commands\\.ts',
       'The command line is parsed in one place of each program.',
+    ),
+    singleImporter(
+      'preact',
+      'server/console/app/',
+      'It is in the bundle of the console, and not installed with the package.',
     ),
     singleImporter(
       'fastify',

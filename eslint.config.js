@@ -15,7 +15,7 @@ const strict = {
 export default tseslint.config(
   { ignores: ['dist/', 'node_modules/', '.linnet/', '.stryker-tmp/', '**/*_pb.ts'] },
   {
-    files: ['**/*.ts'],
+    files: ['**/*.ts', '**/*.tsx'],
     extends: tseslint.configs.strictTypeChecked,
     languageOptions: {
       parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },

@@ -1,7 +1,7 @@
 // What `npm start` and `npm test` run first, in plain JavaScript so that it works on a fresh clone:
 // installs the packages when package-lock.json or the Node ABI differs from what is installed, and
-// compiles TypeScript into dist/ (incremental). A second run installs nothing. It needs the npm
-// registry, python3, make and a C++ compiler.
+// compiles TypeScript and the operator console into dist/ (incremental). A second run installs
+// nothing. It needs the npm registry, python3, make and a C++ compiler.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -79,5 +79,6 @@ run('compiling TypeScript', process.execPath, [
   '-p',
   join(root, 'tsconfig.json'),
 ]);
+run('building the console', process.execPath, [join(root, 'firmware-tools', 'build-console.mjs')]);
 // Written last: an installation that cannot compile is made again the next time.
 if (installed !== needed) writeFileSync(stamp, needed);

@@ -11,6 +11,7 @@ import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
   ArmMetric,
   CommandRequest,
+  DeviceAttention,
   DeviceStatus,
   Group,
   RepositoryView,
@@ -26,6 +27,7 @@ import type {
 import type { Activation, MemberState, RolloutState } from '../shared/protocol/states.js';
 import type {
   HealthBody,
+  InferenceBody,
   Kind,
   Outcome,
   TelemetryAck,
@@ -99,6 +101,11 @@ export interface DeviceStore {
   named(idOrName: string, first: 'enrolled' | 'pending'): Promise<DeviceRow>;
   /** By DeviceKey. Faults: not_found when `filter.group` has no device at all. */
   page(filter: DeviceFilter, page: PageRequest<DeviceKey>): Promise<DeviceRow[]>;
+  /**
+   * A filter that no index serves looks at limits.deviceScanRowsCount devices after `after`: the
+   * last of them, when there may be more behind it; null: all were looked at.
+   */
+  scanned(filter: DeviceFilter, after: DeviceKey | null): Promise<DeviceKey | null>;
   /** Groups by name, with the number of their enrolled devices. */
   groups(page: PageRequest<string>): Promise<Group[]>;
   /**
@@ -120,6 +127,15 @@ export interface DeviceStore {
 export interface DeviceFilter {
   readonly group?: string | undefined;
   readonly status?: DeviceStatus | undefined;
+  readonly hardware?: string | undefined;
+  /** The beginning of a name or of an id. */
+  readonly search?: string | undefined;
+  /** What some component of it runs. */
+  readonly running?: { readonly component: string; readonly version: string } | undefined;
+  readonly attention?: DeviceAttention | undefined;
+  /** What counts as silent and as cloned: not heard, and used twice, since then. */
+  readonly heardSince?: number;
+  readonly clonedSince?: number;
 }
 
 export type DeviceKey = readonly [group: string, name: string, id: string];
@@ -136,6 +152,37 @@ export interface ClaimRow {
   readonly uses: number;
   readonly expiresAt: number;
   readonly createdBy: string;
+}
+
+/** What happened to one device. */
+export interface DeviceHistoryStore {
+  /** The rollouts that it takes part in, the last changed first. */
+  rollouts(device: string, limit: number): Promise<DeviceRollout[]>;
+  /** The last to expire first. */
+  certificates(device: string, limit: number): Promise<DeviceCertificate[]>;
+  /** What it served, report by report, the newest first; `before`: the id of the last one seen. */
+  inference(device: string, limit: number, before: number | null): Promise<InferencePoint[]>;
+}
+
+export interface DeviceRollout {
+  readonly rollout: string;
+  readonly release: ReleaseRef;
+  readonly wave: number;
+  readonly state: MemberState;
+  readonly since: number;
+  readonly reasons: string;
+}
+
+export interface DeviceCertificate {
+  readonly serial: string;
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
+
+export interface InferencePoint {
+  readonly id: number;
+  readonly at: number;
+  readonly body: InferenceBody;
 }
 
 // ---- Telemetry --------------------------------------------------------------------------------
@@ -264,10 +311,16 @@ export interface AuditHead {
   readonly brokenAt: number | null;
 }
 
+export interface AuditFilter {
+  readonly actor?: string | undefined;
+  readonly action?: string | undefined;
+  readonly subject?: string | undefined;
+}
+
 export interface AuditStore {
   append(action: AuditAction, now: number): Promise<void>;
   /** The newest first, by seq, with details cut to limits.summaryDetailMaxChars. */
-  page(page: PageRequest<number>): Promise<AuditRow[]>;
+  page(page: PageRequest<number>, filter?: AuditFilter): Promise<AuditRow[]>;
   find(seq: number): Promise<AuditRow | null>;
   /** Verifies the whole chain from its start, a page at a time. */
   verify(): Promise<AuditHead>;
@@ -824,7 +877,22 @@ export interface FleetCounts {
   readonly security: readonly { code: string; count: number }[];
 }
 
+/** What the overview of the fleet shows besides the counts; of enrolled devices. */
+export interface FleetAttention {
+  readonly hardware: readonly { hardware: string; count: number }[];
+  readonly trouble: number;
+  readonly conditions: number;
+  readonly cloned: number;
+  readonly silent: number;
+  readonly held: readonly { id: string; release: ReleaseRef }[];
+}
+
 export interface FleetCountStore {
+  /**
+   * Walks all devices. `clonedSince`: one that two installations used since then counts;
+   * `heardSince`: one that was not heard, or enrolled, since then is silent.
+   */
+  overview(clonedSince: number, heardSince: number): Promise<FleetAttention>;
   /** Walks all devices. `heardSince`: a device that sent anything since then counts as heard. */
   read(heardSince: number): Promise<FleetCounts>;
 }
@@ -862,6 +930,7 @@ export interface Stores {
   readonly marks: MarkStore;
   readonly counts: FleetCountStore;
   readonly certificates: CertificateStore;
+  readonly history: DeviceHistoryStore;
 }
 
 // ---- Artifacts and the image repository -------------------------------------------------------

@@ -31,6 +31,9 @@ import {
   SERVER_IDENTITY,
   type ServerSettings,
 } from './config.js';
+import { ChangeFeed } from './changes/change-feed.js';
+import { ChangeMarks } from './changes/change-marks.js';
+import { toldRollouts, toldStores } from './changes/told-stores.js';
 import { databaseFault } from './database-fault.js';
 import type {
   ArtifactStore,
@@ -115,7 +118,8 @@ async function open(
   const targets = exportTargets(settings, { host: hostname(), clock: realClock });
   const store = await openStore(settings);
   undo.push(() => store.close());
-  const security = openSecurityEvents(store, log);
+  const changes = new ChangeFeed({ clock: realClock });
+  const security = openSecurityEvents(store, changes, log);
   undo.push(() => security.close());
   const { authority, certificates } = await openCertificates(settings, store, log);
   if (certificates !== null) undo.push(() => certificates.settled());
@@ -131,7 +135,7 @@ async function open(
   const lease = openLease(settings, store, log, () => conductor);
   const conducting = lease === null ? store : store.fenced(() => lease.fence());
   const { conductor, rollouts } = openRollouts(
-    { store, conducting: conducting.rollouts, images, reception, security, log },
+    { store, conducting: conducting.rollouts, images, reception, security, changes, log },
     (device) => transport?.hint(device),
   );
   const broker = { connected: true };
@@ -145,14 +149,16 @@ async function open(
     deviceAuthority: authority,
     login: await brokerLogin(settings, authority),
   };
-  const events = transportEvents({ store, ingest, metrics, broker, reception, security });
+  const events = transportEvents({
+    ...{ store, ingest, metrics, broker, reception, security, changes },
+  });
   transport = await openTransport(settings, tls, log, logins, events);
   const { port: mqttPort } = transport;
   undo.push(() => transport.close());
   registerMetrics(settings, store, images, watching, transport, log);
   const app = await openHttp(settings, log, {
     ...{ store, security, addressLimits, repositories, rollouts, transport, watching, tls },
-    ...{ certificates, connections: listeners.http },
+    ...{ certificates, connections: listeners.http, changes },
   });
   undo.push(() => closeWithin(app));
   const address = await listen(app, settings);
@@ -162,6 +168,7 @@ async function open(
   if (certificates !== null) undo.push(regularList(certificates, log));
   undo.push(startPruning(store, log));
   startExports(targets, store, registry, log, undo);
+  undo.push(watchMarks(settings, store, changes, log));
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded', listeners },
     'the fleet server is ready',
@@ -172,6 +179,7 @@ async function open(
 interface HttpParts extends Pick<AppOptions, 'addressLimits' | 'rollouts' | 'tls' | 'connections'> {
   readonly certificates: CertificateService | null;
   readonly store: Store;
+  readonly changes: ChangeFeed;
   readonly security: SecurityEventBus;
   readonly repositories: Repositories;
   readonly transport: Transport;
@@ -187,11 +195,10 @@ function openHttp(
     ...parts,
     ...repositories,
     ...watching,
-    devices: store.devices,
-    tokens: store.tokens,
-    releases: store.releases,
+    ...toldStores(parts.changes, store),
     telemetry: store.telemetry,
-    audit: store.audit,
+    counts: store.counts,
+    history: store.history,
     securityEvents: store.security,
     clock: realClock,
     random: realRandom,
@@ -208,12 +215,14 @@ function openHttp(
   });
 }
 
-function openSecurityEvents(store: Store, log: Log): SecurityEventBus {
-  return new SecurityEventBus({
+function openSecurityEvents(store: Store, changes: ChangeFeed, log: Log): SecurityEventBus {
+  const bus = new SecurityEventBus({
     store: (events) => store.security.add(events),
     clock: realClock,
     log: log.child({ room: 'security-events' }),
   });
+  bus.subscribe(async () => changes.changed('security'));
+  return bus;
 }
 
 interface Watching {
@@ -262,6 +271,7 @@ function transportEvents({
   broker,
   reception,
   security,
+  changes,
 }: {
   store: Store;
   ingest: Ingest;
@@ -269,11 +279,13 @@ function transportEvents({
   broker: { connected: boolean };
   reception: Reception;
   security: SecurityEventBus;
+  changes: ChangeFeed;
 }): TransportEvents {
   return {
     ingest: async (device, batch) => {
       const ack = await ingest.ingest(device, batch);
       metrics.batch(batch.length, ack);
+      if (ack?.result === 'stored') changes.changed('devices', [device]);
       return ack;
     },
     keyOf: async (id) => {
@@ -305,6 +317,20 @@ function startExports(
     counts: exportMetrics(registry),
   });
   undo.push(...exporters.map((exporter) => () => exporter.stop()));
+}
+
+/** Of several servers: tells the streams here what another server changed. */
+function watchMarks(
+  { database }: ServerSettings,
+  store: Store,
+  feed: ChangeFeed,
+  log: Log,
+): () => void {
+  if (database === undefined) return () => {};
+  const { rollouts, security, audit } = store;
+  const marks = new ChangeMarks({ feed, rollouts, security, audit });
+  const look = { everyMs: limits.changeMarksEveryMs, what: 'look for changes of other servers' };
+  return repeat(realClock, look, () => marks.look(), log);
 }
 
 function openReadiness(
@@ -514,6 +540,7 @@ function openRollouts(
     images,
     reception,
     security,
+    changes,
     log,
   }: {
     readonly store: Store;
@@ -521,6 +548,7 @@ function openRollouts(
     readonly images: ImageRepository;
     readonly reception: Reception;
     readonly security: SecurityEventBus;
+    readonly changes: ChangeFeed;
     readonly log: Log;
   },
   hint: (device: string) => void,
@@ -532,7 +560,7 @@ function openRollouts(
     floorOf: (component) => floorOf(images.targets(), component),
   });
   const conductor = new Conductor({
-    store: conducting,
+    store: toldRollouts(changes, conducting),
     situations,
     reception,
     clock: realClock,
@@ -541,7 +569,7 @@ function openRollouts(
     hint,
   });
   const rollouts = new OperatorService({
-    store: store.rollouts,
+    store: toldRollouts(changes, store.rollouts),
     situations,
     clock: realClock,
     random: realRandom,

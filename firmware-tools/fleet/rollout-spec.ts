@@ -11,19 +11,9 @@ import {
   type RolloutRequest,
   type Wave,
 } from '../../shared/protocol/operator-api.js';
+import { defaults } from '../../shared/protocol/default-policy.js';
 import { policyComplaints } from '../../shared/protocol/policy-complaints.js';
 import { defaultTrialPolicy, type TrialPolicy } from '../../shared/statistics/trial-verdict.js';
-
-export const defaults = {
-  soakSeconds: 60,
-  then: [50, 100] as readonly number[],
-  acceptableFailurePermille: 50,
-  alarmingFailurePermille: 300,
-  falseAlarmPermille: 50,
-  silentAfterSeconds: 120,
-  deviceDeadlineSeconds: 2 * defaultTrialPolicy.maxSeconds,
-  autoRevert: true,
-} as const;
 
 export interface PolicyOptions {
   readonly canary?: string;

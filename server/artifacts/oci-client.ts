@@ -31,6 +31,8 @@ export interface OciRequest {
   readonly expected: readonly number[];
   /** Without a login, as a device would ask; a redirect is an answer then. */
   readonly isAnonymous?: boolean;
+  /** An error code of the registry that passes: `call` sends the request again. */
+  readonly passingCode?: string;
 }
 
 export interface OciAnswer {
@@ -194,10 +196,13 @@ export class OciClient {
     throw this.#refused('names an address that is not https: it may be wrong behind its proxy');
   }
 
-  #fault({ method }: OciRequest, status: number, text: string, who = ''): Fault {
-    const said = errorOf(text).slice(0, limits.quotedMaxChars);
+  #fault({ method, passingCode }: OciRequest, status: number, text: string, who = ''): Fault {
+    const error = errorOf(text);
+    const said = error.slice(0, limits.quotedMaxChars);
     const what = `${who === '' ? '' : `${who}: `}${method} answered ${status}${said}`;
-    const isTemporary = status >= FAILING || status === TOO_MANY || status === TIMED_OUT;
+    const isPassing = passingCode !== undefined && error.startsWith(` (${passingCode} `);
+    const isTemporary =
+      status >= FAILING || status === TOO_MANY || status === TIMED_OUT || isPassing;
     return isTemporary ? this.#connection.unreachable(what) : this.#refused(what);
   }
 

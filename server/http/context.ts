@@ -8,12 +8,15 @@ import { Type } from 'typebox';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { ApiError } from '../../shared/protocol/operator-api.js';
 import type { AddressLimits } from '../access/address-limits.js';
+import type { ChangeFeed } from '../changes/change-feed.js';
 import type { Uploads } from '../artifacts/uploads.js';
 import type { ListenerLimits } from '../access/open-files.js';
 import type {
   AuditStore,
   DeviceCertificates,
+  DeviceHistoryStore,
   DeviceStore,
+  FleetCountStore,
   DirectorRepository,
   ArtifactStore,
   ImageRepositoryService,
@@ -42,11 +45,14 @@ export interface HttpServices {
   readonly random: Random;
   readonly log: Log;
   readonly devices: DeviceStore;
+  readonly history: DeviceHistoryStore;
   readonly tokens: TokenStore;
   readonly releases: ReleaseStore;
   readonly telemetry: TelemetryStore;
   readonly audit: AuditStore;
   readonly securityEvents: SecurityEventStore;
+  readonly counts: FleetCountStore;
+  readonly changes: ChangeFeed;
   readonly security: SecurityEventSink;
   readonly addressLimits: AddressLimits;
   readonly images: ImageRepositoryService;

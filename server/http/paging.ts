@@ -15,6 +15,8 @@ export interface List<Row, Key, Item> {
   rows(page: PageRequest<Key>): Promise<Row[]>;
   /** The values that the list is ordered by. */
   key(row: Row): Key;
+  /** Where a search that looks at a bounded number of rows ended; null: at the last row. */
+  scanned?(after: Key | null): Promise<Key | null>;
   /** Rows as the API shows them, in their order. */
   view(rows: readonly Row[]): Item[] | Promise<Item[]>;
 }
@@ -30,10 +32,11 @@ export async function pageOf<S extends TSchema, Row, Item>(
   const found = await list.rows({ limit: limit + 1, after });
   const rows = found.slice(0, limit);
   const last = rows.at(-1);
-  return {
-    items: await list.view(rows),
-    next: found.length > limit && last !== undefined ? cursorOf(list.key(last)) : null,
-  };
+  const end =
+    found.length > limit && last !== undefined
+      ? list.key(last)
+      : ((await list.scanned?.(after)) ?? null);
+  return { items: await list.view(rows), next: end === null ? null : cursorOf(end) };
 }
 
 const cursorOf = (key: unknown): string =>

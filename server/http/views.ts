@@ -5,6 +5,8 @@ import type {
   AuditSummary,
   Device,
   DeviceSummary,
+  FleetOverview,
+  InferencePoint,
   InferenceSummary,
   Member,
   ReleaseDetail,
@@ -16,6 +18,7 @@ import type {
   TelemetryRow,
   TokenView,
 } from '../../shared/protocol/operator-api.js';
+import type { UpdateState } from '../../shared/protocol/states.js';
 import { limits } from '../../shared/base/limits.js';
 import { totalLength } from '../../shared/release/manifest.js';
 import { fingerprintOf } from '../../shared/trust/device-token.js';
@@ -24,7 +27,10 @@ import { isCloned } from '../access/cloned.js';
 import type {
   AuditRow,
   DeviceRow,
+  FleetAttention,
+  FleetCounts,
   HealthMetric,
+  InferencePoint as InferencePointRow,
   InferenceSums,
   LatestFacts,
   MemberRow,
@@ -112,9 +118,23 @@ export function inferenceView(sums: InferenceSums): InferenceSummary {
     p50Ms: latency.quantile(0.5),
     p99Ms: latency.quantile(0.99),
     classes: answers === null ? null : [...answers.classes],
+    confidence: answers === null ? null : [...answers.confidence],
     meanConfidence: answers === null || judged === 0 ? null : answers.confidenceSum / judged,
   };
 }
+
+export const fleetOverview = (
+  { devices, components }: FleetCounts,
+  { hardware, trouble, conditions, cloned, silent, held }: FleetAttention,
+  now: number,
+): FleetOverview => ({
+  at: iso(now),
+  devices: devices.map(({ heard: _heard, ...row }) => row),
+  components: components.map((row) => ({ ...row, state: row.state as UpdateState })),
+  hardware: [...hardware],
+  attention: { trouble, conditions, cloned, silent },
+  held: [...held],
+});
 
 export const releaseSummary = (row: ReleaseSummaryRow): ReleaseSummary => ({
   ...row,
@@ -166,6 +186,17 @@ export const securityDetail = (row: SecurityEventRow): SecurityEventDetail => ({
   lastAt: iso(row.lastAt),
 });
 export const securitySummary = (row: SecurityEventRow): SecurityEventSummary => securityDetail(row);
+
+export function inferencePointView({ id, at, body }: InferencePointRow): InferencePoint {
+  const { release, seconds, served, failed, refused } = body;
+  const latency = new QuantileSketch();
+  latency.merge(body.latencyMs);
+  return {
+    ...{ id, at: iso(at), release, seconds, served, failed, refused },
+    p50Ms: latency.quantile(0.5),
+    p99Ms: latency.quantile(0.99),
+  };
+}
 
 export const telemetryView = (row: StoredRecord): TelemetryRow => ({
   ...row,

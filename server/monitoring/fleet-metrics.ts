@@ -16,7 +16,7 @@ export interface FleetMetricsOptions {
   readonly registry: MetricRegistry;
   readonly clock: Clock;
   readonly log: Log;
-  readonly counts: FleetCountStore;
+  readonly counts: Pick<FleetCountStore, 'read'>;
   readonly silentAfterMs: number;
   readonly readiness: () => Promise<Readiness>;
   readonly expiries: () => readonly RoleExpiry[];

@@ -385,6 +385,8 @@ function anonymous(connection: unknown): SecuritySource {
 }
 
 async function listen(server: Server, host: string, port: number): Promise<number> {
-  await listening(server, `MQTT: ${host}:${port}`, () => server.listen(port, host));
+  await listening(server, `MQTT: ${host}:${port}`, () =>
+    server.listen(port, host, limits.listenBacklogMaxCount),
+  );
   return (server.address() as AddressInfo).port;
 }

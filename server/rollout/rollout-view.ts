@@ -4,6 +4,7 @@ import type { RolloutCommand, RolloutDetail } from '../../shared/protocol/operat
 import type { HistoryRow, MemberRow } from '../interfaces.js';
 import { waveProgress } from './forward.js';
 import { armsText, isEndOfArmB } from './arms.js';
+import { evidenceOf } from './evidence.js';
 import { haltReport } from './halt.js';
 import { shadowText } from './shadow.js';
 import { lastTake, paused } from './pace.js';
@@ -15,13 +16,18 @@ const time = (ms: number): string => new Date(ms).toISOString();
 
 export function viewOf(situation: Situation, history: readonly HistoryRow[]): RolloutDetail {
   const { rollout, members } = situation;
+  const commands = allowed(situation);
   return {
     id: rollout.id,
     release: rollout.release,
     state: rollout.state,
     wave: rollout.wave,
     reasons: [...new Set([...rollout.reasons, ...live(situation)])].map(clip),
-    next: options(situation),
+    next: commands.map(
+      ({ command, meaning }) => `linnet rollout ${command} ${rollout.id}  # ${meaning}`,
+    ),
+    commands,
+    evidence: evidenceOf(situation),
     policy: rollout.policy,
     selector: rollout.selector,
     counts: memberCounts(members),
@@ -83,7 +89,7 @@ function pauseText({ rollout: { policy }, members, now }: Situation): string[] {
   return pause === null ? [] : [pause.reason];
 }
 
-function options(situation: Situation): string[] {
+function allowed(situation: Situation): RolloutDetail['commands'] {
   const { rollout } = situation;
   const meaning: Record<RolloutCommand, string> = {
     start: 'begin with the first wave',
@@ -99,7 +105,7 @@ function options(situation: Situation): string[] {
     !rollout.approved;
   return commandsOf(rollout.state)
     .filter((command) => command !== 'approve' || needsApproval)
-    .map((command) => `linnet rollout ${command} ${rollout.id}  # ${meaning[command]}`);
+    .map((command) => ({ command, meaning: meaning[command] }));
 }
 
 function resumeMeaning(situation: Situation): string {

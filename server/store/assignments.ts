@@ -8,13 +8,17 @@ import type {
   DirectorDocuments,
   DirectorHead,
 } from '../interfaces.js';
-import type { Db } from './database.js';
+import type { Db, Queries } from './database.js';
+import { GroupedWrites } from './grouped-writes.js';
 
 export class SqlAssignmentStore implements AssignmentStore {
   readonly #db: Db;
+  /** A fleet that comes back after a restart has all its documents signed at once. */
+  readonly #documents: GroupedWrites<boolean>;
 
   constructor(db: Db) {
     this.#db = db;
+    this.#documents = new GroupedWrites(db);
   }
 
   /**
@@ -103,36 +107,14 @@ export class SqlAssignmentStore implements AssignmentStore {
     };
   }
 
-  async saveDirectorDocuments(
+  saveDirectorDocuments(
     device: string,
     documents: DirectorDocuments,
     before: number | null,
   ): Promise<boolean> {
-    const columns = {
-      revision: documents.revision,
-      targets_version: documents.targetsVersion,
-      snapshot_version: documents.snapshotVersion,
-      timestamp_version: documents.timestampVersion,
-      expires_at: documents.expiresAt,
-      targets: Buffer.from(documents.targets),
-      snapshot: Buffer.from(documents.snapshot),
-      timestamp: Buffer.from(documents.timestamp),
-    };
-    if (before === null) {
-      const { numInsertedOrUpdatedRows } = await this.#db
-        .insertInto('director_documents')
-        .values({ device, ...columns })
-        .onConflict((oc) => oc.column('device').doNothing())
-        .executeTakeFirst();
-      return numInsertedOrUpdatedRows === 1n;
-    }
-    const { numUpdatedRows } = await this.#db
-      .updateTable('director_documents')
-      .set(columns)
-      .where('device', '=', device)
-      .where('timestamp_version', '=', before)
-      .executeTakeFirst();
-    return numUpdatedRows === 1n;
+    return this.#documents.add(device, (queries) =>
+      writeDocuments(queries, device, documents, before),
+    );
   }
 
   async raiseDirectorVersions(device: string, seen: number): Promise<boolean> {
@@ -156,3 +138,37 @@ const LONG_EXPIRED = 0;
 
 /** better-sqlite3 returns Buffers; the interface promises plain Uint8Arrays. */
 const plain = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes);
+
+/** False: the documents are others than `before` by now. */
+async function writeDocuments(
+  queries: Queries,
+  device: string,
+  documents: DirectorDocuments,
+  before: number | null,
+): Promise<boolean> {
+  const columns = {
+    revision: documents.revision,
+    targets_version: documents.targetsVersion,
+    snapshot_version: documents.snapshotVersion,
+    timestamp_version: documents.timestampVersion,
+    expires_at: documents.expiresAt,
+    targets: Buffer.from(documents.targets),
+    snapshot: Buffer.from(documents.snapshot),
+    timestamp: Buffer.from(documents.timestamp),
+  };
+  if (before === null) {
+    const { numInsertedOrUpdatedRows } = await queries
+      .insertInto('director_documents')
+      .values({ device, ...columns })
+      .onConflict((oc) => oc.column('device').doNothing())
+      .executeTakeFirst();
+    return numInsertedOrUpdatedRows === 1n;
+  }
+  const { numUpdatedRows } = await queries
+    .updateTable('director_documents')
+    .set(columns)
+    .where('device', '=', device)
+    .where('timestamp_version', '=', before)
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
+}

@@ -9,7 +9,14 @@ import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import { canonicalBytes, hex } from '../../shared/base/bytes.js';
-import type { AuditAction, AuditHead, AuditRow, AuditStore, PageRequest } from '../interfaces.js';
+import type {
+  AuditAction,
+  AuditFilter,
+  AuditHead,
+  AuditRow,
+  AuditStore,
+  PageRequest,
+} from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
 import { isPostgres } from './dialect.js';
 
@@ -29,7 +36,7 @@ export class SqlAuditStore implements AuditStore {
     return this.#db.transaction().execute((trx) => appendAudit(trx, [action], now));
   }
 
-  page({ limit, after }: PageRequest<number>): Promise<AuditRow[]> {
+  page({ limit, after }: PageRequest<number>, filter: AuditFilter = {}): Promise<AuditRow[]> {
     let query = this.#db
       .selectFrom('audit')
       .select((eb) => [
@@ -41,6 +48,10 @@ export class SqlAuditStore implements AuditStore {
         'hash',
         cut(eb.ref('detail'), limits.summaryDetailMaxChars).as('detail'),
       ]);
+    for (const column of ['actor', 'action', 'subject'] as const) {
+      const wanted = filter[column];
+      if (wanted !== undefined) query = query.where(column, '=', wanted);
+    }
     if (after !== null) query = query.where('seq', '<', after);
     return query.orderBy('seq', 'desc').limit(limit).execute();
   }

@@ -22,6 +22,7 @@ import type {
   PageRequest,
 } from '../interfaces.js';
 import { appendAudit } from './audit.js';
+import { inOrder, isScan, scanConditions } from './device-filter.js';
 import type { Db, Queries } from './database.js';
 import { isPostgres } from './dialect.js';
 import type { DevicesTable } from './tables.js';
@@ -110,14 +111,14 @@ export class SqlDeviceStore implements DeviceStore {
   }
 
   async page(filter: DeviceFilter, { limit, after }: PageRequest<DeviceKey>): Promise<DeviceRow[]> {
-    let query = this.#db.selectFrom('devices').selectAll();
-    if (filter.group !== undefined) query = query.where('group_name', '=', filter.group);
-    if (filter.status !== undefined) query = query.where('status', '=', filter.status);
-    if (after !== null)
-      query = query.where((eb) =>
-        eb(eb.refTuple('group_name', 'name', 'id'), '>', eb.tuple(after[0], after[1], after[2])),
-      );
-    const rows = await query
+    const from = isScan(filter)
+      ? this.#db.selectFrom(
+          inOrder(this.#db, filter, after, limits.deviceScanRowsCount).as('devices'),
+        )
+      : this.#db.selectFrom(inOrder(this.#db, filter, after, limit).as('devices'));
+    const rows = await from
+      .selectAll()
+      .where((eb) => eb.and(scanConditions(this.#db, filter)))
       .orderBy('group_name')
       .orderBy('name')
       .orderBy('id')
@@ -125,6 +126,14 @@ export class SqlDeviceStore implements DeviceStore {
       .execute();
     if (rows.length === 0 && filter.group !== undefined) await this.#requireGroup(filter.group);
     return rows.map(fromRow);
+  }
+
+  async scanned(filter: DeviceFilter, after: DeviceKey | null): Promise<DeviceKey | null> {
+    if (!isScan(filter)) return null;
+    const row = await inOrder(this.#db, filter, after, 1)
+      .offset(limits.deviceScanRowsCount - 1)
+      .executeTakeFirst();
+    return row === undefined ? null : [row.group_name, row.name, row.id];
   }
 
   async #requireGroup(group: string): Promise<void> {

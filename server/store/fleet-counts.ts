@@ -1,8 +1,9 @@
 // The fleet in numbers, for metrics: what devices run, by group and state, and the rollouts. Each
 // read walks the devices; its caller reads rarely (server/monitoring/fleet-metrics.ts).
-import { expressionBuilder, sql } from 'kysely';
+import { expressionBuilder, sql, type RawBuilder } from 'kysely';
 import type { RolloutState } from '../../shared/protocol/states.js';
-import type { FleetCounts, FleetCountStore } from '../interfaces.js';
+import { limits } from '../../shared/base/limits.js';
+import type { FleetAttention, FleetCounts, FleetCountStore } from '../interfaces.js';
 import type { Db } from './database.js';
 import { jsonText } from './dialect.js';
 import type { Tables } from './tables.js';
@@ -27,6 +28,62 @@ export class SqlFleetCountStore implements FleetCountStore {
       members: await this.#members(),
       security: await this.#security(),
     };
+  }
+
+  async overview(clonedSince: number, heardSince: number): Promise<FleetAttention> {
+    const hardware = await this.#db
+      .selectFrom('devices')
+      .where('status', '=', 'enrolled')
+      .select('hardware')
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .groupBy('hardware')
+      .orderBy('hardware')
+      .limit(limits.listPageMaxCount)
+      .execute();
+    const cloned = await this.#db
+      .selectFrom('devices')
+      .where('status', '=', 'enrolled')
+      .where('cloned_at', '>', clonedSince)
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow();
+    const silent = await this.#db
+      .selectFrom('devices')
+      .where('status', '=', 'enrolled')
+      .where((eb) => eb(eb.fn.coalesce('last_seen_at', 'enrolled_at'), '<', heardSince))
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow();
+    const held = await this.#db
+      .selectFrom('rollouts')
+      .where('state', '=', 'held')
+      .select(['id', 'component', 'version', 'digest'])
+      .orderBy('created_at', 'desc')
+      .limit(limits.listPageDefaultCount)
+      .execute();
+    return {
+      hardware,
+      cloned: cloned.count,
+      silent: silent.count,
+      ...(await this.#troubled()),
+      held: held.map(({ id, ...release }) => ({ id, release })),
+    };
+  }
+
+  async #troubled(): Promise<{ trouble: number; conditions: number }> {
+    const body = expressionBuilder<Tables, 'facts'>().ref('facts.body_json');
+    const trouble = jsonText(this.#db, body, ['trouble', 'code']);
+    const conditions = jsonText(this.#db, body, ['conditions']);
+    const devices = (condition: RawBuilder<string>) =>
+      sql<number>`count(distinct case when ${condition} then facts.device end)`;
+    return this.#db
+      .selectFrom('facts')
+      .innerJoin('devices', 'devices.id', 'facts.device')
+      .where('facts.kind', '=', 'update')
+      .where('devices.status', '=', 'enrolled')
+      .select([
+        devices(sql`${trouble} is not null`).as('trouble'),
+        devices(sql`${conditions} <> '[]'`).as('conditions'),
+      ])
+      .executeTakeFirstOrThrow();
   }
 
   async #devices(heardSince: number): Promise<FleetCounts['devices']> {

@@ -274,6 +274,15 @@ const FIRST = [
   ) strict`,
 ];
 
+/** For filters of the console; nothing of the first step changes. */
+const FILTERS = [
+  'create index devices_by_hardware on devices (hardware, group_name, name, id)',
+  'create index audit_by_actor on audit (actor, seq)',
+  'create index audit_by_action on audit (action, seq)',
+  'create index audit_by_subject on audit (subject, seq)',
+  'create index telemetry_by_kind on telemetry (device, kind, id)',
+];
+
 function step(statements: readonly string[]): Migration {
   return {
     up: async (db: Kysely<unknown>): Promise<void> => {
@@ -285,5 +294,9 @@ function step(statements: readonly string[]): Migration {
 
 export const migrations: MigrationProvider = {
   getMigrations: () =>
-    Promise.resolve({ '0001_first': step(FIRST), '0002_conductor': conductorMigration }),
+    Promise.resolve({
+      '0001_first': step(FIRST),
+      '0002_conductor': conductorMigration,
+      '0003_filters': step(FILTERS),
+    }),
 };

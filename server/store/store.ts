@@ -7,6 +7,7 @@ import { SqlAuditStore } from './audit.js';
 import { SqlCertificateStore } from './certificates.js';
 import { SqlConditionStore } from './conditions.js';
 import { openDatabase, type DatabaseOptions, type DatabaseTarget, type Db } from './database.js';
+import { SqlDeviceHistoryStore } from './device-history.js';
 import { SqlDeviceStore } from './devices.js';
 import { SqlFleetCountStore } from './fleet-counts.js';
 import { SqlLeaseStore } from './leases.js';
@@ -34,6 +35,7 @@ export class Store implements Stores {
   readonly marks: SqlMarkStore;
   readonly counts: SqlFleetCountStore;
   readonly certificates: SqlCertificateStore;
+  readonly history: SqlDeviceHistoryStore;
   readonly leases: SqlLeaseStore;
 
   private constructor(readonly db: Db) {
@@ -50,6 +52,7 @@ export class Store implements Stores {
     this.marks = new SqlMarkStore(db);
     this.counts = new SqlFleetCountStore(db);
     this.certificates = new SqlCertificateStore(db);
+    this.history = new SqlDeviceHistoryStore(db);
     this.leases = new SqlLeaseStore(db);
   }
 

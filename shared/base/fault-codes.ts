@@ -469,6 +469,11 @@ export const FAULT_CODES = {
     'too many failed logins from this address',
     'Wait as long as Retry-After says, and correct the token: only failed logins count.',
   ),
+  too_many_streams: flaked(
+    429,
+    'too many open change streams of this token, or in all',
+    'Close pages of the console that nobody reads, or use a token of your own.',
+  ),
   quota_exceeded: flaked(
     507,
     'files that were uploaded and not published fill the quota of this operator',

@@ -323,8 +323,29 @@ export const limits = {
   operatorBodyMaxBytes: 8 * MIB,
   /** A command waits for a server that asks it to come back within this time. */
   commandWaitMaxMs: 60_000,
+  /** Points of the curve and of the boundary of a rollout's halt test. */
+  evidencePointsMaxCount: 500,
+  // Change streams (GET /events): open ones, of one token and in all.
+  changeStreamsPerTokenMaxCount: 20,
+  changeStreamsMaxCount: 200,
+  /** Changes within it are one message. */
+  changesGatherMs: 500,
+  /** Of one topic in one message; more are told as any. */
+  changedIdsMaxCount: 100,
+  /** A stream hears of the passing time so often, and its token is checked again. */
+  changeBeatMs: 10_000,
+  /** Of a stream that its reader does not take; then changes are gathered. */
+  changeStreamBytes: 64 * KIB,
+  /** With several servers: how often one looks for what another one changed. */
+  changeMarksEveryMs: 3_000,
+  /** The newest rollouts whose revisions are compared. */
+  changeMarksRolloutsMaxCount: 50,
+  /** The overview of the fleet is counted at most so often. */
+  fleetOverviewKeptMs: 5_000,
   listPageMaxCount: 1000,
   listPageDefaultCount: 100,
+  /** Devices that one page of a filtered list looks at. */
+  deviceScanRowsCount: 10_000,
   /** `linnet rollout show` and `watch` name so many devices; `rollout members` names all. */
   rolloutScreenMembersMaxCount: 200,
   cursorMaxChars: 1000,
@@ -393,6 +414,9 @@ export const limits = {
   /** The list at the end of the archive, with a line for each part and each file. */
   backupManifestMaxBytes: 256 * MIB,
 
+  /** Small writes of many callers that share a transaction. */
+  groupedWritesMaxCount: 100,
+
   // What the server keeps. The oldest go first.
   /** Raw records. Checked after every so many new ones of a device, so it may have a few more. */
   telemetryRowsPerDeviceMaxCount: 20_000,
@@ -442,6 +466,11 @@ export const limits = {
   ingestGroupMaxBytes: 1 * MIB,
   ingestGroupRecordsMaxCount: 1_000,
   mqttClientsMaxCount: 20_000,
+  /**
+   * Connections that wait to be accepted: a fleet that comes back after a restart. Linux takes at
+   * most net.core.somaxconn.
+   */
+  listenBacklogMaxCount: 4_096,
 
   // What operators watch.
   /** One look at whether the server is ready serves all who ask within this time. */

@@ -70,13 +70,36 @@ export interface Page<T> {
   next: string | null;
 }
 
-export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
+const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
 const LabelKey = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' });
 const Labels = Type.Record(LabelKey, Text(200), { additionalProperties: false });
 
 export const DEVICE_STATUSES = ['pending', 'enrolled', 'revoked'] as const;
 export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStatus' });
 export type DeviceStatus = (typeof DEVICE_STATUSES)[number];
+
+/** Why a device may need a person. */
+const DEVICE_ATTENTIONS = ['silent', 'trouble', 'conditions', 'cloned'] as const;
+export type DeviceAttention = (typeof DEVICE_ATTENTIONS)[number];
+/** The filters of a list of devices. */
+export const deviceQuery = {
+  group: Type.Optional(GroupName),
+  status: Type.Optional(DeviceStatus),
+  hardware: Type.Optional(HardwareId),
+  search: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 64, description: 'the beginning of a name or an id' }),
+  ),
+  running: Type.Optional(
+    Type.String({
+      pattern: '^[^@]+@[^@]+$',
+      maxLength: 200,
+      description: 'what a component runs, component@version',
+    }),
+  ),
+  attention: Type.Optional(
+    Type.Enum([...DEVICE_ATTENTIONS], { description: 'enrolled devices that may need a person' }),
+  ),
+};
 
 const deviceHead = {
   id: DeviceId,
@@ -134,6 +157,8 @@ export const InferenceSummary = named('InferenceSummary', {
   p50Ms: OrNull(Type.Number()),
   p99Ms: OrNull(Type.Number()),
   classes: OrNull(Type.Array(Count)),
+  /** Answers by confidence, in equal bins over [0, 1]. */
+  confidence: OrNull(Type.Array(Count)),
   meanConfidence: OrNull(Type.Number()),
 });
 export type InferenceSummary = Static<typeof InferenceSummary>;
@@ -182,8 +207,28 @@ export const SecurityEventFeed = named('SecurityEventFeed', {
 });
 export const SecurityEventPage = pageOf('SecurityEventPage', SecurityEventSummary);
 
+/** A device in a rollout, as the device's page shows it. */
+const DeviceRollout = named('DeviceRollout', {
+  rollout: Text(64),
+  release: ReleaseRef,
+  wave: Count,
+  state: Type.Enum([...MEMBER_STATES]),
+  since: Time,
+  reasons: Text(limits.detailMaxChars),
+});
+
+/** A client certificate for the broker. */
+const DeviceCertificate = named('DeviceCertificate', {
+  serial: Text(100),
+  issuedAt: Time,
+  expiresAt: Time,
+});
+
 export const DeviceDetail = named('DeviceDetail', {
   device: Device,
+  /** Rollouts that it takes part in, the last changed first. */
+  rollouts: Type.Array(DeviceRollout),
+  certificates: Type.Array(DeviceCertificate),
   inference: Type.Array(InferenceSummary),
   /** The newest; GET /security-events?source=ID lists more. */
   security: Type.Array(SecurityEventSummary),
@@ -470,12 +515,43 @@ export const RolloutSummary = named('RolloutSummary', {
 export type RolloutSummary = Static<typeof RolloutSummary>;
 export const RolloutPage = pageOf('RolloutPage', RolloutSummary);
 
+export const ROLLOUT_COMMANDS = [
+  'start',
+  'pause',
+  'resume',
+  'approve',
+  'abort',
+  'undo',
+  'drop',
+] as const;
+export type RolloutCommand = (typeof ROLLOUT_COMMANDS)[number];
+
+/** The halt test of all devices together, as a curve of failures over takes. */
+export const RolloutEvidence = named('RolloutEvidence', {
+  takes: Count,
+  planned: Count,
+  failures: Count,
+  /** The failing takes by their number from 1, the first ones. */
+  failedAt: Type.Array(Count, { maxItems: limits.evidencePointsMaxCount }),
+  /** From `takes` on, so many failures halt; the last is for all planned takes. */
+  boundary: Type.Array(
+    Type.Object({ takes: Count, failures: Count }, { additionalProperties: false }),
+    { maxItems: limits.evidencePointsMaxCount },
+  ),
+});
+export type RolloutEvidence = Static<typeof RolloutEvidence>;
+
 export const RolloutDetail = named('RolloutDetail', {
   ...rolloutHead,
   /** Why it is in this state, with the arithmetic, one sentence each. */
   reasons: Type.Array(Sentence),
   /** What an operator can do now. */
   next: Type.Array(Text(200)),
+  /** The same, for a program: the commands that it takes now, and what each would do. */
+  commands: Type.Array(
+    named('AllowedCommand', { command: Type.Enum([...ROLLOUT_COMMANDS]), meaning: Text(200) }),
+  ),
+  evidence: RolloutEvidence,
   policy: RolloutPolicy,
   selector: Selector,
   /** How many devices of each wave are in each state; GET /rollouts/{id}/members names them. */
@@ -493,16 +569,6 @@ export const RolloutDetail = named('RolloutDetail', {
 });
 export type RolloutDetail = Static<typeof RolloutDetail>;
 
-export const ROLLOUT_COMMANDS = [
-  'start',
-  'pause',
-  'resume',
-  'approve',
-  'abort',
-  'undo',
-  'drop',
-] as const;
-export type RolloutCommand = (typeof ROLLOUT_COMMANDS)[number];
 export const CommandRequest = named('CommandRequest', {
   reason: Type.Optional(Text(500)),
   /**
@@ -545,6 +611,48 @@ export const AuditHead = named('AuditHead', {
 });
 export type AuditHead = Static<typeof AuditHead>;
 
+/** The token that calls. */
+export const Self = named('Self', { name: Text(200), role: Role });
+export type Self = Static<typeof Self>;
+
+/** Enrolled devices in numbers, and what needs a person; counted anew every few seconds. */
+export const FleetOverview = named('FleetOverview', {
+  at: Time,
+  devices: Type.Array(
+    named('DeviceCount', { group: GroupName, status: DeviceStatus, count: Count }),
+  ),
+  components: Type.Array(
+    named('ComponentCount', {
+      component: Component,
+      /** Null: nothing runs. */
+      version: OrNull(Version),
+      group: GroupName,
+      state: Type.Enum([...UPDATE_STATES]),
+      count: Count,
+    }),
+  ),
+  hardware: Type.Array(named('HardwareCount', { hardware: HardwareId, count: Count })),
+  /** Enrolled devices: how many have a trouble, a condition, two installations, or are silent. */
+  attention: named('AttentionCounts', {
+    trouble: Count,
+    conditions: Count,
+    cloned: Count,
+    silent: Count,
+  }),
+  /** Rollouts that wait for a person. */
+  held: Type.Array(named('HeldRollout', { id: Text(64), release: ReleaseRef })),
+});
+export type FleetOverview = Static<typeof FleetOverview>;
+
+const CHANGE_TOPICS = ['rollouts', 'devices', 'releases', 'security', 'audit', 'tokens'] as const;
+export type ChangeTopic = (typeof CHANGE_TOPICS)[number];
+/** What changed; `ids` null: any of them, or many. Carries no content: it is read again. */
+export const Change = named('Change', {
+  topic: Type.Enum([...CHANGE_TOPICS]),
+  ids: OrNull(Type.Array(Text(64), { maxItems: limits.changedIdsMaxCount })),
+});
+export type Change = Static<typeof Change>;
+
 export const TokenName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$' });
 export const TokenRequest = named('TokenRequest', { name: TokenName, role: Role });
 export type TokenRequest = Static<typeof TokenRequest>;
@@ -576,6 +684,21 @@ export const TelemetryRow = named('TelemetryRow', {
 });
 export type TelemetryRow = Static<typeof TelemetryRow>;
 export const TelemetryPage = pageOf('TelemetryPage', TelemetryRow);
+
+/** What a device served between two reports. */
+export const InferencePoint = named('InferencePoint', {
+  id: Count,
+  at: Time,
+  release: ReleaseRef,
+  seconds: Type.Number({ minimum: 0 }),
+  served: Count,
+  failed: Count,
+  refused: Count,
+  p50Ms: OrNull(Type.Number()),
+  p99Ms: OrNull(Type.Number()),
+});
+export type InferencePoint = Static<typeof InferencePoint>;
+export const InferencePointPage = pageOf('InferencePointPage', InferencePoint);
 
 const Quantiles = (description: string) =>
   OrNull(

@@ -46,6 +46,7 @@ import {
   until,
 } from '../support/journey-devices.js';
 import { mountSmallDisk, type SmallDisk } from '../support/small-disk.js';
+import { isWhole } from '../support/whole.js';
 
 const SMALL_DISK_MIB = 8;
 const TRAFFIC_PER_SECOND = 60;
@@ -70,7 +71,7 @@ beforeAll(async () => {
   fleet = await startFleet();
   await publishDigits(fleet, '1.0.0');
   await publishDigits(fleet, '1.1.0');
-  smallDisk = mountSmallDisk(SMALL_DISK_MIB, 'full disk');
+  if (isWhole) smallDisk = mountSmallDisk(SMALL_DISK_MIB, 'full disk');
   const ports = await freePorts(4);
   const make = (name: string, at: number, dataDir?: string): Promise<AgentProcess> =>
     AgentProcess.make(fleet, name, ports[at] ?? 0, {
@@ -435,7 +436,7 @@ describe('a model whose bytes changed on the device while its agent was stopped'
   });
 });
 
-describe('a disk that is full', () => {
+describe.skipIf(!isWhole)('a disk that is full (npm run test:whole)', () => {
   const extra = (
     version: string,
     bytes: number,

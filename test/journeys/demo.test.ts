@@ -6,10 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { isWhole } from '../support/whole.js';
 
 const DEMO = fileURLToPath(new URL('../../dist/firmware-tools/demo/demo.js', import.meta.url));
 
-describe('npm start', () => {
+// The walk-through of the README is the shorter version.
+describe.skipIf(!isWhole)('npm start (npm run test:whole)', () => {
   it('a_better_release_reaches_everyone_and_a_quietly_wrong_one_is_stopped_at_the_canaries', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'linnet-demo-'));
     try {

@@ -18,19 +18,20 @@ import {
   startRollout,
   until,
 } from '../support/journey-devices.js';
+import { orEach } from '../support/whole.js';
 
-const KILLS = [
+const KILLS = orEach(3, [
+  ['swapped', 'before'],
   ['assigned', 'after'],
   ['downloaded', 'after'],
-  ['verified', 'after'],
-  ['staged', 'after'],
-  ['probed', 'after'],
-  ['rehearsed', 'after'],
-  ['swapped', 'before'],
   ['swapped', 'after'],
-  ['idle', 'before'],
+  ['verified', 'after'],
+  ['probed', 'after'],
+  ['staged', 'after'],
+  ['rehearsed', 'after'],
   ['idle', 'after'],
-] as const;
+  ['idle', 'before'],
+] as const);
 
 let fleet: TestFleet;
 let devices: AgentProcess[] = [];

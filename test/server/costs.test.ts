@@ -3,6 +3,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AddressLimits } from '../../server/access/address-limits.js';
 import { newOperatorToken } from '../../server/access/tokens.js';
+import { ChangeFeed } from '../../server/changes/change-feed.js';
 import { buildApp } from '../../server/http/app.js';
 import type { AppOptions, FleetApp } from '../../server/http/context.js';
 import { newRegistry, ServerMetrics } from '../../server/monitoring/server-metrics.js';
@@ -93,6 +94,7 @@ async function fleetOf(count: number): Promise<Fleet> {
     rollouts,
     mqttPort: () => 1883,
     disconnect: () => {},
+    changes: new ChangeFeed({ clock: realClock }),
     silentAfterMs: 60_000,
     tls: null,
   } as Partial<AppOptions> as AppOptions);

@@ -51,8 +51,8 @@ export interface TestFleet {
   readonly adminToken: string;
   readonly admin: FleetClient;
   readonly store: Store;
-  /** Stops the server and starts it again on the same data. */
-  restart(): Promise<TestFleet>;
+  /** Stops the server and starts it again on the same data, with other settings if given. */
+  restart(changed?: Partial<ServerSettings>): Promise<TestFleet>;
   close(): Promise<void>;
 }
 
@@ -103,9 +103,9 @@ export async function openFleet(
     adminToken,
     store,
     admin: new FleetClient({ server: server.address, token: adminToken }),
-    restart: async () => {
+    restart: async (changed = {}) => {
       await stop();
-      return openFleet(folder, settings, adminToken, log);
+      return openFleet(folder, { ...settings, ...changed }, adminToken, log);
     },
     close: async () => {
       await stop();
@@ -277,7 +277,7 @@ export function batchOf(records: TelemetryRecord[]): TelemetryBatch {
 
 /** Signs and publishes a small genuine release over the API, as `linnet publish` does. */
 export async function publish(
-  fleet: TestFleet,
+  fleet: Pick<TestFleet, 'folder' | 'admin'>,
   version: string,
   more: Partial<Manifest> = {},
 ): Promise<SimRelease> {

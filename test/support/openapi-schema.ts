@@ -210,6 +210,66 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/self': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The name and the role of the token that calls
+     * @description Needs the role viewer.
+     */
+    get: operations['getSelf'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/fleet': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The fleet in numbers, and what needs a person
+     * @description Needs the role viewer.
+     */
+    get: operations['getFleet'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/events': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Changes as server-sent events: `hello`, `change` (a list of Change), `beat`
+     * @description Needs the role viewer.
+     */
+    get: operations['followChanges'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/devices': {
     parameters: {
       query?: never;
@@ -502,6 +562,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/rollouts/defaults': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The policy that a rollout has where nobody says otherwise
+     * @description Needs the role viewer.
+     */
+    get: operations['getDefaultPolicy'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/rollouts/{id}': {
     parameters: {
       query?: never;
@@ -702,6 +782,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/telemetry/inference': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * What a device served, report by report, the newest first
+     * @description Needs the role viewer.
+     */
+    get: operations['listInference'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/tokens': {
     parameters: {
       query?: never;
@@ -811,10 +911,75 @@ export interface components {
       expiresAt: number;
     };
     /**
+     * Role
+     * @enum {unknown}
+     */
+    Role: 'viewer' | 'publisher' | 'operator' | 'admin';
+    /** Self */
+    Self: {
+      name: string;
+      role: components['schemas']['Role'];
+    };
+    /**
      * DeviceStatus
      * @enum {unknown}
      */
     DeviceStatus: 'pending' | 'enrolled' | 'revoked';
+    /** DeviceCount */
+    DeviceCount: {
+      group: string;
+      status: components['schemas']['DeviceStatus'];
+      count: number;
+    };
+    /** ComponentCount */
+    ComponentCount: {
+      component: string;
+      version: null | string;
+      group: string;
+      /** @enum {unknown} */
+      state:
+        | 'idle'
+        | 'assigned'
+        | 'downloaded'
+        | 'verified'
+        | 'staged'
+        | 'probed'
+        | 'rehearsed'
+        | 'shadowing'
+        | 'swapped'
+        | 'stranded';
+      count: number;
+    };
+    /** HardwareCount */
+    HardwareCount: {
+      hardware: string;
+      count: number;
+    };
+    /** AttentionCounts */
+    AttentionCounts: {
+      trouble: number;
+      conditions: number;
+      cloned: number;
+      silent: number;
+    };
+    /** HeldRollout */
+    HeldRollout: {
+      id: string;
+      release: {
+        component: string;
+        version: string;
+        digest: string;
+      };
+    };
+    /** FleetOverview */
+    FleetOverview: {
+      at: string;
+      devices: components['schemas']['DeviceCount'][];
+      components: components['schemas']['ComponentCount'][];
+      hardware: components['schemas']['HardwareCount'][];
+      attention: components['schemas']['AttentionCounts'];
+      held: components['schemas']['HeldRollout'][];
+    };
     /** Trouble */
     Trouble: {
       code: string;
@@ -961,6 +1126,40 @@ export interface components {
         clockErrorMs: null | number;
       };
     };
+    /** DeviceRollout */
+    DeviceRollout: {
+      rollout: string;
+      release: {
+        component: string;
+        version: string;
+        digest: string;
+      };
+      wave: number;
+      /** @enum {unknown} */
+      state:
+        | 'waiting'
+        | 'taken'
+        | 'ready'
+        | 'trial'
+        | 'unproven'
+        | 'confirmed'
+        | 'shadowed'
+        | 'silent'
+        | 'failed'
+        | 'differs'
+        | 'excused'
+        | 'reverting'
+        | 'reverted'
+        | 'lost';
+      since: string;
+      reasons: string;
+    };
+    /** DeviceCertificate */
+    DeviceCertificate: {
+      serial: string;
+      issuedAt: string;
+      expiresAt: string;
+    };
     /** InferenceSummary */
     InferenceSummary: {
       release: {
@@ -974,6 +1173,7 @@ export interface components {
       p50Ms: null | number;
       p99Ms: null | number;
       classes: null | number[];
+      confidence: null | number[];
       meanConfidence: null | number;
     };
     /** SecurityEventSummary */
@@ -1008,6 +1208,8 @@ export interface components {
     /** DeviceDetail */
     DeviceDetail: {
       device: components['schemas']['Device'];
+      rollouts: components['schemas']['DeviceRollout'][];
+      certificates: components['schemas']['DeviceCertificate'][];
       inference: components['schemas']['InferenceSummary'][];
       security: components['schemas']['SecurityEventSummary'][];
       outcomes: components['schemas']['TimedOutcome'][];
@@ -1262,6 +1464,23 @@ export interface components {
       selector?: components['schemas']['Selector'];
       acceptDifference?: boolean;
     };
+    /** AllowedCommand */
+    AllowedCommand: {
+      /** @enum {unknown} */
+      command: 'start' | 'pause' | 'resume' | 'approve' | 'abort' | 'undo' | 'drop';
+      meaning: string;
+    };
+    /** RolloutEvidence */
+    RolloutEvidence: {
+      takes: number;
+      planned: number;
+      failures: number;
+      failedAt: number[];
+      boundary: {
+        takes: number;
+        failures: number;
+      }[];
+    };
     /** MemberCount */
     MemberCount: {
       wave: number;
@@ -1322,6 +1541,8 @@ export interface components {
       createdBy: string;
       reasons: string[];
       next: string[];
+      commands: components['schemas']['AllowedCommand'][];
+      evidence: components['schemas']['RolloutEvidence'];
       policy: components['schemas']['RolloutPolicy'];
       selector: components['schemas']['Selector'];
       counts: components['schemas']['MemberCount'][];
@@ -1548,11 +1769,27 @@ export interface components {
       items: components['schemas']['TelemetryHour'][];
       next: null | string;
     };
-    /**
-     * Role
-     * @enum {unknown}
-     */
-    Role: 'viewer' | 'publisher' | 'operator' | 'admin';
+    /** InferencePoint */
+    InferencePoint: {
+      id: number;
+      at: string;
+      release: {
+        component: string;
+        version: string;
+        digest: string;
+      };
+      seconds: number;
+      served: number;
+      failed: number;
+      refused: number;
+      p50Ms: null | number;
+      p99Ms: null | number;
+    };
+    /** InferencePointPage */
+    InferencePointPage: {
+      items: components['schemas']['InferencePoint'][];
+      next: null | string;
+    };
     /** TokenView */
     TokenView: {
       name: string;
@@ -2019,6 +2256,120 @@ export interface operations {
       };
     };
   };
+  getSelf: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Self'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  getFleet: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['FleetOverview'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  followChanges: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Server-sent events, until either end closes the stream */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/event-stream': unknown;
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
   listDevices: {
     parameters: {
       query?: {
@@ -2028,6 +2379,13 @@ export interface operations {
         cursor?: string;
         group?: string;
         status?: components['schemas']['DeviceStatus'];
+        hardware?: string;
+        /** @description the beginning of a name or an id */
+        search?: string;
+        /** @description what a component runs, component@version */
+        running?: string;
+        /** @description enrolled devices that may need a person */
+        attention?: 'silent' | 'trouble' | 'conditions' | 'cloned';
       };
       header?: never;
       path?: never;
@@ -2750,6 +3108,44 @@ export interface operations {
       };
     };
   };
+  getDefaultPolicy: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RolloutPolicy'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
   getRollout: {
     parameters: {
       query?: never;
@@ -2860,6 +3256,12 @@ export interface operations {
         limit?: number;
         /** @description `next` of the previous page */
         cursor?: string;
+        /** @description only of this token */
+        actor?: string;
+        /** @description only this action */
+        action?: string;
+        /** @description only about this */
+        subject?: string;
       };
       header?: never;
       path?: never;
@@ -3170,6 +3572,51 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['TelemetryHourPage'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  listInference: {
+    parameters: {
+      query: {
+        /** @description how many at most */
+        limit?: number;
+        /** @description `next` of the previous page */
+        cursor?: string;
+        /** @description device id or name */
+        device: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['InferencePointPage'];
         };
       };
       /** @description Default Response */

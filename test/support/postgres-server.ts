@@ -20,7 +20,7 @@ declare module 'vitest' {
   }
 }
 
-interface RunningPostgres {
+export interface RunningPostgres {
   readonly url: string;
   stop(): Promise<void>;
 }
@@ -44,8 +44,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return () => postgres.stop();
 }
 
-/** Without durability: a test run has nothing to lose. */
-export async function startPostgres(): Promise<RunningPostgres> {
+/** Without durability, unless it is asked for: a test run has nothing to lose. */
+export async function startPostgres({ isDurable = false } = {}): Promise<RunningPostgres> {
   hydrateLinks();
   const EmbeddedPostgres = await embeddedPostgres();
   const folder = mkdtempSync(join(tmpdir(), 'linnet-postgres-'));
@@ -61,7 +61,9 @@ export async function startPostgres(): Promise<RunningPostgres> {
     persistent: false,
     initdbFlags: ['--no-sync', '--encoding=UTF8', '--locale=C'],
     postgresFlags: [
-      ...['-c', 'fsync=off', '-c', 'full_page_writes=off', '-c', 'synchronous_commit=off'],
+      ...(isDurable
+        ? []
+        : ['-c', 'fsync=off', '-c', 'full_page_writes=off', '-c', 'synchronous_commit=off']),
       ...['-c', 'max_connections=200', '-c', 'shared_buffers=64MB', '-c', 'max_wal_size=256MB'],
       ...['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
     ],
@@ -108,7 +110,7 @@ function hydrateLinks(): void {
   spawnSync(process.execPath, [join('scripts', 'hydrate-symlinks.js')], { cwd });
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;

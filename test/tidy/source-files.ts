@@ -51,7 +51,7 @@ const paths = projectFiles().filter((path) => path !== '');
 assert(paths.length > 100, `${ROOT} has only ${paths.length} files`);
 
 export const typeScriptFiles: readonly TypeScriptFile[] = paths
-  .filter((path) => path.endsWith('.ts') && !GENERATED.test(path))
+  .filter((path) => /\.tsx?$/.test(path) && !GENERATED.test(path))
   .flatMap(read)
   .map((file) => ({
     ...file,

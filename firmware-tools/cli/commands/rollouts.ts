@@ -26,13 +26,13 @@ import {
   type ShownRollout,
 } from '../../fleet/shown-rollout.js';
 import {
-  defaults,
   policyOf,
   releaseOf,
   requestOfSpec,
   shares,
   type PolicyOptions,
 } from '../../fleet/rollout-spec.js';
+import { defaults } from '../../../shared/protocol/default-policy.js';
 import { ago, counted, refText, rolloutScreen } from '../fleet-text.js';
 import { previewScreen } from '../rollout-preview-text.js';
 

@@ -7,6 +7,7 @@ import {
   AuditDetail,
   AuditHead,
   AuditPage,
+  InferencePointPage,
   pageQuery,
   SecurityEventDetail,
   SecurityEventFeed,
@@ -15,10 +16,11 @@ import {
   TelemetryPage,
 } from '../../../shared/protocol/operator-api.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
-import { pageOf, PageQuery } from '../paging.js';
+import { pageOf } from '../paging.js';
 import {
   auditDetail,
   auditSummary,
+  inferencePointView,
   securityDetail,
   securitySummary,
   telemetryHourView,
@@ -33,12 +35,19 @@ const OfDevice = Type.Object({
     description: 'device id or name',
   }),
 });
+const exact = (description: string) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength: limits.nameMaxChars, description }));
+const auditQuery = {
+  actor: exact('only of this token'),
+  action: exact('only this action'),
+  subject: exact('only about this'),
+};
 const Serial = Type.Integer({ minimum: 1 });
 const SecurityEventKey = Type.Tuple([Type.Integer(), Type.Integer()]);
 
 type Options = Pick<
   HttpServices,
-  'audit' | 'security' | 'securityEvents' | 'devices' | 'telemetry'
+  'audit' | 'security' | 'securityEvents' | 'devices' | 'telemetry' | 'history'
 >;
 const tags = ['audit'];
 
@@ -47,6 +56,7 @@ export const auditRoutes: FastifyPluginAsyncTypebox<Options> = async (app, optio
   securityRoutes(app, options);
   feedRoute(app, options);
   telemetryRoutes(app, options);
+  inferenceRoute(app, options);
 };
 
 function chainRoutes(app: FleetApp, { audit }: Options): void {
@@ -58,13 +68,13 @@ function chainRoutes(app: FleetApp, { audit }: Options): void {
         operationId: 'listAudit',
         summary: 'The audit log, the newest first',
         tags,
-        querystring: PageQuery,
+        querystring: Type.Object({ ...pageQuery, ...auditQuery }),
         response: { 200: AuditPage, ...errorResponses },
       },
     },
     ({ query }) =>
       pageOf(query, Serial, {
-        rows: (page) => audit.page(page),
+        rows: (page) => audit.page(page, query),
         key: (row) => row.seq,
         view: (rows) => rows.map(auditSummary),
       }),
@@ -184,6 +194,30 @@ function feedRoute(app: FleetApp, { security, securityEvents }: Options): void {
       const rows = await securityEvents.changes(after, limit);
       const items = rows.map((row) => ({ ...securityDetail(row), revision: row.revision }));
       return { items, next: rows.at(-1)?.revision ?? after };
+    },
+  );
+}
+
+function inferenceRoute(app: FleetApp, { devices, history }: Options): void {
+  app.get(
+    '/telemetry/inference',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listInference',
+        summary: 'What a device served, report by report, the newest first',
+        tags,
+        querystring: OfDevice,
+        response: { 200: InferencePointPage, ...errorResponses },
+      },
+    },
+    async ({ query }) => {
+      const { id } = await devices.named(query.device, 'enrolled');
+      return pageOf(query, Serial, {
+        rows: ({ limit, after }) => history.inference(id, limit, after),
+        key: (row) => row.id,
+        view: (rows) => rows.map(inferencePointView),
+      });
     },
   );
 }

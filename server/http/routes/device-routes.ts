@@ -11,9 +11,8 @@ import {
   DevicePage,
   DevicePatch,
   DeviceReplacement,
-  DeviceStatus,
-  GroupName,
   GroupPage,
+  deviceQuery,
   pageQuery,
 } from '../../../shared/protocol/operator-api.js';
 import { sha256 } from '../../../shared/base/bytes.js';
@@ -21,7 +20,7 @@ import { MINUTE_MS } from '../../../shared/base/units.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { fingerprintOf } from '../../../shared/trust/device-token.js';
 import { newClaimToken } from '../../access/tokens.js';
-import type { DeviceRow } from '../../interfaces.js';
+import type { DeviceFilter, DeviceRow } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';
 import { operatorOfRequest } from '../authentication.js';
 import { EmptyBody, errorResponses, type FleetApp, type HttpServices } from '../context.js';
@@ -35,12 +34,14 @@ const Named = Type.Object({
     description: 'device id or name',
   }),
 });
+const DeviceQuery = Type.Object({ ...pageQuery, ...deviceQuery });
 const DeviceKey = Type.Tuple([Type.String(), Type.String(), Type.String()]);
 
 type Options = Pick<
   HttpServices,
   | 'devices'
   | 'telemetry'
+  | 'history'
   | 'security'
   | 'securityEvents'
   | 'clock'
@@ -67,17 +68,18 @@ function listRoute(app: FleetApp, { devices, telemetry, clock, silentAfterMs }: 
         operationId: 'listDevices',
         summary: 'Devices, by group and name',
         tags,
-        querystring: Type.Object({
-          ...pageQuery,
-          group: Type.Optional(GroupName),
-          status: Type.Optional(DeviceStatus),
-        }),
+        querystring: DeviceQuery,
         response: { 200: DevicePage, ...errorResponses },
       },
     },
-    ({ query }) =>
-      pageOf(query, DeviceKey, {
-        rows: (page) => devices.page({ group: query.group, status: query.status }, page),
+    ({ query }) => {
+      const filter = filterOf(query, clock.now(), silentAfterMs);
+      return pageOf(query, DeviceKey, {
+        rows: (page) => devices.page(filter, page),
+        scanned: async (after): Promise<Static<typeof DeviceKey> | null> => {
+          const key = await devices.scanned(filter, after);
+          return key === null ? null : [...key];
+        },
         key: (row): Static<typeof DeviceKey> => [row.group, row.name, row.id],
         view: async (rows) => {
           const latest = await telemetry.latest(rows.map((row) => row.id));
@@ -85,12 +87,28 @@ function listRoute(app: FleetApp, { devices, telemetry, clock, silentAfterMs }: 
             deviceSummary(row, latest.get(row.id), clock.now(), silentAfterMs),
           );
         },
-      }),
+      });
+    },
   );
 }
 
+function filterOf(
+  { group, status, hardware, search, running, attention }: Static<typeof DeviceQuery>,
+  now: number,
+  silentAfterMs: number,
+): DeviceFilter {
+  const [component, version] = running?.split('@') ?? [];
+  const runs = component !== undefined && version !== undefined;
+  return {
+    ...{ group, status, hardware, search, attention },
+    running: runs ? { component, version } : undefined,
+    heardSince: now - silentAfterMs,
+    clonedSince: now - limits.deviceClonedMs,
+  };
+}
+
 function detailRoute(app: FleetApp, options: Options): void {
-  const { devices, telemetry, security, securityEvents } = options;
+  const { devices, telemetry, history, security, securityEvents } = options;
   app.get(
     '/devices/:id',
     {
@@ -106,16 +124,22 @@ function detailRoute(app: FleetApp, options: Options): void {
     async (request) => {
       const row = await devices.named(request.params.id, 'enrolled');
       await security.flush();
-      const [inference, events, outcomes] = await Promise.all([
+      const [inference, events, outcomes, rollouts, certificates] = await Promise.all([
         telemetry.inference(row.id),
         securityEvents.page(
           { source: row.id },
           { limit: limits.deviceRecentMaxCount, after: null },
         ),
         telemetry.outcomes(row.id, limits.deviceRecentMaxCount),
+        history.rollouts(row.id, limits.deviceRecentMaxCount),
+        history.certificates(row.id, limits.deviceRecentMaxCount),
       ]);
       return {
         device: await show(row, options),
+        rollouts: rollouts.map((one) => ({ ...one, since: iso(one.since) })),
+        certificates: certificates.map(({ serial, issuedAt, expiresAt }) => ({
+          ...{ serial, issuedAt: iso(issuedAt), expiresAt: iso(expiresAt) },
+        })),
         inference: inference.map(inferenceView),
         security: events.map(securitySummary),
         outcomes: outcomes.map(({ at, outcome }) => ({ at: iso(at), outcome })),

@@ -4,9 +4,11 @@ import { API } from '../../../shared/protocol/operator-api.js';
 import { auditHook } from '../audit-hook.js';
 import { operatorAuthentication } from '../authentication.js';
 import type { HttpServices } from '../context.js';
+import { entityTags } from '../entity-tag.js';
 import { accessRoutes } from './access-routes.js';
 import { auditRoutes } from './audit-routes.js';
 import { claimRoutes, deviceRoutes } from './device-routes.js';
+import { liveRoutes } from './live-routes.js';
 import { metricsRoutes } from './metrics-routes.js';
 import { releaseRoutes } from './release-routes.js';
 import { rolloutRoutes } from './rollout-routes.js';
@@ -14,6 +16,7 @@ import { rolloutRoutes } from './rollout-routes.js';
 export const operatorApiRoutes: FastifyPluginAsyncTypebox<HttpServices> = async (app, options) => {
   await app.register(operatorAuthentication, options);
   await app.register(auditHook, options);
+  await app.register(entityTags);
   app.addHook('preValidation', (request, _reply, done) => {
     // A POST without a body means the empty object.
     if (request.method === 'POST' && (request.body === undefined || request.body === null))
@@ -22,6 +25,7 @@ export const operatorApiRoutes: FastifyPluginAsyncTypebox<HttpServices> = async 
   });
   await app.register(metricsRoutes, options);
   const below = { ...options, prefix: API };
+  await app.register(liveRoutes, below);
   await app.register(deviceRoutes, below);
   await app.register(claimRoutes, below);
   await app.register(releaseRoutes, below);

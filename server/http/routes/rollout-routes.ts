@@ -8,10 +8,12 @@ import {
   ROLLOUT_COMMANDS,
   RolloutDetail,
   RolloutPage,
+  RolloutPolicy,
   RolloutPreview,
   RolloutRequest,
   pageQuery,
 } from '../../../shared/protocol/operator-api.js';
+import { defaultPolicy } from '../../../shared/protocol/default-policy.js';
 import type { MemberFilter } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
@@ -28,6 +30,7 @@ const tags = ['rollouts'];
 
 export const rolloutRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
   changeRoutes(app, options);
+  defaultsRoute(app);
   readRoutes(app, options);
 };
 
@@ -77,6 +80,22 @@ function changeRoutes(app: FleetApp, { rollouts }: Options): void {
     },
     (request) =>
       rollouts.command(request.params.id, request.params.command, auditOf(request), request.body),
+  );
+}
+
+function defaultsRoute(app: FleetApp): void {
+  app.get(
+    '/rollouts/defaults',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getDefaultPolicy',
+        summary: 'The policy that a rollout has where nobody says otherwise',
+        tags,
+        response: { 200: RolloutPolicy, ...errorResponses },
+      },
+    },
+    () => defaultPolicy(),
   );
 }
 

@@ -12,8 +12,9 @@ import { FileHandler, fileRelease } from '../../sim/file-handler.js';
 import { assignmentFor, simRelease, type AnySimRelease } from '../../sim/release.js';
 import { accuracySet, signedSet } from '../../support/acceptance-sets.js';
 import { rehearsedEvidence, trialEvidence } from '../../support/trial-evidence.js';
+import { isWhole } from '../../support/whole.js';
 
-const COINS = Number(process.env.LINNET_CRASH_SEEDS ?? 6);
+const COINS = Number(process.env.LINNET_CRASH_SEEDS ?? (isWhole ? 6 : 2));
 
 interface Life {
   readonly device: SimDevice;

@@ -205,6 +205,16 @@ describe('uploads', () => {
     expect(await put(store, SMALL)).toEqual({ stored: true });
   });
 
+  test('manifest_that_collides_with_that_of_another_writer_is_put_again', async () => {
+    const store = await opened();
+    const isManifest = ({ method, path }: OciSeen): boolean =>
+      method === 'PUT' && path.startsWith('manifests/');
+    troubled(isManifest, { kind: 'status', status: 400, code: 'DIGEST_INVALID' });
+    expect(await put(store, SMALL)).toEqual({ stored: true });
+    troubled(isManifest, { kind: 'status', status: 400, code: 'MANIFEST_INVALID' });
+    await expect(put(store, LARGE)).rejects.toMatchObject({ code: 'artifact_store_refused' });
+  });
+
   test('upload_that_disappeared_is_no_success', async () => {
     const store = await opened();
     double.trouble = (seen) => {

@@ -85,6 +85,10 @@ describe('the document', () => {
       ['cursor', false],
       ['group', false],
       ['status', false],
+      ['hardware', false],
+      ['search', false],
+      ['running', false],
+      ['attention', false],
     ]);
     const telemetry = operations.get('GET /api/v1/telemetry')?.parameters ?? [];
     expect(telemetry.filter(({ required }) => required === true).map(({ name }) => name)).toEqual([

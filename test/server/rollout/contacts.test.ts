@@ -11,7 +11,8 @@ import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { MemberState } from '../../../shared/protocol/states.js';
 import { by } from '../../support/audit-actions.js';
 import { newDevice, type TestDevice } from '../../support/fleet-server.js';
-import { releaseOf, VirtualClock } from '../../sim/fleet.js';
+import { turn } from '../../../shared/platform/turn.js';
+import { policyOf, releaseOf, VirtualClock } from '../../sim/fleet.js';
 import { rollout as rowOf, waiting } from '../../support/rollout-rows.js';
 
 const clock = new VirtualClock();
@@ -109,6 +110,42 @@ describe('two components', () => {
     await decide('ro-1', 'failed');
     await contacts.contact(camera.id);
     expect(await assigned()).toEqual(['digits 1', 'texts 1']);
+  });
+});
+
+describe('many devices that ask at once', () => {
+  const COUNT = 40;
+
+  async function ask(): Promise<{ states: string[]; turns: number }> {
+    const devices = await Promise.all(
+      Array.from({ length: COUNT }, (_, n) => enrol(`asks-${String(n).padStart(2, '0')}`)),
+    );
+    const policy = { ...policyOf(), startWindow: COUNT, kindWindow: COUNT };
+    await store.rollouts.insertRollout(
+      rowOf({ id: 'ro-1', release: refOf('digits', '1.1.0'), revision: 0, policy }),
+      devices.map(({ id }, n) => waiting(n, { rollout: 'ro-1', device: id })),
+    );
+    let turns = 0;
+    let isDone = false;
+    const count = async (): Promise<void> => {
+      while (!isDone) {
+        await turn();
+        turns += 1;
+      }
+    };
+    const counting = count();
+    await Promise.all(devices.map(({ id }) => contacts.contact(id)));
+    isDone = true;
+    await counting;
+    return { states: (await store.rollouts.members('ro-1')).map(({ state }) => state), turns };
+  }
+
+  it('all_take_it_when_the_window_has_room_for_all', async () => {
+    expect((await ask()).states).toEqual(new Array(COUNT).fill('taken'));
+  });
+
+  it('leave_the_event_loop_a_turn_after_each_take', async () => {
+    expect((await ask()).turns).toBeGreaterThanOrEqual(COUNT);
   });
 });
 

@@ -1,0 +1,121 @@
+// The audit log: who did what, filtered by the address, exported as a file, its chain verified.
+import type { AuditDetail, AuditSummary } from '../../../../shared/protocol/operator-api.js';
+import { useState } from 'preact/hooks';
+import { Failure, read } from '../api.js';
+import { limits } from '../limits.js';
+import { announce } from '../parts/announcer.js';
+import { Ago, Heading, More, Table, Trouble } from '../parts/basics.js';
+import { Search } from '../parts/filters.js';
+import { lists, reads } from '../reads.js';
+import { topics, useRows } from '../resource.js';
+
+const FILTERS = ['actor', 'action', 'subject'] as const;
+
+export function AuditPage({ query }: { query: URLSearchParams }) {
+  const filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? '']));
+  const rows = useRows(`audit ${JSON.stringify(filter)}`, lists.audit(filter), topics('audit'));
+  return (
+    <>
+      <Heading title="Audit log">
+        <AuditCommands filter={filter} />
+      </Heading>
+      <search aria-label="Filter the audit log">
+        <Search name="actor" label="Token" value={filter['actor'] ?? ''} />
+        <Search name="action" label="Action" value={filter['action'] ?? ''} />
+        <Search name="subject" label="About" value={filter['subject'] ?? ''} />
+      </search>
+      <Trouble failure={rows.failure} />
+      <Table
+        caption="Audit log"
+        none={rows.loading ? 'Loading.' : 'No entry fits.'}
+        rows={rows.items}
+        rowKey={({ seq }) => seq}
+        columns={[
+          { title: 'Number', cell: ({ seq }) => seq },
+          { title: 'When', cell: ({ at }) => <Ago at={at} /> },
+          { title: 'Token', cell: ({ actor }) => actor },
+          { title: 'Action', cell: ({ action }) => <code>{action}</code> },
+          { title: 'About', cell: ({ subject }) => subject },
+          { title: 'Detail', wide: true, cell: (row) => <Whole entry={row} /> },
+        ]}
+      />
+      <More rows={rows} what="entries" />
+    </>
+  );
+}
+
+/** The list has the beginning of a detail; the rest is read when somebody wants it. */
+function Whole({ entry }: { entry: AuditSummary }) {
+  const [whole, setWhole] = useState<AuditDetail | null>(null);
+  if (whole !== null) return <span>{whole.detail}</span>;
+  if (entry.detail.length < limits.cutDetailChars) return <span>{entry.detail}</span>;
+  return (
+    <span>
+      {entry.detail}{' '}
+      <button type="button" onClick={() => void read(reads.auditEntry(entry.seq)).then(setWhole)}>
+        Show all of {entry.seq}
+      </button>
+    </span>
+  );
+}
+
+function AuditCommands({ filter }: { filter: Readonly<Record<string, string>> }) {
+  const [failure, setFailure] = useState<Failure | null>(null);
+  const [verdict, setVerdict] = useState<string | null>(null);
+  const guarded = (action: () => Promise<void>) => (): void => {
+    setFailure(null);
+    void action().catch((error: unknown) => {
+      if (!(error instanceof Failure)) throw error;
+      setFailure(error);
+    });
+  };
+  return (
+    <div class="buttons">
+      <button
+        type="button"
+        onClick={guarded(async () => {
+          const { entries, brokenAt } = await read(reads.auditHead());
+          setVerdict(
+            brokenAt === null
+              ? `The chain of ${entries} entries is whole.`
+              : `The chain is broken at entry ${brokenAt}.`,
+          );
+        })}
+      >
+        Verify the chain
+      </button>
+      <button type="button" onClick={guarded(() => exportAll(filter))}>
+        Export as CSV
+      </button>
+      {verdict !== null && <p role="status">{verdict}</p>}
+      <Trouble failure={failure} />
+    </div>
+  );
+}
+
+async function exportAll(filter: Readonly<Record<string, string>>): Promise<void> {
+  const list = lists.audit(filter, limits.exportPageRowsCount);
+  const lines = [['seq', 'at', 'actor', 'action', 'subject', 'detail'].join(',')];
+  let cursor: string | undefined;
+  for (let page = 0; page < limits.exportPagesMaxCount; page++) {
+    const { items, next } = await read(list(cursor));
+    lines.push(...items.map(csvLine));
+    if (next === null) break;
+    cursor = next;
+  }
+  const file = new Blob([`${lines.join('\r\n')}\r\n`], { type: 'text/csv' });
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(file);
+  link.download = 'linnet-audit.csv';
+  link.click();
+  URL.revokeObjectURL(link.href);
+  announce(`Exported ${lines.length - 1} entries`);
+}
+
+/** A cell that begins like a formula gets a quote, so that a spreadsheet does not run it. */
+const csvCell = (value: string | number): string =>
+  `"${String(value)
+    .replace(/^[=+\-@\t\r]/, "'$&")
+    .replaceAll('"', '""')}"`;
+const csvLine = ({ seq, at, actor, action, subject, detail }: AuditSummary): string =>
+  [seq, at, actor, action, subject, detail].map(csvCell).join(',');

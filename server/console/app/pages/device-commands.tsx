@@ -1,0 +1,162 @@
+// What an operator can do with a device. What is final shows the fingerprint of the key.
+import type { Device } from '../../../../shared/protocol/operator-api.js';
+import { send } from '../api.js';
+import { useQuestion, type Question } from '../parts/dialog.js';
+import { useMay } from '../self.js';
+
+export function DeviceCommands({ device, reload }: { device: Device; reload: () => void }) {
+  const may = useMay();
+  const { ask, dialog } = useQuestion();
+  if (!may('operator') || device.status === 'revoked') return null;
+  const questions =
+    device.status === 'pending'
+      ? [approve(device, reload), revoke(device, reload)]
+      : [
+          move(device, reload),
+          label(device, reload),
+          replace(device, reload),
+          revoke(device, reload),
+        ];
+  return (
+    <>
+      <div class="buttons" role="group" aria-label="Commands">
+        {questions.map((question) => (
+          <button
+            key={question.action}
+            type="button"
+            class={question.danger === true ? 'danger' : undefined}
+            onClick={() => ask(question)}
+          >
+            {question.action}
+          </button>
+        ))}
+      </div>
+      {dialog}
+    </>
+  );
+}
+
+const pathOf = ({ id }: Device, command = ''): string =>
+  `/devices/${encodeURIComponent(id)}${command}`;
+
+function Fingerprint({ device }: { device: Device }) {
+  return (
+    <p>
+      Fingerprint of its key: <code>{device.fingerprint}</code>
+    </p>
+  );
+}
+
+const approve = (device: Device, reload: () => void): Question => ({
+  title: `Approve ${device.name}?`,
+  body: (
+    <>
+      <p>
+        Anyone can ask to enrol under any name. Compare the fingerprint with the one in the log of
+        the device.
+      </p>
+      <Fingerprint device={device} />
+    </>
+  ),
+  action: 'Approve',
+  run: async () => {
+    await send('POST', pathOf(device, '/approve'), { fingerprint: device.fingerprint });
+    reload();
+  },
+});
+
+const move = (device: Device, reload: () => void): Question => ({
+  title: `Move ${device.name} to another group`,
+  body: (
+    <label class="field">
+      Group
+      <input
+        name="group"
+        required
+        pattern="[a-z0-9][a-z0-9\-]*"
+        maxLength={63}
+        defaultValue={device.group}
+      />
+    </label>
+  ),
+  action: 'Move',
+  run: async (given) => {
+    await send('PATCH', pathOf(device), { group: given('group') });
+    reload();
+  },
+});
+
+const label = (device: Device, reload: () => void): Question => ({
+  title: `Labels of ${device.name}`,
+  body: (
+    <label class="field">
+      One label a line, key=value
+      <textarea
+        name="labels"
+        rows={5}
+        defaultValue={Object.entries(device.labels)
+          .map(([key, value]) => `${key}=${value}`)
+          .join('\n')}
+      />
+    </label>
+  ),
+  action: 'Label',
+  run: async (given) => {
+    const lines = given('labels')
+      .split('\n')
+      .filter((line) => line.trim() !== '');
+    const labels = Object.fromEntries(
+      lines.map((line) => {
+        const [key = '', ...value] = line.split('=');
+        return [key.trim(), value.join('=').trim()];
+      }),
+    );
+    await send('PATCH', pathOf(device), { labels });
+    reload();
+  },
+});
+
+const replace = (device: Device, reload: () => void): Question => ({
+  title: `Replace ${device.name} by another device`,
+  body: (
+    <>
+      <p>
+        The other device gets name, group and labels; a pending one is enrolled by it. This one is
+        revoked for good.
+      </p>
+      <Fingerprint device={device} />
+      <label class="field">
+        Name or id of the other device
+        <input name="by" required maxLength={64} />
+      </label>
+      <label class="field">
+        Fingerprint of its key (needed with a name)
+        <input name="fingerprint" pattern="[0-9a-f]{16,64}" maxLength={64} />
+      </label>
+    </>
+  ),
+  action: 'Replace',
+  danger: true,
+  run: async (given) => {
+    const fingerprint = given('fingerprint');
+    const body = { by: given('by'), ...(fingerprint === '' ? {} : { fingerprint }) };
+    await send('POST', pathOf(device, '/replace'), body);
+    reload();
+  },
+});
+
+const revoke = (device: Device, reload: () => void): Question => ({
+  title: `Revoke ${device.name}?`,
+  body: (
+    <>
+      <p>It is disconnected now, and its key is never accepted again. This is final.</p>
+      <Fingerprint device={device} />
+    </>
+  ),
+  action: 'Revoke',
+  danger: true,
+  run: async () => {
+    await send('POST', pathOf(device, '/revoke'));
+    reload();
+  },
+});

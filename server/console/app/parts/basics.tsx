@@ -1,0 +1,189 @@
+// The small parts that every page is made of.
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { Failure } from '../api.js';
+import { arrivals } from '../router.js';
+import { ago, atTime, MARKS, toneOf, type Tone } from '../text.js';
+
+/** The heading of a page; it gets the focus when one arrives. */
+export function Heading({ title, children }: { title: string; children?: ComponentChildren }) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    document.title = `${title} - Linnet`;
+  }, [title]);
+  useEffect(() => {
+    if (arrivals.get() > 0) heading.current?.focus();
+  }, []);
+  return (
+    <div class="heading">
+      <h1 ref={heading} tabIndex={-1}>
+        {title}
+      </h1>
+      {children}
+    </div>
+  );
+}
+
+/** A part of a page, as a landmark with its own heading. */
+export function Section({
+  title,
+  id,
+  aside,
+  children,
+}: {
+  title: string;
+  id: string;
+  aside?: ComponentChildren;
+  children: ComponentChildren;
+}) {
+  return (
+    <section aria-labelledby={id} class="card">
+      <div class="heading">
+        <h2 id={id}>{title}</h2>
+        {aside}
+      </div>
+      {children}
+    </section>
+  );
+}
+
+export function State({ text, tone = toneOf(text) }: { text: string; tone?: Tone }) {
+  return (
+    <span class={`state ${tone}`}>
+      <span aria-hidden="true">{MARKS[tone]}</span> {text.replaceAll('_', ' ')}
+    </span>
+  );
+}
+
+/** How long ago, with the exact time on demand; it moves on by itself. */
+export function Ago({ at, none = 'never' }: { at: string | null; none?: string }) {
+  const [, turn] = useState(0);
+  useEffect(() => {
+    const timer = window.setInterval(() => turn((count) => count + 1), 1000 * 10);
+    return () => window.clearInterval(timer);
+  }, []);
+  if (at === null) return <span>{none}</span>;
+  return (
+    <time dateTime={at} title={atTime(at)}>
+      {ago(at)}
+    </time>
+  );
+}
+
+/** A failed read: what is shown may be old. */
+export function Trouble({ failure }: { failure: Failure | null }) {
+  if (failure === null) return null;
+  return (
+    <p class="notice bad" role="alert">
+      <strong>{failure.message}</strong> {failure.todo}
+    </p>
+  );
+}
+
+export function Loading() {
+  return (
+    <p class="quiet" role="status">
+      Loading.
+    </p>
+  );
+}
+
+/** Pairs of a name and a value. */
+export function Facts({ of }: { of: readonly (readonly [string, ComponentChildren])[] }) {
+  return (
+    <dl class="facts">
+      {of.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+interface Column<T> {
+  readonly title: string;
+  readonly cell: (row: T) => ComponentChildren;
+  /** Left out on a narrow screen. */
+  readonly wide?: boolean;
+}
+
+interface TableProps<T> {
+  readonly caption: string;
+  readonly columns: readonly Column<T>[];
+  readonly rows: readonly T[];
+  readonly rowKey: (row: T) => string | number;
+  readonly none?: string;
+}
+
+export function Table<T>({ caption, columns, rows, rowKey, none = 'None.' }: TableProps<T>) {
+  if (rows.length === 0) return <p class="quiet">{none}</p>;
+  return (
+    <div class="scroll" role="group" aria-label={caption} tabIndex={0}>
+      <table>
+        <caption class="hidden">{caption}</caption>
+        <thead>
+          <tr>
+            {columns.map(({ title, wide }) => (
+              <th key={title} scope="col" class={wide === true ? 'wide' : undefined}>
+                {title}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={rowKey(row)}>
+              {columns.map(({ title, cell, wide }) => (
+                <td key={title} class={wide === true ? 'wide' : undefined}>
+                  {cell(row)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+export function More({
+  rows,
+  what,
+}: {
+  rows: { hasMore: boolean; more: () => void };
+  what: string;
+}) {
+  if (!rows.hasMore) return null;
+  return (
+    <button type="button" onClick={rows.more}>
+      Show more {what}
+    </button>
+  );
+}
+
+/** Bars of counts, the largest first in reading; text says the same as the bars. */
+export function Bars({
+  of,
+  label,
+}: {
+  of: readonly { name: ComponentChildren; key: string; count: number; tone?: Tone }[];
+  label: string;
+}) {
+  const most = Math.max(1, ...of.map(({ count }) => count));
+  if (of.length === 0) return <p class="quiet">None.</p>;
+  return (
+    <ul class="bars" aria-label={label}>
+      {of.map(({ name, key, count, tone }) => (
+        <li key={key}>
+          <span class="bar-name">{name}</span>
+          <svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
+            <rect class={`fill ${tone ?? 'plain'}`} width={(100 * count) / most} height="8" />
+          </svg>
+          <span class="bar-count">{count.toLocaleString('en')}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}

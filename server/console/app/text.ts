@@ -1,0 +1,85 @@
+// How values read: times, numbers, states. Everything is plain text; what devices and
+// people wrote is only ever set as text.
+
+export const counted = (count: number, noun: string): string =>
+  `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
+
+const stamp = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+/** In the reader's own zone and form. */
+export const atTime = (iso: string): string => stamp.format(new Date(iso));
+
+const UNITS: readonly (readonly [seconds: number, name: string])[] = [
+  [86_400, 'day'],
+  [3_600, 'hour'],
+  [60, 'minute'],
+  [1, 'second'],
+];
+
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const [size, name] = UNITS.find(([unit]) => whole >= unit) ?? [1, 'second'];
+  return counted(Math.floor(whole / size), name);
+}
+
+export function ago(iso: string, now: number = Date.now()): string {
+  const seconds = (now - Date.parse(iso)) / 1000;
+  return seconds < 5 ? 'just now' : `${duration(seconds)} ago`;
+}
+
+export function bytesText(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const at = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** at;
+  return `${at === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[at] ?? ''}`;
+}
+
+export const permille = (value: number): string =>
+  `${(value / 10).toLocaleString('en', { maximumFractionDigits: 1 })} %`;
+export const share = (value: number): string =>
+  `${(value * 100).toLocaleString('en', { maximumFractionDigits: 2 })} %`;
+export const milliseconds = (ms: number | null): string =>
+  ms === null ? '-' : `${ms.toLocaleString('en', { maximumSignificantDigits: 3 })} ms`;
+
+export const releaseText = (ref: { component: string; version: string } | null): string =>
+  ref === null ? 'nothing' : `${ref.component} ${ref.version}`;
+
+export type Tone = 'good' | 'bad' | 'busy' | 'quiet';
+
+/** Every state has a mark besides its color. */
+export const MARKS: Readonly<Record<Tone, string>> = {
+  good: '✓',
+  bad: '!',
+  busy: '…',
+  quiet: '·',
+};
+
+const TONES: Readonly<Record<string, Tone>> = {
+  enrolled: 'good',
+  completed: 'good',
+  confirmed: 'good',
+  shadowed: 'good',
+  reported: 'good',
+  ready: 'good',
+  pending: 'busy',
+  rolling: 'busy',
+  held: 'bad',
+  reverting: 'busy',
+  draft: 'quiet',
+  dropped: 'quiet',
+  idle: 'quiet',
+  waiting: 'quiet',
+  excused: 'quiet',
+  reverted: 'bad',
+  revoked: 'bad',
+  silent: 'bad',
+  cloned: 'bad',
+  failed: 'bad',
+  differs: 'bad',
+  lost: 'bad',
+  stranded: 'bad',
+  rolled_back: 'bad',
+  refused: 'bad',
+  spent: 'bad',
+};
+
+export const toneOf = (state: string): Tone => TONES[state] ?? 'busy';

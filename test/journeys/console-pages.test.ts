@@ -1,0 +1,203 @@
+// Every page of the console in a real browser: accessible in light and dark, no wider than a phone,
+// text of strangers as text, focus and scroll kept while it changes, and 10,000 devices. With
+// LINNET_SCREENSHOTS=1 the pictures of the README are written to docs/images.
+import { mkdirSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { KIB } from '../../shared/base/units.js';
+import {
+  axe,
+  chromiumPath,
+  expectNoOverflow,
+  launch,
+  PHONE,
+  signIn,
+  tabTo,
+  visit,
+} from '../support/browser.js';
+import { publish, startFleet, type TestFleet } from '../support/fleet-server.js';
+import { everybody, quickPolicy, startRollout } from '../support/journey-devices.js';
+import { reportingDevices, type ReportingDevice } from '../support/reporting-devices.js';
+
+const IMAGES = fileURLToPath(new URL('../../docs/images/', import.meta.url));
+const IMAGE_MAX_BYTES = 150 * KIB;
+const STRANGE = '<img src=x onerror=alert(1)>';
+const MANY = 10_000;
+const NODES_MAX_COUNT = 2_000;
+
+let fleet: TestFleet;
+let devices: ReportingDevice[];
+let browser: Browser;
+let rollout: string;
+
+const setUp = async (): Promise<void> => {
+  fleet = await startFleet();
+  await publish(fleet, '1.0.0');
+  const names = Array.from({ length: 12 }, (_, n) => [`line-${n + 1}`, n < 3 ? 'canary' : 'fleet']);
+  devices = await reportingDevices(() => fleet, names as [string, string][]);
+  rollout = await startRollout(
+    fleet,
+    '1.0.0',
+    quickPolicy([
+      { name: 'canary', group: 'canary', soakSeconds: 0, approval: true },
+      ...everybody,
+    ]),
+  );
+  for (let round = 0; round < 3; round++) for (const device of devices) await device.step();
+  await devices[11]!.report({
+    trouble: { code: 'disk_full', detail: STRANGE, since: Date.now() },
+    conditions: [{ code: 'crashes', count: 2, since: Date.now(), detail: 'the process ended' }],
+  });
+  browser = await launch();
+};
+const tearDown = async (): Promise<void> => {
+  await browser.close();
+  for (const device of devices) await device.close();
+  await fleet.close();
+};
+
+const pages = (): readonly (readonly [path: string, heading: string | RegExp])[] => [
+  ['', 'Fleet'],
+  ['/devices', 'Devices'],
+  [`/devices/${devices[11]!.device.id}`, /^Device line-12/],
+  ['/rollouts', 'Rollouts'],
+  [`/rollouts/${rollout}`, /^Rollout of digits/],
+  ['/new-rollout', 'New rollout'],
+  ['/releases', 'Releases'],
+  ['/releases/digits/1.0.0', 'Release digits 1.0.0'],
+  ['/groups', 'Groups'],
+  ['/security', 'Security events'],
+  ['/audit', 'Audit log'],
+  ['/tokens', 'Tokens'],
+  ['/nowhere', 'There is no such page'],
+];
+
+async function open(page: Page, path: string, heading: string | RegExp): Promise<void> {
+  await page.goto(`${fleet.server.address}/console${path}`);
+  await page.getByRole('heading', { level: 1, name: heading }).waitFor();
+  await page.getByText('Live', { exact: true }).waitFor();
+  await page.getByText('Loading.').first().waitFor({ state: 'detached' });
+}
+
+async function picture(page: Page, name: string): Promise<void> {
+  if (process.env['LINNET_SCREENSHOTS'] !== '1') return;
+  mkdirSync(IMAGES, { recursive: true });
+  await page.screenshot({ path: `${IMAGES}${name}.png` });
+  expect(statSync(`${IMAGES}${name}.png`).size).toBeLessThan(IMAGE_MAX_BYTES);
+}
+
+describe.skipIf(chromiumPath === null)('the pages of the console', () => {
+  beforeAll(setUp);
+  afterAll(tearDown);
+
+  it.each(['light', 'dark'] as const)('are_accessible_in_%s', async (colorScheme) => {
+    const { page, complaints, close } = await visit(browser, { colorScheme });
+    await page.goto(`${fleet.server.address}/console`);
+    await page.getByLabel('Operator token').waitFor();
+    expect(await axe(page), 'sign-in').toEqual([]);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    for (const [path, heading] of pages()) {
+      await open(page, path, heading);
+      expect(await axe(page), path).toEqual([]);
+    }
+    await open(page, `/rollouts/${rollout}`, /^Rollout/);
+    await page.getByRole('button', { name: 'Abort' }).click();
+    await page.getByRole('dialog').waitFor();
+    expect(await axe(page), 'dialog').toEqual([]);
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
+  it('are_no_wider_than_a_phone', async () => {
+    const { page, close } = await visit(browser, { viewport: PHONE });
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    for (const [path, heading] of pages()) {
+      await open(page, path, heading);
+      await expectNoOverflow(page);
+    }
+    await close();
+  });
+
+  it('show_the_text_of_strangers_as_text', async () => {
+    const { page, complaints, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    await open(page, `/devices/${devices[11]!.device.id}`, /^Device/);
+    await page.getByRole('region', { name: 'What is wrong' }).getByText(STRANGE).waitFor();
+    expect(await page.evaluate<number>('document.images.length')).toBe(0);
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
+  it('keep_focus_and_scroll_while_they_change', async () => {
+    const { page, close } = await visit(browser, { viewport: { width: 800, height: 400 } });
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    await open(page, '/devices', 'Devices');
+    await tabTo(page, 'line-9');
+    const state = `[document.activeElement.textContent, scrollY]`;
+    const before = await page.evaluate(state);
+    await devices[11]!.report({ trouble: { code: 'disk_failed', detail: 'x', since: 1 } });
+    await page.getByRole('cell', { name: 'disk_failed' }).waitFor();
+    expect(await page.evaluate(state)).toEqual(before);
+    await close();
+  });
+
+  it('draw_what_the_readme_shows', async () => {
+    const { page, close } = await visit(browser, { colorScheme: 'light' });
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    await open(page, '', 'Fleet');
+    await page.getByRole('region', { name: 'Versions' }).getByText('digits 1.0.0').waitFor();
+    await picture(page, 'console-fleet');
+    await open(page, `/rollouts/${rollout}`, /^Rollout/);
+    await page
+      .getByRole('img', { name: /^A dot for each/ })
+      .first()
+      .waitFor();
+    await picture(page, 'console-rollout');
+    await close();
+  });
+
+  it('with_10000_devices_hold_only_the_rows_in_view', async () => {
+    const row = (n: number) => ({
+      ...{ id: `dev-${String(n).padStart(20, '0')}`, name: `many-${String(n).padStart(5, '0')}` },
+      ...{ hardware: 'sim', components_json: '["digits"]', public_key: 'c'.repeat(64) },
+      ...{ status: 'enrolled' as const, group_name: 'many', labels_json: '{}', first_seen_at: 1 },
+      ...{ enrolled_at: 1, last_seen_at: 1, assignment_revision: 0, pending_reason: null },
+      ...{ instances_json: '[]', cloned_at: null },
+    });
+    const all = Array.from({ length: MANY }, (_, n) => row(n));
+    for (let from = 0; from < MANY; from += 500)
+      await fleet.store.db
+        .insertInto('devices')
+        .values(all.slice(from, from + 500))
+        .execute();
+    const { page, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    await open(page, '/devices?group=many', 'Devices');
+    await page.evaluate(`(() => {
+      window.frames_ = [];
+      let last = performance.now();
+      const turn = (now) => {
+        window.frames_.push(now - last);
+        last = now;
+        requestAnimationFrame(turn);
+      };
+      requestAnimationFrame(turn);
+    })()`);
+    for (let step = 0; step < 200; step++) {
+      await page.evaluate('scrollTo(0, document.body.scrollHeight)');
+      if (await page.getByRole('link', { name: 'many-09999' }).isVisible()) break;
+      await page.waitForTimeout(50);
+    }
+    await page.getByRole('link', { name: 'many-09999' }).waitFor();
+    const nodes = await page.evaluate<number>('document.querySelectorAll("*").length');
+    const frames = await page.evaluate<number[]>('window.frames_');
+    console.log(
+      `console: ${MANY} devices, ${nodes} nodes; longest of ${frames.length} frames ` +
+        `${Math.max(...frames).toFixed(0)} ms, ` +
+        `${frames.filter((ms) => ms > 100).length} above 100 ms`,
+    );
+    expect(nodes).toBeLessThan(NODES_MAX_COUNT);
+    await close();
+  });
+});

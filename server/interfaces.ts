@@ -295,6 +295,8 @@ export interface AuditAction {
   readonly action: string;
   readonly subject: string;
   readonly detail: string;
+  /** W3C trace id of the request, hex; null where there was none. */
+  readonly trace: string | null;
 }
 
 export interface AuditRow extends AuditAction {

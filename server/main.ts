@@ -704,6 +704,7 @@ export async function initServer(
         action: 'token.create',
         subject: FIRST_TOKEN_NAME,
         detail: 'admin',
+        trace: null,
       },
       now,
     );

@@ -113,8 +113,8 @@ export class CertificateAuthority implements DeviceAuthority {
 
   /**
    * Checked here and not by OpenSSL's chain, because the CA of an operator may be one whose own
-   * issuer is unknown, which Node 20 does not let a TLS server trust. Whether the peer holds the key
-   * was checked in the handshake.
+   * issuer is unknown, which Node 20 does not let a TLS server trust. Whether the peer holds the
+   * key was checked in the handshake.
    */
   nameOf(certificate: X509Certificate, nowMs: number): string | null {
     const { validFrom, validTo, ca } = certificate;

@@ -205,7 +205,7 @@ describe('the device API', () => {
       expect(await fleet.store.certificates.revoked(Date.now())).toEqual([]);
       await fleet.store.devices.revoke(
         device.id,
-        { actor: 'test', action: 'device.revoke', subject: device.id, detail: '' },
+        { actor: 'test', action: 'device.revoke', subject: device.id, detail: '', trace: null },
         Date.now(),
       );
       const restarted = await fleet.restart();

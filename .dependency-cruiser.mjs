@@ -23,7 +23,7 @@ const singleImporter = (name, importers, reason) =>
 const AGENT_PARTS = '(update|inference|telemetry|platform|identity)';
 const SERVER_TRANSPORTS = '^server/(?:http|mqtt|console)/';
 const SERVER_SERVICES =
-  '^server/(?:ingest|rollout|tuf|artifacts|access|security-events|certificates|store)/';
+  '^server/(?:ingest|rollout|tuf|artifacts|access|security-events|certificates|backup|store)/';
 
 export default {
   forbidden: [
@@ -128,7 +128,7 @@ export default {
       'server-parts-do-not-import-main',
       'main builds the parts; a part that imports main, commands or config turns that around.',
       { path: '^server/(?:[^/]+/|interfaces\\.ts)' },
-      { path: '^server/(?:main|commands|config)\\.ts$' },
+      { path: '^server/(?:main|backup-main|commands|config)\\.ts$' },
     ),
     forbid(
       'transports-do-not-import-each-other',
@@ -140,7 +140,7 @@ export default {
       'store-is-imported-by-main-only',
       'Everything else knows the store through server/interfaces, so that another database can' +
         ' stand behind it.',
-      { path: '^server/', pathNot: '^server/(?:store/|(?:main|commands)\\.ts$)' },
+      { path: '^server/', pathNot: '^server/(?:store/|(?:main|backup-main)\\.ts$)' },
       { path: '^server/store/' },
     ),
 

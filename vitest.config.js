@@ -34,6 +34,7 @@ const ON_POSTGRES =
     : [
         'test/server/store/*.test.ts',
         'test/server/ingest/*.test.ts',
+        'test/server/backup/*.test.ts',
         'test/server/rollout/contacts.test.ts',
         ...ONLY_POSTGRES,
       ];

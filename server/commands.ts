@@ -14,6 +14,7 @@ import {
   serverSettings,
   type ServerSettings,
 } from './config.js';
+import { registerBackupCommands } from './backup-commands.js';
 import { initServer, startServer } from './main.js';
 import { mosquittoFiles } from './mqtt/broker-config.js';
 
@@ -41,7 +42,7 @@ A configuration file (every key but the first two has the default shown):
   # public_url = "mqtts://broker.example:8883"  # where devices reach it, when not at url
   # ca_file = "broker-ca.crt"            # what server and devices trust it by
   # crl_file = "/var/lib/linnet/device-ca.crl"  # revoked devices, for the broker
-  # [tls]
+  # [tls]                                # of HTTP and of the embedded broker
   # cert_file = "server.crt"
   # key_file = "server.key"
   # [syslog]                             # security events to a log collector
@@ -96,6 +97,7 @@ export function registerServerCommands(program: Command, out: Output): void {
       out.result({ tokenFile: tokenOut, dataDir: settings.data_dir }, () => tokenOut);
     });
   registerBrokerConfig(server, out);
+  registerBackupCommands(server, { out, readSettings });
 }
 
 interface BrokerConfigFlags {

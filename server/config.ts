@@ -126,7 +126,7 @@ export const ServerSettings = Type.Object(
       Type.String({ pattern: '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$', maxLength: 50 }),
       { maxItems: 64, default: [] },
     ),
-    /** For HTTP and the embedded broker alike. */
+    /** For HTTP and the embedded broker alike, where devices then log in by certificate. */
     tls: Type.Optional(Type.Object({ cert_file: Path, key_file: Path }, strict)),
     /** Security events to a log collector. */
     syslog: Type.Optional(

@@ -6,6 +6,7 @@
 // Conventions: times are milliseconds since the Unix epoch by the server's clock; absent data is
 // null; SHA-256 digests are 64 lower-case hex digits; document bytes are exactly those that were
 // signed.
+import type { X509Certificate } from 'node:crypto';
 import type { EnrolRequest } from '../shared/protocol/device-api.js';
 import type {
   ArmMetric,
@@ -294,6 +295,8 @@ export interface AuditAction {
   readonly action: string;
   readonly subject: string;
   readonly detail: string;
+  /** W3C trace id of the request, hex; null where there was none. */
+  readonly trace: string | null;
 }
 
 export interface AuditRow extends AuditAction {
@@ -1053,6 +1056,14 @@ export interface IssuedCertificate {
   readonly serial: string;
   readonly issuedAt: number;
   readonly expiresAt: number;
+}
+
+/** Knows devices by the client certificates that it issued. */
+export interface DeviceAuthority {
+  /** PEM: the issuer and its chain. */
+  readonly certificate: string;
+  /** The common name of a client certificate that it issued and that is valid then; else null. */
+  nameOf(certificate: X509Certificate, nowMs: number): string | null;
 }
 
 /** By which the server logs in at a broker; PEM. */

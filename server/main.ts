@@ -16,6 +16,7 @@ import { readSettingFile } from '../shared/platform/setting-files.js';
 import { WholeFiles } from '../shared/platform/whole-files.js';
 import { hex, sha256 } from '../shared/base/bytes.js';
 import { floorOf } from '../shared/trust/assignments.js';
+import { requireNoUnfinishedRestore } from './backup/restore.js';
 import { openArtifactStore } from './artifacts/open-store.js';
 import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
@@ -80,14 +81,15 @@ export interface RunningServer {
 
 const DATABASE = 'fleet.sqlite';
 /** In the repository folder: the files of all releases. */
-const ARTIFACTS = 'files';
+export const ARTIFACTS = 'files';
 /** Of the repository folder, when several servers share it. */
 const REREAD = { everyMs: limits.sharedFolderEveryMs, what: 'reading of the shared repository' };
 const FIRST_TOKEN_NAME = 'first-admin';
 
 /**
  * Starts the server. Faults: config_invalid, port_in_use, key_invalid, not_found (no repository),
- * disk_failed, artifact_store_refused, server_unreachable (external broker).
+ * disk_failed, artifact_store_refused, server_unreachable (external broker), schema_newer,
+ * restore_unfinished.
  */
 export async function startServer(
   settings: ServerSettings,
@@ -144,6 +146,7 @@ async function open(
   undo.push(() => ingest.settled());
   const logins = {
     ...{ addressLimits, connections: listeners.mqtt },
+    deviceAuthority: authority,
     login: await brokerLogin(settings, authority),
   };
   const events = transportEvents({
@@ -202,6 +205,7 @@ function openHttp(
     log: log.child({ room: 'http' }),
     mqttPort: () => transport.port,
     deviceBroker: deviceBroker(settings),
+    brokerAsksCertificates: asksCertificates(settings),
     disconnect: (device) => {
       transport.disconnect(device);
       parts.certificates?.revoked(device);
@@ -463,6 +467,12 @@ async function openCertificates(
   return { authority, certificates };
 }
 
+/** Over TLS any broker of this fleet knows devices by their client certificates. */
+function asksCertificates({ broker, tls }: ServerSettings): boolean {
+  if (broker === undefined) return tls !== undefined;
+  return (broker.public_url ?? broker.url).startsWith('mqtts:');
+}
+
 /** What devices are told of an external broker; nothing when the broker is the embedded one. */
 function deviceBroker({ broker }: ServerSettings): { mqttUrl?: string; mqttCa?: string } {
   if (broker === undefined) return {};
@@ -606,7 +616,8 @@ async function brokerLogin(
   return { identity, sharedGroup: authority.sharedGroup };
 }
 
-interface TransportLogins extends Pick<EmbeddedBrokerOptions, 'addressLimits' | 'connections'> {
+type StrangerOptions = 'addressLimits' | 'connections' | 'deviceAuthority';
+interface TransportLogins extends Pick<EmbeddedBrokerOptions, StrangerOptions> {
   /** Of the server, at an external broker. */
   readonly login: BrokerLogin;
 }
@@ -693,6 +704,7 @@ export async function initServer(
         action: 'token.create',
         subject: FIRST_TOKEN_NAME,
         detail: 'admin',
+        trace: null,
       },
       now,
     );
@@ -703,6 +715,7 @@ export async function initServer(
 }
 
 async function openStore(settings: ServerSettings): Promise<Store> {
+  await requireNoUnfinishedRestore(settings.data_dir);
   try {
     await mkdir(settings.data_dir, { recursive: true });
     await chmod(settings.data_dir, 0o700);
@@ -716,7 +729,7 @@ async function openStore(settings: ServerSettings): Promise<Store> {
   return Store.open(databaseOf(settings));
 }
 
-function databaseOf({
+export function databaseOf({
   data_dir,
   database,
   database_password_file,

@@ -26,8 +26,8 @@ export interface MqttLinkOptions {
   /** PEM certificates to trust instead of the system's, for mqtts. */
   readonly ca?: string | Uint8Array;
   /**
-   * The client certificate, asked for at each connection attempt. With one, no token is sent: the
-   * broker is not the fleet server, which could be asked in the device's name with it.
+   * The client certificate, asked for at each connection attempt. With one, no token is sent: a
+   * broker that is not the fleet server itself could ask the server in the device's name with it.
    */
   readonly certificate?: () => { readonly cert: string; readonly key: string } | null;
   readonly clock: Clock;

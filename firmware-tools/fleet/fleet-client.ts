@@ -1,7 +1,8 @@
 // The typed client of the operator API, for every command that talks to a fleet server. It promises
 // that an answer matches its schema, and that every failure is a Fault: the server's own code if
 // the server answered, `server_unreachable` if it did not. It retries nothing: a failed command
-// reports the failure, and the operator decides.
+// reports the failure, and the operator decides. One exception: a server that looked at nothing,
+// because too many logins of this address had failed, is asked once more when it says so.
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -11,8 +12,10 @@ import { Option, type Command } from 'commander';
 import type { Static, TArray, TNull, TObject, TSchema, TString, TUnion } from 'typebox';
 import { decodeJson } from '../../shared/base/decode.js';
 import { asError, Fault, reason } from '../../shared/base/fault-codes.js';
+import { sleep, type Clock } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { API } from '../../shared/protocol/operator-api.js';
+import { realClock } from '../../shared/platform/clock.js';
 import { refusalFault, serverFault, type ErrorAnswer } from '../../shared/platform/http-refusal.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -22,8 +25,25 @@ export interface Connection {
   readonly server: string;
   /** Operator token, `lnt_...`. */
   readonly token: string;
+  /** Without it, an answer that says when to ask again is a failure like any other. */
+  readonly patience?: Patience;
 }
 
+export interface Patience {
+  readonly clock: Clock;
+  /** Told before each wait. */
+  readonly onWait: (seconds: number) => void;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  /** Whole seconds. */
+  readonly retryAfter: string | null;
+}
+
+/** HTTP status: nothing of the request was looked at. */
+const TOO_MANY_REQUESTS = 429;
 const DEFAULT_SERVER = 'http://127.0.0.1:7300';
 
 type PageSchema = TObject<{ items: TArray; next: TUnion<[TNull, TString]> }>;
@@ -31,10 +51,12 @@ type PageSchema = TObject<{ items: TArray; next: TUnion<[TNull, TString]> }>;
 export class FleetClient {
   readonly server: string;
   readonly #token: string;
+  readonly #patience: Patience | null;
 
   constructor(connection: Connection) {
     this.server = connection.server.replace(/\/+$/, '');
     this.#token = connection.token;
+    this.#patience = connection.patience ?? null;
   }
 
   /**
@@ -48,10 +70,20 @@ export class FleetClient {
     body?: unknown,
   ): Promise<NoInfer<Static<T>>> {
     const url = this.#url(path);
-    let response: Response;
-    let text: string;
+    let answer = await this.#ask(method, url, body);
+    const seconds = secondsToWait(answer);
+    if (seconds !== null && this.#patience !== null) {
+      this.#patience.onWait(seconds);
+      await sleep(this.#patience.clock, seconds * 1000);
+      answer = await this.#ask(method, url, body);
+    }
+    if (answer.status < 200 || answer.status > 299) throw refused(answer, `${method} ${url}`);
+    return decodeJson<T>(schema, answer.body, `answer of ${method} ${url}`);
+  }
+
+  async #ask(method: Method, url: string, body: unknown): Promise<Answer> {
     try {
-      response = await fetch(url, {
+      const response = await fetch(url, {
         method,
         headers: {
           authorization: `Bearer ${this.#token}`,
@@ -60,12 +92,11 @@ export class FleetClient {
         },
         body: body === undefined ? null : JSON.stringify(body),
       });
-      text = await response.text();
+      const { status, headers } = response;
+      return { status, body: await response.text(), retryAfter: headers.get('retry-after') };
     } catch (error) {
       throw unreachable(url, error);
     }
-    if (!response.ok) throw refused({ status: response.status, body: text }, `${method} ${url}`);
-    return decodeJson<T>(schema, text, `answer of ${method} ${url}`);
   }
 
   /**
@@ -152,6 +183,14 @@ export class FleetClient {
   }
 }
 
+/** Until the same request may be sent again; null when that is never, or not soon. */
+function secondsToWait({ status, retryAfter }: Answer): number | null {
+  if (status !== TOO_MANY_REQUESTS || retryAfter === null || !/^\d{1,6}$/.test(retryAfter))
+    return null;
+  const seconds = Number(retryAfter);
+  return seconds * 1000 <= limits.commandWaitMaxMs ? seconds : null;
+}
+
 /** The operator reads what the server said, without the request. */
 const refused = (answer: ErrorAnswer, what: string): Fault =>
   serverFault(answer) ?? refusalFault(answer, what);
@@ -190,6 +229,13 @@ export async function connect(
   return new FleetClient({
     server: options.server,
     token: await operatorToken(options.tokenFile, env['LINNET_TOKEN']),
+    patience: {
+      clock: realClock,
+      onWait: (seconds) => {
+        const why = 'too many logins of this address have failed';
+        command.configureOutput().writeErr?.(`linnet: ${why}; asking again in ${seconds} s\n`);
+      },
+    },
   });
 }
 

@@ -46,5 +46,11 @@ export async function openArtifactStore(options: OpenArtifactStoreOptions): Prom
   return DiskArtifactStore.open({ folder, random });
 }
 
+/** The folder of the files, of the same setting; null where another store keeps them. */
+export function folderOfArtifacts(location: string | undefined, folder: string): string | null {
+  if (location === undefined) return folder;
+  return isS3(location) || isOci(location) ? null : fileURLToPath(location);
+}
+
 const STANDARD_S3: S3Settings = { region: 'us-east-1', path_style: false };
 const STANDARD_OCI: OciSettings = { plain_http: false };

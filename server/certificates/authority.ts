@@ -9,7 +9,7 @@ import { Fault, reason } from '../../shared/base/fault-codes.js';
 import type { Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { newKeyPair, P256, x509 } from '../../shared/trust/x509.js';
-import type { ClientIdentity, IssuedCertificate } from '../interfaces.js';
+import type { ClientIdentity, DeviceAuthority, IssuedCertificate } from '../interfaces.js';
 
 export interface AuthorityFiles {
   /** PEM; of several certificates the first is the issuer, the others its chain. */
@@ -49,7 +49,10 @@ export async function newAuthority(
   };
 }
 
-export class CertificateAuthority {
+/** Of extended key usage: TLS clients. */
+const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+
+export class CertificateAuthority implements DeviceAuthority {
   /** SHA-256 of the issuer's certificate. */
   readonly id: string;
   /** PEM: the issuer and its chain. */
@@ -61,6 +64,8 @@ export class CertificateAuthority {
    */
   readonly sharedGroup: string;
   readonly #issuer: x509.X509Certificate;
+  /** The same as Node reads it. */
+  readonly #own: X509Certificate;
   readonly #key: webcrypto.CryptoKey;
   readonly #random: Random;
 
@@ -71,6 +76,7 @@ export class CertificateAuthority {
   ) {
     this.certificate = certificate;
     this.#issuer = new x509.X509Certificate(certificate);
+    this.#own = new X509Certificate(certificate);
     this.id = sha256(new Uint8Array(this.#issuer.rawData));
     const secret = key.export({ type: 'pkcs8', format: 'der' });
     const named = sha256(Buffer.concat([Buffer.from('shared-group\n'), secret]));
@@ -103,6 +109,22 @@ export class CertificateAuthority {
     const publicKey = await keyOfRequest(request, device);
     const endMs = nowMs + limits.deviceCertificateLifeMs;
     return this.#certificate(device, publicKey, nowMs, endMs);
+  }
+
+  /**
+   * Checked here and not by OpenSSL's chain, because the CA of an operator may be one whose own
+   * issuer is unknown, which Node 20 does not let a TLS server trust. Whether the peer holds the
+   * key was checked in the handshake.
+   */
+  nameOf(certificate: X509Certificate, nowMs: number): string | null {
+    const { validFrom, validTo, ca } = certificate;
+    // Undefined, whatever its type says, in a certificate that names no usage.
+    const usage = certificate.keyUsage as string[] | undefined;
+    const isOurs = certificate.checkIssued(this.#own) && certificate.verify(this.#own.publicKey);
+    const isCurrent = Date.parse(validFrom) <= nowMs && nowMs < Date.parse(validTo);
+    if (!isOurs || !isCurrent || ca || usage?.includes(CLIENT_AUTH) !== true) return null;
+    const { CN: name } = certificate.toLegacyObject().subject;
+    return typeof name === 'string' ? name : null;
   }
 
   /** A new key and certificate by which the server itself logs in at a broker. */

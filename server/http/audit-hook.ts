@@ -15,6 +15,7 @@ import type { AuditAction } from '../interfaces.js';
 import { operatorOfRequest } from './authentication.js';
 import type { HttpServices } from './context.js';
 import { asFault, sendFault } from './errors.js';
+import { traceOf } from './trace.js';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -61,9 +62,10 @@ export const auditHook = fastifyPlugin<AuditOptions>(
     app.setErrorHandler(async (error, request, reply) => {
       const fault = asFault(error);
       if (request.audit !== null) {
-        const { actor, action, subject } = request.audit;
+        const { actor, action, subject, trace } = request.audit;
         const detail = `${fault.code}: ${fault.detail}`;
-        await audit.append({ actor, action: `${action}.refused`, subject, detail }, clock.now());
+        const refused = { actor, action: `${action}.refused`, subject, detail, trace };
+        await audit.append(refused, clock.now());
         if (fault.entry.security === true)
           security.report({
             source: { kind: 'operator', name: actor },
@@ -87,6 +89,7 @@ function entryOf(request: FastifyRequest, action: string): AuditAction {
     action: action.replace(':command', command ?? ''),
     subject: Object.values(names).join('@'),
     detail: request.routeOptions.config.bodyNotLogged === true ? '' : bodyText(request.body),
+    trace: traceOf(request.id),
   };
 }
 

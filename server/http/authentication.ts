@@ -19,6 +19,7 @@ import type { DeviceRow } from '../interfaces.js';
 import { TimedRequest } from './body-time.js';
 import type { HttpServices } from './context.js';
 import { asFault, pathOf } from './errors.js';
+import { traceOf } from './trace.js';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -80,6 +81,7 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
             subject: '',
             detail:
               `${request.method} ${pathOf(request)}: needs ${role}, the token is ` + operator.role,
+            trace: traceOf(request.id),
           },
           clock.now(),
         );

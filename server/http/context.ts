@@ -65,6 +65,8 @@ export interface HttpServices {
   mqttPort(): number;
   /** What devices are told of an external broker. */
   readonly deviceBroker: { readonly mqttUrl?: string; readonly mqttCa?: string };
+  /** Whether devices log in there by client certificates. */
+  readonly brokerAsksCertificates: boolean;
   /** Null when this server has no CA for devices. */
   readonly certificates: DeviceCertificates | null;
   /** Closes the connection of a device that was revoked. */

@@ -9,6 +9,9 @@ const TRACEPARENT =
   /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})/;
 const NOT_SAMPLED = '00';
 
+/** The trace id in what traceparentOf returned. */
+export const traceOf = (traceparent: string): string => traceparent.split('-')[1] ?? '';
+
 /** What the server answers to `header`: the same trace, and a span of its own. */
 export function traceparentOf(header: string | string[] | undefined, random: Random): string {
   const given = typeof header === 'string' ? TRACEPARENT.exec(header) : null;

@@ -1,8 +1,9 @@
 // Who may log in at the embedded broker, and on which topics a device may publish and subscribe.
 // Pure decisions: the broker asks before each action and reports what was refused. A device logs in
-// with a fresh token that its key signed, under its own id as client id and user name, and is
-// confined to its own topics, with the one subscription that it needs. Nobody may retain messages,
-// keep a session, leave a will or use QoS 2: each of them costs the broker memory for absent peers.
+// with a fresh token that its key signed, or over TLS with a client certificate of the device CA,
+// under its own id as client id and user name. It is confined to its own topics, with the one
+// subscription that it needs. Nobody may retain messages, keep a session, leave a will or use QoS
+// 2: each of them costs the broker memory for absent peers.
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { topics } from '../../shared/protocol/telemetry.js';
@@ -29,6 +30,24 @@ export async function verifyLogin(
       'auth_missing',
       `the token is for ${device}, but client id and user name are ${clientId} and ${username}`,
     );
+}
+
+/**
+ * The same for a login by a client certificate of the device CA, whose common name is `name`. Fault
+ * auth_missing.
+ */
+export async function verifyCertificate(
+  { clientId, username }: Omit<Login, 'password'>,
+  name: string,
+  keyOf: (device: string) => Promise<PublicKey | undefined>,
+): Promise<void> {
+  if (name !== username || name !== clientId)
+    throw new Fault(
+      'auth_missing',
+      `the certificate is for ${name}, but client id and user name are ${clientId} and ${username}`,
+    );
+  if ((await keyOf(name)) === undefined)
+    throw new Fault('auth_missing', `the certificate is for ${name}, which is not enrolled`);
 }
 
 /** Why a connection may not be opened in this way; null when it may. */

@@ -8,7 +8,7 @@
 // repeated, a lost hint is replaced by the device's next poll), so an absent device uses no memory
 // here. Access decisions are in access-control.ts.
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer as createTlsServer, TLSSocket } from 'node:tls';
 import {
   Aedes,
   type AuthenticateError,
@@ -25,8 +25,20 @@ import type { AddressLimits, Attempt } from '../access/address-limits.js';
 import { ConnectionLimits } from '../access/connection-limits.js';
 import type { ListenerLimits } from '../access/open-files.js';
 import { VerifiedTokens } from '../access/verified-tokens.js';
-import type { SecuritySource, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
-import { connectRefusal, publishRefusal, subscribeRefusal, verifyLogin } from './access-control.js';
+import type {
+  DeviceAuthority,
+  SecuritySource,
+  TlsFiles,
+  Transport,
+  TransportEvents,
+} from '../interfaces.js';
+import {
+  connectRefusal,
+  publishRefusal,
+  subscribeRefusal,
+  verifyCertificate,
+  verifyLogin,
+} from './access-control.js';
 import { PacketLimit, PacketType } from './packet-limit.js';
 import { receive, type PublishJson } from './uplink.js';
 
@@ -35,6 +47,8 @@ export interface EmbeddedBrokerOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly tls: TlsFiles | null;
+  /** Over TLS, a device may log in by a client certificate of this CA, without a token. */
+  readonly deviceAuthority: DeviceAuthority | null;
   readonly clock: Clock;
   readonly log: Log;
   readonly events: TransportEvents;
@@ -96,7 +110,7 @@ class EmbeddedBroker implements Transport {
     });
     // noDelay: with Nagle's algorithm and delayed acknowledgements, small packets that wait for
     // each other would take 40 ms a round trip.
-    const { tls } = options;
+    const { tls, deviceAuthority } = options;
     this.#server =
       tls === null
         ? createServer({ noDelay: true })
@@ -105,6 +119,10 @@ class EmbeddedBroker implements Transport {
             key: tls.key,
             noDelay: true,
             handshakeTimeout: limits.tlsHandshakeMs,
+            // Not refused here: who has no certificate of the device CA needs a token.
+            ...(deviceAuthority === null
+              ? {}
+              : { ca: deviceAuthority.certificate, requestCert: true, rejectUnauthorized: false }),
           });
     this.#server.on('connection', (socket: Socket) => this.#count(socket));
     this.#server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) =>
@@ -223,7 +241,13 @@ class EmbeddedBroker implements Transport {
     const { clock, events, log, addressLimits } = this.#options;
     const attempt = attemptOf(client.conn, client.id);
     const login = { clientId: client.id, username, password: password?.toString('utf8') ?? '' };
-    verifyLogin(login, clock.now(), (device) => events.keyOf(device), this.#tokens).then(
+    const keyOf = (device: string): ReturnType<TransportEvents['keyOf']> => events.keyOf(device);
+    const name = this.#certifiedName(client.conn);
+    const verified =
+      name === null
+        ? verifyLogin(login, clock.now(), keyOf, this.#tokens)
+        : verifyCertificate(login, name, keyOf);
+    verified.then(
       () => {
         addressLimits.succeeded(attempt);
         done(null, true);
@@ -231,12 +255,12 @@ class EmbeddedBroker implements Transport {
       (error: unknown) => {
         if (isFault(error, 'auth_missing')) addressLimits.failed(attempt);
         log.warn({ client: client.id, err: error }, 'MQTT login refused');
-        const name = client.id.slice(0, limits.mqttClientIdMaxChars);
+        const asked = client.id.slice(0, limits.mqttClientIdMaxChars);
         if (isFault(error, 'auth_missing', 'clock_wrong'))
           events.security.report({
             source: anonymous(client.conn),
             code: error.code,
-            detail: `MQTT login of ${name} refused: ${error.detail}`,
+            detail: `MQTT login of ${asked} refused: ${error.detail}`,
           });
         done(
           Object.assign(new Error('bad user name or password'), { returnCode: BAD_CREDENTIALS }),
@@ -244,6 +268,14 @@ class EmbeddedBroker implements Transport {
         );
       },
     );
+  }
+
+  /** The common name of the client certificate, when the device CA issued it. */
+  #certifiedName(connection: unknown): string | null {
+    const { deviceAuthority, clock } = this.#options;
+    if (deviceAuthority === null || !(connection instanceof TLSSocket)) return null;
+    const certificate = connection.getPeerX509Certificate();
+    return certificate === undefined ? null : deviceAuthority.nameOf(certificate, clock.now());
   }
 
   /** Also called for wills. The client is null for what the server itself publishes. */

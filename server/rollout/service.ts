@@ -273,10 +273,10 @@ function acceptedText(
 }
 
 const differenceAccepted = (
-  { actor }: AuditAction,
+  { actor, trace }: AuditAction,
   subject: string,
   detail: string,
-): AuditAction => ({ actor, action: 'rollout.difference_accepted', subject, detail });
+): AuditAction => ({ actor, action: 'rollout.difference_accepted', subject, detail, trace });
 
 function acceptedAudit(audit: AuditAction, id: string, permille?: number): AuditAction[] {
   if (permille === undefined) return [audit];
@@ -285,12 +285,13 @@ function acceptedAudit(audit: AuditAction, id: string, permille?: number): Audit
 }
 
 /** The request names the release; this entry also names the rollout and the release's digest. */
-function created({ actor }: AuditAction, id: string, release: ReleaseRef): AuditAction {
+function created({ actor, trace }: AuditAction, id: string, release: ReleaseRef): AuditAction {
   const { component, version, digest } = release;
   return {
     actor,
     action: 'rollout.created',
     subject: id,
     detail: `${component}@${version} ${digest}`,
+    trace,
   };
 }

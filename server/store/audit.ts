@@ -46,6 +46,7 @@ export class SqlAuditStore implements AuditStore {
         'action',
         'subject',
         'hash',
+        'trace',
         cut(eb.ref('detail'), limits.summaryDetailMaxChars).as('detail'),
       ]);
     for (const column of ['actor', 'action', 'subject'] as const) {
@@ -125,6 +126,7 @@ export async function appendAudit(
       action: action.action,
       subject: action.subject.slice(0, limits.nameMaxChars),
       detail: action.detail.slice(0, limits.auditDetailMaxChars),
+      trace: action.trace,
     };
     const hash = link(last?.hash ?? START, row);
     await queries
@@ -140,12 +142,13 @@ export async function appendAudit(
   }
 }
 
-function link(before: string, row: Omit<AuditRow, 'hash'>): string {
+/** An entry without a trace is hashed without it, as those from before there were any. */
+function link(before: string, { trace, ...row }: Omit<AuditRow, 'hash'>): string {
   return hex(
     createHash('sha256')
       .update(before)
       .update('\n')
-      .update(canonicalBytes({ ...row }))
+      .update(canonicalBytes(trace === null ? row : { ...row, trace }))
       .digest(),
   );
 }

@@ -15,7 +15,6 @@ import Database from 'better-sqlite3';
 import {
   HandleEmptyInListsPlugin,
   Kysely,
-  Migrator,
   SqliteDialect,
   SqliteDriver,
   replaceWithNoncontingentExpression,
@@ -23,6 +22,7 @@ import {
   type DatabaseConnection,
   type Expression,
   type LogEvent,
+  type MigrationProvider,
   type RawBuilder,
   type SqliteDatabase,
   type Transaction,
@@ -32,8 +32,8 @@ import { limits } from '../../shared/base/limits.js';
 import { databaseFault } from '../database-fault.js';
 import { RecentMap } from '../../shared/base/recent-map.js';
 import { systemCode } from '../../shared/base/fault-codes.js';
-import { migrations } from './migrations.js';
 import { databaseName, LinnetPostgresDialect, type PostgresTarget } from './postgres.js';
+import { migrate } from './schema-version.js';
 import type { Tables } from './tables.js';
 
 export type Db = Kysely<Tables>;
@@ -43,29 +43,31 @@ export type Queries = Db | Transaction<Tables>;
 export interface DatabaseOptions {
   /** Told each statement that was run, BEGIN and COMMIT among them. */
   readonly onStatement?: (sql: string) => void;
+  /** Instead of those of migrations.ts, in tests. */
+  readonly provider?: MigrationProvider;
 }
 
 /** A SQLite file (`:memory:` for a temporary database), or a PostgreSQL database. */
 export type DatabaseTarget = string | PostgresTarget;
 
 /**
- * Opens (and creates or migrates) the database. Faults: disk_failed, disk_full,
+ * Opens (and creates or migrates) the database. Faults: disk_failed, disk_full, schema_newer,
  * database_unreachable.
  */
 export async function openDatabase(
   target: DatabaseTarget,
-  { onStatement }: DatabaseOptions = {},
+  { onStatement, ...steps }: DatabaseOptions = {},
 ): Promise<Db> {
   const log = onStatement === undefined ? {} : { log: statementLog(onStatement) };
   if (typeof target === 'string') {
     const db = new FleetDatabase({ dialect: new Dialect(openFile(target)), plugins, ...log });
-    await migrate(db, target);
+    await migrateOrClose(db, target, steps);
     return db;
   }
   // Of several servers that start at once one migrates (Kysely takes an advisory lock), and the
   // others wait for it: longer than any other statement may.
   const migrating = new Kysely<Tables>({ dialect: new LinnetPostgresDialect(target, null) });
-  await migrate(migrating, databaseName(target));
+  await migrateOrClose(migrating, databaseName(target), steps);
   await migrating.destroy();
   const dialect = new LinnetPostgresDialect(target, limits.statementMaxMs);
   return new FleetDatabase({ dialect, plugins, ...log });
@@ -79,13 +81,42 @@ const statementLog =
 /** `in ()` selects nothing; PostgreSQL would refuse it. */
 const plugins = [new HandleEmptyInListsPlugin({ strategy: replaceWithNoncontingentExpression })];
 
-async function migrate(db: Db, name: string): Promise<void> {
-  const { error, results } = await new Migrator({ db, provider: migrations }).migrateToLatest();
-  if (error === undefined) return;
-  await db.destroy();
-  const failed =
-    results?.find((result) => result.status === 'Error')?.migrationName ?? 'before the first step';
-  throw databaseFault(error, `migrating ${name} (${failed})`);
+async function migrateOrClose(
+  db: Db,
+  name: string,
+  steps: { readonly provider?: MigrationProvider },
+): Promise<void> {
+  try {
+    await migrate(db, name, steps);
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+}
+
+/**
+ * A database as it is, for its backup and its restore: nothing is migrated, and a statement may
+ * take as long as it needs. A file must exist unless it `isNew`; a new one has no write-ahead log
+ * yet, so that filling it in one transaction takes no more room than its rows. Faults: disk_failed,
+ * database_unreachable.
+ */
+export function openUnmigrated(
+  target: DatabaseTarget,
+  { isNew = false } = {},
+): { db: Db; name: string } {
+  if (typeof target !== 'string') {
+    const dialect = new LinnetPostgresDialect(target, null);
+    return { db: new Kysely<Tables>({ dialect }), name: databaseName(target) };
+  }
+  try {
+    const timeout = limits.databaseLockWaitMs;
+    const sqlite = new Database(target, { timeout, fileMustExist: !isNew });
+    sqlite.pragma('synchronous = FULL');
+    sqlite.pragma('foreign_keys = ON');
+    return { db: new Kysely<Tables>({ dialect: new Dialect(sqlite) }), name: target };
+  } catch (error) {
+    throw databaseFault(error, `opening ${target}`);
+  }
 }
 
 /** Runs a transaction again that lost against another one. */

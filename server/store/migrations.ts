@@ -298,5 +298,6 @@ export const migrations: MigrationProvider = {
       '0001_first': step(FIRST),
       '0002_conductor': conductorMigration,
       '0003_filters': step(FILTERS),
+      '0004_audit_trace': step(['alter table audit add column trace text']),
     }),
 };

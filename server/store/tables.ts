@@ -279,6 +279,7 @@ interface AuditTable {
   subject: string;
   detail: string;
   hash: string;
+  trace: string | null;
 }
 
 /** One row: the newest audit entry. */

@@ -382,6 +382,22 @@ export const FAULT_CODES = {
     "PostgreSQL did not answer, or refused the fleet server's login",
     'Check the URL, the password and that PostgreSQL runs; the server goes on when it answers.',
   ),
+  schema_newer: refused(
+    500,
+    'the database, or the backup, was made by a newer version of Linnet',
+    'Run that version or a newer one. To go back to this one, restore the backup from before the' +
+      ' upgrade (docs/operations.md).',
+  ),
+  backup_invalid: refused(
+    422,
+    'a file is no backup, is cut short, or is damaged',
+    'Take another copy of the backup, or an older one; nothing was restored from this one.',
+  ),
+  restore_unfinished: refused(
+    500,
+    'a restore into this data folder was cut short',
+    'Run `linnet server restore` again with the same backup; it begins anew.',
+  ),
   fetch_interrupted: flaked(503, 'a download was interrupted', 'It resumes by itself.'),
   disk_full: flaked(507, 'the disk is full', 'Free disk space; the device keeps what it runs.'),
   disk_failed: flaked(

@@ -323,6 +323,8 @@ export const limits = {
   /** A device counts as cloned for so long after two instances alternated last. */
   deviceClonedMs: 24 * 60 * 60_000,
   operatorBodyMaxBytes: 8 * MIB,
+  /** A command waits for a server that asks it to come back within this time. */
+  commandWaitMaxMs: 60_000,
   /** Points of the curve and of the boundary of a rollout's halt test. */
   evidencePointsMaxCount: 500,
   // Change streams (GET /events): open ones, of one token and in all.
@@ -405,6 +407,16 @@ export const limits = {
   preparedStatementsMaxCount: 500,
   /** Rows of one statement: SQLite takes at most 32,766 parameters. */
   databaseRowsMaxCount: 500,
+  statementParametersMaxCount: 32_766,
+
+  // Backups of the server.
+  /** Rows in memory at once; a part of the archive ends where it is longer. */
+  backupRowsMaxCount: 100,
+  backupPartBytes: 1 * MIB,
+  /** A part as a restore takes it: a release's row has its manifest in it. */
+  backupPartMaxBytes: 256 * MIB,
+  /** The list at the end of the archive, with a line for each part and each file. */
+  backupManifestMaxBytes: 256 * MIB,
 
   /** Small writes of many callers that share a transaction. */
   groupedWritesMaxCount: 100,

@@ -585,6 +585,8 @@ const auditHead = {
   actor: Text(200),
   action: Text(100),
   subject: Text(200),
+  /** W3C trace id of the request; null where there was none. */
+  trace: OrNull(Type.String({ pattern: '^[0-9a-f]{32}$' })),
 };
 /** The detail is cut to a line. */
 export const AuditSummary = named('AuditSummary', {

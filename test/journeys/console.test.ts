@@ -234,7 +234,7 @@ describe.skipIf(chromiumPath === null)('a person at the console', () => {
     expect(await page.getByRole('link', { name: 'New rollout' }).count()).toBe(0);
     await fleet.store.tokens.revoke(
       'guest',
-      { actor: 'test', action: 'token.revoke', subject: 'guest', detail: '' },
+      { actor: 'test', action: 'token.revoke', subject: 'guest', detail: '', trace: null },
       Date.now(),
     );
     await press(page, 'Groups');

@@ -6,4 +6,5 @@ export const by = (actor: string, action = 'test'): AuditAction => ({
   action,
   subject: '',
   detail: '',
+  trace: null,
 });

@@ -83,7 +83,8 @@ export async function startFleet(
   return openFleet(folder, settings, await initServer(settings), log);
 }
 
-async function openFleet(
+/** A fleet whose server runs on data that is there. */
+export async function openFleet(
   folder: string,
   settings: ServerSettings,
   adminToken: string,
@@ -114,7 +115,7 @@ async function openFleet(
 }
 
 /** The settings refuse one; the server finds it in the environment, as an operator's would. */
-function withoutPassword(url: string): string {
+export function withoutPassword(url: string): string {
   const parsed = new URL(url);
   process.env['PGPASSWORD'] = parsed.password;
   parsed.password = '';

@@ -1656,6 +1656,7 @@ export interface components {
       actor: string;
       action: string;
       subject: string;
+      trace: null | string;
       detail: string;
     };
     /** AuditPage */
@@ -1676,6 +1677,7 @@ export interface components {
       actor: string;
       action: string;
       subject: string;
+      trace: null | string;
       detail: string;
       hash: string;
     };

@@ -36,6 +36,7 @@ type Options = Pick<
   | 'log'
   | 'mqttPort'
   | 'deviceBroker'
+  | 'brokerAsksCertificates'
   | 'certificates'
 >;
 const tags = ['device-api'];
@@ -50,10 +51,9 @@ export const deviceApiRoutes: FastifyPluginAsyncTypebox<Options> = async (app, o
   await app.register(certificateRoute, options);
 };
 
-const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
-  app,
-  { devices, security, addressLimits, clock, log, mqttPort, deviceBroker, certificates },
-) => {
+const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  const { devices, security, addressLimits, clock, log, mqttPort } = options;
+  const { deviceBroker, brokerAsksCertificates, certificates } = options;
   app.post(
     '/device/v1/enrol',
     {
@@ -103,7 +103,7 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (
         status: device.status,
         mqttPort: mqttPort(),
         ...deviceBroker,
-        ...(certificates === null || deviceBroker.mqttUrl?.startsWith('mqtts:') !== true
+        ...(certificates === null || !brokerAsksCertificates
           ? {}
           : { certificateAuthority: certificates.authority }),
         ...(device.pendingReason === null ? {} : { reason: device.pendingReason }),

@@ -17,6 +17,7 @@ import {
 import { operatorOfRequest } from '../authentication.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { pageOf, PageQuery } from '../paging.js';
+import { traceOf } from '../trace.js';
 import { releaseDetail, releaseSummary } from '../views.js';
 import { digestsInDocument, digestsInEnvelope } from '../../tuf/referenced-files.js';
 
@@ -99,6 +100,7 @@ function publishRoute(app: FleetApp, { images, releases, uploads, clock }: Optio
           action: 'release.published',
           subject: `${release.component}@${release.version}`,
           detail: release.digest,
+          trace: traceOf(request.id),
         },
         clock.now(),
       );

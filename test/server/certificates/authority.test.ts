@@ -1,5 +1,5 @@
 // The device CA: what it issues, as OpenSSL (node:crypto) reads it, and requests that it refuses.
-import { X509Certificate, webcrypto } from 'node:crypto';
+import { X509Certificate, createPrivateKey, webcrypto } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,6 +34,38 @@ describe('a certificate', () => {
     expect(certificate.serialNumber.toLowerCase()).toBe(issued.serial);
     expect(Date.parse(certificate.validFrom)).toBe(NOW - limits.certificateSkewMs);
     expect(Date.parse(certificate.validTo)).toBe(NOW + limits.deviceCertificateLifeMs);
+  });
+
+  test('is_a_name_while_it_is_valid_and_by_its_own_authority_only', async () => {
+    const authority = await open();
+    const request = await certificateRequest(DEVICE, await newKeyPair());
+    const issued = await authority.issue(request, DEVICE, NOW);
+    const certificate = new X509Certificate(issued.pem);
+    expect(authority.nameOf(certificate, NOW)).toBe(DEVICE);
+    expect(authority.nameOf(certificate, NOW - limits.certificateSkewMs - 1000)).toBeNull();
+    expect(authority.nameOf(certificate, issued.expiresAt)).toBeNull();
+    // The other one has the same name.
+    expect((await open()).nameOf(certificate, NOW)).toBeNull();
+    expect(authority.nameOf(new X509Certificate(authority.certificate), NOW)).toBeNull();
+  });
+
+  test('without_a_usage_is_no_login', async () => {
+    const files = await newAuthority(random, NOW, null);
+    const options = { random, nowMs: NOW, passphrase: null, what: 'key' };
+    const authority = await CertificateAuthority.open(files, options);
+    const { keys } = await newKeyPair();
+    const key = createPrivateKey(files.key).export({ type: 'pkcs8', format: 'der' });
+    const made = await x509.X509CertificateGenerator.create({
+      serialNumber: '03',
+      subject: [{ CN: [DEVICE] }],
+      issuer: new x509.X509Certificate(files.certificate).subjectName,
+      notBefore: new Date(NOW - 1000),
+      notAfter: new Date(NOW + 1000),
+      signingAlgorithm: P256,
+      publicKey: keys.publicKey,
+      signingKey: await webcrypto.subtle.importKey('pkcs8', key, P256, false, ['sign']),
+    });
+    expect(authority.nameOf(new X509Certificate(made.toString('pem')), NOW)).toBeNull();
   });
 
   test('does_not_outlive_its_authority', async () => {
@@ -173,7 +205,7 @@ describe('the device API', () => {
       expect(await fleet.store.certificates.revoked(Date.now())).toEqual([]);
       await fleet.store.devices.revoke(
         device.id,
-        { actor: 'test', action: 'device.revoke', subject: device.id, detail: '' },
+        { actor: 'test', action: 'device.revoke', subject: device.id, detail: '', trace: null },
         Date.now(),
       );
       const restarted = await fleet.restart();

@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 import { traceparentOf } from '../../../server/http/trace.js';
 import { silentLog, type Log } from '../../../shared/base/interfaces.js';
 import { realRandom } from '../../../shared/platform/clock.js';
+import { AuditHead, AuditPage } from '../../../shared/protocol/operator-api.js';
 import { startFleet } from '../../support/fleet-server.js';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -43,4 +44,27 @@ it('the_answer_and_the_log_line_of_a_request_have_its_trace', async () => {
   const traceparent = answer.headers.get('traceparent') ?? '';
   expect(traceparent).toContain(TRACE);
   expect(logged.filter((line) => line.includes(traceparent))).toHaveLength(1);
+});
+
+it('what_an_operator_did_has_the_trace_of_the_request_in_the_audit_log', async () => {
+  const fleet = await startFleet();
+  const ask = (body: object): Promise<Response> =>
+    fetch(`${fleet.server.address}/api/v1/tokens`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${fleet.adminToken}`,
+        'content-type': 'application/json',
+        traceparent: `00-${TRACE}-00f067aa0ba902b7-01`,
+      },
+      body: JSON.stringify(body),
+    });
+  expect((await ask({ name: 'anna', role: 'viewer' })).ok).toBe(true);
+  const { items } = await fleet.admin.request('GET', '/audit', AuditPage);
+  expect(items.map(({ action, trace }) => [action, trace])).toEqual([
+    ['token.create', TRACE],
+    ['token.create', null],
+  ]);
+  const head = await fleet.admin.request('GET', '/audit/head', AuditHead);
+  expect([head.entries, head.brokenAt]).toEqual([2, null]);
+  await fleet.close();
 });

@@ -50,6 +50,7 @@ async function brokerOf(devices: readonly TestDevice[]): Promise<OpenBroker> {
     host: '127.0.0.1',
     port: 0,
     tls: null,
+    deviceAuthority: null,
     clock: realClock,
     log: silentLog,
     addressLimits: new AddressLimits({ clock: realClock, security }),

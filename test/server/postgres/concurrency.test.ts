@@ -8,7 +8,13 @@ import type { TelemetryBatch } from '../../../shared/protocol/telemetry.js';
 import { newDevice } from '../../support/fleet-server.js';
 
 const NOW = 1_700_000_000_000;
-const by = (subject: string) => ({ actor: 'anna', action: 'test', subject, detail: '' });
+const by = (subject: string) => ({
+  actor: 'anna',
+  action: 'test',
+  subject,
+  detail: '',
+  trace: null,
+});
 
 let target: DatabaseTarget;
 let a: Store;

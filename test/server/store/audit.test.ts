@@ -22,7 +22,8 @@ const actions = async (): Promise<string[]> =>
 
 describe('the chain', () => {
   beforeEach(async () => {
-    for (const action of ['a', 'b', 'c']) await store.audit.append(by('anna', action), NOW);
+    for (const action of ['a', 'b', 'c'])
+      await store.audit.append({ ...by('anna', action), trace: 'ab'.repeat(16) }, NOW);
   });
 
   it('a_whole_chain_verifies_to_its_last_entry', async () => {
@@ -43,7 +44,7 @@ describe('the chain', () => {
   });
 
   it('every_changed_column_breaks_the_chain_at_its_entry', async () => {
-    for (const column of ['actor', 'action', 'subject', 'detail']) {
+    for (const column of ['actor', 'action', 'subject', 'detail', 'trace']) {
       await run(`update audit set ${column} = ${column} || '!' where seq = 2`);
       expect([column, await brokenAt()]).toEqual([column, 2]);
       await run(`update audit set ${column} = rtrim(${column}, '!') where seq = 2`);

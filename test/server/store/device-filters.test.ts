@@ -167,7 +167,7 @@ describe('a search of a large fleet', () => {
 describe('the audit log', () => {
   it('is_filtered_by_token_action_and_subject', async () => {
     const entry = (actor: string, action: string, subject: string) =>
-      store.audit.append({ actor, action, subject, detail: '' }, 1);
+      store.audit.append({ actor, action, subject, detail: '', trace: null }, 1);
     await entry('ann', 'rollout.start', 'ro-1');
     await entry('bob', 'rollout.start', 'ro-2');
     await entry('ann', 'device.revoke', 'dev-1');

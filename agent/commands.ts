@@ -17,8 +17,12 @@ interface Out {
 const PRIVATE_UMASK = 0o077;
 
 export function registerAgentCommands(program: Command, out: Out): void {
-  program
-    .command('agent')
+  agentCommand(program.command('agent'), out);
+}
+
+/** Makes `command` the agent's; the device package has a program with this one command. */
+export function agentCommand(command: Command, out: Out): void {
+  command
     .description(
       'run the device agent: serves models locally, takes signed updates, reports telemetry',
     )

@@ -1,0 +1,207 @@
+// The device package: a tree of files as it lies on a device, and from it a .tar.xz and a .deb. The
+// same sources and SOURCE_DATE_EPOCH give the same bytes.
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { bundle } from './bundles.js';
+import {
+  componentList,
+  licenceFile,
+  licenceTexts,
+  npmComponent,
+  type Component,
+} from './contents.js';
+import { CARRIED_NODE, NODE_ABI, nodeFolder, NODE_MAJORS, nodeVersion } from './node-archives.js';
+import { sqliteModule } from './native-modules.js';
+import { isInstalled, project, run, type Architecture } from './tools.js';
+
+export interface DeviceOptions {
+  readonly arch: Architecture;
+  /** The package carries Node.js, instead of needing the distribution's. */
+  readonly withNode: boolean;
+  readonly out: string;
+  readonly version: string;
+  /** Time of all files, in seconds since 1970. */
+  readonly epochSeconds: number;
+}
+
+export const DEBIAN_ARCHITECTURE: Readonly<Record<Architecture, string>> = {
+  x64: 'amd64',
+  arm64: 'arm64',
+};
+const HOME = 'usr/lib/linnet-agent';
+const ORT = 'node_modules/onnxruntime-node';
+const ORT_COMMON = 'node_modules/onnxruntime-common';
+const TEMPLATES = join(project, 'firmware-tools', 'package', 'device');
+/** Memory before speed: a small young generation (DECISIONS.md). */
+const NODE_FLAGS = '--max-semi-space-size=1';
+/** Under a line of its own in the control file, as Debian's policy wants it. */
+const GLIBC = 'libc6 (>= 2.28), libstdc++6';
+
+/** Where Node.js is on a device. */
+const nodePath = (withNode: boolean): string => (withNode ? `/${HOME}/bin/node` : '/usr/bin/node');
+
+/** A template of the package with its @NAMES@ filled in. */
+export function filled(text: string, values: Readonly<Record<string, string>>): string {
+  return text.replace(/@([A-Z_]+)@/g, (_, name: string) => {
+    const value = values[name];
+    if (value === undefined) throw new Error(`a template names @${name}@, which has no value`);
+    return value;
+  });
+}
+
+/** The control file of the .deb. */
+export function controlFile(
+  options: Omit<DeviceOptions, 'out' | 'epochSeconds'>,
+  kib: number,
+): string {
+  const { arch, withNode, version } = options;
+  const depends = ['adduser', GLIBC, ...(withNode ? [] : ['nodejs (>= 20.19)'])];
+  return [
+    'Package: linnet-agent',
+    `Version: ${version}`,
+    `Architecture: ${DEBIAN_ARCHITECTURE[arch]}`,
+    'Maintainer: Linnet <linnet@localhost>',
+    `Installed-Size: ${kib}`,
+    `Depends: ${depends.join(', ')}`,
+    'Recommends: ca-certificates, util-linux',
+    'Section: net',
+    'Priority: optional',
+    'Description: runs machine learning models on this device, with signed updates',
+    ' The agent serves models to local applications, takes signed updates from a fleet',
+    ' server, tries each before it serves it, and goes back when it is worse.',
+    '',
+  ].join('\n');
+}
+
+/** Paths of what was made: folder, archive, and the .deb where dpkg-deb is installed. */
+export async function makeDevicePackage(options: DeviceOptions): Promise<string[]> {
+  const { arch, withNode, version, out, epochSeconds } = options;
+  const kind = withNode ? '-with-node' : '';
+  const name = `linnet-agent${kind}_${version}_${DEBIAN_ARCHITECTURE[arch]}`;
+  const tree = join(out, name);
+  rmSync(tree, { recursive: true, force: true });
+  await fill(tree, options);
+  setTimes(tree, epochSeconds);
+  const archive = `${tree}.tar.xz`;
+  const env = { XZ_OPT: '-9', SOURCE_DATE_EPOCH: String(epochSeconds) };
+  const sorted = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--format=gnu'];
+  run('tar', ['-C', out, ...sorted, '-cJf', archive, name], { env });
+  if (!isInstalled('dpkg-deb')) return [tree, archive];
+  const deb = `${tree}.deb`;
+  const debian = join(out, `${name}.debian`);
+  rmSync(debian, { recursive: true, force: true });
+  cpSync(tree, debian, { recursive: true, preserveTimestamps: true });
+  control(debian, options);
+  setTimes(debian, epochSeconds);
+  run('dpkg-deb', ['--root-owner-group', '-Zxz', '-z9', '--build', debian, deb], { env });
+  rmSync(debian, { recursive: true });
+  return [tree, archive, deb];
+}
+
+async function fill(tree: string, options: DeviceOptions): Promise<void> {
+  const { arch, withNode, version } = options;
+  const home = join(tree, HOME);
+  const { files, packages } = await bundle({
+    agent: 'firmware-tools/cli/agent-program.ts',
+    'host-child': 'agent/inference/model-process/host-child.ts',
+  });
+  for (const { path, bytes } of files) write(join(home, 'dist', 'agent', path), bytes);
+  const about = { name: 'linnet-agent', version, type: 'module', private: true };
+  write(join(home, 'package.json'), `${JSON.stringify(about)}\n`);
+  for (const major of withNode ? [CARRIED_NODE] : NODE_MAJORS)
+    copy(
+      sqliteModule(arch, major),
+      join(home, 'native', `abi${NODE_ABI[major]}`, 'better_sqlite3.node'),
+    );
+  onnxRuntime(home, arch);
+  if (withNode)
+    copy(join(nodeFolder(CARRIED_NODE, arch), 'bin', 'node'), join(home, 'bin', 'node'), 0o755);
+
+  const values = { NODE: nodePath(withNode), NODE_FLAGS, VERSION: version };
+  for (const [template, path, mode] of [
+    ['linnet-agent.service', 'usr/lib/systemd/system/linnet-agent.service', 0o644],
+    ['linnet-agent', 'usr/bin/linnet-agent', 0o755],
+    ['linnet-agent.8', 'usr/share/man/man8/linnet-agent.8', 0o644],
+    ['agent.toml', 'etc/linnet/agent.toml', 0o644],
+    ['default', 'etc/default/linnet-agent', 0o644],
+  ] as const)
+    write(join(tree, path), filled(readFileSync(join(TEMPLATES, template), 'utf8'), values), mode);
+  run('gzip', ['-n9', join(tree, 'usr/share/man/man8/linnet-agent.8')]);
+
+  const components = componentsOf([...packages, ORT, ORT_COMMON], options);
+  const documents = join(tree, 'usr/share/doc/linnet-agent');
+  const own = readFileSync(join(project, 'LICENSE'), 'utf8');
+  write(join(documents, 'copyright'), licenceFile(own, components));
+  write(
+    join(documents, 'sbom.cdx.json'),
+    componentList({ name: 'linnet-agent', version }, components),
+  );
+}
+
+function componentsOf(folders: readonly string[], { arch, withNode }: DeviceOptions): Component[] {
+  const components = folders.map((folder) => npmComponent(join(project, folder)));
+  if (withNode)
+    components.push({
+      name: `node-linux-${arch}`,
+      version: nodeVersion(CARRIED_NODE),
+      licence: 'MIT',
+      texts: licenceTexts(nodeFolder(CARRIED_NODE, arch)),
+    });
+  return components;
+}
+
+/** ONNX Runtime's own loader finds its library by this folder, so it keeps its form. */
+function onnxRuntime(home: string, arch: Architecture): void {
+  const binaries = join('bin', 'napi-v6', 'linux', arch);
+  for (const [folder, parts] of [
+    [ORT, ['package.json', 'dist', binaries]],
+    [ORT_COMMON, ['package.json', join('dist', 'cjs')]],
+  ] as const)
+    for (const part of parts)
+      cpSync(join(project, folder, part), join(home, folder, part), {
+        recursive: true,
+        filter: (path) => !/\.(?:d\.ts|map)$/.test(path),
+      });
+}
+
+function control(tree: string, options: DeviceOptions): void {
+  const kib = Math.ceil(everyPath(tree).reduce((sum, path) => sum + statSync(path).size, 0) / 1024);
+  write(join(tree, 'DEBIAN', 'control'), controlFile(options, kib));
+  write(join(tree, 'DEBIAN', 'conffiles'), '/etc/linnet/agent.toml\n/etc/default/linnet-agent\n');
+  for (const script of ['postinst', 'prerm', 'postrm'])
+    copy(join(TEMPLATES, script), join(tree, 'DEBIAN', script), 0o755);
+}
+
+function write(path: string, content: string | Uint8Array, mode = 0o644): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, content);
+  chmodSync(path, mode);
+}
+
+function copy(from: string, to: string, mode = 0o644): void {
+  write(to, readFileSync(from), mode);
+}
+
+const everyPath = (tree: string): string[] =>
+  readdirSync(tree, { recursive: true, withFileTypes: true }).map(({ parentPath, name }) =>
+    join(parentPath, name),
+  );
+
+/** Times and modes that do not depend on when, and under which umask, the tree was made. */
+function setTimes(tree: string, seconds: number): void {
+  for (const path of [tree, ...everyPath(tree)].reverse()) {
+    const stat = statSync(path);
+    chmodSync(path, stat.isDirectory() || (stat.mode & 0o100) !== 0 ? 0o755 : 0o644);
+    utimesSync(path, seconds, seconds);
+  }
+}

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
 import { project } from './tools.js';
 
-export interface Bundle {
+interface Bundle {
   readonly path: string;
   readonly bytes: Uint8Array;
 }
@@ -32,18 +32,18 @@ const LEFT_OUT: readonly RegExp[] = [
 
 const leaveOut: Plugin = {
   name: 'leave-out',
-  setup({ onLoad }) {
+  setup(esbuild) {
     for (const filter of LEFT_OUT)
-      onLoad({ filter }, () => ({ contents: 'module.exports = {};', loader: 'js' }));
+      esbuild.onLoad({ filter }, () => ({ contents: 'module.exports = {};', loader: 'js' }));
   },
 };
 
 /** better-sqlite3 finds its module through `bindings`; in a package it lies at a fixed place. */
 const nativeModule: Plugin = {
   name: 'native-module',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^bindings$/ }, () => ({ path: 'bindings', namespace: 'native' }));
-    onLoad({ filter: /.*/, namespace: 'native' }, () => ({
+  setup(esbuild) {
+    esbuild.onResolve({ filter: /^bindings$/ }, () => ({ path: 'bindings', namespace: 'native' }));
+    esbuild.onLoad({ filter: /.*/, namespace: 'native' }, () => ({
       contents:
         'module.exports = (name) => {\n' +
         '  const path = "../../native/abi" + process.versions.modules + "/" + name;\n' +

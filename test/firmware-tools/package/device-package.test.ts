@@ -1,0 +1,58 @@
+// What the device package is made of, without making it; test/journeys/package.test.ts makes one.
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { agentSettings } from '../../../agent/config.js';
+import { componentList, licenceFile } from '../../../firmware-tools/package/contents.js';
+import { controlFile, filled } from '../../../firmware-tools/package/device-package.js';
+
+const FILES = 'firmware-tools/package/device';
+
+describe('the device package', () => {
+  it('package_without_node_needs_that_of_the_distribution', () => {
+    const options = { arch: 'arm64', version: '1.2.3' } as const;
+    const without = controlFile({ ...options, withNode: false }, 10);
+    expect(without).toContain('Architecture: arm64\n');
+    expect(without).toContain('Version: 1.2.3\n');
+    expect(without).toMatch(/^Depends: .*nodejs \(>= 20\.19\)/m);
+    expect(controlFile({ ...options, withNode: true }, 10)).not.toContain('nodejs');
+  });
+
+  it('template_with_a_name_that_has_no_value_is_refused', () => {
+    expect(filled('run @NODE@ now', { NODE: '/bin/n' })).toBe('run /bin/n now');
+    expect(() => filled('run @NODE@', {})).toThrow('@NODE@');
+  });
+
+  it('configuration_file_of_the_package_is_valid', () => {
+    const settings = agentSettings(readFileSync(`${FILES}/agent.toml`, 'utf8'), {});
+    expect(settings.data_dir).toBe('/var/lib/linnet');
+    expect(settings.api.port).toBe(7310);
+  });
+
+  it('commented_settings_of_the_configuration_file_are_valid_too', () => {
+    const text = readFileSync(`${FILES}/agent.toml`, 'utf8');
+    const all = text.replace(/^# ([a-z_]+ = )/gm, '$1');
+    expect(all).not.toBe(text);
+    expect(agentSettings(all, {}).server.claim_file).toBe('/etc/linnet/claim');
+  });
+
+  it('installing_starts_and_enables_nothing', () => {
+    const unit = readFileSync(`${FILES}/linnet-agent.service`, 'utf8');
+    expect(unit).toContain('/usr/lib/linnet-agent/dist/agent/agent.js --config');
+    expect(unit).toContain('NoNewPrivileges=yes');
+    expect(readFileSync(`${FILES}/postinst`, 'utf8')).not.toMatch(
+      /^\s*systemctl (?:enable|start)/m,
+    );
+  });
+
+  it('components_are_listed_with_their_versions_and_licences', () => {
+    const component = { name: '@a/b', version: '1.0.0', licence: 'MIT', texts: ['Permission'] };
+    const list = JSON.parse(componentList({ name: 'p', version: '2' }, [component])) as {
+      components: { purl: string; licenses: unknown }[];
+    };
+    expect(list.components[0]?.purl).toBe('pkg:npm/%40a/b@1.0.0');
+    expect(list.components[0]?.licenses).toEqual([{ expression: 'MIT' }]);
+    expect(licenceFile('Apache', [component])).toMatch(
+      /Apache[^]*@a\/b 1\.0\.0: MIT[^]*Permission/,
+    );
+  });
+});

@@ -1,0 +1,100 @@
+// The agent of the device package, not of the tree: the .deb is built and unpacked, and its agent
+// enrols with a real server, installs a release, answers, and goes on after a restart. Only the
+// native module for this Node.js is in the package.
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { makeDevicePackage } from '../../firmware-tools/package/device-package.js';
+import { NODE_MAJORS } from '../../firmware-tools/package/node-archives.js';
+import { isInstalled } from '../../firmware-tools/package/tools.js';
+import { makeClaim, startFleet, type TestFleet } from '../support/fleet-server.js';
+import {
+  agentConfig,
+  enrolledAndInstalled,
+  freePorts,
+  publishDigits,
+  until,
+} from '../support/journey-devices.js';
+
+const SIZE_MAX_BYTES = 15_000_000;
+const major = NODE_MAJORS.find((each) => process.versions.node.startsWith(`${each}.`));
+const missing =
+  process.platform !== 'linux' || process.arch !== 'x64' || major === undefined
+    ? 'Linux on x64 with a Node.js that packages support'
+    : ['dpkg-deb', 'g++', 'xz'].find((program) => !isInstalled(program));
+
+let fleet: TestFleet;
+let agent: ChildProcess | null = null;
+
+beforeAll(async () => {
+  fleet = await startFleet();
+}, 60_000);
+
+afterAll(async () => {
+  agent?.kill('SIGKILL');
+  await fleet.close();
+}, 60_000);
+
+function start(root: string, config: string, claim: string): void {
+  const program = join(root, 'usr/lib/linnet-agent/dist/agent/agent.js');
+  agent = spawn(process.execPath, ['--max-semi-space-size=1', program, '--config', config], {
+    cwd: root,
+    env: { PATH: process.env['PATH'], LINNET_CLAIM: claim, MALLOC_ARENA_MAX: '1' },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+}
+
+async function stop(): Promise<void> {
+  const child = agent;
+  child?.kill('SIGTERM');
+  await until('the agent stops', () => child?.exitCode === 0);
+}
+
+it('agent_of_the_package_enrols_installs_answers_and_goes_on_after_a_restart', async (test) => {
+  if (missing !== undefined || major === undefined) {
+    console.log(`the package is not tested: it needs ${missing}`);
+    return test.skip();
+  }
+  const out = join(fleet.folder, 'packages');
+  mkdirSync(out);
+  const options = { arch: 'x64', withNode: false, version: '0.1.0', epochSeconds: 1 } as const;
+  const deb = (await makeDevicePackage({ ...options, majors: [major], out })).at(-1) ?? '';
+  expect(statSync(deb).size).toBeLessThan(SIZE_MAX_BYTES);
+  const root = join(fleet.folder, 'root');
+  expect(spawnSync('dpkg-deb', ['-x', deb, root]).status).toBe(0);
+
+  const [port = 0] = await freePorts(1);
+  const config = join(fleet.folder, 'agent.toml');
+  writeFileSync(config, agentConfig(fleet, 'packaged', { port, pollSeconds: 1 }));
+  mkdirSync(join(fleet.folder, 'devices', 'packaged'), { recursive: true });
+  await publishDigits(fleet, '1.0.0');
+  start(root, config, await makeClaim(fleet, 'fleet'));
+  await enrolledAndInstalled(fleet, 1);
+
+  const url = `http://127.0.0.1:${port}/v2/models/digits`;
+  const ask = async (): Promise<unknown> => {
+    const input = { name: 'image', shape: [1, 1, 28, 28], datatype: 'FP32' };
+    const body = JSON.stringify({ inputs: [{ ...input, data: Array(784).fill(0.5) }] });
+    const answer = await fetch(`${url}/infer`, { method: 'POST', body });
+    expect(answer.status, await answer.clone().text()).toBe(200);
+    return ((await answer.json()) as { outputs: { data: number[] }[] }).outputs[0]?.data;
+  };
+  const before = await ask();
+  expect(before).toHaveLength(10);
+  await stop();
+  start(root, config, '');
+  await until('it serves again', () =>
+    fetch(url).then(
+      (got) => got.ok,
+      () => false,
+    ),
+  );
+  expect(await ask()).toEqual(before);
+  await stop();
+
+  const documents = join(root, 'usr/share/doc/linnet-agent');
+  const copyright = readFileSync(join(documents, 'copyright'), 'utf8');
+  expect(copyright).toContain('onnxruntime-node 1.');
+  expect(copyright).toContain('better-sqlite3 12.');
+}, 900_000);

@@ -25,7 +25,7 @@ export const licenceTexts = (folder: string): string[] =>
     .sort()
     .map((file) => readFileSync(join(folder, file), 'utf8').trim());
 
-/** CycloneDX 1.6; without a serial number and a time, so that the same build gives the same text. */
+/** CycloneDX 1.6. It has no serial number and no time: the same build gives the same text. */
 export function componentList(
   product: { name: string; version: string },
   components: readonly Component[],

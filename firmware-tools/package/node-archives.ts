@@ -29,21 +29,28 @@ const ARCHIVES: Readonly<Record<NodeMajor, NodeArchive>> = {
   20: {
     version: '20.20.2',
     integrity: {
-      x64: 'PeHQM8wAdmHtZA1mBocygZxs5LiUWtsJezQTkBd0iY987KpGrD1O2tVEydvMZiuXceRanxt7rjTnDEBwOPujoQ==',
+      x64:
+        'PeHQM8wAdmHtZA1mBocygZxs5LiUWtsJezQTkBd0iY98' +
+        '7KpGrD1O2tVEydvMZiuXceRanxt7rjTnDEBwOPujoQ==',
     },
   },
   22: {
     version: '22.22.0',
     integrity: {
-      x64: 'IUPhYvEZMuxK5isuiosZwtFGZb7Q/M12pG3JrWF12azSAxSnAoRira5Nlt6FuWvxQJglRQVltLoBwPNPOUYXKw==',
+      x64:
+        'IUPhYvEZMuxK5isuiosZwtFGZb7Q/M12pG3JrWF12azS' +
+        'AxSnAoRira5Nlt6FuWvxQJglRQVltLoBwPNPOUYXKw==',
     },
   },
   24: {
     version: '24.21.0',
     integrity: {
-      x64: '3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==',
+      x64:
+        '3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8H' +
+        'rvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==',
       arm64:
-        'FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g==',
+        'FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24k' +
+        'J1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g==',
     },
   },
 };
@@ -78,8 +85,8 @@ export function nodeFolder(major: NodeMajor, arch: Architecture): string {
 
 /**
  * Headers for node-gyp. They are the same for every processor. From Node 24.19 on,
- * `node::ObjectWrap` removes a hook from the environment in its destructor, which aborts the process
- * when better-sqlite3 frees a statement; the two calls are left out (DECISIONS.md).
+ * `node::ObjectWrap` removes a hook from the environment in its destructor, which aborts the
+ * process when better-sqlite3 frees a statement; the two calls are left out (DECISIONS.md).
  */
 export function headersFolder(major: NodeMajor): string {
   const folder = join(cacheFolder, `headers-${ARCHIVES[major].version}`);

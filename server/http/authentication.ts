@@ -16,7 +16,7 @@ import { mayActAs, operatorOf, type Operator } from '../access/tokens.js';
 import { VerifiedTokens } from '../access/verified-tokens.js';
 import type { PublicKey } from '../../shared/trust/signer.js';
 import type { DeviceRow } from '../interfaces.js';
-import { judgeBodyByRate } from './body-time.js';
+import { TimedRequest } from './body-time.js';
 import type { HttpServices } from './context.js';
 import { asFault, pathOf } from './errors.js';
 
@@ -86,7 +86,7 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
         throw new Fault('auth_denied', `${operator.name} is ${operator.role}; this needs ${role}`);
       }
       request.operator = operator;
-      judgeBodyByRate(request.raw, clock);
+      if (request.raw instanceof TimedRequest) request.raw.judgeBodyByRate(clock);
     });
     done();
   },

@@ -2,55 +2,52 @@
 // it; an operator who has authenticated may take longer as long as limits.uploadRateMinBytes a
 // second arrive in each window, so that a slow line can upload a large file and a body that
 // trickles is ended. The time also runs after the answer was sent: Node goes on reading a body that
-// nobody wants.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+// nobody wants. The listener makes its requests of this class: not a hook of Fastify, which runs
+// none for a request whose URL it refuses.
+import { IncomingMessage, type ServerResponse } from 'node:http';
 import { limits } from '../../shared/base/limits.js';
 import { SECOND_MS } from '../../shared/base/units.js';
 import type { Cancel, Clock } from '../../shared/base/interfaces.js';
 import { answerParserError } from '../../shared/platform/http-parser-errors.js';
 import { bodyOf } from './errors.js';
 
-interface Guard {
-  cancel: Cancel;
-  end(): void;
-}
+const RATE_WINDOW_MIN_BYTES = (limits.uploadRateMinBytes * limits.uploadRateWindowMs) / SECOND_MS;
 
-const guards = new WeakMap<IncomingMessage, Guard>();
+export class TimedRequest extends IncomingMessage {
+  #cancel: Cancel | null = null;
+  #end = (): void => {};
 
-/** Before anything else sees the request. */
-export function guardBody(request: IncomingMessage, response: ServerResponse, clock: Clock): void {
-  const { headers, socket } = request;
-  const hasBody =
-    headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-  if (!hasBody) return;
-  const end = (): void => {
-    if (request.complete) return;
-    const late = Object.assign(new Error('the body is late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
-    answerParserError(late, socket, response.headersSent, bodyOf);
-  };
-  const guard: Guard = { cancel: clock.after(limits.httpBodyMs, end), end };
-  guards.set(request, guard);
-  const done = (): void => guard.cancel();
-  request.once('end', done);
-  socket.once('close', done);
-  request.once('close', () => {
-    if (request.complete) done();
-    socket.off('close', done);
-  });
-}
-
-/** For a peer that has authenticated: judge the body by its rate from now on. */
-export function judgeBodyByRate(request: IncomingMessage, clock: Clock): void {
-  const guard = guards.get(request);
-  if (guard === undefined) return;
-  const leastBytes = (limits.uploadRateMinBytes * limits.uploadRateWindowMs) / SECOND_MS;
-  const next = (before: number): void => {
-    guard.cancel();
-    guard.cancel = clock.after(limits.uploadRateWindowMs, () => {
-      const { bytesRead } = request.socket;
-      if (bytesRead - before < leastBytes) guard.end();
-      else next(bytesRead);
+  /** Before anything else sees the request. */
+  limitBody(response: ServerResponse, clock: Clock): void {
+    const { headers, socket } = this;
+    const hasBody =
+      headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+    if (!hasBody) return;
+    this.#end = () => {
+      if (this.complete) return;
+      const late = Object.assign(new Error('the body is late'), {
+        code: 'ERR_HTTP_REQUEST_TIMEOUT',
+      });
+      answerParserError(late, socket, response.headersSent, bodyOf);
+    };
+    this.#cancel = clock.after(limits.httpBodyMs, this.#end);
+    const done = (): void => this.#cancel?.();
+    this.once('end', done);
+    socket.once('close', done);
+    this.once('close', () => {
+      if (this.complete) done();
+      socket.off('close', done);
     });
-  };
-  next(request.socket.bytesRead);
+  }
+
+  /** For a peer that has authenticated: its body is judged by its rate from now on. */
+  judgeBodyByRate(clock: Clock): void {
+    if (this.#cancel === null) return;
+    this.#cancel();
+    const before = this.socket.bytesRead;
+    this.#cancel = clock.after(limits.uploadRateWindowMs, () => {
+      if (this.socket.bytesRead - before < RATE_WINDOW_MIN_BYTES) this.#end();
+      else this.judgeBodyByRate(clock);
+    });
+  }
 }

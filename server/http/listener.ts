@@ -11,7 +11,7 @@ import {
   limitConnections,
   trustedProxies as trusted,
 } from '../access/connection-limits.js';
-import { guardBody } from './body-time.js';
+import { TimedRequest } from './body-time.js';
 import type { AppOptions } from './context.js';
 
 type Options = Pick<AppOptions, 'clock' | 'tls' | 'connections' | 'trustedProxies' | 'security'>;
@@ -20,7 +20,8 @@ export function makeServer(
   listener: RequestListener,
   { clock, tls, connections, trustedProxies, security }: Options,
 ): RawServerDefault {
-  const timed: ServerOptions = {
+  const timed: ServerOptions<typeof TimedRequest> = {
+    IncomingMessage: TimedRequest,
     headersTimeout: limits.httpHeadersMs,
     requestTimeout: 0,
     connectionsCheckingInterval: limits.httpCheckEveryMs,
@@ -29,8 +30,8 @@ export function makeServer(
     // app.ts answers a request without Host in the shape of the API.
     requireHostHeader: false,
   };
-  const guarded: RequestListener = (request, response) => {
-    guardBody(request, response, clock);
+  const guarded: RequestListener<typeof TimedRequest> = (request, response) => {
+    request.limitBody(response, clock);
     listener(request, response);
   };
   const server =

@@ -3,7 +3,7 @@
 import { createConnection, type AddressInfo, type Socket } from 'node:net';
 import type { Server } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
-import { judgeBodyByRate } from '../../../server/http/body-time.js';
+import { TimedRequest } from '../../../server/http/body-time.js';
 import { makeServer } from '../../../server/http/listener.js';
 import { limits } from '../../../shared/base/limits.js';
 import { ManualClock } from '../../sim/manual-clock.js';
@@ -34,7 +34,8 @@ async function upload(kind: 'stranger' | 'operator', answersFirst = false): Prom
   const begun = new Promise<void>((resolve) => {
     server = makeServer(
       (request, response) => {
-        if (kind === 'operator') judgeBodyByRate(request, clock);
+        expect(request).toBeInstanceOf(TimedRequest);
+        if (kind === 'operator' && request instanceof TimedRequest) request.judgeBodyByRate(clock);
         if (answersFirst) response.writeHead(401).end();
         else request.on('data', (chunk: Buffer) => (received += chunk.length));
         request.on('end', () => {

@@ -1,17 +1,7 @@
-// The device package: a tree of files as it lies on a device, and from it a .tar.xz and a .deb. The
-// same sources and SOURCE_DATE_EPOCH give the same bytes.
-import {
-  chmodSync,
-  cpSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname, join } from 'node:path';
+// The device package: the agent and the model process, the native modules that they need, and what
+// a device's system needs to run them.
+import { cpSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { bundle } from './bundles.js';
 import {
   componentList,
@@ -28,8 +18,9 @@ import {
   nodeVersion,
   type NodeMajor,
 } from './node-archives.js';
-import { sqliteModule } from './native-modules.js';
-import { isInstalled, project, run, type Architecture } from './tools.js';
+import { installedSqliteModule, sqliteModule } from './native-modules.js';
+import { project, run, type Architecture } from './tools.js';
+import { copy, filled, makeArchives, write } from './tree.js';
 
 export interface DeviceOptions {
   readonly arch: Architecture;
@@ -41,6 +32,13 @@ export interface DeviceOptions {
   readonly version: string;
   /** Time of all files, in seconds since 1970. */
   readonly epochSeconds: number;
+  /** Of xz, 0 to 9; 9 when left out. */
+  readonly compression?: number;
+  /**
+   * In place of compiling: the module that this installation runs with. For tests; the package
+   * works with this processor and this release of Node.js only.
+   */
+  readonly installedModule?: boolean;
 }
 
 const DEBIAN_ARCHITECTURE: Readonly<Record<Architecture, string>> = {
@@ -59,26 +57,29 @@ const LIBRARIES = 'libc6 (>= 2.34), libstdc++6 (>= 11)';
 /** Where Node.js is on a device. */
 const nodePath = (withNode: boolean): string => (withNode ? `/${HOME}/bin/node` : '/usr/bin/node');
 
-/** A template of the package with its @NAMES@ filled in. */
-export function filled(text: string, values: Readonly<Record<string, string>>): string {
-  return text.replace(/@([A-Z_]+)@/g, (_, name: string) => {
-    const value = values[name];
-    if (value === undefined) throw new Error(`a template names @${name}@, which has no value`);
-    return value;
-  });
+/**
+ * The Debian versions of these releases of Node.js and of no other: the native modules fit no
+ * other one. Node.js 20 before 20.19 lacks what the agent needs.
+ */
+function nodeDependency(majors: readonly NodeMajor[]): string {
+  const [first = 20, ...rest] = majors;
+  const gaps: string[] = [];
+  let before: number = first;
+  for (const major of rest) {
+    gaps.push(`nodejs (<< ${before + 1}) | nodejs (>= ${major})`);
+    before = major;
+  }
+  const oldest = first === 20 ? '20.19' : String(first);
+  return [`nodejs (>= ${oldest})`, ...gaps, `nodejs (<< ${before + 1})`].join(', ');
 }
 
 /** The control file of the .deb. */
 export function controlFile(
-  options: Omit<DeviceOptions, 'out' | 'epochSeconds'>,
+  options: Pick<DeviceOptions, 'arch' | 'withNode' | 'version' | 'majors'>,
   kib: number,
 ): string {
-  const { arch, withNode, version } = options;
-  const depends = [
-    'adduser',
-    LIBRARIES,
-    ...(withNode ? [] : ['nodejs (>= 20.19), nodejs (<< 25)']),
-  ];
+  const { arch, withNode, version, majors = NODE_MAJORS } = options;
+  const depends = ['adduser', LIBRARIES, ...(withNode ? [] : [nodeDependency(majors)])];
   return [
     'Package: linnet-agent',
     `Version: ${version}`,
@@ -98,27 +99,14 @@ export function controlFile(
 
 /** Paths of what was made: folder, archive, and the .deb where dpkg-deb is installed. */
 export async function makeDevicePackage(options: DeviceOptions): Promise<string[]> {
-  const { arch, withNode, version, out, epochSeconds } = options;
+  const { arch, withNode, version, out, epochSeconds, compression = 9 } = options;
   const kind = withNode ? '-with-node' : '';
   const name = `linnet-agent${kind}_${version}_${DEBIAN_ARCHITECTURE[arch]}`;
   const tree = join(out, name);
   rmSync(tree, { recursive: true, force: true });
   await fill(tree, options);
-  setTimes(tree, epochSeconds);
-  const archive = `${tree}.tar.xz`;
-  const env = { XZ_OPT: '-9', SOURCE_DATE_EPOCH: String(epochSeconds) };
-  const sorted = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--format=gnu'];
-  run('tar', ['-C', out, ...sorted, '-cJf', archive, name], { env });
-  if (!isInstalled('dpkg-deb')) return [tree, archive];
-  const deb = `${tree}.deb`;
-  const debian = join(out, `${name}.debian`);
-  rmSync(debian, { recursive: true, force: true });
-  cpSync(tree, debian, { recursive: true, preserveTimestamps: true });
-  control(debian, options);
-  setTimes(debian, epochSeconds);
-  run('dpkg-deb', ['--root-owner-group', '-Zxz', '-z9', '--build', debian, deb], { env });
-  rmSync(debian, { recursive: true });
-  return [tree, archive, deb];
+  const parts = { control: (kib: number) => controlFile(options, kib), scripts: TEMPLATES };
+  return [tree, ...makeArchives(tree, parts, { epochSeconds, compression })];
 }
 
 async function fill(tree: string, options: DeviceOptions): Promise<void> {
@@ -133,7 +121,7 @@ async function fill(tree: string, options: DeviceOptions): Promise<void> {
   write(join(home, 'package.json'), `${JSON.stringify(about)}\n`);
   for (const major of withNode ? [CARRIED_NODE] : majors)
     copy(
-      sqliteModule(arch, major),
+      options.installedModule === true ? installedSqliteModule() : sqliteModule(arch, major),
       join(home, 'native', `abi${NODE_ABI[major]}`, 'better_sqlite3.node'),
     );
   onnxRuntime(home, arch);
@@ -185,36 +173,4 @@ function onnxRuntime(home: string, arch: Architecture): void {
         recursive: true,
         filter: (path) => !/\.(?:d\.ts|map)$/.test(path),
       });
-}
-
-function control(tree: string, options: DeviceOptions): void {
-  const kib = Math.ceil(everyPath(tree).reduce((sum, path) => sum + statSync(path).size, 0) / 1024);
-  write(join(tree, 'DEBIAN', 'control'), controlFile(options, kib));
-  write(join(tree, 'DEBIAN', 'conffiles'), '/etc/linnet/agent.toml\n/etc/default/linnet-agent\n');
-  for (const script of ['postinst', 'prerm', 'postrm'])
-    copy(join(TEMPLATES, script), join(tree, 'DEBIAN', script), 0o755);
-}
-
-function write(path: string, content: string | Uint8Array, mode = 0o644): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, content);
-  chmodSync(path, mode);
-}
-
-function copy(from: string, to: string, mode = 0o644): void {
-  write(to, readFileSync(from), mode);
-}
-
-const everyPath = (tree: string): string[] =>
-  readdirSync(tree, { recursive: true, withFileTypes: true }).map(({ parentPath, name }) =>
-    join(parentPath, name),
-  );
-
-/** Times and modes that do not depend on when, and under which umask, the tree was made. */
-function setTimes(tree: string, seconds: number): void {
-  for (const path of [tree, ...everyPath(tree)].reverse()) {
-    const stat = statSync(path);
-    chmodSync(path, stat.isDirectory() || (stat.mode & 0o100) !== 0 ? 0o755 : 0o644);
-    utimesSync(path, seconds, seconds);
-  }
 }

@@ -24,6 +24,10 @@ const CROSS_PACKAGE: Readonly<Record<Architecture, string>> = {
   arm64: 'g++-aarch64-linux-gnu',
 };
 
+/** The module that this installation runs with, for this processor and this Node.js. */
+export const installedSqliteModule = (): string =>
+  join(project, 'node_modules', 'better-sqlite3', 'build', 'Release', 'better_sqlite3.node');
+
 /** Path of the compiled module. */
 export function sqliteModule(arch: Architecture, major: NodeMajor): string {
   const source = join(project, 'node_modules', 'better-sqlite3');

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { agentSettings } from '../../../agent/config.js';
 import { componentList, licenceFile } from '../../../firmware-tools/package/contents.js';
-import { controlFile, filled } from '../../../firmware-tools/package/device-package.js';
+import { controlFile } from '../../../firmware-tools/package/device-package.js';
+import { filled } from '../../../firmware-tools/package/tree.js';
 
 const FILES = 'firmware-tools/package/device';
 
@@ -15,6 +16,25 @@ describe('the device package', () => {
     expect(without).toContain('Version: 1.2.3\n');
     expect(without).toMatch(/^Depends: .*nodejs \(>= 20\.19\)/m);
     expect(controlFile({ ...options, withNode: true }, 10)).not.toContain('nodejs');
+  });
+
+  it('release_of_node_without_a_native_module_in_the_package_is_not_enough', () => {
+    const depends = /^Depends: (.*)$/m.exec(
+      controlFile({ arch: 'x64', version: '1.2.3', withNode: false }, 10),
+    )?.[1];
+    const needs = (depends ?? '').split(', ').filter((each) => each.includes('nodejs'));
+    // Only whole and minor versions are compared here, which dpkg does in the same way.
+    const fits = (version: number): boolean =>
+      needs.every((need) =>
+        need.split(' | ').some((alternative) => {
+          const [, relation, limit] = /^nodejs \((<<|>=) ([\d.]+)\)$/.exec(alternative) ?? [];
+          return relation === '<<' ? version < Number(limit) : version >= Number(limit);
+        }),
+      );
+    expect([20.19, 20.25, 21, 22, 22.9, 23, 24, 24.5, 25].filter(fits)).toEqual([
+      20.19, 20.25, 22, 22.9, 24, 24.5,
+    ]);
+    expect([18, 20.18].some(fits)).toBe(false);
   });
 
   it('template_with_a_name_that_has_no_value_is_refused', () => {

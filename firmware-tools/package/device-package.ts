@@ -133,6 +133,9 @@ async function fill(tree: string, options: DeviceOptions): Promise<void> {
     ['linnet-agent.service', 'usr/lib/systemd/system/linnet-agent.service', 0o644],
     ['linnet-agent', 'usr/bin/linnet-agent', 0o755],
     ['linnet-agent.8', 'usr/share/man/man8/linnet-agent.8', 0o644],
+    ['tmpfiles', 'usr/lib/tmpfiles.d/linnet-agent.conf', 0o644],
+    ['logrotate', 'etc/logrotate.d/linnet-agent', 0o644],
+    ['openrc', 'usr/share/doc/linnet-agent/examples/openrc', 0o755],
     ['agent.toml', 'etc/linnet/agent.toml', 0o644],
     ['default', 'etc/default/linnet-agent', 0o644],
   ] as const)

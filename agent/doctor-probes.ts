@@ -8,6 +8,7 @@ import {
   freeBytes,
   glibcVersion,
   lookAtServer,
+  nodeVersions,
   programFailure,
 } from '../shared/platform/machine-probes.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
@@ -19,11 +20,7 @@ import { sqliteFailure } from './telemetry/spool-file.js';
 
 /** `config`: path of the configuration. */
 export const deviceProbes = (config: string, clock: Clock): DoctorProbes => ({
-  node: {
-    version: process.versions.node,
-    modules: process.versions.modules,
-    system: `${process.platform} ${process.arch}`,
-  },
+  node: nodeVersions,
   glibc: glibcVersion,
   missingFiles: () => [
     ...(existsSync(compiledChild) ? [] : [compiledChild]),

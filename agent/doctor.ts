@@ -12,8 +12,15 @@ import {
 } from '../shared/base/findings.js';
 import { Fault, isFault, reason } from '../shared/base/fault-codes.js';
 import { limits } from '../shared/base/limits.js';
-import { MIB } from '../shared/base/units.js';
-import type { FolderState, ServerLook } from '../shared/platform/machine-probes.js';
+import {
+  diskFinding,
+  folderFinding,
+  isBefore,
+  nodeFinding,
+  type FolderState,
+  type NodeVersions,
+} from '../shared/base/machine-findings.js';
+import type { ServerLook } from '../shared/platform/machine-probes.js';
 import { routes, TIME_HEADER } from '../shared/protocol/device-api.js';
 import { requireFreshRoot, startTrust } from '../shared/trust/trusted-set.js';
 import type { AgentSettings } from './config.js';
@@ -21,7 +28,7 @@ import type { TrustedRoots } from './identity/provisioning.js';
 
 /** What the checks ask; a test answers in place of the device. */
 export interface DoctorProbes {
-  readonly node: { readonly version: string; readonly modules: string; readonly system: string };
+  readonly node: NodeVersions;
   readonly glibc: () => string | null;
   /** Files of the installation that are not there. */
   readonly missingFiles: () => string[];
@@ -45,8 +52,8 @@ export interface DoctorProbes {
   readonly now: () => number;
 }
 
-const NODE_OLDEST = [20, 19] as const;
 const GLIBC_OLDEST = [2, 34] as const;
+const AS_USER = { name: 'linnet', command: 'sudo -u linnet linnet-agent doctor' };
 /** Checks of what the configuration names. */
 const CONFIGURED = [
   'data folder',
@@ -61,7 +68,12 @@ const REINSTALL = 'install the agent again, for this processor';
 
 /** Of the installation, as far as the agent needs it at its start; loads no ONNX Runtime. */
 function installationFindings(probes: DoctorProbes): Finding[] {
-  return [nodeFinding(probes), glibcFinding(probes), filesFinding(probes), sqliteFinding(probes)];
+  return [
+    nodeFinding(probes.node),
+    glibcFinding(probes),
+    filesFinding(probes),
+    sqliteFinding(probes),
+  ];
 }
 
 /** The agent does not start without them. Fault installation_incomplete, with the findings. */
@@ -95,28 +107,16 @@ export async function agentFindings(probes: DoctorProbes): Promise<Finding[]> {
       ...CONFIGURED.map((check) => skipped(check, 'needs the configuration')),
     ];
   }
+  const { data_dir: path } = settings;
   findings.push(
-    folderFinding(probes, settings),
-    diskFinding(probes, settings),
+    folderFinding(path, probes.folder(path), probes.user, AS_USER),
+    diskFinding(path, probes.freeBytes),
     rootsFinding(probes, settings),
     certificatesFinding(probes, settings),
     enrolmentFinding(probes, settings),
     ...(await serverFindings(probes, settings)),
   );
   return findings;
-}
-
-/** Compares dotted versions by their first two numbers. */
-function isBefore(version: string, [major, minor]: readonly [number, number]): boolean {
-  const [first = 0, second = 0] = version.split('.').map(Number);
-  return first < major || (first === major && second < minor);
-}
-
-function nodeFinding({ node: { version, modules, system } }: DoctorProbes): Finding {
-  const found = `Node.js ${version} (modules ${modules}) on ${system}`;
-  return isBefore(version, NODE_OLDEST)
-    ? bad('Node.js', found, `install Node.js ${NODE_OLDEST.join('.')} or later: 20, 22 or 24`)
-    : good('Node.js', found);
 }
 
 function glibcFinding({ glibc, node }: DoctorProbes): Finding {
@@ -162,45 +162,6 @@ async function onnxFinding(probes: DoctorProbes): Promise<Finding> {
   return failure === null
     ? good('ONNX Runtime', 'loads')
     : bad('ONNX Runtime', failure, `no model can run: ${REINSTALL}`);
-}
-
-function folderFinding(probes: DoctorProbes, { data_dir: path }: AgentSettings): Finding {
-  const { problem, exists, owner, mode } = probes.folder(path);
-  const check = 'data folder';
-  if (problem !== null)
-    return bad(
-      check,
-      problem,
-      `give it to the user of the agent: chown -R linnet: ${path}, or change data_dir`,
-    );
-  if (!exists) return good(check, `${path} will be made`);
-  if (owner !== probes.user)
-    return warning(
-      check,
-      `${path} belongs to user ${owner}, this is user ${probes.user}`,
-      'run this command as the user of the agent: sudo -u linnet linnet-agent doctor',
-    );
-  return (mode & 0o077) === 0
-    ? good(check, path)
-    : warning(check, `${path} is open to other users`, `close it: chmod 700 ${path}`);
-}
-
-function diskFinding(probes: DoctorProbes, { data_dir: path }: AgentSettings): Finding {
-  let free: number;
-  try {
-    free = probes.freeBytes(path);
-  } catch (error) {
-    return skipped('disk', reason(error));
-  }
-  const found = `${Math.floor(free / MIB)} MiB free for ${path}`;
-  return free >= limits.doctorFreeMinBytes
-    ? good('disk', found)
-    : bad(
-        'disk',
-        found,
-        `make room: ${limits.doctorFreeMinBytes / MIB} MiB are needed for a release beside the ` +
-          'one that serves',
-      );
 }
 
 function rootsFinding(probes: DoctorProbes, settings: AgentSettings): Finding {

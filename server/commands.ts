@@ -5,6 +5,8 @@ import { open, unlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
+import { findingsText, isHealthy } from '../shared/base/findings.js';
+import { realClock } from '../shared/platform/clock.js';
 import { stderrLog } from '../shared/platform/logger.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { authorityPaths } from './certificates/authority-files.js';
@@ -14,8 +16,14 @@ import {
   serverSettings,
   type ServerSettings,
 } from './config.js';
+import { serverFindings } from './doctor.js';
+import { serverProbes } from './doctor-probes.js';
 import { initServer, startServer } from './main.js';
 import { mosquittoFiles } from './mqtt/broker-config.js';
+import { databaseModuleFailure } from './store/database.js';
+
+/** Exit code of a command that ran and whose result is negative (firmware-tools/cli/output.ts). */
+const NEGATIVE_RESULT = 6;
 
 const EXAMPLE = `
 Example:
@@ -95,7 +103,26 @@ export function registerServerCommands(program: Command, out: Output): void {
       await initTo(settings, tokenOut);
       out.result({ tokenFile: tokenOut, dataDir: settings.data_dir }, () => tokenOut);
     });
+  registerDoctor(server, out);
   registerBrokerConfig(server, out);
+}
+
+function registerDoctor(server: Command, out: Output): void {
+  server
+    .command('doctor')
+    .description('look for what is missing for this server, and say what to do; changes nothing')
+    .option('--config <file>', 'configuration file (TOML)')
+    .addHelpText('after', '\nExit code 0: nothing is bad; 6: something is.\n')
+    .action(async (_options: unknown, command: Command) => {
+      const { config } = command.optsWithGlobals<{ config?: string }>();
+      if (config === undefined) throw new Fault('usage', 'pass --config FILE');
+      const settings = (): ServerSettings => readSettings(config);
+      const findings = await serverFindings(
+        serverProbes(settings, realClock, databaseModuleFailure),
+      );
+      out.result({ healthy: isHealthy(findings), findings }, () => findingsText(findings));
+      if (!isHealthy(findings)) process.exitCode = NEGATIVE_RESULT;
+    });
 }
 
 interface BrokerConfigFlags {

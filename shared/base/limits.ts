@@ -307,6 +307,8 @@ export const limits = {
   /** Of a disk: a large release beside the one that serves. */
   doctorFreeMinBytes: 256 * MIB,
   doctorServerWaitMs: 10_000,
+  /** A certificate that ends earlier should be renewed now. */
+  doctorCertificateLeftMs: 14 * DAY_MS,
   /** For ONNX Runtime to load. */
   doctorLoadWaitMs: 2 * MINUTE_MS,
 

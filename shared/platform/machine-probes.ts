@@ -4,9 +4,17 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { createServer } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { reason, systemCode } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
+import type { FolderState, NodeVersions } from '../base/machine-findings.js';
+
+export const nodeVersions: NodeVersions = {
+  version: process.versions.node,
+  modules: process.versions.modules,
+  system: `${process.platform} ${process.arch}`,
+};
 
 /** Version of the C library; null where it is another one than glibc (musl). */
 export function glibcVersion(): string | null {
@@ -14,15 +22,6 @@ export function glibcVersion(): string | null {
     header: { glibcVersionRuntime?: string };
   };
   return header.glibcVersionRuntime ?? null;
-}
-
-export interface FolderState {
-  /** Whether this process can read, write and enter it, or make it where it is missing. */
-  readonly problem: string | null;
-  readonly exists: boolean;
-  /** User id and mode of the folder itself; 0 where it is missing. */
-  readonly owner: number;
-  readonly mode: number;
 }
 
 export function folderState(path: string): FolderState {
@@ -98,5 +97,14 @@ export function lookAtServer(url: string, ca?: Uint8Array): Promise<ServerLook> 
       request.destroy();
     });
     request.on('error', (error) => done(failed(systemCode(error) ?? reason(error))));
+  });
+}
+
+/** Why nothing can listen there; null when something can. */
+export function listenFailure(host: string, port: number): Promise<string | null> {
+  const server = createServer();
+  return new Promise((done) => {
+    server.on('error', (error) => done(systemCode(error) ?? reason(error)));
+    server.listen(port, host, () => server.close(() => done(null)));
   });
 }

@@ -20,8 +20,8 @@ const singleImporter = (name, importers, reason) =>
     { path: `node_modules/${name}(?:/|$)`, dependencyTypesNot: ['type-only'] },
   );
 
-/** The `linnet` command, and the program of the device package. */
-const DISPATCHERS = '^firmware-tools/cli/(?:main|agent-program)\\.ts$';
+/** The `linnet` command, and the programs of the packages. */
+const DISPATCHERS = '^firmware-tools/cli/(?:main|agent-program|server-program)\\.ts$';
 
 const AGENT_PARTS = '(update|inference|telemetry|platform|identity)';
 const SERVER_TRANSPORTS = '^server/(?:http|mqtt|console)/';

@@ -8,6 +8,7 @@ import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import { findingsText, isHealthy } from '../shared/base/findings.js';
 import { realClock } from '../shared/platform/clock.js';
 import { stderrLog } from '../shared/platform/logger.js';
+import { ServiceManager } from '../shared/platform/service-manager.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { authorityPaths } from './certificates/authority-files.js';
 import {
@@ -71,8 +72,12 @@ interface Output {
 }
 
 export function registerServerCommands(program: Command, out: Output): void {
-  const server = program
-    .command('server')
+  serverCommand(program.command('server'), out);
+}
+
+/** Makes `server` the server's command; the server package has a program with this one command. */
+export function serverCommand(server: Command, out: Output): void {
+  server
     .description('run the fleet server')
     .option('--config <file>', 'configuration file (TOML)')
     .option('--print-config', 'print the settings that result from file and environment, and exit')
@@ -215,7 +220,10 @@ async function run(settings: ServerSettings, out: Output): Promise<void> {
       `  API      ${running.address}/openapi.json`,
     ].join('\n'),
   );
+  const { env, pid } = process;
+  const manager = new ServiceManager({ env, pid, clock: realClock, log });
+  void manager.ready();
   log.info({ signal: await stopped }, 'stopping');
-  await running.close();
+  await Promise.all([manager.stopping(), running.close()]);
   log.info({}, 'stopped');
 }

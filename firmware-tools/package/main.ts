@@ -1,11 +1,14 @@
-// `npm run package:device -- --arch x64|arm64 [--with-node] [--out DIR]`: makes the device package.
+// `npm run package:device -- --arch x64|arm64 [--with-node] [--out DIR]`, and package:server alike:
+// makes the package.
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { makeDevicePackage } from './device-package.js';
+import { DEVICE, SERVER } from './kinds.js';
+import { makePackage } from './packages.js';
 import { ARCHITECTURES, isInstalled, project, run } from './tools.js';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     arch: { type: 'string', default: process.arch },
     'with-node': { type: 'boolean', default: false },
@@ -19,7 +22,7 @@ const { version } = JSON.parse(readFileSync(join(project, 'package.json'), 'utf8
 };
 const given = process.env['SOURCE_DATE_EPOCH'];
 const epochSeconds = Number(given ?? run('git', ['log', '-1', '--format=%ct']));
-const made = await makeDevicePackage({
+const made = await makePackage(positionals[0] === 'server' ? SERVER : DEVICE, {
   arch,
   withNode: values['with-node'],
   out: resolve(values.out),

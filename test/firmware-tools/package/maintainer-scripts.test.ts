@@ -35,6 +35,13 @@ const KINDS: readonly Kind[] = [
     settings: 'etc/linnet',
     data: 'var/lib/linnet',
   },
+  {
+    name: 'linnet-server',
+    folder: 'server',
+    user: 'linnet-server',
+    settings: 'etc/linnet-server',
+    data: 'var/lib/linnet-server',
+  },
 ];
 
 let root: string;

@@ -1,6 +1,6 @@
-// The device package: the agent and the model process, the native modules that they need, and what
-// a device's system needs to run them.
-import { cpSync, readFileSync, rmSync } from 'node:fs';
+// Makes a package: bundled programs, the native modules that they need, and what the system needs
+// to run them.
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundle } from './bundles.js';
 import {
@@ -18,11 +18,12 @@ import {
   nodeVersion,
   type NodeMajor,
 } from './node-archives.js';
+import type { PackageKind } from './kinds.js';
 import { installedSqliteModule, sqliteModule } from './native-modules.js';
 import { project, run, type Architecture } from './tools.js';
 import { copy, filled, makeArchives, write } from './tree.js';
 
-export interface DeviceOptions {
+export interface PackageOptions {
   readonly arch: Architecture;
   /** The package carries Node.js, instead of needing the distribution's. */
   readonly withNode: boolean;
@@ -45,17 +46,11 @@ const DEBIAN_ARCHITECTURE: Readonly<Record<Architecture, string>> = {
   x64: 'amd64',
   arm64: 'arm64',
 };
-const HOME = 'usr/lib/linnet-agent';
-const ORT = 'node_modules/onnxruntime-node';
-const ORT_COMMON = 'node_modules/onnxruntime-common';
-const TEMPLATES = join(project, 'firmware-tools', 'package', 'device');
-/** New objects get little memory: measured, 12 MiB less for an idle agent. */
-const NODE_FLAGS = '--max-semi-space-size=1';
+const TEMPLATES = join(project, 'firmware-tools', 'package');
 /** What better_sqlite3.node needs when Debian 12 compiled it; ONNX Runtime takes older ones. */
 const LIBRARIES = 'libc6 (>= 2.34), libstdc++6 (>= 11)';
 
-/** Where Node.js is on a device. */
-const nodePath = (withNode: boolean): string => (withNode ? `/${HOME}/bin/node` : '/usr/bin/node');
+const homeOf = ({ name }: PackageKind): string => `usr/lib/${name}`;
 
 /**
  * The Debian versions of these releases of Node.js and of no other: the native modules fit no
@@ -75,13 +70,14 @@ function nodeDependency(majors: readonly NodeMajor[]): string {
 
 /** The control file of the .deb. */
 export function controlFile(
-  options: Pick<DeviceOptions, 'arch' | 'withNode' | 'version' | 'majors'>,
+  { name, about }: PackageKind,
+  options: Pick<PackageOptions, 'arch' | 'withNode' | 'version' | 'majors'>,
   kib: number,
 ): string {
   const { arch, withNode, version, majors = NODE_MAJORS } = options;
   const depends = ['adduser', LIBRARIES, ...(withNode ? [] : [nodeDependency(majors)])];
   return [
-    'Package: linnet-agent',
+    `Package: ${name}`,
     `Version: ${version}`,
     `Architecture: ${DEBIAN_ARCHITECTURE[arch]}`,
     'Maintainer: Linnet <linnet@localhost>',
@@ -90,69 +86,58 @@ export function controlFile(
     'Recommends: ca-certificates, util-linux',
     'Section: net',
     'Priority: optional',
-    'Description: runs machine learning models on this device, with signed updates',
-    ' The agent serves models to local applications, takes signed updates from a fleet',
-    ' server, tries each before it serves it, and goes back when it is worse.',
+    `Description: ${about.join('\n ')}`,
     '',
   ].join('\n');
 }
 
 /** Paths of what was made: folder, archive, and the .deb where dpkg-deb is installed. */
-export async function makeDevicePackage(options: DeviceOptions): Promise<string[]> {
+export async function makePackage(kind: PackageKind, options: PackageOptions): Promise<string[]> {
   const { arch, withNode, version, out, epochSeconds, compression = 9 } = options;
-  const kind = withNode ? '-with-node' : '';
-  const name = `linnet-agent${kind}_${version}_${DEBIAN_ARCHITECTURE[arch]}`;
-  const tree = join(out, name);
+  const form = withNode ? `${kind.name}-with-node` : kind.name;
+  const tree = join(out, `${form}_${version}_${DEBIAN_ARCHITECTURE[arch]}`);
   rmSync(tree, { recursive: true, force: true });
-  await fill(tree, options);
-  const parts = { control: (kib: number) => controlFile(options, kib), scripts: TEMPLATES };
+  await fill(kind, tree, options);
+  const parts = {
+    control: (kib: number) => controlFile(kind, options, kib),
+    scripts: join(TEMPLATES, kind.templates),
+  };
   return [tree, ...makeArchives(tree, parts, { epochSeconds, compression })];
 }
 
-async function fill(tree: string, options: DeviceOptions): Promise<void> {
+async function fill(kind: PackageKind, tree: string, options: PackageOptions): Promise<void> {
   const { arch, withNode, version, majors = NODE_MAJORS } = options;
-  const home = join(tree, HOME);
-  const { files, packages } = await bundle({
-    agent: 'firmware-tools/cli/agent-program.ts',
-    'host-child': 'agent/inference/model-process/host-child.ts',
-  });
-  for (const { path, bytes } of files) write(join(home, 'dist', 'agent', path), bytes);
-  const about = { name: 'linnet-agent', version, type: 'module', private: true };
+  const { name, folder, programs, files: templates } = kind;
+  const home = join(tree, homeOf(kind));
+  const { files, packages } = await bundle(programs);
+  for (const { path, bytes } of files) write(join(home, 'dist', folder, path), bytes);
+  const about = { name, version, type: 'module', private: true };
   write(join(home, 'package.json'), `${JSON.stringify(about)}\n`);
   for (const major of withNode ? [CARRIED_NODE] : majors)
     copy(
       options.installedModule === true ? installedSqliteModule() : sqliteModule(arch, major),
       join(home, 'native', `abi${NODE_ABI[major]}`, 'better_sqlite3.node'),
     );
-  onnxRuntime(home, arch);
+  kind.extra(home, arch);
   if (withNode)
     copy(join(nodeFolder(CARRIED_NODE, arch), 'bin', 'node'), join(home, 'bin', 'node'), 0o755);
 
-  const values = { NODE: nodePath(withNode), NODE_FLAGS, VERSION: version };
-  for (const [template, path, mode] of [
-    ['linnet-agent.service', 'usr/lib/systemd/system/linnet-agent.service', 0o644],
-    ['linnet-agent', 'usr/bin/linnet-agent', 0o755],
-    ['linnet-agent.8', 'usr/share/man/man8/linnet-agent.8', 0o644],
-    ['tmpfiles', 'usr/lib/tmpfiles.d/linnet-agent.conf', 0o644],
-    ['logrotate', 'etc/logrotate.d/linnet-agent', 0o644],
-    ['openrc', 'usr/share/doc/linnet-agent/examples/openrc', 0o755],
-    ['agent.toml', 'etc/linnet/agent.toml', 0o644],
-    ['default', 'etc/default/linnet-agent', 0o644],
-  ] as const)
-    write(join(tree, path), filled(readFileSync(join(TEMPLATES, template), 'utf8'), values), mode);
-  run('gzip', ['-n9', join(tree, 'usr/share/man/man8/linnet-agent.8')]);
+  const node = withNode ? `/${homeOf(kind)}/bin/node` : '/usr/bin/node';
+  const values = { NODE: `${node} ${kind.nodeFlags}`.trim(), VERSION: version };
+  for (const [template, path, mode] of templates) {
+    const text = readFileSync(join(TEMPLATES, kind.templates, template), 'utf8');
+    write(join(tree, path), filled(text, values), mode);
+  }
+  run('gzip', ['-n9', join(tree, `usr/share/man/man8/${name}.8`)]);
 
-  const components = componentsOf([...packages, ORT, ORT_COMMON], options);
-  const documents = join(tree, 'usr/share/doc/linnet-agent');
+  const components = componentsOf([...packages, ...kind.copied], options);
+  const documents = join(tree, 'usr/share/doc', name);
   const own = readFileSync(join(project, 'LICENSE'), 'utf8');
   write(join(documents, 'copyright'), licenceFile(own, components));
-  write(
-    join(documents, 'sbom.cdx.json'),
-    componentList({ name: 'linnet-agent', version }, components),
-  );
+  write(join(documents, 'sbom.cdx.json'), componentList({ name, version }, components));
 }
 
-function componentsOf(folders: readonly string[], { arch, withNode }: DeviceOptions): Component[] {
+function componentsOf(folders: readonly string[], { arch, withNode }: PackageOptions): Component[] {
   const components = folders.map((folder) => npmComponent(join(project, folder)));
   if (withNode)
     components.push({
@@ -162,18 +147,4 @@ function componentsOf(folders: readonly string[], { arch, withNode }: DeviceOpti
       texts: licenceTexts(nodeFolder(CARRIED_NODE, arch)),
     });
   return components;
-}
-
-/** ONNX Runtime's own loader finds its library by this folder, so it keeps its form. */
-function onnxRuntime(home: string, arch: Architecture): void {
-  const binaries = join('bin', 'napi-v6', 'linux', arch);
-  for (const [folder, parts] of [
-    [ORT, ['package.json', 'dist', binaries]],
-    [ORT_COMMON, ['package.json', join('dist', 'cjs')]],
-  ] as const)
-    for (const part of parts)
-      cpSync(join(project, folder, part), join(home, folder, part), {
-        recursive: true,
-        filter: (path) => !/\.(?:d\.ts|map)$/.test(path),
-      });
 }

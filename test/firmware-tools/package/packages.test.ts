@@ -1,9 +1,11 @@
-// What the device package is made of, without making it; test/journeys/package.test.ts makes one.
+// What packages are made of, without making them; test/journeys/package.test.ts makes one.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { agentSettings } from '../../../agent/config.js';
+import { checkTogether, serverSettings } from '../../../server/config.js';
 import { componentList, licenceFile } from '../../../firmware-tools/package/contents.js';
-import { controlFile } from '../../../firmware-tools/package/device-package.js';
+import { DEVICE, SERVER } from '../../../firmware-tools/package/kinds.js';
+import { controlFile } from '../../../firmware-tools/package/packages.js';
 import { filled } from '../../../firmware-tools/package/tree.js';
 
 const FILES = 'firmware-tools/package/device';
@@ -11,16 +13,16 @@ const FILES = 'firmware-tools/package/device';
 describe('the device package', () => {
   it('package_without_node_needs_that_of_the_distribution', () => {
     const options = { arch: 'arm64', version: '1.2.3' } as const;
-    const without = controlFile({ ...options, withNode: false }, 10);
+    const without = controlFile(DEVICE, { ...options, withNode: false }, 10);
     expect(without).toContain('Architecture: arm64\n');
     expect(without).toContain('Version: 1.2.3\n');
     expect(without).toMatch(/^Depends: .*nodejs \(>= 20\.19\)/m);
-    expect(controlFile({ ...options, withNode: true }, 10)).not.toContain('nodejs');
+    expect(controlFile(DEVICE, { ...options, withNode: true }, 10)).not.toContain('nodejs');
   });
 
   it('release_of_node_without_a_native_module_in_the_package_is_not_enough', () => {
     const depends = /^Depends: (.*)$/m.exec(
-      controlFile({ arch: 'x64', version: '1.2.3', withNode: false }, 10),
+      controlFile(DEVICE, { arch: 'x64', version: '1.2.3', withNode: false }, 10),
     )?.[1];
     const needs = (depends ?? '').split(', ').filter((each) => each.includes('nodejs'));
     // Only whole and minor versions are compared here, which dpkg does in the same way.
@@ -53,6 +55,22 @@ describe('the device package', () => {
     const all = text.replace(/^# ([a-z_]+ = )/gm, '$1');
     expect(all).not.toBe(text);
     expect(agentSettings(all, {}).server.claim_file).toBe('/etc/linnet/claim');
+  });
+
+  it('configuration_file_of_the_server_package_is_valid', () => {
+    const text = readFileSync('firmware-tools/package/server/fleet.toml', 'utf8');
+    const settings = serverSettings(text, {});
+    checkTogether(settings);
+    expect(settings.http).toEqual({ host: '127.0.0.1', port: 7300 });
+    const all = text.replace(/^# (\[[a-z]+\]|[a-z_]+ = )/gm, '$1');
+    expect(serverSettings(all, {}).tls?.key_file).toBe('/etc/linnet-server/server.key');
+  });
+
+  it('server_package_has_a_control_file_of_its_own', () => {
+    const options = { arch: 'x64', version: '1.2.3', withNode: false } as const;
+    const control = controlFile(SERVER, options, 10);
+    expect(control).toContain('Package: linnet-server\n');
+    expect(control).toMatch(/^Description: manages a fleet.*\n The server keeps/m);
   });
 
   it('installing_starts_and_enables_nothing', () => {

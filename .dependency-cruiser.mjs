@@ -20,6 +20,9 @@ const singleImporter = (name, importers, reason) =>
     { path: `node_modules/${name}(?:/|$)`, dependencyTypesNot: ['type-only'] },
   );
 
+/** The `linnet` command, and the programs of the packages. */
+const DISPATCHERS = '^firmware-tools/cli/(?:main|agent-program|server-program)\\.ts$';
+
 const AGENT_PARTS = '(update|inference|telemetry|platform|identity)';
 const SERVER_TRANSPORTS = '^server/(?:http|mqtt|console)/';
 const SERVER_SERVICES =
@@ -52,20 +55,20 @@ export default {
       'siblings-never-import-each-other',
       'A device is packaged without the server, and a server without the device. What both need' +
         ' belongs to shared.',
-      { path: '^(agent|server|firmware-tools)/', pathNot: '^firmware-tools/cli/main\\.ts$' },
+      { path: '^(agent|server|firmware-tools)/', pathNot: DISPATCHERS },
       { path: '^(?:agent|server|firmware-tools)/', pathNot: '^$1/' },
     ),
     forbid(
       'the-dispatcher-loads-siblings-on-demand',
       'cli/main.ts starts any of the siblings, but loads only the one that the command needs: it' +
         ' may import agent/commands and server/commands dynamically and nothing else of them.',
-      { path: '^firmware-tools/cli/main\\.ts$' },
+      { path: DISPATCHERS },
       { path: '^(?:agent|server)/', pathNot: '^(?:agent|server)/commands\\.ts$' },
     ),
     forbid(
       'the-dispatcher-imports-siblings-dynamically',
       'A static import would load the agent and the server for every `linnet` command.',
-      { path: '^firmware-tools/cli/main\\.ts$' },
+      { path: DISPATCHERS },
       { path: '^(?:agent|server)/', dependencyTypesNot: ['dynamic-import'] },
     ),
     forbid(

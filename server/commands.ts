@@ -5,7 +5,10 @@ import { open, unlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
+import { findingsText, isHealthy } from '../shared/base/findings.js';
+import { realClock } from '../shared/platform/clock.js';
 import { stderrLog } from '../shared/platform/logger.js';
+import { ServiceManager } from '../shared/platform/service-manager.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { authorityPaths } from './certificates/authority-files.js';
 import {
@@ -15,8 +18,14 @@ import {
   type ServerSettings,
 } from './config.js';
 import { registerBackupCommands } from './backup-commands.js';
+import { serverFindings } from './doctor.js';
+import { serverProbes } from './doctor-probes.js';
 import { initServer, startServer } from './main.js';
 import { mosquittoFiles } from './mqtt/broker-config.js';
+import { databaseModuleFailure } from './store/database.js';
+
+/** Exit code of a command that ran and whose result is negative (firmware-tools/cli/output.ts). */
+const NEGATIVE_RESULT = 6;
 
 const EXAMPLE = `
 Example:
@@ -64,8 +73,12 @@ interface Output {
 }
 
 export function registerServerCommands(program: Command, out: Output): void {
-  const server = program
-    .command('server')
+  serverCommand(program.command('server'), out);
+}
+
+/** Makes `server` the server's command; the server package has a program with this one command. */
+export function serverCommand(server: Command, out: Output): void {
+  server
     .description('run the fleet server')
     .option('--config <file>', 'configuration file (TOML)')
     .option('--print-config', 'print the settings that result from file and environment, and exit')
@@ -96,8 +109,27 @@ export function registerServerCommands(program: Command, out: Output): void {
       await initTo(settings, tokenOut);
       out.result({ tokenFile: tokenOut, dataDir: settings.data_dir }, () => tokenOut);
     });
+  registerDoctor(server, out);
   registerBrokerConfig(server, out);
   registerBackupCommands(server, { out, readSettings });
+}
+
+function registerDoctor(server: Command, out: Output): void {
+  server
+    .command('doctor')
+    .description('look for what is missing for this server, and say what to do; changes nothing')
+    .option('--config <file>', 'configuration file (TOML)')
+    .addHelpText('after', '\nExit code 0: nothing is bad; 6: something is.\n')
+    .action(async (_options: unknown, command: Command) => {
+      const { config } = command.optsWithGlobals<{ config?: string }>();
+      if (config === undefined) throw new Fault('usage', 'pass --config FILE');
+      const settings = (): ServerSettings => readSettings(config);
+      const findings = await serverFindings(
+        serverProbes(settings, realClock, databaseModuleFailure),
+      );
+      out.result({ healthy: isHealthy(findings), findings }, () => findingsText(findings));
+      if (!isHealthy(findings)) process.exitCode = NEGATIVE_RESULT;
+    });
 }
 
 interface BrokerConfigFlags {
@@ -190,7 +222,10 @@ async function run(settings: ServerSettings, out: Output): Promise<void> {
       `  API      ${running.address}/openapi.json`,
     ].join('\n'),
   );
+  const { env, pid } = process;
+  const manager = new ServiceManager({ env, pid, clock: realClock, log });
+  void manager.ready();
   log.info({ signal: await stopped }, 'stopping');
-  await running.close();
+  await Promise.all([manager.stopping(), running.close()]);
   log.info({}, 'stopped');
 }

@@ -5,6 +5,7 @@
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import Database from 'better-sqlite3';
+import { reason } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import { IMPORTANCE, type Kind, type SecurityBody } from '../../shared/protocol/telemetry.js';
 import { utf8 } from '../../shared/base/bytes.js';
@@ -171,4 +172,14 @@ export function isDamage(
     error.code === 'SQLITE_NOTADB' ||
     (opening && error.code === 'SQLITE_ERROR')
   );
+}
+
+/** Why the native module of SQLite does not load; null when it does. */
+export function sqliteFailure(): string | null {
+  try {
+    new Database(':memory:').close();
+    return null;
+  } catch (error) {
+    return reason(error);
+  }
 }

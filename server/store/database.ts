@@ -31,7 +31,7 @@ import {
 import { limits } from '../../shared/base/limits.js';
 import { databaseFault } from '../database-fault.js';
 import { RecentMap } from '../../shared/base/recent-map.js';
-import { systemCode } from '../../shared/base/fault-codes.js';
+import { reason, systemCode } from '../../shared/base/fault-codes.js';
 import { databaseName, LinnetPostgresDialect, type PostgresTarget } from './postgres.js';
 import { migrate } from './schema-version.js';
 import type { Tables } from './tables.js';
@@ -213,4 +213,14 @@ export function portions<T>(items: readonly T[]): T[][] {
 /** The first `maxChars` characters of a text column, so that a list reads no long texts. */
 export function cut(text: Expression<string>, maxChars: number): RawBuilder<string> {
   return sql<string>`substr(${text}, 1, ${maxChars})`;
+}
+
+/** Why the native module of SQLite does not load; null when it does. */
+export function databaseModuleFailure(): string | null {
+  try {
+    new Database(':memory:').close();
+    return null;
+  } catch (error) {
+    return reason(error);
+  }
 }

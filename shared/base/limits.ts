@@ -304,6 +304,16 @@ export const limits = {
   revocationListLifeMs: 7 * DAY_MS,
   revocationListEveryMs: 60 * MINUTE_MS,
   clockSkewMaxMs: 5 * MINUTE_MS,
+
+  // `linnet agent doctor`, `linnet server doctor`.
+  /** Of a disk: a large release beside the one that serves. */
+  doctorFreeMinBytes: 256 * MIB,
+  doctorServerWaitMs: 10_000,
+  /** A certificate that ends earlier should be renewed now. */
+  doctorCertificateLeftMs: 14 * DAY_MS,
+  /** For ONNX Runtime to load. */
+  doctorLoadWaitMs: 2 * MINUTE_MS,
+
   /** An error of a device's clock that operators are told. */
   clockErrorShownMs: 60_000,
   /** The server's time is taken over again when it is this far from what the device goes by. */

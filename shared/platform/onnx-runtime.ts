@@ -36,6 +36,13 @@ export function missingOnnxRuntime(): string[] {
     : [join(binaries, '*', platform)];
 }
 
+/** A program (of `node -e`) that loads it as above and does nothing with it. */
+export function onnxLoader(): string {
+  const path = createRequire(import.meta.url).resolve('onnxruntime-node');
+  const off = 'process.env.ORT_DISABLE_TELEMETRY = process.env.ORT_TELEMETRY_DISABLED = "1"';
+  return `${off}; require(${JSON.stringify(path)});`;
+}
+
 /** ONNX Runtime's name of each datatype of the Open Inference Protocol that Linnet serves. */
 export const ORT_TYPE: Readonly<Record<Datatype, Ort.Tensor.Type>> = {
   BOOL: 'bool',

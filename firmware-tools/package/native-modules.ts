@@ -1,0 +1,80 @@
+// better_sqlite3.node, compiled from the installed npm package for one processor and one version of
+// the module interface of Node.js; for another processor than this one by Debian's cross compiler.
+// Results are kept in the cache.
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { headersFolder, NODE_ABI, type NodeMajor } from './node-archives.js';
+import { cacheFolder, isInstalled, project, run, type Architecture } from './tools.js';
+
+const CROSS_PREFIX: Readonly<Record<Architecture, string>> = {
+  x64: 'x86_64-linux-gnu-',
+  arm64: 'aarch64-linux-gnu-',
+};
+
+const CROSS_PACKAGE: Readonly<Record<Architecture, string>> = {
+  x64: 'g++-x86-64-linux-gnu',
+  arm64: 'g++-aarch64-linux-gnu',
+};
+
+/** The module that this installation runs with, for this processor and this Node.js. */
+export const installedSqliteModule = (): string =>
+  join(project, 'node_modules', 'better-sqlite3', 'build', 'Release', 'better_sqlite3.node');
+
+/** Path of the compiled module. */
+export function sqliteModule(arch: Architecture, major: NodeMajor): string {
+  const source = join(project, 'node_modules', 'better-sqlite3');
+  const { version } = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  const kept = join(cacheFolder, `better-sqlite3-${version}-${arch}-abi${NODE_ABI[major]}.node`);
+  if (existsSync(kept)) return kept;
+  mkdirSync(cacheFolder, { recursive: true });
+  const folder = mkdtempSync(join(cacheFolder, 'build-'));
+  try {
+    for (const part of ['binding.gyp', 'deps', 'src', 'package.json'])
+      cpSync(join(source, part), join(folder, part), { recursive: true });
+    run(
+      process.execPath,
+      [nodeGyp(), 'rebuild', '--release', `--arch=${arch}`, `--nodedir=${headersFolder(major)}`],
+      { cwd: folder, env: compilerOf(arch) },
+    );
+    const built = join(folder, 'build', 'Release', 'better_sqlite3.node');
+    run(toolOf(arch, 'strip'), ['--strip-unneeded', built]);
+    renameSync(built, kept);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return kept;
+}
+
+/** node-gyp of the npm that is installed. */
+function nodeGyp(): string {
+  const modules = run('npm', ['root', '--global']).trim();
+  return join(modules, 'npm', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js');
+}
+
+function toolOf(arch: Architecture, tool: string): string {
+  if (arch === process.arch) return tool;
+  const name = `${CROSS_PREFIX[arch]}${tool}`;
+  if (!isInstalled(name))
+    throw new Error(`${name} is not installed; on Debian: apt-get install ${CROSS_PACKAGE[arch]}`);
+  return name;
+}
+
+/** A path of the build in the module would make it another file in another folder. */
+function compilerOf(arch: Architecture): Readonly<Record<string, string>> {
+  const [cc, cxx, ar] = ['gcc', 'g++', 'ar'].map((tool) => toolOf(arch, tool)) as [
+    string,
+    string,
+    string,
+  ];
+  return { CC: cc, CXX: cxx, LINK: cxx, AR: ar, LDFLAGS: '-Wl,--build-id=none' };
+}

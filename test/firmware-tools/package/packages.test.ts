@@ -1,0 +1,96 @@
+// What packages are made of, without making them; test/journeys/package.test.ts makes one.
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { agentSettings } from '../../../agent/config.js';
+import { checkTogether, serverSettings } from '../../../server/config.js';
+import { componentList, licenceFile } from '../../../firmware-tools/package/contents.js';
+import { DEVICE, SERVER } from '../../../firmware-tools/package/kinds.js';
+import { controlFile } from '../../../firmware-tools/package/packages.js';
+import { filled } from '../../../firmware-tools/package/tree.js';
+
+const FILES = 'firmware-tools/package/device';
+
+describe('the device package', () => {
+  it('package_without_node_needs_that_of_the_distribution', () => {
+    const options = { arch: 'arm64', version: '1.2.3' } as const;
+    const without = controlFile(DEVICE, { ...options, withNode: false }, 10);
+    expect(without).toContain('Architecture: arm64\n');
+    expect(without).toContain('Version: 1.2.3\n');
+    expect(without).toMatch(/^Depends: .*nodejs \(>= 20\.19\)/m);
+    expect(controlFile(DEVICE, { ...options, withNode: true }, 10)).not.toContain('nodejs');
+  });
+
+  it('release_of_node_without_a_native_module_in_the_package_is_not_enough', () => {
+    const depends = /^Depends: (.*)$/m.exec(
+      controlFile(DEVICE, { arch: 'x64', version: '1.2.3', withNode: false }, 10),
+    )?.[1];
+    const needs = (depends ?? '').split(', ').filter((each) => each.includes('nodejs'));
+    // Only whole and minor versions are compared here, which dpkg does in the same way.
+    const fits = (version: number): boolean =>
+      needs.every((need) =>
+        need.split(' | ').some((alternative) => {
+          const [, relation, limit] = /^nodejs \((<<|>=) ([\d.]+)\)$/.exec(alternative) ?? [];
+          return relation === '<<' ? version < Number(limit) : version >= Number(limit);
+        }),
+      );
+    expect([20.19, 20.25, 21, 22, 22.9, 23, 24, 24.5, 25].filter(fits)).toEqual([
+      20.19, 20.25, 22, 22.9, 24, 24.5,
+    ]);
+    expect([18, 20.18].some(fits)).toBe(false);
+  });
+
+  it('template_with_a_name_that_has_no_value_is_refused', () => {
+    expect(filled('run @NODE@ now', { NODE: '/bin/n' })).toBe('run /bin/n now');
+    expect(() => filled('run @NODE@', {})).toThrow('@NODE@');
+  });
+
+  it('configuration_file_of_the_package_is_valid', () => {
+    const settings = agentSettings(readFileSync(`${FILES}/agent.toml`, 'utf8'), {});
+    expect(settings.data_dir).toBe('/var/lib/linnet');
+    expect(settings.api.port).toBe(7310);
+  });
+
+  it('commented_settings_of_the_configuration_file_are_valid_too', () => {
+    const text = readFileSync(`${FILES}/agent.toml`, 'utf8');
+    const all = text.replace(/^# ([a-z_]+ = )/gm, '$1');
+    expect(all).not.toBe(text);
+    expect(agentSettings(all, {}).server.claim_file).toBe('/etc/linnet/claim');
+  });
+
+  it('configuration_file_of_the_server_package_is_valid', () => {
+    const text = readFileSync('firmware-tools/package/server/fleet.toml', 'utf8');
+    const settings = serverSettings(text, {});
+    checkTogether(settings);
+    expect(settings.http).toEqual({ host: '127.0.0.1', port: 7300 });
+    const all = text.replace(/^# (\[[a-z]+\]|[a-z_]+ = )/gm, '$1');
+    expect(serverSettings(all, {}).tls?.key_file).toBe('/etc/linnet-server/server.key');
+  });
+
+  it('server_package_has_a_control_file_of_its_own', () => {
+    const options = { arch: 'x64', version: '1.2.3', withNode: false } as const;
+    const control = controlFile(SERVER, options, 10);
+    expect(control).toContain('Package: linnet-server\n');
+    expect(control).toMatch(/^Description: manages a fleet.*\n The server keeps/m);
+  });
+
+  it('installing_starts_and_enables_nothing', () => {
+    const unit = readFileSync(`${FILES}/linnet-agent.service`, 'utf8');
+    expect(unit).toContain('/usr/lib/linnet-agent/dist/agent/agent.js --config');
+    expect(unit).toContain('NoNewPrivileges=yes');
+    expect(readFileSync(`${FILES}/postinst`, 'utf8')).not.toMatch(
+      /^\s*systemctl (?:enable|start)/m,
+    );
+  });
+
+  it('components_are_listed_with_their_versions_and_licences', () => {
+    const component = { name: '@a/b', version: '1.0.0', licence: 'MIT', texts: ['Permission'] };
+    const list = JSON.parse(componentList({ name: 'p', version: '2' }, [component])) as {
+      components: { purl: string; licenses: unknown }[];
+    };
+    expect(list.components[0]?.purl).toBe('pkg:npm/%40a/b@1.0.0');
+    expect(list.components[0]?.licenses).toEqual([{ expression: 'MIT' }]);
+    expect(licenceFile('Apache', [component])).toMatch(
+      /Apache[^]*@a\/b 1\.0\.0: MIT[^]*Permission/,
+    );
+  });
+});

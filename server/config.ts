@@ -7,6 +7,7 @@ import { Fault } from '../shared/base/fault-codes.js';
 import { resolveSettings } from '../shared/base/config.js';
 import { limits } from '../shared/base/limits.js';
 import { isNetwork } from './access/connection-limits.js';
+import { isOci } from './artifacts/oci-settings.js';
 import { isS3 } from './artifacts/s3-settings.js';
 
 const strict = { additionalProperties: false } as const;
@@ -18,6 +19,9 @@ const Path = Type.String({ minLength: 1, maxLength: limits.filePathMaxChars });
 const S3_BUCKET = '[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]';
 /** What needs no encoding in a URL. */
 const S3_SEGMENT = '[A-Za-z0-9_-][A-Za-z0-9._-]*';
+const OCI_REGISTRY = '([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?';
+/** Of the distribution specification. */
+const OCI_SEGMENT = '[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*';
 
 export const ServerSettings = Type.Object(
   {
@@ -37,16 +41,21 @@ export const ServerSettings = Type.Object(
      */
     repository: Path,
     /**
-     * Where artifacts are kept: `file:/absolute/folder` or `s3://bucket/prefix`. Default: `files`
-     * in `repository`.
+     * Where artifacts are kept: `file:/absolute/folder`, `s3://bucket/prefix` or
+     * `oci://registry/repository`. Default: `files` in `repository`.
      */
     artifacts: Type.Optional(
       Type.String({
-        pattern: `^(file:/[^/%?#][^%?#]*|s3://${S3_BUCKET}(/${S3_SEGMENT})*)$`,
+        pattern:
+          `^(file:/[^/%?#][^%?#]*|s3://${S3_BUCKET}(/${S3_SEGMENT})*|` +
+          `oci://${OCI_REGISTRY}(/${OCI_SEGMENT})+)$`,
         maxLength: limits.filePathMaxChars,
       }),
     ),
-    /** Devices fetch files of releases from the bucket itself, by links that work for minutes. */
+    /**
+     * Devices fetch files of releases from the bucket itself, by links that work for minutes, or
+     * from the registry, if it gives them to anybody.
+     */
     artifacts_redirect: Type.Boolean({ default: false }),
     /** Of the bucket that `artifacts` names. */
     s3: Type.Optional(
@@ -60,6 +69,20 @@ export const ServerSettings = Type.Object(
           /** `endpoint/bucket/...` instead of `bucket.endpoint/...`. */
           path_style: Type.Boolean({ default: false }),
           /** Default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment. */
+          credentials_file: Type.Optional(Path),
+        },
+        strict,
+      ),
+    ),
+    /** Of the registry that `artifacts` names. */
+    oci: Type.Optional(
+      Type.Object(
+        {
+          /** Without TLS: for a registry on the same machine. */
+          plain_http: Type.Boolean({ default: false }),
+          /** PEM certificates that the registry is trusted by, instead of the system's. */
+          ca_file: Type.Optional(Path),
+          /** Default: LINNET_OCI_USERNAME and LINNET_OCI_PASSWORD of the environment, or none. */
           credentials_file: Type.Optional(Path),
         },
         strict,
@@ -153,10 +176,7 @@ export function serverSettings(
 export function checkTogether(settings: ServerSettings): void {
   const { http, mqtt, broker, database } = settings;
   if (broker !== undefined) checkBroker(broker);
-  if (!isS3(settings.artifacts))
-    for (const setting of ['s3', 'artifacts_redirect'] as const)
-      if (settings[setting] !== undefined && settings[setting] !== false)
-        throw new Fault('config_invalid', `${setting} needs artifacts = "s3://bucket/prefix"`);
+  checkArtifacts(settings);
   for (const proxy of settings.trusted_proxies)
     if (!isNetwork(proxy))
       throw new Fault('config_invalid', `trusted_proxies: ${proxy} is no address and no network`);
@@ -179,6 +199,21 @@ export function checkTogether(settings: ServerSettings): void {
       `http and mqtt cannot both listen on ${http.host}:${http.port}`,
     );
   }
+}
+
+function checkArtifacts({
+  artifacts,
+  s3,
+  oci,
+  artifacts_redirect: redirect,
+}: ServerSettings): void {
+  const needs = (setting: string, form: string): Fault =>
+    new Fault('config_invalid', `${setting} needs artifacts = ${form}`);
+  const [inS3, inOci] = ['"s3://bucket/prefix"', '"oci://registry/repository"'];
+  if (s3 !== undefined && !isS3(artifacts)) throw needs('s3', inS3);
+  if (oci !== undefined && !isOci(artifacts)) throw needs('oci', inOci);
+  if (redirect && !isS3(artifacts) && !isOci(artifacts))
+    throw needs('artifacts_redirect', `${inS3} or ${inOci}`);
 }
 
 function checkBroker({ url, public_url, ca_file, identity }: BrokerSettings): void {

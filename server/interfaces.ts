@@ -522,6 +522,10 @@ export interface Take {
   readonly failed: boolean;
 }
 
+export interface NumberedTake extends Take {
+  readonly seq: number;
+}
+
 /** How many members are in a state, for each wave and kind of hardware. */
 export interface MemberCount {
   readonly wave: number;
@@ -529,6 +533,18 @@ export interface MemberCount {
   readonly state: MemberState;
   readonly proven: boolean;
   readonly count: number;
+}
+
+/** A member that is to be looked at. */
+export interface MemberLook {
+  readonly device: string;
+  /** Rises when it is made due again: a look that was made before puts only that one aside. */
+  readonly mark: number;
+}
+
+/** It was looked at, and nothing changes before `at`; null: before something is reported. */
+export interface LookedAt extends MemberLook {
+  readonly at: number | null;
 }
 
 /** A new assignment for one device; `release: null` withdraws the component's assignment. */
@@ -606,6 +622,12 @@ export interface MemberFilter {
   readonly state?: MemberState;
 }
 
+/** Waiting members of waves up to this one, and of these kinds of hardware. */
+export interface TurnFilter {
+  readonly wave: number;
+  readonly hardware: readonly string[];
+}
+
 export interface RolloutStore {
   /**
    * Rollouts in state rolling, held or reverting, and completed ones with devices that are still
@@ -620,6 +642,26 @@ export interface RolloutStore {
    */
   offersTo(device: string): Promise<string[]>;
   member(rollout: string, device: string): Promise<MemberRow | null>;
+  /** Those of `devices` that are members, by wave and rank. */
+  membersOf(rollout: string, devices: readonly string[]): Promise<MemberRow[]>;
+  /** Rollouts with members that are to be looked at now, also ones that are not active. */
+  dueRollouts(now: number): Promise<string[]>;
+  /**
+   * Members to be looked at now: those that changed or whose devices reported something (or are
+   * heard again, where that matters), and those whose time has come.
+   */
+  due(rollout: string, now: number, limit: number): Promise<MemberLook[]>;
+  looked(rollout: string, looks: readonly LookedAt[]): Promise<void>;
+  /** Looks at a rollout that is not active any more, at most `limit` of them. */
+  forgetLooks(rollout: string, limit: number): Promise<void>;
+  /** Whether a series has takes, and how many of them failed. */
+  takeSigns(series: string): Promise<{ hasTakes: boolean; failed: number }>;
+  /** How many took it in this rollout since. */
+  takesSince(rollout: string, since: number): Promise<number>;
+  /** Waiting members in their order. */
+  inTurn(rollout: string, of: TurnFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]>;
+  /** The first members in these states that have an assignment of it and are not revoked. */
+  assigned(rollout: string, states: readonly MemberState[], limit: number): Promise<MemberRow[]>;
   memberCounts(rollout: string): Promise<MemberCount[]>;
   /** In how many other rollouts the device has taken a release that is undecided. */
   undecidedElsewhere(rollout: string, device: string): Promise<number>;
@@ -638,6 +680,8 @@ export interface RolloutStore {
   standingBefore(rollout: RolloutRow): Promise<ReleaseRef | null>;
   /** All takes of a series (a release's digest, a shadow's id), over all rollouts, in order. */
   takes(series: string): Promise<Take[]>;
+  /** Those numbered above `after`, in order. */
+  takePage(series: string, after: number, limit: number): Promise<NumberedTake[]>;
   /** How many rollouts were created since. */
   createdSince(since: number): Promise<number>;
   /** The newest first; without members and history. */

@@ -463,7 +463,7 @@ async function openRepositories(
   const artifacts = await openArtifactStore({
     location: settings.artifacts,
     folder: join(settings.repository, ARTIFACTS),
-    s3: settings.s3,
+    ...{ s3: settings.s3, oci: settings.oci },
     links: settings.artifacts_redirect,
     env: process.env,
     clock: realClock,

@@ -4,14 +4,20 @@ import { fileURLToPath } from 'node:url';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { ArtifactStore } from '../interfaces.js';
 import { DiskArtifactStore } from './disk.js';
+import { OciArtifactStore } from './oci.js';
+import { isOci, ociCredentials, ociLocation, type OciSettings } from './oci-settings.js';
 import { S3ArtifactStore } from './s3.js';
 import { isS3, s3Credentials, s3Location, type S3Settings } from './s3-settings.js';
 
 export interface OpenArtifactStoreOptions {
-  /** `file:/absolute/folder` or `s3://bucket/prefix`. Undefined: `folder`. */
+  /**
+   * `file:/absolute/folder`, `s3://bucket/prefix` or `oci://registry/repository`. Undefined:
+   * `folder`.
+   */
   readonly location: string | undefined;
   readonly folder: string;
   readonly s3: S3Settings | undefined;
+  readonly oci: OciSettings | undefined;
   /** Whether devices are sent to the store itself, where it gives links. */
   readonly links: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -22,11 +28,18 @@ export interface OpenArtifactStoreOptions {
 
 /** Faults: config_invalid, artifact_store_refused, disk_full, disk_failed. */
 export async function openArtifactStore(options: OpenArtifactStoreOptions): Promise<ArtifactStore> {
-  const { location, s3 = STANDARD_S3, links, env, clock, random, log } = options;
+  const { location, s3 = STANDARD_S3, oci = STANDARD_OCI } = options;
+  const { links, env, clock, random, log } = options;
   if (location !== undefined && isS3(location))
     return S3ArtifactStore.open({
       location: s3Location(location, s3),
       credentials: s3Credentials(s3.credentials_file, env),
+      ...{ links, clock, random, log },
+    });
+  if (location !== undefined && isOci(location))
+    return OciArtifactStore.open({
+      location: ociLocation(location, oci),
+      credentials: ociCredentials(oci.credentials_file, env),
       ...{ links, clock, random, log },
     });
   const folder = location === undefined ? options.folder : fileURLToPath(location);
@@ -34,3 +47,4 @@ export async function openArtifactStore(options: OpenArtifactStoreOptions): Prom
 }
 
 const STANDARD_S3: S3Settings = { region: 'us-east-1', path_style: false };
+const STANDARD_OCI: OciSettings = { plain_http: false };

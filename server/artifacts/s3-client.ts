@@ -3,16 +3,16 @@
 // into its signature, so the store itself refuses bytes that changed on the way. A request says
 // which statuses it expects; every other one is a Fault with the store's own error code. All
 // requests that this module retries may be done twice.
-import http from 'node:http';
-import https from 'node:https';
-import { Readable, Transform, pipeline } from 'node:stream';
+import type http from 'node:http';
+import type { Readable } from 'node:stream';
 import aws4 from 'aws4';
-import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
-import { backoff, sleep, type Clock, type Random } from '../../shared/base/interfaces.js';
+import { Fault } from '../../shared/base/fault-codes.js';
+import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { RunningDigest } from '../../shared/platform/hashing.js';
 import { leaves } from './s3-answers.js';
 import type { S3Credentials, S3Location } from './s3-settings.js';
+import { StoreConnection, type Body } from './store-connection.js';
 
 export interface S3ClientOptions {
   readonly location: S3Location;
@@ -27,7 +27,7 @@ export interface S3Request {
   readonly name?: string;
   readonly query?: Readonly<Record<string, string>>;
   readonly range?: string;
-  readonly body?: readonly Uint8Array[];
+  readonly body?: Body;
   /** Statuses that are an answer; others are faults. */
   readonly expected: readonly number[];
 }
@@ -52,21 +52,22 @@ const FAILING = 500;
 
 export class S3Client {
   readonly #options: S3ClientOptions;
-  readonly #agent: http.Agent | https.Agent;
+  readonly #connection: StoreConnection;
   readonly #host: string;
 
   constructor(options: S3ClientOptions) {
     this.#options = options;
-    const { protocol, hostname, port } = options.location;
-    this.#agent = new (protocol === 'https:' ? https : http).Agent({ keepAlive: true });
+    const { name, hostname, port } = options.location;
+    const { clock, random } = options;
+    this.#connection = new StoreConnection({ name, clock, random });
     this.#host = port === '' ? hostname : `${hostname}:${port}`;
   }
 
   /** The whole answer. Faults: artifact_store_unreachable, artifact_store_refused. */
   call(request: S3Request): Promise<S3Answer> {
-    return this.#retried(async () => {
+    return this.#connection.retried(async () => {
       const response = await this.#sent(request);
-      const text = await this.#text(response);
+      const text = await this.#connection.text(response);
       const status = response.statusCode ?? 0;
       // The end of a multipart upload answers 200 before it is done, and may then fail.
       const hasFailed = !request.expected.includes(status) || leaves(text, 'Code').length > 0;
@@ -78,12 +79,12 @@ export class S3Client {
 
   /** An answer whose body is a stream. Faults as of `call`. */
   open(request: S3Request): Promise<S3Body> {
-    return this.#retried(async () => {
+    return this.#connection.retried(async () => {
       const response = await this.#sent(request);
       const status = response.statusCode ?? 0;
       if (!request.expected.includes(status))
-        throw this.#fault(request, status, await this.#text(response));
-      return { status, headers: response.headers, stream: this.#checkedBody(response) };
+        throw this.#fault(request, status, await this.#connection.text(response));
+      return { status, headers: response.headers, stream: this.#connection.body(response) };
     });
   }
 
@@ -106,56 +107,15 @@ export class S3Client {
   }
 
   close(): void {
-    this.#agent.destroy();
+    this.#connection.close();
   }
 
-  async #retried<T>(attempt: () => Promise<T>): Promise<T> {
-    const { clock, random } = this.#options;
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await attempt();
-      } catch (error) {
-        if (!isFault(error, 'artifact_store_unreachable') || tries >= limits.s3TriesMaxCount)
-          throw error;
-      }
-      await sleep(clock, backoff(tries, limits.s3BackoffFirstMs, limits.s3BackoffMaxMs, random));
-    }
-  }
-
-  /** Resolves with the head of the answer. */
   #sent(request: S3Request): Promise<http.IncomingMessage> {
-    const { clock, location } = this.#options;
     const { body = [] } = request;
-    return new Promise((resolve, reject) => {
-      const sent = (location.protocol === 'https:' ? https : http).request({
-        ...this.#signed(request, body),
-        agent: this.#agent,
-      });
-      let cancel = (): void => {};
-      const moved = (): void => {
-        cancel();
-        cancel = clock.after(limits.s3IdleMs, () =>
-          sent.destroy(this.#unreachable(`nothing moved for ${limits.s3IdleMs} ms`)),
-        );
-      };
-      moved();
-      sent.once('response', (response) => {
-        cancel();
-        resolve(response);
-      });
-      sent.on('error', (error) => {
-        cancel();
-        reject(isFault(error) ? error : this.#unreachable(reason(error), error));
-      });
-      sent.once('close', () => {
-        cancel();
-        reject(this.#unreachable('the connection was closed'));
-      });
-      Readable.from(pieces(body, moved), { objectMode: false }).pipe(sent);
-    });
+    return this.#connection.send(this.#signed(request, body), body);
   }
 
-  #signed(request: S3Request, body: readonly Uint8Array[]): http.RequestOptions {
+  #signed(request: S3Request, body: Body): http.RequestOptions {
     const { location, credentials } = this.#options;
     const { root, prefix, region, protocol, hostname, port } = location;
     const digest = new RunningDigest();
@@ -190,53 +150,6 @@ export class S3Client {
     return `${iso.slice(0, 'yyyy-mm-ddThh:mm:ss'.length).replace(/[-:]/g, '')}Z`;
   }
 
-  async #text(response: http.IncomingMessage): Promise<string> {
-    const chunks: Buffer[] = [];
-    let length = 0;
-    try {
-      for await (const chunk of this.#checkedBody(response) as AsyncIterable<Buffer>) {
-        length += chunk.length;
-        if (length > limits.s3AnswerMaxBytes)
-          throw this.#unreachable(`an answer is longer than ${limits.s3AnswerMaxBytes} bytes`);
-        chunks.push(chunk);
-      }
-    } finally {
-      if (!response.complete) response.destroy();
-    }
-    return Buffer.concat(chunks).toString('utf8');
-  }
-
-  /** Time counts only while the store is waited for: a slow reader is not a slow store. */
-  #checkedBody(response: http.IncomingMessage): Readable {
-    const { clock } = this.#options;
-    let cancel = (): void => {};
-    const body = new Transform({
-      transform: (chunk: Buffer, _encoding, done) => {
-        watch();
-        done(null, chunk);
-      },
-      destroy: (error, done) => {
-        cancel();
-        done(
-          error === null || isFault(error)
-            ? error
-            : this.#unreachable(`an answer was cut short: ${reason(error)}`, error),
-        );
-      },
-    });
-    const watch = (): void => {
-      cancel();
-      cancel = clock.after(limits.s3IdleMs, () => {
-        if (body.readableLength >= body.readableHighWaterMark) watch();
-        else body.destroy(this.#unreachable(`sent nothing for ${limits.s3IdleMs} ms`));
-      });
-    };
-    watch();
-    // Errors of either end reach `body`.
-    pipeline(response, body, () => cancel());
-    return body;
-  }
-
   #fault(request: S3Request, status: number, text: string): Fault {
     const [code = ''] = leaves(text, 'Code');
     const [message = ''] = leaves(text, 'Message');
@@ -245,27 +158,7 @@ export class S3Client {
     // 200: an end of a multipart upload that failed after its head was sent.
     const isTemporary = status >= FAILING || status === TOO_MANY || status === 408 || status < 300;
     return isTemporary
-      ? this.#unreachable(what)
+      ? this.#connection.unreachable(what)
       : new Fault('artifact_store_refused', `${this.#options.location.name}: ${what}`);
   }
-
-  #unreachable(what: string, cause?: unknown): Fault {
-    const { name } = this.#options.location;
-    return new Fault(
-      'artifact_store_unreachable',
-      `${name}: ${what}`,
-      cause === undefined ? {} : { cause },
-    );
-  }
-}
-
-const PIECE_BYTES = limits.s3PieceBytes;
-
-/** The body in small pieces; `moved` is called as each is taken. */
-function* pieces(body: readonly Uint8Array[], moved: () => void): Generator<Uint8Array> {
-  for (const chunk of body)
-    for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
-      moved();
-      yield chunk.subarray(at, at + PIECE_BYTES);
-    }
 }

@@ -17,6 +17,7 @@ import type {
 import { leaves } from './s3-answers.js';
 import { S3Client, type S3Answer } from './s3-client.js';
 import type { S3Credentials, S3Location } from './s3-settings.js';
+import { inParts, type Part } from './parts.js';
 import { isDigest, rangeInside, requirePlausible, verified } from './verified-stream.js';
 
 export interface S3ArtifactStoreOptions {
@@ -28,8 +29,6 @@ export interface S3ArtifactStoreOptions {
   readonly random: Random;
   readonly log: Log;
 }
-
-type Part = readonly Uint8Array[];
 
 const OK = 200;
 const PARTIAL = 206;
@@ -79,7 +78,7 @@ export class S3ArtifactStore implements ArtifactStore {
     let held: Part | null = null;
     const tags: string[] = [];
     try {
-      for await (const part of inParts(verified(digest, stream, announced))) {
+      for await (const part of inParts(verified(digest, stream, announced), limits.s3PartBytes)) {
         if (held !== null) {
           uploadId ??= await this.#start(digest);
           tags.push(await this.#putPart(digest, uploadId, tags.length + 1, held));
@@ -223,26 +222,6 @@ export class S3ArtifactStore implements ArtifactStore {
 function discarded(stream: Artifact['stream']): null {
   stream.destroy();
   return null;
-}
-
-/** Parts of exactly the same length but for the last: some stores take no others. */
-async function* inParts(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Part, void, void> {
-  let part: Uint8Array[] = [];
-  let room = limits.s3PartBytes;
-  for await (const chunk of stream) {
-    let rest = chunk;
-    while (rest.length > 0) {
-      const taken = rest.subarray(0, room);
-      part.push(taken);
-      room -= taken.length;
-      rest = rest.subarray(taken.length);
-      if (room > 0) continue;
-      yield part;
-      part = [];
-      room = limits.s3PartBytes;
-    }
-  }
-  if (part.length > 0) yield part;
 }
 
 type Headers = S3Answer['headers'];

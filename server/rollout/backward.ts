@@ -1,6 +1,7 @@
 // A rollout on its way back: after a halt, an abort or an undo, every device that took the release
 // gets back what it ran before. After a halt all at once; an undo of a completed rollout goes
 // through the same window as the way forward, because the older release, too, is a change.
+import { limits } from '../../shared/base/limits.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import type { MemberState } from '../../shared/protocol/states.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
@@ -8,7 +9,8 @@ import { assignmentBack, clip, moved, only, type Plan, type Situation } from './
 import { assignmentSeconds, isRevoked, isTalking, silentSeconds, type Moment } from './verdict.js';
 import { startWindow } from './window.js';
 
-const FORWARD: readonly MemberState[] = [
+/** It took the release, and was not told to go back. */
+export const FORWARD: readonly MemberState[] = [
   'taken',
   'ready',
   'trial',
@@ -32,10 +34,10 @@ export function assignBack(situation: Situation): Plan | null {
   const left = members.filter(
     (member) => member.assignmentId !== null && FORWARD.includes(member.state) && reachable(member),
   );
-  const touched = (rollout.undo ? withinWindow(left, situation) : left).map((member) => ({
-    ...member,
-    previous: member.previous ?? before,
-  }));
+  // The rest comes with the next steps: the rollout's state goes on to say that all go back.
+  const touched = (rollout.undo ? withinWindow(left, situation) : left)
+    .slice(0, limits.conductorPageRowsMaxCount)
+    .map((member) => ({ ...member, previous: member.previous ?? before }));
   if (touched.length === 0) return null;
   return {
     rollout,

@@ -179,49 +179,116 @@ export interface WaveProgress {
 }
 
 export function waveProgress(situation: Situation): WaveProgress {
-  const { rollout, members, facts } = situation;
+  const { rollout } = situation;
   const { policy, wave, approved } = rollout;
   const current = policy.waves[wave];
   const name = current?.name ?? String(wave);
-  const own = members.filter((member) => member.wave === wave);
-  const open = members.filter((member) => member.wave <= wave);
-  const taking = open.filter(({ state }) => state === 'taken' || state === 'trial');
-  const soaking = open.filter((member) => member.state === 'confirmed' && !member.proven);
-  const waiting = open.filter(({ state }) => state === 'waiting');
-  const talking = waiting.filter((member) =>
-    isTalking(facts.get(member.device), rollout, situation),
-  );
-  const proven = own.filter((member) => member.proven).length;
-  const needed = current?.minProven ?? Math.ceil(own.length / 2);
+  const seen = lookAtWave(situation);
+  const { own, proven, taking, soaking, waiting, unproven, silent } = seen;
+  const needed = current?.minProven ?? Math.ceil(own / 2);
   const reasons = [
-    `wave ${name}: ${proven} of ${own.length} devices ${provenWord(rollout)}, ${needed} needed`,
+    `wave ${name}: ${proven} of ${own} devices ${provenWord(rollout)}, ${needed} needed`,
     ...countText('not decided yet', taking),
     ...countText(`confirmed, and soaking for ${current?.soakSeconds ?? 0} s`, soaking),
-    ...countText(
-      'unproven',
-      open.filter(({ state }) => state === 'unproven'),
-    ),
-    ...countText(
-      'silent',
-      open.filter(({ state }) => state === 'silent'),
-    ),
-    ...notReached(waiting, situation),
+    ...countText('unproven', unproven),
+    ...countText('silent', silent),
+    ...notReached(seen, situation.now),
     ...(current?.approval === true && !approved
       ? [`wave ${name} needs an operator's approval before the next step`]
       : []),
   ];
-  const rest = taking.length + soaking.length + talking.length;
+  const rest = taking.count + soaking.count + seen.talking;
   const isProven =
     (proven >= needed && (current?.minProven !== undefined || rest === 0)) ||
-    (rest === 0 && isOutOfReach(own, open, situation));
+    (rest === 0 && isOutOfReach(seen, situation));
   const isApproved = current?.approval !== true || approved;
-  const canComeBack = waiting.length + open.filter(({ state }) => STAYING.has(state)).length;
+  const canComeBack = waiting.count + unproven.count + silent.count;
   const stuck =
     !isProven && rest === 0 && canComeBack === 0
-      ? `wave ${name} cannot be proven: ${proven} of ${own.length} devices are, ` +
-        `${needed} are needed`
+      ? `wave ${name} cannot be proven: ${proven} of ${own} devices are, ` + `${needed} are needed`
       : null;
   return { reasons, stuck, done: isProven && isApproved };
+}
+
+/** How many, and the first of them by name. */
+class Group {
+  count = 0;
+  readonly first: MemberRow[] = [];
+
+  add(member: MemberRow): void {
+    this.count += 1;
+    if (this.first.length < limits.reasonLinesMaxCount) this.first.push(member);
+  }
+}
+
+/** The members of a wave and of those before it, seen once: there may be 100,000. */
+interface WaveLook {
+  /** Of this wave: all, those that are proven, and those that are neither proven nor waiting. */
+  own: number;
+  proven: number;
+  halfway: number;
+  /** Of this wave and those before it. */
+  open: number;
+  openProven: number;
+  readonly taking: Group;
+  readonly soaking: Group;
+  readonly waiting: Group;
+  readonly unproven: Group;
+  readonly silent: Group;
+  /** Waiting ones that are heard; when the one that was heard first was; whether some never was. */
+  talking: number;
+  oldest: number;
+  isSomeUnheard: boolean;
+}
+
+function lookAtWave(situation: Situation): WaveLook {
+  const { rollout, members, facts } = situation;
+  const { wave } = rollout;
+  const seen: WaveLook = {
+    own: 0,
+    proven: 0,
+    halfway: 0,
+    open: 0,
+    openProven: 0,
+    taking: new Group(),
+    soaking: new Group(),
+    waiting: new Group(),
+    unproven: new Group(),
+    silent: new Group(),
+    talking: 0,
+    oldest: Infinity,
+    isSomeUnheard: false,
+  };
+  for (const member of members) {
+    if (member.wave > wave) continue;
+    const { state, proven } = member;
+    seen.open += 1;
+    if (proven) seen.openProven += 1;
+    if (member.wave === wave) {
+      seen.own += 1;
+      if (proven) seen.proven += 1;
+      else if (state !== 'waiting') seen.halfway += 1;
+    }
+    if (state === 'waiting') addWaiting(seen, member, facts.get(member.device), situation);
+    else if (state === 'taken' || state === 'trial') seen.taking.add(member);
+    else if (state === 'confirmed' && !proven) seen.soaking.add(member);
+    else if (state === 'unproven') seen.unproven.add(member);
+    else if (state === 'silent') seen.silent.add(member);
+  }
+  return seen;
+}
+
+function addWaiting(
+  seen: WaveLook,
+  member: MemberRow,
+  report: DeviceFacts | undefined,
+  situation: Situation,
+): void {
+  const heardAt = report?.lastSeenAt ?? null;
+  seen.waiting.add(member);
+  if (isTalking(report, situation.rollout, situation)) seen.talking += 1;
+  if (heardAt === null) seen.isSomeUnheard = true;
+  else seen.oldest = Math.min(seen.oldest, heardAt);
 }
 
 /**
@@ -230,28 +297,20 @@ export function waveProgress(situation: Situation): WaveProgress {
  * wave, stops no rollout, and a night with one shop awake is still no success. A hand-picked group
  * is waited for.
  */
-function isOutOfReach(
-  own: readonly MemberRow[],
-  open: readonly MemberRow[],
-  situation: Situation,
-): boolean {
+function isOutOfReach({ halfway, open, openProven }: WaveLook, situation: Situation): boolean {
   const { policy, wave, since } = situation.rollout;
   const { minProven, group } = policy.waves[wave] ?? {};
-  const proven = open.filter((member) => member.proven).length;
   return (
     minProven === undefined &&
     group === undefined &&
-    own.every((member) => member.proven || member.state === 'waiting') &&
-    proven >= Math.max(1, open.length / 2) &&
+    halfway === 0 &&
+    openProven >= Math.max(1, open / 2) &&
     secondsHeard(situation, since) > policy.deviceDeadlineSeconds
   );
 }
 
-/** These may still become confirmed. */
-const STAYING: ReadonlySet<string> = new Set(['unproven', 'silent']);
-
-function countText(what: string, members: readonly MemberRow[]): string[] {
-  return members.length === 0 ? [] : [`${members.length} ${what}: ${listed(members)}`];
+function countText(what: string, { count, first }: Group): string[] {
+  return count === 0 ? [] : [`${count} ${what}: ${listed(first, count)}`];
 }
 
 const DAY_S = 86_400;
@@ -262,13 +321,13 @@ function ageText(seconds: number): string {
 }
 
 /** "5 not reached (oldest seen 3 d ago): d1, d2": they take the release when they ask. */
-function notReached(waiting: readonly MemberRow[], { facts, now }: Situation): string[] {
-  if (waiting.length === 0) return [];
-  const seen = waiting.map((member) => facts.get(member.device)?.lastSeenAt ?? null);
-  const oldest = seen.some((at) => at === null)
+function notReached({ waiting, isSomeUnheard, oldest }: WaveLook, now: number): string[] {
+  const { count, first } = waiting;
+  if (count === 0) return [];
+  const heard = isSomeUnheard
     ? 'some never heard'
-    : `oldest heard ${ageText(Math.floor((now - Math.min(...seen.map(Number))) / 1000))} ago`;
-  return [`${waiting.length} not reached (${oldest}): ${listed(waiting)}`];
+    : `oldest heard ${ageText(Math.floor((now - oldest) / 1000))} ago`;
+  return [`${count} not reached (${heard}): ${listed(first, count)}`];
 }
 
 /** To the next wave when this one is proven and approved; a person when it cannot be. */

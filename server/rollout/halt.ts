@@ -65,10 +65,14 @@ export function plannedKinds(
   takes: readonly Take[],
 ): Map<string, number> {
   const kinds = new Map<string, number>();
-  const devices = new Set(members.map(({ device }) => device));
-  const earlier = takes.filter(({ device }) => !devices.has(device));
-  for (const { hardware } of [...members, ...earlier])
-    kinds.set(hardware, (kinds.get(hardware) ?? 0) + 1);
+  const count = (hardware: string): void =>
+    void kinds.set(hardware, (kinds.get(hardware) ?? 0) + 1);
+  const earlier = new Map(takes.map(({ device, hardware }) => [device, hardware]));
+  for (const { device, hardware } of members) {
+    count(hardware);
+    if (earlier.size > 0) earlier.delete(device);
+  }
+  for (const hardware of earlier.values()) count(hardware);
   return kinds;
 }
 
@@ -79,8 +83,18 @@ export interface HaltReport {
   readonly reasons: string;
 }
 
-/** Where the release stands after the takes so far. */
-export function haltReport({ rollout, members, takes }: Situation): HaltReport {
+const reports = new WeakMap<Situation, HaltReport>();
+
+/** Where the release stands after the takes so far. One situation is asked about several times. */
+export function haltReport(situation: Situation): HaltReport {
+  const known = reports.get(situation);
+  if (known !== undefined) return known;
+  const report = reportOf(situation);
+  reports.set(situation, report);
+  return report;
+}
+
+function reportOf({ rollout, members, takes }: Situation): HaltReport {
   const { policy } = rollout;
   const { halt, hold } = boundariesOf(plannedKinds(members, takes), policy);
   const observed = takes.map(({ hardware, failed }) => ({ kind: hardware, failed }));

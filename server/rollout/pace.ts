@@ -45,15 +45,15 @@ export function lastTake(members: readonly MemberRow[], nth: number | undefined)
 }
 
 /** How many more devices may take it within this hour; the pause is another question. */
-export function rateRoom(
-  { takesPerHour }: RolloutPolicy,
-  members: readonly MemberRow[],
-  now: number,
-): number {
-  if (takesPerHour === undefined) return Number.POSITIVE_INFINITY;
-  const recent = takeTimes(members).filter((at) => at + HOUR_MS > now).length;
-  return Math.max(0, takesPerHour - recent);
+export function rateRoom({ takesPerHour }: RolloutPolicy, recentTakes: number): number {
+  return takesPerHour === undefined
+    ? Number.POSITIVE_INFINITY
+    : Math.max(0, takesPerHour - recentTakes);
 }
+
+/** How many took it within the last hour. */
+export const recentTakes = (members: readonly MemberRow[], now: number): number =>
+  takeTimes(members).filter((at) => at + HOUR_MS > now).length;
 
 /** The last first; one that did not answer its assignment did not take it. */
 const takeTimes = (members: readonly MemberRow[]): number[] =>

@@ -13,11 +13,34 @@ import type { Plan, Situation } from './situation.js';
 /**
  * The next step; null when nothing is to be done until a report, the clock or an operator changes.
  */
-export function plan(situation: Situation): Plan | null {
+export const plan = (situation: Situation): Plan | null =>
+  watchStep(situation) ?? wholeStep(situation);
+
+/**
+ * What devices reported, written down. Each member for itself: of some of the members it is that
+ * part of the step that concerns them.
+ */
+export function watchStep(situation: Situation): Plan | null {
+  switch (situation.rollout.state) {
+    case 'rolling':
+    case 'held': // Evidence goes on to come in while a person is asked.
+    case 'completed':
+      return watch(situation);
+    case 'reverting':
+      return watchBack(situation);
+    case 'draft':
+    case 'reverted':
+    case 'reported':
+    case 'dropped':
+      return null;
+  }
+}
+
+/** What follows from all members together, after everything that devices reported is written. */
+export function wholeStep(situation: Situation): Plan | null {
   switch (situation.rollout.state) {
     case 'rolling':
       return (
-        watch(situation) ??
         halt(situation) ??
         endSlot(situation) ??
         compareArms(situation) ??
@@ -28,14 +51,14 @@ export function plan(situation: Situation): Plan | null {
         advance(situation)
       );
     case 'held': {
-      // Evidence goes on to come in while a person is asked; a person's own pause is not overruled.
+      // A person's own pause is not overruled.
       const { asked, policy } = situation.rollout;
-      return watch(situation) ?? (asked && policy.autoRevert ? halt(situation) : null);
+      return asked && policy.autoRevert ? halt(situation) : null;
     }
     case 'completed':
-      return watch(situation) ?? alarm(situation);
+      return alarm(situation);
     case 'reverting':
-      return assignBack(situation) ?? watchBack(situation) ?? settle(situation);
+      return assignBack(situation) ?? settle(situation);
     case 'draft':
     case 'reverted':
     case 'reported':

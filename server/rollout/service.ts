@@ -42,6 +42,7 @@ import {
   type ExpectedDifferences,
 } from './expected-differences.js';
 import { newerThan, previewOf, promiseText } from './preview.js';
+import type { Situation } from './situation.js';
 import type { SituationReader } from './situation-reader.js';
 import { canShare, selectorText } from './selector.js';
 import { emptyWaves, type Place } from './waves.js';
@@ -163,9 +164,9 @@ export class OperatorService implements RolloutService {
     audit: AuditAction,
     { reason, acceptDifferencePermille }: CommandRequest = {},
   ): Promise<RolloutDetail> {
-    const { store, situations, clock, onCommand } = this.#options;
+    const { store, clock, onCommand } = this.#options;
     for (let tries = 0; tries < limits.commandTriesMaxCount; tries++) {
-      const situation = await situations.read(id);
+      const situation = await this.#commandable(id, acceptDifferencePermille !== undefined);
       if (command === 'start' || command === 'undo')
         await this.#requireNoOtherActive(situation.rollout);
       if (command === 'undo') await this.#requireLast(situation.rollout);
@@ -184,6 +185,16 @@ export class OperatorService implements RolloutService {
       'conflict',
       `rollout ${id} changes faster than ${command} can be applied; try again`,
     );
+  }
+
+  /** Of the members only those that a command may change: the differing ones. */
+  async #commandable(id: string, withDiffering: boolean): Promise<Situation> {
+    const { store, situations } = this.#options;
+    const rollout = await store.rollout(id);
+    if (rollout === null) throw new Fault('not_found', `there is no rollout ${id}`);
+    const page = { limit: limits.rolloutDevicesMaxCount, after: null };
+    const members = withDiffering ? await store.memberPage(id, { state: 'differs' }, page) : [];
+    return situations.ofMembers(rollout, members);
   }
 
   async view(id: string): Promise<RolloutDetail> {

@@ -1,15 +1,21 @@
-// Reads everything that a decision about one rollout depends on: its row, its members, what their
-// devices reported, which of the reported releases are published, the time, and the reception. The
-// conductor, the devices' contacts and the operators' service decide on the same situation.
+// Reads what a decision about a rollout depends on: its row, its members, what their devices
+// reported, which of the reported releases are published, the time, and the reception. The
+// conductor, the devices' contacts and the operators' service decide on the same situation. Many
+// members are read in pages, with a turn of the event loop after each.
 import semver from 'semver';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
+import { limits } from '../../shared/base/limits.js';
+import { turn } from '../../shared/platform/turn.js';
 import type {
   DeviceFacts,
   MeasuredBlock,
+  MemberKey,
   MemberRow,
+  NumberedTake,
   RolloutRow,
   RolloutStore,
+  Take,
 } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { dueBlocks } from './arms.js';
@@ -17,6 +23,7 @@ import type { Situation } from './situation.js';
 import { seriesOf } from './strategies.js';
 import type { Reception } from './reception.js';
 import type { Contact } from './taking.js';
+import { WholeSituation } from './whole-situation.js';
 
 export interface SituationReaderOptions {
   readonly store: RolloutStore;
@@ -33,32 +40,81 @@ export class SituationReader {
     this.#options = options;
   }
 
-  /** `measure`: also the comparisons of arms that are due. Faults: not_found. */
-  async read(id: string, measure = false): Promise<Situation> {
-    const { store, reception, clock } = this.#options;
-    const rollout = await store.rollout(id);
+  /** All of a rollout. Faults: not_found. */
+  async read(id: string): Promise<Situation> {
+    const rollout = await this.#options.store.rollout(id);
     if (rollout === null) throw new Fault('not_found', `there is no rollout ${id}`);
-    const members = await store.members(id);
+    return this.together(await this.readAll(rollout), rollout, false);
+  }
+
+  /** All members. `onPage` is called with each page, in which the facts are complete. */
+  async readAll(
+    rollout: RolloutRow,
+    onPage: (page: Situation) => void = () => {},
+  ): Promise<WholeSituation> {
+    const limit = limits.conductorPageRowsMaxCount;
+    const whole = new WholeSituation(rollout);
+    let after: MemberKey | null = null;
+    for (;;) {
+      const members: MemberRow[] = await this.#options.store.memberPage(
+        rollout.id,
+        {},
+        { limit, after },
+      );
+      const page = await this.ofMembers(rollout, members);
+      whole.put(page);
+      onPage(page);
+      const last = members.at(-1);
+      if (last === undefined || members.length < limit) return whole;
+      after = [last.wave, last.rank, last.device];
+      await turn();
+    }
+  }
+
+  /** What a decision on all of them depends on, now. `measure`: also the arms that are due. */
+  async together(whole: WholeSituation, rollout: RolloutRow, measure: boolean): Promise<Situation> {
+    if (whole.takes?.revision !== rollout.revision)
+      whole.takes = { revision: rollout.revision, all: await this.#takes(seriesOf(rollout)) };
+    return {
+      ...(await this.ofMembers(rollout, [])),
+      ...whole.all,
+      takes: whole.takes.all,
+      blocks: measure ? await this.#measured(rollout, whole.all.members) : [],
+    };
+  }
+
+  /** What of a decision concerns these members only: without takes and comparisons. */
+  async ofMembers(rollout: RolloutRow, members: readonly MemberRow[]): Promise<Situation> {
+    const { store, reception, clock } = this.#options;
     const { component } = rollout.release;
     const facts = await store.facts(
       component,
       members.map((member) => member.device),
     );
     const published = await this.#published(component, facts);
-    const takes = await store.takes(seriesOf(rollout));
-    const blocks = measure ? await this.#measured(rollout, members) : [];
     reception.observe();
     return {
       rollout,
       members,
       facts,
-      takes,
-      blocks,
+      takes: [],
+      blocks: [],
       published,
       before: await this.#before(rollout),
       receptionSince: reception.since,
       now: clock.now(),
     };
+  }
+
+  async #takes(series: string): Promise<Take[]> {
+    const limit = limits.conductorPageRowsMaxCount;
+    const takes: NumberedTake[] = [];
+    for (;;) {
+      const page = await this.#options.store.takePage(series, takes.at(-1)?.seq ?? 0, limit);
+      takes.push(...page);
+      if (page.length < limit) return takes;
+      await turn();
+    }
   }
 
   async #before(rollout: RolloutRow): Promise<ReleaseRef | null> {

@@ -76,13 +76,9 @@ export const assignmentBack = (
   { device, previous }: MemberRow,
 ): AssignmentChange => assignmentOf(rollout, device, previous, previous !== null);
 
-/** "d1, d2 and 3 more". */
-export function listed(members: readonly MemberRow[]): string {
-  const names = members
-    .slice(0, limits.reasonLinesMaxCount)
-    .map((member) => member.name)
-    .join(', ');
-  return members.length > limits.reasonLinesMaxCount
-    ? `${names} and ${members.length - limits.reasonLinesMaxCount} more`
-    : names;
+/** "d1, d2 and 3 more"; `members` may be the first of `count`. */
+export function listed(members: readonly MemberRow[], count = members.length): string {
+  const first = members.slice(0, limits.reasonLinesMaxCount);
+  const names = first.map((member) => member.name).join(', ');
+  return count > first.length ? `${names} and ${count - first.length} more` : names;
 }

@@ -4,7 +4,7 @@
 import type { DeviceFacts, MemberCount, MemberRow, RolloutRow } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { assignmentOf, type Plan, type Situation } from './situation.js';
-import { lastTake, paused, rateRoom } from './pace.js';
+import { lastTake, paused, rateRoom, recentTakes } from './pace.js';
 import { isTalking, type Moment } from './verdict.js';
 import { runsAlready } from './forward.js';
 import { countsOf, room, roomInAll } from './window.js';
@@ -66,19 +66,43 @@ function replacedBy(
   );
 }
 
-/** Waiting devices that may take the release when they ask now, in their order. */
-export function toAsk(situation: Situation): string[] {
-  const { rollout, members, now } = situation;
-  const last = lastTake(members, rollout.policy.takesPerHour);
-  if (paused(rollout.policy, last, now) !== null) return [];
-  return candidates(situation).slice(0, rateRoom(rollout.policy, members, now));
+/** What taking depends on beside the waiting devices themselves. */
+export interface Taken {
+  /** Of all members. */
+  readonly counts: readonly MemberCount[];
+  /** When the takesPerHour-th of the last takes was; null when there were fewer. */
+  readonly lastTake: number | null;
+  /** Within the last hour. */
+  readonly recentTakes: number;
 }
 
+/** Waiting devices that may take the release when they ask now, in their order. */
+export function toAsk(
+  situation: Situation,
+  { counts, lastTake: last, recentTakes: recent }: Taken = takenOf(situation),
+): string[] {
+  const { rollout, now } = situation;
+  if (paused(rollout.policy, last, now) !== null) return [];
+  return candidates(situation, counts).slice(0, rateRoom(rollout.policy, recent));
+}
+
+const takenOf = ({ rollout, members, now }: Situation): Taken => ({
+  counts: countsOf(members),
+  lastTake: lastTake(members, rollout.policy.takesPerHour),
+  recentTakes: recentTakes(members, now),
+});
+
+/** Whether devices may take it at all now, but for the window and the pace. */
+export const isOffered = (rollout: RolloutRow): boolean =>
+  rollout.state === 'rolling' || isStanding(rollout);
+
 /** Waiting devices that are heard, in their order, as many as the window has room for. */
-export function candidates(situation: Situation): string[] {
+export function candidates(
+  situation: Situation,
+  counts: readonly MemberCount[] = countsOf(situation.members),
+): string[] {
   const { rollout, members, facts } = situation;
-  if (rollout.state !== 'rolling' && !isStanding(rollout)) return [];
-  const counts = countsOf(members);
+  if (!isOffered(rollout)) return [];
   let free = roomInAll(rollout, counts);
   const ofKind = new Map<string, number>();
   const asked: string[] = [];

@@ -74,11 +74,12 @@ const sum = (counts: readonly MemberCount[]): number =>
 
 /** The members, counted as the store counts them. */
 export function countsOf(members: readonly MemberRow[]): MemberCount[] {
-  return members.map(({ wave, hardware, state, proven }) => ({
-    wave,
-    hardware,
-    state,
-    proven,
-    count: 1,
-  }));
+  const counts = new Map<string, { -readonly [Key in keyof MemberCount]: MemberCount[Key] }>();
+  for (const { wave, hardware, state, proven } of members) {
+    const key = `${wave} ${hardware} ${state} ${proven}`;
+    const known = counts.get(key);
+    if (known === undefined) counts.set(key, { wave, hardware, state, proven, count: 1 });
+    else known.count += 1;
+  }
+  return [...counts.values()];
 }

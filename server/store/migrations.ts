@@ -3,6 +3,7 @@
 // transaction of its own, also when several servers start at once on one PostgreSQL. The text is
 // SQLite's; dialect.ts turns it into PostgreSQL's.
 import { sql, type Kysely, type Migration, type MigrationProvider } from 'kysely';
+import { conductorMigration } from './conductor-migration.js';
 import { isPostgres, postgresDdl } from './dialect.js';
 
 /** Plain DDL: short, and the same text that an operator sees with `sqlite3 .schema`. */
@@ -283,5 +284,6 @@ function step(statements: readonly string[]): Migration {
 }
 
 export const migrations: MigrationProvider = {
-  getMigrations: () => Promise.resolve({ '0001_first': step(FIRST) }),
+  getMigrations: () =>
+    Promise.resolve({ '0001_first': step(FIRST), '0002_conductor': conductorMigration }),
 };

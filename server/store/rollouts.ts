@@ -4,8 +4,10 @@
 // rollouts and withdrawals, so a device can tell old assignments from new ones. Over 400 lines
 // because all statements of that transaction are read in one place.
 import { refOf } from '../../shared/release/release-ref.js';
-import type { ExpressionBuilder, Selectable } from 'kysely';
+import { sql, type ExpressionBuilder, type Selectable } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
+import { limits } from '../../shared/base/limits.js';
+import { turn } from '../../shared/platform/turn.js';
 import { declaredDifferences } from '../../shared/release/expected-differences.js';
 import type { Manifest } from '../../shared/release/manifest.js';
 import type { RolloutPolicy, Selector } from '../../shared/protocol/operator-api.js';
@@ -20,10 +22,13 @@ import type {
   EligibleDevice,
   Fence,
   HistoryRow,
+  LookedAt,
   MemberCount,
   MemberFilter,
   MemberKey,
+  MemberLook,
   MemberRow,
+  NumberedTake,
   PageRequest,
   PublishedRelease,
   RolloutChange,
@@ -32,6 +37,7 @@ import type {
   RolloutStore,
   RolloutSummaryRow,
   Take,
+  TurnFilter,
 } from '../interfaces.js';
 import { matches } from '../rollout/selector.js';
 import { nextVersion } from '../../shared/trust/version-floor.js';
@@ -43,7 +49,15 @@ import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
 
 import { requireLease } from './leases.js';
+import { dueLooks, dueRollouts, forgetLooks, noteLooks } from './member-looks.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
+
+/**
+ * Why a rollout of many devices is `dropped`, which takes no command, until its last members are
+ * written; for good, when the server stopped before that.
+ */
+const UNFINISHED =
+  'its devices are being written; if it stays dropped, the server stopped: create it again';
 
 export class SqlRolloutStore implements RolloutStore {
   readonly #db: Db;
@@ -66,15 +80,16 @@ export class SqlRolloutStore implements RolloutStore {
             eb('state', '=', 'completed'),
             eb.exists(
               eb
-                .selectFrom('members')
-                .select('device')
-                .whereRef('members.rollout', '=', 'rollouts.id')
+                .selectFrom('member_counts')
+                .select('count')
+                .whereRef('member_counts.rollout', '=', 'rollouts.id')
+                .where('count', '>', 0)
                 .where((inner) =>
                   inner.or([
-                    undecided(inner),
+                    inner('member_counts.state', 'in', [...UNDECIDED]),
                     inner.and([
-                      inner('members.state', '=', 'confirmed'),
-                      inner('members.proven', '=', 0),
+                      inner('member_counts.state', '=', 'confirmed'),
+                      inner('member_counts.proven', '=', 0),
                     ]),
                   ]),
                 ),
@@ -96,9 +111,9 @@ export class SqlRolloutStore implements RolloutStore {
         eb.fn
           .coalesce(
             eb
-              .selectFrom('members')
-              .whereRef('members.rollout', '=', 'rollouts.id')
-              .select((inner) => inner.fn.countAll<number>().as('count')),
+              .selectFrom('member_counts')
+              .whereRef('member_counts.rollout', '=', 'rollouts.id')
+              .select((inner) => inner.fn.sum<number>('count').as('count')),
             eb.lit(0),
           )
           .as('devices'),
@@ -162,19 +177,133 @@ export class SqlRolloutStore implements RolloutStore {
     return row === undefined ? null : memberOf(row);
   }
 
+  async membersOf(rollout: string, devices: readonly string[]): Promise<MemberRow[]> {
+    const found: MemberRow[] = [];
+    for (const some of portions(devices)) {
+      const rows = await this.#db
+        .selectFrom('members')
+        .selectAll()
+        .where('rollout', '=', rollout)
+        .where('device', 'in', some)
+        .execute();
+      found.push(...rows.map(memberOf));
+    }
+    return found.sort((a, b) => a.wave - b.wave || a.rank - b.rank);
+  }
+
   async memberCounts(rollout: string): Promise<MemberCount[]> {
     const rows = await this.#db
-      .selectFrom('members')
-      .select(['wave', 'hardware', 'state', 'proven'])
-      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .selectFrom('member_counts')
+      .select(['wave', 'hardware', 'state', 'proven', 'count'])
       .where('rollout', '=', rollout)
-      .groupBy(['wave', 'hardware', 'state', 'proven'])
+      .where('count', '>', 0)
       .execute();
     return rows.map((row) => ({
       ...row,
       state: row.state as MemberState,
       proven: row.proven === 1,
     }));
+  }
+
+  dueRollouts(now: number): Promise<string[]> {
+    return dueRollouts(this.#db, now);
+  }
+
+  due(rollout: string, now: number, limit: number): Promise<MemberLook[]> {
+    return dueLooks(this.#db, rollout, now, limit);
+  }
+
+  looked(rollout: string, looks: readonly LookedAt[]): Promise<void> {
+    return noteLooks(this.#db, rollout, looks);
+  }
+
+  forgetLooks(rollout: string, limit: number): Promise<void> {
+    return forgetLooks(this.#db, rollout, limit);
+  }
+
+  async takeSigns(series: string): Promise<{ hasTakes: boolean; failed: number }> {
+    const { last, failed } = await this.#db
+      .selectFrom('takes')
+      .select((eb) => [
+        eb.fn.max<number | null>('seq').as('last'),
+        eb
+          .selectFrom('takes as bad')
+          .select((inner) => inner.fn.countAll<number>().as('count'))
+          .where('bad.series', '=', series)
+          .where('bad.failed', '=', sql.lit(1))
+          .as('failed'),
+      ])
+      .where('series', '=', series)
+      .executeTakeFirstOrThrow();
+    return { hasTakes: last !== null, failed: failed ?? 0 };
+  }
+
+  async takesSince(rollout: string, since: number): Promise<number> {
+    const { count } = await this.#db
+      .selectFrom('members')
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .where('rollout', '=', rollout)
+      .where('assigned_at', '>', since)
+      .where('state', '!=', 'waiting')
+      .executeTakeFirstOrThrow();
+    return count;
+  }
+
+  async inTurn(
+    rollout: string,
+    { wave, hardware }: TurnFilter,
+    { limit, after }: PageRequest<MemberKey>,
+  ): Promise<MemberRow[]> {
+    let query = this.#db
+      .selectFrom('members')
+      .selectAll()
+      .where('rollout', '=', rollout)
+      .where('state', '=', 'waiting')
+      .where('wave', '<=', wave)
+      .where('hardware', 'in', [...hardware]);
+    if (after !== null)
+      query = query.where((eb) =>
+        eb(eb.refTuple('wave', 'rank', 'device'), '>', eb.tuple(...after)),
+      );
+    const rows = await query
+      .orderBy('wave')
+      .orderBy('rank')
+      .orderBy('device')
+      .limit(limit)
+      .execute();
+    return rows.map(memberOf);
+  }
+
+  async assigned(
+    rollout: string,
+    states: readonly MemberState[],
+    limit: number,
+  ): Promise<MemberRow[]> {
+    const rows = await this.#db
+      .selectFrom('members')
+      .innerJoin('devices', 'devices.id', 'members.device')
+      .selectAll('members')
+      .where('rollout', '=', rollout)
+      .where('state', 'in', [...states])
+      .where('assignment_id', 'is not', null)
+      .where('devices.status', '!=', 'revoked')
+      .orderBy('wave')
+      .orderBy('rank')
+      .limit(limit)
+      .execute();
+    return rows.map(memberOf);
+  }
+
+  async takePage(series: string, after: number, limit: number): Promise<NumberedTake[]> {
+    const rows = await this.#db
+      .selectFrom('takes')
+      .select(['seq', 'device', 'hardware', 'failed'])
+      .where('series', '=', series)
+      .where('seq', '>', after)
+      .orderBy('seq')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => ({ ...row, failed: row.failed === 1 }));
   }
 
   async undecidedElsewhere(rollout: string, device: string): Promise<number> {
@@ -282,6 +411,7 @@ export class SqlRolloutStore implements RolloutStore {
   async facts(component: string, devices: readonly string[]): Promise<Map<string, DeviceFacts>> {
     const found = new Map<string, DeviceFacts>();
     for (const portion of portions(devices)) {
+      await turnBefore(portion);
       const rows = await this.#db
         .selectFrom('devices')
         .leftJoin('facts as u', (join) =>
@@ -385,10 +515,35 @@ export class SqlRolloutStore implements RolloutStore {
   }
 
   /** Faults: conflict when the id is taken. */
-  insertRollout(
+  async insertRollout(
     row: RolloutRow,
     members: readonly MemberRow[],
     audit: readonly AuditAction[] = [],
+  ): Promise<void> {
+    const limit = limits.conductorPageRowsMaxCount;
+    if (members.length <= limit) {
+      await this.#insertWhole(row, members, audit);
+      return;
+    }
+    const begun = { ...row, state: 'dropped' as const, reasons: [UNFINISHED] };
+    await this.#insertWhole(begun, members.slice(0, limit), []);
+    for (let at = limit; at < members.length; at += limit) {
+      await turn();
+      const some = members.slice(at, at + limit);
+      await this.#db.transaction().execute((trx) => writeMembers(trx, some));
+    }
+    await this.#db.transaction().execute(async (trx) => {
+      const { id, ...columns } = { id: row.id, ...rolloutColumns(row) };
+      await trx.updateTable('rollouts').set(columns).where('id', '=', id).execute();
+      await addHistory(trx, row, row.createdAt);
+      await appendAudit(trx, audit, row.createdAt);
+    });
+  }
+
+  #insertWhole(
+    row: RolloutRow,
+    members: readonly MemberRow[],
+    audit: readonly AuditAction[],
   ): Promise<void> {
     return this.#db.transaction().execute(async (trx) => {
       const inserted = await trx
@@ -502,6 +657,11 @@ async function changeForward(
     .execute();
 }
 
+/** Statements of many rows leave the event loop a turn between them; other statements wait. */
+async function turnBefore({ length }: readonly unknown[]): Promise<void> {
+  if (length * 4 > limits.databaseRowsMaxCount) await turn();
+}
+
 /** The new assignment id of each device. */
 async function writeAssignments(
   queries: Queries,
@@ -512,6 +672,7 @@ async function writeAssignments(
   const assignmentIds = new Map<string, number>();
   const last = new Map(changes.map((change) => [`${change.device}/${change.component}`, change]));
   for (const some of portions([...last.values()])) {
+    await turnBefore(some);
     const rows = await queries
       .insertInto('assignments')
       .values(
@@ -546,6 +707,7 @@ async function writeAssignments(
       .returning(['device', 'assignment_id'])
       .execute();
     for (const row of rows) assignmentIds.set(row.device, row.assignment_id);
+    await turnBefore(some);
     await queries
       .updateTable('devices')
       .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))
@@ -584,6 +746,7 @@ async function noteAssignmentIds(
 
 async function writeMembers(queries: Queries, members: readonly MemberRow[]): Promise<void> {
   for (const portion of portions(members)) {
+    await turnBefore(portion);
     await queries
       .insertInto('members')
       .values(portion.map(memberColumns))

@@ -111,6 +111,25 @@ export interface MembersTable {
   silence_json: string | null;
 }
 
+/** Kept by triggers (conductor-migration.ts). */
+interface MemberCountsTable {
+  rollout: string;
+  wave: number;
+  hardware: string;
+  state: string;
+  proven: number;
+  count: number;
+}
+
+/** Which members the conductor looks at, and when; made due by triggers. */
+interface MemberLooksTable {
+  rollout: string;
+  device: string;
+  /** 0: now. */
+  at: number;
+  mark: number;
+}
+
 /** Who took which release, in which order: the observations of the halt test. */
 interface TakesTable {
   /** A release's digest; of a shadow its rollout's id (seriesOf). */
@@ -302,6 +321,8 @@ export interface Tables {
   releases: ReleasesTable;
   rollouts: RolloutsTable;
   members: MembersTable;
+  member_counts: MemberCountsTable;
+  member_looks: MemberLooksTable;
   takes: TakesTable;
   rollout_history: RolloutHistoryTable;
   assignments: AssignmentsTable;

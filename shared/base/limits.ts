@@ -93,18 +93,34 @@ export const limits = {
   // The artifact store in an S3 bucket.
   /** Of a large upload; two of them are in memory. S3 takes 5 MiB to 5 GiB, and 10,000 of them. */
   s3PartBytes: 8 * MIB,
-  /** Handed to the network at once. */
-  s3PieceBytes: 64 * KIB,
   s3PageMaxCount: 1_000,
-  /** Of an answer that is no artifact: a page of the list. */
-  s3AnswerMaxBytes: 4 * MIB,
-  s3TriesMaxCount: 4,
-  s3BackoffFirstMs: 200,
-  s3BackoffMaxMs: 5_000,
-  /** A request on which nothing moves. */
-  s3IdleMs: 30_000,
   /** How long a URL works that a device is redirected to. */
   s3LinkMs: 5 * MINUTE_MS,
+
+  // The artifact store in an OCI registry.
+  /** Of an upload; one or two are in memory. Some registries take no more than 4 MiB at once. */
+  ociChunkBytes: 4 * MIB,
+  /** The most that a registry may ask for as the least length of a chunk. */
+  ociChunkMaxBytes: 16 * MIB,
+  ociPageMaxCount: 1_000,
+  /** Manifests read at once for a list. */
+  ociReadsAtOnceMaxCount: 8,
+  /** A registry that says no life of its token means this one. */
+  ociTokenMs: MINUTE_MS,
+  /** A token is renewed this long before its end. */
+  ociTokenMarginMs: 10_000,
+  ociRedirectsMaxCount: 4,
+
+  // Every artifact store over HTTP.
+  /** Handed to the network at once. */
+  storePieceBytes: 64 * KIB,
+  /** Of an answer that is no artifact: a page of the list. */
+  storeAnswerMaxBytes: 4 * MIB,
+  storeTriesMaxCount: 4,
+  storeBackoffFirstMs: 200,
+  storeBackoffMaxMs: 5_000,
+  /** A request on which nothing moves. */
+  storeIdleMs: 30_000,
 
   // Fetching.
   fetchChunkBytes: 1 * MIB,
@@ -504,6 +520,16 @@ export const limits = {
   takeTriesMaxCount: 5,
   /** A command races with the conductor's steps; each lost race is one of these. */
   commandTriesMaxCount: 20,
+  /** Members that the conductor reads, or changes in one transaction, at once. */
+  conductorPageRowsMaxCount: 1_000,
+  /** The first page of waiting devices; each further one is twice as long, up to that number. */
+  conductorAskRowsMinCount: 50,
+  /** So many pages of waiting devices are searched in one pass for those that can be asked. */
+  conductorAskPagesMaxCount: 10,
+  /** A rollout is read whole so often, also where nothing says that it changed. */
+  conductorWholeEveryMs: 60_000,
+  /** Reading a rollout whole takes at most this part of the time; after a failure, half of it. */
+  conductorWholeShare: 0.05,
   /** Steps for one rollout in one pass, so that none delays the others; the rest comes next. */
   rolloutStepsMaxCount: 50,
   rolloutIdBytes: 8,

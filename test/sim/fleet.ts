@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { silentLog, type Clock, type Random } from '../../shared/base/interfaces.js';
 import { by } from '../support/audit-actions.js';
 import type { RolloutPolicy, Selector } from '../../shared/protocol/operator-api.js';
+import type { MemberState } from '../../shared/protocol/states.js';
 import type { Outcome, TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import { defaultTrialPolicy, judgeTrial } from '../../shared/statistics/trial-verdict.js';
@@ -26,10 +27,13 @@ import type {
   DeviceFacts,
   EligibleDevice,
   HistoryRow,
+  LookedAt,
   MemberCount,
   MemberFilter,
   MemberKey,
+  MemberLook,
   MemberRow,
+  NumberedTake,
   PageRequest,
   PublishedRelease,
   RolloutChange,
@@ -39,6 +43,7 @@ import type {
   RolloutSummaryRow,
   SecurityReport,
   Take,
+  TurnFilter,
 } from '../../server/interfaces.js';
 
 export const COMPONENT = 'digits';
@@ -85,6 +90,15 @@ const keyOf = ({ wave, rank, device }: MemberRow): MemberKey => [wave, rank, dev
 const compareKeys = (a: MemberKey, b: MemberKey): number =>
   a[0] - b[0] || a[1] - b[1] || (a[2] < b[2] ? -1 : Number(a[2] > b[2]));
 
+interface Look extends MemberLook {
+  /** As they were when it became due, or was last found unchanged. */
+  readonly member: MemberRow;
+  readonly report: DeviceFacts | undefined;
+  readonly isRevoked: boolean;
+  readonly text: string;
+  readonly at: number;
+}
+
 export class MemoryRolloutStore implements RolloutStore {
   rows = new Map<string, RolloutRow>();
   memberRows = new Map<string, Map<string, MemberRow>>();
@@ -99,6 +113,7 @@ export class MemoryRolloutStore implements RolloutStore {
   revoked = new Set<string>();
   releases = new Map<string, PublishedRelease>();
   commits = 0;
+  readonly #looks = new Map<string, Look>();
   /**
    * Called before (`wrote` false) and after each commit; may throw: a store that broke down, its
    * answer lost or not.
@@ -117,6 +132,96 @@ export class MemoryRolloutStore implements RolloutStore {
   }
   #members(id: string): MemberRow[] {
     return [...(this.memberRows.get(id)?.values() ?? [])];
+  }
+  async membersOf(rollout: string, devices: readonly string[]): Promise<MemberRow[]> {
+    const rows = this.memberRows.get(rollout);
+    return devices
+      .flatMap((device) => rows?.get(device) ?? [])
+      .sort((a, b) => compareKeys(keyOf(a), keyOf(b)));
+  }
+  async dueRollouts(now: number): Promise<string[]> {
+    const isDue = async (id: string) => (await this.due(id, now, 1)).length > 0;
+    const due: string[] = [];
+    for (const id of this.rows.keys()) if (await isDue(id)) due.push(id);
+    return due;
+  }
+  async due(rollout: string, now: number, limit: number): Promise<MemberLook[]> {
+    const due: MemberLook[] = [];
+    for (const member of this.memberRows.get(rollout)?.values() ?? []) {
+      if (due.length === limit) break;
+      const look = this.#lookAt(member);
+      if (look.at <= now) due.push({ device: member.device, mark: look.mark });
+    }
+    return due;
+  }
+  /** As the triggers of the database: due again when the member or its device's report changed. */
+  #lookAt(member: MemberRow): Look {
+    const { rollout, device } = member;
+    const key = `${rollout} ${device}`;
+    const report = this.reports.get(device);
+    const isRevoked = this.revoked.has(device);
+    const known = this.#looks.get(key);
+    if (known?.member === member && known.report === report && known.isRevoked === isRevoked)
+      return known;
+    const text = JSON.stringify([report?.update, report?.trial]);
+    const isNew =
+      known === undefined
+        ? member.state !== 'waiting' || (report?.update ?? null) !== null
+        : known.member !== member ||
+          known.text !== text ||
+          known.isRevoked !== isRevoked ||
+          (known.report?.lastSeenAt !== report?.lastSeenAt &&
+            ['silent', 'lost', 'reverting'].includes(member.state));
+    const at = isNew ? 0 : (known?.at ?? Infinity);
+    const mark = (known?.mark ?? 0) + (isNew ? 1 : 0);
+    const look = { device, member, report, isRevoked, text, at, mark };
+    this.#looks.set(key, look);
+    return look;
+  }
+  async looked(rollout: string, looks: readonly LookedAt[]): Promise<void> {
+    for (const { device, mark, at } of looks) {
+      const member = this.memberRows.get(rollout)?.get(device);
+      if (member === undefined) continue;
+      const look = this.#lookAt(member);
+      if (look.mark === mark)
+        this.#looks.set(`${rollout} ${device}`, { ...look, at: at ?? Infinity });
+    }
+  }
+  async forgetLooks(): Promise<void> {}
+  async takeSigns(series: string): Promise<{ hasTakes: boolean; failed: number }> {
+    const takes = await this.takes(series);
+    return { hasTakes: takes.length > 0, failed: takes.filter(({ failed }) => failed).length };
+  }
+  async takesSince(rollout: string, since: number): Promise<number> {
+    return this.#members(rollout).filter(
+      ({ assignedAt, state }) => (assignedAt ?? 0) > since && state !== 'waiting',
+    ).length;
+  }
+  async inTurn(
+    id: string,
+    { wave, hardware }: TurnFilter,
+    page: PageRequest<MemberKey>,
+  ): Promise<MemberRow[]> {
+    const waiting = await this.memberPage(id, { state: 'waiting' }, { ...page, limit: Infinity });
+    return waiting
+      .filter((one) => one.wave <= wave && hardware.includes(one.hardware))
+      .slice(0, page.limit);
+  }
+  async assigned(
+    rollout: string,
+    states: readonly MemberState[],
+    limit: number,
+  ): Promise<MemberRow[]> {
+    return (await this.members(rollout))
+      .filter(
+        ({ state, assignmentId, device }) =>
+          states.includes(state) && assignmentId !== null && !this.revoked.has(device),
+      )
+      .slice(0, limit);
+  }
+  async takePage(series: string, after: number, limit: number): Promise<NumberedTake[]> {
+    const takes = await this.takes(series);
+    return takes.map((one, index) => ({ ...one, seq: index + 1 })).slice(after, after + limit);
   }
   async member(rollout: string, device: string): Promise<MemberRow | null> {
     return this.memberRows.get(rollout)?.get(device) ?? null;
@@ -713,6 +818,20 @@ class RepeatingStore implements RolloutStore {
     this.#store.measures(component, device);
   lastTake = (rollout: string, nth: number) => this.#store.lastTake(rollout, nth);
   takes = (series: string) => this.#store.takes(series);
+  takePage: RolloutStore['takePage'] = (series, after, limit) =>
+    this.#store.takePage(series, after, limit);
+  takeSigns = (series: string) => this.#store.takeSigns(series);
+  takesSince: RolloutStore['takesSince'] = (rollout, since) =>
+    this.#store.takesSince(rollout, since);
+  inTurn: RolloutStore['inTurn'] = (id, of, page) => this.#store.inTurn(id, of, page);
+  assigned: RolloutStore['assigned'] = (rollout, states, limit) =>
+    this.#store.assigned(rollout, states, limit);
+  membersOf: RolloutStore['membersOf'] = (rollout, devices) =>
+    this.#store.membersOf(rollout, devices);
+  dueRollouts = (now: number) => this.#store.dueRollouts(now);
+  due: RolloutStore['due'] = (rollout, now, limit) => this.#store.due(rollout, now, limit);
+  looked: RolloutStore['looked'] = (rollout, looks) => this.#store.looked(rollout, looks);
+  forgetLooks = () => this.#store.forgetLooks();
   standingBefore = (rollout: RolloutRow) => this.#store.standingBefore(rollout);
   createdSince = (since: number) => this.#store.createdSince(since);
   release = (component: string, version: string) => this.#store.release(component, version);

@@ -11,22 +11,42 @@ import type { FaultCode } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { MemoryArtifactStore } from '../../sim/memory-artifacts.js';
+import { DockerRegistry, hasDockerRegistry } from '../../support/docker-registry.js';
+import { OciDouble, openOci } from '../../support/oci-double.js';
 import { openS3, S3Double } from '../../support/s3-double.js';
 
 let folder: string;
-let s3: S3Double | null = null;
+let remote: { stop(): Promise<void> } | null = null;
+let registry: DockerRegistry | null = null;
+
+if (!hasDockerRegistry) console.warn('docker-registry is not installed: its tests are skipped');
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'linnet-artifacts-'));
 });
 afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
-  await s3?.stop();
-  s3 = null;
+  await remote?.stop();
+  remote = null;
+  registry?.remove();
+  registry = null;
 });
 
 const inS3 = async (): Promise<ArtifactStore> => {
-  s3 = await new S3Double().start();
+  const s3 = await new S3Double().start();
+  remote = s3;
   return openS3(s3);
+};
+
+const inOci = async (): Promise<ArtifactStore> => {
+  const double = await new OciDouble().start();
+  remote = double;
+  return openOci(double.host);
+};
+
+const inDockerRegistry = async (): Promise<ArtifactStore> => {
+  registry = await new DockerRegistry().start();
+  remote = registry;
+  return openOci(registry.host);
 };
 
 const onDisk = (): Promise<DiskArtifactStore> =>
@@ -69,6 +89,8 @@ describe.each([
   ['disk', onDisk],
   ['memory', () => Promise.resolve(new MemoryArtifactStore())],
   ['S3', inS3],
+  ['OCI', inOci],
+  ...(hasDockerRegistry ? ([['docker-registry', inDockerRegistry]] as const) : []),
 ] as const)('artifacts in %s', (_kind, open) => {
   let store: ArtifactStore;
   beforeEach(async () => {

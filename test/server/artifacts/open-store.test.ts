@@ -16,7 +16,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const rest = {
-  ...{ s3: undefined, links: false, env: {} },
+  ...{ s3: undefined, oci: undefined, links: false, env: {} },
   ...{ clock: realClock, random: realRandom, log: silentLog },
 };
 const settingsWith = (line: string) =>
@@ -40,7 +40,8 @@ test('no_location_is_the_standard_folder', async () => {
 
 const REFUSED = [
   ...['s3://Bucket', 's3://key:secret@bucket', 's3://bucket/../x', 's3://bucket/a//b', 's3:bucket'],
-  ...['s3://bucket/a?b', 's3://bucket/', 'oci://registry/x'],
+  ...['s3://bucket/a?b', 's3://bucket/', 'oci://registry', 'oci://registry/UP'],
+  ...['oci://u:p@registry/x', 'oci://registry/a//b', 'oci://registry/x:tag', 'oci:///x'],
 ];
 test.each([...REFUSED, 'file:relative', 'file://host/x', 'file:/a%2fb', '/plain'])(
   'location_%s_is_refused',

@@ -23,7 +23,7 @@ const clock: Clock = {
   now: () => nowMs,
   monotonic: () => nowMs,
   after: (ms, fn) => {
-    if (ms < limits.s3IdleMs) {
+    if (ms < limits.storeIdleMs) {
       waits.push(ms);
       setImmediate(fn);
       return () => {};
@@ -160,7 +160,7 @@ test('tries_are_limited_and_a_large_upload_is_then_aborted', async () => {
     code: 'artifact_store_unreachable',
     detail: expect.stringContaining('PUT answered 500 (InternalError of the double)') as string,
   });
-  expect(double.seen.filter(isPart).length).toBe(limits.s3TriesMaxCount);
+  expect(double.seen.filter(isPart).length).toBe(limits.storeTriesMaxCount);
   nothingIsLeft();
 });
 
@@ -249,9 +249,9 @@ test('store_that_goes_silent_is_given_up', async () => {
   trouble(isRead, Infinity, { kind: 'silent' });
   const attempt = expect(store.get(sha256(SMALL))).rejects.toMatchObject({
     code: 'artifact_store_unreachable',
-    detail: expect.stringContaining(`nothing moved for ${limits.s3IdleMs} ms`) as string,
+    detail: expect.stringContaining(`nothing moved for ${limits.storeIdleMs} ms`) as string,
   });
-  for (let tries = 1; tries <= limits.s3TriesMaxCount; tries += 1) {
+  for (let tries = 1; tries <= limits.storeTriesMaxCount; tries += 1) {
     await vi.waitUntil(() => double.seen.length === tries, { timeout: 20_000 });
     for (const fire of [...idle]) fire();
   }

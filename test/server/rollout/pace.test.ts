@@ -1,6 +1,6 @@
 // When devices may take a release: hours of a zone, and so many in any hour.
 import { describe, expect, it } from 'vitest';
-import { lastTake, paused, rateRoom } from '../../../server/rollout/pace.js';
+import { lastTake, paused, rateRoom, recentTakes } from '../../../server/rollout/pace.js';
 import { HOUR_MS, MINUTE_MS } from '../../../shared/base/units.js';
 import { COMPONENT, policyOf, SimFleet } from '../../sim/fleet.js';
 import { by } from '../../support/audit-actions.js';
@@ -37,9 +37,9 @@ describe('rate', () => {
         '2 took it within an hour, as many as the policy allows',
     );
     expect(paused(policy, last, T + 10 * MINUTE_MS)).toBeNull();
-    expect(rateRoom(policy, members, T)).toBe(0);
-    expect(rateRoom(policy, members, T + 10 * MINUTE_MS)).toBe(1);
-    expect(rateRoom(policyOf(), members, T)).toBe(Number.POSITIVE_INFINITY);
+    expect(rateRoom(policy, recentTakes(members, T))).toBe(0);
+    expect(rateRoom(policy, recentTakes(members, T + 10 * MINUTE_MS))).toBe(1);
+    expect(rateRoom(policyOf(), recentTakes(members, T))).toBe(Number.POSITIVE_INFINITY);
   });
 
   it('one_that_did_not_answer_its_assignment_took_nothing', () => {

@@ -366,9 +366,24 @@ describe('SQLite and memory', () => {
   async function view(of: RolloutStore): Promise<unknown> {
     const seen: unknown[] = [(await of.active()).map(({ id }) => id)];
     for (const version of ['1.1.0', '1.2.0'])
-      seen.push(await of.takes(releaseOf(version).digest), await of.createdSince(T0 + 1));
+      seen.push(
+        await of.takes(releaseOf(version).digest),
+        await of
+          .takePage(releaseOf(version).digest, 0, 9)
+          .then((all) => all.map(({ device }) => device)),
+        await of.takeSigns(releaseOf(version).digest),
+        await of.createdSince(T0 + 1),
+      );
     for (const id of ['r1', 'r2', 'r3']) {
-      seen.push(await of.lastTake(id, 1), await of.lastTake(id, 3));
+      seen.push(
+        await of.lastTake(id, 1),
+        await of.lastTake(id, 3),
+        await of.takesSince(id, T0 + 5),
+      );
+      const turnOf = { wave: 0, hardware: ['pi4'] };
+      seen.push(await of.inTurn(id, turnOf, { limit: 2, after: null }));
+      seen.push(await of.assigned(id, ['trial', 'failed', 'silent'], 2));
+      seen.push(await of.membersOf(id, [idOf(1), idOf(0)]));
       seen.push(await of.rollout(id), await of.members(id), await of.history(id));
       const counts = (await of.memberCounts(id)).map((one) =>
         JSON.stringify(Object.entries(one).sort()),

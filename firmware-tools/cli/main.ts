@@ -170,5 +170,6 @@ if (isProgram()) {
   process.exitCode = await linnet(process.argv.slice(2), {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
+    terminal: async () => (await import('./terminal.js')).terminalOf(process.stdout),
   });
 }

@@ -3,6 +3,8 @@
 // 1 bug, 2 usage, 3 refused, 4 temporary failure (retry), 5 gave up after a limit, 6 the command
 // ran and its result is negative (a reverted rollout, a failed check).
 import { Fault, reason, type FaultKind } from '../../shared/base/fault-codes.js';
+import { printable, printableInLine } from './printable.js';
+import type { Terminal } from './terminal.js';
 
 export const EXIT = {
   done: 0,
@@ -32,22 +34,15 @@ export interface Output {
   event(value: unknown): void;
   /** Progress on stderr; silent with --json. */
   progress(text: string): void;
+  /** To draw on in place of lines; null with --json and where stdout is no terminal. */
+  terminal(): Promise<Terminal | null>;
 }
 
 export interface Streams {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  readonly terminal?: () => Promise<Terminal | null>;
 }
-
-/**
- * Text of devices and servers for a terminal: control characters (escape sequences among them) and
- * characters that reorder text are shown as `\u{1b}` and have no effect. Line breaks stay.
- */
-const printable = (text: string): string =>
-  text.replace(
-    /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    (character) => `\\u{${character.charCodeAt(0).toString(16)}}`,
-  );
 
 export function makeOutput(json: boolean, streams: Streams): Output {
   return {
@@ -63,6 +58,7 @@ export function makeOutput(json: boolean, streams: Streams): Output {
     progress: (text) => {
       if (!json) streams.err(`${printable(text)}\n`);
     },
+    terminal: async () => (json ? null : ((await streams.terminal?.()) ?? null)),
   };
 }
 
@@ -115,7 +111,9 @@ export function printError(error: unknown, json: boolean, streams: Streams): num
     );
   else
     streams.err(
-      `linnet has a bug: ${reasons}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`,
+      printable(
+        `linnet has a bug: ${reasons}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`,
+      ),
     );
   return EXIT.bug;
 }
@@ -126,7 +124,7 @@ function errorLine(body: ErrorBody): string {
 
 /** Rows as an aligned table; the first row is the head. A line break in a cell is shown as `\n`. */
 export function table(given: readonly (readonly string[])[]): string {
-  const rows = given.map((row) => row.map((cell) => printable(cell.replaceAll('\n', '\\n'))));
+  const rows = given.map((row) => row.map(printableInLine));
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),
   );

@@ -1,9 +1,11 @@
 // A rollout as a tree for a terminal: its waves with how far each is, the devices that matter now,
-// the evidence with its arithmetic, the last events, and what can be done. Pure; fits 60 columns.
+// the evidence with its arithmetic, the last events, and what can be done. Pure; fits any
+// width from 20 columns, and reads well from 60.
+import { limits } from '../../shared/base/limits.js';
 import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
 import type { ShownRollout } from '../fleet/shown-rollout.js';
-import { printable } from './output.js';
+import { printableInLine } from './printable.js';
 import { ago, counted, refText } from './fleet-text.js';
 import { lineOf, wrapped, type Span, type Style, type Terminal } from './terminal.js';
 
@@ -55,10 +57,13 @@ const ORDER: readonly MemberState[] = [
 ];
 const REACHED: readonly MemberState[] = ['confirmed', 'shadowed'];
 const BAR_CHARACTERS = 20;
+const NARROW_BAR_CHARACTERS = 10;
+const WIDE_COLUMNS = 80;
 const EVENTS = 3;
 /** Lines around the devices: head, evidence, events and commands, roughly. */
 const OTHER_LINES = 16;
-const DEVICES_MIN_LINES = 3;
+/** For the cursor, and for a note that the server does not answer. */
+const FREE_ROWS = 2;
 
 export function rolloutTree(view: ShownRollout, size: Size, now: number): string {
   const line = (...spans: Span[]): string => lineOf(spans, size);
@@ -73,18 +78,29 @@ export function rolloutTree(view: ShownRollout, size: Size, now: number): string
   ];
   const { waves } = view.policy;
   const perWave = Math.max(
-    DEVICES_MIN_LINES,
+    limits.treeDevicesMinCount,
     Math.floor((size.rows - OTHER_LINES - waves.length) / waves.length),
   );
   waves.forEach((_, index) => lines.push(...waveLines(view, index, perWave, size)));
-  lines.push(...section('evidence', view.reasons, size));
+  lines.push(...section('evidence, and what is waited for', view.reasons, size));
   lines.push(...section('last events', eventTexts(view, now), size));
   lines.push(...section('next', view.next, size, 'cyan'));
-  return lines.join('\n');
+  return fitting(lines, view.id, size).join('\n');
+}
+
+/** The terminal scrolls what is higher than it is, and cannot redraw that. */
+function fitting(lines: readonly string[], id: string, size: Size): readonly string[] {
+  const room = Math.max(limits.terminalMinRows, size.rows) - FREE_ROWS;
+  if (lines.length <= room) return lines;
+  const rest = counted(lines.length - room + 1, 'more line', 'more lines');
+  return [
+    ...lines.slice(0, room - 1),
+    lineOf([[`${rest}: linnet rollout show ${id}`, 'dim']], size),
+  ];
 }
 
 const policyText = ({ policy, createdBy }: RolloutDetail): string =>
-  `${policy.strategy ?? 'canary'}, by ${printable(createdBy)}`;
+  `${policy.strategy ?? 'canary'}, by ${createdBy}`;
 
 function waveLines(view: ShownRollout, index: number, devices: number, size: Size): string[] {
   const wave = view.policy.waves[index];
@@ -103,9 +119,9 @@ function waveLines(view: ShownRollout, index: number, devices: number, size: Siz
       [
         [isLast ? '└─ ' : '├─ ', 'dim'],
         [isCurrent ? '▶ ' : '  ', 'cyan'],
-        [printable(wave.name), isCurrent ? 'bold' : undefined],
+        [wave.name, isCurrent ? 'bold' : undefined],
         ['  '],
-        [bar(reached, all), 'green'],
+        [bar(reached, all, size), 'green'],
         [`  ${reached} of ${counted(all, 'device')}`],
         [`  soak ${wave.soakSeconds} s${approval}`, 'dim'],
       ],
@@ -123,13 +139,13 @@ function waveLines(view: ShownRollout, index: number, devices: number, size: Siz
     .slice(0, devices);
   for (const member of shown) {
     const [mark, style] = MEMBER_MARKS[member.state];
-    const reasons = printable(member.reasons.replaceAll('\n', ' '));
+    const reasons = member.reasons.replaceAll('\n', ' ');
     lines.push(
       lineOf(
         [
           stem,
           [`${mark} `, style],
-          [printable(member.name)],
+          [member.name],
           [` ${member.state}`, style],
           [`  ${reasons}`, 'dim'],
         ],
@@ -140,9 +156,10 @@ function waveLines(view: ShownRollout, index: number, devices: number, size: Siz
   return lines;
 }
 
-function bar(part: number, all: number): string {
-  const full = all === 0 ? 0 : Math.floor((part / all) * BAR_CHARACTERS);
-  return '█'.repeat(full) + '░'.repeat(BAR_CHARACTERS - full);
+function bar(part: number, all: number, { columns }: Size): string {
+  const length = columns < WIDE_COLUMNS ? NARROW_BAR_CHARACTERS : BAR_CHARACTERS;
+  const full = all === 0 ? 0 : Math.floor((part / all) * length);
+  return '█'.repeat(full) + '░'.repeat(length - full);
 }
 
 const eventTexts = ({ history }: RolloutDetail, now: number): string[] =>
@@ -154,15 +171,13 @@ const eventTexts = ({ history }: RolloutDetail, now: number): string[] =>
     );
 
 /** A heading with wrapped texts below; nothing when there are none. */
-function section(
-  title: string,
-  texts: readonly string[],
-  size: Size,
-  style?: Style,
-): string[] {
+function section(title: string, texts: readonly string[], size: Size, style?: Style): string[] {
   const indent = '  ';
   const lines = texts.flatMap((text) =>
-    wrapped(printable(text.replaceAll('\n', ' ')), Math.max(size.columns, 20) - indent.length),
+    wrapped(
+      printableInLine(text.replaceAll('\n', ' ')),
+      Math.max(size.columns, limits.terminalMinColumns) - indent.length,
+    ),
   );
   return lines.length === 0
     ? []

@@ -33,8 +33,8 @@ function waveText({ policy, counts }: ShownRollout, index: number): string {
   const here = counts.filter((count) => count.wave === index);
   const all = here.reduce((sum, { devices }) => sum + devices, 0);
   const states = here.map(({ state, devices }) => `${devices} ${state}`).join(', ');
-  const name = inLine(policy.waves[index]?.name ?? '');
-  return `wave ${index + 1} ${name}: ${counted(all, 'device')}${states === '' ? '' : `: ${states}`}`;
+  const head = `wave ${index + 1} ${inLine(policy.waves[index]?.name ?? '')}`;
+  return `${head}: ${counted(all, 'device')}${states === '' ? '' : `: ${states}`}`;
 }
 
 /** None when so many devices changed at once that the counts of the waves say more. */

@@ -63,7 +63,7 @@ const EVENTS = 3;
 /** Lines around the devices: head, evidence, events and commands, roughly. */
 const OTHER_LINES = 16;
 /** For the cursor, and for a note that the server does not answer. */
-const FREE_ROWS = 2;
+const FREE_LINES = 2;
 
 export function rolloutTree(view: ShownRollout, size: Size, now: number): string {
   const line = (...spans: Span[]): string => lineOf(spans, size);
@@ -90,7 +90,7 @@ export function rolloutTree(view: ShownRollout, size: Size, now: number): string
 
 /** The terminal scrolls what is higher than it is, and cannot redraw that. */
 function fitting(lines: readonly string[], id: string, size: Size): readonly string[] {
-  const room = Math.max(limits.terminalMinRows, size.rows) - FREE_ROWS;
+  const room = Math.max(limits.terminalMinRows, size.rows) - FREE_LINES;
   if (lines.length <= room) return lines;
   const rest = counted(lines.length - room + 1, 'more line', 'more lines');
   return [

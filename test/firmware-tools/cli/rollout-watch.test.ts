@@ -1,4 +1,4 @@
-// `linnet rollout watch`: the tree that a terminal gets, the lines that a log gets, and what ends it.
+// `linnet rollout watch`: the tree that a terminal gets, the lines that a log gets, what ends it.
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { makeOutput } from '../../../firmware-tools/cli/output.js';

@@ -4,6 +4,7 @@
 import type { Command } from 'commander';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { stderrLog } from '../shared/platform/logger.js';
+import { reloadOnHangup } from '../shared/platform/reload.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { agentSettings, type AgentSettings } from './config.js';
 import { startAgent } from './main.js';
@@ -42,23 +43,30 @@ A claim token (linnet device claim) is read from LINNET_CLAIM or server.claim_fi
 start.`,
     )
     .action(async (options: { config: string; printConfig?: true }) => {
-      const settings = agentSettings(
-        readSettingFile('the config file', options.config).toString('utf8'),
-        process.env,
-      );
+      const read = (): AgentSettings =>
+        agentSettings(
+          readSettingFile('the config file', options.config).toString('utf8'),
+          process.env,
+        );
+      const settings = read();
       if (options.printConfig === true)
         out.result(settings, () => JSON.stringify(settings, null, 2));
-      else await runAgent(settings, out);
+      else await runAgent(settings, read, out);
     });
 }
 
 /**
  * Runs until SIGTERM or SIGINT; a second signal ends the process at once. Rejects on a bug, which
- * ends the process with exit code 1.
+ * ends the process with exit code 1. SIGHUP reloads the configuration.
  */
-async function runAgent(settings: AgentSettings, out: Out): Promise<void> {
+async function runAgent(
+  settings: AgentSettings,
+  read: () => AgentSettings,
+  out: Out,
+): Promise<void> {
   process.umask(PRIVATE_UMASK);
   const log = stderrLog(settings.log_level);
+  reloadOnHangup({ settings, read, log, signals: process });
   const agent = await startAgent(settings, { clock: realClock, random: realRandom, log });
   out.progress(`linnet agent ${agent.device} (${settings.name}) serves on ${agent.api.join(', ')}`);
   const stopped = new Promise<void>((resolve) => {

@@ -3,7 +3,7 @@
 // 1 bug, 2 usage, 3 refused, 4 temporary failure (retry), 5 gave up after a limit, 6 the command
 // ran and its result is negative (a reverted rollout, a failed check).
 import { Fault, reason, type FaultKind } from '../../shared/base/fault-codes.js';
-import { printable, printableInLine } from './printable.js';
+import { jsonText, printable, printableInLine } from './printable.js';
 import type { Terminal } from './terminal.js';
 
 export const EXIT = {
@@ -15,6 +15,16 @@ export const EXIT = {
   spent: 5,
   badNews: 6,
 } as const;
+/** For --help and docs/command-line.md. */
+export const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
+  done: 'done',
+  bug: 'a bug in Linnet',
+  usage: 'the command line is wrong; nothing was done',
+  refused: 'refused: do not retry before something has changed',
+  flaked: 'temporary failure: retry',
+  spent: 'gave up after a limit of retries',
+  badNews: 'the command ran and its result is negative (a reverted rollout, a broken audit chain)',
+};
 const EXIT_OF_KIND: Readonly<Record<FaultKind, number>> = {
   refused: EXIT.refused,
   flaked: EXIT.flaked,
@@ -32,6 +42,8 @@ export interface Output {
    * (NDJSON), else silent.
    */
   event(value: unknown): void;
+  /** One JSON object a line, with --json and without it: for data that is exported. */
+  record(value: unknown): void;
   /** Progress on stderr; silent with --json. */
   progress(text: string): void;
   /** To draw on in place of lines; null with --json and where stdout is no terminal. */
@@ -51,10 +63,11 @@ export function makeOutput(json: boolean, streams: Streams): Output {
       if (!json) streams.out(`${printable(text)}\n`);
     },
     result: (value, human) =>
-      streams.out(json ? `${JSON.stringify(value, null, 2)}\n` : `${printable(human())}\n`),
+      streams.out(json ? `${jsonText(value, 2)}\n` : `${printable(human())}\n`),
     event: (value) => {
-      if (json) streams.out(`${JSON.stringify(value)}\n`);
+      if (json) streams.out(`${jsonText(value)}\n`);
     },
+    record: (value) => streams.out(`${jsonText(value)}\n`),
     progress: (text) => {
       if (!json) streams.err(`${printable(text)}\n`);
     },
@@ -119,7 +132,7 @@ export function printError(error: unknown, json: boolean, streams: Streams): num
 }
 
 function errorLine(body: ErrorBody): string {
-  return `${JSON.stringify(body)}\n`;
+  return `${jsonText(body)}\n`;
 }
 
 /** Rows as an aligned table; the first row is the head. A line break in a cell is shown as `\n`. */

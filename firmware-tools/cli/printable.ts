@@ -13,3 +13,10 @@ export const printable = (text: string): string =>
 
 /** For a cell of a table or a part of a line: line breaks are shown as `\n`, too. */
 export const printableInLine = (text: string): string => printable(text.replaceAll('\n', '\\n'));
+
+/** JSON whose text cannot act on a terminal either: such characters are escaped, as `\u009b`. */
+export const jsonText = (value: unknown, indent?: number): string =>
+  JSON.stringify(value, null, indent).replace(
+    UNPRINTABLE,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );

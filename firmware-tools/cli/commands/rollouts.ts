@@ -237,7 +237,7 @@ async function specFile(
 ): Promise<RolloutRequest> {
   const both = command.options.filter(
     (option) =>
-      !['server', 'tokenFile', 'spec', 'dryRun', 'acceptDifference'].includes(
+      !['server', 'tokenFile', 'profile', 'spec', 'dryRun', 'acceptDifference'].includes(
         option.attributeName(),
       ) && command.getOptionValueSource(option.attributeName()) === 'cli',
   );

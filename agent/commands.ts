@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { stderrLog } from '../shared/platform/logger.js';
 import { ServiceManager } from '../shared/platform/service-manager.js';
+import { reloadOnHangup } from '../shared/platform/reload.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { Fault } from '../shared/base/fault-codes.js';
 import { findingsText, isHealthy } from '../shared/base/findings.js';
@@ -54,15 +55,13 @@ Example agent.toml:
 A claim token (linnet device claim) is read from LINNET_CLAIM or server.claim_file at the first
 start.`,
     )
-    .action(async (options: { config?: string; printConfig?: true }) => {
-      if (options.config === undefined) throw new Fault('usage', 'pass --config FILE');
-      const settings = agentSettings(
-        readSettingFile('the config file', options.config).toString('utf8'),
-        process.env,
-      );
-      if (options.printConfig === true)
-        out.result(settings, () => JSON.stringify(settings, null, 2));
-      else await runAgent(settings, out, deviceProbes(options.config, realClock));
+    .action(async ({ config, printConfig }: { config?: string; printConfig?: true }) => {
+      if (config === undefined) throw new Fault('usage', 'pass --config FILE');
+      const read = (): AgentSettings =>
+        agentSettings(readSettingFile('the config file', config).toString('utf8'), process.env);
+      const settings = read();
+      if (printConfig === true) out.result(settings, () => JSON.stringify(settings, null, 2));
+      else await runAgent({ settings, read, out, probes: deviceProbes(config, realClock) });
     });
   command
     .command('doctor')
@@ -78,14 +77,22 @@ start.`,
     });
 }
 
+interface AgentRun {
+  readonly settings: AgentSettings;
+  readonly read: () => AgentSettings;
+  readonly out: Out;
+  readonly probes: DoctorProbes;
+}
+
 /**
  * Runs until SIGTERM or SIGINT; a second signal ends the process at once. Rejects on a bug, which
- * ends the process with exit code 1.
+ * ends the process with exit code 1. SIGHUP reloads the configuration.
  */
-async function runAgent(settings: AgentSettings, out: Out, probes: DoctorProbes): Promise<void> {
+async function runAgent({ settings, read, out, probes }: AgentRun): Promise<void> {
   process.umask(PRIVATE_UMASK);
   requireInstallation(probes);
   const log = stderrLog(settings.log_level);
+  reloadOnHangup({ settings, read, log, signals: process });
   const agent = await startAgent(settings, { clock: realClock, random: realRandom, log });
   out.progress(`linnet agent ${agent.device} (${settings.name}) serves on ${agent.api.join(', ')}`);
   const stopped = new Promise<void>((resolve) => {

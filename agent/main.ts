@@ -64,11 +64,13 @@ export interface Agent {
   close(): Promise<void>;
 }
 
-const VERSION = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  }
-).version;
+/** Read when the agent starts: other commands import this module and need no version. */
+const agentVersion = (): string =>
+  (
+    JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string;
+    }
+  ).version;
 
 /**
  * Serves what is installed, then listens, then starts the loops. Faults: installation_incomplete,
@@ -274,7 +276,7 @@ function inferenceServer(
     engines,
     clock: platform.clock,
     log,
-    version: VERSION,
+    version: agentVersion(),
     tcp: { host, port, hostNames },
     ...(socket === undefined ? {} : { unix: resolve(socket) }),
   });

@@ -1,6 +1,6 @@
 // `linnet server`: runs a fleet server, or prepares one. All mistakes of the configuration are
 // reported at once and before anything is opened. The server reports on stdout that it is ready,
-// and stops cleanly on SIGTERM and SIGINT.
+// and stops cleanly on SIGTERM and SIGINT. SIGHUP reloads the configuration.
 import { open, unlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -9,6 +9,7 @@ import { findingsText, isHealthy } from '../shared/base/findings.js';
 import { realClock } from '../shared/platform/clock.js';
 import { stderrLog } from '../shared/platform/logger.js';
 import { ServiceManager } from '../shared/platform/service-manager.js';
+import { reloadOnHangup } from '../shared/platform/reload.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { authorityPaths } from './certificates/authority-files.js';
 import {
@@ -87,7 +88,7 @@ export function serverCommand(server: Command, out: Output): void {
       const settings = readSettings(options.config);
       if (options.printConfig === true)
         out.result(settings, () => JSON.stringify(settings, null, 2));
-      else await run(settings, out);
+      else await run(settings, () => readSettings(options.config), out);
     });
   server
     .command('init')
@@ -209,8 +210,13 @@ async function initTo(settings: ServerSettings, tokenOut: string): Promise<void>
   await file.close();
 }
 
-async function run(settings: ServerSettings, out: Output): Promise<void> {
+async function run(
+  settings: ServerSettings,
+  read: () => ServerSettings,
+  out: Output,
+): Promise<void> {
   const log = stderrLog(settings.log_level);
+  reloadOnHangup({ settings, read, log, signals: process });
   const running = await startServer(settings, { log });
   const stopped = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);

@@ -91,6 +91,9 @@ export function statusText(device: DeviceSummary | Device): string {
   return device.status === 'enrolled' && device.silent ? 'silent' : device.status;
 }
 
+/** `2026-11-27 09:00:00Z`. */
+export const timeText = (time: string): string => `${time.slice(0, 19).replace('T', ' ')}Z`;
+
 /** Age of an ISO time in the largest fitting unit. */
 export function ago(time: string | null, now: number): string {
   if (time === null) return 'never';

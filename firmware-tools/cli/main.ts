@@ -8,7 +8,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
-import { EXIT, makeOutput, printError, type Output, type Streams } from './output.js';
+import { EXIT, EXIT_MEANING, makeOutput, printError, type Output, type Streams } from './output.js';
+import { printable } from './printable.js';
 
 type Register = (program: Command, out: Output) => void;
 interface Entry {
@@ -42,23 +43,50 @@ const tools = {
     load: async () => (await import('./commands/publish.js')).registerPublishCommand,
   },
   device: {
-    about: 'list, show, claim, approve, replace and revoke devices',
+    about: 'list, show, label, claim, approve, replace and revoke devices; their history',
     load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
   },
   group: {
     about: 'list groups, put devices into them',
     load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
   },
+  release: {
+    about: 'list published releases, show what they hold and what they were made from',
+    load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
+  },
   rollout: {
     about: 'create, start, watch, pause, resume and abort rollouts',
     load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
+  },
+  telemetry: {
+    about: 'read and follow what devices report',
+    load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
+  },
+  login: {
+    about: 'keep server, CA and token of a fleet, so that commands need no options',
+    load: async () => (await import('./commands/login.js')).registerLoginCommands,
+  },
+  logout: {
+    about: 'forget the token of a profile',
+    load: async () => (await import('./commands/login.js')).registerLoginCommands,
+  },
+  profile: {
+    about: 'list profiles, choose the one that commands use',
+    load: async () => (await import('./commands/login.js')).registerLoginCommands,
   },
   token: {
     about: 'make, list and revoke operator tokens',
     load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
   },
+  completion: {
+    about: 'print a completion script for bash, zsh or fish',
+    load: async () => {
+      const { registerCompletionCommand } = await import('./commands/completion.js');
+      return (program, out) => registerCompletionCommand(program, out, commandTree);
+    },
+  },
   audit: {
-    about: 'read and verify the audit log',
+    about: 'read, export and verify the audit log',
     load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
   },
   security: {
@@ -89,9 +117,30 @@ function versionOf(folder: string): string {
 }
 
 const EPILOGUE = `
---json prints one JSON value on stdout (for machines). Exit codes: 0 done, 1 bug, 2 usage,
-3 refused, 4 temporary failure (retry), 5 gave up after a limit, 6 the command ran and its result
-is negative (a reverted rollout).`;
+--json prints one JSON value on stdout (for machines). Exit codes:
+${(Object.keys(EXIT) as (keyof typeof EXIT)[])
+  .map((name) => `  ${EXIT[name]}  ${EXIT_MEANING[name]}`)
+  .join('\n')}`;
+
+/** Every command, each of its modules loaded. For completion scripts, documents and tests. */
+export async function commandTree(): Promise<Command> {
+  const program = withHead(new Command('linnet'));
+  const out = makeOutput(false, { out: () => {}, err: () => {} });
+  const registered = new Set<Register>();
+  for (const { load } of Object.values(COMMANDS)) {
+    const register = await load();
+    if (!registered.has(register)) register(program, out);
+    registered.add(register);
+  }
+  return program;
+}
+
+const withHead = (program: Command): Command =>
+  program
+    .version(version)
+    .description('Edge AI runtime, secure over-the-air updates, and the fleet behind them.')
+    .option('--json', 'print one JSON value instead of text (anywhere on the line)')
+    .addHelpText('after', EPILOGUE);
 
 /** Runs one command line; `args` without node and script. Returns the exit code. */
 export async function linnet(args: readonly string[], streams: Streams): Promise<number> {
@@ -99,14 +148,13 @@ export async function linnet(args: readonly string[], streams: Streams): Promise
   const isJson = (arg: string, at: number): boolean => arg === '--json' && (end === -1 || at < end);
   const json = args.some(isJson);
   const rest = helpLast(args.filter((arg, at) => !isJson(arg, at)));
-  const program = new Command('linnet')
-    .version(version)
-    .description('Edge AI runtime, secure over-the-air updates, and the fleet behind them.')
-    .addHelpText('after', EPILOGUE);
+  const program = withHead(new Command('linnet'));
   program
-    .option('--json', 'print one JSON value instead of text (anywhere on the line)')
     // With --json what commander would write to stderr becomes an error on stdout, below.
-    .configureOutput({ writeOut: streams.out, writeErr: json ? () => {} : streams.err })
+    .configureOutput({
+      writeOut: streams.out,
+      writeErr: json ? () => {} : (text) => streams.err(printable(text)),
+    })
     .exitOverride();
   try {
     const entry = Object.hasOwn(COMMANDS, rest[0] ?? '') ? COMMANDS[rest[0] ?? ''] : undefined;
@@ -170,5 +218,6 @@ if (isProgram()) {
   process.exitCode = await linnet(process.argv.slice(2), {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
+    terminal: async () => (await import('./terminal.js')).terminalOf(process.stdout),
   });
 }

@@ -3,6 +3,8 @@
 // 1 bug, 2 usage, 3 refused, 4 temporary failure (retry), 5 gave up after a limit, 6 the command
 // ran and its result is negative (a reverted rollout, a failed check).
 import { Fault, reason, type FaultKind } from '../../shared/base/fault-codes.js';
+import { jsonText, printable, printableInLine } from './printable.js';
+import type { Terminal } from './terminal.js';
 
 export const EXIT = {
   done: 0,
@@ -13,6 +15,16 @@ export const EXIT = {
   spent: 5,
   badNews: 6,
 } as const;
+/** For --help and docs/command-line.md. */
+export const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
+  done: 'done',
+  bug: 'a bug in Linnet',
+  usage: 'the command line is wrong; nothing was done',
+  refused: 'refused: do not retry before something has changed',
+  flaked: 'temporary failure: retry',
+  spent: 'gave up after a limit of retries',
+  badNews: 'the command ran and its result is negative (a reverted rollout, a broken audit chain)',
+};
 const EXIT_OF_KIND: Readonly<Record<FaultKind, number>> = {
   refused: EXIT.refused,
   flaked: EXIT.flaked,
@@ -30,24 +42,19 @@ export interface Output {
    * (NDJSON), else silent.
    */
   event(value: unknown): void;
+  /** One JSON object a line, with --json and without it: for data that is exported. */
+  record(value: unknown): void;
   /** Progress on stderr; silent with --json. */
   progress(text: string): void;
+  /** To draw on in place of lines; null with --json and where stdout is no terminal. */
+  terminal(): Promise<Terminal | null>;
 }
 
 export interface Streams {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  readonly terminal?: () => Promise<Terminal | null>;
 }
-
-/**
- * Text of devices and servers for a terminal: control characters (escape sequences among them) and
- * characters that reorder text are shown as `\u{1b}` and have no effect. Line breaks stay.
- */
-const printable = (text: string): string =>
-  text.replace(
-    /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    (character) => `\\u{${character.charCodeAt(0).toString(16)}}`,
-  );
 
 export function makeOutput(json: boolean, streams: Streams): Output {
   return {
@@ -56,13 +63,15 @@ export function makeOutput(json: boolean, streams: Streams): Output {
       if (!json) streams.out(`${printable(text)}\n`);
     },
     result: (value, human) =>
-      streams.out(json ? `${JSON.stringify(value, null, 2)}\n` : `${printable(human())}\n`),
+      streams.out(json ? `${jsonText(value, 2)}\n` : `${printable(human())}\n`),
     event: (value) => {
-      if (json) streams.out(`${JSON.stringify(value)}\n`);
+      if (json) streams.out(`${jsonText(value)}\n`);
     },
+    record: (value) => streams.out(`${jsonText(value)}\n`),
     progress: (text) => {
       if (!json) streams.err(`${printable(text)}\n`);
     },
+    terminal: async () => (json ? null : ((await streams.terminal?.()) ?? null)),
   };
 }
 
@@ -115,18 +124,20 @@ export function printError(error: unknown, json: boolean, streams: Streams): num
     );
   else
     streams.err(
-      `linnet has a bug: ${reasons}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`,
+      printable(
+        `linnet has a bug: ${reasons}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`,
+      ),
     );
   return EXIT.bug;
 }
 
 function errorLine(body: ErrorBody): string {
-  return `${JSON.stringify(body)}\n`;
+  return `${jsonText(body)}\n`;
 }
 
 /** Rows as an aligned table; the first row is the head. A line break in a cell is shown as `\n`. */
 export function table(given: readonly (readonly string[])[]): string {
-  const rows = given.map((row) => row.map((cell) => printable(cell.replaceAll('\n', '\\n'))));
+  const rows = given.map((row) => row.map(printableInLine));
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),
   );

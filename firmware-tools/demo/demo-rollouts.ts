@@ -95,10 +95,11 @@ export async function undo(id: string, operator: Operator): Promise<ShownRollout
 }
 
 async function follow(id: string, { processes, fleet, say }: Operator): Promise<ShownRollout> {
-  say(`  $ linnet rollout watch ${id}`);
+  say(`  $ linnet rollout watch ${id} --until-held`);
   let last = '';
   let view = null as ShownRollout | null;
-  const code = await processes.follow(['rollout', 'watch', id, ...fleet.connection], (value) => {
+  const watch = ['rollout', 'watch', id, '--until-held', ...fleet.connection];
+  const code = await processes.follow(watch, (value) => {
     view = value as ShownRollout;
     const line = progressLine(view);
     if (line !== last) say(line);

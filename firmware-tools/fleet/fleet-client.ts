@@ -4,7 +4,7 @@
 // reports the failure, and the operator decides. One exception: a server that looked at nothing,
 // because too many logins of this address had failed, is asked once more when it says so.
 import { readFile } from 'node:fs/promises';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type ClientRequest, type OutgoingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -16,6 +16,7 @@ import { sleep, type Clock } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { API } from '../../shared/protocol/operator-api.js';
 import { realClock } from '../../shared/platform/clock.js';
+import { profileNamed, type Env } from './profiles.js';
 import { refusalFault, serverFault, type ErrorAnswer } from '../../shared/platform/http-refusal.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -27,6 +28,8 @@ export interface Connection {
   readonly token: string;
   /** Without it, an answer that says when to ask again is a failure like any other. */
   readonly patience?: Patience;
+  /** PEM of the CA of the server's certificate, instead of those that Node trusts. */
+  readonly ca?: string | null;
 }
 
 export interface Patience {
@@ -35,9 +38,7 @@ export interface Patience {
   readonly onWait: (seconds: number) => void;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly body: string;
+interface Answer extends ErrorAnswer {
   /** Whole seconds. */
   readonly retryAfter: string | null;
 }
@@ -46,17 +47,22 @@ interface Answer {
 const TOO_MANY_REQUESTS = 429;
 const DEFAULT_SERVER = 'http://127.0.0.1:7300';
 
-type PageSchema = TObject<{ items: TArray; next: TUnion<[TNull, TString]> }>;
+export type PageSchema = TObject<{ items: TArray; next: TUnion<[TNull, TString]> }>;
+
+/** The items of a page of a list. */
+export type Items<P extends PageSchema> = NoInfer<Static<P>['items'][number]>[];
 
 export class FleetClient {
   readonly server: string;
   readonly #token: string;
   readonly #patience: Patience | null;
+  readonly #ca: string | undefined;
 
   constructor(connection: Connection) {
     this.server = connection.server.replace(/\/+$/, '');
     this.#token = connection.token;
     this.#patience = connection.patience ?? null;
+    this.#ca = connection.ca ?? undefined;
   }
 
   /**
@@ -77,44 +83,55 @@ export class FleetClient {
       await sleep(this.#patience.clock, seconds * 1000);
       answer = await this.#ask(method, url, body);
     }
-    if (answer.status < 200 || answer.status > 299) throw refused(answer, `${method} ${url}`);
+    if (!isSuccess(answer)) throw refused(answer, `${method} ${url}`);
     return decodeJson<T>(schema, answer.body, `answer of ${method} ${url}`);
   }
 
   async #ask(method: Method, url: string, body: unknown): Promise<Answer> {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const request = this.#open(method, url, {
+      accept: 'application/json',
+      ...(text === undefined
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+    });
+    const answered = answerOf(request);
+    request.end(text);
     try {
-      const response = await fetch(url, {
-        method,
-        headers: {
-          authorization: `Bearer ${this.#token}`,
-          accept: 'application/json',
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        },
-        body: body === undefined ? null : JSON.stringify(body),
-      });
-      const { status, headers } = response;
-      return { status, body: await response.text(), retryAfter: headers.get('retry-after') };
+      return await answered;
     } catch (error) {
       throw unreachable(url, error);
     }
   }
 
+  /** All items of a list, page after page. `path` may have a query. Throws Fault. */
+  async list<P extends PageSchema>(path: string, page: P): Promise<Items<P>> {
+    return (await this.take(path, page, Infinity, null)).items;
+  }
+
   /**
-   * All items of a list, page after page. `path` may have a query. Throws Fault.
+   * At most `count` items of a list from `cursor` on (null: from its begin), and the cursor of what
+   * follows them. `path` may have a query. Throws Fault.
    */
-  async list<P extends PageSchema>(
+  async take<P extends PageSchema>(
     path: string,
     page: P,
-  ): Promise<NoInfer<Static<P>['items'][number]>[]> {
+    count: number,
+    cursor: string | null,
+  ): Promise<{ items: Items<P>; next: string | null }> {
     const items: unknown[] = [];
-    const query = new URLSearchParams({ limit: String(limits.listPageMaxCount) });
-    for (;;) {
+    let next = cursor;
+    do {
+      const query = new URLSearchParams({
+        limit: String(Math.min(count - items.length, limits.listPageMaxCount)),
+        ...(next === null ? {} : { cursor: next }),
+      });
       const from = `${path}${path.includes('?') ? '&' : '?'}${query.toString()}`;
-      const { items: some, next } = await this.request<PageSchema>('GET', from, page);
-      items.push(...some);
-      if (next === null) return items;
-      query.set('cursor', next);
-    }
+      const answer = await this.request<PageSchema>('GET', from, page);
+      items.push(...answer.items);
+      next = answer.next;
+    } while (next !== null && items.length < count);
+    return { items, next };
   }
 
   /**
@@ -128,27 +145,11 @@ export class FleetClient {
     length: number,
   ): Promise<void> {
     const url = this.#url(`/files/${sha256}`);
-    const send = url.startsWith('https:') ? httpsRequest : httpRequest;
-    const headers = {
-      authorization: `Bearer ${this.#token}`,
+    const request = this.#open('PUT', url, {
       'content-type': 'application/octet-stream',
       'content-length': length,
-    };
-    const request = send(url, { method: 'PUT', headers });
-    const answered = new Promise<ErrorAnswer>((resolve, reject) => {
-      request.once('error', reject);
-      request.once('response', (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.once('error', reject);
-        response.once('end', () =>
-          resolve({
-            status: response.statusCode ?? 0,
-            body: Buffer.concat(chunks),
-          }),
-        );
-      });
     });
+    const answered = answerOf(request);
     // A server that refuses early answers and closes the connection while we still write. Its
     // answer counts then, not the broken connection.
     let broken = null as Error | null;
@@ -175,7 +176,14 @@ export class FleetClient {
       // not keep its connection.
       request.destroy();
     }
-    if (answer.status < 200 || answer.status > 299) throw refused(answer, `PUT ${url}`);
+    if (!isSuccess(answer)) throw refused(answer, `PUT ${url}`);
+  }
+
+  #open(method: Method, url: string, headers: OutgoingHttpHeaders): ClientRequest {
+    const all = { ...headers, authorization: `Bearer ${this.#token}` };
+    return url.startsWith('https:')
+      ? httpsRequest(url, { method, headers: all, ca: this.#ca })
+      : httpRequest(url, { method, headers: all });
   }
 
   #url(path: string): string {
@@ -191,44 +199,89 @@ function secondsToWait({ status, retryAfter }: Answer): number | null {
   return seconds * 1000 <= limits.commandWaitMaxMs ? seconds : null;
 }
 
+/** The whole answer. Redirects are not followed: they would get the token. */
+function answerOf(request: ClientRequest): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    request.setTimeout(limits.operatorAnswerMaxMs, () =>
+      request.destroy(new Error(`no answer within ${limits.operatorAnswerMaxMs / 1000} s`)),
+    );
+    request.once('error', reject);
+    request.once('response', (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.once('error', reject);
+      response.once('end', () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          body: Buffer.concat(chunks),
+          location: response.headers.location,
+          retryAfter: response.headers['retry-after'] ?? null,
+        }),
+      );
+    });
+  });
+}
+
+const isSuccess = ({ status }: ErrorAnswer): boolean => status >= 200 && status < 300;
+
 /** The operator reads what the server said, without the request. */
 const refused = (answer: ErrorAnswer, what: string): Fault =>
   serverFault(answer) ?? refusalFault(answer, what);
 
 function unreachable(url: string, cause: unknown): Fault {
-  return new Fault('server_unreachable', `${url}: ${reason(cause)}`, { cause });
+  return new Fault('server_unreachable', `${url}: ${networkReason(cause)}`, { cause });
+}
+
+/** `connect ECONNREFUSED 127.0.0.1:7300`, also for a host of which every address was tried. */
+function networkReason(cause: unknown): string {
+  const causes: unknown[] = cause instanceof AggregateError ? cause.errors : [cause];
+  return causes.map((one) => (one instanceof Error ? one.message : reason(one))).join('; ');
 }
 
 /** Adds the options that every fleet command takes; `connect` reads them. */
 export function connectionOptions(command: Command): Command {
   return command
-    .addOption(
-      new Option('--server <url>', 'address of the fleet server')
-        .env('LINNET_SERVER')
-        .default(DEFAULT_SERVER),
-    )
+    .addOption(new Option('--server <url>', 'address of the fleet server').env('LINNET_SERVER'))
     .addOption(
       new Option(
         '--token-file <file>',
         'file with the operator token (or the token itself in LINNET_TOKEN)',
       ).env('LINNET_TOKEN_FILE'),
+    )
+    .addOption(
+      new Option('--profile <name>', 'of linnet login, for what is not given').env(
+        'LINNET_PROFILE',
+      ),
     );
 }
 
+interface ConnectionOptions {
+  readonly server?: string;
+  readonly tokenFile?: string;
+  readonly profile?: string;
+}
+
 /**
- * The client that a command's options name. The file wins over LINNET_TOKEN. Throws Fault `usage`
- * without a token.
+ * The client that a command's options name: server and token each from the options, else from the
+ * environment, else from the profile. The token of a profile goes to the server of that profile
+ * only. Faults: usage (no token), key_invalid (others can read the profiles).
  */
-export async function connect(
-  command: Command,
-  env: Readonly<Record<string, string | undefined>> = process.env,
-): Promise<FleetClient> {
-  const options = command.opts<{ server: string; tokenFile?: string }>();
-  if (!/^https?:\/\/[^/]+/.test(options.server))
-    throw new Fault('usage', `--server ${options.server} is not an http(s) URL`);
+export async function connect(command: Command, env: Env = process.env): Promise<FleetClient> {
+  const { server, tokenFile, profile: name } = command.opts<ConnectionOptions>();
+  const given = await givenToken(tokenFile, env['LINNET_TOKEN']);
+  const profile = given === null || server === undefined ? await profileNamed(name, env) : null;
+  const own = server === undefined ? null : serverUrl(server);
+  const token = given ?? (own === null || own === profile?.server ? profile?.token : undefined);
+  if (token === undefined)
+    throw new Fault(
+      'usage',
+      profile === null
+        ? 'no operator token: log in with linnet login, pass --token-file FILE or set LINNET_TOKEN'
+        : `no operator token: the profile is for ${profile.server}, not for ${own}; pass ` +
+            '--token-file FILE or set LINNET_TOKEN',
+    );
+  const isOfProfile = own === null || own === profile?.server;
   return new FleetClient({
-    server: options.server,
-    token: await operatorToken(options.tokenFile, env['LINNET_TOKEN']),
     patience: {
       clock: realClock,
       onWait: (seconds) => {
@@ -236,13 +289,24 @@ export async function connect(
         command.configureOutput().writeErr?.(`linnet: ${why}; asking again in ${seconds} s\n`);
       },
     },
+    server: own ?? profile?.server ?? DEFAULT_SERVER,
+    token,
+    ca: isOfProfile ? (profile?.ca ?? null) : null,
   });
 }
 
-async function operatorToken(
+/** Without slashes at its end. Fault usage. */
+export function serverUrl(text: string): string {
+  if (!/^https?:\/\/[^/]+/.test(text))
+    throw new Fault('usage', `--server ${text} is not an http(s) URL`);
+  return text.replace(/\/+$/, '');
+}
+
+/** The file wins over LINNET_TOKEN; null without both. */
+async function givenToken(
   file: string | undefined,
   fromEnv: string | undefined,
-): Promise<string> {
+): Promise<string | null> {
   if (file !== undefined) {
     try {
       return (await readFile(file, 'utf8')).trim();
@@ -252,7 +316,5 @@ async function operatorToken(
       });
     }
   }
-  if (fromEnv === undefined || fromEnv.trim() === '')
-    throw new Fault('usage', 'no operator token: pass --token-file FILE or set LINNET_TOKEN');
-  return fromEnv.trim();
+  return fromEnv === undefined || fromEnv.trim() === '' ? null : fromEnv.trim();
 }

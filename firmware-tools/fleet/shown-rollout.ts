@@ -11,12 +11,18 @@ export type ShownRollout = RolloutDetail & {
 export const rolloutPath = (id: string): string => `/rollouts/${encodeURIComponent(id)}`;
 
 /** Throws Fault. */
-export async function shownRollout(client: FleetClient, id: string): Promise<ShownRollout> {
+export async function shownRollout(
+  client: Pick<FleetClient, 'request'>,
+  id: string,
+): Promise<ShownRollout> {
   return withMembers(client, await client.request('GET', rolloutPath(id), RolloutDetail));
 }
 
 /** Throws Fault. */
-export async function withMembers(client: FleetClient, view: RolloutDetail): Promise<ShownRollout> {
+export async function withMembers(
+  client: Pick<FleetClient, 'request'>,
+  view: RolloutDetail,
+): Promise<ShownRollout> {
   const limit = String(limits.rolloutScreenMembersMaxCount);
   const path = `${rolloutPath(view.id)}/members?limit=${limit}`;
   const { items } = await client.request('GET', path, MemberPage);

@@ -595,7 +595,18 @@ export const limits = {
   rolloutIdBytes: 8,
   /** A watch of a rollout asks so often, and goes on without an answer for so many times. */
   watchEveryMs: 1_000,
-  watchTriesMaxCount: 30,
+  watchTriesMaxCount: 300,
+  /** The server has this long for the answer to a request of a command; an audit takes longest. */
+  operatorAnswerMaxMs: 300_000,
+  /** Rows of a long list, and records of which the history of a device is searched. */
+  cliRowsDefaultCount: 50,
+  historyRecordsMaxCount: 20_000,
+  /** When more devices than this change between two looks, `rollout watch` prints counts only. */
+  watchChangedMaxCount: 20,
+  /** A smaller terminal is drawn on as if it had so much; each wave names so many devices. */
+  terminalMinColumns: 20,
+  terminalMinRows: 8,
+  treeDevicesMinCount: 3,
   /** The same trouble on so many devices before they begin is a reason to look. */
   sameTroubleMinCount: 3,
   /** Boundaries of halt tests that are kept, because computing one takes a while. */

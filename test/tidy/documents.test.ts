@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { generatedDocuments } from './generated-documents.js';
 import { documents, ROOT } from './source-files.js';
 
-it.each([...generatedDocuments(ROOT)])('generated_text_is_current_in_%s', (path, text) => {
+it.each([...(await generatedDocuments(ROOT))])('generated_text_is_current_in_%s', (path, text) => {
   expect(readFileSync(join(ROOT, path), 'utf8'), 'run `npm run docs`').toBe(text);
 });
 

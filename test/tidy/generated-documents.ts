@@ -1,10 +1,13 @@
 // The parts of the documents that are written from the code: the two state tables of
-// ARCHITECTURE.md and docs/fault-codes.md. `npm run docs` writes them; documents.test.ts fails when
-// they are stale.
+// ARCHITECTURE.md, docs/fault-codes.md and docs/command-line.md. `npm run docs` writes them;
+// documents.test.ts fails when they are stale.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import { updateTransitions } from '../../agent/update/transitions.js';
 import { ROLLOUT } from '../../server/rollout/transitions.js';
+import { commandTree } from '../../firmware-tools/cli/main.js';
+import { EXIT, EXIT_MEANING } from '../../firmware-tools/cli/output.js';
 import { FAULT_CODES } from '../../shared/base/fault-codes.js';
 
 interface Row {
@@ -71,6 +74,51 @@ ${markdownTable(['code', 'kind', 'HTTP', 'meaning', 'what to do'], rows)}
 `;
 }
 
+/** Every command with its description, and the exit codes. */
+async function commandLine(): Promise<string> {
+  const codes = (Object.keys(EXIT) as (keyof typeof EXIT)[]).map((name) => [
+    String(EXIT[name]),
+    EXIT_MEANING[name],
+  ]);
+  const rows: string[][] = [];
+  const walk = (command: Command, path: string): void =>
+    command.commands.forEach((inner) => {
+      const usage = `${path} ${inner.name()}`;
+      const taken = inner.registeredArguments.map((argument) =>
+        argument.required ? `<${argument.name()}>` : `[${argument.name()}]`,
+      );
+      const isGroup = inner.commands.length > 0 && !['server'].includes(inner.name());
+      if (!isGroup) rows.push([`\`${[usage, ...taken].join(' ')}\``, inner.description()]);
+      walk(inner, usage);
+    });
+  walk(await commandTree(), 'linnet');
+  return `# The command line
+
+Written by \`npm run docs\` from the commands. \`linnet COMMAND --help\` shows options and an
+example.
+
+## Exit codes
+
+${markdownTable(['code', 'meaning'], codes)}
+
+A refusal, a temporary failure and a limit of retries come from the kind of the fault; see
+[fault-codes.md](fault-codes.md). \`linnet agent\` and \`linnet server\` end with 0 after SIGTERM
+and SIGINT. SIGHUP makes them read their configuration again: \`log_level\` changes at once, and
+the log names every other key that changed and takes effect at the next start.
+
+## Where a command finds its server
+
+Options come first (\`--server\`, \`--token-file\`), then the environment (\`LINNET_SERVER\`,
+\`LINNET_TOKEN_FILE\`, \`LINNET_TOKEN\`), then the profile that \`linnet login\` wrote
+(\`--profile\` or \`LINNET_PROFILE\` chooses another one). A profile's token goes to its own server
+only.
+
+## Commands
+
+${markdownTable(['command', 'what it does'], rows)}
+`;
+}
+
 function replaceBetween(text: string, name: string, content: string): string {
   const [begin, end] = [`<!-- begin generated: ${name} -->`, `<!-- end generated: ${name} -->`];
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
@@ -79,7 +127,7 @@ function replaceBetween(text: string, name: string, content: string): string {
 }
 
 /** The documents with generated parts as they must be, by path. */
-export function generatedDocuments(root: string): Map<string, string> {
+export async function generatedDocuments(root: string): Promise<Map<string, string>> {
   const architecture = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
   return new Map([
     [
@@ -91,5 +139,6 @@ export function generatedDocuments(root: string): Map<string, string> {
       ),
     ],
     ['docs/fault-codes.md', faultCodes()],
+    ['docs/command-line.md', await commandLine()],
   ]);
 }

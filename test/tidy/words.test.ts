@@ -62,7 +62,14 @@ const BANNED: readonly BannedWord[] = [
   {
     banned: /\bwords\b/g,
     instead: 'reasons',
-    allowed: /\b(?:banned|the|those|lower case|of) words\b|\bwords (?:in words )?test\b/g,
+    // `COMP_WORDS` and `words[CURRENT]` are what bash and zsh give a completion.
+    allowed: new RegExp(
+      [
+        '\\b(?:banned|the|those|lower case|of|comp) words\\b',
+        '\\bwords (?:(?:in words )?test|current|i)\\b',
+      ].join('|'),
+      'g',
+    ),
   },
   {
     banned: /\bframes?\b/g,

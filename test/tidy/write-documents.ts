@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { generatedDocuments } from './generated-documents.js';
 
-for (const [path, text] of generatedDocuments(process.cwd())) {
+for (const [path, text] of await generatedDocuments(process.cwd())) {
   mkdirSync(dirname(join(process.cwd(), path)), { recursive: true });
   writeFileSync(join(process.cwd(), path), text);
 }

@@ -1,6 +1,8 @@
 // `linnet token` and `linnet audit`: what operators may do, and what they did.
 import { Option, type Command } from 'commander';
+import { isFault } from '../../../shared/base/fault-codes.js';
 import {
+  AuditDetail,
   AuditHead,
   AuditPage,
   NewToken,
@@ -10,8 +12,9 @@ import {
 } from '../../../shared/protocol/operator-api.js';
 import { EXIT, table, type Output } from '../output.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
-import { counted } from '../fleet-text.js';
+import { counted, timeText } from '../fleet-text.js';
 import { wholeNumber } from './devices.js';
+import { pageOf, pageOptions, type PageOptions } from './pages.js';
 
 export function registerAccessCommands(program: Command, out: Output): void {
   const token = program
@@ -47,7 +50,12 @@ export function registerAccessCommands(program: Command, out: Output): void {
       out.result(tokens, () =>
         table([
           ['NAME', 'ROLE', 'CREATED', 'REVOKED'],
-          ...tokens.map((row) => [row.name, row.role, row.createdAt, row.revokedAt ?? '-']),
+          ...tokens.map((row) => [
+            row.name,
+            row.role,
+            timeText(row.createdAt),
+            row.revokedAt === null ? '-' : timeText(row.revokedAt),
+          ]),
         ]),
       );
     });
@@ -69,20 +77,17 @@ function registerAudit(program: Command, out: Output): void {
     .command('audit')
     .description('the audit log')
     .addHelpText('after', '\nExample:\n  $ linnet audit list\n  $ linnet audit verify\n');
-  connectionOptions(audit.command('list'))
+  pageOptions(connectionOptions(audit.command('list')))
     .description('what operators did, the newest first')
-    .option('--limit <count>', 'how many', wholeNumber, 50)
     .addHelpText('after', '\nExample:\n  $ linnet audit list --limit 10\n')
-    .action(async (options: { limit: number }, command: Command) => {
-      const { items: entries } = await (
-        await connect(command)
-      ).request('GET', `/audit?limit=${options.limit}`, AuditPage);
+    .action(async (options: PageOptions, command: Command) => {
+      const entries = await pageOf(await connect(command), '/audit', AuditPage, options, out);
       out.result(entries, () =>
         table([
           ['SEQ', 'AT', 'ACTOR', 'ACTION', 'SUBJECT', 'DETAIL'],
           ...entries.map((row) => [
             String(row.seq),
-            row.at,
+            timeText(row.at),
             row.actor,
             row.action,
             row.subject,
@@ -91,6 +96,7 @@ function registerAudit(program: Command, out: Output): void {
         ]),
       );
     });
+  exportCommand(audit, out);
   connectionOptions(audit.command('verify'))
     .description(
       'verify the whole chain of hashes; exit code 6 when an entry was changed or removed',
@@ -104,5 +110,25 @@ function registerAudit(program: Command, out: Output): void {
           ? `${counted(head.entries, 'entry', 'entries')}, head ${head.hash}: the chain is whole`
           : `the chain is broken: entry ${head.brokenAt} is missing or was changed`,
       );
+    });
+}
+
+function exportCommand(audit: Command, out: Output): void {
+  connectionOptions(audit.command('export'))
+    .description('every entry with its whole detail and its hash, the oldest first, one a line')
+    .option('--after <seq>', 'only the entries after this one', wholeNumber, 0)
+    .addHelpText('after', '\nExample:\n  $ linnet audit export --after 1200 >> audit.ndjson\n')
+    .action(async ({ after }: { after: number }, command: Command) => {
+      const client = await connect(command);
+      const { items } = await client.request('GET', '/audit?limit=1', AuditPage);
+      const newest = items[0]?.seq ?? 0;
+      for (let seq = after + 1; seq <= newest; seq += 1)
+        try {
+          out.record(await client.request('GET', `/audit/${seq}`, AuditDetail));
+        } catch (error) {
+          if (!isFault(error, 'not_found')) throw error;
+          out.progress(`entry ${seq} is missing; linnet audit verify checks the chain`);
+          process.exitCode = EXIT.badNews;
+        }
     });
 }

@@ -1,14 +1,9 @@
 // `linnet bundle build|inspect|verify`: releases as files.
 import type { Command } from 'commander';
-import {
-  declaredDifferences,
-  differenceText,
-} from '../../../shared/release/expected-differences.js';
-import type { Manifest } from '../../../shared/release/manifest.js';
-import type { TensorSpec } from '../../../shared/release/model-manifest.js';
 import { realRandom } from '../../../shared/platform/clock.js';
 import { ringOfRoot } from '../arguments.js';
-import { table, type Output } from '../output.js';
+import { filesTable, manifestText } from '../manifest-text.js';
+import type { Output } from '../output.js';
 import { readSigningKey } from '../../release/keys/key-files.js';
 import { buildBundle } from '../../release/bundle/build.js';
 import { readBundle, type BundleView } from '../../release/bundle/read.js';
@@ -98,7 +93,7 @@ export function registerBundleCommands(program: Command, out: Output): void {
           manifest,
         },
         () =>
-          `${options.output}  ${bytes} bytes\n${describe(release.manifest)}\n  ` +
+          `${options.output}  ${bytes} bytes\n${manifestText(release.manifest)}\n  ` +
           `release     ${digest}\n  bundle      ${sha256}\n  signed by   ${key.keyId}`,
       );
     });
@@ -128,47 +123,11 @@ function show(view: BundleView, out: Output): void {
         (verified
           ? 'verified: signature and every byte'
           : 'digests match; signature NOT checked (linnet bundle verify)'),
-      describe(manifest),
+      manifestText(manifest),
       `  release     ${digest}`,
       `  bundle      ${sha256}`,
       '',
-      table([
-        ['file', 'role', 'bytes', 'sha256'],
-        ...manifest.files.map((entry) => [
-          entry.name,
-          entry.role,
-          String(entry.length),
-          entry.sha256,
-        ]),
-      ]),
+      filesTable(manifest),
     ].join('\n'),
   );
-}
-
-function describe(manifest: Manifest): string {
-  const tensors = (specs: readonly TensorSpec[]): string =>
-    specs.map(({ name, datatype, shape }) => `${name} ${datatype}[${shape.join(',')}]`).join(', ');
-  const { component, version, description, classifier, lineage, contract, probes } = manifest;
-  const { absolute, relative } = probes.tolerance;
-  const classes =
-    classifier === null
-      ? 'none'
-      : `${classifier.labels.length} classes from ${classifier.output} (${classifier.scale})`;
-  const from = [
-    `data ${lineage.trainingDataSha256.slice(0, 16)}`,
-    `source ${lineage.sourceCommit}`,
-    `base ${lineage.baseModel?.name ?? 'none'}`,
-    lineage.quantization === null ? 'not quantized' : 'quantized',
-  ];
-  return [
-    `  component   ${component} ${version}${description === '' ? '' : `: ${description}`}`,
-    `  hardware    ${manifest.hardware.join(', ')}`,
-    `  inputs      ${tensors(manifest.inputs)}`,
-    `  outputs     ${tensors(manifest.outputs)}`,
-    `  classifier  ${classes}`,
-    `  probes      ${probes.count}, within ${absolute} + ${relative} x |golden|`,
-    `  contract    ${contract.peakMemoryMiB} MiB, p99 ${contract.p99LatencyMs} ms`,
-    `  lineage     ${from.join(', ')}`,
-    ...declaredDifferences(manifest).map((declared) => `  expected    ${differenceText(declared)}`),
-  ].join('\n');
 }

@@ -23,7 +23,8 @@ import {
 
 const at = (id: string): string => `/devices/${encodeURIComponent(id)}`;
 
-export function registerDeviceCommands(program: Command, out: Output): void {
+/** The `device` command, for what others add to it. */
+export function registerDeviceCommands(program: Command, out: Output): Command {
   const device = program
     .command('device')
     .description('devices of the fleet')
@@ -37,6 +38,7 @@ export function registerDeviceCommands(program: Command, out: Output): void {
   replace(device, out);
   claim(device, out);
   registerGroup(program, out);
+  return device;
 }
 
 function listAndShow(device: Command, out: Output): void {

@@ -1,9 +1,7 @@
 // `linnet rollout`: drafts, commands, lists and watches staged rollouts.
 import { readFile } from 'node:fs/promises';
 import { Option, type Command } from 'commander';
-import { limits } from '../../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
-import { sleep } from '../../../shared/base/interfaces.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import {
   MemberPage,
@@ -17,14 +15,9 @@ import {
 import { MEMBER_STATES, type RolloutState } from '../../../shared/protocol/states.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
 import { EXIT, table, type Output } from '../output.js';
-import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
+import { connect, connectionOptions } from '../../fleet/fleet-client.js';
 import { percentAsPermille, wholeNumber } from './devices.js';
-import {
-  rolloutPath,
-  shownRollout,
-  withMembers,
-  type ShownRollout,
-} from '../../fleet/shown-rollout.js';
+import { rolloutPath, shownRollout, withMembers } from '../../fleet/shown-rollout.js';
 import {
   policyOf,
   releaseOf,
@@ -35,6 +28,7 @@ import {
 import { defaults } from '../../../shared/protocol/default-policy.js';
 import { ago, counted, refText, rolloutScreen } from '../fleet-text.js';
 import { previewScreen } from '../rollout-preview-text.js';
+import { watchRollout } from '../rollout-watch.js';
 
 const ABOUT: Readonly<Record<RolloutCommand, string>> = {
   start: 'begin with the first wave',
@@ -243,7 +237,7 @@ async function specFile(
 ): Promise<RolloutRequest> {
   const both = command.options.filter(
     (option) =>
-      !['server', 'tokenFile', 'spec', 'dryRun', 'acceptDifference'].includes(
+      !['server', 'tokenFile', 'profile', 'spec', 'dryRun', 'acceptDifference'].includes(
         option.attributeName(),
       ) && command.getOptionValueSource(option.attributeName()) === 'cli',
   );
@@ -293,13 +287,20 @@ function registerReads(rollout: Command, out: Output): void {
   registerMembers(rollout, out);
   connectionOptions(rollout.command('watch'))
     .description(
-      'progress until it settles; exit code 0 when completed, or reported (a shadow); ' +
-        '6 when reverted, held or dropped',
+      'progress until it ends, live on a terminal, else a line a change; a pause does not end ' +
+        'it; exit code 0 when completed, or reported (a shadow); 6 when reverted or dropped',
     )
     .argument('<rollout>', 'id')
+    .option('--until-held', 'end with exit code 6, too, when it is held for a person or paused')
     .addHelpText('after', '\nExample:\n  $ linnet rollout watch ro-0123456789abcdef\n')
-    .action(async (id: string, _options: unknown, command: Command) => {
-      const view = await watch(await connect(command), id, out);
+    .action(async (id: string, options: { untilHeld?: true }, command: Command) => {
+      const view = await watchRollout({
+        client: await connect(command),
+        id,
+        out,
+        clock: realClock,
+        untilHeld: options.untilHeld === true,
+      });
       process.exitCode = GOOD.includes(view.state) ? EXIT.done : EXIT.badNews;
     });
 }
@@ -344,30 +345,3 @@ function registerMembers(rollout: Command, out: Output): void {
 }
 
 const GOOD: readonly RolloutState[] = ['completed', 'reported'];
-const SETTLED: readonly RolloutState[] = [...GOOD, 'reverted', 'dropped', 'held'];
-
-/**
- * Shows each change until the rollout settles. A restart of the server does not end the watch.
- */
-async function watch(client: FleetClient, id: string, out: Output): Promise<ShownRollout> {
-  let shown = '';
-  let tries = 0;
-  for (;;) {
-    try {
-      const view = await shownRollout(client, id);
-      tries = 0;
-      const screen = rolloutScreen(view);
-      if (screen !== shown) {
-        out.event(view);
-        out.line(`${shown === '' ? '' : '\n'}${screen}`);
-        shown = screen;
-      }
-      if (SETTLED.includes(view.state)) return view;
-    } catch (error) {
-      if (!isFault(error, 'server_unreachable') || ++tries >= limits.watchTriesMaxCount)
-        throw error;
-      out.progress(`${error.detail}; will retry`);
-    }
-    await sleep(realClock, limits.watchEveryMs);
-  }
-}

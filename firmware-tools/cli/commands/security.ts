@@ -8,13 +8,16 @@ import {
   SecurityEventFeed,
   SecurityEventPage,
   type SecurityEventChange,
+  type SecurityEventSummary,
 } from '../../../shared/protocol/operator-api.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
 import { table, type Output } from '../output.js';
+import { timeText } from '../fleet-text.js';
 import { wholeNumber } from './devices.js';
+import { pageOf, pageOptions, type PageOptions } from './pages.js';
 
-interface ListOptions {
-  readonly limit: number;
+interface ListOptions extends PageOptions {
+  readonly source?: string;
   readonly follow?: true;
   readonly after?: number;
 }
@@ -24,9 +27,12 @@ export function registerSecurityCommands(program: Command, out: Output): void {
     .command('security')
     .description('security events')
     .addHelpText('after', '\nExample:\n  $ linnet security list --limit 10\n');
-  connectionOptions(security.command('list'))
+  pageOptions(connectionOptions(security.command('list')))
     .description('security events, the newest first; with --follow those that come from now on')
-    .option('--limit <count>', 'how many', wholeNumber, 50)
+    .option(
+      '--source <name>',
+      'only of this device id, operator token, remote address, or `server`',
+    )
     .option('--follow', 'print each event when it comes; with --json one JSON object a line')
     .option(
       '--after <revision>',
@@ -40,20 +46,29 @@ export function registerSecurityCommands(program: Command, out: Output): void {
     .action(async (options: ListOptions, command: Command) => {
       const client = await connect(command);
       if (options.follow === true) await follow(client, options.after ?? null, out);
-      else await list(client, options.limit, out);
+      else await list(client, options, out);
     });
 }
 
-async function list(client: FleetClient, limit: number, out: Output): Promise<void> {
-  const path = `/security-events?limit=${limit}`;
-  const { items } = await client.request('GET', path, SecurityEventPage);
-  out.result(items, () =>
-    table([
-      ['LAST', 'COUNT', 'CODE', 'SOURCE', 'DETAIL'],
-      ...items.map((row) => [row.lastAt, String(row.count), row.code, row.source, row.detail]),
-    ]),
-  );
+async function list(client: FleetClient, options: ListOptions, out: Output): Promise<void> {
+  const query = options.source === undefined ? '' : `?source=${encodeURIComponent(options.source)}`;
+  const items = await pageOf(client, `/security-events${query}`, SecurityEventPage, options, out);
+  out.result(items, () => securityTable(items));
 }
+
+export const securityTable = (items: readonly SecurityEventSummary[]): string =>
+  items.length === 0
+    ? 'no security events'
+    : table([
+        ['LAST', 'COUNT', 'CODE', 'SOURCE', 'DETAIL'],
+        ...items.map((row) => [
+          timeText(row.lastAt),
+          String(row.count),
+          row.code,
+          row.source,
+          row.detail,
+        ]),
+      ]);
 
 /** Ends only with a refusal, or when the server does not answer for a long time. */
 async function follow(client: FleetClient, from: number | null, out: Output): Promise<never> {

@@ -196,7 +196,7 @@ describe('rollouts', () => {
     expect((await run(['rollout', 'members', id, '--state', 'failed'])).out).toBe('no devices\n');
     expect((await run(['rollout', 'start', id])).out).toContain('rolling');
     expect((await run(['rollout', 'pause', id, '--reason', 'lunch'])).out).toContain('held');
-    const watched = await run(['rollout', 'watch', id]);
+    const watched = await run(['rollout', 'watch', id, '--until-held']);
     expect([watched.exit, watched.code]).toEqual([EXIT.badNews, null]);
     expect(watched.out).toContain('lunch');
     expect((await run(['rollout', 'drop', id])).code).toMatch(/^conflict: /);

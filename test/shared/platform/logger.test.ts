@@ -41,3 +41,12 @@ it('credentials_are_removed_and_an_error_has_its_stack', () => {
 it('lines_below_the_level_are_not_written', () => {
   expect(linesOf(`log.debug({}, 'x');`)).toEqual([]);
 });
+
+it('a_new_level_counts_for_children_that_were_made_before', () => {
+  const lines = linesOf(
+    `const child = log.child({ room: 'a' });
+    log.setLevel('debug'); child.debug({}, 'seen');
+    log.setLevel('silent'); child.error({}, 'unseen');`,
+  );
+  expect(lines).toMatchObject([{ level: 20, room: 'a', msg: 'seen' }]);
+});

@@ -1,0 +1,138 @@
+// `linnet login` and what commands take from it: a file of its owner alone, after options and
+// environment, and a token that only the server of its profile gets.
+import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { linnet } from '../../../firmware-tools/cli/main.js';
+import { EXIT } from '../../../firmware-tools/cli/output.js';
+import { tempFolder } from '../../support/temp-folders.js';
+
+const GOOD = 'lnt_good';
+let fleet: Server;
+let address: string;
+let folder: string;
+let asked: (string | undefined)[] = [];
+let redirect: string | null = null;
+
+beforeAll(async () => {
+  fleet = createServer((request, response) => {
+    asked.push(request.headers.authorization);
+    const isGood = request.headers.authorization === `Bearer ${GOOD}`;
+    response.writeHead(redirect === null ? (isGood ? 200 : 401) : 302, {
+      'content-type': 'application/json',
+      ...(redirect === null ? {} : { location: redirect }),
+    });
+    response.end(
+      isGood
+        ? '{"items":[],"next":null}'
+        : '{"error":"no valid operator token","code":"auth_missing"}',
+    );
+  });
+  await new Promise<void>((resolve) => fleet.listen(0, '127.0.0.1', resolve));
+  address = `http://127.0.0.1:${(fleet.address() as AddressInfo).port}`;
+});
+afterAll(async () => {
+  fleet.closeAllConnections();
+  await new Promise((resolve) => fleet.close(resolve));
+  for (const name of ['XDG_CONFIG_HOME', 'LINNET_SERVER', 'LINNET_TOKEN'])
+    Reflect.deleteProperty(process.env, name);
+});
+beforeEach(() => {
+  folder = tempFolder();
+  asked = [];
+  redirect = null;
+  for (const name of ['LINNET_SERVER', 'LINNET_TOKEN']) Reflect.deleteProperty(process.env, name);
+  process.env['XDG_CONFIG_HOME'] = folder;
+});
+
+async function run(...args: string[]): Promise<{ text: string; code: number }> {
+  let text = '';
+  const take = (some: string): void => void (text += some);
+  const code = await linnet(args, { out: take, err: take });
+  return { text, code };
+}
+
+async function login(token = GOOD, ...more: string[]): Promise<{ text: string; code: number }> {
+  const file = join(folder, 'given.token');
+  await writeFile(file, `${token}\n`);
+  return run('login', '--server', `${address}/`, '--token-file', file, ...more);
+}
+
+const profilesPath = (): string => join(folder, 'linnet', 'profiles.json');
+
+it('commands_after_a_login_need_no_options', async () => {
+  expect((await login()).code).toBe(EXIT.done);
+  expect(await run('group', 'list')).toEqual({ code: EXIT.done, text: 'no groups\n' });
+  expect(asked).toEqual([`Bearer ${GOOD}`, `Bearer ${GOOD}`]);
+});
+
+it('the_profiles_can_be_read_by_their_owner_only', async () => {
+  await login();
+  expect((await stat(profilesPath())).mode & 0o777).toBe(0o600);
+  await chmod(profilesPath(), 0o644);
+  const { code, text } = await run('group', 'list');
+  expect(code).toBe(EXIT.refused);
+  expect(text).toContain(`chmod 600 ${profilesPath()}`);
+});
+
+it('a_token_that_the_server_refuses_is_not_kept', async () => {
+  expect((await login('lnt_wrong')).code).toBe(EXIT.refused);
+  expect((await run('profile', 'list')).text).toBe('no profiles; linnet login makes one\n');
+});
+
+it('options_and_environment_come_before_the_profile', async () => {
+  await login();
+  asked = [];
+  process.env['LINNET_TOKEN'] = 'lnt_other';
+  expect((await run('group', 'list')).text).toContain('no valid operator token');
+  expect(asked).toEqual(['Bearer lnt_other']);
+});
+
+it('another_server_does_not_get_the_token_of_the_profile', async () => {
+  await login();
+  asked = [];
+  const other = address.replace('127.0.0.1', 'localhost');
+  const { code, text } = await run('group', 'list', '--server', other);
+  expect([code, asked]).toEqual([EXIT.usage, []]);
+  expect(text).toContain(`the profile is for ${address}, not for ${other}`);
+});
+
+it('a_redirect_is_refused_by_its_location_and_gets_no_token', async () => {
+  await login();
+  redirect = 'http://elsewhere.example/';
+  const { text } = await run('group', 'list');
+  expect(text).toContain('http://elsewhere.example/');
+  expect(text).not.toContain('fetch failed');
+});
+
+it('several_profiles_are_listed_without_tokens_chosen_and_forgotten', async () => {
+  await login();
+  await login(GOOD, '--profile', 'lab');
+  const listed = (await run('profile', 'list')).text;
+  expect(listed).toMatch(/default .* -\n/);
+  expect(listed).toMatch(/lab .* yes\n/);
+  expect(listed).not.toContain(GOOD);
+  expect((await run('profile', 'use', 'default')).code).toBe(EXIT.done);
+  expect((await run('group', 'list', '--profile', 'nosuch')).text).toContain(
+    'linnet login --profile nosuch makes it',
+  );
+  expect((await run('logout', '--profile', 'lab')).code).toBe(EXIT.done);
+  expect(await readFile(profilesPath(), 'utf8')).not.toContain('"lab"');
+  expect((await run('logout', '--profile', 'lab')).code).toBe(EXIT.refused);
+});
+
+it('without_any_token_the_advice_is_to_log_in', async () => {
+  expect(await run('group', 'list')).toMatchObject({
+    code: EXIT.usage,
+    text: expect.stringContaining('log in with linnet login') as string,
+  });
+});
+
+it('a_server_that_does_not_answer_is_named_without_inner_names', async () => {
+  process.env['LINNET_TOKEN'] = GOOD;
+  const { code, text } = await run('group', 'list', '--server', 'http://127.0.0.1:1');
+  expect(code).toBe(EXIT.flaked);
+  expect(text).toMatch(/^error: http:\S+groups\S*: connect ECONNREFUSED 127\.0\.0\.1:1\n/);
+});

@@ -1,0 +1,124 @@
+// Commands that read what a server keeps (releases, audit, security events, telemetry, labels)
+// against a real server: tables, JSON, and lists that are longer than one answer.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { linnet } from '../../../firmware-tools/cli/main.js';
+import { EXIT } from '../../../firmware-tools/cli/output.js';
+import type { AuditDetail, ReleaseDetail } from '../../../shared/protocol/operator-api.js';
+import {
+  batchOf,
+  enrolled,
+  idleUpdate,
+  mqttOf,
+  publish,
+  startFleet,
+  type TestDevice,
+  type TestFleet,
+} from '../../support/fleet-server.js';
+import { tempFolder } from '../../support/temp-folders.js';
+
+let fleet: TestFleet;
+let device: TestDevice;
+let connection: string[];
+
+beforeAll(async () => {
+  fleet = await startFleet();
+  const token = join(tempFolder(), 'token');
+  await writeFile(token, fleet.adminToken);
+  connection = ['--server', fleet.server.address, '--token-file', token];
+  await publish(fleet, '1.0.0');
+  await publish(fleet, '1.1.0');
+  device = await enrolled(fleet, 'cam-1', 'canary');
+  const link = await mqttOf(fleet, device);
+  const failed = { code: 'disk_full', detail: 'no room\u001b[2J', since: 1 };
+  const records = [
+    { seq: 1, at: 1, kind: 'update' as const, body: idleUpdate({}) },
+    { seq: 2, at: 2, kind: 'update' as const, body: idleUpdate({ trouble: failed }) },
+    { seq: 3, at: 3, kind: 'security' as const, body: { code: 'file_digest', detail: 'changed' } },
+  ];
+  await link.send(JSON.stringify(batchOf(records)));
+  await vi.waitFor(() => expect(link.acks.length).toBe(1), { timeout: 30_000 });
+  await link.client.endAsync(true);
+});
+afterAll(() => fleet.close());
+beforeEach(() => {
+  process.exitCode = undefined;
+});
+
+async function run(...args: string[]): Promise<{ out: string; err: string; code: number }> {
+  const ran = { out: '', err: '', code: -1 };
+  ran.code = await linnet([...args, ...connection], {
+    out: (text) => (ran.out += text),
+    err: (text) => (ran.err += text),
+  });
+  process.exitCode = undefined;
+  return ran;
+}
+
+const json = async <T>(...args: string[]): Promise<T> =>
+  JSON.parse((await run(...args, '--json')).out) as T;
+
+it('releases_are_listed_shown_and_traced_by_names_that_can_be_pasted', async () => {
+  const listed = (await run('release', 'list')).out;
+  expect(listed).toMatch(/^RELEASE +SIZE +PUBLISHED +DIGEST/);
+  const [, name = '', digest = ''] = /^(digits@1\.1\.0) .* ([0-9a-f]{64})/m.exec(listed) ?? [];
+  const shown = await run('release', 'show', name);
+  expect(shown.out).toContain(digest);
+  expect(shown.out).toMatch(/lineage .*\n[^]*file +role +bytes +sha256/);
+  const { manifest } = await json<ReleaseDetail>('release', 'show', name);
+  const lineage = (await run('release', 'lineage', name)).out;
+  expect(lineage).toContain(`training data  ${manifest.lineage.trainingDataSha256}`);
+  expect((await run('release', 'show', 'digits')).code).toBe(EXIT.usage);
+  expect(await run('release', 'show', 'digits@9.9.9')).toMatchObject({ code: EXIT.refused });
+});
+
+it('a_list_that_is_longer_says_how_to_go_on_and_goes_on_there', async () => {
+  const first = await run('audit', 'list', '--limit', '2');
+  const cursor = /there are more: --cursor (\S+)/.exec(first.err)?.[1] ?? '';
+  const second = await run('audit', 'list', '--limit', '2', '--cursor', cursor);
+  const seqs = (text: string): number[] =>
+    [...text.matchAll(/^(\d+) /gm)].map(([, seq]) => Number(seq));
+  const all = seqs((await run('audit', 'list', '--limit', '1000')).out);
+  expect(all.slice(0, 4)).toEqual([...seqs(first.out), ...seqs(second.out)]);
+});
+
+it('audit_export_is_every_entry_whole_the_oldest_first_one_a_line', async () => {
+  const { out, code } = await run('audit', 'export');
+  const entries = out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as AuditDetail);
+  expect(code).toBe(EXIT.done);
+  expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, index) => index + 1));
+  expect(entries.every(({ hash }) => /^[0-9a-f]{64}$/.test(hash))).toBe(true);
+  const rest = (await run('audit', 'export', '--after', String(entries.length - 1))).out;
+  expect(rest.trim().split('\n')).toHaveLength(1);
+});
+
+it('labels_are_set_kept_and_removed', async () => {
+  expect((await run('device', 'label', 'cam-1')).out).toBe('cam-1 has no labels\n');
+  await run('device', 'label', 'cam-1', 'site=north', 'rack=a=b');
+  expect(await json('device', 'label', 'cam-1', 'rack-', 'line=2')).toEqual({
+    site: 'north',
+    line: '2',
+  });
+  expect((await run('device', 'label', 'cam-1', 'site')).code).toBe(EXIT.usage);
+});
+
+it('history_tells_each_change_once_and_events_those_of_the_device', async () => {
+  const { out } = await run('device', 'history', 'cam-1');
+  expect(out).toMatch(/^REPORTED +COMPONENT +STATE/);
+  expect(out.match(/ idle /g)).toHaveLength(2);
+  expect(out).toContain('no room\\u{1b}[2J');
+  expect((await run('device', 'events', 'cam-1')).out).toContain('file_digest');
+  const elsewhere = await run('security', 'list', '--source', 'nobody');
+  expect(elsewhere.out).toBe('no security events\n');
+});
+
+it('telemetry_tail_shows_the_newest_records_last', async () => {
+  const rows = await json<{ seq: number }[]>('telemetry', 'tail', 'cam-1', '--limit', '2');
+  expect(rows.map(({ seq }) => seq)).toEqual([...rows.map(({ seq }) => seq)].sort());
+  expect((await run('telemetry', 'tail', 'cam-1')).out).toMatch(/^RECEIVED +KIND +SEQ +BODY/);
+  expect((await run('telemetry', 'hours', 'cam-1')).out).toMatch(/^HOUR +RECORDS|^no hours/);
+});

@@ -30,6 +30,11 @@ bucket or a registry. Keys are copied as they are: sealed, where LINNET_KEY_PASS
 them. Not in it: the configuration and the files that it names, and the offline keys.
 `;
 
+const VERIFY_HELP = `
+Example:
+  $ linnet server backup verify /backups/fleet-monday.tar
+`;
+
 const RESTORE_HELP = `
 Example:
   $ linnet server restore /backups/fleet-monday.tar --config fleet.toml
@@ -63,6 +68,7 @@ export function registerBackupCommands(server: Command, { out, readSettings }: N
     .command('verify')
     .description('read a whole backup and check every digest')
     .argument('<file>', 'the backup')
+    .addHelpText('after', VERIFY_HELP)
     .action(async (file: string) => {
       const found = await verifyBackup(file);
       out.result(shown(file, found), () =>

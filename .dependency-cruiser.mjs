@@ -143,7 +143,7 @@ export default {
       'store-is-imported-by-main-only',
       'Everything else knows the store through server/interfaces, so that another database can' +
         ' stand behind it.',
-      { path: '^server/', pathNot: '^server/(?:store/|(?:main|backup-main)\\.ts$)' },
+      { path: '^server/', pathNot: '^server/(?:store/|(?:main|backup-main|commands)\\.ts$)' },
       { path: '^server/store/' },
     ),
 

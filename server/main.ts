@@ -3,13 +3,15 @@
 // the image repository and the director, then MQTT and HTTP; it reports that it is ready when
 // both listen. It closes in the opposite direction, and stores first what is being stored. Over
 // 400 lines because all parts are connected in one place.
-import { chmod, mkdir } from 'node:fs/promises';
+import { access, chmod, constants } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { listenFault } from '../shared/platform/listen.js';
 import { limits } from '../shared/base/limits.js';
-import { Fault, isFault, reason } from '../shared/base/fault-codes.js';
+import { Fault, isFault, reason, systemCode } from '../shared/base/fault-codes.js';
+import { makeFolders } from '../shared/platform/durable-files.js';
+import { diskFault, isDiskFull } from '../shared/platform/errno-faults.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
@@ -715,17 +717,19 @@ export async function initServer(
 }
 
 async function openStore(settings: ServerSettings): Promise<Store> {
-  await requireNoUnfinishedRestore(settings.data_dir);
+  const { data_dir: path } = settings;
   try {
-    await mkdir(settings.data_dir, { recursive: true });
-    await chmod(settings.data_dir, 0o700);
+    await makeFolders(path);
+    await chmod(path, 0o700);
+    await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
-    throw new Fault(
-      'disk_failed',
-      `data_dir ${settings.data_dir} cannot be created: ${reason(error)}`,
-      { cause: error },
-    );
+    if (isDiskFull(error)) throw diskFault(error, `make data_dir ${path}`);
+    const hint = ['EEXIST', 'ENOTDIR'].includes(systemCode(error) ?? '')
+      ? 'it, or a folder above it, is not a folder'
+      : `${systemCode(error) ?? reason(error)}; the user of the server must be able to write it`;
+    throw new Fault('config_invalid', `cannot use data_dir ${path}: ${hint}`, { cause: error });
   }
+  await requireNoUnfinishedRestore(path);
   return Store.open(databaseOf(settings));
 }
 

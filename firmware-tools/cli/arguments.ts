@@ -1,8 +1,8 @@
 // What several commands take on their command line, read the same way everywhere: the trusted root
 // file and options that may be repeated. Commands that talk to a fleet server take their connection
 // options from fleet/fleet-client.ts.
-import { open } from 'node:fs/promises';
-import { Fault, reason } from '../../shared/base/fault-codes.js';
+import { open, stat } from 'node:fs/promises';
+import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import { releaseRing } from '../../shared/trust/documents.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
@@ -27,6 +27,22 @@ export async function readRoot(file: string): Promise<Uint8Array> {
       cause: error,
     });
   }
+}
+
+/**
+ * Refuses a command line whose files are missing or no files, all of them at once; what is
+ * undefined was not given. A pipe (`<(...)`) is a file here. Fault not_found.
+ */
+export async function requireFiles(...paths: readonly (string | undefined)[]): Promise<void> {
+  const wrong: string[] = [];
+  for (const path of paths) {
+    if (path === undefined) continue;
+    const found = await stat(path).catch((error: unknown) => systemCode(error) ?? reason(error));
+    if (found === 'ENOENT' || found === 'ENOTDIR') wrong.push(`${path}: there is no such file`);
+    else if (typeof found === 'string') wrong.push(`${path}: cannot be read (${found})`);
+    else if (found.isDirectory()) wrong.push(`${path}: is a folder, not a file`);
+  }
+  if (wrong.length > 0) throw new Fault('not_found', wrong.join('; '));
 }
 
 /** The release keys that a trusted root file names. Faults: metadata_*, usage (see readRoot). */

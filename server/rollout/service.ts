@@ -191,7 +191,11 @@ export class OperatorService implements RolloutService {
   async #commandable(id: string, withDiffering: boolean): Promise<Situation> {
     const { store, situations } = this.#options;
     const rollout = await store.rollout(id);
-    if (rollout === null) throw new Fault('not_found', `there is no rollout ${id}`);
+    if (rollout === null)
+      throw new Fault(
+        'not_found',
+        `there is no rollout ${id}; \`linnet rollout list\` lists the rollouts`,
+      );
     const page = { limit: limits.rolloutDevicesMaxCount, after: null };
     const members = withDiffering ? await store.memberPage(id, { state: 'differs' }, page) : [];
     return situations.ofMembers(rollout, members);
@@ -205,7 +209,10 @@ export class OperatorService implements RolloutService {
   async members(id: string, of: MemberFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]> {
     const { store } = this.#options;
     if ((await store.rollout(id)) === null)
-      throw new Fault('not_found', `there is no rollout ${id}`);
+      throw new Fault(
+        'not_found',
+        `there is no rollout ${id}; \`linnet rollout list\` lists the rollouts`,
+      );
     return store.memberPage(id, of, page);
   }
 

@@ -43,7 +43,11 @@ export class SituationReader {
   /** All of a rollout. Faults: not_found. */
   async read(id: string): Promise<Situation> {
     const rollout = await this.#options.store.rollout(id);
-    if (rollout === null) throw new Fault('not_found', `there is no rollout ${id}`);
+    if (rollout === null)
+      throw new Fault(
+        'not_found',
+        `there is no rollout ${id}; \`linnet rollout list\` lists the rollouts`,
+      );
     return this.together(await this.readAll(rollout), rollout, false);
   }
 

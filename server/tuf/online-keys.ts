@@ -3,7 +3,10 @@
 // is deterministic, RFC 8032). None of them can sign a release, a root or the image repository's
 // targets.
 import { createPrivateKey, sign } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Fault } from '../../shared/base/fault-codes.js';
+import { whenFound } from '../../shared/platform/errno-faults.js';
 import { readPrivateFile } from '../../shared/platform/private-file.js';
 import { decodeKeyFile, openSeed } from '../../shared/trust/keyfile.js';
 import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
@@ -43,12 +46,19 @@ export function fastSigningKey(seed: Uint8Array): Signer {
 }
 
 /**
- * All online keys of a repository folder (`linnet repo init`). Fault key_invalid, naming the file.
+ * All online keys of a repository folder (`linnet repo init`). Faults: config_invalid when it is
+ * none; key_invalid, naming the file.
  */
 export async function readOnlineKeys(
   folder: string,
   passphrase: string | null = null,
 ): Promise<OnlineKeys> {
+  if ((await whenFound(() => stat(join(folder, 'online')))) === null)
+    throw new Fault(
+      'config_invalid',
+      `repository ${folder} is no repository: \`linnet repo init --out FOLDER\` makes one, and ` +
+        'its folder server/ belongs here',
+    );
   const key = (name: string): Promise<Signer> =>
     readKey(join(folder, 'online', `${name}.key.json`), passphrase);
   return {

@@ -6,6 +6,7 @@ import { Compile, type Validator } from 'typebox/compile';
 import { Settings } from 'typebox/system';
 import { Fault, type FaultCode } from './fault-codes.js';
 import { limits } from './limits.js';
+import { patternText } from './pattern-texts.js';
 
 /**
  * TypeBox stops at 8 by default, and counts every wrong branch of a union. Still bounded: hostile
@@ -36,6 +37,7 @@ export function complaints(schema: TSchema, value: unknown): string[] {
         additionalProperties?: string[];
         requiredProperties?: string[];
         allowedValues?: unknown[];
+        pattern?: string;
       };
       if (params.additionalProperties !== undefined)
         return (
@@ -45,7 +47,8 @@ export function complaints(schema: TSchema, value: unknown): string[] {
         return `${error.instancePath || '/'}: missing ${params.requiredProperties.join(', ')}`;
       if (params.allowedValues !== undefined)
         return `${error.instancePath}: must be one of ${params.allowedValues.join(', ')}`;
-      return `${error.instancePath || '/'}: ${error.message}`;
+      const asked = params.pattern === undefined ? null : patternText(params.pattern);
+      return `${error.instancePath || '/'}: ${asked ?? error.message}`;
     })
     .filter((line) => !line.endsWith('schema is false'));
   const unique = [...new Set(found)];

@@ -432,7 +432,7 @@ export const FAULT_CODES = {
   message_undecodable: refused(
     400,
     'a message or request cannot be decoded',
-    'Compare it with /openapi.json or shared/protocol.',
+    'Correct what the message names; /openapi.json says what each route takes.',
   ),
   media_type_unsupported: refused(
     415,
@@ -457,7 +457,7 @@ export const FAULT_CODES = {
   auth_missing: refused(
     401,
     'no valid credentials',
-    'Pass a bearer token (operators) or enrol (devices).',
+    'Operators: `linnet login` with a valid token. Devices: enrol.',
   ),
   clock_wrong: refused(
     401,

@@ -1,7 +1,7 @@
 // Reads files that hold a private key: only when nobody but their owner can read them, only up to a
 // sensible size, and through one open file, so that what was checked is what is read.
 import { open } from 'node:fs/promises';
-import { Fault, reason } from '../base/fault-codes.js';
+import { Fault, reason, systemCode } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 
 const OTHERS = 0o077;
@@ -12,9 +12,8 @@ export async function readPrivateFile(path: string): Promise<Uint8Array> {
   try {
     file = await open(path, 'r');
   } catch (error) {
-    throw new Fault('key_invalid', `cannot read the key file ${path}: ${reason(error)}`, {
-      cause: error,
-    });
+    const why = systemCode(error) === 'ENOENT' ? 'there is no such file' : reason(error);
+    throw new Fault('key_invalid', `cannot read the key file ${path}: ${why}`, { cause: error });
   }
   try {
     const status = await file.stat();

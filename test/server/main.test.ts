@@ -209,7 +209,7 @@ it('without_a_repository_or_with_an_unreachable_broker_it_does_not_start', async
         startServer({ ...fleet.settings, repository: `${fleet.folder}/none` }, { log: silentLog }),
       )
     ).code,
-  ).toBe('key_invalid');
+  ).toBe('config_invalid');
   expect(
     (
       await faultOf(

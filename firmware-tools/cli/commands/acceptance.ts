@@ -5,6 +5,7 @@ import { realRandom } from '../../../shared/platform/clock.js';
 import { percent } from '../../../shared/statistics/sequential-tests.js';
 import { ACCEPTANCE_HELP, buildAcceptanceSet } from '../../release/acceptance.js';
 import { readSigningKey, writeWhole } from '../../release/keys/key-files.js';
+import { requireFiles } from '../arguments.js';
 import type { Output } from '../output.js';
 
 const HELP = `${ACCEPTANCE_HELP}
@@ -32,6 +33,7 @@ export function registerAcceptanceCommands(program: Command, out: Output): void 
     .requiredOption('-o, --output <file>', 'file to write')
     .addHelpText('after', HELP)
     .action(async (spec: string, options: { key: string; output: string }) => {
+      await requireFiles(spec, options.key);
       const key = await readSigningKey(options.key);
       const { set, bytes } = await buildAcceptanceSet(spec, key);
       await writeWhole(options.output, bytes, { random: realRandom, overwrite: true });

@@ -1,7 +1,7 @@
 // `linnet bundle build|inspect|verify`: releases as files.
 import type { Command } from 'commander';
 import { realRandom } from '../../../shared/platform/clock.js';
-import { ringOfRoot } from '../arguments.js';
+import { requireFiles, ringOfRoot } from '../arguments.js';
 import { filesTable, manifestText } from '../manifest-text.js';
 import type { Output } from '../output.js';
 import { readSigningKey } from '../../release/keys/key-files.js';
@@ -73,6 +73,7 @@ export function registerBundleCommands(program: Command, out: Output): void {
     .addHelpText('after', BUILD_HELP)
     .action(async (spec: string, options: BuildOptions) => {
       const { output, against = [], root, acceptDifference } = options;
+      await requireFiles(spec, options.key, ...against, root);
       const key = await readSigningKey(options.key);
       out.progress('recording golden probes');
       const { release, bytes, sha256 } = await buildBundle(spec, key, output, realRandom, {
@@ -102,16 +103,20 @@ export function registerBundleCommands(program: Command, out: Output): void {
     .description('show what a bundle holds')
     .argument('<file>', 'bundle')
     .addHelpText('after', INSPECT_HELP)
-    .action(async (file: string) => show(await readBundle(file, null), out));
+    .action(async (file: string) => {
+      await requireFiles(file);
+      show(await readBundle(file, null), out);
+    });
   bundle
     .command('verify')
     .description('verify a bundle: signatures and every digest')
     .argument('<file>', 'bundle')
     .requiredOption('--root <file>', 'trusted image-root.json, which names the release keys')
     .addHelpText('after', VERIFY_HELP)
-    .action(async (file: string, options: { root: string }) =>
-      show(await readBundle(file, await ringOfRoot(options.root)), out),
-    );
+    .action(async (file: string, options: { root: string }) => {
+      await requireFiles(file, options.root);
+      show(await readBundle(file, await ringOfRoot(options.root)), out);
+    });
 }
 
 function show(view: BundleView, out: Output): void {

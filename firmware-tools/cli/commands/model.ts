@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
-import { gather } from '../arguments.js';
+import { gather, requireFiles } from '../arguments.js';
 import type { Output } from '../output.js';
 import { writeWhole } from '../../release/keys/key-files.js';
 import { feedsOf, sampleDigests } from '../../model/input-data/feeds.js';
@@ -271,6 +271,9 @@ Example:
     -o digits-1.1.0.int8.onnx --report quantize.json`,
     )
     .action(async (file: string, flags: QuantizeFlags) => {
+      // What is before a `=` may be an input of the model, which is not read yet.
+      const data = [...flags.calibration, ...(flags.evaluate ?? [])];
+      await requireFiles(file, ...data.filter((text) => !text.includes('=')), flags.labels);
       const result = await runQuantize(file, flags, out);
       out.result(result, () => quantizeText(result));
     });

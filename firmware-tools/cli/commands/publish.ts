@@ -14,7 +14,7 @@ import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
 import { KEY_SUFFIX, readSigningKey } from '../../release/keys/key-files.js';
 import { PUBLISHED_TARGETS_NAME, publishBundle, type Published } from '../../release/publish.js';
-import { readRoot } from '../arguments.js';
+import { readRoot, requireFiles } from '../arguments.js';
 import type { Output } from '../output.js';
 
 const HELP = `
@@ -52,10 +52,12 @@ export function registerPublishCommand(program: Command, out: Output): void {
     )
     .addHelpText('after', HELP)
     .action(async (bundle: string, options: Options) => {
+      const key = join(options.keys, `image-targets${KEY_SUFFIX}`);
+      await requireFiles(bundle, options.root, key, options.acceptance);
       const published = await publishBundle({
         bundle,
         root: await readRoot(options.root),
-        targetsKeys: [await readSigningKey(join(options.keys, `image-targets${KEY_SUFFIX}`))],
+        targetsKeys: [await readSigningKey(key)],
         memory: join(options.keys, PUBLISHED_TARGETS_NAME),
         client: await connect(command),
         floor: options.floor === undefined ? null : floorVersion(options.floor),

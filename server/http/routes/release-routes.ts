@@ -149,7 +149,7 @@ function readRoutes(app: FleetApp, { releases }: Options): void {
       if (row === null)
         throw new Fault(
           'not_found',
-          `there is no release ${component}@${version}; GET /api/v1/releases lists the releases`,
+          `there is no release ${component}@${version}; \`linnet release list\` lists the releases`,
         );
       return releaseDetail(row);
     },

@@ -158,7 +158,11 @@ function registerDoctor(server: Command, out: Output): void {
     .command('doctor')
     .description('look for what is missing for this server, and say what to do; changes nothing')
     .option('--config <file>', 'configuration file (TOML)')
-    .addHelpText('after', '\nExit code 0: nothing is bad; 6: something is.\n')
+    .addHelpText(
+      'after',
+      '\nExit code 0: nothing is bad; 6: something is.\n' +
+        '\nExample:\n  $ linnet server doctor --config fleet.toml\n',
+    )
     .action(async (_options: unknown, command: Command) => {
       const { config } = command.optsWithGlobals<{ config?: string }>();
       if (config === undefined) throw new Fault('usage', 'pass --config FILE');

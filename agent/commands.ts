@@ -67,7 +67,11 @@ start.`,
     .command('doctor')
     .description('look for what is missing on this device, and say what to do; changes nothing')
     .option('--config <file>', `TOML file; default: ${CONFIG}`)
-    .addHelpText('after', '\nExit code 0: nothing is bad; 6: something is.\n')
+    .addHelpText(
+      'after',
+      '\nExit code 0: nothing is bad; 6: something is.\n' +
+        '\nExample:\n  $ linnet agent doctor --config agent.toml\n',
+    )
     .action(async (_options: unknown, doctor: Command) => {
       // The option is also the agent's; commander gives it to the command that sees it first.
       const { config = CONFIG } = doctor.optsWithGlobals<{ config?: string }>();

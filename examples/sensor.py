@@ -13,19 +13,19 @@ import time
 import urllib.error
 import urllib.request
 
-TRIES_MAX = 10
+TRIES = 10
 
 
 def asked(url, body=None):
     """Asks again while the model is being loaded or has too much to do (503)."""
     data = None if body is None else json.dumps(body).encode()
-    for tries in range(1, TRIES_MAX + 1):
+    for tries in range(1, TRIES + 1):
         try:
             with urllib.request.urlopen(urllib.request.Request(url, data)) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
             text = error.read().decode()
-            if error.code != 503 or tries == TRIES_MAX:
+            if error.code != 503 or tries == TRIES:
                 sys.exit(f"{url} answered {error.code}: {text}")
             time.sleep(float(error.headers.get("Retry-After", 1)))
 

@@ -17,7 +17,7 @@ interface Answer {
 
 const [component = 'digits', address = 'http://127.0.0.1:7310'] = process.argv.slice(2);
 const model = `${address}/v2/models/${component}`;
-const TRIES_MAX = 10;
+const TRIES = 10;
 
 /** Asks again while the model is being loaded or has too much to do (503). */
 async function asked(url: string, body?: object): Promise<unknown> {
@@ -26,7 +26,7 @@ async function asked(url: string, body?: object): Promise<unknown> {
     const response = await fetch(url, request ?? {});
     if (response.ok) return response.json();
     const text = await response.text();
-    if (response.status !== 503 || tries === TRIES_MAX)
+    if (response.status !== 503 || tries === TRIES)
       throw new Error(`${url} answered ${response.status}: ${text}`);
     await pause(1000 * Number(response.headers.get('retry-after') ?? 1));
   }

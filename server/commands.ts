@@ -1,8 +1,10 @@
 // `linnet server`: runs a fleet server, or prepares one. All mistakes of the configuration are
 // reported at once and before anything is opened. The server reports on stdout that it is ready,
 // and stops cleanly on SIGTERM and SIGINT. SIGHUP reloads the configuration.
-import { open, unlink } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { open, unlink, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import { findingsText, isHealthy } from '../shared/base/findings.js';
@@ -13,6 +15,7 @@ import { reloadOnHangup } from '../shared/platform/reload.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { authorityPaths } from './certificates/authority-files.js';
 import {
+  checkTogether,
   revocationListFile,
   SERVER_IDENTITY,
   serverSettings,
@@ -21,6 +24,7 @@ import {
 import { registerBackupCommands } from './backup-commands.js';
 import { serverFindings } from './doctor.js';
 import { serverProbes } from './doctor-probes.js';
+import { initAnswers, type InitAnswers, type Questions } from './init-questions.js';
 import { initServer, startServer } from './main.js';
 import { mosquittoFiles } from './mqtt/broker-config.js';
 import { databaseModuleFailure } from './store/database.js';
@@ -94,18 +98,19 @@ export function serverCommand(server: Command, out: Output): void {
     .command('init')
     .description('create the data folder, the CA for devices and the first admin token')
     .option('--config <file>', 'configuration file (TOML)')
-    .requiredOption(
-      '--token-out <file>',
-      'where to write the admin token (mode 0600; must not exist)',
-    )
+    .option('--token-out <file>', 'where to write the admin token (mode 0600; must not exist)')
+    .option('--yes', 'ask nothing: defaults for what is not given, and for a configuration file')
     .addHelpText(
       'after',
-      '\nExample:\n  $ linnet server init --config fleet.toml --token-out admin.token\n',
+      '\nOn a terminal it asks for what is not given, and offers to write a configuration file.\n' +
+        '\nExample:\n  $ linnet server init --config fleet.toml --token-out admin.token\n',
     )
     .action(async (_options: unknown, command: Command) => {
       // `--config` is also an option of `server`; commander gives it to the command that sees it
       // first.
-      const { config, tokenOut } = command.optsWithGlobals<{ config?: string; tokenOut: string }>();
+      const { yes, ...given } = command.optsWithGlobals<InitFlags>();
+      const { config, tokenOut, newConfig } = await questioned(yes === true, given);
+      if (newConfig !== null) await writeConfig(config, newConfig);
       const settings = readSettings(config);
       await initTo(settings, tokenOut);
       out.result({ tokenFile: tokenOut, dataDir: settings.data_dir }, () => tokenOut);
@@ -115,12 +120,52 @@ export function serverCommand(server: Command, out: Output): void {
   registerBackupCommands(server, { out, readSettings });
 }
 
+interface InitFlags {
+  readonly config?: string;
+  readonly tokenOut?: string;
+  readonly yes?: true;
+}
+
+async function questioned(yes: boolean, given: Questions['given']): Promise<InitAnswers> {
+  const complete = given.config !== undefined && given.tokenOut !== undefined;
+  if (yes)
+    return initAnswers({
+      given,
+      exists: existsSync,
+      ask: (_, standard) => Promise.resolve(standard),
+    });
+  if (complete || !process.stdin.isTTY)
+    return initAnswers({ given, exists: existsSync, ask: null });
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const ask = async (question: string, standard: string): Promise<string> =>
+    (await terminal.question(`${question} [${standard}]: `)).trim() || standard;
+  try {
+    return await initAnswers({ given, exists: existsSync, ask });
+  } finally {
+    terminal.close();
+  }
+}
+
+/** Its mistakes are reported before it is written. */
+async function writeConfig(path: string, text: string): Promise<void> {
+  checkTogether(serverSettings(text, process.env));
+  try {
+    await writeFile(path, text, { flag: 'wx' });
+  } catch (error) {
+    throw new Fault('disk_failed', `${path} cannot be written: ${reason(error)}`, { cause: error });
+  }
+}
+
 function registerDoctor(server: Command, out: Output): void {
   server
     .command('doctor')
     .description('look for what is missing for this server, and say what to do; changes nothing')
     .option('--config <file>', 'configuration file (TOML)')
-    .addHelpText('after', '\nExit code 0: nothing is bad; 6: something is.\n')
+    .addHelpText(
+      'after',
+      '\nExit code 0: nothing is bad; 6: something is.\n' +
+        '\nExample:\n  $ linnet server doctor --config fleet.toml\n',
+    )
     .action(async (_options: unknown, command: Command) => {
       const { config } = command.optsWithGlobals<{ config?: string }>();
       if (config === undefined) throw new Fault('usage', 'pass --config FILE');

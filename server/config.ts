@@ -152,6 +152,18 @@ export const ServerSettings = Type.Object(
         strict,
       ),
     ),
+    /** Security events and the metrics of this server to an OpenTelemetry collector, by OTLP/HTTP. */
+    otlp: Type.Optional(
+      Type.Object(
+        {
+          /** Without `/v1/...`, as `http://127.0.0.1:4318`. */
+          url: Type.String({ pattern: '^https?://[^/@?# ]+(/[^?# ]*)?$', maxLength: 500 }),
+          /** Lines `name = value`, such as an API key. */
+          headers_file: Type.Optional(Path),
+        },
+        strict,
+      ),
+    ),
     /** A device that has sent nothing for this long is shown as silent. */
     silent_after_seconds: Type.Integer({ minimum: 1, maximum: 30 * 86_400, default: 60 }),
     log_level: Type.Enum(['debug', 'info', 'warn', 'error', 'silent'], { default: 'info' }),

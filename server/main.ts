@@ -47,7 +47,8 @@ import type {
   TransportEvents,
 } from './interfaces.js';
 import type { ExportTarget } from './exports/exporter.js';
-import { exportTargets, startExporters } from './exports/start.js';
+import { OtlpMetrics } from './exports/otlp-metrics.js';
+import { exportTargets, otlpOptions, startExporters } from './exports/start.js';
 import { Ingest } from './ingest/ingest.js';
 import { TelemetryPruner } from './ingest/telemetry-pruner.js';
 import { openEmbeddedBroker, type EmbeddedBrokerOptions } from './mqtt/broker.js';
@@ -170,6 +171,7 @@ async function open(
   if (certificates !== null) undo.push(regularList(certificates, log));
   undo.push(startPruning(store, log));
   startExports(targets, store, registry, log, undo);
+  undo.push(pushMetrics(settings, registry, log));
   undo.push(watchMarks(settings, store, changes, log));
   log.info(
     { address, mqtt: mqttPort, broker: settings.broker?.url ?? 'embedded', listeners },
@@ -319,6 +321,22 @@ function startExports(
     counts: exportMetrics(registry),
   });
   undo.push(...exporters.map((exporter) => () => exporter.stop()));
+}
+
+function pushMetrics(
+  { otlp }: ServerSettings,
+  registry: MetricRegistry,
+  log: Log,
+): () => Promise<void> {
+  if (otlp === undefined) return () => Promise.resolve();
+  const metrics = new OtlpMetrics({
+    otlp: otlpOptions(otlp, hostname()),
+    registry,
+    clock: realClock,
+    log: log.child({ room: 'exports' }),
+  });
+  metrics.start();
+  return () => metrics.stop();
 }
 
 /** Of several servers: tells the streams here what another server changed. */

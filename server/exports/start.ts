@@ -3,6 +3,8 @@ import type { Clock } from '../../shared/base/interfaces.js';
 import { readSettingFile } from '../../shared/platform/setting-files.js';
 import { cef, rfc5424 } from './event-formats.js';
 import { SecurityExporter, type ExportTarget, type SecurityExporterOptions } from './exporter.js';
+import { otlpTarget } from './otlp-logs.js';
+import { otlpHeaders, type OtlpOptions } from './otlp-http.js';
 import { syslogTarget, type SyslogOptions } from './syslog.js';
 import { webhookSecret, webhookTarget } from './webhook.js';
 
@@ -12,11 +14,17 @@ interface ExportSettings {
     readonly ca_file?: string;
   };
   readonly webhook?: { readonly url: string; readonly secret_file: string };
+  readonly otlp?: OtlpSettings;
+}
+
+interface OtlpSettings {
+  readonly url: string;
+  readonly headers_file?: string;
 }
 
 /** `host`: the name of this machine. Faults: config_invalid. */
 export function exportTargets(
-  { syslog, webhook }: ExportSettings,
+  { syslog, webhook, otlp }: ExportSettings,
   { host, clock }: { readonly host: string; readonly clock: Clock },
 ): ExportTarget[] {
   const targets: ExportTarget[] = [];
@@ -34,7 +42,15 @@ export function exportTargets(
     const text = readSettingFile('webhook.secret_file', webhook.secret_file).toString('utf8');
     targets.push(webhookTarget({ url: webhook.url, secret: webhookSecret(text), clock }));
   }
+  if (otlp !== undefined) targets.push(otlpTarget(otlpOptions(otlp, host)));
   return targets;
+}
+
+/** `host`: the name of this machine. Faults: config_invalid. */
+export function otlpOptions({ url, headers_file: file }: OtlpSettings, host: string): OtlpOptions {
+  const text =
+    file === undefined ? '' : readSettingFile('otlp.headers_file', file).toString('utf8');
+  return { url, host, headers: otlpHeaders(text) };
 }
 
 export function startExporters(

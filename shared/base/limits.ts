@@ -509,6 +509,8 @@ export const limits = {
   /** An exporter that is further behind goes on with the newest. */
   exportBehindMaxCount: 10_000,
   exportSendMs: 10_000,
+  /** Metrics by OTLP; the default of OpenTelemetry's own exporters. */
+  metricsPushEveryMs: 60_000,
   exportBackoffFirstMs: 1_000,
   exportBackoffMaxMs: 5 * MINUTE_MS,
   /** Of a text in a line for a log collector; collectors take at least 2048 bytes a line. */

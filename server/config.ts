@@ -152,7 +152,7 @@ export const ServerSettings = Type.Object(
         strict,
       ),
     ),
-    /** Security events and the metrics of this server to an OpenTelemetry collector, by OTLP/HTTP. */
+    /** Security events and this server's metrics to an OpenTelemetry collector, by OTLP/HTTP. */
     otlp: Type.Optional(
       Type.Object(
         {

@@ -1,6 +1,6 @@
-// One POST of OTLP/HTTP in its JSON encoding (opentelemetry.io/docs/specs/otlp): numbers of 64 bits
-// are strings. Everything but a 2xx is a failure, redirects too: the headers may carry a secret, and
-// it goes only where the settings say.
+// One POST of OTLP/HTTP in its JSON encoding (opentelemetry.io/docs/specs/otlp): numbers of 64
+// bits are strings. Everything but a 2xx is a failure, redirects too: the headers may carry a
+// secret, and it goes only where the settings say.
 import { Fault, reason } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 

@@ -1,6 +1,7 @@
 // The metrics of this process, the same as at /metrics, pushed by OTLP at regular times: for
 // networks in which no scraper can reach the server. Sums and histograms are cumulative since the
-// start of the process, as Prometheus counts them, so a push that failed loses nothing but its time.
+// start of the process, as Prometheus counts them, so a push that failed loses nothing but its
+// time.
 import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import {
@@ -21,7 +22,7 @@ interface Value {
   readonly labels: Readonly<Record<string, string | number | undefined>>;
   readonly metricName?: string;
 }
-export interface Metric {
+interface Metric {
   readonly name: string;
   readonly help: string;
   readonly type: unknown;
@@ -92,7 +93,7 @@ export class OtlpMetrics {
 }
 
 /** None for a metric without values, or of a type that OTLP lacks. Times are ms since the epoch. */
-export function otlpMetric(metric: Metric, startedAt: number, now: number): unknown[] {
+function otlpMetric(metric: Metric, startedAt: number, now: number): unknown[] {
   const { name, help: description, values } = metric;
   const times = { startTimeUnixNano: nanoseconds(startedAt), timeUnixNano: nanoseconds(now) };
   const type = String(metric.type);

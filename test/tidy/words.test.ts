@@ -35,7 +35,8 @@ const BANNED: readonly BannedWord[] = [
   {
     banned: /\bbounds\b/g,
     instead: 'limits',
-    allowed: /\b(?:out of|confidence|upper|lower|statistical) bounds\b/g,
+    // The last one is a field of OTLP.
+    allowed: /\b(?:out of|confidence|upper|lower|statistical|explicit) bounds\b/g,
   },
   {
     banned: /\borders\b|\b(?:an|standing|newer) order\b|\border (?:number|back)\b/g,

@@ -56,6 +56,63 @@ const resource = {
   ],
 };
 
+/** What that registry becomes. */
+function expectedAt(nanoseconds: string): unknown {
+  const times = { startTimeUnixNano: nanoseconds, timeUnixNano: nanoseconds };
+  const attributes: unknown[] = [];
+  return {
+    resourceMetrics: [
+      {
+        resource,
+        scopeMetrics: [
+          {
+            scope: { name: 'linnet' },
+            metrics: [
+              {
+                name: 'c_total',
+                description: 'c',
+                sum: {
+                  aggregationTemporality: 2,
+                  isMonotonic: true,
+                  dataPoints: [
+                    {
+                      ...times,
+                      attributes: [{ key: 'a', value: { stringValue: 'x' } }],
+                      asDouble: 2,
+                    },
+                  ],
+                },
+              },
+              {
+                name: 'g',
+                description: 'g',
+                gauge: { dataPoints: [{ ...times, attributes, asDouble: 1.5 }] },
+              },
+              {
+                name: 'h',
+                description: 'h',
+                histogram: {
+                  aggregationTemporality: 2,
+                  dataPoints: [
+                    {
+                      ...times,
+                      attributes,
+                      count: '4',
+                      sum: 12.7,
+                      bucketCounts: ['1', '2', '1'],
+                      explicitBounds: [1, 2],
+                    },
+                  ],
+                },
+              },
+            ],
+          },
+        ],
+      },
+    ],
+  };
+}
+
 describe('metrics', () => {
   it('are_cumulative_sums_gauges_and_histograms_with_buckets_each_alone', async () => {
     const registry = newRegistry();
@@ -69,67 +126,12 @@ describe('metrics', () => {
     const metrics = new OtlpMetrics({ otlp: options(), registry, clock, log: silentLog });
     metrics.start();
     await metrics.stop();
-    const times = {
-      startTimeUnixNano: `${clock.now()}000000`,
-      timeUnixNano: `${clock.now()}000000`,
-    };
-    const attributes: unknown[] = [];
     expect(received).toHaveLength(1);
     expect(received[0]).toMatchObject({
       path: '/v1/metrics',
       headers: { 'x-key': 'secret', 'content-type': 'application/json' },
     });
-    expect(received[0]?.body).toEqual({
-      resourceMetrics: [
-        {
-          resource,
-          scopeMetrics: [
-            {
-              scope: { name: 'linnet' },
-              metrics: [
-                {
-                  name: 'c_total',
-                  description: 'c',
-                  sum: {
-                    aggregationTemporality: 2,
-                    isMonotonic: true,
-                    dataPoints: [
-                      {
-                        ...times,
-                        attributes: [{ key: 'a', value: { stringValue: 'x' } }],
-                        asDouble: 2,
-                      },
-                    ],
-                  },
-                },
-                {
-                  name: 'g',
-                  description: 'g',
-                  gauge: { dataPoints: [{ ...times, attributes, asDouble: 1.5 }] },
-                },
-                {
-                  name: 'h',
-                  description: 'h',
-                  histogram: {
-                    aggregationTemporality: 2,
-                    dataPoints: [
-                      {
-                        ...times,
-                        attributes,
-                        count: '4',
-                        sum: 12.7,
-                        bucketCounts: ['1', '2', '1'],
-                        explicitBounds: [1, 2],
-                      },
-                    ],
-                  },
-                },
-              ],
-            },
-          ],
-        },
-      ],
-    });
+    expect(received[0]?.body).toEqual(expectedAt(`${clock.now()}000000`));
   });
 
   it('of_a_collector_that_refuses_are_pushed_again_at_the_next_turn_and_said_once', async () => {

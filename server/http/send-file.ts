@@ -4,7 +4,7 @@
 // store that gives links sends the bytes itself: the answer is then a redirect (307).
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fresh from 'fresh';
-import { parse, type Range } from 'range-parser';
+import rangeParser, { type Range } from 'range-parser';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { ArtifactStore } from '../interfaces.js';
 import { sendFault } from './errors.js';
@@ -68,9 +68,12 @@ function rangeOf(
 ): Range | 'unsatisfiable' | null {
   const { range, 'if-range': ifRange } = request.headers;
   if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return null;
-  const { code, type, ranges } = parse(lengthBytes, range);
-  if (type !== 'bytes' || (code & MALFORMED) !== 0 || ranges.length > 1) return null;
-  return ranges[0] ?? 'unsatisfiable';
+  const ranges = rangeParser(lengthBytes, range);
+  if (ranges === UNSATISFIABLE) return 'unsatisfiable';
+  if (ranges === MALFORMED || ranges.type !== 'bytes' || ranges.length > 1) return null;
+  return ranges[0] ?? null;
 }
 
-const MALFORMED = 1;
+/** What range-parser answers instead of ranges. */
+const UNSATISFIABLE = -1;
+const MALFORMED = -2;

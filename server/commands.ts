@@ -110,6 +110,7 @@ export function serverCommand(server: Command, out: Output): void {
       // first.
       const { yes, ...given } = command.optsWithGlobals<InitFlags>();
       const { config, tokenOut, newConfig } = await questioned(yes === true, given);
+      if (existsSync(tokenOut)) throw tokenExists(tokenOut);
       if (newConfig !== null) await writeConfig(config, newConfig);
       const settings = readSettings(config);
       await initTo(settings, tokenOut);
@@ -230,14 +231,15 @@ function readSettings(file: string | undefined): ServerSettings {
   return serverSettings(text, process.env);
 }
 
+const tokenExists = (path: string): Fault => new Fault('conflict', `${path} exists already`);
+
 /** The token is on the disk before the database has it: no token exists that was not written. */
 async function initTo(settings: ServerSettings, tokenOut: string): Promise<void> {
   let file;
   try {
     file = await open(tokenOut, 'wx', 0o600);
   } catch (error) {
-    if (systemCode(error) === 'EEXIST')
-      throw new Fault('conflict', `${tokenOut} exists already`, { cause: error });
+    if (systemCode(error) === 'EEXIST') throw tokenExists(tokenOut);
     throw new Fault('disk_failed', `${tokenOut} cannot be written: ${reason(error)}`, {
       cause: error,
     });

@@ -297,9 +297,21 @@ export async function connect(command: Command, env: Env = process.env): Promise
 
 /** Without slashes at its end. Fault usage. */
 export function serverUrl(text: string): string {
-  if (!/^https?:\/\/[^/]+/.test(text))
+  if (!/^https?:\/\/[^/]+/.test(text) || !URL.canParse(text))
     throw new Fault('usage', `--server ${text} is not an http(s) URL`);
   return text.replace(/\/+$/, '');
+}
+
+/**
+ * Without the white space around it. Fault usage, which does not show it: `from` does not hold a
+ * token, but nothing, or text that no HTTP header can carry (another file was named).
+ */
+export function operatorToken(text: string, from: string): string {
+  const token = text.trim();
+  if (token === '') throw new Fault('usage', `${from} is empty; it has to hold an operator token`);
+  if (!/^[\x21-\x7e]+$/.test(token))
+    throw new Fault('usage', `${from} does not hold an operator token, but other text`);
+  return token;
 }
 
 /** The file wins over LINNET_TOKEN; null without both. */
@@ -308,13 +320,16 @@ async function givenToken(
   fromEnv: string | undefined,
 ): Promise<string | null> {
   if (file !== undefined) {
+    let text;
     try {
-      return (await readFile(file, 'utf8')).trim();
+      text = await readFile(file, 'utf8');
     } catch (error) {
       throw new Fault('usage', `cannot read the token file ${file}: ${reason(error)}`, {
         cause: error,
       });
     }
+    return operatorToken(text, `the token file ${file}`);
   }
-  return fromEnv === undefined || fromEnv.trim() === '' ? null : fromEnv.trim();
+  if (fromEnv === undefined || fromEnv.trim() === '') return null;
+  return operatorToken(fromEnv, 'LINNET_TOKEN');
 }

@@ -55,12 +55,17 @@ export async function readProfiles(env: Env): Promise<Profiles | null> {
   return decodeJson(Profiles, text, file, 'config_invalid');
 }
 
+/** By its own name only: not what every object has, such as `constructor`. */
+export function profileIn(all: Profiles | null, name: string): Profile | undefined {
+  return all !== null && Object.hasOwn(all.profiles, name) ? all.profiles[name] : undefined;
+}
+
 /** The profile that a command uses; null before the first login. Fault usage: it does not exist. */
 export async function profileNamed(name: string | undefined, env: Env): Promise<Profile | null> {
   const all = await readProfiles(env);
   const wanted = name ?? all?.current;
   if (wanted === undefined) return null;
-  const found = all?.profiles[wanted];
+  const found = profileIn(all, wanted);
   if (found !== undefined) return found;
   if (name === undefined) return null;
   throw new Fault(
@@ -72,7 +77,10 @@ export async function profileNamed(name: string | undefined, env: Env): Promise<
 /** Adds or replaces a profile, and makes it the current one. Faults: usage, disk_*. */
 export async function saveProfile(name: string, profile: Profile, env: Env): Promise<void> {
   if (!NAME.test(name))
-    throw new Fault('usage', `${name}: a profile is named by letters, digits, dot and dash`);
+    throw new Fault(
+      'usage',
+      `${name}: a profile is named by letters, digits, dots, dashes and underscores`,
+    );
   const before = await readProfiles(env);
   await write({ ...before?.profiles, [name]: profile }, name, env);
 }
@@ -80,7 +88,7 @@ export async function saveProfile(name: string, profile: Profile, env: Env): Pro
 /** Whether it was there. Faults: disk_*. */
 export async function removeProfile(name: string, env: Env): Promise<boolean> {
   const before = await readProfiles(env);
-  if (before?.profiles[name] === undefined) return false;
+  if (before === null || profileIn(before, name) === undefined) return false;
   const { [name]: _removed, ...rest } = before.profiles;
   const current = before.current === name ? (Object.keys(rest)[0] ?? name) : before.current;
   await write(rest, current, env);

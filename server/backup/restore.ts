@@ -157,6 +157,8 @@ async function withBackup<T>(path: string, work: (file: FileHandle) => Promise<T
   const file = await withDiskFaults(`open ${path}`, () => whenFound(() => open(path, 'r')));
   if (file === null) throw new Fault('not_found', `there is no file ${path}`);
   try {
+    if ((await file.stat()).isDirectory())
+      throw new Fault('backup_invalid', 'it is a folder, not a file');
     return await withDiskFaults(`read ${path}`, () => work(file));
   } catch (error) {
     if (!isFault(error, 'backup_invalid')) throw error;

@@ -1,6 +1,6 @@
 // What `server init` asks, and what it makes of the answers; once as the command with --yes.
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -15,6 +15,15 @@ function person(answers: Readonly<Record<string, string>> = {}) {
   };
   return { asked, ask };
 }
+
+const EXIT_REFUSED = 3;
+
+const initWithYes = (cwd: string): SpawnSyncReturns<string> =>
+  spawnSync(
+    process.execPath,
+    [resolve('dist/firmware-tools/cli/main.js'), 'server', 'init', '--yes'],
+    { cwd, encoding: 'utf8' },
+  );
 
 const [nothing, everything] = [() => false, () => true];
 
@@ -53,15 +62,21 @@ describe('the questions of server init', () => {
 
   it('command_with_yes_writes_configuration_and_token', () => {
     const home = mkdtempSync(join(tmpdir(), 'linnet-init-'));
-    const program = resolve('dist/firmware-tools/cli/main.js');
-    const { status, stderr } = spawnSync(process.execPath, [program, 'server', 'init', '--yes'], {
-      cwd: home,
-      encoding: 'utf8',
-    });
+    const { status, stderr } = initWithYes(home);
     expect(status, stderr).toBe(0);
     expect(readFileSync(join(home, 'fleet.toml'), 'utf8')).toContain('data_dir = "fleet-data"');
     expect(readFileSync(join(home, 'admin.token'), 'utf8')).not.toBe('');
     expect(existsSync(join(home, 'fleet-data', 'device-ca.crt'))).toBe(true);
+    rmSync(home, { recursive: true });
+  });
+
+  it('token_file_that_exists_ends_it_before_anything_is_written', () => {
+    const home = mkdtempSync(join(tmpdir(), 'linnet-init-'));
+    writeFileSync(join(home, 'admin.token'), 'of another fleet');
+    const { status, stderr } = initWithYes(home);
+    expect(status).toBe(EXIT_REFUSED);
+    expect(stderr).toContain('admin.token exists already');
+    expect(readdirSync(home)).toEqual(['admin.token']);
     rmSync(home, { recursive: true });
   });
 });

@@ -97,7 +97,7 @@ export class ModelHandler implements PayloadHandler<ModelManifest> {
     const rehearsed = await this.#runtime.rehearse(candidate, current);
     if ('none' in rehearsed) return none(rehearsed.none);
     const { verdict, code, reasons } = judgeRehearsal(rehearsed.evidence, policy);
-    const detail = reasons.join(' ');
+    const detail = reasons.join('; ');
     if (verdict === 'fail') throw new Fault(code ?? 'rehearsal_differs', detail);
     return { differs: code, detail: code === null ? `rehearsed: ${detail}` : detail };
   }

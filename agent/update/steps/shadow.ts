@@ -44,7 +44,7 @@ async function observe({ record, handler }: StepContext<'shadowing'>): Promise<S
   const stage = verdict === 'measuring' ? 'measuring' : 'decided';
   const reports = evidence === null ? [] : [{ kind: 'trial', evidence, stage } as const];
   if (stage === 'measuring') return { waitMs: limits.trialPauseMs, reports };
-  return { ...ended(record, code, reasons.join(' ')), reports };
+  return { ...ended(record, code, reasons.join('; ')), reports };
 }
 
 const ended = (

@@ -78,7 +78,7 @@ async function observe(
   const stage = STAGE[verdict];
   const reports = evidence === null ? [] : [{ kind: 'trial', evidence, stage } as const];
   if (stage !== 'decided') return { ...OBSERVE_AGAIN, reports };
-  const detail = reasons.join(' ');
+  const detail = reasons.join('; ');
   if (verdict === 'pass') {
     const started = coldStarts.of(record.assignment.assignmentId);
     if (started !== null)

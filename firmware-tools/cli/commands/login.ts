@@ -5,8 +5,14 @@ import type { Command } from 'commander';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { readSettingFile } from '../../../shared/platform/setting-files.js';
 import { GroupPage } from '../../../shared/protocol/operator-api.js';
-import { FleetClient, serverUrl } from '../../fleet/fleet-client.js';
-import { profilesFile, readProfiles, removeProfile, saveProfile } from '../../fleet/profiles.js';
+import { FleetClient, operatorToken, serverUrl } from '../../fleet/fleet-client.js';
+import {
+  profileIn,
+  profilesFile,
+  readProfiles,
+  removeProfile,
+  saveProfile,
+} from '../../fleet/profiles.js';
 import { table, type Output } from '../output.js';
 
 const DEFAULT_PROFILE = 'default';
@@ -60,12 +66,9 @@ export function registerLoginCommands(program: Command, out: Output): void {
 async function tokenOf(file: string | undefined): Promise<string> {
   if (file === undefined && process.stdin.isTTY)
     throw new Fault('usage', 'pass --token-file FILE, or the token on standard input');
-  const given =
-    file === undefined
-      ? await text(process.stdin)
-      : readSettingFile('the token file', file).toString('utf8');
-  if (given.trim() === '') throw new Fault('usage', 'the operator token is empty');
-  return given.trim();
+  if (file === undefined) return operatorToken(await text(process.stdin), 'standard input');
+  const given = readSettingFile('the token file', file).toString('utf8');
+  return operatorToken(given, `the token file ${file}`);
 }
 
 function logout(program: Command, out: Output): void {
@@ -118,7 +121,7 @@ function profiles(program: Command, out: Output): void {
     .argument('<profile>')
     .addHelpText('after', '\nExample:\n  $ linnet profile use lab\n')
     .action(async (name: string) => {
-      const found = (await readProfiles(process.env))?.profiles[name];
+      const found = profileIn(await readProfiles(process.env), name);
       if (found === undefined)
         throw new Fault('not_found', `there is no profile ${name}; linnet profile list`);
       await saveProfile(name, found, process.env);

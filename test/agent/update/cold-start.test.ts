@@ -57,7 +57,7 @@ describe('a trial that passes', () => {
     };
     await settle(device, UPDATE);
     expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 2 });
-    expect(outcome()?.detail).toMatch(/accepted; came through a cold start in 812 ms$/);
+    expect(outcome()?.detail).toMatch(/; accepted; came through a cold start in 812 ms$/);
     expect(device.runtime.coldStarts).toBe(1);
     expect(device.runtime.history).toEqual(['1.0.0', '1.1.0']);
   });

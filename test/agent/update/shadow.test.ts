@@ -133,6 +133,7 @@ describe('a shadow', () => {
     await settle(device, SHADOW, 20);
     expectUntouched();
     expect(outcome()).toMatchObject({ result: 'shadowed', code: null });
+    expect(outcome()?.detail).toMatch(/\); /);
     await settle(device, assignmentFor(v2, 3));
     expect(outcome()).toMatchObject({ result: 'confirmed', assignmentId: 3 });
     expect(device.runtime.history).toEqual(['1.0.0', '1.1.0']);

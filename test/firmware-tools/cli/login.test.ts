@@ -136,3 +136,43 @@ it('a_server_that_does_not_answer_is_named_without_inner_names', async () => {
   expect(code).toBe(EXIT.flaked);
   expect(text).toMatch(/^error: http:\S+groups\S*: connect ECONNREFUSED 127\.0\.0\.1:1\n/);
 });
+
+it('a_token_file_that_holds_other_text_is_named_and_not_shown', async () => {
+  const { code, text } = await login('data_dir = "srv"\nport = 1');
+  expect(code).toBe(EXIT.usage);
+  expect(text).toContain(`${join(folder, 'given.token')} does not hold an operator token`);
+  expect(text).not.toContain('data_dir');
+  process.env['LINNET_TOKEN'] = 'lnt_a\nlnt_b';
+  expect(await run('group', 'list', '--server', address)).toMatchObject({
+    code: EXIT.usage,
+    text: expect.stringContaining('LINNET_TOKEN does not hold an operator token') as string,
+  });
+  expect(asked).toEqual([]);
+});
+
+it('an_empty_token_file_is_named', async () => {
+  await login('');
+  const file = join(folder, 'given.token');
+  const { code, text } = await run('group', 'list', '--server', address, '--token-file', file);
+  expect([code, asked]).toEqual([EXIT.usage, []]);
+  expect(text).toContain(`${file} is empty`);
+});
+
+it.each(['http://127.0.0.1:999999', 'http://[', 'http://a b'])(
+  'a_server_address_that_cannot_be_read_is_refused_%s',
+  async (wrong) => {
+    process.env['LINNET_TOKEN'] = GOOD;
+    const { code, text } = await run('group', 'list', '--server', wrong);
+    expect(code).toBe(EXIT.usage);
+    expect(text).toContain(`--server ${wrong} is not an http(s) URL`);
+  },
+);
+
+it.each(['constructor', 'toString'])('no_profile_is_named_%s_before_it_was_made', async (name) => {
+  await login();
+  const before = await readFile(profilesPath(), 'utf8');
+  expect((await run('profile', 'use', name)).code).toBe(EXIT.refused);
+  expect((await run('logout', '--profile', name)).code).toBe(EXIT.refused);
+  expect((await run('group', 'list', '--profile', name)).text).toContain('there is no profile');
+  expect(await readFile(profilesPath(), 'utf8')).toBe(before);
+});

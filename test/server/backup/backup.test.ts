@@ -209,6 +209,11 @@ describe('a restore', () => {
     expect(existsSync(places.repository)).toBe(false);
   });
 
+  it('of_a_folder_is_refused_as_no_backup', async () => {
+    await refusal(verifyBackup(tempFolder()), 'backup_invalid');
+    await refusal(restoreServer(await emptyPlaces(fleet), tempFolder()), 'backup_invalid');
+  });
+
   it('writes_nothing_where_something_is', async () => {
     const occupied = async (change: (places: ServerSettings) => Promise<void>): Promise<string> => {
       const places = await emptyPlaces(fleet);

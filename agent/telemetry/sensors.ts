@@ -1,9 +1,9 @@
 // The readings of this device. A sensor may reject; what is then reported is the caller's choice.
 // Reading must be cheap, because it shares the event loop of the supervisor: on Linux no child
 // process is started. systeminformation's disk, temperature and load calls start shells, two of
-// them synchronously, so those three read statfs, /sys and node:os here. It takes 2 MiB and is loaded
-// on other systems only: on Linux the memory is read from /proc.
-import { cpus } from 'node:os';
+// them synchronously, and loading it takes 2 MiB: on Linux statfs, /sys and node:os are read here,
+// and it is loaded on other systems only.
+import { cpus, freemem, totalmem } from 'node:os';
 import { readFile, readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -21,7 +21,8 @@ export interface Sensors {
 export const realSensors: Sensors = {
   cpuUse: cpuMeter(),
   memory: async () => {
-    if (process.platform === 'linux') return linuxMemory('/proc/meminfo');
+    // There libuv reads MemTotal and MemAvailable, the kernel's own estimate.
+    if (process.platform === 'linux') return { total: totalmem(), available: freemem() };
     const { total, available } = await (await otherSystems()).mem();
     return { total, available };
   },
@@ -36,14 +37,6 @@ export const realSensors: Sensors = {
 };
 
 const otherSystems = async () => (await import('systeminformation')).default;
-
-/** From the kernel's own estimate (Documentation/filesystems/proc: MemAvailable, in KiB). */
-export async function linuxMemory(path: string): Promise<{ total: number; available: number }> {
-  const text = await readFile(path, 'latin1');
-  const of = (name: string): number =>
-    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1] ?? NaN) * 1024;
-  return { total: of('MemTotal'), available: of('MemAvailable') };
-}
 
 /** Load since the call before, of all processors together; since the system's start at first. */
 function cpuMeter(): () => Promise<number> {

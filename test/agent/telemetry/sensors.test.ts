@@ -1,8 +1,5 @@
 // The readings of a device. They share the supervisor's event loop, so none may start a process.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect, it } from 'vitest';
 
 const STARTERS = ['exec', 'execSync', 'execFile', 'spawn', 'spawnSync'];
@@ -26,15 +23,4 @@ it.skipIf(process.platform !== 'linux')('on_linux_no_reading_starts_a_process', 
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
   expect(started).toEqual([]);
-});
-
-it('memory_is_what_the_kernel_says_in_bytes_and_unknown_where_it_says_nothing', async () => {
-  const { linuxMemory } = await import('../../../agent/telemetry/sensors.js');
-  const folder = mkdtempSync(join(tmpdir(), 'linnet-sensors-'));
-  const path = join(folder, 'meminfo');
-  writeFileSync(path, 'MemTotal:        1000 kB\nMemFree:  1 kB\nMemAvailable:     10 kB\n');
-  expect(await linuxMemory(path)).toEqual({ total: 1_024_000, available: 10_240 });
-  writeFileSync(path, 'MemTotal:        1000 kB\n');
-  expect(await linuxMemory(path)).toEqual({ total: 1_024_000, available: NaN });
-  rmSync(folder, { recursive: true });
 });

@@ -1,12 +1,11 @@
 // The readings of this device. A sensor may reject; what is then reported is the caller's choice.
 // Reading must be cheap, because it shares the event loop of the supervisor: on Linux no child
 // process is started. systeminformation's disk, temperature and load calls start shells, two of
-// them synchronously, so those three read statfs, /sys and node:os here; its memory call reads
-// /proc.
-import { cpus } from 'node:os';
+// them synchronously, and loading it takes 2 MiB: on Linux statfs, /sys and node:os are read here,
+// and it is loaded on other systems only.
+import { cpus, freemem, totalmem } from 'node:os';
 import { readFile, readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import si from 'systeminformation';
 
 /**
  * Each may reject or give NaN. Load as a share in [0, 1], memory and disk in bytes, temperature in
@@ -22,18 +21,22 @@ export interface Sensors {
 export const realSensors: Sensors = {
   cpuUse: cpuMeter(),
   memory: async () => {
-    const { total, available } = await si.mem();
+    // There libuv reads MemTotal and MemAvailable, the kernel's own estimate.
+    if (process.platform === 'linux') return { total: totalmem(), available: freemem() };
+    const { total, available } = await (await otherSystems()).mem();
     return { total, available };
   },
-  temperature: () =>
+  temperature: async () =>
     process.platform === 'linux'
       ? linuxTemperature('/sys/class/thermal')
-      : si.cpuTemperature().then(({ main }) => main),
+      : (await (await otherSystems()).cpuTemperature()).main,
   disk: async (folder) => {
     const { blocks, bavail, bsize } = await statfs(folder);
     return { total: blocks * bsize, free: bavail * bsize };
   },
 };
+
+const otherSystems = async () => (await import('systeminformation')).default;
 
 /** Load since the call before, of all processors together; since the system's start at first. */
 function cpuMeter(): () => Promise<number> {

@@ -1,4 +1,5 @@
-// The programs of a package: esbuild puts each into one file, from the TypeScript sources.
+// The programs of a package: esbuild puts each into one file, from the TypeScript sources, and what
+// is loaded at need into files beside it, so that it costs neither time nor memory before.
 import { join } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
 import { project } from './tools.js';
@@ -65,6 +66,8 @@ export async function bundle(entries: Readonly<Record<string, string>>): Promise
     write: false,
     metafile: true,
     bundle: true,
+    splitting: true,
+    chunkNames: '[name]-[hash]',
     platform: 'node',
     format: 'esm',
     target: 'node20.19',

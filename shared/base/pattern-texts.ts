@@ -9,6 +9,8 @@ const TEXTS: Readonly<Record<string, string>> = {
   '^mqtts?://[^/ ]+$': 'must be a URL such as mqtts://broker.example:8883',
   '^https?://[^/ ]+': 'must be a URL such as https://alerts.example/linnet',
   '^https?://[^/@?#\\s]+/?$': 'must be a URL such as https://store.example:9000, without a path',
+  '^https?://[^/@?# ]+(/[^?# ]*)?$': 'must be a URL such as http://collector.example:4318',
+  '^[^@]+@[^@]+$': 'must be component@version, such as digits@1.2.0',
   '^https?://[^/ ]+/?$': 'must be a URL such as https://fleet.example:7300, without a path',
   '^postgres(?:ql)?://[^ ]+/[^ ]+$': 'must be a URL such as postgres://user@host:5432/linnet',
   '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$': 'must be an address or a network such as 10.0.0.0/8',

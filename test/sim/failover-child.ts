@@ -47,7 +47,9 @@ async function storeBatch(number: number): Promise<void> {
   const batch = `${holder}-${number}`;
   const device = `device-${number % 10}`;
   const body = { code: 'auth_denied', detail: batch };
-  const records = [{ seq: number, at: realClock.now(), kind: 'security' as const, body }];
+  // Devices are shared, and one sends no number twice in a millisecond.
+  const seq = number * 1_000 + Number(holder.slice(1));
+  const records = [{ seq, at: realClock.now(), kind: 'security' as const, body }];
   const format = 'linnet.telemetry/1' as const;
   const told = { format, batch, instance: holder, records };
   const group = [{ device, batch: told }];

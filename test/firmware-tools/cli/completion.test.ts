@@ -58,6 +58,9 @@ function commandsOf(command: Command, path = ''): [string, Command][] {
   });
 }
 
+/** They have commands below them and run without one, too. */
+const RUN_THEMSELVES: readonly string[] = ['agent', 'server', 'backup'];
+
 /** Why `linnet a b --c` cannot be typed, or null. What follows the command are its arguments. */
 function mistakeIn(advice: string): string | null {
   let command = tree;
@@ -71,7 +74,7 @@ function mistakeIn(advice: string): string | null {
     command = inner;
     parts.shift();
   }
-  const isLeaf = command.commands.length === 0 || command.name() === 'server';
+  const isLeaf = command.commands.length === 0 || RUN_THEMSELVES.includes(command.name());
   if (command === tree || !isLeaf) return `${advice}: no such command`;
   const known = ['--help', '--json', ...command.options.map(({ long }) => long)];
   const wrong = parts

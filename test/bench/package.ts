@@ -70,17 +70,17 @@ async function built(
 /** A package without Node.js is measured with the one that runs this. */
 function programOf(root: string, withNode: boolean): Program {
   const unit = readFileSync(join(root, `usr/lib/systemd/system/${DEVICE.name}.service`), 'utf8');
-  const [node = '', ...words] = /^ExecStart=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? [];
-  const at = words.findIndex((word) => word.startsWith('/'));
-  const program = words[at];
+  const [node = '', ...parts] = /^ExecStart=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? [];
+  const at = parts.findIndex((part) => part.startsWith('/'));
+  const program = parts[at];
   if (program === undefined) throw new Error(`the unit starts no program:\n${unit}`);
   const settings = [...unit.matchAll(/^Environment=(\w+)=(.*)$/gm)];
   return {
     node: withNode ? join(root, node) : process.execPath,
-    args: [...words.slice(0, at), join(root, program)],
+    args: [...parts.slice(0, at), join(root, program)],
     env: {
       PATH: process.env['PATH'],
-      ...Object.fromEntries(settings.map(([, name, value]) => [name, value])),
+      ...Object.fromEntries(settings.map(([, name = '', value = '']) => [name, value])),
     },
   };
 }

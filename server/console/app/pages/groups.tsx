@@ -2,7 +2,7 @@
 import type { Claim } from '../../../../shared/protocol/operator-api.js';
 import { useState } from 'preact/hooks';
 import { send } from '../api.js';
-import { Heading, More, Section, Table, Trouble } from '../parts/basics.js';
+import { Heading, RowsTable, Section } from '../parts/basics.js';
 import { useQuestion } from '../parts/dialog.js';
 import { lists } from '../reads.js';
 import { topics, useRows } from '../resource.js';
@@ -16,11 +16,11 @@ export function GroupsPage() {
   return (
     <>
       <Heading title="Groups" />
-      <Trouble failure={rows.failure} />
-      <Table
+      <RowsTable
         caption="Groups"
-        none={rows.loading ? 'Loading.' : 'No group yet: a device makes one when it enrols.'}
-        rows={rows.items}
+        what="groups"
+        none="No group yet: a device makes one when it enrols."
+        rows={rows}
         rowKey={({ name }) => name}
         columns={[
           {
@@ -32,7 +32,6 @@ export function GroupsPage() {
           { title: 'Enrolled devices', cell: ({ devices }) => devices.toLocaleString('en') },
         ]}
       />
-      <More rows={rows} what="groups" />
       {may('operator') && <Claims />}
     </>
   );

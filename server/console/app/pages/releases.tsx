@@ -1,7 +1,16 @@
 // Published releases, the newest first, and one release: its lineage, files and tensors, and where
 // it runs.
 import type { ReleaseDetail } from '../../../../shared/protocol/operator-api.js';
-import { Ago, Facts, Heading, Loading, More, Section, Table, Trouble } from '../parts/basics.js';
+import {
+  Ago,
+  Facts,
+  Heading,
+  Loading,
+  RowsTable,
+  Section,
+  Table,
+  Trouble,
+} from '../parts/basics.js';
 import { lists, reads } from '../reads.js';
 import { either, topics, useResource, useRows } from '../resource.js';
 import { Link } from '../router.js';
@@ -12,11 +21,11 @@ export function ReleasesPage() {
   return (
     <>
       <Heading title="Releases" />
-      <Trouble failure={rows.failure} />
-      <Table
+      <RowsTable
         caption="Releases"
-        none={rows.loading ? 'Loading.' : 'No release yet. linnet publish makes one.'}
-        rows={rows.items}
+        what="releases"
+        none="No release yet. linnet publish makes one."
+        rows={rows}
         rowKey={({ digest }) => digest}
         columns={[
           {
@@ -33,7 +42,6 @@ export function ReleasesPage() {
           { title: 'Digest', wide: true, cell: ({ digest }) => <code>{digest.slice(0, 16)}</code> },
         ]}
       />
-      <More rows={rows} what="releases" />
     </>
   );
 }

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Failure } from '../api.js';
+import type { Rows } from '../resource.js';
 import { arrivals } from '../router.js';
 import { ago, atTime, MARKS, toneOf, type Tone } from '../text.js';
 
@@ -148,18 +149,30 @@ export function Table<T>({ caption, columns, rows, rowKey, none = 'None.' }: Tab
   );
 }
 
-export function More({
-  rows,
-  what,
-}: {
-  rows: { hasMore: boolean; more: () => void };
-  what: string;
-}) {
+function More({ rows, what }: { rows: { hasMore: boolean; more: () => void }; what: string }) {
   if (!rows.hasMore) return null;
   return (
     <button type="button" onClick={rows.more}>
       Show more {what}
     </button>
+  );
+}
+
+interface RowsTableProps<T> extends Omit<TableProps<T>, 'rows'> {
+  readonly rows: Rows<T>;
+  /** What the rows are, in the plural. */
+  readonly what: string;
+}
+
+/** A list of the API as a table: what went wrong, the rows so far, and a button for the next. */
+export function RowsTable<T>({ rows, what, none = 'None.', ...table }: RowsTableProps<T>) {
+  const empty = !rows.loading ? none : rows.failure === null ? 'Loading.' : '';
+  return (
+    <>
+      <Trouble failure={rows.failure} />
+      <Table {...table} rows={rows.items} none={empty} />
+      <More rows={rows} what={what} />
+    </>
   );
 }
 

@@ -14,6 +14,7 @@ import type {
   DeviceAttention,
   DeviceStatus,
   Group,
+  ReleaseDetail,
   RepositoryView,
   Role,
   RolloutCommand,
@@ -280,6 +281,14 @@ export interface TokenStore {
   hasAdmin(): Promise<boolean>;
   /** How many tokens of that name were revoked. Faults: not_found when none was valid. */
   revoke(name: string, audit: AuditAction, now: number): Promise<number>;
+  /** The same, where none may be valid; the token with the hash `except` stays. */
+  revokeOwn(
+    own: { readonly name: string; readonly except: string | null },
+    audit: AuditAction,
+    now: number,
+  ): Promise<number>;
+  /** Valid tokens of that name. */
+  count(name: string): Promise<number>;
 }
 
 export type TokenKey = readonly [createdAt: number, hash: string];
@@ -380,6 +389,17 @@ export interface ReleaseStore {
   find(component: string, version: string): Promise<ReleaseRow | null>;
   /** The newest first; without manifests. */
   page(page: PageRequest<ReleaseKey>): Promise<ReleaseSummaryRow[]>;
+  /** The rollouts of a release, the newest first. */
+  rollouts(component: string, version: string, limit: number): Promise<ReleaseRolloutRow[]>;
+}
+
+export interface ReleaseRolloutRow {
+  readonly id: string;
+  readonly state: RolloutState;
+  readonly createdAt: number;
+  /** Devices that come later take the release from it. */
+  readonly standing: boolean;
+  readonly counts: readonly { readonly state: MemberState; readonly devices: number }[];
 }
 
 /** A file that was uploaded and that no published release names yet, or one that is on its way. */
@@ -899,6 +919,22 @@ export interface FleetCountStore {
   read(heardSince: number): Promise<FleetCounts>;
 }
 
+/** Which versions ran in an hour; `version` null: nothing ran. */
+export interface FleetVersionsRow {
+  /** Its beginning. */
+  readonly hour: number;
+  readonly component: string;
+  readonly version: string | null;
+  readonly devices: number;
+}
+
+export interface FleetVersionsStore {
+  /** Counts the fleet for the present hour, in place of what was counted before in it. */
+  record(now: number): Promise<void>;
+  /** Of hours that began at `since` or later, the oldest first. */
+  read(since: number): Promise<FleetVersionsRow[]>;
+}
+
 // ---- Leases -----------------------------------------------------------------------------------
 
 /** A lease as its holder got it; a write that only the holder may make names it. */
@@ -951,7 +987,11 @@ export interface ImageRepositoryService {
   /** The current image targets. */
   targets(): Targets;
   view(): Promise<RepositoryView>;
+  /** Who signed a published release, and the set that devices accept it by; read anew. */
+  provenance(release: ReleaseRef): Promise<ReleaseProvenance>;
 }
+
+export type ReleaseProvenance = Pick<ReleaseDetail, 'signatures' | 'signersNeeded' | 'acceptance'>;
 
 // ---- Services ---------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ import type {
   ArtifactStore,
   ClientIdentity,
   ConditionStore,
+  FleetVersionsStore,
   RolloutStore,
   TlsFiles,
   Transport,
@@ -167,7 +168,8 @@ async function open(
   const address = await listen(app, settings);
   undo.push(startConducting(conductor, lease));
   const { conditions } = conducting;
-  undo.push(...regularTasks({ conditions, images, uploads, security, lease, log }));
+  const { versions } = store;
+  undo.push(...regularTasks({ conditions, images, uploads, versions, security, lease, log }));
   if (certificates !== null) undo.push(regularList(certificates, log));
   undo.push(startPruning(store, log));
   startExports(targets, store, registry, log, undo);
@@ -202,6 +204,7 @@ function openHttp(
     ...toldStores(parts.changes, store),
     telemetry: store.telemetry,
     counts: store.counts,
+    versions: store.versions,
     history: store.history,
     securityEvents: store.security,
     clock: realClock,
@@ -389,6 +392,7 @@ interface RegularTasks {
   readonly conditions: ConditionStore;
   readonly images: ImageRepository;
   readonly uploads: Uploads;
+  readonly versions: FleetVersionsStore;
   readonly security: SecurityEventBus;
   readonly lease: ConductorLease | null;
   readonly log: Log;
@@ -399,7 +403,7 @@ interface RegularTasks {
  * collects; all read what another one published.
  */
 function regularTasks(parts: RegularTasks): (() => void)[] {
-  const { images, uploads, security, lease, log } = parts;
+  const { images, uploads, versions, security, lease, log } = parts;
   const conditions = new FleetConditionWatch({
     store: parts.conditions,
     security,
@@ -411,9 +415,11 @@ function regularTasks(parts: RegularTasks): (() => void)[] {
   const renew = { everyMs: limits.metadataRenewEveryMs, what: 'renewal of image metadata' };
   const watch = { everyMs: limits.conditionSlotMs, what: 'watch over conditions' };
   const collect = { everyMs: limits.uploadsCollectEveryMs, what: 'collection of uploads' };
+  const count = { everyMs: limits.fleetVersionsEveryMs, what: 'count of the versions that run' };
   const alone: [Task, () => Promise<void>][] = [
     [renew, () => images.renew()],
     [watch, () => conditions.pass()],
+    [count, () => versions.record(realClock.now())],
     [
       collect,
       async () => {

@@ -17,6 +17,7 @@ import type {
   DeviceHistoryStore,
   DeviceStore,
   FleetCountStore,
+  FleetVersionsStore,
   DirectorRepository,
   ArtifactStore,
   ImageRepositoryService,
@@ -52,6 +53,7 @@ export interface HttpServices {
   readonly audit: AuditStore;
   readonly securityEvents: SecurityEventStore;
   readonly counts: FleetCountStore;
+  readonly versions: FleetVersionsStore;
   readonly changes: ChangeFeed;
   readonly security: SecurityEventSink;
   readonly addressLimits: AddressLimits;

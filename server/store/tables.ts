@@ -299,6 +299,15 @@ interface UploadsTable {
 }
 
 /** Numbers by name: counters, cursors of exporters. */
+interface FleetVersionsTable {
+  /** Its beginning. */
+  hour: number;
+  component: string;
+  /** Empty: nothing runs. */
+  version: string;
+  devices: number;
+}
+
 interface MarksTable {
   name: string;
   value: number;
@@ -340,6 +349,7 @@ export interface Tables {
   security_events: SecurityEventsTable;
   audit: AuditTable;
   audit_head: AuditHeadTable;
+  fleet_versions: FleetVersionsTable;
   marks: MarksTable;
   leases: LeasesTable;
 }

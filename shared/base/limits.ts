@@ -366,6 +366,15 @@ export const limits = {
   auditDetailMaxChars: 4000,
   /** Rows that a verification of the audit chain reads at once. */
   auditVerifyMaxCount: 1000,
+  /** The newest rollouts, in the detail of a release. */
+  releaseRolloutsMaxCount: 20,
+  /** What devices run is counted so often; the last count of an hour stays for so long. */
+  fleetVersionsEveryMs: 5 * MINUTE_MS,
+  fleetVersionsKeptMs: 30 * DAY_MS,
+  /** Versions of a component, and components, that are counted apart. */
+  fleetVersionsMaxCount: 20,
+  fleetVersionsComponentsMaxCount: 20,
+  fleetVersionsDefaultHours: 7 * 24,
   /** Of each kind, in the detail of a device. */
   deviceRecentMaxCount: 50,
   errorMaxChars: 4000,

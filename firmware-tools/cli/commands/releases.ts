@@ -5,6 +5,7 @@ import {
   declaredDifferences,
   differenceText,
 } from '../../../shared/release/expected-differences.js';
+import { modelBom } from '../../../shared/release/model-bom.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
 import { releaseOf } from '../../fleet/rollout-spec.js';
 import { ago, refText, timeText } from '../fleet-text.js';
@@ -49,6 +50,15 @@ export function registerReleaseCommands(program: Command, out: Output): void {
       const { lineage } = detail.manifest;
       const differences = declaredDifferences(detail.manifest);
       out.result({ release: detail.digest, lineage, differences }, () => lineageText(detail));
+    });
+  connectionOptions(release.command('bom'))
+    .description('the bill of materials of a release: CycloneDX 1.6 (ML-BOM), from its manifest')
+    .argument('<component@version>')
+    .addHelpText('after', '\nExample:\n  $ linnet release bom digits@1.1.0 > digits.cdx.json\n')
+    .action(async (what: string, _options: unknown, command: Command) => {
+      const detail = await releaseNamed(await connect(command), what);
+      const bom = modelBom(detail, detail.publishedAt);
+      out.result(bom, () => JSON.stringify(bom, null, 2));
     });
 }
 

@@ -43,6 +43,16 @@ describe('a shadow rollout', () => {
     const { fleet, id, served } = await ended('1.2.0');
     expect([...served]).toEqual([ALL]);
     expect(fleet.row(id).reasons.join('\n')).toMatch(/6 would roll it back: .*differ/);
+    const { shadow: seen, arms } = await fleet.operators.view(id);
+    expect(arms).toBeNull();
+    expect(seen).toMatchObject({
+      devices: 6,
+      compared: 6,
+      verdicts: [{ verdict: 'fail', devices: 6 }],
+      outputs: [{ output: 'logits', devices: 6, limit: 0.1, cap: 0.2 }],
+    });
+    expect(seen!.outputs[0]!.mean).toBeGreaterThan(0.2);
+    expect(seen!.outputs[0]!.worst).toBeGreaterThanOrEqual(seen!.outputs[0]!.mean);
     expect(membersOf(fleet, id).every(({ failed }) => !failed)).toBe(true);
   });
 

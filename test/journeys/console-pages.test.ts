@@ -63,9 +63,27 @@ const setUp = async (): Promise<void> => {
     conditions: [{ code: 'crashes', count: 2, since: Date.now(), detail: 'the process ended' }],
   });
   await post(fleet, '/device/v1/enrol', await enrolBody(newDevice('waiting')));
-  for (const hours of [2, 1, 0]) await fleet.store.versions.record(Date.now() - hours * HOUR_MS);
+  await pastHours();
+  await fleet.store.versions.record(Date.now());
   browser = await launch();
 };
+/** Of the day before: 0.9.0 came to all, an hour a device; one hour was not counted. */
+async function pastHours(): Promise<void> {
+  const now = Date.now();
+  const rows = Array.from({ length: 22 }, (_, ago) => {
+    const done = Math.max(0, Math.min(12, 16 - ago));
+    const hour = now - (now % HOUR_MS) - (ago + 1) * HOUR_MS;
+    return [
+      { hour, component: 'digits', version: '0.8.0', devices: 12 - done },
+      { hour, component: 'digits', version: '0.9.0', devices: done },
+    ];
+  });
+  await fleet.store.db
+    .insertInto('fleet_versions')
+    .values(rows.filter((_, ago) => ago !== 8).flat())
+    .execute();
+}
+
 const tearDown = async (): Promise<void> => {
   await browser.close();
   for (const device of devices) await device.close();
@@ -183,13 +201,13 @@ describe.skipIf(chromiumPath === null)('the pages of the console', () => {
     await signIn(page, fleet.server.address, fleet.adminToken);
     const part = page.getByRole('region', { name: 'Versions over time' });
     await part
-      .getByRole('img', { name: /^Devices by version of digits, at .*: 0\.9\.0 \d+, 1/ })
+      .getByRole('img', { name: /^Devices by version of digits, at .*: 0\.8\.0 0, 0\.9\.0 \d+, 1/ })
       .waitFor();
     await press(page, 'Devices by version of digits as a table');
     await part.getByRole('columnheader', { name: '1.0.0' }).waitFor();
-    expect(await part.getByRole('row').count()).toBe(4);
+    expect(await part.getByRole('row').count()).toBe(23);
     await tabTo(page, /^Over/);
-    await page.keyboard.type('a day');
+    await page.keyboard.type('30 days');
     await part.getByRole('img').waitFor();
     expect(await axe(page)).toEqual([]);
     expect(complaints).toEqual([]);

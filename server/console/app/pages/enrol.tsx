@@ -41,14 +41,18 @@ function Waiting() {
           columns={[
             {
               title: 'Device',
-              cell: ({ id, name }) => <Link to={`devices/${encodeURIComponent(id)}`}>{name}</Link>,
+              cell: ({ id, name, hardware, pendingReason }) => (
+                <>
+                  <Link to={`devices/${encodeURIComponent(id)}`}>{name}</Link>
+                  <br />
+                  {hardware}, {pendingReason ?? 'no claim'}
+                </>
+              ),
             },
-            { title: 'Hardware', cell: ({ hardware }) => hardware },
             {
               title: 'Fingerprint of its key',
               cell: ({ fingerprint }) => <code>{fingerprint}</code>,
             },
-            { title: 'Why it waits', cell: ({ pendingReason }) => pendingReason ?? 'no claim' },
             { title: 'Last seen', wide: true, cell: ({ lastSeenAt }) => <Ago at={lastSeenAt} /> },
             ...(may('operator')
               ? [

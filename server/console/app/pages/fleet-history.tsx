@@ -15,7 +15,7 @@ const SPANS = [
 ] as const;
 
 export function VersionsOverTime() {
-  const [hours, setHours] = useState<number>(7 * 24);
+  const [hours, setHours] = useState<number>(24);
   const { data, failure } = useResource(reads.fleetHistory(hours), topics('rollouts'));
   return (
     <Section

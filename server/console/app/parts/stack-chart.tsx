@@ -64,6 +64,11 @@ export function StackChart({ label, names, rows, from, to, rowMs, timeText }: Pr
         ))}
       </svg>
       <figcaption>
+        <p class="quiet ends">
+          <span>{timeText(new Date(from).toISOString())}</span>
+          <span>at most {most.toLocaleString('en')}</span>
+          <span>{timeText(new Date(to).toISOString())}</span>
+        </p>
         {names.map((name, index) => (
           <span key={name} class="key box">
             <svg viewBox="0 0 10 10" class="swatch" aria-hidden="true">

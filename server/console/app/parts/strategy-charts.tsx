@@ -45,9 +45,11 @@ export function EvidenceBars({ metric, needed }: { metric: Metric; needed: numbe
       <svg class="chart" viewBox={`0 0 ${WIDTH} 48`} role="img" aria-label={summary}>
         <rect class="fill bad" x={EDGE} y="6" width={along(part(worse)) - EDGE} height="14" />
         <rect class="fill good" x={EDGE} y="28" width={along(part(better)) - EDGE} height="14" />
-        <line class="limit" x1={along(0.8)} x2={along(0.8)} y1="2" y2="46" />
+        <line class="decides" x1={along(0.8)} x2={along(0.8)} y1="2" y2="46" />
       </svg>
-      <figcaption>{summary}</figcaption>
+      <figcaption>
+        Above: B is worse. Below: B is better. Dashed: what decides. {summary}
+      </figcaption>
     </figure>
   );
 }

@@ -294,7 +294,7 @@ export const FAULT_CODES = {
   request_undecodable: refused(
     400,
     'the request is not Open Inference Protocol v2',
-    "Compare it with the README's example.",
+    'Compare it with the example in the README (`v2/models/digits/infer`).',
   ),
   request_unsupported: refused(
     400,

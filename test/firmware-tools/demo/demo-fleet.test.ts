@@ -1,3 +1,4 @@
+// Where the demo takes its ports from.
 import { describe, expect, it } from 'vitest';
 import { firstPort } from '../../../firmware-tools/demo/demo-fleet.js';
 

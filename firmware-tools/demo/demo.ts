@@ -5,7 +5,7 @@
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { isFault } from '../../shared/base/fault-codes.js';
+import { isFault, systemCode } from '../../shared/base/fault-codes.js';
 import { firstPort, type DemoFleet } from './demo-fleet.js';
 import { leaveFolder, takeFolder } from './demo-folder.js';
 import { Processes } from './processes.js';
@@ -87,6 +87,11 @@ async function main(): Promise<number> {
   const interrupted = new Promise<'interrupted'>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
       process.once(signal, () => resolve('interrupted'));
+    // Nobody reads any more (`npm start | head`): the fleet must not stay behind.
+    process.stdout.on('error', (error) => {
+      if (systemCode(error) !== 'EPIPE') throw error;
+      resolve('interrupted');
+    });
   });
   try {
     const fleet = await Promise.race([scenario.run(), interrupted, death]);

@@ -4,7 +4,7 @@
 // rollouts and withdrawals, so a device can tell old assignments from new ones. Over 400 lines
 // because all statements of that transaction are read in one place.
 import { refOf } from '../../shared/release/release-ref.js';
-import { sql, type ExpressionBuilder, type Selectable } from 'kysely';
+import { sql, type ExpressionBuilder, type Selectable, type SelectQueryBuilder } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import { turn } from '../../shared/platform/turn.js';
@@ -47,7 +47,6 @@ import { UNDECIDED } from '../rollout/verdict.js';
 import { armMeasures } from './arm-measures.js';
 import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
-
 import { requireLease } from './leases.js';
 import { dueLooks, dueRollouts, forgetLooks, noteLooks } from './member-looks.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
@@ -149,22 +148,12 @@ export class SqlRolloutStore implements RolloutStore {
   async memberPage(
     rollout: string,
     { wave, state }: MemberFilter,
-    { limit, after }: PageRequest<MemberKey>,
+    page: PageRequest<MemberKey>,
   ): Promise<MemberRow[]> {
     let query = this.#db.selectFrom('members').selectAll().where('rollout', '=', rollout);
     if (wave !== undefined) query = query.where('wave', '=', wave);
     if (state !== undefined) query = query.where('state', '=', state);
-    if (after !== null)
-      query = query.where((eb) =>
-        eb(eb.refTuple('wave', 'rank', 'device'), '>', eb.tuple(...after)),
-      );
-    const rows = await query
-      .orderBy('wave')
-      .orderBy('rank')
-      .orderBy('device')
-      .limit(limit)
-      .execute();
-    return rows.map(memberOf);
+    return membersOn(query, page);
   }
 
   async member(rollout: string, device: string): Promise<MemberRow | null> {
@@ -252,26 +241,16 @@ export class SqlRolloutStore implements RolloutStore {
   async inTurn(
     rollout: string,
     { wave, hardware }: TurnFilter,
-    { limit, after }: PageRequest<MemberKey>,
+    page: PageRequest<MemberKey>,
   ): Promise<MemberRow[]> {
-    let query = this.#db
+    const query = this.#db
       .selectFrom('members')
       .selectAll()
       .where('rollout', '=', rollout)
       .where('state', '=', 'waiting')
       .where('wave', '<=', wave)
       .where('hardware', 'in', [...hardware]);
-    if (after !== null)
-      query = query.where((eb) =>
-        eb(eb.refTuple('wave', 'rank', 'device'), '>', eb.tuple(...after)),
-      );
-    const rows = await query
-      .orderBy('wave')
-      .orderBy('rank')
-      .orderBy('device')
-      .limit(limit)
-      .execute();
-    return rows.map(memberOf);
+    return membersOn(query, page);
   }
 
   async assigned(
@@ -984,6 +963,19 @@ function memberColumns(member: MemberRow): MembersTable {
     failed: member.failed ? 1 : 0,
     silence_json: member.silence === null ? null : JSON.stringify(member.silence),
   };
+}
+
+/** A page in the order in which devices may take the release. */
+async function membersOn(
+  query: SelectQueryBuilder<Tables, 'members', Selectable<MembersTable>>,
+  { limit, after }: PageRequest<MemberKey>,
+): Promise<MemberRow[]> {
+  const rest =
+    after === null
+      ? query
+      : query.where((eb) => eb(eb.refTuple('wave', 'rank', 'device'), '>', eb.tuple(...after)));
+  const rows = await rest.orderBy('wave').orderBy('rank').orderBy('device').limit(limit).execute();
+  return rows.map(memberOf);
 }
 
 function memberOf(row: Selectable<MembersTable>): MemberRow {

@@ -635,6 +635,10 @@ export const limits = {
   swapPermitMs: 10 * 60_000,
   /** A device that was told to ask, and does not, is told again. */
   hintPauseMs: 5_000,
+  /** Devices in one notice to other servers; PostgreSQL takes at most 8,000 bytes. */
+  noticeDevicesMaxCount: 200,
+  noticesRetryMs: 500,
+  noticesRetryMaxMs: 30_000,
   wavesMaxCount: 20,
   rolloutDevicesMaxCount: 100_000,
 } as const;

@@ -9,6 +9,7 @@ import type { Clock, Log, Random } from '../shared/base/interfaces.js';
 import { hex } from '../shared/base/bytes.js';
 import { isFault, reason } from '../shared/base/fault-codes.js';
 import { limits } from '../shared/base/limits.js';
+import { SECOND_MS } from '../shared/base/units.js';
 import { DEVICE_SCHEME, routes, type EnrolAnswer } from '../shared/protocol/device-api.js';
 import type { AgentSettings } from './config.js';
 import { ClientCertificate } from './identity/client-certificate.js';
@@ -39,6 +40,7 @@ import { AssignmentPoller } from './update/assignment-poller.js';
 import { UpdateDriver } from './update/driver.js';
 import { listenForHints } from './update/hint-listener.js';
 import { MetadataClient } from './update/metadata.js';
+import { PollPace } from './update/poll-pace.js';
 import { ModelHandler } from './update/payload/model.js';
 import { Troubles } from './update/troubles.js';
 import { UpdateWindows } from '../shared/base/update-hours.js';
@@ -384,13 +386,11 @@ class Loops {
       troubles,
       log,
     });
+    const pace = new PollPace({ everyMs: settings.server.poll_seconds * SECOND_MS, random });
     while (!this.#closing) {
       await poller.poll();
       for (const pacer of this.#updatePacers.values()) pacer.wake();
-      // Spread by 20 % so that devices do not poll in lockstep.
-      await this.#pollPacer.wait(
-        settings.server.poll_seconds * 1000 * (0.9 + random.fraction() / 5),
-      );
+      await this.#pollPacer.wait(pace.waitMs(poller.retryAfterMs));
     }
   }
 

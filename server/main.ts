@@ -22,6 +22,7 @@ import { requireNoUnfinishedRestore } from './backup/restore.js';
 import { openArtifactStore } from './artifacts/open-store.js';
 import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
+import { Admission } from './access/admission.js';
 import { trustedProxies } from './access/connection-limits.js';
 import { listenerLimits, openFilesMaxCount } from './access/open-files.js';
 import { newOperatorToken } from './access/tokens.js';
@@ -128,7 +129,6 @@ async function open(
   undo.push(() => security.close());
   const { authority, certificates } = await openCertificates(settings, store, log);
   if (certificates !== null) undo.push(() => certificates.settled());
-  const addressLimits = new AddressLimits({ clock: realClock, security });
   const listeners = listenerLimits(openFilesMaxCount());
   const repositories = await openRepositories(settings, store, log, undo);
   const { images, uploads } = repositories;
@@ -149,9 +149,9 @@ async function open(
   undo.push(metrics.watchEventLoop(realClock));
   const ingest = openIngest(store, security, log, metrics, () => reception.restart());
   undo.push(() => ingest.settled());
+  const strangers = limitsOfStrangers(security, metrics, log);
   const logins = {
-    ...{ addressLimits, connections: listeners.mqtt },
-    deviceAuthority: authority,
+    ...{ ...strangers, connections: listeners.mqtt, deviceAuthority: authority },
     login: await brokerLogin(settings, authority),
   };
   const events = transportEvents({
@@ -163,7 +163,7 @@ async function open(
   const { port: mqttPort } = transport;
   registerMetrics(settings, store, images, watching, transport, log);
   const app = await openHttp(settings, log, {
-    ...{ store, security, addressLimits, repositories, rollouts, transport, watching, tls },
+    ...{ store, security, ...strangers, repositories, rollouts, transport, watching, tls },
     ...{ certificates, connections: listeners.http, changes },
   });
   undo.push(() => closeWithin(app));
@@ -183,7 +183,23 @@ async function open(
   return { address, mqttPort, close };
 }
 
-interface HttpParts extends Pick<AppOptions, 'addressLimits' | 'rollouts' | 'tls' | 'connections'> {
+function limitsOfStrangers(
+  security: SecurityEventBus,
+  metrics: ServerMetrics,
+  log: Log,
+): Pick<AppOptions, 'addressLimits' | 'admission'> {
+  const admission = new Admission({
+    clock: realClock,
+    log: log.child({ room: 'access' }),
+    onRefused: (work) => metrics.refused(work),
+  });
+  return { addressLimits: new AddressLimits({ clock: realClock, security }), admission };
+}
+
+interface HttpParts extends Pick<
+  AppOptions,
+  'addressLimits' | 'admission' | 'rollouts' | 'tls' | 'connections'
+> {
   readonly certificates: CertificateService | null;
   readonly store: Store;
   readonly changes: ChangeFeed;
@@ -639,7 +655,7 @@ async function brokerLogin(
   return { identity, sharedGroup: authority.sharedGroup };
 }
 
-type StrangerOptions = 'addressLimits' | 'connections' | 'deviceAuthority';
+type StrangerOptions = 'addressLimits' | 'admission' | 'connections' | 'deviceAuthority';
 interface TransportLogins extends Pick<EmbeddedBrokerOptions, StrangerOptions> {
   /** Of the server, at an external broker. */
   readonly login: BrokerLogin;

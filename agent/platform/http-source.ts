@@ -361,8 +361,8 @@ export async function gather(
 
 /** The Fault for an error answer, which `name` gave. */
 export async function refusal(answer: Answer, status: number, name: string): Promise<Fault> {
-  const { location } = answer.response.headers;
-  return refusalFault({ status, body: await errorBody(answer), location }, name);
+  const { location, 'retry-after': retryAfter } = answer.response.headers;
+  return refusalFault({ status, body: await errorBody(answer), location, retryAfter }, name);
 }
 
 /** Empty where it is too long or cut short: the status is enough. */

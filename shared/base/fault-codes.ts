@@ -469,6 +469,11 @@ export const FAULT_CODES = {
     'too many failed logins from this address',
     'Wait as long as Retry-After says, and correct the token: only failed logins count.',
   ),
+  overloaded: flaked(
+    503,
+    'more devices come than the server can serve at once',
+    'Devices come back by themselves; if it lasts, SCALE.md says how many a server carries.',
+  ),
   too_many_streams: flaked(
     429,
     'too many open change streams of this token, or in all',

@@ -273,6 +273,9 @@ export const limits = {
   linkLostTriesCount: 3,
   linkRefusedFirstMs: 5_000,
   linkRefusedMaxMs: 120_000,
+  /** The broker has no room now: it said so early, to be spared the next attempts. */
+  linkBusyFirstMs: 10_000,
+  linkBusyMaxMs: 30_000,
   spoolLockWaitMs: 2_000,
   healthEveryMs: 10_000,
   inferenceEveryMs: 2_000,
@@ -384,6 +387,21 @@ export const limits = {
   knownFailedLoginsMaxCount: 10,
   limitedAddressesMaxCount: 10_000,
   knownLoginsMaxCount: 40_000,
+  // Devices that come faster than they can be served (server/access/admission.ts).
+  /**
+   * Who would have to wait longer is refused. A device gives its login up after linkConnectMs, with
+   * the wait in the kernel's queue before, and a request after fetchIdleMs.
+   */
+  loginWaitMaxMs: 2_000,
+  deviceRequestWaitMaxMs: 5_000,
+  admissionWaitingMaxCount: 5_000,
+  /** In one turn of the event loop others begin until this time has passed. */
+  admissionSliceMs: 2,
+  admissionsPerTurnMaxCount: 8,
+  /** Over so many the time that each takes is averaged. */
+  admissionAverageCount: 32,
+  /** When a refused device may ask again. */
+  overloadRetryMs: 2_000,
   /** Descriptors for the database, the log and whatever else is not a connection. */
   openFilesReservedCount: 100,
   httpConnectionsMaxCount: 4_000,

@@ -1,6 +1,7 @@
 // What requests and the conductor cost the database, in statements: the same for a small fleet and
 // for one that is many times larger. Telemetry is in store/telemetry-group.test.ts.
 import { beforeEach, describe, expect, it } from 'vitest';
+import { Admission } from '../../server/access/admission.js';
 import { AddressLimits } from '../../server/access/address-limits.js';
 import { newOperatorToken } from '../../server/access/tokens.js';
 import { ChangeFeed } from '../../server/changes/change-feed.js';
@@ -84,6 +85,7 @@ async function fleetOf(count: number): Promise<Fleet> {
     securityEvents: store.security,
     security,
     addressLimits: new AddressLimits({ clock: realClock, security }),
+    admission: new Admission({ clock: realClock, log: silentLog }),
     connections: { maxCount: 100, perAddressMaxCount: 100 },
     trustedProxies: [],
     metrics: new ServerMetrics(registry),

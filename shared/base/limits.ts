@@ -144,6 +144,8 @@ export const limits = {
 
   // The update machine.
   stepTriesMaxCount: 5,
+  /** A warning that says the same as before is logged again after so long. */
+  sameWarningEveryMs: HOUR_MS,
   stepBackoffFirstMs: 500,
   stepBackoffMaxMs: 60_000,
   /**
@@ -262,6 +264,8 @@ export const limits = {
   ackBackoffFirstMs: 1_000,
   ackBackoffMaxMs: 60_000,
   linkConnectMs: 15_000,
+  /** For a proxy to open a tunnel. */
+  proxyAnswerMaxMs: 15_000,
   linkKeepaliveSeconds: 30,
   linkBackoffFirstMs: 500,
   linkBackoffMaxMs: 30_000,

@@ -35,6 +35,20 @@ describe('what a verdict says', () => {
     expect(joinedDocument('docs/statistics.md')).toContain(reasons[0]);
   });
 
+  it('missing_things_are_listed_one_by_one', () => {
+    const { reasons } = judge({ pairs: 5, seconds: 3 }, { minSeconds: 10 });
+    expect(reasons.at(-1)).toMatch(/^still missing: 7 of 10 s; 95 of 100 live inputs answered/);
+    // Live blocks of time are asked for after a rehearsal only.
+    expect(reasons.at(-1)).not.toContain('blocks of time');
+  });
+
+  it('too_many_failed_requests_are_named_with_their_limit', () => {
+    const look = { served: 97, failed: 3 };
+    const { verdict, reasons } = judge({ pairs: 400, ...look, look });
+    expect(verdict).toBe('measuring');
+    expect(reasons.at(-1)).toBe('still missing: a share of failed requests that is not above 1 %');
+  });
+
   it('odds_stand_only_where_it_is_certain', () => {
     expect(judge({ pairs: 100, differing: 4 }).reasons[1]).toMatch(/; the limit is 10 %$/);
   });

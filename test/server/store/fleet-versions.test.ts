@@ -6,7 +6,7 @@ import type { Store } from '../../../server/store/store.js';
 import { limits } from '../../../shared/base/limits.js';
 import { HOUR_MS } from '../../../shared/base/units.js';
 import { OTHER_VERSIONS } from '../../../shared/protocol/operator-api.js';
-import { devicesFrom } from '../../support/device-rows.js';
+import { deviceRow } from '../../support/device-rows.js';
 import { idleUpdate } from '../../support/fleet-server.js';
 import { tempFolder } from '../../support/temp-folders.js';
 import { openTestStore } from '../../support/test-store.js';
@@ -22,9 +22,8 @@ afterEach(() => store.close());
 async function runs(...versions: (string | null)[]): Promise<void> {
   await store.db.deleteFrom('facts').execute();
   await store.db.deleteFrom('devices').execute();
-  const rows = devicesFrom(0);
   for (const [n, version] of versions.entries()) {
-    const row = rows[n]!;
+    const row = deviceRow(n);
     await store.db.insertInto('devices').values(row).execute();
     const release =
       version === null ? null : { component: 'digits', version, digest: 'a'.repeat(64) };

@@ -2,6 +2,7 @@
 // file that only the operator can read.
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
+import { counted } from '../../../shared/base/counted.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Proxies } from '../../../shared/platform/proxies.js';
 import { readArgumentFile } from '../../../shared/platform/setting-files.js';
@@ -15,7 +16,6 @@ import {
   removeProfile,
   saveProfile,
 } from '../../fleet/profiles.js';
-import { counted } from '../fleet-text.js';
 import { table, type Output } from '../output.js';
 
 const DEFAULT_PROFILE = 'default';

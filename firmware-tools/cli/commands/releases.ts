@@ -8,10 +8,11 @@ import {
 import { modelBom } from '../../../shared/release/model-bom.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
 import { releaseOf } from '../../fleet/rollout-spec.js';
+import { wholeNumber } from '../arguments.js';
 import { ago, refText, timeText } from '../fleet-text.js';
 import { filesTable, manifestText } from '../manifest-text.js';
 import { table, type Output } from '../output.js';
-import { wholeNumber } from './devices.js';
+
 import { pageOf, pageOptions, type PageOptions } from './pages.js';
 
 const KIB = 1024;
@@ -56,9 +57,9 @@ export function registerReleaseCommands(program: Command, out: Output): void {
     });
   connectionOptions(release.command('bom'))
     .description('the bill of materials of a release: CycloneDX 1.6 (ML-BOM), from its manifest')
-    .argument('<component@version>')
+    .argument('<component@version>', 'the release', releaseOf)
     .addHelpText('after', '\nExample:\n  $ linnet release bom digits@1.1.0 > digits.cdx.json\n')
-    .action(async (what: string, _options: unknown, command: Command) => {
+    .action(async (what: ReleaseName, _options: unknown, command: Command) => {
       const detail = await releaseNamed(await connect(command), what);
       const bom = modelBom(detail, detail.publishedAt);
       out.result(bom, () => JSON.stringify(bom, null, 2));
@@ -101,7 +102,7 @@ function list(release: Command, out: Output): void {
 function history(release: Command, out: Output): void {
   connectionOptions(release.command('history'))
     .description('which releases the enrolled devices ran, by the hour, the newest first')
-    .option('--hours <n>', 'how far back, at most 720', wholeNumber, DEFAULT_HOURS)
+    .option('--hours <count>', 'how far back, at most 720', wholeNumber, DEFAULT_HOURS)
     .addHelpText('after', '\nExample:\n  $ linnet release history --hours 168\n')
     .action(async ({ hours }: { hours: number }, command: Command) => {
       const client = await connect(command);

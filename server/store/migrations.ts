@@ -299,5 +299,9 @@ export const migrations: MigrationProvider = {
       '0002_conductor': conductorMigration,
       '0003_filters': step(FILTERS),
       '0004_audit_trace': step(['alter table audit add column trace text']),
+      '0005_assignment_trace': step([
+        'alter table rollouts add column trace text',
+        'alter table assignments add column trace text',
+      ]),
     }),
 };

@@ -9,6 +9,7 @@ import type { Clock, Log, Random } from '../shared/base/interfaces.js';
 import { hex } from '../shared/base/bytes.js';
 import { isFault, reason } from '../shared/base/fault-codes.js';
 import { limits } from '../shared/base/limits.js';
+import { Proxies } from '../shared/platform/proxies.js';
 import { SECOND_MS } from '../shared/base/units.js';
 import { DEVICE_SCHEME, routes, type EnrolAnswer } from '../shared/protocol/device-api.js';
 import type { AgentSettings } from './config.js';
@@ -132,6 +133,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
   requireInstallation(platform.childPath ?? compiledChild);
   const roots = readTrustedRoots(settings);
   const certificates = readCertificates(settings);
+  const proxies = new Proxies(process.env, settings.server.proxy);
   const dataDir = openDataDir(settings.data_dir);
   const disk = platform.disk ?? new NodeDisk();
   const identity = await deviceIdentity({ disk, dataDir, random, log: platform.log });
@@ -153,6 +155,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
     authorization: async () => `${DEVICE_SCHEME} ${await token('http')}`,
     onServerTime: (serverMs) => time.observe(serverMs),
     onTraces: (header) => traces.learn(header),
+    proxies,
     ...certificates,
   });
   metadata = new MetadataClient({
@@ -363,11 +366,12 @@ class Loops {
   async #enrolAndPoll(): Promise<void> {
     const { fetcher, identity, settings, metadata, drivers, reporter, log, platform } = this.#parts;
     const { troubles } = this.#parts;
-    const { random } = platform;
+    const { clock, random } = platform;
     const answer = await enrolUntilKnown({
       fetcher,
       identity,
       settings,
+      clock,
       random,
       log,
       wait: (ms) => this.#enrolPacer.wait(ms),
@@ -435,6 +439,7 @@ class Loops {
       random,
       log,
       certificate: () => this.#certificate?.current() ?? null,
+      proxies: new Proxies(process.env, settings.server.proxy),
       ...readCertificates(settings),
       ...(mqttCa === undefined ? {} : { ca: mqttCa }),
     });

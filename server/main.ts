@@ -54,6 +54,7 @@ import { Ingest } from './ingest/ingest.js';
 import { TelemetryPruner } from './ingest/telemetry-pruner.js';
 import { openEmbeddedBroker, type EmbeddedBrokerOptions } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
+import { SharedTransport } from './mqtt/shared-transport.js';
 import { makeAuthority, openAuthority } from './certificates/authority-files.js';
 import type { CertificateAuthority } from './certificates/authority.js';
 import { CertificateService } from './certificates/service.js';
@@ -74,6 +75,7 @@ import { registerFleetMetrics } from './monitoring/fleet-metrics.js';
 import { ReadinessWatch, type Readiness } from './monitoring/readiness.js';
 import { newRegistry, ServerMetrics, type MetricRegistry } from './monitoring/server-metrics.js';
 import { SecurityEventBus } from './security-events/bus.js';
+import { PostgresNotices } from './store/postgres-notices.js';
 import { Store, type DatabaseTarget } from './store/store.js';
 
 export interface RunningServer {
@@ -155,9 +157,10 @@ async function open(
   const events = transportEvents({
     ...{ store, ingest, metrics, broker, reception, security, changes },
   });
-  transport = await openTransport(settings, tls, log, logins, events);
+  const own = await openTransport(settings, tls, log, logins, events);
+  undo.push(() => own.close());
+  transport = await sharedTransport(settings, own, log, undo);
   const { port: mqttPort } = transport;
-  undo.push(() => transport.close());
   registerMetrics(settings, store, images, watching, transport, log);
   const app = await openHttp(settings, log, {
     ...{ store, security, ...strangers, repositories, rollouts, transport, watching, tls },
@@ -685,6 +688,29 @@ function openTransport(
         ...login,
         random: realRandom,
       });
+}
+
+/** Of several servers with brokers of their own: devices of the others are reached, too. */
+async function sharedTransport(
+  settings: ServerSettings,
+  own: Transport,
+  log: Log,
+  undo: (() => Promise<void> | void)[],
+): Promise<Transport> {
+  const target = databaseOf(settings);
+  if (typeof target === 'string' || settings.broker !== undefined) return own;
+  const common = { log: log.child({ room: 'mqtt' }) };
+  const shared = new SharedTransport({ ...common, own, send: (text) => notices.send(text) });
+  const notices = new PostgresNotices({
+    ...common,
+    target,
+    onNotice: (text) => shared.receive(text),
+    clock: realClock,
+    random: realRandom,
+  });
+  undo.push(() => notices.close());
+  await notices.open();
+  return shared;
 }
 
 async function listen(app: FleetApp, settings: ServerSettings): Promise<string> {

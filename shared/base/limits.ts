@@ -144,6 +144,8 @@ export const limits = {
 
   // The update machine.
   stepTriesMaxCount: 5,
+  /** A warning that says the same as before is logged again after so long. */
+  sameWarningEveryMs: HOUR_MS,
   stepBackoffFirstMs: 500,
   stepBackoffMaxMs: 60_000,
   /**
@@ -262,6 +264,8 @@ export const limits = {
   ackBackoffFirstMs: 1_000,
   ackBackoffMaxMs: 60_000,
   linkConnectMs: 15_000,
+  /** For a proxy to open a tunnel. */
+  proxyAnswerMaxMs: 15_000,
   linkKeepaliveSeconds: 30,
   linkBackoffFirstMs: 500,
   linkBackoffMaxMs: 30_000,
@@ -653,6 +657,10 @@ export const limits = {
   swapPermitMs: 10 * 60_000,
   /** A device that was told to ask, and does not, is told again. */
   hintPauseMs: 5_000,
+  /** Devices in one notice to other servers; PostgreSQL takes at most 8,000 bytes. */
+  noticeDevicesMaxCount: 200,
+  noticesRetryMs: 500,
+  noticesRetryMaxMs: 30_000,
   wavesMaxCount: 20,
   rolloutDevicesMaxCount: 100_000,
 } as const;

@@ -22,6 +22,7 @@ import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
 import { deviceId, releaseOf } from '../sim/fleet.js';
 import { by } from '../support/audit-actions.js';
+import { deviceRow } from '../support/device-rows.js';
 import { newDevice, type TestDevice } from '../support/fleet-server.js';
 import { rollout, waiting } from '../support/rollout-rows.js';
 import { countedStore, type CountedStore } from '../support/statements.js';
@@ -113,20 +114,9 @@ async function insertDevices(
   await store.db
     .insertInto('devices')
     .values(
-      ids.map((id, n) => ({
-        id,
-        name: `d${n}`,
-        hardware: 'pi4',
-        components_json: '["digits"]',
-        public_key: publicKey,
-        status: 'enrolled' as const,
-        group_name: 'fleet',
-        labels_json: '{}',
-        first_seen_at: 1,
-        enrolled_at: 1,
-        last_seen_at: realClock.now(),
-        assignment_revision: 0,
-      })),
+      ids.map((id, n) =>
+        deviceRow(n, { id, public_key: publicKey, last_seen_at: realClock.now() }),
+      ),
     )
     .execute();
 }

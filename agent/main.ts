@@ -43,6 +43,7 @@ import { listenForHints } from './update/hint-listener.js';
 import { MetadataClient } from './update/metadata.js';
 import { PollPace } from './update/poll-pace.js';
 import { ModelHandler } from './update/payload/model.js';
+import { Traces } from './update/traces.js';
 import { Troubles } from './update/troubles.js';
 import { UpdateWindows } from '../shared/base/update-hours.js';
 
@@ -105,6 +106,7 @@ interface Parts {
   readonly spool: Spool;
   readonly reporter: SpoolingReporter;
   readonly troubles: Troubles;
+  readonly traces: Traces;
   readonly engines: ReadonlyMap<string, Engine>;
   readonly stats: InferenceStats;
   readonly drivers: readonly UpdateDriver[];
@@ -145,12 +147,14 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
     log,
   });
   const token = tokenSource(identity, time.clock, random);
+  const traces = new Traces();
   const fetcher = new HttpFetcher({
     server: settings.server.url,
     mirrors: settings.server.mirrors,
     clock,
     authorization: async () => `${DEVICE_SCHEME} ${await token('http')}`,
     onServerTime: (serverMs) => time.observe(serverMs),
+    onTraces: (header) => traces.learn(header),
     proxies,
     ...certificates,
   });
@@ -174,16 +178,8 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
   const engines = enginesOf(settings, platform, { clock: time.clock, log, dataDir, stats });
   const troubles = new Troubles({ clock: time.clock });
   const core = {
-    settings,
-    platform,
-    dataDir,
-    disk,
-    log,
-    fetcher,
-    metadata,
-    reporter,
-    troubles,
-    time,
+    ...{ settings, platform, dataDir, disk, log, fetcher },
+    ...{ metadata, reporter, troubles, time, traces },
   };
   return {
     ...core,
@@ -244,12 +240,13 @@ function updateDriver(
     | 'reporter'
     | 'troubles'
     | 'time'
+    | 'traces'
   >,
   component: string,
   engine: Engine,
 ): UpdateDriver {
   const { settings, platform, dataDir, disk, log, fetcher, metadata, reporter, troubles } = parts;
-  const { time } = parts;
+  const { time, traces } = parts;
   const windows = new UpdateWindows(settings.update.windows, settings.update.zone);
   const resources = { memoryAvailableBytes: async () => (await realSensors.memory()).available };
   return new UpdateDriver({
@@ -263,6 +260,7 @@ function updateDriver(
     troubles,
     opensAt: () => windows.opensAt(time.now()),
     directorVersion: () => metadata.directorVersion(),
+    traceOf: (assignmentId) => traces.of(component, assignmentId),
     clock: platform.clock,
     random: platform.random,
     log,

@@ -510,6 +510,8 @@ export interface RolloutRow {
   readonly goAt: number | null;
   /** The comparison of the arms so far (strategy ab); null before the first device. */
   readonly arms: ArmsState | null;
+  /** W3C trace id of the operator's last request that makes assignments; null: none had one. */
+  readonly trace: string | null;
   /** Optimistic lock: rises with each write; a writer that read an older one loses. */
   readonly revision: number;
 }
@@ -635,6 +637,8 @@ export interface AssignmentChange {
 }
 
 export interface Assignment extends AssignmentChange {
+  /** W3C trace id of the operator's request that it follows from; null: not known. */
+  readonly trace: string | null;
   readonly assignmentId: number;
 }
 
@@ -855,6 +859,14 @@ export interface DirectorDocuments {
   readonly timestamp: Uint8Array;
 }
 
+export interface TimestampAnswer {
+  readonly tag: string;
+  /** Null: the device has it. */
+  readonly bytes: Uint8Array | null;
+  /** What it leads to, where there are bytes. */
+  readonly assignments?: readonly Assignment[];
+}
+
 export interface DirectorRepository {
   /** A metadata file of this device's director repository by its name; null when there is none. */
   metadata(device: { id: string; hardware: string }, name: string): Promise<Uint8Array | null>;
@@ -865,7 +877,7 @@ export interface DirectorRepository {
   timestamp(
     device: { id: string; hardware: string },
     known: string | null,
-  ): Promise<{ tag: string; bytes: Uint8Array | null }>;
+  ): Promise<TimestampAnswer>;
 }
 
 // ---- Marks -------------------------------------------------------------------------------------

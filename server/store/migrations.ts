@@ -311,5 +311,9 @@ export const migrations: MigrationProvider = {
       '0003_filters': step(FILTERS),
       '0004_audit_trace': step(['alter table audit add column trace text']),
       '0005_fleet_versions': step(FLEET_VERSIONS),
+      '0006_assignment_trace': step([
+        'alter table rollouts add column trace text',
+        'alter table assignments add column trace text',
+      ]),
     }),
 };

@@ -16,7 +16,6 @@ import type { TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type {
   ArmMeasures,
-  AssignmentChange,
   AuditAction,
   DeviceFacts,
   EligibleDevice,
@@ -573,7 +572,7 @@ export class SqlRolloutStore implements RolloutStore {
         .executeTakeFirst();
       if (numUpdatedRows !== 1n) return false;
       await updateForward(trx, rollout, change.updated ?? []);
-      const assignmentIds = await writeAssignments(trx, change.assignments, now);
+      const assignmentIds = await writeAssignments(trx, change, now);
       await writeMembers(
         trx,
         change.members.map((member) => assigned(member, assignmentIds, now)),
@@ -670,7 +669,7 @@ async function turnBefore({ length }: readonly unknown[]): Promise<void> {
 /** The new assignment id of each device. */
 async function writeAssignments(
   queries: Queries,
-  changes: readonly AssignmentChange[],
+  { assignments: changes, rollout: { trace } }: RolloutChange,
   now: number,
 ): Promise<Map<string, number>> {
   const first = nextVersion(0, now);
@@ -691,6 +690,7 @@ async function writeAssignments(
           activation: change.activation,
           rollout: change.rollout,
           trial_json: JSON.stringify(change.trial),
+          trace,
         })),
       )
       .onConflict((oc) =>
@@ -701,6 +701,7 @@ async function writeAssignments(
           activation: eb.ref('excluded.activation'),
           rollout: eb.ref('excluded.rollout'),
           trial_json: eb.ref('excluded.trial_json'),
+          trace: eb.ref('excluded.trace'),
           assignment_id: eb
             .case()
             .when('assignments.assignment_id', '>=', first)
@@ -940,6 +941,7 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'revisi
     go_at: rollout.goAt,
     arms_json: rollout.arms === null ? null : JSON.stringify(rollout.arms),
     answered_at: rollout.answeredAt,
+    trace: rollout.trace,
   };
 }
 
@@ -964,6 +966,7 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     goAt: row.go_at,
     arms: row.arms_json === null ? null : (JSON.parse(row.arms_json) as RolloutRow['arms']),
     answeredAt: row.answered_at,
+    trace: row.trace,
     revision: row.revision,
   };
 }

@@ -87,6 +87,8 @@ export interface RolloutsTable {
   arms_json: string | null;
   go_at: number | null;
   answered_at: number | null;
+  /** W3C trace id. */
+  trace: string | null;
   revision: number;
 }
 
@@ -162,6 +164,8 @@ interface AssignmentsTable {
   activation: Activation;
   rollout: string;
   trial_json: string;
+  /** W3C trace id. */
+  trace: string | null;
 }
 
 interface DirectorDocumentsTable {

@@ -14,6 +14,7 @@ import { Manifest } from '../release/manifest.js';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
+import { TRACE_PATTERN } from './assignment-traces.js';
 import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
 import {
   Condition,
@@ -705,7 +706,7 @@ const auditHead = {
   action: Text(100),
   subject: Text(200),
   /** W3C trace id of the request; null where there was none. */
-  trace: OrNull(Type.String({ pattern: '^[0-9a-f]{32}$' })),
+  trace: OrNull(Type.String({ pattern: TRACE_PATTERN })),
 };
 /** The detail is cut to a line. */
 export const AuditSummary = named('AuditSummary', {

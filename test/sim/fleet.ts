@@ -362,7 +362,7 @@ export class MemoryRolloutStore implements RolloutStore {
         continue;
       }
       const assignmentId = (this.assignments.get(member.device)?.assignmentId ?? 0) + 1;
-      this.assignments.set(member.device, { ...assignment, assignmentId });
+      this.assignments.set(member.device, { ...assignment, assignmentId, trace: rollout.trace });
       rows?.set(member.device, { ...member, assignmentId, assignedAt: now });
     }
     const owned = new Set(members.map((member) => member.device));

@@ -1185,6 +1185,7 @@ export interface components {
         trouble: null | components['schemas']['Trouble'];
         conditions: components['schemas']['Condition'][];
         directorVersion: number;
+        trace?: string;
       }[];
       health: null | {
         cpuUse: null | number;

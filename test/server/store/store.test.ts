@@ -67,6 +67,7 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   silence: null,
   pool: null,
   goAt: null,
+  trace: null,
   arms: null,
   revision: 0,
   policy: {

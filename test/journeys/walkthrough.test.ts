@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
+import { endGroup } from '../support/process-groups.js';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const WALK = join(PROJECT, '.linnet', 'walk');
@@ -30,21 +31,13 @@ function run(script: string): Promise<{ code: number | null; output: string }> {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
-  const endGroup = (): void => {
-    try {
-      process.kill(-(child.pid ?? 0), 'SIGKILL');
-    } catch (error) {
-      // Nothing of it is left: as it should be.
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-    }
-  };
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => {
       output += text;
     });
-  const timer = setTimeout(endGroup, LIMIT_MS);
-  child.on('exit', endGroup);
+  const timer = setTimeout(() => endGroup(child), LIMIT_MS);
+  child.on('exit', () => endGroup(child));
   return new Promise((resolve) =>
     child.on('close', (code) => {
       clearTimeout(timer);

@@ -759,6 +759,8 @@ export interface RolloutStore {
    * devices; null: there was none.
    */
   standingBefore(rollout: RolloutRow): Promise<ReleaseRef | null>;
+  /** The newest completed rollout of each component and selector. */
+  newestCompleted(): Promise<RolloutRow[]>;
   /** All takes of a series (a release's digest, a shadow's id), over all rollouts, in order. */
   takes(series: string): Promise<Take[]>;
   /** Those numbered above `after`, in order. */
@@ -1017,6 +1019,13 @@ export type ReleaseProvenance = Pick<ReleaseDetail, 'signatures' | 'signersNeede
  * What operators call. `audit` names who asks; it is committed together with the change or not at
  * all.
  */
+/** What a completed rollout left for devices that come later. */
+export interface StandingRelease {
+  readonly rollout: RolloutRow;
+  /** A rollout of the component that is under way: until its end no device takes this one. */
+  readonly waitsFor: string | null;
+}
+
 export interface RolloutService {
   /** Faults: message_undecodable (policy), not_found (release), conflict (devices). */
   create(request: RolloutRequest, audit: AuditAction): Promise<RolloutDetail>;
@@ -1040,6 +1049,8 @@ export interface RolloutService {
   members(id: string, of: MemberFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]>;
   /** The newest first. */
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
+  /** By component, the newest first; without those that no device takes any more. */
+  standing(): Promise<StandingRelease[]>;
 }
 
 // ---- Conditions of standing releases -----------------------------------------------------------

@@ -54,6 +54,10 @@ const tools = {
     about: 'create, start, watch, pause, resume and abort rollouts',
     load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
   },
+  standing: {
+    about: 'list what devices take that enrol or return',
+    load: async () => (await import('./commands/fleet.js')).registerFleetCommands,
+  },
   telemetry: {
     about: 'read and follow what devices report',
     load: async () => (await import('./commands/fleet.js')).registerFleetCommands,

@@ -16,6 +16,7 @@ import type {
   RolloutSummary,
   SecurityEventDetail,
   SecurityEventSummary,
+  StandingReleases,
   TelemetryHour,
   TelemetryRow,
   TokenView,
@@ -45,6 +46,7 @@ import type {
   ReleaseSummaryRow,
   RolloutSummaryRow,
   SecurityEventRow,
+  StandingRelease,
   StoredRecord,
   TelemetryHourRow,
   TokenSummaryRow,
@@ -222,6 +224,18 @@ export const rolloutSummary = (row: RolloutSummaryRow): RolloutSummary => ({
   reasons: [...row.reasons],
   createdAt: iso(row.createdAt),
   createdBy: row.createdBy,
+});
+
+export const standingView = (standing: readonly StandingRelease[]): StandingReleases => ({
+  items: standing.map(({ rollout, waitsFor }) => ({
+    release: rollout.release,
+    selector: rollout.selector,
+    rollout: rollout.id,
+    createdAt: iso(rollout.createdAt),
+    createdBy: rollout.createdBy,
+    alarmed: rollout.asked,
+    waitsFor,
+  })),
 });
 
 export const memberView = (row: MemberRow): Member => ({

@@ -29,8 +29,10 @@ import type {
   MemberRow,
   RolloutSummaryRow,
   SecurityEventSink,
+  StandingRelease,
 } from '../interfaces.js';
 import { acceptDifference, commanded } from './operator-commands.js';
+import { standingReleases } from './standing.js';
 import { ACTIVE_STATES } from './transitions.js';
 import { viewOf } from './rollout-view.js';
 import { emptyArms, placeInArms, withArms } from './arms.js';
@@ -220,6 +222,15 @@ export class OperatorService implements RolloutService {
 
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
     return this.#options.store.page(page);
+  }
+
+  async standing(): Promise<StandingRelease[]> {
+    const { store } = this.#options;
+    const [completed, open] = [await store.newestCompleted(), await store.active()];
+    return standingReleases(
+      completed,
+      open.filter(({ state }) => ACTIVE_STATES.includes(state)),
+    );
   }
 
   /** Devices that a later release replaced would be sent past it. */

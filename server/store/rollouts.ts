@@ -372,6 +372,27 @@ export class SqlRolloutStore implements RolloutStore {
     return row === undefined ? null : rolloutOf(row).release;
   }
 
+  async newestCompleted(): Promise<RolloutRow[]> {
+    const newest = this.#db
+      .selectFrom('rollouts')
+      .select(({ fn }) => ['component', 'selector_json', fn.max('created_at').as('at')])
+      .where('state', '=', 'completed')
+      .groupBy(['component', 'selector_json'])
+      .as('newest');
+    const rows = await this.#db
+      .selectFrom('rollouts')
+      .innerJoin(newest, (join) =>
+        join
+          .onRef('newest.component', '=', 'rollouts.component')
+          .onRef('newest.selector_json', '=', 'rollouts.selector_json')
+          .onRef('newest.at', '=', 'rollouts.created_at'),
+      )
+      .selectAll('rollouts')
+      .where('state', '=', 'completed')
+      .execute();
+    return rows.map(rolloutOf);
+  }
+
   async takes(series: string): Promise<Take[]> {
     const rows = await this.#db
       .selectFrom('takes')

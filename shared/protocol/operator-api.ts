@@ -555,6 +555,25 @@ export const RolloutSummary = named('RolloutSummary', {
 export type RolloutSummary = Static<typeof RolloutSummary>;
 export const RolloutPage = pageOf('RolloutPage', RolloutSummary);
 
+/** What devices take that enrol, return or change their group. By component, the newest first. */
+export const StandingReleases = named('StandingReleases', {
+  items: Type.Array(
+    named('StandingRelease', {
+      release: ReleaseRef,
+      /** Which devices; the newest that selects a device is its own. */
+      selector: Selector,
+      rollout: Text(64),
+      createdAt: Time,
+      createdBy: Text(200),
+      /** It failed on too many devices since: no further device takes it. */
+      alarmed: Type.Boolean(),
+      /** A rollout of the component that is under way: until its end no device takes this one. */
+      waitsFor: OrNull(Text(64)),
+    }),
+  ),
+});
+export type StandingReleases = Static<typeof StandingReleases>;
+
 export const ROLLOUT_COMMANDS = [
   'start',
   'pause',

@@ -294,6 +294,15 @@ export class MemoryRolloutStore implements RolloutStore {
     const rows = this.takeRows.get(series) ?? [];
     return rows.map(({ device, hardware, failed }) => ({ device, hardware, failed }));
   }
+  async newestCompleted(): Promise<RolloutRow[]> {
+    const newest = new Map<string, RolloutRow>();
+    for (const row of this.rows.values()) {
+      const key = JSON.stringify([row.release.component, row.selector]);
+      if (row.state === 'completed' && row.createdAt >= (newest.get(key)?.createdAt ?? 0))
+        newest.set(key, row);
+    }
+    return [...newest.values()];
+  }
   async createdSince(since: number): Promise<number> {
     return [...this.rows.values()].filter((row) => row.createdAt >= since).length;
   }
@@ -849,6 +858,7 @@ class RepeatingStore implements RolloutStore {
   looked: RolloutStore['looked'] = (rollout, looks) => this.#store.looked(rollout, looks);
   forgetLooks = () => this.#store.forgetLooks();
   standingBefore = (rollout: RolloutRow) => this.#store.standingBefore(rollout);
+  newestCompleted = () => this.#store.newestCompleted();
   createdSince = (since: number) => this.#store.createdSince(since);
   release = (component: string, version: string) => this.#store.release(component, version);
 

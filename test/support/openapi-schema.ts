@@ -662,6 +662,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/standing-releases': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * What devices take that enrol, return or change their group
+     * @description Needs the role viewer.
+     */
+    get: operations['listStandingReleases'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/audit': {
     parameters: {
       query?: never;
@@ -1856,6 +1876,24 @@ export interface components {
     MemberPage: {
       items: components['schemas']['Member'][];
       next: null | string;
+    };
+    /** StandingRelease */
+    StandingRelease: {
+      release: {
+        component: string;
+        version: string;
+        digest: string;
+      };
+      selector: components['schemas']['Selector'];
+      rollout: string;
+      createdAt: string;
+      createdBy: string;
+      alarmed: boolean;
+      waitsFor: null | string;
+    };
+    /** StandingReleases */
+    StandingReleases: {
+      items: components['schemas']['StandingRelease'][];
     };
     /** AuditSummary */
     AuditSummary: {
@@ -3523,6 +3561,44 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['MemberPage'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  listStandingReleases: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['StandingReleases'];
         };
       };
       /** @description Default Response */

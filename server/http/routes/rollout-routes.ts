@@ -11,6 +11,7 @@ import {
   RolloutPolicy,
   RolloutPreview,
   RolloutRequest,
+  StandingReleases,
   pageQuery,
 } from '../../../shared/protocol/operator-api.js';
 import { defaultPolicy } from '../../../shared/protocol/default-policy.js';
@@ -18,7 +19,7 @@ import type { MemberFilter } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { pageOf, PageQuery } from '../paging.js';
-import { memberView, rolloutSummary } from '../views.js';
+import { memberView, rolloutSummary, standingView } from '../views.js';
 
 const RolloutId = Type.String({ minLength: 1, maxLength: 64 });
 const MemberKey = Type.Tuple([Type.Integer(), Type.Integer(), Type.String()]);
@@ -32,6 +33,7 @@ export const rolloutRoutes: FastifyPluginAsyncTypebox<Options> = async (app, opt
   changeRoutes(app, options);
   defaultsRoute(app);
   readRoutes(app, options);
+  standingRoute(app, options);
 };
 
 function changeRoutes(app: FleetApp, { rollouts }: Options): void {
@@ -96,6 +98,22 @@ function defaultsRoute(app: FleetApp): void {
       },
     },
     () => defaultPolicy(),
+  );
+}
+
+function standingRoute(app: FleetApp, { rollouts }: Options): void {
+  app.get(
+    '/standing-releases',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'listStandingReleases',
+        summary: 'What devices take that enrol, return or change their group',
+        tags,
+        response: { 200: StandingReleases, ...errorResponses },
+      },
+    },
+    async () => standingView(await rollouts.standing()),
   );
 }
 

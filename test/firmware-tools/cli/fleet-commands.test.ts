@@ -233,6 +233,7 @@ describe('rollouts', () => {
   });
 
   it('watch_ends_with_0_when_completed_and_tells_each_change_as_ndjson', async () => {
+    expect((await run(['standing', 'list'])).out).toMatch(/^no standing releases/);
     const id = (
       await run(['rollout', 'create', 'digits@1.0.0', '--groups', 'fleet', '--then', '100'])
     ).out.trim();
@@ -294,6 +295,9 @@ describe('rollouts', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as RolloutDetail);
     expect(lines.at(-1)?.state).toBe('completed');
+    const standing = await run(['standing', 'list']);
+    expect(standing.out).toMatch(/^RELEASE +FOR +ROLLOUT +SINCE +NOW\n/);
+    expect(standing.out).toMatch(new RegExp(`digits@1.0.0 +groups fleet +${id} .* taken\n$`));
     for (const { client } of links) await client.endAsync(true);
   });
 

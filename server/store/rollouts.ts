@@ -675,7 +675,7 @@ async function updateForward(
       .execute();
     await queries
       .updateTable('assignments')
-      .set(wanted(rollout))
+      .set({ ...wanted(rollout), trace: rollout.trace })
       .where((eb) => forward(eb, rollout.id))
       .where('device', 'in', some)
       .execute();

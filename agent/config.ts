@@ -2,8 +2,9 @@
 // All mistakes are reported at once. Secrets are not settings: the device's key is in data_dir, a
 // claim token comes from a file or LINNET_CLAIM.
 import { Type, type Static } from 'typebox';
-import { resolveSettings } from '../shared/base/config.js';
+import { InputFile, resolveSettings } from '../shared/base/config.js';
 import { limits } from '../shared/base/limits.js';
+import { NO_PROXY_AT_ALL } from '../shared/platform/proxies.js';
 import { WindowText, ZoneName } from '../shared/base/update-hours.js';
 import { Component, HardwareId } from '../shared/release/manifest-head.js';
 
@@ -25,8 +26,18 @@ function urlComplaint(text: string): string | null {
   return null;
 }
 
+function proxyComplaint(text: string): string | null {
+  if (text === NO_PROXY_AT_ALL) return null;
+  if (!URL.canParse(text)) return 'is not a URL (is its port a number up to 65535?)';
+  const { username, password } = new URL(text);
+  return username === '' && password === ''
+    ? null
+    : 'must not carry a user or password: those belong into HTTPS_PROXY of the environment';
+}
+
 const strict = { additionalProperties: false } as const;
-const Path = Type.String({ minLength: 1, maxLength: 4000 });
+const Path = Type.String({ minLength: 1, maxLength: limits.filePathMaxChars });
+const ReadFile = InputFile(limits.filePathMaxChars);
 
 const Settings = Type.Object(
   {
@@ -59,8 +70,18 @@ const Settings = Type.Object(
           default: 60,
           description: 'how often to look without a hint',
         }),
-        claim_file: Type.Optional(Path),
-        ca_file: Type.Optional(Path),
+        proxy: Type.Optional(
+          Type.Refine(
+            Type.String({
+              pattern: '^(none|http://[^/?#]+/?)$',
+              description: 'for requests to other machines, and MQTT; none: ignore HTTPS_PROXY',
+            }),
+            (text) => proxyComplaint(text) === null,
+            (text) => proxyComplaint(text) ?? '',
+          ),
+        ),
+        claim_file: Type.Optional(ReadFile),
+        ca_file: Type.Optional(ReadFile),
       },
       strict,
     ),
@@ -74,8 +95,8 @@ const Settings = Type.Object(
     ),
     trust: Type.Object(
       {
-        image_root: Path,
-        director_root: Path,
+        image_root: ReadFile,
+        director_root: ReadFile,
       },
       strict,
     ),
@@ -157,7 +178,7 @@ const Settings = Type.Object(
 const unknownRehearsals = ({ components, rehearsal }: Partial<Static<typeof Settings>>): string[] =>
   Object.keys(rehearsal ?? {}).filter((name) => components?.includes(name) === false);
 
-const AgentSettings = Type.Refine(
+export const AgentSettings = Type.Refine(
   Settings,
   (settings) => unknownRehearsals(settings).length === 0,
   (settings) =>
@@ -168,6 +189,7 @@ export type AgentSettings = Static<typeof Settings>;
 export function agentSettings(
   toml: string,
   env: Readonly<Record<string, string | undefined>>,
+  file?: string,
 ): AgentSettings {
-  return resolveSettings(AgentSettings, toml, 'agent', env);
+  return resolveSettings(AgentSettings, toml, 'agent', env, file);
 }

@@ -2,32 +2,39 @@
 // installation first, then the configuration, then what that names. The part on the installation is
 // also what the agent refuses to start with. Changes nothing on the device.
 import { X509Certificate } from 'node:crypto';
+import { inputFiles } from '../shared/base/config.js';
 import {
   bad,
+  faultText,
   findingsText,
   good,
   skipped,
   warning,
   type Finding,
 } from '../shared/base/findings.js';
-import { Fault, isFault, reason } from '../shared/base/fault-codes.js';
+import { Fault, isFault } from '../shared/base/fault-codes.js';
 import { limits } from '../shared/base/limits.js';
 import {
+  configurationFindings,
   diskFinding,
+  filesFinding,
   folderFinding,
   isBefore,
   nodeFinding,
+  sqliteFinding,
   type FolderState,
   type NodeVersions,
 } from '../shared/base/machine-findings.js';
 import type { ServerLook } from '../shared/platform/machine-probes.js';
 import { routes, TIME_HEADER } from '../shared/protocol/device-api.js';
 import { requireFreshRoot, startTrust } from '../shared/trust/trusted-set.js';
-import type { AgentSettings } from './config.js';
+import { AgentSettings } from './config.js';
 import type { TrustedRoots } from './identity/provisioning.js';
 
 /** What the checks ask; a test answers in place of the device. */
 export interface DoctorProbes {
+  /** Path of the configuration. */
+  readonly config: string;
   readonly node: NodeVersions;
   readonly glibc: () => string | null;
   /** Files of the installation that are not there. */
@@ -39,6 +46,8 @@ export interface DoctorProbes {
   /** Throws a Fault for each mistake in the configuration. */
   readonly settings: () => AgentSettings;
   readonly user: number;
+  /** Throws a Fault that names the setting and the path. */
+  readonly file: (setting: string, path: string) => Uint8Array;
   readonly folder: (path: string) => FolderState;
   readonly freeBytes: (path: string) => number;
   readonly roots: (settings: AgentSettings) => TrustedRoots;
@@ -48,7 +57,8 @@ export interface DoctorProbes {
     readonly key: boolean;
     readonly claim: boolean;
   };
-  readonly server: (url: string, ca?: Uint8Array) => Promise<ServerLook>;
+  /** Throws a Fault when the proxy that is set is none. */
+  readonly server: (settings: AgentSettings, url: string, ca?: Uint8Array) => Promise<ServerLook>;
   readonly now: () => number;
 }
 
@@ -65,14 +75,22 @@ const CONFIGURED = [
   'clock',
 ] as const;
 const REINSTALL = 'install the agent again, for this processor';
+const OTHER_NODE = `install Node.js 20, 22 or 24, or ${REINSTALL}`;
+/** Files that a check of their own reads. */
+const READ: ReadonlySet<string> = new Set([
+  'trust.image_root',
+  'trust.director_root',
+  'server.ca_file',
+  'server.claim_file',
+]);
 
 /** Of the installation, as far as the agent needs it at its start; loads no ONNX Runtime. */
 function installationFindings(probes: DoctorProbes): Finding[] {
   return [
     nodeFinding(probes.node),
     glibcFinding(probes),
-    filesFinding(probes),
-    sqliteFinding(probes),
+    programFilesFinding(probes),
+    sqliteFinding(probes.sqliteFailure(), probes.node, OTHER_NODE),
   ];
 }
 
@@ -95,25 +113,22 @@ export async function agentFindings(probes: DoctorProbes): Promise<Finding[]> {
       ? await onnxFinding(probes)
       : skipped('ONNX Runtime', 'needs the program files'),
   );
-  let settings: AgentSettings;
-  try {
-    settings = probes.settings();
-    findings.push(good('configuration', `device "${settings.name}" of ${settings.hardware}`));
-  } catch (error) {
-    const todo = 'correct the configuration file; `--print-config` shows what it results in';
-    return [
-      ...findings,
-      bad('configuration', faultText(error), todo),
-      ...CONFIGURED.map((check) => skipped(check, 'needs the configuration')),
-    ];
-  }
+  const configuration = configurationFindings(probes.config, probes.settings, {
+    about: ({ name, hardware }) => `device "${name}" of ${hardware}`,
+    checks: CONFIGURED,
+  });
+  findings.push(...configuration.findings);
+  const { settings } = configuration;
+  if (settings === null) return findings;
   const { data_dir: path } = settings;
+  const others = inputFiles(AgentSettings, settings).filter(({ setting }) => !READ.has(setting));
   findings.push(
     folderFinding(path, probes.folder(path), probes.user, AS_USER),
     diskFinding(path, probes.freeBytes),
     rootsFinding(probes, settings),
     certificatesFinding(probes, settings),
     enrolmentFinding(probes, settings),
+    ...(others.length === 0 ? [] : [filesFinding(others, probes.file)]),
     ...(await serverFindings(probes, settings)),
   );
   return findings;
@@ -138,23 +153,11 @@ function glibcFinding({ glibc, node }: DoctorProbes): Finding {
     : good('C library', `glibc ${version}`);
 }
 
-function filesFinding(probes: DoctorProbes): Finding {
+function programFilesFinding(probes: DoctorProbes): Finding {
   const missing = probes.missingFiles();
   return missing.length === 0
     ? good('program files', 'model process and ONNX Runtime are there')
     : bad('program files', `missing: ${missing.join(' and ')}`, REINSTALL);
-}
-
-function sqliteFinding(probes: DoctorProbes): Finding {
-  const failure = probes.sqliteFailure();
-  return failure === null
-    ? good('SQLite module', 'loads')
-    : bad(
-        'SQLite module',
-        failure,
-        `it must be made for Node.js modules ${probes.node.modules}: install Node.js 20, 22 or ` +
-          `24, or ${REINSTALL}`,
-      );
 }
 
 async function onnxFinding(probes: DoctorProbes): Promise<Finding> {
@@ -201,7 +204,17 @@ function certificatesFinding(probes: DoctorProbes, settings: AgentSettings): Fin
 
 function enrolmentFinding(probes: DoctorProbes, settings: AgentSettings): Finding {
   const check = 'enrolment';
-  const { key, claim } = probes.identity(settings);
+  let known: ReturnType<DoctorProbes['identity']>;
+  try {
+    known = probes.identity(settings);
+  } catch (error) {
+    return bad(
+      check,
+      faultText(error),
+      'server.claim_file must hold a claim token, or be left out',
+    );
+  }
+  const { key, claim } = known;
   if (key) return good(check, 'this device has its key');
   return claim
     ? good(check, 'there is a claim token for the first start')
@@ -226,7 +239,13 @@ async function serverFindings(
     return [skipped('server', 'needs the certificates'), skipped('clock', 'needs the server')];
   }
   const path = routes.director('timestamp.json');
-  const look = await probes.server(url.replace(/\/+$/, '') + path, ca);
+  let look: ServerLook;
+  try {
+    look = await probes.server(settings, url.replace(/\/+$/, '') + path, ca);
+  } catch (error) {
+    const todo = 'correct server.proxy, or HTTPS_PROXY and HTTP_PROXY of the environment';
+    return [bad('server', faultText(error), todo), skipped('clock', 'needs the server')];
+  }
   if (look.failure !== null) {
     const todo = TLS_CODE.test(look.failure)
       ? 'put the certificate of its CA into server.ca_file; check the name in server.url and ' +
@@ -254,5 +273,3 @@ function clockFinding(errorMs: number): Finding {
     ? warning('clock', found, "set it (NTP); until then the agent goes by the server's time")
     : good('clock', found);
 }
-
-const faultText = (error: unknown): string => (isFault(error) ? error.detail : reason(error));

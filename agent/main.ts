@@ -9,6 +9,8 @@ import type { Clock, Log, Random } from '../shared/base/interfaces.js';
 import { hex } from '../shared/base/bytes.js';
 import { isFault, reason } from '../shared/base/fault-codes.js';
 import { limits } from '../shared/base/limits.js';
+import { Proxies } from '../shared/platform/proxies.js';
+import { SECOND_MS } from '../shared/base/units.js';
 import { DEVICE_SCHEME, routes, type EnrolAnswer } from '../shared/protocol/device-api.js';
 import type { AgentSettings } from './config.js';
 import { ClientCertificate } from './identity/client-certificate.js';
@@ -39,6 +41,7 @@ import { AssignmentPoller } from './update/assignment-poller.js';
 import { UpdateDriver } from './update/driver.js';
 import { listenForHints } from './update/hint-listener.js';
 import { MetadataClient } from './update/metadata.js';
+import { PollPace } from './update/poll-pace.js';
 import { ModelHandler } from './update/payload/model.js';
 import { Troubles } from './update/troubles.js';
 import { UpdateWindows } from '../shared/base/update-hours.js';
@@ -128,6 +131,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
   requireInstallation(platform.childPath ?? compiledChild);
   const roots = readTrustedRoots(settings);
   const certificates = readCertificates(settings);
+  const proxies = new Proxies(process.env, settings.server.proxy);
   const dataDir = openDataDir(settings.data_dir);
   const disk = platform.disk ?? new NodeDisk();
   const identity = await deviceIdentity({ disk, dataDir, random, log: platform.log });
@@ -147,6 +151,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
     clock,
     authorization: async () => `${DEVICE_SCHEME} ${await token('http')}`,
     onServerTime: (serverMs) => time.observe(serverMs),
+    proxies,
     ...certificates,
   });
   metadata = new MetadataClient({
@@ -363,11 +368,12 @@ class Loops {
   async #enrolAndPoll(): Promise<void> {
     const { fetcher, identity, settings, metadata, drivers, reporter, log, platform } = this.#parts;
     const { troubles } = this.#parts;
-    const { random } = platform;
+    const { clock, random } = platform;
     const answer = await enrolUntilKnown({
       fetcher,
       identity,
       settings,
+      clock,
       random,
       log,
       wait: (ms) => this.#enrolPacer.wait(ms),
@@ -384,13 +390,11 @@ class Loops {
       troubles,
       log,
     });
+    const pace = new PollPace({ everyMs: settings.server.poll_seconds * SECOND_MS, random });
     while (!this.#closing) {
       await poller.poll();
       for (const pacer of this.#updatePacers.values()) pacer.wake();
-      // Spread by 20 % so that devices do not poll in lockstep.
-      await this.#pollPacer.wait(
-        settings.server.poll_seconds * 1000 * (0.9 + random.fraction() / 5),
-      );
+      await this.#pollPacer.wait(pace.waitMs(poller.retryAfterMs));
     }
   }
 
@@ -437,6 +441,7 @@ class Loops {
       random,
       log,
       certificate: () => this.#certificate?.current() ?? null,
+      proxies: new Proxies(process.env, settings.server.proxy),
       ...readCertificates(settings),
       ...(mqttCa === undefined ? {} : { ca: mqttCa }),
     });

@@ -2,14 +2,13 @@
 // (pino); the ready line is printed once every socket is open. The umask is set first, so that no
 // file of the agent is readable by another user.
 import { realClock, realRandom } from '../shared/platform/clock.js';
+import { reportFindings } from '../shared/platform/doctor-report.js';
 import { stderrLog } from '../shared/platform/logger.js';
 import { ServiceManager } from '../shared/platform/service-manager.js';
 import { reloadOnHangup } from '../shared/platform/reload.js';
-import { readSettingFile } from '../shared/platform/setting-files.js';
-import { findingsText, isHealthy } from '../shared/base/findings.js';
-import { agentSettings, type AgentSettings } from './config.js';
+import type { AgentSettings } from './config.js';
 import { agentFindings, requireInstallation, type DoctorProbes } from './doctor.js';
-import { deviceProbes } from './doctor-probes.js';
+import { deviceProbes, settingsOf } from './doctor-probes.js';
 import { startAgent } from './main.js';
 
 /** What the command needs of the command line's output (firmware-tools/cli/output.ts fits). */
@@ -19,16 +18,13 @@ export interface Out {
 }
 
 const PRIVATE_UMASK = 0o077;
-/** Exit code of a command that ran and whose result is negative (firmware-tools/cli/output.ts). */
-const NEGATIVE_RESULT = 6;
 
 /** `printOnly`: prints the settings and runs nothing. */
 export async function agentCommandRun(
   config: string,
   { printOnly, out }: { printOnly: boolean; out: Out },
 ): Promise<void> {
-  const read = (): AgentSettings =>
-    agentSettings(readSettingFile('the config file', config).toString('utf8'), process.env);
+  const read = (): AgentSettings => settingsOf(config);
   const settings = read();
   if (printOnly) out.result(settings, () => JSON.stringify(settings, null, 2));
   else await runAgent({ settings, read, out, probes: deviceProbes(config, realClock) });
@@ -36,9 +32,7 @@ export async function agentCommandRun(
 
 /** Sets the exit code when something is bad. */
 export async function doctorRun(config: string, out: Out): Promise<void> {
-  const findings = await agentFindings(deviceProbes(config, realClock));
-  out.result({ healthy: isHealthy(findings), findings }, () => findingsText(findings));
-  if (!isHealthy(findings)) process.exitCode = NEGATIVE_RESULT;
+  reportFindings(await agentFindings(deviceProbes(config, realClock)), out);
 }
 
 interface AgentRun {

@@ -45,7 +45,7 @@ async function requireDatabase(file: string): Promise<void> {
   });
 }
 
-/** Faults: backup_invalid, conflict (something is there), not_found, schema_newer, disk_*. */
+/** Faults: backup_invalid, conflict (something is there), file_unreadable, schema_newer, disk_*. */
 export async function restoreServer(
   settings: ServerSettings,
   file: string,

@@ -3,16 +3,18 @@
 // and stops cleanly on SIGTERM and SIGINT. SIGHUP reloads the configuration.
 import { existsSync } from 'node:fs';
 import { open, unlink, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
-import { findingsText, isHealthy } from '../shared/base/findings.js';
+import { findingLines, isHealthy, type Finding } from '../shared/base/findings.js';
 import { realClock } from '../shared/platform/clock.js';
+import { reportFindings } from '../shared/platform/doctor-report.js';
 import { stderrLog } from '../shared/platform/logger.js';
 import { ServiceManager } from '../shared/platform/service-manager.js';
 import { reloadOnHangup } from '../shared/platform/reload.js';
-import { readSettingFile } from '../shared/platform/setting-files.js';
+import { readArgumentFile, readSettingFile } from '../shared/platform/setting-files.js';
 import { authorityPaths } from './certificates/authority-files.js';
 import {
   checkTogether,
@@ -28,9 +30,6 @@ import { initAnswers, type InitAnswers, type Questions } from './init-questions.
 import { initServer, startServer } from './main.js';
 import { mosquittoFiles } from './mqtt/broker-config.js';
 import { databaseModuleFailure } from './store/database.js';
-
-/** Exit code of a command that ran and whose result is negative (firmware-tools/cli/output.ts). */
-const NEGATIVE_RESULT = 6;
 
 const EXAMPLE = `
 Example:
@@ -75,6 +74,7 @@ Every key can be set by the environment: LINNET_SERVER__HTTP__PORT=8080
 /** The part of the CLI's Output (firmware-tools/cli/output.ts) that is needed here. */
 interface Output {
   result(value: unknown, human: () => string): void;
+  progress(text: string): void;
 }
 
 export function registerServerCommands(program: Command, out: Output): void {
@@ -113,12 +113,50 @@ export function serverCommand(server: Command, out: Output): void {
       if (existsSync(tokenOut)) throw tokenExists(tokenOut);
       if (newConfig !== null) await writeConfig(config, newConfig);
       const settings = readSettings(config);
+      checkTogether(settings);
       await initTo(settings, tokenOut);
-      out.result({ tokenFile: tokenOut, dataDir: settings.data_dir }, () => tokenOut);
+      const missing = await whatIsMissing(config, settings);
+      const next = nextSteps(server, { config, tokenOut, settings, missing });
+      out.result(
+        { tokenFile: tokenOut, dataDir: settings.data_dir, missing, next },
+        () => tokenOut,
+      );
+      out.progress(
+        [...findingLines(missing), 'Next:', ...next.map((step) => `  ${step}`)].join('\n'),
+      );
     });
   registerDoctor(server, out);
   registerBrokerConfig(server, out);
   registerBackupCommands(server, { out, readSettings });
+}
+
+/** What the doctor says of a server that was just prepared, without what is good. */
+async function whatIsMissing(config: string, settings: ServerSettings): Promise<Finding[]> {
+  const probes = serverProbes(config, () => settings, realClock, databaseModuleFailure);
+  const findings = await serverFindings(probes);
+  return findings.filter(({ state }) => state === 'bad' || state === 'warning');
+}
+
+interface Prepared {
+  readonly config: string;
+  readonly tokenOut: string;
+  readonly settings: ServerSettings;
+  readonly missing: readonly Finding[];
+}
+
+/** The commands to type now, in the words of the program that runs (`linnet-server` is one). */
+function nextSteps(server: Command, { config, tokenOut, settings, missing }: Prepared): string[] {
+  const program = [server.parent?.name(), server.name()].filter((name) => name !== undefined);
+  const { http, tls } = settings;
+  const host = ['0.0.0.0', '::'].includes(http.host) ? hostname() : http.host;
+  const url = `${tls === undefined ? 'http' : 'https'}://${host}:${http.port}`;
+  const start = [
+    `${program.join(' ')} --config ${config}`,
+    `linnet login --server ${url} --token-file ${tokenOut}`,
+  ];
+  return isHealthy(missing)
+    ? start
+    : [`(correct what is bad above)`, `${program.join(' ')} doctor --config ${config}`, ...start];
 }
 
 interface InitFlags {
@@ -171,11 +209,8 @@ function registerDoctor(server: Command, out: Output): void {
       const { config } = command.optsWithGlobals<{ config?: string }>();
       if (config === undefined) throw new Fault('usage', 'pass --config FILE');
       const settings = (): ServerSettings => readSettings(config);
-      const findings = await serverFindings(
-        serverProbes(settings, realClock, databaseModuleFailure),
-      );
-      out.result({ healthy: isHealthy(findings), findings }, () => findingsText(findings));
-      if (!isHealthy(findings)) process.exitCode = NEGATIVE_RESULT;
+      const probes = serverProbes(config, settings, realClock, databaseModuleFailure);
+      reportFindings(await serverFindings(probes), out);
     });
 }
 
@@ -227,11 +262,12 @@ function registerBrokerConfig(server: Command, out: Output): void {
 
 function readSettings(file: string | undefined): ServerSettings {
   if (file === undefined) throw new Fault('usage', 'pass --config FILE');
-  const text = readSettingFile('the configuration file', file).toString('utf8');
-  return serverSettings(text, process.env);
+  const text = readArgumentFile('the configuration', file).toString('utf8');
+  return serverSettings(text, process.env, file);
 }
 
-const tokenExists = (path: string): Fault => new Fault('conflict', `${path} exists already`);
+const tokenExists = (path: string): Fault =>
+  new Fault('conflict', `${path} exists already; name a new file by --token-out`);
 
 /** The token is on the disk before the database has it: no token exists that was not written. */
 async function initTo(settings: ServerSettings, tokenOut: string): Promise<void> {

@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { Type, type Static } from 'typebox';
 import { Fault } from '../shared/base/fault-codes.js';
-import { resolveSettings } from '../shared/base/config.js';
+import { InputFile, resolveSettings } from '../shared/base/config.js';
 import { limits } from '../shared/base/limits.js';
 import { isNetwork } from './access/connection-limits.js';
 import { isOci } from './artifacts/oci-settings.js';
@@ -15,6 +15,7 @@ const Host = Type.String({ minLength: 1, maxLength: 255 });
 /** 0 takes any free port, for tests. */
 const Port = (standard: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: standard });
 const Path = Type.String({ minLength: 1, maxLength: limits.filePathMaxChars });
+const ReadFile = InputFile(limits.filePathMaxChars);
 
 const S3_BUCKET = '[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]';
 /** What needs no encoding in a URL. */
@@ -34,7 +35,7 @@ export const ServerSettings = Type.Object(
     database: Type.Optional(
       Type.String({ pattern: '^postgres(?:ql)?://[^ ]+/[^ ]+$', maxLength: 1000 }),
     ),
-    database_password_file: Type.Optional(Path),
+    database_password_file: Type.Optional(ReadFile),
     /**
      * Folder of the repositories, created by `linnet repo init`: metadata, files and the online
      * keys.
@@ -69,7 +70,7 @@ export const ServerSettings = Type.Object(
           /** `endpoint/bucket/...` instead of `bucket.endpoint/...`. */
           path_style: Type.Boolean({ default: false }),
           /** Default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment. */
-          credentials_file: Type.Optional(Path),
+          credentials_file: Type.Optional(ReadFile),
         },
         strict,
       ),
@@ -81,9 +82,9 @@ export const ServerSettings = Type.Object(
           /** Without TLS: for a registry on the same machine. */
           plain_http: Type.Boolean({ default: false }),
           /** PEM certificates that the registry is trusted by, instead of the system's. */
-          ca_file: Type.Optional(Path),
+          ca_file: Type.Optional(ReadFile),
           /** Default: LINNET_OCI_USERNAME and LINNET_OCI_PASSWORD of the environment, or none. */
-          credentials_file: Type.Optional(Path),
+          credentials_file: Type.Optional(ReadFile),
         },
         strict,
       ),
@@ -103,11 +104,11 @@ export const ServerSettings = Type.Object(
         {
           url: Type.String({ pattern: '^mqtts?://[^/ ]+$', maxLength: 500 }),
           username: Type.Optional(Type.String({ maxLength: limits.nameMaxChars })),
-          password_file: Type.Optional(Path),
+          password_file: Type.Optional(ReadFile),
           /** Where devices reach it, when not at `url`. */
           public_url: Type.Optional(Type.String({ pattern: '^mqtts?://[^/ ]+$', maxLength: 500 })),
           /** PEM certificates that the broker is trusted by, instead of the system's; mqtts. */
-          ca_file: Type.Optional(Path),
+          ca_file: Type.Optional(ReadFile),
           /** The server's name at the broker, else `linnet-server`; each has its own. */
           identity: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' })),
           /** Where the list of revoked client certificates is written, for the broker. */
@@ -117,7 +118,7 @@ export const ServerSettings = Type.Object(
       ),
     ),
     /** The operator's own CA for devices, instead of the one that `linnet server init` makes. */
-    device_ca: Type.Optional(Type.Object({ cert_file: Path, key_file: Path }, strict)),
+    device_ca: Type.Optional(Type.Object({ cert_file: ReadFile, key_file: ReadFile }, strict)),
     /**
      * Addresses or networks of HTTP and TCP proxies in front of the server. Their X-Forwarded-For
      * is believed, and they may hold more connections than one address.
@@ -127,7 +128,7 @@ export const ServerSettings = Type.Object(
       { maxItems: 64, default: [] },
     ),
     /** For HTTP and the embedded broker alike, where devices then log in by certificate. */
-    tls: Type.Optional(Type.Object({ cert_file: Path, key_file: Path }, strict)),
+    tls: Type.Optional(Type.Object({ cert_file: ReadFile, key_file: ReadFile }, strict)),
     /** Security events to a log collector. */
     syslog: Type.Optional(
       Type.Object(
@@ -137,7 +138,7 @@ export const ServerSettings = Type.Object(
           transport: Type.Enum(['udp', 'tcp', 'tls'], { default: 'tls' }),
           format: Type.Enum(['rfc5424', 'cef'], { default: 'rfc5424' }),
           /** Of the collector's certificate, where it is not one of the system's. */
-          ca_file: Type.Optional(Path),
+          ca_file: Type.Optional(ReadFile),
         },
         strict,
       ),
@@ -147,7 +148,7 @@ export const ServerSettings = Type.Object(
       Type.Object(
         {
           url: Type.String({ pattern: '^https?://[^/ ]+', maxLength: 500 }),
-          secret_file: Path,
+          secret_file: ReadFile,
         },
         strict,
       ),
@@ -159,7 +160,7 @@ export const ServerSettings = Type.Object(
           /** Without `/v1/...`, as `http://127.0.0.1:4318`. */
           url: Type.String({ pattern: '^https?://[^/@?# ]+(/[^?# ]*)?$', maxLength: 500 }),
           /** Lines `name = value`, such as an API key. */
-          headers_file: Type.Optional(Path),
+          headers_file: Type.Optional(ReadFile),
         },
         strict,
       ),
@@ -180,8 +181,9 @@ type BrokerSettings = NonNullable<ServerSettings['broker']>;
 export function serverSettings(
   toml: string,
   env: Readonly<Record<string, string | undefined>>,
+  file?: string,
 ): ServerSettings {
-  return resolveSettings(ServerSettings, toml, 'server', env);
+  return resolveSettings(ServerSettings, toml, 'server', env, file);
 }
 
 /** Rules about several settings together. Faults: config_invalid. */

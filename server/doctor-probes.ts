@@ -12,11 +12,14 @@ import type { ServerSettings } from './config.js';
 import type { ServerProbes } from './doctor.js';
 import { readOnlineKeys } from './tuf/online-keys.js';
 
+/** `config`: path of the configuration, which `settings` reads. */
 export const serverProbes = (
+  config: string,
   settings: () => ServerSettings,
   clock: Clock,
   sqliteFailure: () => string | null,
 ): ServerProbes => ({
+  config,
   node: nodeVersions,
   sqliteFailure,
   settings,

@@ -1,22 +1,27 @@
 // `linnet server doctor`: what is missing for this fleet server, and what to do about it. Opens no
 // database and changes nothing, so it can run beside the server.
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { bad, good, skipped, warning, type Finding } from '../shared/base/findings.js';
-import { isFault, reason } from '../shared/base/fault-codes.js';
+import { inputFiles } from '../shared/base/config.js';
+import { bad, faultText, good, warning, type Finding } from '../shared/base/findings.js';
 import { limits } from '../shared/base/limits.js';
 import {
+  configurationFindings,
   diskFinding,
+  filesFinding,
   folderFinding,
   nodeFinding,
+  sqliteFinding,
   type FolderState,
   type NodeVersions,
 } from '../shared/base/machine-findings.js';
 import { DAY_MS } from '../shared/base/units.js';
 import { authorityPaths } from './certificates/authority-files.js';
-import { checkTogether, type ServerSettings } from './config.js';
+import { checkTogether, ServerSettings } from './config.js';
 
 /** What the checks ask; a test answers in place of the machine. */
 export interface ServerProbes {
+  /** Path of the configuration. */
+  readonly config: string;
   readonly node: NodeVersions;
   /** Why the module of SQLite does not load; null when it does. */
   readonly sqliteFailure: () => string | null;
@@ -39,6 +44,7 @@ const AS_USER = {
   name: 'linnet-server',
   command: 'sudo -u linnet-server linnet-server doctor --config FILE',
 };
+const REINSTALL = 'install the server again with the Node.js that runs it';
 const CONFIGURED = [
   'data folder',
   'disk',
@@ -52,20 +58,15 @@ const CONFIGURED = [
 
 /** All checks, in the order in which a person would repair what they find. */
 export async function serverFindings(probes: ServerProbes): Promise<Finding[]> {
-  const findings = [nodeFinding(probes.node), sqliteFinding(probes)];
-  let settings: ServerSettings;
-  try {
-    settings = probes.settings();
-    checkTogether(settings);
-    findings.push(good('configuration', 'has no mistake'));
-  } catch (error) {
-    const todo = 'correct the configuration file; `--print-config` shows what it results in';
-    return [
-      ...findings,
-      bad('configuration', faultText(error), todo),
-      ...CONFIGURED.map((check) => skipped(check, 'needs the configuration')),
-    ];
-  }
+  const { node } = probes;
+  const findings = [nodeFinding(node), sqliteFinding(probes.sqliteFailure(), node, REINSTALL)];
+  const configuration = configurationFindings(probes.config, () => checked(probes.settings()), {
+    about: () => 'has no mistake',
+    checks: CONFIGURED,
+  });
+  findings.push(...configuration.findings);
+  const { settings } = configuration;
+  if (settings === null) return findings;
   const { data_dir: path, http, mqtt, broker } = settings;
   return [
     ...findings,
@@ -73,7 +74,10 @@ export async function serverFindings(probes: ServerProbes): Promise<Finding[]> {
     diskFinding(path, probes.freeBytes),
     authorityFinding(probes, settings),
     await repositoryFinding(probes, settings),
-    filesFinding(probes, settings),
+    filesFinding(
+      inputFiles(ServerSettings, settings).filter(({ setting }) => !setting.startsWith('tls.')),
+      probes.file,
+    ),
     tlsFinding(probes, settings),
     await listenFinding(probes, 'HTTP address', http),
     broker === undefined
@@ -82,12 +86,9 @@ export async function serverFindings(probes: ServerProbes): Promise<Finding[]> {
   ];
 }
 
-function sqliteFinding(probes: ServerProbes): Finding {
-  const failure = probes.sqliteFailure();
-  const todo =
-    `it must be made for Node.js modules ${probes.node.modules}: install the server again ` +
-    'with the Node.js that runs it';
-  return failure === null ? good('SQLite module', 'loads') : bad('SQLite module', failure, todo);
+function checked(settings: ServerSettings): ServerSettings {
+  checkTogether(settings);
+  return settings;
 }
 
 function authorityFinding(probes: ServerProbes, settings: ServerSettings): Finding {
@@ -113,35 +114,6 @@ async function repositoryFinding(
     const todo = 'repository must be the folder server/ of what `linnet repo init` made';
     return bad('repository', faultText(error), todo);
   }
-}
-
-/** The files that settings name beside those of TLS and of the device CA. */
-function filesFinding(probes: ServerProbes, settings: ServerSettings): Finding {
-  const { s3, oci, broker, syslog, webhook } = settings;
-  const named: Record<string, string | undefined> = {
-    database_password_file: settings.database_password_file,
-    's3.credentials_file': s3?.credentials_file,
-    'oci.credentials_file': oci?.credentials_file,
-    'oci.ca_file': oci?.ca_file,
-    'broker.password_file': broker?.password_file,
-    'broker.ca_file': broker?.ca_file,
-    'syslog.ca_file': syslog?.ca_file,
-    'webhook.secret_file': webhook?.secret_file,
-  };
-  const complaints: string[] = [];
-  let count = 0;
-  for (const [setting, path] of Object.entries(named)) {
-    if (path === undefined) continue;
-    count += 1;
-    try {
-      probes.file(setting, path);
-    } catch (error) {
-      complaints.push(faultText(error));
-    }
-  }
-  return complaints.length === 0
-    ? good('files', `${count} named and readable`)
-    : bad('files', complaints.join('; '), 'put them there, readable by the user of the server');
 }
 
 function tlsFinding(probes: ServerProbes, { tls, http }: ServerSettings): Finding {
@@ -179,5 +151,3 @@ async function listenFinding(
     ? warning(check, `${found} is in use`, 'fine when this server runs; else choose another port')
     : bad(check, `${found}: ${failure}`, 'name an address of this machine, and a port above 1023');
 }
-
-const faultText = (error: unknown): string => (isFault(error) ? error.detail : reason(error));

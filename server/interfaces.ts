@@ -629,10 +629,11 @@ export interface RolloutChange {
   readonly assignments: readonly AssignmentChange[];
   /** Devices that take the release with this change, in this order. */
   readonly takes?: readonly string[];
-  /** Every assignment of this rollout that is held says swap from now on; its id stays. */
-  readonly go?: boolean;
-  /** Every forward assignment of this rollout has the trial of its policy from now on. */
-  readonly newTrial?: boolean;
+  /**
+   * Devices whose forward assignment says from now on what the rollout wants: how far they go, and
+   * the trial of its policy. Its id stays.
+   */
+  readonly updated?: readonly string[];
   /** Devices whose take is undone: they never began it. */
   readonly untaken?: readonly string[];
   /** Audit entries that stand or fall with the change. */
@@ -738,6 +739,11 @@ export interface RolloutStore {
   takes(series: string): Promise<Take[]>;
   /** Those numbered above `after`, in order. */
   takePage(series: string, after: number, limit: number): Promise<NumberedTake[]>;
+  /**
+   * Members whose forward assignment does not say what the rollout wants, by device; `after` is a
+   * device.
+   */
+  lagging(rollout: RolloutRow, page: PageRequest<string>): Promise<MemberRow[]>;
   /** How many rollouts were created since. */
   createdSince(since: number): Promise<number>;
   /** The newest first; without members and history. */

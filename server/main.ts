@@ -22,6 +22,7 @@ import { requireNoUnfinishedRestore } from './backup/restore.js';
 import { openArtifactStore } from './artifacts/open-store.js';
 import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
+import { Admission } from './access/admission.js';
 import { trustedProxies } from './access/connection-limits.js';
 import { listenerLimits, openFilesMaxCount } from './access/open-files.js';
 import { newOperatorToken } from './access/tokens.js';
@@ -53,6 +54,7 @@ import { Ingest } from './ingest/ingest.js';
 import { TelemetryPruner } from './ingest/telemetry-pruner.js';
 import { openEmbeddedBroker, type EmbeddedBrokerOptions } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
+import { SharedTransport } from './mqtt/shared-transport.js';
 import { makeAuthority, openAuthority } from './certificates/authority-files.js';
 import type { CertificateAuthority } from './certificates/authority.js';
 import { CertificateService } from './certificates/service.js';
@@ -73,6 +75,7 @@ import { registerFleetMetrics } from './monitoring/fleet-metrics.js';
 import { ReadinessWatch, type Readiness } from './monitoring/readiness.js';
 import { newRegistry, ServerMetrics, type MetricRegistry } from './monitoring/server-metrics.js';
 import { SecurityEventBus } from './security-events/bus.js';
+import { PostgresNotices } from './store/postgres-notices.js';
 import { Store, type DatabaseTarget } from './store/store.js';
 
 export interface RunningServer {
@@ -126,7 +129,6 @@ async function open(
   undo.push(() => security.close());
   const { authority, certificates } = await openCertificates(settings, store, log);
   if (certificates !== null) undo.push(() => certificates.settled());
-  const addressLimits = new AddressLimits({ clock: realClock, security });
   const listeners = listenerLimits(openFilesMaxCount());
   const repositories = await openRepositories(settings, store, log, undo);
   const { images, uploads } = repositories;
@@ -147,20 +149,21 @@ async function open(
   undo.push(metrics.watchEventLoop(realClock));
   const ingest = openIngest(store, security, log, metrics, () => reception.restart());
   undo.push(() => ingest.settled());
+  const strangers = limitsOfStrangers(security, metrics, log);
   const logins = {
-    ...{ addressLimits, connections: listeners.mqtt },
-    deviceAuthority: authority,
+    ...{ ...strangers, connections: listeners.mqtt, deviceAuthority: authority },
     login: await brokerLogin(settings, authority),
   };
   const events = transportEvents({
     ...{ store, ingest, metrics, broker, reception, security, changes },
   });
-  transport = await openTransport(settings, tls, log, logins, events);
+  const own = await openTransport(settings, tls, log, logins, events);
+  undo.push(() => own.close());
+  transport = await sharedTransport(settings, own, log, undo);
   const { port: mqttPort } = transport;
-  undo.push(() => transport.close());
   registerMetrics(settings, store, images, watching, transport, log);
   const app = await openHttp(settings, log, {
-    ...{ store, security, addressLimits, repositories, rollouts, transport, watching, tls },
+    ...{ store, security, ...strangers, repositories, rollouts, transport, watching, tls },
     ...{ certificates, connections: listeners.http, changes },
   });
   undo.push(() => closeWithin(app));
@@ -180,7 +183,23 @@ async function open(
   return { address, mqttPort, close };
 }
 
-interface HttpParts extends Pick<AppOptions, 'addressLimits' | 'rollouts' | 'tls' | 'connections'> {
+function limitsOfStrangers(
+  security: SecurityEventBus,
+  metrics: ServerMetrics,
+  log: Log,
+): Pick<AppOptions, 'addressLimits' | 'admission'> {
+  const admission = new Admission({
+    clock: realClock,
+    log: log.child({ room: 'access' }),
+    onRefused: (work) => metrics.refused(work),
+  });
+  return { addressLimits: new AddressLimits({ clock: realClock, security }), admission };
+}
+
+interface HttpParts extends Pick<
+  AppOptions,
+  'addressLimits' | 'admission' | 'rollouts' | 'tls' | 'connections'
+> {
   readonly certificates: CertificateService | null;
   readonly store: Store;
   readonly changes: ChangeFeed;
@@ -636,7 +655,7 @@ async function brokerLogin(
   return { identity, sharedGroup: authority.sharedGroup };
 }
 
-type StrangerOptions = 'addressLimits' | 'connections' | 'deviceAuthority';
+type StrangerOptions = 'addressLimits' | 'admission' | 'connections' | 'deviceAuthority';
 interface TransportLogins extends Pick<EmbeddedBrokerOptions, StrangerOptions> {
   /** Of the server, at an external broker. */
   readonly login: BrokerLogin;
@@ -669,6 +688,29 @@ function openTransport(
         ...login,
         random: realRandom,
       });
+}
+
+/** Of several servers with brokers of their own: devices of the others are reached, too. */
+async function sharedTransport(
+  settings: ServerSettings,
+  own: Transport,
+  log: Log,
+  undo: (() => Promise<void> | void)[],
+): Promise<Transport> {
+  const target = databaseOf(settings);
+  if (typeof target === 'string' || settings.broker !== undefined) return own;
+  const common = { log: log.child({ room: 'mqtt' }) };
+  const shared = new SharedTransport({ ...common, own, send: (text) => notices.send(text) });
+  const notices = new PostgresNotices({
+    ...common,
+    target,
+    onNotice: (text) => shared.receive(text),
+    clock: realClock,
+    random: realRandom,
+  });
+  undo.push(() => notices.close());
+  await notices.open();
+  return shared;
 }
 
 async function listen(app: FleetApp, settings: ServerSettings): Promise<string> {

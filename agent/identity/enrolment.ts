@@ -3,8 +3,9 @@
 // changes nothing.
 import { decode } from '../../shared/base/decode.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
-import { backoff, type Log, type Random } from '../../shared/base/interfaces.js';
+import { backoff, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import { RepeatedNotes } from '../../shared/base/repeated-notes.js';
 import {
   EnrolAnswer,
   enrolMessage,
@@ -50,7 +51,9 @@ export interface EnrolUntilKnownOptions {
   readonly fetcher: Fetcher;
   readonly identity: DeviceIdentity;
   readonly settings: AgentSettings;
+  readonly clock: Clock;
   readonly random: Random;
+  /** Told why the device waits, once and when that changes. */
   readonly log: Log;
   /** Waits that long, or less when the agent stops. */
   readonly wait: (ms: number) => Promise<void>;
@@ -64,26 +67,33 @@ export interface EnrolUntilKnownOptions {
 export async function enrolUntilKnown(
   options: EnrolUntilKnownOptions,
 ): Promise<EnrolAnswer | null> {
-  const { fetcher, identity, settings, random, log, wait, stopped } = options;
+  const { fetcher, identity, settings, clock, random, log, wait, stopped } = options;
+  const notes = new RepeatedNotes(clock);
   const claim = readClaim(settings);
   const fingerprint = fingerprintOf(identity.key.publicKey);
   const pauseMaxMs = settings.server.poll_seconds * 1000;
   for (let tries = 1; !stopped(); tries += 1) {
+    let leastMs = 0;
     try {
       const answer = await enrol(fetcher, identity, settings, claim);
       if (answer.status === 'enrolled') return answer;
-      log.warn(
-        { status: answer.status, reason: answer.reason, fingerprint },
-        answer.status === 'pending'
-          ? 'waiting for an operator to approve this device: ' +
-              `linnet device approve ${settings.name} --fingerprint ${fingerprint}`
-          : 'the server has revoked this device',
-      );
+      if (notes.isWorth(`${answer.status} ${answer.reason}`))
+        log.warn(
+          { status: answer.status, reason: answer.reason, fingerprint },
+          answer.status === 'pending'
+            ? 'waiting for an operator to approve this device: ' +
+                `linnet device approve ${settings.name} --fingerprint ${fingerprint}`
+            : 'the server has revoked this device',
+        );
     } catch (error) {
       if (!isFault(error)) throw error;
-      log.warn({ err: reason(error) }, 'cannot enrol yet; will retry');
+      // A server that is behind names it to all devices: spread.
+      leastMs = (error.retryAfterMs ?? 0) * (1 + random.fraction());
+      if (notes.isWorth(reason(error)))
+        log.warn({ err: reason(error) }, 'cannot enrol yet; will retry');
     }
-    await wait(backoff(tries, limits.stepBackoffFirstMs, pauseMaxMs, random));
+    const waitMs = backoff(tries, limits.stepBackoffFirstMs, pauseMaxMs, random);
+    await wait(Math.max(waitMs, Math.min(leastMs, pauseMaxMs)));
   }
   return null;
 }

@@ -1,6 +1,7 @@
 // The files that an operator gives a device: trusted roots, certificates, a claim token.
 import { readFileSync } from 'node:fs';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
+import { readProblem } from '../../shared/platform/errno-faults.js';
 import { readSettingFile } from '../../shared/platform/setting-files.js';
 import type { AgentSettings } from '../config.js';
 
@@ -16,7 +17,7 @@ export function readTrustedRoots({ trust }: AgentSettings): TrustedRoots {
     try {
       return new Uint8Array(readFileSync(path));
     } catch (error) {
-      complaints.push(`${setting} ${path} (${systemCode(error) ?? 'unreadable'})`);
+      complaints.push(`${setting} ${path} (${readProblem(error)})`);
       return new Uint8Array();
     }
   };
@@ -52,7 +53,7 @@ export function readClaim({ server }: AgentSettings): string | null {
     if (systemCode(error) === 'ENOENT') return null;
     throw new Fault(
       'config_invalid',
-      `cannot read server.claim_file ${server.claim_file} (${systemCode(error) ?? 'unreadable'})`,
+      `cannot read server.claim_file ${server.claim_file}: ${readProblem(error)}`,
       { cause: error },
     );
   }

@@ -2,12 +2,12 @@
 // (`http(s)://`, or a `file://` folder of the same layout); mirrors are tried in order before the
 // fleet server, whose answer is final. Everything else comes from the fleet server, and only the
 // fleet server sees this device's token. The reader of the bytes verifies them.
-import http from 'node:http';
-import https from 'node:https';
 import { limits } from '../../shared/base/limits.js';
 import { parseJson } from '../../shared/base/decode.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
+import { HttpConnector } from '../../shared/platform/http-connector.js';
+import { Proxies } from '../../shared/platform/proxies.js';
 import type { Fetcher } from '../interfaces.js';
 import { FolderSource } from './folder-source.js';
 import {
@@ -38,6 +38,8 @@ export interface HttpFetcherOptions {
   readonly onServerTime?: (serverMs: number) => boolean;
   /** PEM certificates to trust instead of the system's, for https. */
   readonly ca?: string | Uint8Array;
+  /** Without it, everything is asked directly. */
+  readonly proxies?: Proxies;
   readonly clock: Clock;
   readonly idleMs?: number;
 }
@@ -56,16 +58,13 @@ export class HttpFetcher implements Fetcher {
 
   constructor(options: HttpFetcherOptions) {
     this.#options = options;
-    const ca =
-      options.ca === undefined
-        ? {}
-        : { ca: typeof options.ca === 'string' ? options.ca : Buffer.from(options.ca) };
-    const agents = {
-      http: new http.Agent({ keepAlive: true }),
-      https: new https.Agent({ keepAlive: true, ...ca }),
-    };
+    const { ca } = options;
     this.#transport = {
-      agents,
+      connector: new HttpConnector({
+        proxies: options.proxies ?? new Proxies({}),
+        keepAlive: true,
+        ca: ca === undefined || typeof ca === 'string' ? ca : Buffer.from(ca),
+      }),
       clock: options.clock,
       idleMs: options.idleMs ?? limits.fetchIdleMs,
       underWay: new Set(),
@@ -133,8 +132,7 @@ export class HttpFetcher implements Fetcher {
   close(): void {
     this.#transport.closed = true;
     for (const exchange of [...this.#transport.underWay]) exchange.destroy(closedFault());
-    this.#transport.agents.http.destroy();
-    this.#transport.agents.https.destroy();
+    this.#transport.connector.destroy();
   }
 
   /**

@@ -2,11 +2,11 @@
 // slow, resumed by Range, never decompressed. Only the download of a file follows redirects, a few,
 // to https or to the scheme of the server itself: the bytes are verified by their digest, wherever
 // they come from. Another host sees no token, tells no time, and its errors are not the server's.
-import http from 'node:http';
-import https from 'node:https';
+import type http from 'node:http';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import type { Clock } from '../../shared/base/interfaces.js';
+import type { HttpConnector } from '../../shared/platform/http-connector.js';
 import { refusalFault } from '../../shared/platform/http-refusal.js';
 import { TIME_HEADER } from '../../shared/protocol/device-api.js';
 import type { Body, Source, What } from './source.js';
@@ -15,7 +15,7 @@ const UNAUTHORIZED = 401;
 
 /** What all HTTP sources of one fetcher share. */
 export interface HttpTransport {
-  readonly agents: { http: http.Agent; https: https.Agent };
+  readonly connector: HttpConnector;
   readonly clock: Clock;
   readonly idleMs: number;
   /** Requests without an answer yet, and answers whose bodies are being read. */
@@ -205,14 +205,9 @@ export class HttpSource implements Source {
         ? {}
         : { 'content-type': 'application/json', 'content-length': body.length }),
     };
-    const secure = url.startsWith('https:');
+    const fresh = extra.connection === 'close';
     return new Promise((resolve, reject) => {
-      const agent = secure ? this.#transport.agents.https : this.#transport.agents.http;
-      const request = (secure ? https : http).request(target, {
-        method,
-        headers,
-        ...(extra.connection === 'close' ? {} : { agent }),
-      });
+      const request = this.#transport.connector.request(target, { method, headers, fresh });
       const cancel = this.#transport.clock.after(this.#transport.idleMs, () => {
         request.destroy(
           new Fault(
@@ -361,8 +356,8 @@ export async function gather(
 
 /** The Fault for an error answer, which `name` gave. */
 export async function refusal(answer: Answer, status: number, name: string): Promise<Fault> {
-  const { location } = answer.response.headers;
-  return refusalFault({ status, body: await errorBody(answer), location }, name);
+  const { location, 'retry-after': retryAfter } = answer.response.headers;
+  return refusalFault({ status, body: await errorBody(answer), location, retryAfter }, name);
 }
 
 /** Empty where it is too long or cut short: the status is enough. */

@@ -3,10 +3,14 @@
 // an old connection (a stale token, an unacknowledged publish in the library's memory) reaches the
 // next one: the spool is the only queue. `connected` is true from the broker's SUBACK on.
 // Reconnects for ever (reconnect.ts). Whether the server stored a message is not known here.
-import { connect, type IClientOptions, type MqttClient } from 'mqtt';
+import { isIP, type Socket } from 'node:net';
+import tls from 'node:tls';
+import { connect, MqttClient, type IClientOptions } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
 import type { Cancel, Clock, Log, Random } from '../../shared/base/interfaces.js';
+import { openTunnel } from '../../shared/platform/http-connector.js';
+import type { Proxies } from '../../shared/platform/proxies.js';
 import { topics } from '../../shared/protocol/telemetry.js';
 import type { Link } from '../interfaces.js';
 import { Reconnect, type EndedConnection } from './reconnect.js';
@@ -25,6 +29,8 @@ export interface MqttLinkOptions {
   readonly onRefused?: () => Promise<boolean>;
   /** PEM certificates to trust instead of the system's, for mqtts. */
   readonly ca?: string | Uint8Array;
+  /** Without it, the broker is connected directly. */
+  readonly proxies?: Proxies;
   /**
    * The client certificate, asked for at each connection attempt. With one, no token is sent: a
    * broker that is not the fleet server itself could ask the server in the device's name with it.
@@ -40,6 +46,8 @@ type Login = Pick<IClientOptions, 'password' | 'cert' | 'key'>;
 
 /** CONNACK return codes of MQTT 3.1.1: bad user name or password, not authorized. */
 const LOGIN_REFUSED: ReadonlySet<unknown> = new Set([4, 5]);
+/** Server unavailable, to any device: the login was not looked at. */
+const BUSY = 3;
 
 export class MqttLink implements Link {
   readonly #options: MqttLinkOptions;
@@ -113,18 +121,34 @@ export class MqttLink implements Link {
     try {
       const certificate = this.#options.certificate?.() ?? null;
       const login = certificate ?? { password: await this.#options.token() };
-      if (!this.#closed) this.#client = this.#connect(login);
+      const tunnel = await this.#tunnel();
+      if (this.#closed) tunnel?.destroy();
+      else this.#client = this.#connect(login, tunnel);
     } catch (error) {
       this.#retry(null, reason(error), { heldMs: null, isRefused: false });
     }
   }
 
-  #connect(login: Login): MqttClient {
+  /** Through the proxy, where there is one. */
+  async #tunnel(): Promise<Socket | null> {
+    const url = new URL(this.#options.url);
+    const proxy = this.#options.proxies?.of(url) ?? null;
+    if (proxy === null) return null;
+    const standard = url.protocol === 'mqtts:' ? 8883 : 1883;
+    const port = url.port === '' ? standard : Number(url.port);
+    return openTunnel(proxy, { host: url.hostname.replace(/^\[|\]$/g, ''), port });
+  }
+
+  #connect(login: Login, tunnel: Socket | null): MqttClient {
     const { url, device, clock, log } = this.#options;
-    const client = connect(url, this.#clientOptions(login));
+    const client =
+      tunnel === null
+        ? connect(url, this.#clientOptions(login))
+        : new MqttClient(() => this.#streamIn(tunnel, login), this.#clientOptions(login));
     let connectedAt: number | null = null;
     let lastError = 'the connection ended';
     let refused = false;
+    let isBusy = false;
     client.on('connect', () => {
       client.subscribe(topics.down(device), { qos: 1 }, (error, granted) => {
         if (this.#closed || client !== this.#client) return;
@@ -146,14 +170,16 @@ export class MqttLink implements Link {
     });
     client.on('error', (error) => {
       lastError = error.message;
-      refused ||= LOGIN_REFUSED.has((error as { code?: unknown }).code);
+      const { code } = error as { code?: unknown };
+      refused ||= LOGIN_REFUSED.has(code);
+      isBusy ||= code === BUSY;
     });
     client.once('close', () => {
       if (this.#closed) return;
       const heldMs = connectedAt === null ? null : clock.monotonic() - connectedAt;
       this.#lost(lastError);
       if (refused) void this.#loginRefused(client, lastError);
-      else this.#retry(client, lastError, { heldMs, isRefused: false });
+      else this.#retry(client, lastError, { heldMs, isRefused: false, isBusy });
     });
     return client;
   }
@@ -169,6 +195,15 @@ export class MqttLink implements Link {
     }
     this.#triedAgain = true;
     await this.#dial();
+  }
+
+  /** TLS goes to the broker itself: the proxy sees neither the login nor the messages. */
+  #streamIn(tunnel: Socket, { cert, key }: Login): Socket {
+    const { protocol, hostname } = new URL(this.#options.url);
+    if (protocol !== 'mqtts:') return tunnel;
+    const { ca } = this.#clientOptions({});
+    const servername = isIP(hostname) === 0 ? { servername: hostname } : {};
+    return tls.connect({ socket: tunnel, host: hostname, ca, cert, key, ...servername } as never);
   }
 
   #clientOptions(login: Login): IClientOptions {

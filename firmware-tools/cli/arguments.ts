@@ -2,15 +2,19 @@
 // file and options that may be repeated. Commands that talk to a fleet server take their connection
 // options from fleet/fleet-client.ts.
 import { open, stat } from 'node:fs/promises';
-import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import type { TSchema } from 'typebox';
+import { complaints } from '../../shared/base/decode.js';
+import { Fault } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
+import { readProblem } from '../../shared/platform/errno-faults.js';
+import { unreadableFile } from '../../shared/platform/setting-files.js';
 import { releaseRing } from '../../shared/trust/documents.js';
 import type { KeyRing } from '../../shared/trust/key-ring.js';
 import { startTrust } from '../../shared/trust/trusted-set.js';
 
 /**
  * Bytes of the root file that `--root` names, at most one byte more than a root may have (so that
- * its decoder refuses it). Fault usage: the file cannot be read.
+ * its decoder refuses it). Fault: file_unreadable.
  */
 export async function readRoot(file: string): Promise<Uint8Array> {
   try {
@@ -23,31 +27,59 @@ export async function readRoot(file: string): Promise<Uint8Array> {
       await handle.close();
     }
   } catch (error) {
-    throw new Fault('usage', `cannot read the root file ${file}: ${reason(error)}`, {
-      cause: error,
-    });
+    throw unreadableFile('the root file', file, error);
   }
 }
 
 /**
  * Refuses a command line whose files are missing or no files, all of them at once; what is
- * undefined was not given. A pipe (`<(...)`) is a file here. Fault not_found.
+ * undefined was not given. A pipe (`<(...)`) is a file here. Fault file_unreadable.
  */
 export async function requireFiles(...paths: readonly (string | undefined)[]): Promise<void> {
   const wrong: string[] = [];
   for (const path of paths) {
     if (path === undefined) continue;
-    const found = await stat(path).catch((error: unknown) => systemCode(error) ?? reason(error));
-    if (found === 'ENOENT' || found === 'ENOTDIR') wrong.push(`${path}: there is no such file`);
-    else if (typeof found === 'string') wrong.push(`${path}: cannot be read (${found})`);
-    else if (found.isDirectory()) wrong.push(`${path}: is a folder, not a file`);
+    const found = await stat(path).catch(readProblem);
+    if (typeof found === 'string') wrong.push(`${path}: ${found}`);
+    else if (found.isDirectory()) wrong.push(`${path}: it is a folder, not a file`);
   }
-  if (wrong.length > 0) throw new Fault('not_found', wrong.join('; '));
+  if (wrong.length > 0) throw new Fault('file_unreadable', wrong.join('; '));
 }
 
-/** The release keys that a trusted root file names. Faults: metadata_*, usage (see readRoot). */
+/** The release keys that a trusted root file names. Faults: metadata_*, file_unreadable. */
 export async function ringOfRoot(file: string): Promise<KeyRing> {
   return releaseRing(startTrust('image', await readRoot(file)).root.signed);
+}
+
+/**
+ * Reads an argument or option whose form is `schema`'s, before a server is asked; `name` is what
+ * the command line calls it. Fault usage.
+ */
+export const formOf =
+  (name: string, schema: TSchema) =>
+  (text: string): string => {
+    requireForm(name, schema, text, text);
+    return text;
+  };
+
+/** The same for a whole number. */
+export const numberOf =
+  (name: string, schema: TSchema) =>
+  (text: string): number => {
+    const value = wholeNumber(text);
+    requireForm(name, schema, value, text);
+    return value;
+  };
+
+/** Fault usage names the argument, what was given, and what is wrong with it. */
+export function requireForm(name: string, schema: TSchema, value: unknown, given: string): void {
+  const found = complaints(schema, value).map((complaint) => complaint.replace(/^\S*: /, ''));
+  if (found.length > 0) throw new Fault('usage', `${name} ${given}: ${found.join('; ')}`);
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new Fault('usage', `${text} is not a whole number`);
+  return Number(text);
 }
 
 /** For an option that may be given several times: commander calls it once a value. */

@@ -1,6 +1,7 @@
 // How the fleet commands show the server's answers as text: short, numbers with units.
 import type { Device, DeviceDetail, DeviceSummary } from '../../shared/protocol/operator-api.js';
 import type { ShownRollout } from '../fleet/shown-rollout.js';
+import { counted } from '../../shared/base/counted.js';
 import { limits } from '../../shared/base/limits.js';
 import { table } from './output.js';
 
@@ -9,10 +10,6 @@ const HEX_SHOWN = 12;
 const short = (digest: string): string => digest.slice(0, HEX_SHOWN);
 export const refText = (ref: { component: string; version: string } | null): string =>
   ref === null ? '-' : `${ref.component}@${ref.version}`;
-
-/** `1 device`, `2 devices`. */
-export const counted = (count: number, one: string, several = `${one}s`): string =>
-  `${count} ${count === 1 ? one : several}`;
 
 /** What each component of a device runs, and its state if it is updating. */
 export function runningText(device: DeviceSummary | Device): string {

@@ -1,17 +1,13 @@
 #!/usr/bin/env node
 // The `linnet` command: a thin dispatcher. Each subcommand loads one module only (of the agent, of
 // the server or of the firmware tools), so that a device is packaged without the server and the
-// server without the tools. `--json` and `--help` work at every level; exit codes are those of
-// cli/output.ts.
-import { existsSync, readFileSync, realpathSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+// server without the tools. How a command line is run is in runner.ts.
+import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { Command, CommanderError } from 'commander';
-import { Fault, systemCode } from '../../shared/base/fault-codes.js';
-import { EXIT, EXIT_MEANING, makeOutput, printError, type Output, type Streams } from './output.js';
-import { printable } from './printable.js';
+import { Command } from 'commander';
+import { makeOutput, type Streams } from './output.js';
+import { runCommandLine, runProcess, withHead, type Register } from './runner.js';
 
-type Register = (program: Command, out: Output) => void;
 interface Entry {
   readonly about: string;
   readonly load: () => Promise<Register>;
@@ -107,24 +103,9 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   ...tools,
 };
 
-const version = versionOf(dirname(fileURLToPath(import.meta.url)));
-
-/** The version in the package.json above: two folders up from dist/, one from the sources. */
-function versionOf(folder: string): string {
-  const file = join(folder, 'package.json');
-  if (!existsSync(file)) return versionOf(dirname(folder));
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
-}
-
-const EPILOGUE = `
---json prints one JSON value on stdout (for machines). Exit codes:
-${(Object.keys(EXIT) as (keyof typeof EXIT)[])
-  .map((name) => `  ${EXIT[name]}  ${EXIT_MEANING[name]}`)
-  .join('\n')}`;
-
 /** Every command, each of its modules loaded. For completion scripts, documents and tests. */
 export async function commandTree(): Promise<Command> {
-  const program = withHead(new Command('linnet'));
+  const program = newProgram();
   const out = makeOutput(false, { out: () => {}, err: () => {} });
   const registered = new Set<Register>();
   for (const { load } of Object.values(COMMANDS)) {
@@ -135,72 +116,26 @@ export async function commandTree(): Promise<Command> {
   return program;
 }
 
-const withHead = (program: Command): Command =>
-  program
-    .version(version)
-    .description('Edge AI runtime, secure over-the-air updates, and the fleet behind them.')
-    .option('--json', 'print one JSON value instead of text (anywhere on the line)')
-    .addHelpText('after', EPILOGUE);
+const newProgram = (): Command =>
+  withHead(
+    new Command('linnet').description(
+      'Edge AI runtime, secure over-the-air updates, and the fleet behind them.',
+    ),
+  );
 
 /** Runs one command line; `args` without node and script. Returns the exit code. */
-export async function linnet(args: readonly string[], streams: Streams): Promise<number> {
-  const end = args.indexOf('--');
-  const isJson = (arg: string, at: number): boolean => arg === '--json' && (end === -1 || at < end);
-  const json = args.some(isJson);
-  const rest = helpLast(args.filter((arg, at) => !isJson(arg, at)));
-  const program = withHead(new Command('linnet'));
-  program
-    // With --json what commander would write to stderr becomes an error on stdout, below.
-    .configureOutput({
-      writeOut: streams.out,
-      writeErr: json ? () => {} : (text) => streams.err(printable(text)),
-    })
-    .exitOverride();
-  try {
-    const entry = Object.hasOwn(COMMANDS, rest[0] ?? '') ? COMMANDS[rest[0] ?? ''] : undefined;
-    if (entry === undefined)
-      for (const [name, { about }] of Object.entries(COMMANDS))
-        program.command(name).description(about);
-    else (await entry.load())(program, makeOutput(json, streams));
-    inherit(program);
-    await program.parseAsync([...rest], { from: 'user' });
-    return process.exitCode === undefined ? EXIT.done : Number(process.exitCode);
-  } catch (error) {
-    if (!(error instanceof CommanderError)) return printError(error, json, streams);
-    if (error.exitCode === 0) return EXIT.done;
-    // Commander has printed its own message (or, for a missing subcommand, the help) on stderr.
-    return json
-      ? printError(new Fault('usage', commanderText(error, rest)), json, streams)
-      : EXIT.usage;
-  }
-}
-
-/**
- * `linnet help model quantize` as `linnet model quantize --help`, so that the module of the command
- * is loaded.
- */
-function helpLast(args: readonly string[]): string[] {
-  const [first, ...asked] = args;
-  if (first !== 'help') return [...args];
-  return asked.includes('--help') ? asked : [...asked, '--help'];
-}
-
-function commanderText(error: CommanderError, args: readonly string[]): string {
-  // Its message for a command line without its subcommand is '(outputHelp)'.
-  if (error.code === 'commander.help') return `${['linnet', ...args].join(' ')} needs a subcommand`;
-  return error.message.replace(/^error: /, '');
-}
-
-/**
- * Commander passes exitOverride and outputs on only to commands that are added later; these were
- * added by the modules.
- */
-function inherit(command: Command): void {
-  for (const inner of command.commands) {
-    inner.copyInheritedSettings(command);
-    inherit(inner);
-  }
-}
+export const linnet = (args: readonly string[], streams: Streams): Promise<number> =>
+  runCommandLine(newProgram(), {
+    args,
+    streams,
+    register: async (program, out, [first = '']) => {
+      const entry = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
+      if (entry === undefined)
+        for (const [name, { about }] of Object.entries(COMMANDS))
+          program.command(name).description(about);
+      else (await entry.load())(program, out);
+    },
+  });
 
 /** Whether this file is the program that runs, however it was called (npx calls it by a link). */
 function isProgram(): boolean {
@@ -208,16 +143,10 @@ function isProgram(): boolean {
   return script !== undefined && realpathSync(script) === fileURLToPath(import.meta.url);
 }
 
-if (isProgram()) {
-  for (const stream of [process.stdout, process.stderr])
-    stream.on('error', (error) => {
-      // The reader closed the pipe (`linnet ... | head`): nobody reads the rest.
-      if (systemCode(error) === 'EPIPE') process.exit();
-      throw error;
-    });
-  process.exitCode = await linnet(process.argv.slice(2), {
-    out: (text) => process.stdout.write(text),
-    err: (text) => process.stderr.write(text),
-    terminal: async () => (await import('./terminal.js')).terminalOf(process.stdout),
-  });
-}
+if (isProgram())
+  await runProcess((args, streams) =>
+    linnet(args, {
+      ...streams,
+      terminal: async () => (await import('./terminal.js')).terminalOf(process.stdout),
+    }),
+  );

@@ -2,7 +2,7 @@
 // --json), progress and hints on stderr, so that a pipe gets the result alone. Exit codes: 0 done,
 // 1 bug, 2 usage, 3 refused, 4 temporary failure (retry), 5 gave up after a limit, 6 the command
 // ran and its result is negative (a reverted rollout, a failed check).
-import { Fault, reason, type FaultKind } from '../../shared/base/fault-codes.js';
+import { Fault, reason, type FaultCode, type FaultKind } from '../../shared/base/fault-codes.js';
 import { jsonText, printable, printableInLine } from './printable.js';
 import type { Terminal } from './terminal.js';
 
@@ -19,7 +19,7 @@ export const EXIT = {
 export const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
   done: 'done',
   bug: 'a bug in Linnet',
-  usage: 'the command line is wrong; nothing was done',
+  usage: 'the command line is wrong, or a file that it names cannot be read; nothing was done',
   refused: 'refused: do not retry before something has changed',
   flaked: 'temporary failure: retry',
   spent: 'gave up after a limit of retries',
@@ -30,6 +30,9 @@ const EXIT_OF_KIND: Readonly<Record<FaultKind, number>> = {
   flaked: EXIT.flaked,
   spent: EXIT.spent,
 };
+
+/** Faults of the command line itself, whatever their kind. */
+const USAGE_CODES: ReadonlySet<FaultCode> = new Set(['usage', 'file_unreadable']);
 
 export interface Output {
   readonly json: boolean;
@@ -115,7 +118,7 @@ export function printError(error: unknown, json: boolean, streams: Streams): num
         `error: ${printable(error.detail)}\n  code: ${error.code} ` +
           `(${error.entry.meaning})\n  what to do: ${error.entry.todo}\n`,
       );
-    return error.code === 'usage' ? EXIT.usage : EXIT_OF_KIND[error.kind];
+    return USAGE_CODES.has(error.code) ? EXIT.usage : EXIT_OF_KIND[error.kind];
   }
   const reasons = reason(error);
   if (json)

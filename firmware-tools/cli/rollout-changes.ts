@@ -4,7 +4,8 @@
 import type { Member } from '../../shared/protocol/operator-api.js';
 import type { ShownRollout } from '../fleet/shown-rollout.js';
 import { limits } from '../../shared/base/limits.js';
-import { counted, refText } from './fleet-text.js';
+import { counted } from '../../shared/base/counted.js';
+import { refText } from './fleet-text.js';
 import { printableInLine } from './printable.js';
 
 /** Empty when nothing changed that an operator acts on. */

@@ -2,7 +2,8 @@
 // in numbers.
 import type { RolloutPreview } from '../../shared/protocol/operator-api.js';
 import { percent } from '../../shared/statistics/sequential-tests.js';
-import { counted, refText } from './fleet-text.js';
+import { counted } from '../../shared/base/counted.js';
+import { refText } from './fleet-text.js';
 import { table } from './output.js';
 
 const tally = (counts: Readonly<Record<string, number>>): string =>

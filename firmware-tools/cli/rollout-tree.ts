@@ -6,7 +6,8 @@ import type { RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
 import type { ShownRollout } from '../fleet/shown-rollout.js';
 import { printableInLine } from './printable.js';
-import { ago, counted, refText } from './fleet-text.js';
+import { counted } from '../../shared/base/counted.js';
+import { ago, refText } from './fleet-text.js';
 import { lineOf, wrapped, type Span, type Style, type Terminal } from './terminal.js';
 
 type Size = Pick<Terminal, 'columns' | 'rows' | 'colors'>;

@@ -2,13 +2,12 @@
 // change, with --json one object a change. A server that restarts or cannot be reached for a while
 // does not end it; a wrong token or an unknown rollout does.
 import type { Clock } from '../../shared/base/interfaces.js';
-import { sleep } from '../../shared/base/interfaces.js';
-import { Fault, isFault } from '../../shared/base/fault-codes.js';
-import { limits } from '../../shared/base/limits.js';
+import type { Fault } from '../../shared/base/fault-codes.js';
 import type { RolloutState } from '../../shared/protocol/states.js';
 import type { FleetClient } from '../fleet/fleet-client.js';
 import { shownRollout, type ShownRollout } from '../fleet/shown-rollout.js';
 import type { Output } from './output.js';
+import { poll, type Turn } from './polling.js';
 import { rolloutChanges } from './rollout-changes.js';
 import { rolloutTree } from './rollout-tree.js';
 import { lineOf, type Terminal } from './terminal.js';
@@ -41,27 +40,17 @@ interface Screen {
   retrying(fault: Fault): void;
 }
 
-async function follow(
+function follow(
   { client, id, clock, untilHeld }: WatchOptions,
   screen: Screen,
 ): Promise<ShownRollout> {
-  let tries = 0;
-  let hasAnswered = false;
-  for (;;) {
-    try {
-      const view = await shownRollout(client, id);
-      tries = 0;
-      hasAnswered = true;
-      screen.show(view);
-      if (ENDED.includes(view.state) || (untilHeld && view.state === 'held')) return view;
-    } catch (error) {
-      // Before the first answer, a wrong address is more likely than a server that restarts.
-      if (!hasAnswered || !isFault(error) || error.kind !== 'flaked') throw error;
-      if (++tries >= limits.watchTriesMaxCount) throw error;
-      screen.retrying(error);
-    }
-    await sleep(clock, limits.watchEveryMs);
-  }
+  const look = async (): Promise<Turn<ShownRollout>> => {
+    const view = await shownRollout(client, id);
+    screen.show(view);
+    const isOver = ENDED.includes(view.state) || (untilHeld && view.state === 'held');
+    return isOver ? { result: view } : 'later';
+  };
+  return poll(look, { clock, onRetry: (fault) => screen.retrying(fault) });
 }
 
 function lineScreen({ out, clock }: WatchOptions): Screen {

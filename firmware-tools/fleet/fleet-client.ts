@@ -3,21 +3,29 @@
 // the server answered, `server_unreachable` if it did not. It retries nothing: a failed command
 // reports the failure, and the operator decides. One exception: a server that looked at nothing,
 // because too many logins of this address had failed, is asked once more when it says so.
-import { readFile } from 'node:fs/promises';
-import { request as httpRequest, type ClientRequest, type OutgoingHttpHeaders } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
 import type { Static, TArray, TNull, TObject, TSchema, TString, TUnion } from 'typebox';
 import { decodeJson } from '../../shared/base/decode.js';
-import { asError, Fault, reason } from '../../shared/base/fault-codes.js';
+import { asError, Fault } from '../../shared/base/fault-codes.js';
 import { sleep, type Clock } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import { SECOND_MS } from '../../shared/base/units.js';
 import { API } from '../../shared/protocol/operator-api.js';
 import { realClock } from '../../shared/platform/clock.js';
+import { HttpConnector } from '../../shared/platform/http-connector.js';
+import { Proxies } from '../../shared/platform/proxies.js';
+import { readArgumentFile } from '../../shared/platform/setting-files.js';
 import { profileNamed, type Env } from './profiles.js';
-import { refusalFault, serverFault, type ErrorAnswer } from '../../shared/platform/http-refusal.js';
+import { atMost, redirected, unreachable } from './transfers.js';
+import {
+  refusalFault,
+  retryAfterMs,
+  serverFault,
+  type ErrorAnswer,
+} from '../../shared/platform/http-refusal.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -30,6 +38,8 @@ export interface Connection {
   readonly patience?: Patience;
   /** PEM of the CA of the server's certificate, instead of those that Node trusts. */
   readonly ca?: string | null;
+  /** Without it, the server is asked directly. */
+  readonly proxies?: Proxies;
 }
 
 export interface Patience {
@@ -38,13 +48,10 @@ export interface Patience {
   readonly onWait: (seconds: number) => void;
 }
 
-interface Answer extends ErrorAnswer {
-  /** Whole seconds. */
-  readonly retryAfter: string | null;
-}
-
 /** HTTP status: nothing of the request was looked at. */
 const TOO_MANY_REQUESTS = 429;
+const OK = 200;
+const NOT_FOUND = 404;
 const DEFAULT_SERVER = 'http://127.0.0.1:7300';
 
 export type PageSchema = TObject<{ items: TArray; next: TUnion<[TNull, TString]> }>;
@@ -56,13 +63,17 @@ export class FleetClient {
   readonly server: string;
   readonly #token: string;
   readonly #patience: Patience | null;
-  readonly #ca: string | undefined;
+  readonly #connector: HttpConnector;
 
   constructor(connection: Connection) {
     this.server = connection.server.replace(/\/+$/, '');
     this.#token = connection.token;
     this.#patience = connection.patience ?? null;
-    this.#ca = connection.ca ?? undefined;
+    this.#connector = new HttpConnector({
+      proxies: connection.proxies ?? new Proxies({}),
+      ca: connection.ca ?? undefined,
+      keepAlive: false,
+    });
   }
 
   /**
@@ -87,7 +98,7 @@ export class FleetClient {
     return decodeJson<T>(schema, answer.body, `answer of ${method} ${url}`);
   }
 
-  async #ask(method: Method, url: string, body: unknown): Promise<Answer> {
+  async #ask(method: Method, url: string, body: unknown): Promise<ErrorAnswer> {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const request = this.#open(method, url, {
       accept: 'application/json',
@@ -179,11 +190,52 @@ export class FleetClient {
     if (!isSuccess(answer)) throw refused(answer, `PUT ${url}`);
   }
 
+  /**
+   * A public file by its path: null when it is not there, else its bytes, at most one more than
+   * `length` (which shows a longer one). Sends no token, so a redirect to the store of the files is
+   * followed: a digest verifies what comes. Faults: server_unreachable, fetch_interrupted.
+   */
+  async file(path: string, length: number): Promise<Uint8Array | null> {
+    let url = `${this.server}${path}`;
+    for (let hops = 0; hops <= limits.redirectsMaxCount; hops += 1) {
+      const answer = await this.#get('GET', url);
+      const { statusCode = 0, headers } = answer;
+      if (statusCode >= 300 && statusCode < 400 && headers.location !== undefined) {
+        answer.destroy();
+        url = redirected(url, headers.location);
+        continue;
+      }
+      if (statusCode === NOT_FOUND) answer.destroy();
+      if (statusCode === NOT_FOUND) return null;
+      if (statusCode !== OK) throw new Fault('fetch_interrupted', `${url} answered ${statusCode}`);
+      return atMost(answer, length + 1, url);
+    }
+    throw new Fault('fetch_interrupted', `${this.server}${path} redirects again and again`);
+  }
+
+  /** Whether the server says that it has a public file; nothing is read of it. */
+  async hasFile(path: string): Promise<boolean> {
+    const answer = await this.#get('HEAD', `${this.server}${path}`);
+    answer.destroy();
+    // A redirect promises no file: it is uploaded then, which does nothing where it is there.
+    return answer.statusCode === OK;
+  }
+
+  #get(method: 'GET' | 'HEAD', url: string): Promise<IncomingMessage> {
+    const request = this.#connector.request(url, { method, headers: {}, fresh: true });
+    request.setTimeout(limits.operatorAnswerMaxMs, () =>
+      request.destroy(new Error(`no answer within ${limits.operatorAnswerMaxMs / 1000} s`)),
+    );
+    request.end();
+    return new Promise((resolve, reject) => {
+      request.once('response', resolve);
+      request.once('error', (error) => reject(unreachable(url, error)));
+    });
+  }
+
   #open(method: Method, url: string, headers: OutgoingHttpHeaders): ClientRequest {
     const all = { ...headers, authorization: `Bearer ${this.#token}` };
-    return url.startsWith('https:')
-      ? httpsRequest(url, { method, headers: all, ca: this.#ca })
-      : httpRequest(url, { method, headers: all });
+    return this.#connector.request(url, { method, headers: all, fresh: true });
   }
 
   #url(path: string): string {
@@ -192,15 +244,13 @@ export class FleetClient {
 }
 
 /** Until the same request may be sent again; null when that is never, or not soon. */
-function secondsToWait({ status, retryAfter }: Answer): number | null {
-  if (status !== TOO_MANY_REQUESTS || retryAfter === null || !/^\d{1,6}$/.test(retryAfter))
-    return null;
-  const seconds = Number(retryAfter);
-  return seconds * 1000 <= limits.commandWaitMaxMs ? seconds : null;
+function secondsToWait({ status, retryAfter }: ErrorAnswer): number | null {
+  const ms = status === TOO_MANY_REQUESTS ? retryAfterMs(retryAfter) : null;
+  return ms !== null && ms <= limits.commandWaitMaxMs ? ms / SECOND_MS : null;
 }
 
 /** The whole answer. Redirects are not followed: they would get the token. */
-function answerOf(request: ClientRequest): Promise<Answer> {
+function answerOf(request: ClientRequest): Promise<ErrorAnswer> {
   return new Promise((resolve, reject) => {
     request.setTimeout(limits.operatorAnswerMaxMs, () =>
       request.destroy(new Error(`no answer within ${limits.operatorAnswerMaxMs / 1000} s`)),
@@ -215,7 +265,7 @@ function answerOf(request: ClientRequest): Promise<Answer> {
           status: response.statusCode ?? 0,
           body: Buffer.concat(chunks),
           location: response.headers.location,
-          retryAfter: response.headers['retry-after'] ?? null,
+          retryAfter: response.headers['retry-after'],
         }),
       );
     });
@@ -227,16 +277,6 @@ const isSuccess = ({ status }: ErrorAnswer): boolean => status >= 200 && status 
 /** The operator reads what the server said, without the request. */
 const refused = (answer: ErrorAnswer, what: string): Fault =>
   serverFault(answer) ?? refusalFault(answer, what);
-
-function unreachable(url: string, cause: unknown): Fault {
-  return new Fault('server_unreachable', `${url}: ${networkReason(cause)}`, { cause });
-}
-
-/** `connect ECONNREFUSED 127.0.0.1:7300`, also for a host of which every address was tried. */
-function networkReason(cause: unknown): string {
-  const causes: unknown[] = cause instanceof AggregateError ? cause.errors : [cause];
-  return causes.map((one) => (one instanceof Error ? one.message : reason(one))).join('; ');
-}
 
 /** Adds the options that every fleet command takes; `connect` reads them. */
 export function connectionOptions(command: Command): Command {
@@ -264,11 +304,11 @@ interface ConnectionOptions {
 /**
  * The client that a command's options name: server and token each from the options, else from the
  * environment, else from the profile. The token of a profile goes to the server of that profile
- * only. Faults: usage (no token), key_invalid (others can read the profiles).
+ * only. Faults: usage (no token), file_unreadable, key_invalid (others can read the profiles).
  */
 export async function connect(command: Command, env: Env = process.env): Promise<FleetClient> {
   const { server, tokenFile, profile: name } = command.opts<ConnectionOptions>();
-  const given = await givenToken(tokenFile, env['LINNET_TOKEN']);
+  const given = givenToken(tokenFile, env['LINNET_TOKEN']);
   const profile = given === null || server === undefined ? await profileNamed(name, env) : null;
   const own = server === undefined ? null : serverUrl(server);
   const token = given ?? (own === null || own === profile?.server ? profile?.token : undefined);
@@ -291,6 +331,7 @@ export async function connect(command: Command, env: Env = process.env): Promise
     },
     server: own ?? profile?.server ?? DEFAULT_SERVER,
     token,
+    proxies: new Proxies(env),
     ca: isOfProfile ? (profile?.ca ?? null) : null,
   });
 }
@@ -315,19 +356,9 @@ export function operatorToken(text: string, from: string): string {
 }
 
 /** The file wins over LINNET_TOKEN; null without both. */
-async function givenToken(
-  file: string | undefined,
-  fromEnv: string | undefined,
-): Promise<string | null> {
+function givenToken(file: string | undefined, fromEnv: string | undefined): string | null {
   if (file !== undefined) {
-    let text;
-    try {
-      text = await readFile(file, 'utf8');
-    } catch (error) {
-      throw new Fault('usage', `cannot read the token file ${file}: ${reason(error)}`, {
-        cause: error,
-      });
-    }
+    const text = readArgumentFile('the token file', file).toString('utf8');
     return operatorToken(text, `the token file ${file}`);
   }
   if (fromEnv === undefined || fromEnv.trim() === '') return null;

@@ -3,7 +3,7 @@
 // asked.
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { Type } from 'typebox';
-import { decode } from '../../shared/base/decode.js';
+import { complaints, decode } from '../../shared/base/decode.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
 import {
   RolloutPolicy,
@@ -12,6 +12,7 @@ import {
   type Wave,
 } from '../../shared/protocol/operator-api.js';
 import { defaults } from '../../shared/protocol/default-policy.js';
+import { Component, Version } from '../../shared/release/manifest-head.js';
 import { policyComplaints } from '../../shared/protocol/policy-complaints.js';
 import { defaultTrialPolicy, type TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 
@@ -176,6 +177,11 @@ export function releaseOf(what: string): { component: string; version: string } 
   const [component, version, ...more] = what.split('@');
   if (component === undefined || version === undefined || version === '' || more.length > 0)
     throw new Fault('usage', `${what}: name the release as component@version`);
+  const found = [
+    ...complaints(Component, component).map((text) => `the component ${text.slice(3)}`),
+    ...complaints(Version, version).map((text) => `the version ${text.slice(3)}`),
+  ];
+  if (found.length > 0) throw new Fault('usage', `${what}: ${found.join('; ')}`);
   return { component, version };
 }
 

@@ -9,7 +9,7 @@
 // (published-targets.json), and refuses a lower version.
 import { readFile } from 'node:fs/promises';
 import { sha256 } from '../../shared/base/bytes.js';
-import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import { openAcceptanceSet } from '../../shared/release/acceptance-set.js';
 import { fileOf } from '../../shared/release/model-manifest.js';
 import { type Release } from '../../shared/release/manifest.js';
@@ -139,31 +139,11 @@ async function acceptanceFor(
   }
   const file = acceptanceOf(current.signed, component);
   if (file === null) return { file: null, bytes: null };
-  const url = `${client.server}${routes.imageFile(file.sha256)}`;
-  const bytes = await download(url, file.length);
-  if (bytes.length !== file.length || sha256(bytes) !== file.sha256)
-    throw new Fault('file_digest', `${url}: not the acceptance set that the targets name`);
+  const path = routes.imageFile(file.sha256);
+  const bytes = await client.file(path, file.length);
+  if (bytes?.length !== file.length || sha256(bytes) !== file.sha256)
+    throw new Fault('file_digest', `${path}: not the acceptance set that the targets name`);
   return { file, bytes };
-}
-
-/** At most one byte more than `length`, which shows a longer file. */
-async function download(url: string, length: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let got = 0;
-  try {
-    const response = await fetch(url);
-    if (!response.ok || response.body === null)
-      throw new Fault('fetch_interrupted', `${url}: ${response.status}`);
-    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-      chunks.push(chunk);
-      got += chunk.length;
-      if (got > length) break;
-    }
-  } catch (error) {
-    if (isFault(error)) throw error;
-    throw new Fault('server_unreachable', `${url}: ${reason(error)}`, { cause: error });
-  }
-  return new Uint8Array(Buffer.concat(chunks));
 }
 
 /** Opened with the acceptance keys of the root before it is run. Fault acceptance_failed. */
@@ -305,14 +285,8 @@ async function upload(view: BundleView, { client, progress }: PublishOptions): P
  * Whether the server says that it has the file, which saves the upload. A wrong answer does no
  * harm: the server checks that every file is there when the release is published.
  */
-async function isThere(client: FleetClient, sha256: string): Promise<boolean> {
-  const url = `${client.server}${routes.imageFile(sha256)}`;
-  try {
-    return (await fetch(url, { method: 'HEAD' })).status === 200;
-  } catch (error) {
-    throw new Fault('server_unreachable', `${url}: ${reason(error)}`, { cause: error });
-  }
-}
+const isThere = (client: FleetClient, digest: string): Promise<boolean> =>
+  client.hasFile(routes.imageFile(digest));
 
 const fromBase64 = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'base64'));
 const toBase64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');

@@ -120,6 +120,7 @@ function headerBytes({ name, length }: ArchiveEntry): Uint8Array {
 /** The entries of a backup file, in their order; each one's chunks can be read at any time. */
 export async function* archiveEntries(file: FileHandle): AsyncIterable<ArchiveEntry> {
   const { size } = await file.stat();
+  await requireBackup(file, size);
   for (let at = 0; at < size;) {
     const block = await readAt(file, at, BLOCK_BYTES);
     const header = new Header(block);
@@ -132,6 +133,13 @@ export async function* archiveEntries(file: FileHandle): AsyncIterable<ArchiveEn
     yield { name, length, chunks: chunksAt(file, start, length) };
     at = start + length + paddingBytes(length);
   }
+}
+
+/** Another file is not damaged. Fault backup_invalid: the first entry is not that of a backup. */
+async function requireBackup(file: FileHandle, size: number): Promise<void> {
+  const header = size < BLOCK_BYTES ? null : new Header(await readAt(file, 0, BLOCK_BYTES));
+  if (header?.cksumValid !== true || header.path !== HEAD_NAME)
+    throw new Fault('backup_invalid', 'it is no backup of Linnet');
 }
 
 async function* chunksAt(
@@ -178,7 +186,7 @@ export async function verifyArchive(file: FileHandle): Promise<VerifiedBackup> {
   for await (const entry of archiveEntries(file)) {
     if (list !== null) throw new Fault('backup_invalid', `something follows ${LIST_NAME}`);
     if ((head === null) !== (entry.name === HEAD_NAME))
-      throw new Fault('backup_invalid', `${HEAD_NAME} is not its first entry`);
+      throw new Fault('backup_invalid', `${HEAD_NAME} stands in it more than once`);
     if (entry.name === LIST_NAME) {
       list = decoded(BackupList, await entryBytes(entry, limits.backupManifestMaxBytes), LIST_NAME);
       continue;
@@ -193,7 +201,7 @@ export async function verifyArchive(file: FileHandle): Promise<VerifiedBackup> {
     found.push({ name: entry.name, ...digest.end() });
   }
   if (head === null || list === null)
-    throw new Fault('backup_invalid', `it has no ${head === null ? HEAD_NAME : LIST_NAME}`);
+    throw new Fault('backup_invalid', `it is cut short: it has no ${LIST_NAME}`);
   requireSame(found, list.entries);
   return { head, list };
 }

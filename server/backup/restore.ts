@@ -10,6 +10,7 @@ import type { Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { syncFolder, tempBeside, writeWhole } from '../../shared/platform/durable-files.js';
 import { whenFound, withDiskFaults } from '../../shared/platform/errno-faults.js';
+import { unreadableFile } from '../../shared/platform/setting-files.js';
 import { RunningDigest } from '../../shared/platform/hashing.js';
 import { WholeFiles } from '../../shared/platform/whole-files.js';
 import {
@@ -61,7 +62,7 @@ const isUnfinished = async (dataDir: string): Promise<boolean> =>
     MARK,
   ) ?? false;
 
-/** Reads all of a backup. Faults: backup_invalid, not_found, disk_failed. */
+/** Reads all of a backup. Faults: backup_invalid, file_unreadable, disk_failed. */
 export async function verifyBackup(file: string): Promise<VerifiedBackup> {
   return withBackup(file, verified);
 }
@@ -81,7 +82,7 @@ async function verified(handle: FileHandle): Promise<VerifiedBackup> {
 const NOWHERE: BackupPlaces = { dataDir: '/', repository: '/', artifacts: '/' };
 
 /**
- * Faults: backup_invalid, conflict (something is there), schema_newer, not_found, disk_*,
+ * Faults: backup_invalid, conflict (something is there), schema_newer, file_unreadable, disk_*,
  * database_unreachable.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<VerifiedBackup> {
@@ -154,11 +155,12 @@ async function restoreAll(
 }
 
 async function withBackup<T>(path: string, work: (file: FileHandle) => Promise<T>): Promise<T> {
-  const file = await withDiskFaults(`open ${path}`, () => whenFound(() => open(path, 'r')));
-  if (file === null) throw new Fault('not_found', `there is no file ${path}`);
+  const file = await open(path, 'r').catch((error: unknown) => {
+    throw unreadableFile('the backup', path, error);
+  });
   try {
     if ((await file.stat()).isDirectory())
-      throw new Fault('backup_invalid', 'it is a folder, not a file');
+      throw new Fault('file_unreadable', `cannot read the backup ${path}: it is a folder`);
     return await withDiskFaults(`read ${path}`, () => work(file));
   } catch (error) {
     if (!isFault(error, 'backup_invalid')) throw error;

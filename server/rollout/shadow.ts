@@ -4,6 +4,7 @@
 // as if it waited for the release. The end is a report: what the comparisons said, judged here from
 // the evidence as in a trial. They halt nothing; a release that devices refuse, or that strands
 // them, does. Pure.
+import { limits } from '../../shared/base/limits.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import { judgeTrial } from '../../shared/statistics/trial-verdict.js';
 import type { AssignmentChange, DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
@@ -58,19 +59,21 @@ export function afterShadow(
   return members.filter(isOver).map((member) => assignmentBack(rollout, member));
 }
 
-/** The last wave is done: the report. */
+/** The last wave is done: the report, after those that are left were excused, some at a time. */
 export function report(situation: Situation, progress: readonly string[]): Plan {
   const { rollout, members, now } = situation;
-  const left = members
-    .filter(({ state }) => UNDECIDED.includes(state))
-    .map((member) => ({
-      ...member,
-      state: 'excused' as const,
-      since: now,
-      reasons: clip(`the shadow ended without it: ${member.reasons}`),
-    }));
+  const undecided = members.filter(({ state }) => UNDECIDED.includes(state));
+  const left = undecided.slice(0, limits.conductorPageRowsMaxCount).map((member) => ({
+    ...member,
+    state: 'excused' as const,
+    since: now,
+    reasons: clip(`the shadow ended without it: ${member.reasons}`),
+  }));
+  const isEnd = left.length === undecided.length;
   return {
-    rollout: moved(rollout, 'report', [...shadowText(situation), ...progress], now),
+    rollout: isEnd
+      ? moved(rollout, 'report', [...shadowText(situation), ...progress], now)
+      : rollout,
     members: left,
     assignments: afterShadow(rollout, left),
   };

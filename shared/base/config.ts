@@ -3,23 +3,50 @@
 // once. Secrets are never settings: they are named by file or read from the environment by the room
 // that needs them.
 import { parse as parseToml } from 'smol-toml';
-import type { Static, TSchema } from 'typebox';
+import { Type, type Static, type TSchema } from 'typebox';
 import { Value } from 'typebox/value';
+import { counted } from './counted.js';
 import { complaints } from './decode.js';
 import { Fault } from './fault-codes.js';
+
+const IS_READ = 'x-linnet-read';
+
+/** A setting that names a file which is read; `inputFiles` finds these. */
+export const InputFile = (maxLength: number) =>
+  Type.String({ minLength: 1, maxLength, [IS_READ]: true });
+
+export interface NamedFile {
+  /** As `otlp.headers_file`. */
+  readonly setting: string;
+  readonly path: string;
+}
+
+/** The files that the settings of a schema name, in the schema's order. */
+export function inputFiles(schema: TSchema, settings: unknown, prefix = ''): NamedFile[] {
+  const { properties } = schema as { properties?: Readonly<Record<string, TSchema>> };
+  if (typeof settings !== 'object' || settings === null || properties === undefined) return [];
+  return Object.entries(properties).flatMap(([key, inner]) => {
+    const value = (settings as Readonly<Record<string, unknown>>)[key];
+    const setting = `${prefix}${key}`;
+    return IS_READ in inner && typeof value === 'string'
+      ? [{ setting, path: value }]
+      : inputFiles(inner, value, `${setting}.`);
+  });
+}
 
 /**
  * Settings of `schema` from the text of a TOML file and the environment. `LINNET_<SCOPE>__A__B=x`
  * overrides key `a.b` (lower-cased; `_` inside a name stays); values that parse as JSON are taken
- * as such, others as text. Keys that are absent take the schema's defaults.
+ * as such, others as text. Keys that are absent take the schema's defaults. `file`: for messages.
  */
 export function resolveSettings<T extends TSchema>(
   schema: T,
   toml: string,
   scope: string,
   env: Readonly<Record<string, string | undefined>>,
+  file: string = 'the file',
 ): NoInfer<Static<T>> {
-  const inputs = parseFile(toml);
+  const inputs = parseFile(toml, file);
   const prefix = `LINNET_${scope.toUpperCase()}__`;
   for (const [name, text] of Object.entries(env)) {
     if (name.startsWith(prefix) && text !== undefined)
@@ -30,18 +57,18 @@ export function resolveSettings<T extends TSchema>(
   if (found.length > 0)
     throw new Fault(
       'config_invalid',
-      `${found.length} mistake(s) in the ${scope} configuration:\n  ${found.join('\n  ')}`,
+      `${counted(found.length, 'mistake')} in the ${scope} configuration:\n  ${found.join('\n  ')}`,
     );
   return freeze(filled) as Static<T>;
 }
 
-function parseFile(toml: string): Record<string, unknown> {
+function parseFile(toml: string, file: string): Record<string, unknown> {
   try {
     return parseToml(toml);
   } catch (error) {
     throw new Fault(
       'config_invalid',
-      `the file is not TOML: ${error instanceof Error ? error.message : String(error)}`,
+      `${file} is not TOML: ${error instanceof Error ? error.message : String(error)}`,
       {
         cause: error,
       },

@@ -294,7 +294,7 @@ export const FAULT_CODES = {
   request_undecodable: refused(
     400,
     'the request is not Open Inference Protocol v2',
-    "Compare it with the README's example.",
+    'Compare it with the example in the README (`v2/models/digits/infer`).',
   ),
   request_unsupported: refused(
     400,
@@ -469,6 +469,11 @@ export const FAULT_CODES = {
     'too many failed logins from this address',
     'Wait as long as Retry-After says, and correct the token: only failed logins count.',
   ),
+  overloaded: flaked(
+    503,
+    'more devices come than the server can serve at once',
+    'Devices come back by themselves; if it lasts, SCALE.md says how many a server carries.',
+  ),
   too_many_streams: flaked(
     429,
     'too many open change streams of this token, or in all',
@@ -506,8 +511,8 @@ export const FAULT_CODES = {
   ),
   conflict: refused(
     409,
-    'this is not possible in the present state',
-    'The message says what the state is.',
+    'what is there already does not allow this',
+    'Change what the message names, or name something else; the same request is refused again.',
   ),
   certificate_request_invalid: refused(
     422,
@@ -517,7 +522,8 @@ export const FAULT_CODES = {
   config_invalid: refused(
     400,
     'the configuration has mistakes',
-    'Correct every line that the message lists.',
+    'Correct every one that the message lists in the configuration file, or set it right in the ' +
+      'environment (LINNET_SERVER__..., LINNET_AGENT__...); nothing was started.',
   ),
   key_invalid: refused(
     400,
@@ -530,6 +536,11 @@ export const FAULT_CODES = {
     'Stop the other process or choose another port.',
   ),
   usage: refused(400, 'the command line is wrong', 'See --help.'),
+  file_unreadable: refused(
+    400,
+    'a file that the command is to read cannot be read',
+    'Name a file that is there and that this user can read.',
+  ),
   internal: {
     kind: 'spent',
     http: 500,

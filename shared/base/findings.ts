@@ -1,4 +1,5 @@
 // What `doctor` commands find: one finding a check, with what to do about it.
+import { isFault, reason } from './fault-codes.js';
 
 export interface Finding {
   readonly check: string;
@@ -28,17 +29,27 @@ export const skipped = (check: string, found: string): Finding => ({
   found,
 });
 
+/** What a finding says of an error. */
+export const faultText = (error: unknown): string =>
+  isFault(error) ? error.detail : reason(error);
+
 export const isHealthy = (findings: readonly Finding[]): boolean =>
   findings.every(({ state }) => state !== 'bad');
 
 /** One line a finding, and under it what to do. */
-export function findingsText(findings: readonly Finding[]): string {
+export function findingLines(findings: readonly Finding[]): string[] {
   const width = Math.max(...findings.map(({ check }) => check.length));
-  const lines = findings.flatMap(({ check, state, found, todo }) => [
+  return findings.flatMap(({ check, state, found, todo }) => [
     `${state.padEnd('warning'.length)}  ${check.padEnd(width)}  ${found}`,
     ...(todo === undefined ? [] : [`${' '.repeat(width + 11)}-> ${todo}`]),
   ]);
+}
+
+/** As lines, and how many need something. */
+export function findingsText(findings: readonly Finding[]): string {
   const count = (wanted: Finding['state']): number =>
     findings.filter(({ state }) => state === wanted).length;
-  return [...lines, `${count('bad')} bad, ${count('warning')} to look at`].join('\n');
+  return [...findingLines(findings), `${count('bad')} bad, ${count('warning')} to look at`].join(
+    '\n',
+  );
 }

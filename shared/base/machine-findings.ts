@@ -1,5 +1,6 @@
 // Findings about a machine that the agent and the server have in common.
-import { bad, good, skipped, warning, type Finding } from './findings.js';
+import type { NamedFile } from './config.js';
+import { bad, faultText, good, skipped, warning, type Finding } from './findings.js';
 import { reason } from './fault-codes.js';
 import { limits } from './limits.js';
 import { MIB } from './units.js';
@@ -59,6 +60,58 @@ export function folderFinding(
   return (mode & 0o077) === 0
     ? good(check, path)
     : warning(check, `${path} is open to other users`, `close it: chmod 700 ${path}`);
+}
+
+/** The module of SQLite is made for one version of Node.js; `advice`: how else to get another. */
+export function sqliteFinding(
+  failure: string | null,
+  { modules }: NodeVersions,
+  advice: string,
+): Finding {
+  const todo = `it must be made for Node.js modules ${modules}: ${advice}`;
+  return failure === null ? good('SQLite module', 'loads') : bad('SQLite module', failure, todo);
+}
+
+/**
+ * The settings and what is said of them; without settings, every check that needs them (`checks`)
+ * is skipped. `file`: of the configuration.
+ */
+export function configurationFindings<S>(
+  file: string,
+  read: () => S,
+  { about, checks }: { about: (settings: S) => string; checks: readonly string[] },
+): { readonly settings: S | null; readonly findings: Finding[] } {
+  try {
+    const settings = read();
+    return { settings, findings: [good('configuration', about(settings))] };
+  } catch (error) {
+    const todo = `correct what is listed here in ${file}, then run this command again`;
+    return {
+      settings: null,
+      findings: [
+        bad('configuration', faultText(error), todo),
+        ...checks.map((check) => skipped(check, 'needs the configuration')),
+      ],
+    };
+  }
+}
+
+/** Whether the files that settings name can be read; `read` throws a Fault that names both. */
+export function filesFinding(
+  files: readonly NamedFile[],
+  read: (setting: string, path: string) => unknown,
+): Finding {
+  const complaints = files.flatMap(({ setting, path }) => {
+    try {
+      read(setting, path);
+      return [];
+    } catch (error) {
+      return [faultText(error)];
+    }
+  });
+  return complaints.length === 0
+    ? good('files', `${files.length} named and readable`)
+    : bad('files', complaints.join('; '), 'put them there, readable by the user of the daemon');
 }
 
 export function diskFinding(path: string, freeBytes: (path: string) => number): Finding {

@@ -3,6 +3,8 @@
 // pattern; others have their sentence here.
 
 const TEXTS: Readonly<Record<string, string>> = {
+  '^(none|http://[^/?#]+/?)$':
+    'must be the http:// URL of a proxy, such as http://proxy.example:3128, or none',
   '^(0|[1-9]\\d{0,8})\\.(0|[1-9]\\d{0,8})\\.(0|[1-9]\\d{0,8})(-[0-9A-Za-z.-]{1,40})?$':
     'must be a version such as 1.0.0 or 1.2.0-rc.1 (Semantic Versioning, no build metadata)',
   '^([0-9a-f]{7,64}|unknown)$': 'must be a commit of 7 to 64 hexadecimal digits, or unknown',

@@ -12,6 +12,22 @@ const MEANING: Readonly<Record<string, string>> = {
   EDQUOT: "the user's quota is used up",
 };
 
+/** Why a file cannot be read; what is not here is said by its code. */
+const READ_PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  ENOTDIR: 'there is no such file',
+  EISDIR: 'it is a folder, not a file',
+  EACCES: 'this user may not read it',
+  EPERM: 'this user may not read it',
+  ELOOP: 'its links lead in a circle',
+};
+
+/** Why a file cannot be read, as a sentence for an operator. */
+export function readProblem(error: unknown): string {
+  const code = systemCode(error);
+  return code === undefined ? reason(error) : (READ_PROBLEMS[code] ?? MEANING[code] ?? code);
+}
+
 /** True for an error of the operating system (ENOENT, EISDIR, EROFS, ...). */
 function isSystemError(error: unknown): boolean {
   return error instanceof Error && !(error instanceof Fault) && 'syscall' in error;

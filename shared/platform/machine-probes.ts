@@ -2,12 +2,12 @@
 // only a bug is thrown.
 import { spawn } from 'node:child_process';
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
-import http from 'node:http';
-import https from 'node:https';
 import { createServer } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { reason, systemCode } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
+import { HttpConnector } from './http-connector.js';
+import type { Proxies } from './proxies.js';
 import type { FolderState, NodeVersions } from '../base/machine-findings.js';
 
 export const nodeVersions: NodeVersions = {
@@ -83,15 +83,20 @@ export interface ServerLook {
 }
 
 /** One request without a body; the answer's body is not read. */
-export function lookAtServer(url: string, ca?: Uint8Array): Promise<ServerLook> {
+export function lookAtServer(
+  url: string,
+  { ca, proxies }: { readonly ca?: Uint8Array | undefined; readonly proxies: Proxies },
+): Promise<ServerLook> {
   const failed = (failure: string): ServerLook => ({ failure, status: 0, headers: {} });
-  const options = {
-    timeout: limits.doctorServerWaitMs,
-    agent: false,
-    ...(ca && { ca: Buffer.from(ca) }),
-  };
+  const connector = new HttpConnector({
+    proxies,
+    keepAlive: false,
+    ca: ca === undefined ? undefined : Buffer.from(ca),
+  });
   return new Promise((done) => {
-    const request = (url.startsWith('https:') ? https : http).get(url, options, (response) => {
+    const request = connector.request(url, { method: 'GET', headers: {} });
+    request.setTimeout(limits.doctorServerWaitMs);
+    request.on('response', (response) => {
       response.destroy();
       done({ failure: null, status: response.statusCode ?? 0, headers: response.headers });
     });
@@ -100,6 +105,7 @@ export function lookAtServer(url: string, ca?: Uint8Array): Promise<ServerLook> 
       request.destroy();
     });
     request.on('error', (error) => done(failed(systemCode(error) ?? reason(error))));
+    request.end();
   });
 }
 

@@ -70,7 +70,7 @@ export interface Page<T> {
   next: string | null;
 }
 
-const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
+export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
 const LabelKey = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' });
 const Labels = Type.Record(LabelKey, Text(200), { additionalProperties: false });
 

@@ -7,10 +7,11 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { agentSettings } from '../../agent/config.js';
+import { AgentSettings, agentSettings } from '../../agent/config.js';
 import { agentFindings, requireInstallation, type DoctorProbes } from '../../agent/doctor.js';
 import { deviceProbes } from '../../agent/doctor-probes.js';
 import { initRepository } from '../../firmware-tools/release/repository.js';
+import { inputFiles } from '../../shared/base/config.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { findingsText, isHealthy, type Finding } from '../../shared/base/findings.js';
 import { limits } from '../../shared/base/limits.js';
@@ -50,6 +51,8 @@ beforeAll(async () => {
     directorRoot: readFileSync(join(trust, 'director-root.json')),
   };
   healthy = {
+    config: 'agent.toml',
+    file: () => new Uint8Array(),
     node: { version: '20.19.0', modules: '115', system: 'linux arm64' },
     glibc: () => '2.36',
     missingFiles: () => [],
@@ -91,6 +94,23 @@ describe('the installation', () => {
     expect(findings.map(({ state }) => state)).toEqual(Array(13).fill('good'));
     expect(isHealthy(findings)).toBe(true);
     expect(() => requireInstallation(healthy)).not.toThrow();
+  });
+
+  it('every_setting_that_names_a_file_is_found_and_has_a_check', async () => {
+    const own = agentSettings(
+      config.replace('[server]', '[server]\n ca_file = "/ca"\n claim_file = "/claim"'),
+      {},
+    );
+    expect(inputFiles(AgentSettings, own).map(({ setting }) => setting)).toEqual([
+      'server.claim_file',
+      'server.ca_file',
+      'trust.image_root',
+      'trust.director_root',
+    ]);
+    const claim = () => {
+      throw new Fault('config_invalid', 'cannot read server.claim_file /claim');
+    };
+    expect(await complaints({ identity: claim })).toEqual(one('enrolment', 'bad', '/claim'));
   });
 
   it('old_node_is_bad', async () => {
@@ -169,7 +189,7 @@ describe('the configuration and what it names', () => {
     const missing = agentSettings(config.replace('image-root', 'no-root'), {});
     const { roots } = deviceProbes('', realClock);
     expect(await complaints({ settings: () => missing, roots })).toEqual(
-      one('trusted roots', 'bad', 'no-root.json (ENOENT)'),
+      one('trusted roots', 'bad', 'no-root.json (there is no such file)'),
     );
     const empty = { imageRoot: new Uint8Array(2), directorRoot: new Uint8Array(2) };
     expect(await complaints({ roots: () => empty })).toEqual(one('trusted roots', 'bad', 'root'));

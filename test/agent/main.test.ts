@@ -128,7 +128,9 @@ describe('a start with a wrong setting', () => {
 
   it('trusted_root_that_is_missing_is_named_and_nothing_is_made', async () => {
     const text = await refusal(start(1, 0, join(home, 'data'), 'nothing.json'));
-    expect(text).toMatch(/^config_invalid: .*trust\.image_root .*nothing\.json \(ENOENT\)/);
+    expect(text).toMatch(
+      /^config_invalid: .*trust\.image_root .*nothing\.json \(there is no such file\)/,
+    );
     expect(existsSync(join(home, 'data'))).toBe(false);
   });
 });

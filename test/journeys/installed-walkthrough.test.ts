@@ -9,8 +9,8 @@ import { exampleData } from '../../firmware-tools/demo/digits/data.js';
 import { OPERATOR } from '../../firmware-tools/package/kinds.js';
 import { DebianRoot, missingForDebian } from '../support/debian-root.js';
 import { debWithNode } from '../support/package-debs.js';
+import { walkthroughLines } from '../support/walkthrough-lines.js';
 import { isWhole } from '../support/whole.js';
-import { commandsOf } from './newcomer/documents.js';
 
 /** Lines that make and find a `linnet` of the tree. */
 const OF_THE_TREE = /^(?:npm run|ln -sf "\$PWD\/dist|chmod \+x dist)/;
@@ -37,7 +37,7 @@ describe.skipIf(!isWhole || missing !== null)('walk-through (npm run test:whole)
       const folder = mkdtempSync(join(tmpdir(), 'linnet-installed-'));
       try {
         const deb = await debWithNode(OPERATOR, join(folder, 'packages'));
-        const lines = commandsOf('README.md', 'By hand').split('\n');
+        const lines = walkthroughLines().split('\n');
         const kept = lines.filter((line) => !OF_THE_TREE.test(line));
         expect(lines.length - kept.length).toBe(4);
         const root = systemWithLinnet(folder, deb);

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { initRepository } from '../../firmware-tools/release/repository.js';
-import { serverSettings } from '../../server/config.js';
+import type { TSchema } from 'typebox';
+import { ServerSettings, serverSettings } from '../../server/config.js';
 import { serverFindings, type ServerProbes } from '../../server/doctor.js';
 import { serverProbes } from '../../server/doctor-probes.js';
 import { Fault } from '../../shared/base/fault-codes.js';
@@ -39,6 +40,7 @@ afterAll(() => rmSync(home, { recursive: true }));
 /** What is not good of a healthy server that differs by `change`, with `toml` in its settings. */
 async function complaints(change: Partial<ServerProbes>, toml = ''): Promise<Finding[]> {
   const findings = await serverFindings({
+    config: 'fleet.toml',
     node: { version: '22.0.0', modules: '127', system: 'linux x64' },
     sqliteFailure: () => null,
     settings: () => serverSettings(MINIMAL + toml, {}),
@@ -60,6 +62,14 @@ async function complaints(change: Partial<ServerProbes>, toml = ''): Promise<Fin
   for (const { state, todo } of findings)
     expect(todo === undefined).toBe(state === 'good' || state === 'skipped');
   return findings.filter(({ state }) => state !== 'good');
+}
+
+/** Names of all settings that end with `_file`. */
+function fileSettings(schema: TSchema, prefix = ''): string[] {
+  const { properties = {} } = schema as { properties?: Record<string, TSchema> };
+  return Object.entries(properties).flatMap(([key, inner]) =>
+    key.endsWith('_file') ? [prefix + key] : fileSettings(inner, `${prefix}${key}.`),
+  );
 }
 
 const one = (check: string, state: Finding['state'], found: string): unknown[] => [
@@ -102,6 +112,30 @@ describe('the doctor of the server', () => {
       '[syslog]\nhost = "h"\nport = 1\nca_file = "/c"\n';
     expect(await complaints({}, toml)).toEqual(
       one('files', 'bad', 'syslog.ca_file /c; cannot read webhook.secret_file /w'),
+    );
+  });
+
+  it('every_setting_that_names_a_file_is_looked_at', async () => {
+    const asked: string[] = [];
+    const file = (setting: string): Uint8Array => {
+      asked.push(setting);
+      return (setting === 'tls.key_file' ? files['key'] : files['crt']) ?? new Uint8Array();
+    };
+    const names = fileSettings(ServerSettings).filter((name) => name !== 'broker.crl_file');
+    const tables = names.map((name) => `${name} = "x"`).filter((line) => /^\w+\.\w+ /.test(line));
+    const toml =
+      'database = "postgres://h/d"\ndatabase_password_file = "x"\n' +
+      'artifacts = "s3://bucket/a"\nbroker.url = "mqtts://h"\nsyslog.host = "h"\n' +
+      'syslog.port = 1\nwebhook.url = "https://h"\notlp.url = "https://h"\n' +
+      tables.filter((line) => !line.startsWith('oci.')).join('\n');
+    await complaints({ file }, toml);
+    expect(asked.sort()).toEqual(names.filter((name) => !name.startsWith('oci.')).sort());
+  });
+
+  it('what_to_do_about_a_wrong_configuration_names_its_file', async () => {
+    const [found] = await complaints({}, 'colour = 1\n');
+    expect(found?.todo).toBe(
+      'correct what is listed here in fleet.toml, then run this command again',
     );
   });
 
@@ -149,6 +183,7 @@ describe('on this machine', () => {
       `[http]\nport = ${port}\n[mqtt]\nport = 0\n`;
     const findings = await serverFindings({
       ...serverProbes(
+        'fleet.toml',
         () => serverSettings(toml, {}),
         realClock,
         () => null,

@@ -102,16 +102,24 @@ example.
 ${markdownTable(['code', 'meaning'], codes)}
 
 A refusal, a temporary failure and a limit of retries come from the kind of the fault; see
-[fault-codes.md](fault-codes.md). \`linnet agent\` and \`linnet server\` end with 0 after SIGTERM
-and SIGINT. SIGHUP makes them read their configuration again: \`log_level\` changes at once, and
-the log names every other key that changed and takes effect at the next start.
+[fault-codes.md](fault-codes.md). A file that the command line or a specification names and that
+cannot be read ends with 2 (\`file_unreadable\`); a mistake in the configuration of an agent or a
+server, and a file that it names, with 3 (\`config_invalid\`). \`linnet agent\` and
+\`linnet server\` end with 0 after SIGTERM and SIGINT. SIGHUP makes them read their configuration
+again: \`log_level\` changes at once, and the log names every other key that changed and takes
+effect at the next start.
 
 ## Where a command finds its server
 
 Options come first (\`--server\`, \`--token-file\`), then the environment (\`LINNET_SERVER\`,
 \`LINNET_TOKEN_FILE\`, \`LINNET_TOKEN\`), then the profile that \`linnet login\` wrote
 (\`--profile\` or \`LINNET_PROFILE\` chooses another one). A profile's token goes to its own server
-only.
+only. It is kept in a file of mode 0600 and not in a keyring, which would need a native library on
+each system.
+
+Requests go through the proxy that \`HTTPS_PROXY\`, \`HTTP_PROXY\` or \`ALL_PROXY\` names (either
+case, an \`http://\` URL), unless \`NO_PROXY\` lists the host; this machine is always asked
+directly. Redirects of the API are refused with their Location: they would get the token.
 
 ## Commands
 

@@ -9,11 +9,13 @@ import {
   RevokedTokens,
   ROLES,
   TokenPage,
+  TokenRequest,
 } from '../../../shared/protocol/operator-api.js';
+import { formOf, wholeNumber } from '../arguments.js';
 import { EXIT, table, type Output } from '../output.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
-import { counted, timeText } from '../fleet-text.js';
-import { wholeNumber } from './devices.js';
+import { counted } from '../../../shared/base/counted.js';
+import { timeText } from '../fleet-text.js';
 import { pageOf, pageOptions, type PageOptions } from './pages.js';
 
 export function registerAccessCommands(program: Command, out: Output): void {
@@ -26,7 +28,7 @@ export function registerAccessCommands(program: Command, out: Output): void {
     );
   connectionOptions(token.command('create'))
     .description('a new token; it is shown once')
-    .argument('<name>')
+    .argument('<name>', 'of its user', formOf('name', TokenRequest.properties.name))
     .addOption(
       new Option('--role <role>', 'each role may do what the roles before it may')
         .choices([...ROLES])

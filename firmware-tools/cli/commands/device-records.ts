@@ -1,14 +1,14 @@
 // `linnet device label|events|history` and `linnet telemetry`: what an operator notes about a
 // device, and what the device reported.
 import type { Command } from 'commander';
-import { Fault, isFault } from '../../../shared/base/fault-codes.js';
-import { sleep } from '../../../shared/base/interfaces.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
 import { decode } from '../../../shared/base/decode.js';
 import { limits } from '../../../shared/base/limits.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import {
   Device,
   DeviceDetail,
+  DevicePatch,
   SecurityEventPage,
   TelemetryHourPage,
   TelemetryPage,
@@ -18,8 +18,9 @@ import {
 import { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
 import { refText, timeText } from '../fleet-text.js';
+import { requireForm, wholeNumber } from '../arguments.js';
 import { table, type Output } from '../output.js';
-import { wholeNumber } from './devices.js';
+import { poll, type Turn } from '../polling.js';
 import { pageOf, pageOptions, type PageOptions } from './pages.js';
 import { securityTable } from './security.js';
 
@@ -62,7 +63,11 @@ function label(device: Command, out: Output): void {
 /** Null removes it. */
 function labelChange(text: string): [key: string, value: string | null] {
   const equals = text.indexOf('=');
-  if (equals > 0) return [text.slice(0, equals), text.slice(equals + 1)];
+  if (equals > 0) {
+    const [key, value] = [text.slice(0, equals), text.slice(equals + 1)];
+    requireForm('label', DevicePatch.properties.labels, { [key]: value }, text);
+    return [key, value];
+  }
   if (equals === -1 && text.length > 1 && text.endsWith('-')) return [text.slice(0, -1), null];
   throw new Fault('usage', `${text}: write key=value to set a label, key- to remove it`);
 }
@@ -201,35 +206,23 @@ function printRecord(row: TelemetryRow, out: Output): void {
 }
 
 /** Ends only with a refusal, or when the server does not answer for a long time. */
-async function follow(
-  client: FleetClient,
-  path: string,
-  from: number,
-  out: Output,
-): Promise<never> {
+function follow(client: FleetClient, path: string, from: number, out: Output): Promise<never> {
   let last = from;
-  let misses = 0;
-  for (;;) {
-    await sleep(realClock, limits.watchEveryMs);
-    try {
-      // The newest first: what came since the last look, however many pages these are.
-      const fresh: TelemetryRow[] = [];
-      let cursor = null as string | null;
-      do {
-        const page = await client.take(path, TelemetryPage, limits.listPageDefaultCount, cursor);
-        const some = page.items.filter((row) => row.id > last);
-        fresh.push(...some);
-        cursor = some.length < page.items.length ? null : page.next;
-      } while (cursor !== null);
-      for (const row of fresh.reverse()) printRecord(row, out);
-      last = fresh.at(-1)?.id ?? last;
-      misses = 0;
-    } catch (error) {
-      misses += 1;
-      if (!isFault(error) || error.kind !== 'flaked' || misses >= limits.watchTriesMaxCount)
-        throw error;
-    }
-  }
+  const ask = async (): Promise<Turn<never>> => {
+    // The newest first: what came since the last look, however many pages these are.
+    const fresh: TelemetryRow[] = [];
+    let cursor = null as string | null;
+    do {
+      const page = await client.take(path, TelemetryPage, limits.listPageDefaultCount, cursor);
+      const some = page.items.filter((row) => row.id > last);
+      fresh.push(...some);
+      cursor = some.length < page.items.length ? null : page.next;
+    } while (cursor !== null);
+    for (const row of fresh.reverse()) printRecord(row, out);
+    last = fresh.at(-1)?.id ?? last;
+    return 'later';
+  };
+  return poll(ask, { clock: realClock, hasAnswered: true });
 }
 
 function hourTable(items: readonly TelemetryHour[]): string {

@@ -1,27 +1,30 @@
 // `linnet device` and `linnet group`: the devices of the fleet and their groups.
 import { Option, type Command } from 'commander';
+import { counted } from '../../../shared/base/counted.js';
 import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import {
   Claim,
+  ClaimRequest,
   Device,
   DEVICE_STATUSES,
+  DeviceApproval,
   DeviceDetail,
   DevicePage,
+  GroupName,
   GroupPage,
 } from '../../../shared/protocol/operator-api.js';
+import { formOf, numberOf } from '../arguments.js';
 import { table, type Output } from '../output.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
-import {
-  ago,
-  attentionText,
-  counted,
-  deviceScreen,
-  runningText,
-  statusText,
-} from '../fleet-text.js';
+import { ago, attentionText, deviceScreen, runningText, statusText } from '../fleet-text.js';
 
 const at = (id: string): string => `/devices/${encodeURIComponent(id)}`;
+const groupOption = formOf('--group', GroupName);
+const { uses, minutes } = ClaimRequest.properties;
+/** People type it in either case. */
+const fingerprintOption = (text: string): string =>
+  formOf('--fingerprint', DeviceApproval.properties.fingerprint)(text.toLowerCase());
 
 /** The `device` command, for what others add to it. */
 export function registerDeviceCommands(program: Command, out: Output): Command {
@@ -44,7 +47,7 @@ export function registerDeviceCommands(program: Command, out: Output): Command {
 function listAndShow(device: Command, out: Output): void {
   connectionOptions(device.command('list'))
     .description('devices by group, with what they run')
-    .option('--group <group>', 'only devices of this group')
+    .option('--group <group>', 'only devices of this group', groupOption)
     .addOption(
       new Option('--status <status>', 'only devices with this status').choices([
         ...DEVICE_STATUSES,
@@ -91,8 +94,12 @@ function approveAndRevoke(device: Command, out: Output): void {
   connectionOptions(device.command('approve'))
     .description('enrol a pending device')
     .argument('<device>', 'id or name')
-    .option('--fingerprint <hex>', "of its key, from the device's log; needed with a name")
-    .option('--group <group>', 'put it into this group as well')
+    .option(
+      '--fingerprint <hex>',
+      "of its key, from the device's log; needed with a name",
+      fingerprintOption,
+    )
+    .option('--group <group>', 'put it into this group as well', groupOption)
     .addHelpText(
       'after',
       '\nExample:\n  $ linnet device approve cam-7 --fingerprint 5f3a0c2e9b1d7a64 --group fleet\n',
@@ -120,14 +127,18 @@ interface ApproveOptions {
 }
 
 const fingerprintIn = ({ fingerprint }: ApproveOptions): { fingerprint?: string } =>
-  fingerprint === undefined ? {} : { fingerprint: fingerprint.toLowerCase() };
+  fingerprint === undefined ? {} : { fingerprint };
 
 function replace(device: Command, out: Output): void {
   connectionOptions(device.command('replace'))
     .description('move name, group and labels to another device, and revoke the old one')
     .argument('<old>', 'id or name')
     .argument('<new>', 'id or name; a pending one is approved by this')
-    .option('--fingerprint <hex>', "of the new device's key; needed when it is pending, by name")
+    .option(
+      '--fingerprint <hex>',
+      "of the new device's key; needed when it is pending, by name",
+      fingerprintOption,
+    )
     .addHelpText('after', '\nExample:\n  $ linnet device replace gate-1 dev-5f3a0c2e9b1d7a64c8e2\n')
     .action(async (old: string, by: string, options: ApproveOptions, command: Command) => {
       const client = await connect(command);
@@ -143,12 +154,12 @@ function replace(device: Command, out: Output): void {
 function claim(device: Command, out: Output): void {
   connectionOptions(device.command('claim'))
     .description('a claim token that enrols devices without approval; it is shown once')
-    .requiredOption('--group <group>', 'the group that its devices join')
-    .option('--uses <count>', 'how many devices it enrols', wholeNumber, 1)
+    .requiredOption('--group <group>', 'the group that its devices join', groupOption)
+    .option('--uses <count>', 'how many devices it enrols', numberOf('--uses', uses), 1)
     .option(
       '--minutes <count>',
       'how long it is valid',
-      wholeNumber,
+      numberOf('--minutes', minutes),
       limits.claimLifeDefaultMinutes,
     )
     .addHelpText(
@@ -191,7 +202,7 @@ function registerGroup(program: Command, out: Output): void {
     });
   connectionOptions(group.command('set'))
     .description('put devices into a group')
-    .argument('<group>')
+    .argument('<group>', 'its name', formOf('group', GroupName))
     .argument('<devices...>', 'ids or names')
     .addHelpText('after', '\nExample:\n  $ linnet group set canary cam-1 cam-2\n')
     .action(async (name: string, devices: string[], _options: unknown, command: Command) => {
@@ -211,9 +222,4 @@ export function percentAsPermille(text: string): number {
   if (!/^\d{1,3}(\.\d)?$/.test(text) || permille < 1 || permille > 1000)
     throw new Fault('usage', `${text} is not a percentage such as 15 or 12.5`);
   return Math.round(permille);
-}
-
-export function wholeNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new Fault('usage', `${text} is not a whole number`);
-  return Number(text);
 }

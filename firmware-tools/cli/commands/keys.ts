@@ -6,6 +6,7 @@ import { Fault } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
 import { fromHex } from '../../../shared/base/bytes.js';
 import { publicKeyOf } from '../../../shared/trust/signer.js';
+import { requireFiles } from '../arguments.js';
 import type { Output } from '../output.js';
 import {
   asFault,
@@ -69,6 +70,7 @@ export function registerKeyCommands(program: Command, out: Output): void {
     .argument('<file>', 'key file')
     .addHelpText('after', SHOW_HELP)
     .action(async (file: string) => {
+      await requireFiles(file);
       const key = await readKeyFile(file);
       const sealed = key.secret.kind !== 'plain';
       const shown = {

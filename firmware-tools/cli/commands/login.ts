@@ -3,7 +3,8 @@
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { Fault } from '../../../shared/base/fault-codes.js';
-import { readSettingFile } from '../../../shared/platform/setting-files.js';
+import { Proxies } from '../../../shared/platform/proxies.js';
+import { readArgumentFile } from '../../../shared/platform/setting-files.js';
 import { GroupPage } from '../../../shared/protocol/operator-api.js';
 import { FleetClient, operatorToken, serverUrl } from '../../fleet/fleet-client.js';
 import {
@@ -45,13 +46,14 @@ export function registerLoginCommands(program: Command, out: Output): void {
     .addHelpText('after', LOGIN_HELP)
     .action(async (options: LoginOptions) => {
       const server = serverUrl(options.server);
-      const ca = options.ca === undefined ? null : readSettingFile('the CA file', options.ca);
+      const ca = options.ca === undefined ? null : readArgumentFile('the CA file', options.ca);
       const profile = {
         server,
         token: await tokenOf(options.tokenFile),
         ca: ca === null ? null : ca.toString('utf8'),
       };
-      await new FleetClient(profile).request('GET', '/groups?limit=1', GroupPage);
+      const proxies = new Proxies(process.env);
+      await new FleetClient({ ...profile, proxies }).request('GET', '/groups?limit=1', GroupPage);
       await saveProfile(options.profile, profile, process.env);
       const file = profilesFile(process.env);
       out.result(
@@ -67,7 +69,7 @@ async function tokenOf(file: string | undefined): Promise<string> {
   if (file === undefined && process.stdin.isTTY)
     throw new Fault('usage', 'pass --token-file FILE, or the token on standard input');
   if (file === undefined) return operatorToken(await text(process.stdin), 'standard input');
-  const given = readSettingFile('the token file', file).toString('utf8');
+  const given = readArgumentFile('the token file', file).toString('utf8');
   return operatorToken(given, `the token file ${file}`);
 }
 

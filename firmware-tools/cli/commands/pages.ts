@@ -2,8 +2,8 @@
 import type { Command } from 'commander';
 import type { FleetClient, Items, PageSchema } from '../../fleet/fleet-client.js';
 import { limits } from '../../../shared/base/limits.js';
+import { wholeNumber } from '../arguments.js';
 import type { Output } from '../output.js';
-import { wholeNumber } from './devices.js';
 
 export interface PageOptions {
   readonly limit: number;

@@ -1,6 +1,7 @@
 // `linnet publish`: signs a bundle into the image repository and uploads its files. The work is in
 // release/publish.ts; this file reads the command line and prints the result.
-import { join } from 'node:path';
+import { access } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { Command } from 'commander';
 import { complaints } from '../../../shared/base/decode.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
@@ -39,7 +40,7 @@ export function registerPublishCommand(program: Command, out: Output): void {
     .command('publish')
     .description('sign a release into the image repository and upload it')
     .argument('<bundle>', 'bundle to publish')
-    .requiredOption('--keys <dir>', 'folder of the offline keys (image-targets.key.json)')
+    .requiredOption('--keys <dir>', 'folder offline/ of linnet repo init (image-targets.key.json)')
     .requiredOption('--root <file>', 'trusted image-root.json')
     .option(
       '--floor <version>',
@@ -53,6 +54,7 @@ export function registerPublishCommand(program: Command, out: Output): void {
     .addHelpText('after', HELP)
     .action(async (bundle: string, options: Options) => {
       const key = join(options.keys, `image-targets${KEY_SUFFIX}`);
+      await requireOfflineKeys(options.keys, key);
       await requireFiles(bundle, options.root, key, options.acceptance);
       const published = await publishBundle({
         bundle,
@@ -84,6 +86,25 @@ export function registerPublishCommand(program: Command, out: Output): void {
       );
     });
 }
+
+/**
+ * The server's folder has keys as well, under the same names but for their folder: who names it is
+ * told which one is meant. Fault file_unreadable.
+ */
+async function requireOfflineKeys(folder: string, key: string): Promise<void> {
+  if ((await found(key)) || !(await found(folder))) return;
+  throw new Fault(
+    'file_unreadable',
+    `--keys ${folder}: there is no ${basename(key)} in it; name the folder offline/ that ` +
+      '`linnet repo init` made, with the keys of people (server/ has those of the server)',
+  );
+}
+
+const found = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
 
 function floorVersion(text: string): string {
   if (complaints(Version, text).length > 0)

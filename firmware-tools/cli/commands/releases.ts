@@ -25,9 +25,9 @@ export function registerReleaseCommands(program: Command, out: Output): void {
   list(release, out);
   connectionOptions(release.command('show'))
     .description('one release: inputs, outputs, contract, lineage, files')
-    .argument('<component@version>')
+    .argument('<component@version>', 'the release', releaseOf)
     .addHelpText('after', '\nExample:\n  $ linnet release show digits@1.1.0\n')
-    .action(async (what: string, _options: unknown, command: Command) => {
+    .action(async (what: ReleaseName, _options: unknown, command: Command) => {
       const detail = await releaseNamed(await connect(command), what);
       out.result(detail, () =>
         [
@@ -42,9 +42,9 @@ export function registerReleaseCommands(program: Command, out: Output): void {
     });
   connectionOptions(release.command('lineage'))
     .description('what a release was made from, and how far it differs from older ones')
-    .argument('<component@version>')
+    .argument('<component@version>', 'the release', releaseOf)
     .addHelpText('after', '\nExample:\n  $ linnet release lineage digits@1.1.0\n')
-    .action(async (what: string, _options: unknown, command: Command) => {
+    .action(async (what: ReleaseName, _options: unknown, command: Command) => {
       const detail = await releaseNamed(await connect(command), what);
       const { lineage } = detail.manifest;
       const differences = declaredDifferences(detail.manifest);
@@ -52,8 +52,12 @@ export function registerReleaseCommands(program: Command, out: Output): void {
     });
 }
 
-const releaseNamed = (client: FleetClient, what: string): Promise<ReleaseDetail> => {
-  const { component, version } = releaseOf(what);
+type ReleaseName = ReturnType<typeof releaseOf>;
+
+const releaseNamed = (
+  client: FleetClient,
+  { component, version }: ReleaseName,
+): Promise<ReleaseDetail> => {
   const path = `/releases/${encodeURIComponent(component)}/${encodeURIComponent(version)}`;
   return client.request('GET', path, ReleaseDetail);
 };

@@ -1,9 +1,10 @@
 // `linnet rollout`: drafts, commands, lists and watches staged rollouts.
-import { readFile } from 'node:fs/promises';
 import { Option, type Command } from 'commander';
-import { Fault, isFault, reason } from '../../../shared/base/fault-codes.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
 import { realClock } from '../../../shared/platform/clock.js';
+import { readArgumentFile } from '../../../shared/platform/setting-files.js';
 import {
+  GroupName,
   MemberPage,
   ROLLOUT_COMMANDS,
   RolloutDetail,
@@ -14,9 +15,10 @@ import {
 } from '../../../shared/protocol/operator-api.js';
 import { MEMBER_STATES, type RolloutState } from '../../../shared/protocol/states.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
+import { formOf, gather, wholeNumber } from '../arguments.js';
 import { EXIT, table, type Output } from '../output.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
-import { percentAsPermille, wholeNumber } from './devices.js';
+import { percentAsPermille } from './devices.js';
 import { rolloutPath, shownRollout, withMembers } from '../../fleet/shown-rollout.js';
 import {
   policyOf,
@@ -26,9 +28,13 @@ import {
   type PolicyOptions,
 } from '../../fleet/rollout-spec.js';
 import { defaults } from '../../../shared/protocol/default-policy.js';
-import { ago, counted, refText, rolloutScreen } from '../fleet-text.js';
+import { counted } from '../../../shared/base/counted.js';
+import { ago, refText, rolloutScreen } from '../fleet-text.js';
 import { previewScreen } from '../rollout-preview-text.js';
 import { watchRollout } from '../rollout-watch.js';
+
+const groupNames = (text: string, before: string[] | undefined): string[] =>
+  gather(formOf('--groups', GroupName)(text), before);
 
 const ABOUT: Readonly<Record<RolloutCommand, string>> = {
   start: 'begin with the first wave',
@@ -104,7 +110,7 @@ function registerCreate(rollout: Command, out: Output): void {
       'the whole rollout as TOML or JSON (release, selector, and the policy with keys as in the ' +
         'API; defaults as below); excludes the options below',
     )
-    .option('--groups <groups...>', 'only devices of these groups take part')
+    .option('--groups <groups...>', 'only devices of these groups take part', groupNames)
     .option(
       '--accept-difference',
       "take a release that declares a larger difference than the policy's limit (the cap holds)",
@@ -120,7 +126,7 @@ function registerCreate(rollout: Command, out: Output): void {
         '  $ linnet rollout create --spec rollout.toml --dry-run\n',
     )
     .action(async (what: string | undefined, options: CreateOptions, command: Command) => {
-      const body = await requestOf(what, options, command);
+      const body = requestOf(what, options, command);
       const client = await connect(command);
       if (options.dryRun === true) {
         const preview = await client.request('POST', '/rollouts/preview', RolloutPreview, body);
@@ -139,14 +145,14 @@ function registerCreate(rollout: Command, out: Output): void {
     });
 }
 
-async function requestOf(
+function requestOf(
   what: string | undefined,
   options: CreateOptions,
   command: Command,
-): Promise<RolloutRequest> {
+): RolloutRequest {
   const { spec, groups, acceptDifference } = options;
   const accepted = acceptDifference === undefined ? {} : { acceptDifference };
-  if (spec !== undefined) return { ...(await specFile(spec, what, command)), ...accepted };
+  if (spec !== undefined) return { ...specFile(spec, what, command), ...accepted };
   if (what === undefined)
     throw new Fault('usage', 'name the release as component@version, or give --spec');
   const selector = groups === undefined ? {} : { selector: { groups } };
@@ -155,7 +161,7 @@ async function requestOf(
 
 function waveOptions(create: Command): void {
   create
-    .option('--canary <group>', 'the first wave is this group')
+    .option('--canary <group>', 'the first wave is this group', formOf('--canary', GroupName))
     .option(
       '--then <shares>',
       'then waves of these shares of all devices, in percent, earlier waves included',
@@ -230,11 +236,7 @@ function haltOptions(create: Command): void {
     );
 }
 
-async function specFile(
-  file: string,
-  what: string | undefined,
-  command: Command,
-): Promise<RolloutRequest> {
+function specFile(file: string, what: string | undefined, command: Command): RolloutRequest {
   const both = command.options.filter(
     (option) =>
       !['server', 'tokenFile', 'profile', 'spec', 'dryRun', 'acceptDifference'].includes(
@@ -245,12 +247,8 @@ async function specFile(
     const names = both.map((option) => option.long ?? option.flags);
     throw new Fault('usage', `--spec is the whole rollout; leave out ${names.join(', ')}`);
   }
-  try {
-    return requestOfSpec(await readFile(file, 'utf8'), file, what);
-  } catch (error) {
-    if (isFault(error)) throw error;
-    throw new Fault('usage', `cannot read ${file}: ${reason(error)}`, { cause: error });
-  }
+  const text = readArgumentFile('the specification', file).toString('utf8');
+  return requestOfSpec(text, file, what);
 }
 
 function registerReads(rollout: Command, out: Output): void {

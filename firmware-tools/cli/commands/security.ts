@@ -1,8 +1,5 @@
 // `linnet security`: security events as a list, or as a stream for another program to read.
 import type { Command } from 'commander';
-import { sleep } from '../../../shared/base/interfaces.js';
-import { isFault } from '../../../shared/base/fault-codes.js';
-import { limits } from '../../../shared/base/limits.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import {
   SecurityEventFeed,
@@ -11,9 +8,10 @@ import {
   type SecurityEventSummary,
 } from '../../../shared/protocol/operator-api.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
+import { wholeNumber } from '../arguments.js';
 import { table, type Output } from '../output.js';
 import { timeText } from '../fleet-text.js';
-import { wholeNumber } from './devices.js';
+import { poll, type Turn } from '../polling.js';
 import { pageOf, pageOptions, type PageOptions } from './pages.js';
 
 interface ListOptions extends PageOptions {
@@ -71,27 +69,19 @@ export const securityTable = (items: readonly SecurityEventSummary[]): string =>
       ]);
 
 /** Ends only with a refusal, or when the server does not answer for a long time. */
-async function follow(client: FleetClient, from: number | null, out: Output): Promise<never> {
+function follow(client: FleetClient, from: number | null, out: Output): Promise<never> {
   let after = from;
-  let misses = 0;
-  for (;;) {
+  const ask = async (): Promise<Turn<never>> => {
     const query = after === null ? '' : `?after=${after}`;
-    try {
-      const page = await client.request('GET', `/security-events/feed${query}`, SecurityEventFeed);
-      for (const event of page.items) {
-        out.event(event);
-        out.line(lineOf(event));
-      }
-      after = page.next;
-      misses = 0;
-      if (page.items.length > 0) continue;
-    } catch (error) {
-      misses += 1;
-      const passes = isFault(error) && error.entry.kind === 'flaked';
-      if (!passes || misses >= limits.watchTriesMaxCount) throw error;
+    const page = await client.request('GET', `/security-events/feed${query}`, SecurityEventFeed);
+    for (const event of page.items) {
+      out.event(event);
+      out.line(lineOf(event));
     }
-    await sleep(realClock, limits.watchEveryMs);
-  }
+    after = page.next;
+    return page.items.length > 0 ? 'again' : 'later';
+  };
+  return poll(ask, { clock: realClock });
 }
 
 const lineOf = ({ lastAt, count, code, source, detail }: SecurityEventChange): string =>

@@ -80,7 +80,7 @@ export function decodeNpy(bytes: Uint8Array, what: string): NpyArray {
   return { dtype, shape, data: typed(dtype, view.subarray(start)) };
 }
 
-/** Reads a .npy file. Faults: not_found, disk_failed, data_undecodable. */
+/** Reads a .npy file. Faults: file_unreadable, data_undecodable. */
 export function readNpy(path: string): NpyArray {
   return decodeNpy(readInputFile(path), path);
 }

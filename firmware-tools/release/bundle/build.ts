@@ -79,7 +79,7 @@ export interface ExpectOptions {
 /**
  * Replaces `outFile` when it exists. Faults of the older bundles: those of readBases and
  * measureDifferences, difference_not_accepted. Others: config_invalid (spec), data_undecodable
- * (probes), not_found (a file that it names), model_not_onnx, model_tensors_differ,
+ * (probes), file_unreadable (a file that it names), model_not_onnx, model_tensors_differ,
  * manifest_undecodable (what the spec asks for makes no valid manifest), disk_full, disk_failed.
  */
 export async function buildBundle(

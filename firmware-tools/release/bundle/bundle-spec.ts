@@ -105,7 +105,7 @@ export interface LoadedSpec {
   readonly at: (path: string) => string;
 }
 
-/** Faults: not_found, disk_failed, config_invalid (not TOML, or mistakes: all of them). */
+/** Faults: file_unreadable, config_invalid (not TOML, or mistakes: all of them). */
 export function loadSpec(file: string): LoadedSpec {
   const text = Buffer.from(readInputFile(file)).toString('utf8');
   let value: unknown;

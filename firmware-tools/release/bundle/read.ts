@@ -53,7 +53,7 @@ export interface BundleView {
 /**
  * With `ring`, signatures are verified; with null, they are not (for `inspect`). Faults:
  * bundle_truncated, bundle_undecodable, file_digest, signature_invalid, manifest_undecodable;
- * not_found or disk_failed when the file cannot be read.
+ * file_unreadable when the file cannot be read.
  */
 export async function readBundle(file: string, ring: KeyRing | null): Promise<BundleView> {
   const handle = await openBundle(file);

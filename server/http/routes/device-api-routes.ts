@@ -17,7 +17,7 @@ import { limits } from '../../../shared/base/limits.js';
 import { deviceIdOf } from '../../../shared/trust/device-token.js';
 import { verify } from '../../../shared/trust/ed25519.js';
 import type { Attempt } from '../../access/address-limits.js';
-import { deviceAuthentication, deviceOfRequest } from '../authentication.js';
+import { admitted, deviceAuthentication, deviceOfRequest } from '../authentication.js';
 import { bytesOf, errorResponses, type HttpServices } from '../context.js';
 import { sendNotModified } from '../send-file.js';
 
@@ -32,6 +32,7 @@ type Options = Pick<
   | 'rollouts'
   | 'security'
   | 'addressLimits'
+  | 'admission'
   | 'clock'
   | 'log'
   | 'mqttPort'
@@ -52,7 +53,7 @@ export const deviceApiRoutes: FastifyPluginAsyncTypebox<Options> = async (app, o
 };
 
 const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
-  const { devices, security, addressLimits, clock, log, mqttPort } = options;
+  const { devices, security, addressLimits, admission, clock, log, mqttPort } = options;
   const { deviceBroker, brokerAsksCertificates, certificates } = options;
   app.post(
     '/device/v1/enrol',
@@ -71,6 +72,7 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
       const id = deviceIdOf(asked.publicKey);
       const attempt: Attempt = { kind: 'enrolment', address: request.ip, identity: id };
       addressLimits.admit(attempt);
+      await admitted(admission, request);
       if (!verify(asked.publicKey, enrolMessage(asked), fromHex(signature))) {
         addressLimits.failed(attempt);
         security.report({

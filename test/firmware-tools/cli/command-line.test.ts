@@ -56,3 +56,21 @@ it('help_is_the_same_wherever_it_is_asked_for', async () => {
     expect(after.out).toMatch(new RegExp(`Usage: ${['linnet', ...args].join(' ')}`));
   }
 });
+
+it.each([
+  [['release', 'show', 'digits@1'], 'digits@1: the version must be a version such as 1.0.0'],
+  [
+    ['release', 'lineage', 'Digits@1.0.0'],
+    'Digits@1.0.0: the component must be 1 to 63 characters',
+  ],
+  [['group', 'set', 'No Group', 'cam-1'], 'group No Group: must be 1 to 63 characters'],
+  [['device', 'approve', 'cam-1', '--group', 'A'], '--group A: must be'],
+  [['device', 'approve', 'cam-1', '--fingerprint', 'xyz'], '--fingerprint xyz: must be'],
+  [['device', 'claim', '--group', 'a', '--uses', '0'], '--uses 0: must be >= 1'],
+  [['device', 'label', 'cam-1', 'Site=north'], 'label Site=north: '],
+  [['rollout', 'create', 'digits@1.0.0', '--canary', 'A'], '--canary A: must be'],
+  [['token', 'create', 'a b', '--role', 'viewer'], 'name a b: must be'],
+])('a_wrong_argument_is_named_before_a_server_is_asked_%j', async (args, why) => {
+  const { code, err } = await run(...args, '--server', 'http://127.0.0.1:1');
+  expect([code, err]).toEqual([EXIT.usage, expect.stringContaining(`error: ${why}`)]);
+});

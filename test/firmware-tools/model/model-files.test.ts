@@ -86,7 +86,7 @@ describe('.npy', () => {
     expect(() => decodeNpy(patched("'<f4'", "'>f4'"), 'x')).toThrow(/type is '>f4'/);
     expect(() => decodeNpy(patched('False', 'True '), 'x')).toThrow(/Fortran order/);
     expect(() => readNpy(join(folder, 'absent.npy'))).toThrow(
-      /^not_found: .*absent\.npy: there is no such file/,
+      /^file_unreadable: .*absent\.npy: there is no such file/,
     );
   });
 });

@@ -167,7 +167,7 @@ describe('refused, and no file is left', () => {
     ['not TOML', 'config_invalid', () => 'component = '],
     ['an unknown key', 'config_invalid', () => smallSpec('1.0.0', 'colour = "red"')],
     ['a version that is none', 'config_invalid', () => smallSpec('1.0')],
-    ['a missing model', 'not_found', () => smallSpec().replace('small.onnx', 'none.onnx')],
+    ['a missing model', 'file_unreadable', () => smallSpec().replace('small.onnx', 'none.onnx')],
     [
       'a model that is not ONNX',
       'model_not_onnx',

@@ -195,7 +195,8 @@ describe('a restore', () => {
   it.each([
     ['cut_short', (copy: string) => truncate(copy, statSync(copy).size - 4096)],
     ['without_an_end', (copy: string) => truncate(copy, 3 * 512)],
-    ['no_backup', (copy: string) => writeFileSync(copy, 'x'.repeat(2000))],
+    ['another_file', (copy: string) => writeFileSync(copy, 'x'.repeat(2000))],
+    ['short_text', (copy: string) => writeFileSync(copy, 'data_dir = "x"')],
     ['empty', (copy: string) => writeFileSync(copy, '')],
     ['followed_by_more', (copy: string) => followed(copy)],
     ['damaged_in_one_byte', (copy: string) => flipped(copy, '"digits"')],
@@ -210,8 +211,8 @@ describe('a restore', () => {
   });
 
   it('of_a_folder_is_refused_as_no_backup', async () => {
-    await refusal(verifyBackup(tempFolder()), 'backup_invalid');
-    await refusal(restoreServer(await emptyPlaces(fleet), tempFolder()), 'backup_invalid');
+    await refusal(verifyBackup(tempFolder()), 'file_unreadable');
+    await refusal(restoreServer(await emptyPlaces(fleet), tempFolder()), 'file_unreadable');
   });
 
   it('writes_nothing_where_something_is', async () => {

@@ -9,8 +9,11 @@ it('readable_file_is_given_as_it_is', () => {
 });
 
 it.each([
-  ['/nowhere/cert.pem', 'cannot read tls.cert_file /nowhere/cert.pem (ENOENT): make one'],
-  ['/', 'cannot read tls.cert_file / (EISDIR): make one'],
+  [
+    '/nowhere/cert.pem',
+    'cannot read tls.cert_file /nowhere/cert.pem: there is no such file; make one',
+  ],
+  ['/', 'cannot read tls.cert_file /: it is a folder, not a file; make one'],
 ])(
   'file_%s_that_cannot_be_read_is_a_configuration_mistake_that_names_the_setting',
   (path, detail) => {

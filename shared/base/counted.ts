@@ -1,0 +1,5 @@
+// Numbers with the thing they count, in messages for people.
+
+/** `1 device`, `2 devices`. */
+export const counted = (count: number, one: string, several = `${one}s`): string =>
+  `${count} ${count === 1 ? one : several}`;

@@ -205,13 +205,14 @@ async function flood({ below, records, milliseconds }: FloodRequest): Promise<Fl
   };
 }
 
-/** Every device does it once within the time, evenly. */
-async function pace({ what, milliseconds }: PaceRequest): Promise<PaceResult> {
+/** Each of the devices does it once within the time, evenly. */
+async function pace({ below, what, milliseconds }: PaceRequest): Promise<PaceResult> {
   const waits: number[] = [];
   let failed = 0;
+  const chosen = devices.filter(({ index }) => index < below);
   await Promise.all(
-    devices.map(async (device, at) => {
-      await pause((at / devices.length) * milliseconds);
+    chosen.map(async (device, at) => {
+      await pause((at / chosen.length) * milliseconds);
       const from = performance.now();
       try {
         if (what === 'poll') await device.link.look();

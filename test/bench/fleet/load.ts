@@ -37,6 +37,8 @@ export interface FloodResult {
 }
 
 export interface PaceRequest {
+  /** Devices with a lower index take part. */
+  readonly below: number;
   readonly what: 'poll' | 'health';
   readonly milliseconds: number;
 }

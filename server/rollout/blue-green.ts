@@ -4,7 +4,6 @@
 // under the id that it has already. From then on the rollout is watched as any other, and a device
 // that failed, or all of them, go back by one write each. The window does not limit how many serve
 // the release undecided: that is what this strategy is chosen for, and the preview says so. Pure.
-import { counted } from '../../shared/base/counted.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import { listed, moved, only, type Plan, type Situation } from './situation.js';
@@ -49,8 +48,7 @@ export function go({ rollout, members, now }: Situation, progress: readonly stri
   const ready = members.filter(({ state }) => state === 'ready');
   const others = members.filter(({ state }) => state === 'waiting' || UNDECIDED.includes(state));
   const reasons = [
-    `${ready.length} of ${counted(members.length, 'device')} hold ` +
-      `${rollout.release.version} and are ready`,
+    `${ready.length} of ${members.length} devices hold ${rollout.release.version} and are ready`,
     ...(others.length === 0 ? [] : [`${others.length} swap when they are: ${listed(others)}`]),
   ];
   if (rollout.policy.blueGreen?.go === 'ask' && !rollout.approved) {

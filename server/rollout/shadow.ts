@@ -4,7 +4,6 @@
 // as if it waited for the release. The end is a report: what the comparisons said, judged here from
 // the evidence as in a trial. They halt nothing; a release that devices refuse, or that strands
 // them, does. Pure.
-import { counted } from '../../shared/base/counted.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import { judgeTrial } from '../../shared/statistics/trial-verdict.js';
 import type { AssignmentChange, DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
@@ -105,8 +104,7 @@ export function shadowText({ rollout, members, facts }: Situation): string[] {
     return [`${same.length} ${MEANING[verdict]}: ${names}${why}`];
   });
   return [
-    `shadow: ${compared.length} of ${counted(members.length, 'device')} compared ` +
-      `${version} with what they ` +
+    `shadow: ${compared.length} of ${members.length} devices compared ${version} with what they ` +
       'serve; it answered no client',
     ...lines,
   ];

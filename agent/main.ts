@@ -10,6 +10,7 @@ import { hex } from '../shared/base/bytes.js';
 import { isFault, reason } from '../shared/base/fault-codes.js';
 import { limits } from '../shared/base/limits.js';
 import { Proxies } from '../shared/platform/proxies.js';
+import { SECOND_MS } from '../shared/base/units.js';
 import { DEVICE_SCHEME, routes, type EnrolAnswer } from '../shared/protocol/device-api.js';
 import type { AgentSettings } from './config.js';
 import { ClientCertificate } from './identity/client-certificate.js';
@@ -40,7 +41,9 @@ import { AssignmentPoller } from './update/assignment-poller.js';
 import { UpdateDriver } from './update/driver.js';
 import { listenForHints } from './update/hint-listener.js';
 import { MetadataClient } from './update/metadata.js';
+import { PollPace } from './update/poll-pace.js';
 import { ModelHandler } from './update/payload/model.js';
+import { Traces } from './update/traces.js';
 import { Troubles } from './update/troubles.js';
 import { UpdateWindows } from '../shared/base/update-hours.js';
 
@@ -103,6 +106,7 @@ interface Parts {
   readonly spool: Spool;
   readonly reporter: SpoolingReporter;
   readonly troubles: Troubles;
+  readonly traces: Traces;
   readonly engines: ReadonlyMap<string, Engine>;
   readonly stats: InferenceStats;
   readonly drivers: readonly UpdateDriver[];
@@ -143,12 +147,14 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
     log,
   });
   const token = tokenSource(identity, time.clock, random);
+  const traces = new Traces();
   const fetcher = new HttpFetcher({
     server: settings.server.url,
     mirrors: settings.server.mirrors,
     clock,
     authorization: async () => `${DEVICE_SCHEME} ${await token('http')}`,
     onServerTime: (serverMs) => time.observe(serverMs),
+    onTraces: (header) => traces.learn(header),
     proxies,
     ...certificates,
   });
@@ -172,16 +178,8 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
   const engines = enginesOf(settings, platform, { clock: time.clock, log, dataDir, stats });
   const troubles = new Troubles({ clock: time.clock });
   const core = {
-    settings,
-    platform,
-    dataDir,
-    disk,
-    log,
-    fetcher,
-    metadata,
-    reporter,
-    troubles,
-    time,
+    ...{ settings, platform, dataDir, disk, log, fetcher },
+    ...{ metadata, reporter, troubles, time, traces },
   };
   return {
     ...core,
@@ -242,12 +240,13 @@ function updateDriver(
     | 'reporter'
     | 'troubles'
     | 'time'
+    | 'traces'
   >,
   component: string,
   engine: Engine,
 ): UpdateDriver {
   const { settings, platform, dataDir, disk, log, fetcher, metadata, reporter, troubles } = parts;
-  const { time } = parts;
+  const { time, traces } = parts;
   const windows = new UpdateWindows(settings.update.windows, settings.update.zone);
   const resources = { memoryAvailableBytes: async () => (await realSensors.memory()).available };
   return new UpdateDriver({
@@ -261,6 +260,7 @@ function updateDriver(
     troubles,
     opensAt: () => windows.opensAt(time.now()),
     directorVersion: () => metadata.directorVersion(),
+    traceOf: (assignmentId) => traces.of(component, assignmentId),
     clock: platform.clock,
     random: platform.random,
     log,
@@ -388,13 +388,11 @@ class Loops {
       troubles,
       log,
     });
+    const pace = new PollPace({ everyMs: settings.server.poll_seconds * SECOND_MS, random });
     while (!this.#closing) {
       await poller.poll();
       for (const pacer of this.#updatePacers.values()) pacer.wake();
-      // Spread by 20 % so that devices do not poll in lockstep.
-      await this.#pollPacer.wait(
-        settings.server.poll_seconds * 1000 * (0.9 + random.fraction() / 5),
-      );
+      await this.#pollPacer.wait(pace.waitMs(poller.retryAfterMs));
     }
   }
 

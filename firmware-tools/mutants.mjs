@@ -63,22 +63,24 @@ const PARTS = {
     tests: ['test/agent/update/!(driver.crash|metadata).test.ts', 'test/agent/update/*/*.test.ts'],
     minScore: 85,
   },
-  inference: {
-    mutate: [
-      'agent/inference/model/{guard,tensor}.ts',
-      'agent/inference/model-process/ipc-frames.ts',
-      'agent/inference/api/open-inference.ts',
-    ],
-    tests: [
-      'test/agent/inference/model/*.test.ts',
-      'test/agent/inference/model-process/ipc-frames.test.ts',
-      'test/agent/inference/api/open-inference.test.ts',
-    ],
+  guard: {
+    mutate: ['agent/inference/model/{guard,tensor}.ts'],
+    tests: ['test/agent/inference/model/*.test.ts'],
+    minScore: 85,
+  },
+  frames: {
+    mutate: ['agent/inference/model-process/ipc-frames.ts'],
+    tests: ['test/agent/inference/model-process/ipc-frames.test.ts'],
+    minScore: 85,
+  },
+  'open-inference': {
+    mutate: ['agent/inference/api/open-inference.ts'],
+    tests: ['test/agent/inference/api/open-inference.test.ts'],
     minScore: 85,
   },
   spool: {
     mutate: ['agent/telemetry/spool.ts'],
-    tests: ['test/agent/telemetry/spool.test.ts'],
+    tests: ['test/agent/telemetry/{spool,spool-edges}.test.ts'],
     minScore: 85,
   },
 };

@@ -14,6 +14,7 @@ import type {
   DeviceAttention,
   DeviceStatus,
   Group,
+  ReleaseDetail,
   RepositoryView,
   Role,
   RolloutCommand,
@@ -280,6 +281,14 @@ export interface TokenStore {
   hasAdmin(): Promise<boolean>;
   /** How many tokens of that name were revoked. Faults: not_found when none was valid. */
   revoke(name: string, audit: AuditAction, now: number): Promise<number>;
+  /** The same, where none may be valid; the token with the hash `except` stays. */
+  revokeOwn(
+    own: { readonly name: string; readonly except: string | null },
+    audit: AuditAction,
+    now: number,
+  ): Promise<number>;
+  /** Valid tokens of that name. */
+  count(name: string): Promise<number>;
 }
 
 export type TokenKey = readonly [createdAt: number, hash: string];
@@ -380,6 +389,17 @@ export interface ReleaseStore {
   find(component: string, version: string): Promise<ReleaseRow | null>;
   /** The newest first; without manifests. */
   page(page: PageRequest<ReleaseKey>): Promise<ReleaseSummaryRow[]>;
+  /** The rollouts of a release, the newest first. */
+  rollouts(component: string, version: string, limit: number): Promise<ReleaseRolloutRow[]>;
+}
+
+export interface ReleaseRolloutRow {
+  readonly id: string;
+  readonly state: RolloutState;
+  readonly createdAt: number;
+  /** Devices that come later take the release from it. */
+  readonly standing: boolean;
+  readonly counts: readonly { readonly state: MemberState; readonly devices: number }[];
 }
 
 /** A file that was uploaded and that no published release names yet, or one that is on its way. */
@@ -490,6 +510,8 @@ export interface RolloutRow {
   readonly goAt: number | null;
   /** The comparison of the arms so far (strategy ab); null before the first device. */
   readonly arms: ArmsState | null;
+  /** W3C trace id of the operator's last request that makes assignments; null: none had one. */
+  readonly trace: string | null;
   /** Optimistic lock: rises with each write; a writer that read an older one loses. */
   readonly revision: number;
 }
@@ -615,6 +637,8 @@ export interface AssignmentChange {
 }
 
 export interface Assignment extends AssignmentChange {
+  /** W3C trace id of the operator's request that it follows from; null: not known. */
+  readonly trace: string | null;
   readonly assignmentId: number;
 }
 
@@ -629,10 +653,11 @@ export interface RolloutChange {
   readonly assignments: readonly AssignmentChange[];
   /** Devices that take the release with this change, in this order. */
   readonly takes?: readonly string[];
-  /** Every assignment of this rollout that is held says swap from now on; its id stays. */
-  readonly go?: boolean;
-  /** Every forward assignment of this rollout has the trial of its policy from now on. */
-  readonly newTrial?: boolean;
+  /**
+   * Devices whose forward assignment says from now on what the rollout wants: how far they go, and
+   * the trial of its policy. Its id stays.
+   */
+  readonly updated?: readonly string[];
   /** Devices whose take is undone: they never began it. */
   readonly untaken?: readonly string[];
   /** Audit entries that stand or fall with the change. */
@@ -740,6 +765,11 @@ export interface RolloutStore {
   takes(series: string): Promise<Take[]>;
   /** Those numbered above `after`, in order. */
   takePage(series: string, after: number, limit: number): Promise<NumberedTake[]>;
+  /**
+   * Members whose forward assignment does not say what the rollout wants, by device; `after` is a
+   * device.
+   */
+  lagging(rollout: RolloutRow, page: PageRequest<string>): Promise<MemberRow[]>;
   /** How many rollouts were created since. */
   createdSince(since: number): Promise<number>;
   /** The newest first; without members and history. */
@@ -831,6 +861,14 @@ export interface DirectorDocuments {
   readonly timestamp: Uint8Array;
 }
 
+export interface TimestampAnswer {
+  readonly tag: string;
+  /** Null: the device has it. */
+  readonly bytes: Uint8Array | null;
+  /** What it leads to, where there are bytes. */
+  readonly assignments?: readonly Assignment[];
+}
+
 export interface DirectorRepository {
   /** A metadata file of this device's director repository by its name; null when there is none. */
   metadata(device: { id: string; hardware: string }, name: string): Promise<Uint8Array | null>;
@@ -841,7 +879,7 @@ export interface DirectorRepository {
   timestamp(
     device: { id: string; hardware: string },
     known: string | null,
-  ): Promise<{ tag: string; bytes: Uint8Array | null }>;
+  ): Promise<TimestampAnswer>;
 }
 
 // ---- Marks -------------------------------------------------------------------------------------
@@ -901,6 +939,22 @@ export interface FleetCountStore {
   read(heardSince: number): Promise<FleetCounts>;
 }
 
+/** Which versions ran in an hour; `version` null: nothing ran. */
+export interface FleetVersionsRow {
+  /** Its beginning. */
+  readonly hour: number;
+  readonly component: string;
+  readonly version: string | null;
+  readonly devices: number;
+}
+
+export interface FleetVersionsStore {
+  /** Counts the fleet for the present hour, in place of what was counted before in it. */
+  record(now: number): Promise<void>;
+  /** Of hours that began at `since` or later, the oldest first. */
+  read(since: number): Promise<FleetVersionsRow[]>;
+}
+
 // ---- Leases -----------------------------------------------------------------------------------
 
 /** A lease as its holder got it; a write that only the holder may make names it. */
@@ -953,7 +1007,11 @@ export interface ImageRepositoryService {
   /** The current image targets. */
   targets(): Targets;
   view(): Promise<RepositoryView>;
+  /** Who signed a published release, and the set that devices accept it by; read anew. */
+  provenance(release: ReleaseRef): Promise<ReleaseProvenance>;
 }
+
+export type ReleaseProvenance = Pick<ReleaseDetail, 'signatures' | 'signersNeeded' | 'acceptance'>;
 
 // ---- Services ---------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ import { requireNoUnfinishedRestore } from './backup/restore.js';
 import { openArtifactStore } from './artifacts/open-store.js';
 import { Uploads } from './artifacts/uploads.js';
 import { AddressLimits } from './access/address-limits.js';
+import { Admission } from './access/admission.js';
 import { trustedProxies } from './access/connection-limits.js';
 import { listenerLimits, openFilesMaxCount } from './access/open-files.js';
 import { newOperatorToken } from './access/tokens.js';
@@ -41,6 +42,7 @@ import type {
   ArtifactStore,
   ClientIdentity,
   ConditionStore,
+  FleetVersionsStore,
   RolloutStore,
   TlsFiles,
   Transport,
@@ -53,6 +55,7 @@ import { Ingest } from './ingest/ingest.js';
 import { TelemetryPruner } from './ingest/telemetry-pruner.js';
 import { openEmbeddedBroker, type EmbeddedBrokerOptions } from './mqtt/broker.js';
 import { openExternalBroker } from './mqtt/client.js';
+import { SharedTransport } from './mqtt/shared-transport.js';
 import { makeAuthority, openAuthority } from './certificates/authority-files.js';
 import type { CertificateAuthority } from './certificates/authority.js';
 import { CertificateService } from './certificates/service.js';
@@ -73,6 +76,7 @@ import { registerFleetMetrics } from './monitoring/fleet-metrics.js';
 import { ReadinessWatch, type Readiness } from './monitoring/readiness.js';
 import { newRegistry, ServerMetrics, type MetricRegistry } from './monitoring/server-metrics.js';
 import { SecurityEventBus } from './security-events/bus.js';
+import { PostgresNotices } from './store/postgres-notices.js';
 import { Store, type DatabaseTarget } from './store/store.js';
 
 export interface RunningServer {
@@ -126,7 +130,6 @@ async function open(
   undo.push(() => security.close());
   const { authority, certificates } = await openCertificates(settings, store, log);
   if (certificates !== null) undo.push(() => certificates.settled());
-  const addressLimits = new AddressLimits({ clock: realClock, security });
   const listeners = listenerLimits(openFilesMaxCount());
   const repositories = await openRepositories(settings, store, log, undo);
   const { images, uploads } = repositories;
@@ -147,27 +150,29 @@ async function open(
   undo.push(metrics.watchEventLoop(realClock));
   const ingest = openIngest(store, security, log, metrics, () => reception.restart());
   undo.push(() => ingest.settled());
+  const strangers = limitsOfStrangers(security, metrics, log);
   const logins = {
-    ...{ addressLimits, connections: listeners.mqtt },
-    deviceAuthority: authority,
+    ...{ ...strangers, connections: listeners.mqtt, deviceAuthority: authority },
     login: await brokerLogin(settings, authority),
   };
   const events = transportEvents({
     ...{ store, ingest, metrics, broker, reception, security, changes },
   });
-  transport = await openTransport(settings, tls, log, logins, events);
+  const own = await openTransport(settings, tls, log, logins, events);
+  undo.push(() => own.close());
+  transport = await sharedTransport(settings, own, log, undo);
   const { port: mqttPort } = transport;
-  undo.push(() => transport.close());
   registerMetrics(settings, store, images, watching, transport, log);
   const app = await openHttp(settings, log, {
-    ...{ store, security, addressLimits, repositories, rollouts, transport, watching, tls },
+    ...{ store, security, ...strangers, repositories, rollouts, transport, watching, tls },
     ...{ certificates, connections: listeners.http, changes },
   });
   undo.push(() => closeWithin(app));
   const address = await listen(app, settings);
   undo.push(startConducting(conductor, lease));
   const { conditions } = conducting;
-  undo.push(...regularTasks({ conditions, images, uploads, security, lease, log }));
+  const { versions } = store;
+  undo.push(...regularTasks({ conditions, images, uploads, versions, security, lease, log }));
   if (certificates !== null) undo.push(regularList(certificates, log));
   undo.push(startPruning(store, log));
   startExports(targets, store, registry, log, undo);
@@ -180,7 +185,23 @@ async function open(
   return { address, mqttPort, close };
 }
 
-interface HttpParts extends Pick<AppOptions, 'addressLimits' | 'rollouts' | 'tls' | 'connections'> {
+function limitsOfStrangers(
+  security: SecurityEventBus,
+  metrics: ServerMetrics,
+  log: Log,
+): Pick<AppOptions, 'addressLimits' | 'admission'> {
+  const admission = new Admission({
+    clock: realClock,
+    log: log.child({ room: 'access' }),
+    onRefused: (work) => metrics.refused(work),
+  });
+  return { addressLimits: new AddressLimits({ clock: realClock, security }), admission };
+}
+
+interface HttpParts extends Pick<
+  AppOptions,
+  'addressLimits' | 'admission' | 'rollouts' | 'tls' | 'connections'
+> {
   readonly certificates: CertificateService | null;
   readonly store: Store;
   readonly changes: ChangeFeed;
@@ -202,6 +223,7 @@ function openHttp(
     ...toldStores(parts.changes, store),
     telemetry: store.telemetry,
     counts: store.counts,
+    versions: store.versions,
     history: store.history,
     securityEvents: store.security,
     clock: realClock,
@@ -389,6 +411,7 @@ interface RegularTasks {
   readonly conditions: ConditionStore;
   readonly images: ImageRepository;
   readonly uploads: Uploads;
+  readonly versions: FleetVersionsStore;
   readonly security: SecurityEventBus;
   readonly lease: ConductorLease | null;
   readonly log: Log;
@@ -399,7 +422,7 @@ interface RegularTasks {
  * collects; all read what another one published.
  */
 function regularTasks(parts: RegularTasks): (() => void)[] {
-  const { images, uploads, security, lease, log } = parts;
+  const { images, uploads, versions, security, lease, log } = parts;
   const conditions = new FleetConditionWatch({
     store: parts.conditions,
     security,
@@ -411,9 +434,11 @@ function regularTasks(parts: RegularTasks): (() => void)[] {
   const renew = { everyMs: limits.metadataRenewEveryMs, what: 'renewal of image metadata' };
   const watch = { everyMs: limits.conditionSlotMs, what: 'watch over conditions' };
   const collect = { everyMs: limits.uploadsCollectEveryMs, what: 'collection of uploads' };
+  const count = { everyMs: limits.fleetVersionsEveryMs, what: 'count of the versions that run' };
   const alone: [Task, () => Promise<void>][] = [
     [renew, () => images.renew()],
     [watch, () => conditions.pass()],
+    [count, () => versions.record(realClock.now())],
     [
       collect,
       async () => {
@@ -636,7 +661,7 @@ async function brokerLogin(
   return { identity, sharedGroup: authority.sharedGroup };
 }
 
-type StrangerOptions = 'addressLimits' | 'connections' | 'deviceAuthority';
+type StrangerOptions = 'addressLimits' | 'admission' | 'connections' | 'deviceAuthority';
 interface TransportLogins extends Pick<EmbeddedBrokerOptions, StrangerOptions> {
   /** Of the server, at an external broker. */
   readonly login: BrokerLogin;
@@ -669,6 +694,29 @@ function openTransport(
         ...login,
         random: realRandom,
       });
+}
+
+/** Of several servers with brokers of their own: devices of the others are reached, too. */
+async function sharedTransport(
+  settings: ServerSettings,
+  own: Transport,
+  log: Log,
+  undo: (() => Promise<void> | void)[],
+): Promise<Transport> {
+  const target = databaseOf(settings);
+  if (typeof target === 'string' || settings.broker !== undefined) return own;
+  const common = { log: log.child({ room: 'mqtt' }) };
+  const shared = new SharedTransport({ ...common, own, send: (text) => notices.send(text) });
+  const notices = new PostgresNotices({
+    ...common,
+    target,
+    onNotice: (text) => shared.receive(text),
+    clock: realClock,
+    random: realRandom,
+  });
+  undo.push(() => notices.close());
+  await notices.open();
+  return shared;
 }
 
 async function listen(app: FleetApp, settings: ServerSettings): Promise<string> {

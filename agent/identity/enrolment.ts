@@ -73,6 +73,7 @@ export async function enrolUntilKnown(
   const fingerprint = fingerprintOf(identity.key.publicKey);
   const pauseMaxMs = settings.server.poll_seconds * 1000;
   for (let tries = 1; !stopped(); tries += 1) {
+    let leastMs = 0;
     try {
       const answer = await enrol(fetcher, identity, settings, claim);
       if (answer.status === 'enrolled') return answer;
@@ -86,10 +87,13 @@ export async function enrolUntilKnown(
         );
     } catch (error) {
       if (!isFault(error)) throw error;
+      // A server that is behind names it to all devices: spread.
+      leastMs = (error.retryAfterMs ?? 0) * (1 + random.fraction());
       if (notes.isWorth(reason(error)))
         log.warn({ err: reason(error) }, 'cannot enrol yet; will retry');
     }
-    await wait(backoff(tries, limits.stepBackoffFirstMs, pauseMaxMs, random));
+    const waitMs = backoff(tries, limits.stepBackoffFirstMs, pauseMaxMs, random);
+    await wait(Math.max(waitMs, Math.min(leastMs, pauseMaxMs)));
   }
   return null;
 }

@@ -36,6 +36,8 @@ export interface HttpFetcherOptions {
   readonly authorization: () => Promise<string | null>;
   /** Told of the time in each answer of the fleet server; true when that moved the present. */
   readonly onServerTime?: (serverMs: number) => boolean;
+  /** Told of the header TRACES_HEADER of a timestamp of the fleet server. */
+  readonly onTraces?: (header: string) => void;
   /** PEM certificates to trust instead of the system's, for https. */
   readonly ca?: string | Uint8Array;
   /** Without it, everything is asked directly. */
@@ -75,6 +77,7 @@ export class HttpFetcher implements Fetcher {
       options.authorization,
       this.#transport,
       options.onServerTime,
+      options.onTraces,
     );
     this.#mirrors = (options.mirrors ?? []).map((url) =>
       url.startsWith('file:')

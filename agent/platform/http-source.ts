@@ -8,6 +8,7 @@ import { Fault, isFault, reason, systemCode } from '../../shared/base/fault-code
 import type { Clock } from '../../shared/base/interfaces.js';
 import type { HttpConnector } from '../../shared/platform/http-connector.js';
 import { refusalFault } from '../../shared/platform/http-refusal.js';
+import { TRACES_HEADER } from '../../shared/protocol/assignment-traces.js';
 import { TIME_HEADER } from '../../shared/protocol/device-api.js';
 import type { Body, Source, What } from './source.js';
 
@@ -43,17 +44,23 @@ export class HttpSource implements Source {
   readonly #authorization: () => Promise<string | null>;
   readonly #transport: HttpTransport;
   readonly #onTime: (serverMs: number) => boolean;
+  readonly #onTraces: (header: string) => void;
 
-  /** `onTime` is told of the time that an answer names; true when that moved the present. */
+  /**
+   * `onTime` is told of the time that an answer names; true when that moved the present. `onTraces`
+   * is told of the header TRACES_HEADER.
+   */
   constructor(
     base: string,
     authorization: () => Promise<string | null>,
     transport: HttpTransport,
     onTime: (serverMs: number) => boolean = () => false,
+    onTraces: (header: string) => void = () => {},
   ) {
     this.#authorization = authorization;
     this.#transport = transport;
     this.#onTime = onTime;
+    this.#onTraces = onTraces;
     this.name = base.replace(/\/+$/, '');
   }
 
@@ -124,6 +131,8 @@ export class HttpSource implements Source {
     const { response, url } = answer;
     if (response.statusCode === 200) {
       const bytes = await gather(bodyOf(answer), maxBytes, url, this.#transport);
+      const traces = response.headers[TRACES_HEADER];
+      if (typeof traces === 'string') this.#onTraces(traces);
       return { etag: response.headers.etag ?? '', bytes };
     }
     if (response.statusCode === 304 && known !== null) {
@@ -356,8 +365,8 @@ export async function gather(
 
 /** The Fault for an error answer, which `name` gave. */
 export async function refusal(answer: Answer, status: number, name: string): Promise<Fault> {
-  const { location } = answer.response.headers;
-  return refusalFault({ status, body: await errorBody(answer), location }, name);
+  const { location, 'retry-after': retryAfter } = answer.response.headers;
+  return refusalFault({ status, body: await errorBody(answer), location, retryAfter }, name);
 }
 
 /** Empty where it is too long or cut short: the status is enough. */

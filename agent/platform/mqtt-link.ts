@@ -46,6 +46,8 @@ type Login = Pick<IClientOptions, 'password' | 'cert' | 'key'>;
 
 /** CONNACK return codes of MQTT 3.1.1: bad user name or password, not authorized. */
 const LOGIN_REFUSED: ReadonlySet<unknown> = new Set([4, 5]);
+/** Server unavailable, to any device: the login was not looked at. */
+const BUSY = 3;
 
 export class MqttLink implements Link {
   readonly #options: MqttLinkOptions;
@@ -146,6 +148,7 @@ export class MqttLink implements Link {
     let connectedAt: number | null = null;
     let lastError = 'the connection ended';
     let refused = false;
+    let isBusy = false;
     client.on('connect', () => {
       client.subscribe(topics.down(device), { qos: 1 }, (error, granted) => {
         if (this.#closed || client !== this.#client) return;
@@ -167,14 +170,16 @@ export class MqttLink implements Link {
     });
     client.on('error', (error) => {
       lastError = error.message;
-      refused ||= LOGIN_REFUSED.has((error as { code?: unknown }).code);
+      const { code } = error as { code?: unknown };
+      refused ||= LOGIN_REFUSED.has(code);
+      isBusy ||= code === BUSY;
     });
     client.once('close', () => {
       if (this.#closed) return;
       const heldMs = connectedAt === null ? null : clock.monotonic() - connectedAt;
       this.#lost(lastError);
       if (refused) void this.#loginRefused(client, lastError);
-      else this.#retry(client, lastError, { heldMs, isRefused: false });
+      else this.#retry(client, lastError, { heldMs, isRefused: false, isBusy });
     });
     return client;
   }

@@ -157,8 +157,13 @@ export class Spool {
       .transaction((): Lease | null => {
         const batch = statements.leased.get()?.batch ?? this.#mark({ statements });
         if (batch === null) return null;
+        const rows = statements.batchRows.all(batch);
+        if (rows.length === 0) {
+          // The index names a batch that no row has. `lease` would ask for it for ever.
+          throw new Database.SqliteError('index names a batch without records', 'SQLITE_CORRUPT');
+        }
         const records: TelemetryRecord[] = [];
-        for (const row of statements.batchRows.all(batch)) {
+        for (const row of rows) {
           const record = this.#recordOf(row);
           if (record === null) damaged.push(row);
           else records.push(record);

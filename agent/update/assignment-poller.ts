@@ -23,14 +23,21 @@ export class AssignmentPoller {
   #lastFailure: string | null = null;
   /** The assignments to unknown components that were reported last, for the same reason. */
   #lastUnknown = '';
+  #retryAfterMs: number | null = null;
 
   constructor(options: AssignmentPollerOptions) {
     this.#options = options;
   }
 
+  /** When to ask again, where the last poll failed with an answer that says it. */
+  get retryAfterMs(): number | null {
+    return this.#retryAfterMs;
+  }
+
   /** Polls once. True when the assignments are known to be current. */
   async poll(): Promise<boolean> {
     const { refresh, drivers, log, reporter, troubles } = this.#options;
+    this.#retryAfterMs = null;
     try {
       const assignments = await refresh();
       for (const driver of drivers)
@@ -41,6 +48,7 @@ export class AssignmentPoller {
       return true;
     } catch (error) {
       if (!isFault(error)) throw error;
+      this.#retryAfterMs = error.retryAfterMs;
       troubles.set('assignments', null, error);
       log.warn({ err: reason(error) }, 'cannot refresh the assignments; the agent keeps serving');
       if (error.entry.security === true && error.message !== this.#lastFailure) {

@@ -53,6 +53,8 @@ export interface UpdateDriverOptions {
   readonly opensAt: () => number | null;
   /** The highest version of director metadata that was trusted. */
   readonly directorVersion: () => number;
+  /** The trace id of the operator's request that an assignment follows from, where one is known. */
+  readonly traceOf?: (assignmentId: number) => string | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -102,6 +104,7 @@ export class UpdateDriver {
       trouble: () => troubles.of(component),
       conditions: () => handler.standing().conditions,
       directorVersion: options.directorVersion,
+      traceOf: options.traceOf ?? (() => undefined),
       clock,
       log,
     });
@@ -247,6 +250,8 @@ export class UpdateDriver {
         outcome: result.change?.outcome?.result,
         code: result.change?.outcome?.code,
         detail: result.detail,
+        rollout: (after.assignment ?? before.assignment)?.rollout,
+        trace: this.#options.traceOf?.(after.assignmentId),
       },
       'update machine moved',
     );

@@ -21,6 +21,8 @@ export interface UpdateReportsOptions {
   readonly conditions: () => readonly Condition[];
   /** The highest version of director metadata that was trusted. */
   readonly directorVersion: () => number;
+  /** The trace id of an assignment. */
+  readonly traceOf: (assignmentId: number) => string | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -40,16 +42,18 @@ export class UpdateReports {
 
   /** The whole state of this component. */
   update(record: UpdateRecord): void {
-    const { reporter, directorVersion } = this.#options;
+    const { reporter, directorVersion, traceOf } = this.#options;
     const trouble = this.#options.trouble();
     const conditions = [...this.#options.conditions()];
     this.#updateAt = this.#options.clock.monotonic();
     this.#codes = codesOf(trouble, conditions);
+    const trace = traceOf(record.assignmentId);
     reporter.report('update', {
       ...bodyOf(record, this.#progress),
       trouble,
       conditions,
       directorVersion: directorVersion(),
+      ...(trace === undefined ? {} : { trace }),
     });
   }
 
@@ -102,7 +106,7 @@ const codesOf = (trouble: Trouble | null, conditions: readonly Condition[]): str
 function bodyOf(
   record: UpdateRecord,
   progress: FetchProgress | null,
-): Omit<UpdateBody, 'trouble' | 'conditions' | 'directorVersion'> {
+): Omit<UpdateBody, 'trouble' | 'conditions' | 'directorVersion' | 'trace'> {
   const { component, state, assignment, assignmentId, outcome } = record;
   return {
     component,

@@ -1,13 +1,13 @@
-// Completion scripts for bash, zsh and fish, written from the commands themselves. Pure. A script
-// holds every name, so that the shell completes without starting Node: commands; after a dash
-// options; after an option with few values these; else files.
+// Completion scripts for bash, zsh and fish, written from the commands of a program themselves.
+// Pure. A script holds every name, so that the shell completes without starting Node: commands;
+// after a dash options; after an option with few values these; else files.
 import type { Command } from 'commander';
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
 interface Place {
-  /** `rollout watch`; empty for `linnet` itself. */
+  /** `rollout watch`; empty for the program itself. */
   readonly path: string;
   readonly commands: readonly { readonly name: string; readonly about: string }[];
   readonly options: readonly OptionWord[];
@@ -21,9 +21,13 @@ interface OptionWord {
 
 export function completionScript(shell: Shell, root: Command): string {
   const places = placesOf(root, '');
-  if (shell === 'fish') return fishScript(places);
-  return shell === 'bash' ? bashScript(places) : zshScript(places);
+  const name = root.name();
+  if (shell === 'fish') return fishScript(name, places);
+  return shell === 'bash' ? bashScript(name, places) : zshScript(name, places);
 }
+
+/** Prefix of a program's functions: one shell may have the scripts of several programs. */
+const prefixOf = (name: string): string => `_${name.replaceAll('-', '_')}`;
 
 function placesOf(command: Command, path: string): Place[] {
   const { commands, options } = command;
@@ -52,7 +56,7 @@ const wordOf = (option: Command['options'][number]): OptionWord[] =>
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 /** Functions that bash and zsh both read: which paths there are, and what may follow each. */
-function caseFunctions(places: readonly Place[]): string {
+function caseFunctions(prefix: string, places: readonly Place[]): string {
   const cases = (rows: readonly (readonly [string, readonly string[]])[]): string =>
     rows
       .filter(([, names]) => names.length > 0)
@@ -61,7 +65,7 @@ function caseFunctions(places: readonly Place[]): string {
   const choices = places.flatMap(({ path, options }) =>
     options.map(({ long, choices: some }) => [`${path} ${long}`.trim(), some] as const),
   );
-  return `_linnet_known() {
+  return `${prefix}_known() {
   case "$1" in
     ${places
       .filter(({ path }) => path !== '')
@@ -70,62 +74,67 @@ function caseFunctions(places: readonly Place[]): string {
   esac
   return 1
 }
-_linnet_commands() {
+${prefix}_commands() {
   case "$1" in
 ${cases(places.map(({ path, commands }) => [path, commands.map(({ name }) => name)]))}
   esac
 }
-_linnet_options() {
+${prefix}_options() {
   case "$1" in
 ${cases(places.map(({ path, options }) => [path, options.map(({ long }) => long)]))}
   esac
 }
-_linnet_choices() {
+${prefix}_choices() {
   case "$1" in
 ${cases(choices)}
   esac
 }`;
 }
 
-const bashScript = (places: readonly Place[]): string => `# bash completion of linnet.
-# source <(linnet completion bash)
-${caseFunctions(places)}
-_linnet() {
+function bashScript(name: string, places: readonly Place[]): string {
+  const prefix = prefixOf(name);
+  return `# bash completion of ${name}; to be sourced.
+${caseFunctions(prefix, places)}
+${prefix}() {
   local at='' i names current="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}"
   for ((i = 1; i < COMP_CWORD; i++)); do
-    _linnet_known "\${at:+$at }\${COMP_WORDS[i]}" && at="\${at:+$at }\${COMP_WORDS[i]}"
+    ${prefix}_known "\${at:+$at }\${COMP_WORDS[i]}" && at="\${at:+$at }\${COMP_WORDS[i]}"
   done
-  names=$(_linnet_choices "\${at:+$at }$before")
-  if [[ -z $names && $current == -* ]]; then names=$(_linnet_options "$at"); fi
-  if [[ -z $names && $current != -* ]]; then names=$(_linnet_commands "$at"); fi
+  names=$(${prefix}_choices "\${at:+$at }$before")
+  if [[ -z $names && $current == -* ]]; then names=$(${prefix}_options "$at"); fi
+  if [[ -z $names && $current != -* ]]; then names=$(${prefix}_commands "$at"); fi
   COMPREPLY=($(compgen -W "$names" -- "$current"))
 }
-complete -o default -F _linnet linnet
+complete -o default -F ${prefix} ${name}
 `;
+}
 
-const zshScript = (places: readonly Place[]): string => `#compdef linnet
-# zsh completion of linnet. Save it as _linnet in a folder of $fpath, or:
-# source <(linnet completion zsh)
-${caseFunctions(places)}
-_linnet() {
+function zshScript(name: string, places: readonly Place[]): string {
+  const prefix = prefixOf(name);
+  return `#compdef ${name}
+# zsh completion of ${name}; to be sourced, or to be saved as _${name} in a folder of $fpath.
+${caseFunctions(prefix, places)}
+${prefix}() {
   local at='' i found current="\${words[CURRENT]}" before="\${words[CURRENT-1]}"
   for ((i = 2; i < CURRENT; i++)); do
-    _linnet_known "\${at:+$at }\${words[i]}" && at="\${at:+$at }\${words[i]}"
+    ${prefix}_known "\${at:+$at }\${words[i]}" && at="\${at:+$at }\${words[i]}"
   done
-  found=$(_linnet_choices "\${at:+$at }$before")
-  if [[ -z $found && $current == -* ]]; then found=$(_linnet_options "$at"); fi
-  if [[ -z $found && $current != -* ]]; then found=$(_linnet_commands "$at"); fi
+  found=$(${prefix}_choices "\${at:+$at }$before")
+  if [[ -z $found && $current == -* ]]; then found=$(${prefix}_options "$at"); fi
+  if [[ -z $found && $current != -* ]]; then found=$(${prefix}_commands "$at"); fi
   if [[ -n $found ]]; then compadd -- \${=found}; else _files; fi
 }
-if [[ \${funcstack[1]} == _linnet ]]; then _linnet "$@"; else compdef _linnet linnet; fi
+if [[ \${funcstack[1]} == _${name} ]]; then ${prefix} "$@"; else compdef ${prefix} ${name}; fi
 `;
+}
 
-function fishScript(places: readonly Place[]): string {
+function fishScript(name: string, places: readonly Place[]): string {
+  const at = `_${prefixOf(name)}_at`;
   const known = places.filter(({ path }) => path !== '').map(({ path }) => fishQuoted(path));
   const lines = places.flatMap(({ path, commands, options }) => {
-    const when = `complete -c linnet -n ${fishQuoted(`__linnet_at ${fishQuoted(path)}`)}`;
+    const when = `complete -c ${name} -n ${fishQuoted(`${at} ${fishQuoted(path)}`)}`;
     return [
-      ...commands.map(({ name, about }) => `${when} -f -a ${name} -d ${fishQuoted(about)}`),
+      ...commands.map((inner) => `${when} -f -a ${inner.name} -d ${fishQuoted(inner.about)}`),
       ...options.map(({ long, about, hasValue, choices }) => {
         const values = choices.length === 0 ? '' : ` -f -a ${fishQuoted(choices.join(' '))}`;
         const value = hasValue ? ` -r${values}` : '';
@@ -133,9 +142,8 @@ function fishScript(places: readonly Place[]): string {
       }),
     ];
   });
-  return `# fish completion of linnet.
-# linnet completion fish > ~/.config/fish/completions/linnet.fish
-function __linnet_at
+  return `# fish completion of ${name}; to be saved in a folder of $fish_complete_path.
+function ${at}
   set -l at ''
   for word in (commandline -opc)[2..-1]
     set -l next (string trim "$at $word")

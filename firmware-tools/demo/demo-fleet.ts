@@ -2,12 +2,16 @@
 // repositories, the server, claim tokens, and agents, each with a folder and a configuration.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Fault } from '../../shared/base/fault-codes.js';
 import { Processes, freePort } from './processes.js';
 import { answersOk, modelReady } from './traffic.js';
 
-const SERVER_PORT = 7300;
-const MQTT_PORT = 7301;
-const FIRST_API_PORT = 7310;
+/** Server, broker and devices take ports from this one on; one that is taken is replaced. */
+const DEFAULT_FIRST_PORT = 7300;
+const MQTT_OFFSET = 1;
+const DEVICES_OFFSET = 10;
+// Fixed by TCP.
+const LAST_PORT = 65_535;
 export const HARDWARE = 'linux-any';
 
 /** Two canaries and four more classify digits; one device finds text. */
@@ -61,9 +65,29 @@ export async function until(
   }
 }
 
-export async function startServer(root: string, processes: Processes): Promise<DemoServer> {
+/**
+ * The first port of the demo, from LINNET_DEMO_PORT. Throws a Fault `config_invalid` for what is no
+ * port.
+ */
+export function firstPort(env: NodeJS.ProcessEnv): number {
+  const text = env['LINNET_DEMO_PORT'];
+  if (text === undefined || text === '') return DEFAULT_FIRST_PORT;
+  const port = Number(text);
+  const highest = LAST_PORT - DEVICES_OFFSET - DEVICES.length;
+  if (/^\d+$/.test(text) && port >= 1 && port <= highest) return port;
+  throw new Fault(
+    'config_invalid',
+    `LINNET_DEMO_PORT is "${text}", and must be a number from 1 to ${highest}`,
+  );
+}
+
+export async function startServer(
+  root: string,
+  processes: Processes,
+  first: number,
+): Promise<DemoServer> {
   await processes.linnet(['repo', 'init', '--out', join(root, 'repo')]);
-  const port = await freePort(SERVER_PORT);
+  const port = await freePort(first);
   const config = join(root, 'server.toml');
   writeFileSync(
     config,
@@ -76,7 +100,7 @@ export async function startServer(root: string, processes: Processes): Promise<D
       `port = ${port}`,
       '[mqtt]',
       'host = "127.0.0.1"',
-      `port = ${await freePort(MQTT_PORT)}`,
+      `port = ${await freePort(first + MQTT_OFFSET)}`,
       '',
     ].join('\n'),
   );
@@ -92,6 +116,7 @@ export async function startAgents(
   root: string,
   processes: Processes,
   server: DemoServer,
+  first: number,
 ): Promise<DemoFleet> {
   const claims = new Map<string, string>();
   for (const group of new Set(DEVICES.map((device) => device.group))) {
@@ -109,7 +134,7 @@ export async function startAgents(
   }
   const all: DemoDevice[] = [];
   for (const [at, one] of DEVICES.entries()) {
-    const port = await freePort(FIRST_API_PORT + at);
+    const port = await freePort(first + DEVICES_OFFSET + at);
     const folder = join(root, 'devices', one.name);
     mkdirSync(folder, { recursive: true });
     const device = { ...one, port, config: join(folder, 'agent.toml') };

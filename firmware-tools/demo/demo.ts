@@ -1,12 +1,12 @@
 // `npm start`: a whole fleet on one machine, and the product's promise shown on it by real
 // processes (scenario.ts). This file owns the processes: it stops everything it started, also after
 // an error or a signal. With --once it exits after the scenario: 0 when every check passed, 1 when
-// any failed. Without, the fleet stays up until Ctrl-C.
+// any failed. Without, the fleet stays up until Ctrl-C. LINNET_DEMO_PORT is the first port.
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { isFault } from '../../shared/base/fault-codes.js';
-import type { DemoFleet } from './demo-fleet.js';
+import { isFault, systemCode } from '../../shared/base/fault-codes.js';
+import { firstPort, type DemoFleet } from './demo-fleet.js';
 import { leaveFolder, takeFolder } from './demo-folder.js';
 import { Processes } from './processes.js';
 import { REQUESTS_PER_SECOND, Scenario } from './scenario.js';
@@ -59,10 +59,12 @@ function summary({ checks, seconds }: Scenario): string {
 }
 
 async function main(): Promise<number> {
+  let first: number;
   try {
+    first = firstPort(process.env);
     takeFolder(ROOT);
   } catch (error) {
-    if (!isFault(error, 'conflict')) throw error;
+    if (!isFault(error, 'conflict', 'config_invalid')) throw error;
     say(error.detail);
     return 1;
   }
@@ -81,10 +83,15 @@ async function main(): Promise<number> {
       giveUp(new Error(what));
     },
   });
-  const scenario = new Scenario({ root: ROOT, processes, say });
+  const scenario = new Scenario({ root: ROOT, firstPort: first, processes, say });
   const interrupted = new Promise<'interrupted'>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
       process.once(signal, () => resolve('interrupted'));
+    // Nobody reads any more (`npm start | head`): the fleet must not stay behind.
+    process.stdout.on('error', (error) => {
+      if (systemCode(error) !== 'EPIPE') throw error;
+      resolve('interrupted');
+    });
   });
   try {
     const fleet = await Promise.race([scenario.run(), interrupted, death]);

@@ -3,6 +3,7 @@
 // waves, a component that is no classifier, a release that answers wrong without ever failing, the
 // way back, and the late device. What is checked at the end was counted on the way. It starts
 // processes and traffic; demo.ts stops them.
+import { relative } from 'node:path';
 import type { ShownRollout } from '../fleet/shown-rollout.js';
 import {
   completionChecks,
@@ -50,6 +51,8 @@ const FIRST_DIGIT_STEP_COUNT = 397;
 
 export interface ScenarioOptions {
   readonly root: string;
+  /** Server, broker and devices take ports from this one on. */
+  readonly firstPort: number;
   readonly processes: Processes;
   readonly say: (text: string) => void;
 }
@@ -71,12 +74,14 @@ export class Scenario {
   /** On the device that finds text. */
   textTraffic: Traffic | null = null;
   readonly #root: string;
+  readonly #firstPort: number;
   readonly #processes: Processes;
   readonly #say: (text: string) => void;
   readonly #startedAt = performance.now();
 
-  constructor({ root, processes, say }: ScenarioOptions) {
+  constructor({ root, firstPort, processes, say }: ScenarioOptions) {
     this.#root = root;
+    this.#firstPort = firstPort;
     this.#processes = processes;
     this.#say = say;
   }
@@ -129,8 +134,10 @@ export class Scenario {
 
   async #startFleet(): Promise<DemoFleet> {
     this.#step('A fleet: one server (embedded MQTT broker, SQLite, operator API), seven devices');
-    const server = await startServer(this.#root, this.#processes);
-    const fleet = await startAgents(this.#root, this.#processes, server);
+    const server = await startServer(this.#root, this.#processes, this.#firstPort);
+    const token = relative(process.cwd(), server.tokenFile);
+    this.#say(`  console: ${server.url}/console    (sign in with: cat ${token})`);
+    const fleet = await startAgents(this.#root, this.#processes, server, this.#firstPort);
     const names = [...fleet.devices, fleet.reader].map(({ name, group }) => `${name} (${group})`);
     this.#say(`  six agents run, each its own process: ${names.join(', ')}`);
     this.#say(`  ${fleet.off.name} is enrolled, and switched off from now on`);

@@ -12,6 +12,7 @@ import { decodeJson } from '../../shared/base/decode.js';
 import { asError, Fault } from '../../shared/base/fault-codes.js';
 import { sleep, type Clock } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import { SECOND_MS } from '../../shared/base/units.js';
 import { API } from '../../shared/protocol/operator-api.js';
 import { realClock } from '../../shared/platform/clock.js';
 import { HttpConnector } from '../../shared/platform/http-connector.js';
@@ -19,7 +20,12 @@ import { Proxies } from '../../shared/platform/proxies.js';
 import { readArgumentFile } from '../../shared/platform/setting-files.js';
 import { profileNamed, type Env } from './profiles.js';
 import { atMost, redirected, unreachable } from './transfers.js';
-import { refusalFault, serverFault, type ErrorAnswer } from '../../shared/platform/http-refusal.js';
+import {
+  refusalFault,
+  retryAfterMs,
+  serverFault,
+  type ErrorAnswer,
+} from '../../shared/platform/http-refusal.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -40,11 +46,6 @@ export interface Patience {
   readonly clock: Clock;
   /** Told before each wait. */
   readonly onWait: (seconds: number) => void;
-}
-
-interface Answer extends ErrorAnswer {
-  /** Whole seconds. */
-  readonly retryAfter: string | null;
 }
 
 /** HTTP status: nothing of the request was looked at. */
@@ -97,7 +98,7 @@ export class FleetClient {
     return decodeJson<T>(schema, answer.body, `answer of ${method} ${url}`);
   }
 
-  async #ask(method: Method, url: string, body: unknown): Promise<Answer> {
+  async #ask(method: Method, url: string, body: unknown): Promise<ErrorAnswer> {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const request = this.#open(method, url, {
       accept: 'application/json',
@@ -243,15 +244,13 @@ export class FleetClient {
 }
 
 /** Until the same request may be sent again; null when that is never, or not soon. */
-function secondsToWait({ status, retryAfter }: Answer): number | null {
-  if (status !== TOO_MANY_REQUESTS || retryAfter === null || !/^\d{1,6}$/.test(retryAfter))
-    return null;
-  const seconds = Number(retryAfter);
-  return seconds * 1000 <= limits.commandWaitMaxMs ? seconds : null;
+function secondsToWait({ status, retryAfter }: ErrorAnswer): number | null {
+  const ms = status === TOO_MANY_REQUESTS ? retryAfterMs(retryAfter) : null;
+  return ms !== null && ms <= limits.commandWaitMaxMs ? ms / SECOND_MS : null;
 }
 
 /** The whole answer. Redirects are not followed: they would get the token. */
-function answerOf(request: ClientRequest): Promise<Answer> {
+function answerOf(request: ClientRequest): Promise<ErrorAnswer> {
   return new Promise((resolve, reject) => {
     request.setTimeout(limits.operatorAnswerMaxMs, () =>
       request.destroy(new Error(`no answer within ${limits.operatorAnswerMaxMs / 1000} s`)),
@@ -266,7 +265,7 @@ function answerOf(request: ClientRequest): Promise<Answer> {
           status: response.statusCode ?? 0,
           body: Buffer.concat(chunks),
           location: response.headers.location,
-          retryAfter: response.headers['retry-after'] ?? null,
+          retryAfter: response.headers['retry-after'],
         }),
       );
     });

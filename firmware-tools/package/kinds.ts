@@ -1,4 +1,4 @@
-// What the packages of an agent and of a server differ in.
+// What the packages of an agent, of a server and of an operator's commands differ in.
 import { cpSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { project, type Architecture } from './tools.js';
@@ -10,7 +10,11 @@ export interface PackageKind {
   /** Folder in dist/, and what is bundled into it: sources by name. */
   readonly folder: string;
   readonly programs: Readonly<Record<string, string>>;
+  /** The command of `linnet` that the program is; null: all of them. */
+  readonly command: 'agent' | 'server' | null;
   readonly nodeFlags: string;
+  /** Section of the manual. */
+  readonly manual: 1 | 8;
   /** Template, path in the package, mode. */
   readonly files: readonly (readonly [string, string, number])[];
   /** npm packages that are copied and not bundled. */
@@ -31,15 +35,18 @@ export const DEVICE: PackageKind = {
     agent: 'firmware-tools/cli/agent-program.ts',
     'host-child': 'agent/inference/model-process/host-child.ts',
   },
+  command: 'agent',
   // New objects get little memory: measured, 12 MiB less for an idle agent.
   nodeFlags: '--max-semi-space-size=1',
+  manual: 8,
   files: [
     ['linnet-agent.service', 'usr/lib/systemd/system/linnet-agent.service', 0o644],
     ['linnet-agent', 'usr/bin/linnet-agent', 0o755],
-    ['linnet-agent.8', 'usr/share/man/man8/linnet-agent.8', 0o644],
     ['tmpfiles', 'usr/lib/tmpfiles.d/linnet-agent.conf', 0o644],
     ['logrotate', 'etc/logrotate.d/linnet-agent', 0o644],
     ['openrc', 'usr/share/doc/linnet-agent/examples/openrc', 0o755],
+    ['runit', 'usr/share/doc/linnet-agent/examples/runit/run', 0o755],
+    ['runit-log', 'usr/share/doc/linnet-agent/examples/runit/log/run', 0o755],
     ['agent.toml', 'etc/linnet/agent.toml', 0o644],
     ['default', 'etc/default/linnet-agent', 0o644],
   ],
@@ -57,11 +64,16 @@ export const SERVER: PackageKind = {
   templates: 'server',
   folder: 'server',
   programs: { server: 'firmware-tools/cli/server-program.ts' },
+  command: 'server',
   nodeFlags: '',
+  manual: 8,
   files: [
     ['linnet-server.service', 'usr/lib/systemd/system/linnet-server.service', 0o644],
     ['linnet-server', 'usr/bin/linnet-server', 0o755],
-    ['linnet-server.8', 'usr/share/man/man8/linnet-server.8', 0o644],
+    ['logrotate', 'etc/logrotate.d/linnet-server', 0o644],
+    ['openrc', 'usr/share/doc/linnet-server/examples/openrc', 0o755],
+    ['runit', 'usr/share/doc/linnet-server/examples/runit/run', 0o755],
+    ['runit-log', 'usr/share/doc/linnet-server/examples/runit/log/run', 0o755],
     ['fleet.toml', 'etc/linnet-server/fleet.toml', 0o644],
     ['default', 'etc/default/linnet-server', 0o644],
   ],
@@ -71,6 +83,31 @@ export const SERVER: PackageKind = {
     'manages a fleet of devices that run machine learning models',
     'The server keeps signed releases, brings them to devices in waves, and stops a',
     'rollout whose devices do worse than before.',
+  ],
+};
+
+/** Every command of `linnet`: who has it needs no clone of this repository. */
+export const OPERATOR: PackageKind = {
+  name: 'linnet',
+  templates: 'operator',
+  folder: 'linnet',
+  programs: {
+    linnet: 'firmware-tools/cli/main.ts',
+    'host-child': 'agent/inference/model-process/host-child.ts',
+  },
+  command: null,
+  nodeFlags: '',
+  manual: 1,
+  files: [['linnet', 'usr/bin/linnet', 0o755]],
+  copied: [ORT, ORT_COMMON],
+  extra: (home, arch) => {
+    onnxRuntime(home, arch);
+    console(home);
+  },
+  about: [
+    'builds, signs, publishes and rolls out machine learning models',
+    'The command of the people who operate a fleet: it quantizes models, builds and signs',
+    'releases, and speaks to the fleet server. It can also run an agent and a server.',
   ],
 };
 

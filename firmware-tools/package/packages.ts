@@ -18,9 +18,10 @@ import {
   nodeVersion,
   type NodeMajor,
 } from './node-archives.js';
+import { writeHelp } from './help-files.js';
 import type { PackageKind } from './kinds.js';
 import { installedSqliteModule, sqliteModule } from './native-modules.js';
-import { project, run, type Architecture } from './tools.js';
+import { project, type Architecture } from './tools.js';
 import { copy, filled, makeArchives, write } from './tree.js';
 
 export interface PackageOptions {
@@ -33,7 +34,7 @@ export interface PackageOptions {
   readonly version: string;
   /** Time of all files, in seconds since 1970. */
   readonly epochSeconds: number;
-  /** Of xz, 0 to 9; 9 when left out. */
+  /** See ArchiveOptions; 9 when left out. */
   readonly compression?: number;
   /**
    * In place of compiling: the module that this installation runs with. For tests; the package
@@ -128,7 +129,7 @@ async function fill(kind: PackageKind, tree: string, options: PackageOptions): P
     const text = readFileSync(join(TEMPLATES, kind.templates, template), 'utf8');
     write(join(tree, path), filled(text, values), mode);
   }
-  run('gzip', ['-n9', join(tree, `usr/share/man/man8/${name}.8`)]);
+  await writeHelp(kind, tree, values);
 
   const components = componentsOf([...packages, ...kind.copied], options);
   const documents = join(tree, 'usr/share/doc', name);

@@ -3,6 +3,7 @@
 import {
   chmodSync,
   cpSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -18,14 +19,14 @@ import { isInstalled, run } from './tools.js';
 export interface DebianParts {
   /** The control file, of the size that the files take installed. */
   readonly control: (kib: number) => string;
-  /** Folder of postinst, prerm and postrm. */
+  /** Folder of those of postinst, prerm and postrm that the package has. */
   readonly scripts: string;
 }
 
 export interface ArchiveOptions {
   /** Time of all files, in seconds since 1970. */
   readonly epochSeconds: number;
-  /** Of xz, 0 to 9. */
+  /** Of xz, 1 to 9; 0: a .deb without compression and no .tar.xz, which tests have no time for. */
   readonly compression: number;
 }
 
@@ -48,7 +49,7 @@ export function copy(from: string, to: string, mode = 0o644): void {
   write(to, readFileSync(from), mode);
 }
 
-/** Makes the archives beside the tree. Paths of the .tar.xz, and the .deb if dpkg-deb is there. */
+/** Makes the archives beside the tree. Their paths; the .deb, if dpkg-deb is there, is the last. */
 export function makeArchives(
   tree: string,
   { control, scripts }: DebianParts,
@@ -56,27 +57,35 @@ export function makeArchives(
 ): string[] {
   setTimes(tree, epochSeconds);
   const [out, name] = [dirname(tree), basename(tree)];
-  const archive = `${tree}.tar.xz`;
   const env = { XZ_OPT: `-${compression}`, SOURCE_DATE_EPOCH: String(epochSeconds) };
-  const sorted = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--format=gnu'];
-  run('tar', ['-C', out, ...sorted, '-cJf', archive, name], { env });
-  if (!isInstalled('dpkg-deb')) return [archive];
+  const made: string[] = [];
+  if (compression > 0) {
+    const archive = `${tree}.tar.xz`;
+    const sorted = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--format=gnu'];
+    run('tar', ['-C', out, ...sorted, '-cJf', archive, name], { env });
+    made.push(archive);
+  }
+  if (!isInstalled('dpkg-deb')) return made;
   const debian = `${tree}.debian`;
   rmSync(debian, { recursive: true, force: true });
   cpSync(tree, debian, { recursive: true, preserveTimestamps: true });
   const paths = everyPath(debian);
   const kib = Math.ceil(paths.reduce((sum, path) => sum + statSync(path).size, 0) / 1024);
   write(join(debian, 'DEBIAN', 'control'), control(kib));
-  const settings = everyPath(join(debian, 'etc')).filter((path) => statSync(path).isFile());
-  const names = settings.map((path) => path.slice(debian.length)).sort();
-  write(join(debian, 'DEBIAN', 'conffiles'), names.map((path) => `${path}\n`).join(''));
+  const names = paths
+    .filter((path) => path.startsWith(join(debian, 'etc/')) && statSync(path).isFile())
+    .map((path) => path.slice(debian.length))
+    .sort();
+  if (names.length > 0)
+    write(join(debian, 'DEBIAN', 'conffiles'), names.map((path) => `${path}\n`).join(''));
   for (const script of ['postinst', 'prerm', 'postrm'])
-    copy(join(scripts, script), join(debian, 'DEBIAN', script), 0o755);
+    if (existsSync(join(scripts, script)))
+      copy(join(scripts, script), join(debian, 'DEBIAN', script), 0o755);
   setTimes(debian, epochSeconds);
-  const xz = ['-Zxz', `-z${compression}`];
-  run('dpkg-deb', ['--root-owner-group', ...xz, '--build', debian, `${tree}.deb`], { env });
+  const packing = compression > 0 ? ['-Zxz', `-z${compression}`] : ['-Znone'];
+  run('dpkg-deb', ['--root-owner-group', ...packing, '--build', debian, `${tree}.deb`], { env });
   rmSync(debian, { recursive: true });
-  return [archive, `${tree}.deb`];
+  return [...made, `${tree}.deb`];
 }
 
 const everyPath = (tree: string): string[] =>

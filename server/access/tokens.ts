@@ -16,6 +16,8 @@ const OPERATOR = /^lnt_[A-Za-z0-9_-]{43}$/;
 export interface Operator {
   readonly name: string;
   readonly role: Role;
+  /** SHA-256 of the token that calls. */
+  readonly tokenHash: string;
 }
 
 const secret = (prefix: 'lnt' | 'lnc', random: Random): string =>
@@ -38,10 +40,10 @@ export async function operatorOf(
   const row = await tokens.valid(hash);
   if (row === null || !timingSafeEqual(Buffer.from(row.hash, 'hex'), Buffer.from(hash, 'hex')))
     throw new Fault('auth_missing', 'the operator token is unknown or revoked');
-  return { name: row.name, role: row.role };
+  return { name: row.name, role: row.role, tokenHash: hash };
 }
 
 /** Each role may do what the roles before it may. */
-export function mayActAs(operator: Operator, needed: Role): boolean {
+export function mayActAs(operator: Pick<Operator, 'role'>, needed: Role): boolean {
   return ROLES.indexOf(operator.role) >= ROLES.indexOf(needed);
 }

@@ -15,7 +15,8 @@ import type {
   ByteRange,
 } from '../interfaces.js';
 import { WholeFiles } from '../../shared/platform/whole-files.js';
-import { isDigest, rangeInside, requirePlausible, verified } from './verified-stream.js';
+import { rangeInside } from './ranges.js';
+import { isDigest, requirePlausible, verified } from './verified-stream.js';
 
 export interface DiskArtifactStoreOptions {
   /** Created when it is absent. */

@@ -27,10 +27,10 @@ import {
   tagsOn,
 } from './oci-manifest.js';
 import type { OciCredentials, OciLocation } from './oci-settings.js';
-import { blobStream } from './oci-range.js';
 import { OciUpload } from './oci-upload.js';
 import { inParts, type Part } from './parts.js';
-import { isDigest, rangeInside, requirePlausible, verified } from './verified-stream.js';
+import { bytesInRange, rangeHeader, rangeInside } from './ranges.js';
+import { isDigest, requirePlausible, verified } from './verified-stream.js';
 
 export interface OciArtifactStoreOptions {
   readonly location: OciLocation;
@@ -119,16 +119,14 @@ export class OciArtifactStore implements ArtifactStore {
    */
   async get(digest: string, range: ByteRange = { start: 0, end: null }): Promise<Artifact | null> {
     if (!isDigest(digest)) return null;
-    const { start, end } = range;
-    if (start < 0) rangeInside(range, 0);
-    const isWhole = start === 0 && end === null;
+    const header = rangeHeader(range);
     const answer = await this.#client.open({
       ...{ method: 'GET', at: `blobs/${blobDigest(digest)}` },
       expected: [OK, PARTIAL, ABSENT, UNSATISFIABLE],
-      ...(isWhole ? {} : { headers: { range: `bytes=${start}-${end ?? ''}` } }),
+      ...(header === undefined ? {} : { headers: { range: header } }),
     });
     if (answer.status === OK || answer.status === PARTIAL)
-      return { digest, ...blobStream(answer, range) };
+      return { digest, ...bytesInRange(answer, range) };
     answer.stream.destroy();
     if (answer.status === UNSATISFIABLE) {
       const found = await this.stat(digest);

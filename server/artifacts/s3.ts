@@ -18,7 +18,8 @@ import { leaves } from './s3-answers.js';
 import { S3Client, type S3Answer } from './s3-client.js';
 import type { S3Credentials, S3Location } from './s3-settings.js';
 import { inParts, type Part } from './parts.js';
-import { isDigest, rangeInside, requirePlausible, verified } from './verified-stream.js';
+import { bytesInRange, lengthOf, rangeHeader, rangeInside } from './ranges.js';
+import { isDigest, requirePlausible, verified } from './verified-stream.js';
 
 export interface S3ArtifactStoreOptions {
   readonly location: S3Location;
@@ -101,27 +102,19 @@ export class S3ArtifactStore implements ArtifactStore {
 
   async get(digest: string, range: ByteRange = { start: 0, end: null }): Promise<Artifact | null> {
     if (!isDigest(digest)) return null;
-    const { start, end } = range;
-    if (start < 0) rangeInside(range, 0);
-    const isWhole = start === 0 && end === null;
-    const { status, headers, stream } = await this.#client.open({
+    const header = rangeHeader(range);
+    const answer = await this.#client.open({
       ...{ method: 'GET', name: digest, expected: [OK, PARTIAL, ABSENT, UNSATISFIABLE] },
-      ...(isWhole ? {} : { range: `bytes=${start}-${end ?? ''}` }),
+      ...(header === undefined ? {} : { range: header }),
     });
-    try {
-      if (status === ABSENT) return discarded(stream);
-      if (status === UNSATISFIABLE) {
-        const found = await this.stat(digest);
-        if (found !== null) rangeInside(range, found.lengthBytes);
-        return discarded(stream);
-      }
-      const lengthBytes = isWhole ? lengthOf(headers) : wholeLengthOf(headers, start);
-      rangeInside(range, lengthBytes);
-      return { digest, lengthBytes, stream };
-    } catch (error) {
-      stream.destroy();
-      throw error;
+    if (answer.status === OK || answer.status === PARTIAL)
+      return { digest, ...bytesInRange(answer, range) };
+    answer.stream.destroy();
+    if (answer.status === UNSATISFIABLE) {
+      const found = await this.stat(digest);
+      if (found !== null) rangeInside(range, found.lengthBytes);
     }
+    return null;
   }
 
   async stat(digest: string): Promise<ArtifactRef | null> {
@@ -217,27 +210,4 @@ export class S3ArtifactStore implements ArtifactStore {
       this.#log.warn({ digest, reason: reason(error) }, 'parts of a failed upload may be left');
     }
   }
-}
-
-function discarded(stream: Artifact['stream']): null {
-  stream.destroy();
-  return null;
-}
-
-type Headers = S3Answer['headers'];
-
-function lengthOf(headers: Headers): number {
-  const length = headers['content-length'] ?? '';
-  if (!/^\d+$/.test(length))
-    throw new Fault('artifact_store_unreachable', 'an answer names no Content-Length');
-  return Number(length);
-}
-
-/** Of a range, which must be the one that begins at `start`. */
-function wholeLengthOf(headers: Headers, start: number): number {
-  const range = headers['content-range'] ?? '';
-  const [, first, whole] = /^bytes (\d+)-\d+\/(\d+)$/.exec(range) ?? [];
-  if (first === undefined || Number(first) !== start)
-    throw new Fault('artifact_store_unreachable', `a range from ${start} was answered by ${range}`);
-  return Number(whole);
 }

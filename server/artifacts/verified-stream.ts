@@ -1,13 +1,12 @@
 // Passes the bytes of an upload on while it verifies their length and SHA-256. It throws after the
 // last byte when they do not match, so a store that makes an artifact visible only after the stream
 // has ended never shows a wrong one. It keeps no bytes.
-import assert from 'node:assert/strict';
 import { complaints } from '../../shared/base/decode.js';
 import { RunningDigest } from '../../shared/platform/hashing.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import { Hex32 } from '../../shared/base/bytes.js';
-import type { ArtifactLimits, ByteRange } from '../interfaces.js';
+import type { ArtifactLimits } from '../interfaces.js';
 
 /** Faults: file_length, file_digest; errors of the stream pass unchanged. */
 export async function* verified(
@@ -46,17 +45,4 @@ export function requirePlausible(
       'file_length',
       `the upload announces ${lengthBytes} bytes, at most ${maxBytes} are allowed`,
     );
-}
-
-/** The range with its last byte. A range outside the artifact is a bug of the caller. */
-export function rangeInside(
-  { start, end }: ByteRange,
-  lengthBytes: number,
-): { start: number; end: number } {
-  const last = end ?? lengthBytes - 1;
-  assert(
-    start >= 0 && start <= Math.max(0, lengthBytes - 1) && last < lengthBytes,
-    `range ${start}-${end ?? ''} is not inside ${lengthBytes} bytes`,
-  );
-  return { start, end: last };
 }

@@ -63,7 +63,7 @@ export function toldStores(feed: Feed, stores: OperatorStores): OperatorStores {
       change: (_row, id) => devices(id),
       addClaim: () => devices(),
     }),
-    tokens: telling(stores.tokens, { add: tokens, revoke: tokens }),
+    tokens: telling(stores.tokens, { add: tokens, revoke: tokens, revokeOwn: tokens }),
     releases: telling(stores.releases, {
       add: () => {
         feed.changed('releases');

@@ -12,6 +12,7 @@ import type { Role } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import { claimedDevice, openDeviceToken } from '../../shared/trust/device-token.js';
 import type { AddressLimits, Attempt } from '../access/address-limits.js';
+import type { Admission } from '../access/admission.js';
 import { mayActAs, operatorOf, type Operator } from '../access/tokens.js';
 import { VerifiedTokens } from '../access/verified-tokens.js';
 import type { PublicKey } from '../../shared/trust/signer.js';
@@ -95,10 +96,23 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
   { name: 'operator-authentication', fastify: '5.x' },
 );
 
-type DeviceOptions = Pick<HttpServices, 'devices' | 'security' | 'clock' | 'addressLimits'>;
+type DeviceOptions = Pick<
+  HttpServices,
+  'devices' | 'security' | 'clock' | 'addressLimits' | 'admission'
+>;
+
+/** What follows a timestamp.json that was answered: who began is served to the end. */
+const FOLLOWS = /\/[0-9]+\.(snapshot|targets)\.json$/;
+
+/** Waits until work for a device may begin. Faults: overloaded, server_unreachable. */
+export async function admitted(admission: Admission, { raw }: FastifyRequest): Promise<void> {
+  await admission.enter('request');
+  if (raw.socket.destroyed || raw.socket.readableEnded)
+    throw new Fault('server_unreachable', 'the device has gone');
+}
 
 export const deviceAuthentication = fastifyPlugin<DeviceOptions>(
-  (app, { devices, security, clock, addressLimits }, done) => {
+  (app, { devices, security, clock, addressLimits, admission }, done) => {
     app.decorateRequest('device', null);
     const seen = new VerifiedTokens();
     app.addHook('onRequest', async (request) => {
@@ -106,6 +120,7 @@ export const deviceAuthentication = fastifyPlugin<DeviceOptions>(
       const identity = authorization === undefined ? null : claimedIn(authorization);
       const attempt: Attempt = { kind: 'device', address: request.ip, identity };
       if (authorization !== undefined) addressLimits.admit(attempt);
+      if (!FOLLOWS.test(pathOf(request))) await admitted(admission, request);
       const device = await deviceOf(authorization, devices, clock.now(), seen).catch(
         (error: unknown) => {
           throw refused(error, attempt, request, { security, addressLimits });

@@ -8,6 +8,7 @@ import { Type } from 'typebox';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { ApiError } from '../../shared/protocol/operator-api.js';
 import type { AddressLimits } from '../access/address-limits.js';
+import type { Admission } from '../access/admission.js';
 import type { ChangeFeed } from '../changes/change-feed.js';
 import type { Uploads } from '../artifacts/uploads.js';
 import type { ListenerLimits } from '../access/open-files.js';
@@ -17,6 +18,7 @@ import type {
   DeviceHistoryStore,
   DeviceStore,
   FleetCountStore,
+  FleetVersionsStore,
   DirectorRepository,
   ArtifactStore,
   ImageRepositoryService,
@@ -52,9 +54,11 @@ export interface HttpServices {
   readonly audit: AuditStore;
   readonly securityEvents: SecurityEventStore;
   readonly counts: FleetCountStore;
+  readonly versions: FleetVersionsStore;
   readonly changes: ChangeFeed;
   readonly security: SecurityEventSink;
   readonly addressLimits: AddressLimits;
+  readonly admission: Admission;
   readonly images: ImageRepositoryService;
   /** The files of releases. */
   readonly artifacts: ArtifactStore;

@@ -1,10 +1,12 @@
 // Rows as the operator API shows them: times as ISO 8601, silence by the server's clock, quantiles
 // read from sketches. Pure.
+import semver from 'semver';
 import type {
   AuditDetail,
   AuditSummary,
   Device,
   DeviceSummary,
+  FleetHistory,
   FleetOverview,
   InferencePoint,
   InferenceSummary,
@@ -19,9 +21,11 @@ import type {
   TelemetryRow,
   TokenView,
 } from '../../shared/protocol/operator-api.js';
+import { OTHER_VERSIONS } from '../../shared/protocol/operator-api.js';
 import type { UpdateState } from '../../shared/protocol/states.js';
 import { limits } from '../../shared/base/limits.js';
 import { totalLength } from '../../shared/release/manifest.js';
+import { lossOf } from '../../shared/release/quantization-loss.js';
 import { fingerprintOf } from '../../shared/trust/device-token.js';
 import { QuantileSketch } from '../../shared/statistics/quantile-sketch.js';
 import { isCloned } from '../access/cloned.js';
@@ -30,11 +34,14 @@ import type {
   DeviceRow,
   FleetAttention,
   FleetCounts,
+  FleetVersionsRow,
   HealthMetric,
   InferencePoint as InferencePointRow,
   InferenceSums,
   LatestFacts,
   MemberRow,
+  ReleaseProvenance,
+  ReleaseRolloutRow,
   ReleaseRow,
   ReleaseSummaryRow,
   RolloutSummaryRow,
@@ -78,6 +85,7 @@ export function deviceSummary(
 ): DeviceSummary {
   return {
     ...deviceHead(row, now, silentAfterMs),
+    fingerprint: row.status === 'pending' ? fingerprintOf(row.publicKey) : null,
     clockErrorMs: latest?.health?.clockErrorMs ?? null,
     updates: (latest?.updates ?? []).map((update) => ({
       component: update.component,
@@ -138,12 +146,56 @@ export const fleetOverview = (
   held: [...held],
 });
 
+/** Rows of `read`, the oldest first. */
+export function fleetHistory(
+  rows: readonly FleetVersionsRow[],
+  from: number,
+  to: number,
+): FleetHistory {
+  const components = [...new Set(rows.map(({ component }) => component))].sort();
+  return {
+    from: iso(from),
+    to: iso(to),
+    components: components.map((component) => {
+      const own = rows.filter((row) => row.component === component);
+      const versions = [...new Set(own.map(({ version }) => version))].sort(byVersion);
+      const hours = [...new Set(own.map(({ hour }) => hour))];
+      const counts = new Map(
+        own.map(({ hour, version, devices }) => [`${hour} ${version}`, devices]),
+      );
+      return {
+        component,
+        versions,
+        hours: hours.map((hour) => ({
+          at: iso(hour),
+          devices: versions.map((version) => counts.get(`${hour} ${version}`) ?? 0),
+        })),
+      };
+    }),
+  };
+}
+
+/** Nothing first, then by precedence, and the rest last. */
+function byVersion(one: string | null, other: string | null): number {
+  const rank = (version: string | null): number =>
+    version === null ? 0 : version === OTHER_VERSIONS ? 2 : 1;
+  if (rank(one) !== rank(other)) return rank(one) - rank(other);
+  const [left, right] = [semver.parse(one), semver.parse(other)];
+  return left !== null && right !== null
+    ? left.compare(right)
+    : String(one).localeCompare(String(other));
+}
+
 export const releaseSummary = (row: ReleaseSummaryRow): ReleaseSummary => ({
   ...row,
   publishedAt: iso(row.publishedAt),
 });
 
-export const releaseDetail = (row: ReleaseRow): ReleaseDetail => ({
+export const releaseDetail = (
+  row: ReleaseRow,
+  { signatures, signersNeeded, acceptance }: ReleaseProvenance,
+  rollouts: readonly ReleaseRolloutRow[],
+): ReleaseDetail => ({
   component: row.component,
   version: row.version,
   digest: row.digest,
@@ -151,6 +203,15 @@ export const releaseDetail = (row: ReleaseRow): ReleaseDetail => ({
   bytes: totalLength(row.manifest),
   description: row.manifest.description,
   manifest: row.manifest,
+  signatures,
+  signersNeeded,
+  acceptance,
+  quantization: lossOf(row.manifest.lineage),
+  rollouts: rollouts.map(({ counts, createdAt, ...rollout }) => ({
+    ...rollout,
+    createdAt: iso(createdAt),
+    counts: [...counts],
+  })),
 });
 
 export const rolloutSummary = (row: RolloutSummaryRow): RolloutSummary => ({

@@ -15,7 +15,7 @@ import { complaints, decodeJson } from '../../shared/base/decode.js';
 import { isFault } from '../../shared/base/fault-codes.js';
 import { sleep, type Clock, type Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
-import { gathered } from '../../shared/platform/turn.js';
+import { gathered } from '../../shared/platform/gatherer.js';
 import { TelemetryAck, TelemetryBatch } from '../../shared/protocol/telemetry.js';
 import type { DeviceStatus } from '../../shared/protocol/operator-api.js';
 import type {

@@ -29,6 +29,7 @@ export class ServerMetrics {
   readonly #batchBytes: Counter;
   readonly #records: Counter;
   readonly #delay: Histogram;
+  readonly #refused: Counter<'work'>;
 
   constructor(registry: MetricRegistry) {
     const registers = [registry];
@@ -62,6 +63,13 @@ export class ServerMetrics {
       help: 'Records of telemetry batches that were stored for the first time.',
       registers,
     });
+    this.#refused = new Counter({
+      name: 'linnet_overload_refusals_total',
+      help: 'Logins and requests of devices that were refused because the server was behind.',
+      labelNames: ['work'],
+      registers,
+    });
+    for (const work of ['login', 'request']) this.#refused.inc({ work }, 0);
     this.#delay = new Histogram({
       name: 'linnet_event_loop_delay_seconds',
       help: 'How late a regular timer ran.',
@@ -84,6 +92,10 @@ export class ServerMetrics {
 
   records(count: number): void {
     this.#records.inc(count);
+  }
+
+  refused(work: 'login' | 'request'): void {
+    this.#refused.inc({ work });
   }
 
   /** Measures until the returned function is called. */

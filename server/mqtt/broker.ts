@@ -18,20 +18,15 @@ import {
 } from 'aedes';
 import { listening } from '../../shared/platform/listen.js';
 import { limits } from '../../shared/base/limits.js';
-import { isFault } from '../../shared/base/fault-codes.js';
+import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
-import type { AddressLimits, Attempt } from '../access/address-limits.js';
+import type { AddressLimits } from '../access/address-limits.js';
+import type { Admission } from '../access/admission.js';
 import { ConnectionLimits } from '../access/connection-limits.js';
 import type { ListenerLimits } from '../access/open-files.js';
 import { VerifiedTokens } from '../access/verified-tokens.js';
-import type {
-  DeviceAuthority,
-  SecuritySource,
-  TlsFiles,
-  Transport,
-  TransportEvents,
-} from '../interfaces.js';
+import type { DeviceAuthority, TlsFiles, Transport, TransportEvents } from '../interfaces.js';
 import {
   connectRefusal,
   publishRefusal,
@@ -40,6 +35,7 @@ import {
   verifyLogin,
 } from './access-control.js';
 import { PacketLimit, PacketType } from './packet-limit.js';
+import { anonymous, attemptOf, destroy, hasGone, peerOf, turnAway, UNAVAILABLE } from './peers.js';
 import { receive, type PublishJson } from './uplink.js';
 
 export interface EmbeddedBrokerOptions {
@@ -53,6 +49,7 @@ export interface EmbeddedBrokerOptions {
   readonly log: Log;
   readonly events: TransportEvents;
   readonly addressLimits: AddressLimits;
+  readonly admission: Admission;
   /** Of all connections, and of those of one address that have not logged in yet. */
   readonly connections: ListenerLimits;
   readonly isTrusted: (address: string) => boolean;
@@ -181,9 +178,15 @@ class EmbeddedBroker implements Transport {
 
   /** Until it has logged in; with TLS also during its handshake. */
   #count(socket: Socket): void {
+    const { tls, admission } = this.#options;
     const peer = peerOf(socket);
     const release = this.#logins.hold(socket);
     if (release === null) return;
+    // A handshake costs more than a login.
+    if (tls !== null && admission.isBehind('login')) {
+      admission.refused('login');
+      socket.destroy();
+    }
     const end = (): void => {
       release();
       if (this.#releases.get(peer) === end) this.#releases.delete(peer);
@@ -194,6 +197,11 @@ class EmbeddedBroker implements Transport {
 
   #accept(socket: Socket): void {
     if (socket.destroyed) return;
+    if (this.#options.admission.isBehind('login')) {
+      this.#options.admission.refused('login');
+      turnAway(socket);
+      return;
+    }
     this.#aedes.handle(socket);
     // Added after aedes has added its `readable` listener: that one decides when bytes flow, this
     // one only counts them.
@@ -238,21 +246,29 @@ class EmbeddedBroker implements Transport {
     password: Buffer | undefined,
     done: (error: AuthenticateError | null, success: boolean | null) => void,
   ): void {
-    const { clock, events, log, addressLimits } = this.#options;
+    const { clock, events, log, addressLimits, admission } = this.#options;
     const attempt = attemptOf(client.conn, client.id);
     const login = { clientId: client.id, username, password: password?.toString('utf8') ?? '' };
     const keyOf = (device: string): ReturnType<TransportEvents['keyOf']> => events.keyOf(device);
-    const name = this.#certifiedName(client.conn);
-    const verified =
-      name === null
+    const verified = async (): Promise<void> => {
+      await admission.enter('login');
+      // It gave up while it waited, here or in the kernel's queue.
+      if (hasGone(client)) throw new Fault('server_unreachable', 'the device has gone');
+      const name = this.#certifiedName(client.conn);
+      await (name === null
         ? verifyLogin(login, clock.now(), keyOf, this.#tokens)
-        : verifyCertificate(login, name, keyOf);
-    verified.then(
+        : verifyCertificate(login, name, keyOf));
+    };
+    verified().then(
       () => {
         addressLimits.succeeded(attempt);
         done(null, true);
       },
       (error: unknown) => {
+        if (isFault(error, 'overloaded', 'server_unreachable')) {
+          done(Object.assign(new Error(error.message), { returnCode: UNAVAILABLE }), null);
+          return;
+        }
         if (isFault(error, 'auth_missing')) addressLimits.failed(attempt);
         log.warn({ client: client.id, err: error }, 'MQTT login refused');
         const asked = client.id.slice(0, limits.mqttClientIdMaxChars);
@@ -361,27 +377,6 @@ function maxPacketBytes(type: number): number {
     default:
       return limits.mqttControlMaxBytes;
   }
-}
-
-/** Devices log in over HTTP and MQTT with the same tokens, and share the limits of both. */
-function attemptOf(connection: unknown, clientId: string): Attempt {
-  return {
-    kind: 'device',
-    address: connection instanceof Socket ? connection.remoteAddress : undefined,
-    identity: clientId.slice(0, limits.mqttClientIdMaxChars),
-  };
-}
-
-const peerOf = ({ remoteAddress, remotePort }: Socket): string =>
-  `${remoteAddress ?? ''} ${remotePort ?? ''}`;
-
-function destroy(connection: unknown): void {
-  if (connection instanceof Socket) connection.destroy();
-}
-
-function anonymous(connection: unknown): SecuritySource {
-  const address = connection instanceof Socket ? connection.remoteAddress : undefined;
-  return { kind: 'anonymous', address: address ?? 'unknown' };
 }
 
 async function listen(server: Server, host: string, port: number): Promise<number> {

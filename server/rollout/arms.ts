@@ -19,10 +19,17 @@ import {
   emptyTally,
   logEvidenceAbove,
   logEvidenceBelow,
+  meanInterval,
   meanOf,
 } from '../../shared/statistics/betting.js';
 import { percent } from '../../shared/statistics/sequential-tests.js';
-import type { ArmMetric, ArmsPolicy, RolloutPolicy } from '../../shared/protocol/operator-api.js';
+import { EVIDENCE_MOST } from '../../shared/protocol/operator-api.js';
+import type {
+  ArmMetric,
+  ArmsPolicy,
+  ArmsView,
+  RolloutPolicy,
+} from '../../shared/protocol/operator-api.js';
 import type {
   ArmsState,
   EligibleDevice,
@@ -197,35 +204,42 @@ interface Reading {
   readonly reasons: readonly string[];
 }
 
-export function readArms(state: ArmsState, ab: ArmsPolicy): Reading {
-  const goal = Math.log(needed(ab));
-  const sides = ab.metrics.map((metric) => {
-    const tally = state.metrics[metric] ?? { blocks: emptyTally(), sumA: 0, sumB: 0 };
+/** The e-values of a metric are logarithms. */
+interface Side {
+  readonly metric: ArmMetric;
+  readonly tally: MetricTally;
+  readonly worse: number;
+  readonly better: number;
+}
+
+const sidesOf = ({ metrics }: ArmsState, ab: ArmsPolicy): Side[] =>
+  ab.metrics.map((metric) => {
+    const tally = metrics[metric] ?? { blocks: emptyTally(), sumA: 0, sumB: 0 };
     const worse = logEvidenceAbove(tally.blocks, 1 / 2);
     const better = logEvidenceBelow(tally.blocks, 1 / 2);
-    return { worse, better, reason: metricText(metric, tally, { worse, better }) };
+    return { metric, tally, worse, better };
   });
-  const winner = sides.some(({ worse }) => worse >= goal)
-    ? 'A'
-    : sides.some(({ better }) => better >= goal)
-      ? 'B'
-      : null;
+
+function winnerOf(sides: readonly Side[], ab: ArmsPolicy): Reading['winner'] {
+  const goal = Math.log(needed(ab));
+  if (sides.some(({ worse }) => worse >= goal)) return 'A';
+  return sides.some(({ better }) => better >= goal) ? 'B' : null;
+}
+
+export function readArms(state: ArmsState, ab: ArmsPolicy): Reading {
+  const sides = sidesOf(state, ab);
   const chance = percent(ab.falseWinnerPermille / 1000);
   return {
-    winner,
+    winner: winnerOf(sides, ab),
     reasons: [
-      ...sides.map(({ reason }) => reason),
+      ...sides.map(metricText),
       `an e-value of ${needed(ab).toFixed(0)} decides: arms that do not differ get a winner with ` +
         `chance ${chance} at most`,
     ],
   };
 }
 
-function metricText(
-  metric: ArmMetric,
-  { blocks, sumA, sumB }: MetricTally,
-  { worse, better }: { worse: number; better: number },
-): string {
+function metricText({ metric, tally: { blocks, sumA, sumB }, worse, better }: Side): string {
   const count = blocksOf(blocks);
   const name = NAMES[metric];
   if (count === 0) return `${name}: no device of arm B was compared yet`;
@@ -249,6 +263,42 @@ export function armsText({ rollout, members }: Situation): string[] {
     ...readArms(rollout.arms ?? EMPTY, ab).reasons,
   ];
 }
+
+/** The same as numbers; null for other strategies. */
+export function armsView({ rollout, members }: Situation): ArmsView | null {
+  const { ab } = rollout.policy;
+  if (ab === undefined) return null;
+  const state = rollout.arms ?? EMPTY;
+  const { a, b, partners, planned } = armsOf(rollout, members);
+  const sides = sidesOf(state, ab);
+  const alpha = ab.falseWinnerPermille / 1000 / ab.metrics.length;
+  return {
+    devicesA: a.length,
+    devicesB: b.length,
+    compared: state.done.length,
+    planned,
+    partners,
+    needed: needed(ab),
+    winner: winnerOf(sides, ab),
+    metrics: sides.map(({ metric, tally: { blocks, sumA, sumB }, worse, better }) => {
+      const comparisons = blocksOf(blocks);
+      const isNone = comparisons === 0;
+      return {
+        metric,
+        name: NAMES[metric],
+        comparisons,
+        meanA: isNone ? null : sumA / comparisons,
+        meanB: isNone ? null : sumB / comparisons,
+        higherInB: isNone ? null : { share: meanOf(blocks), ...meanInterval(blocks, alpha) },
+        worse: evalue(worse),
+        better: evalue(better),
+      };
+    }),
+  };
+}
+
+/** JSON has no infinity. */
+const evalue = (log: number): number => Math.min(EVIDENCE_MOST, Math.exp(log));
 
 /** Nothing of this device can be compared any more. */
 const isOver = ({ state, assignmentId }: MemberRow): boolean =>

@@ -1,9 +1,10 @@
 // Strategy `blue-green`. Through the waves and the window, devices download, verify, probe and
 // rehearse the release, and go on serving what they ran: each is `ready` then. When every wave is
-// ready, one go lets all of them swap: one transaction changes what is assigned to each of them,
-// under the id that it has already. From then on the rollout is watched as any other, and a device
-// that failed, or all of them, go back by one write each. The window does not limit how many serve
-// the release undecided: that is what this strategy is chosen for, and the preview says so. Pure.
+// ready, one go lets all of them swap: what is assigned to each of them changes, under the id that
+// it has already, for 1,000 of them in a transaction (updates.ts). From then on the rollout is
+// watched as any other, and a device that failed, or all of them, go back by one write each. The
+// window does not limit how many serve the release undecided: that is what this strategy is chosen
+// for, and the preview says so. Pure.
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import { listed, moved, only, type Plan, type Situation } from './situation.js';
@@ -56,20 +57,7 @@ export function go({ rollout, members, now }: Situation, progress: readonly stri
       'resume gives the go: all of them swap; abort takes the release back, and nothing was served';
     return only(moved(rollout, 'ask', [...progress, ...reasons, choice], now, { asked: true }));
   }
-  const told = ready.map((member) => ({
-    ...member,
-    state: 'taken' as const,
-    since: now,
-    assignedAt: now,
-    proven: false,
-    reasons: 'told to swap',
-  }));
-  return {
-    rollout: moved(rollout, 'go', ['the go was given', ...reasons], now, { goAt: now }),
-    members: told,
-    assignments: [],
-    go: true,
-  };
+  return only(moved(rollout, 'go', ['the go was given', ...reasons], now, { goAt: now }));
 }
 
 /** What an operator should know before it begins. */

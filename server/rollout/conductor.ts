@@ -24,6 +24,7 @@ import type { Reception } from './reception.js';
 import { reportStep } from './security-report.js';
 import type { SituationReader } from './situation-reader.js';
 import { seriesOf } from './strategies.js';
+import { changeSince, updateAssignments } from './updates.js';
 import { room, roomInAll } from './window.js';
 import type { WholeSituation } from './whole-situation.js';
 
@@ -165,6 +166,7 @@ export class Conductor {
       const row = steps === 0 ? first : await store.rollout(first.id);
       if (row === null) return;
       if (whole !== null && keyOf(whole.rollout) !== keyOf(row)) whole = null;
+      if (await this.#updateAssignments(row, known)) continue;
       if (await this.#watch(row, known, whole, found)) continue;
       if (await this.#assignBack(row)) continue;
       const seen = await this.#see(row);
@@ -232,6 +234,25 @@ export class Conductor {
     return true;
   }
 
+  /** Some of the assignments that lag behind the rollout. False: none is left. */
+  async #updateAssignments(row: RolloutRow, known: Known): Promise<boolean> {
+    const change = changeSince(row);
+    if (change === null || change === known.updated) return false;
+    const { store, situations, clock } = this.#options;
+    const limit = limits.conductorPageRowsMaxCount;
+    const after = known.updating?.change === change ? known.updating.upTo : null;
+    const members = await store.lagging(row, { limit, after });
+    const last = members.at(-1);
+    if (last !== undefined) {
+      const situation = await situations.ofMembers(row, members);
+      const step = updateAssignments(row, members, clock.now());
+      if (!(await this.#commit(situation, step))) return true;
+      known.updating = { change, upTo: last.device };
+    }
+    if (members.length < limit) known.updated = change;
+    return last !== undefined;
+  }
+
   /** Some of the devices that have the release, where all go back at once. False: none is left. */
   async #assignBack(row: RolloutRow): Promise<boolean> {
     if (row.state !== 'reverting' || row.undo) return false;
@@ -266,14 +287,16 @@ export class Conductor {
     return whole;
   }
 
-  async #commit(situation: Situation, step: Plan): Promise<void> {
+  /** False: another writer was first, and everything is read again. */
+  async #commit(situation: Situation, step: Plan): Promise<boolean> {
     const { store, clock, hint, security } = this.#options;
     if (step.members.length * 4 > limits.conductorPageRowsMaxCount) await turn();
-    // False: another writer was first, and everything is read again.
-    if (!(await store.commit(step, clock.now()))) return;
+    if (!(await store.commit(step, clock.now()))) return false;
     this.#logStep(situation.rollout, step);
     reportStep(security, situation, step);
-    for (const { device } of step.go === true ? step.members : step.assignments) hint(device);
+    for (const { device } of step.assignments) hint(device);
+    for (const device of step.updated ?? []) hint(device);
+    return true;
   }
 
   /**

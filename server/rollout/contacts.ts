@@ -6,7 +6,7 @@
 // their tries. Another server or the conductor may still be first.
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
-import { gathered } from '../../shared/platform/turn.js';
+import { Gatherer } from '../../shared/platform/gatherer.js';
 import type {
   MemberCount,
   MemberRow,
@@ -55,7 +55,7 @@ export class Contacts {
    */
   readonly #fullAt = new Map<string, number>();
   /** Devices that wait for a rollout's answer, by its id. */
-  readonly #asking = new Map<string, Asking[]>();
+  readonly #asking = new Map<string, Gatherer<Asking>>();
 
   constructor(options: ContactsOptions) {
     this.#options = options;
@@ -73,33 +73,31 @@ export class Contacts {
 
   #ask(id: string, device: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      const asking = this.#asking.get(id);
-      if (asking !== undefined) {
-        asking.push({ device, resolve, reject });
-        return;
-      }
-      this.#asking.set(id, [{ device, resolve, reject }]);
-      void this.#answerAll(id);
+      const asking = this.#asking.get(id) ?? this.#gatherer(id);
+      this.#asking.set(id, asking);
+      asking.add({ device, resolve, reject });
+    });
+  }
+
+  #gatherer(id: string): Gatherer<Asking> {
+    return new Gatherer({
+      maxCount: limits.takesTogetherMaxCount,
+      work: (group) => this.#answerAll(id, group),
+      onIdle: () => this.#asking.delete(id),
     });
   }
 
   /** Never rejects. */
-  async #answerAll(id: string): Promise<void> {
-    for (;;) {
-      await gathered(() => this.#asking.get(id)?.length ?? 0);
-      const asking = this.#asking.get(id)?.splice(0, limits.takesTogetherMaxCount) ?? [];
-      if (asking.length === 0) break;
-      try {
-        await this.#offer(
-          id,
-          asking.map(({ device }) => device),
-        );
-        for (const { resolve } of asking) resolve();
-      } catch (error) {
-        for (const { reject } of asking) reject(error);
-      }
+  async #answerAll(id: string, group: readonly Asking[]): Promise<void> {
+    try {
+      await this.#offer(
+        id,
+        group.map(({ device }) => device),
+      );
+      for (const { resolve } of group) resolve();
+    } catch (error) {
+      for (const { reject } of group) reject(error);
     }
-    this.#asking.delete(id);
   }
 
   async #offer(id: string, devices: readonly string[]): Promise<void> {

@@ -21,6 +21,10 @@ export class Known {
   /** Devices that can be asked are searched again then, and from there. */
   askAt = 0;
   askAfter: MemberKey | null = null;
+  /** The change (updates.ts) that assignments follow, and the last device whose one does. */
+  updating: { readonly change: string; readonly upTo: string | null } | null = null;
+  /** The change that all assignments follow. */
+  updated: string | null = null;
   /** At this revision nothing was left to do. */
   #revision: number | null = null;
   #restAt = 0;

@@ -106,6 +106,5 @@ export function acceptDifference(
       reasons: clip(`${again}; before: ${member.reasons}`),
     })),
     assignments: [],
-    newTrial: true,
   };
 }

@@ -4,10 +4,10 @@ import { counted } from '../../shared/base/counted.js';
 import type { RolloutCommand, RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { HistoryRow, MemberRow } from '../interfaces.js';
 import { waveProgress } from './forward.js';
-import { armsText, isEndOfArmB } from './arms.js';
+import { armsText, armsView, isEndOfArmB } from './arms.js';
 import { evidenceOf } from './evidence.js';
 import { haltReport } from './halt.js';
-import { shadowText } from './shadow.js';
+import { shadowText, shadowView } from './shadow.js';
 import { lastTake, paused } from './pace.js';
 import { clip, type Situation } from './situation.js';
 import { commandsOf } from './transitions.js';
@@ -29,6 +29,9 @@ export function viewOf(situation: Situation, history: readonly HistoryRow[]): Ro
     ),
     commands,
     evidence: evidenceOf(situation),
+    arms: armsView(situation),
+    shadow: shadowView(situation),
+    goAt: rollout.goAt === null ? null : time(rollout.goAt),
     policy: rollout.policy,
     selector: rollout.selector,
     counts: memberCounts(members),

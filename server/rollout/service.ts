@@ -154,6 +154,7 @@ export class OperatorService implements RolloutService {
       pool: null,
       goAt: null,
       arms: null,
+      trace: null,
       revision: 0,
     };
     return { row, places, expected: expectedDifferences(release, policy.trial, places, facts) };
@@ -172,7 +173,8 @@ export class OperatorService implements RolloutService {
       if (command === 'start' || command === 'undo')
         await this.#requireNoOtherActive(situation.rollout);
       if (command === 'undo') await this.#requireLast(situation.rollout);
-      const rollout = commanded(situation, command, audit.actor, reason);
+      const after = commanded(situation, command, audit.actor, reason);
+      const rollout = ASSIGNS_NOTHING.has(command) ? after : { ...after, trace: audit.trace };
       const accepted =
         acceptDifferencePermille === undefined
           ? { rollout, members: [], assignments: [] }
@@ -268,6 +270,9 @@ export class OperatorService implements RolloutService {
     );
   }
 }
+
+/** What devices are assigned later follows from another request. */
+const ASSIGNS_NOTHING: ReadonlySet<RolloutCommand> = new Set(['pause', 'drop']);
 
 function requireDevices(places: readonly Place[], what: string): void {
   const most = limits.rolloutDevicesMaxCount;

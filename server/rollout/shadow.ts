@@ -4,8 +4,17 @@
 // as if it waited for the release. The end is a report: what the comparisons said, judged here from
 // the evidence as in a trial. They halt nothing; a release that devices refuse, or that strands
 // them, does. Pure.
-import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
-import { judgeTrial } from '../../shared/statistics/trial-verdict.js';
+import { limits } from '../../shared/base/limits.js';
+import type { RolloutPolicy, ShadowView } from '../../shared/protocol/operator-api.js';
+import type { MemberState } from '../../shared/protocol/states.js';
+import { meanOf } from '../../shared/statistics/betting.js';
+import type { ComparisonEvidence } from '../../shared/statistics/trial-evidence.js';
+import { limitsOf } from '../../shared/statistics/trial-tests.js';
+import {
+  judgeTrial,
+  type TrialEvidence,
+  type TrialPolicy,
+} from '../../shared/statistics/trial-verdict.js';
 import type { AssignmentChange, DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import { assignmentBack, clip, listed, moved, type Plan, type Situation } from './situation.js';
 import { isShadow } from './strategies.js';
@@ -58,19 +67,21 @@ export function afterShadow(
   return members.filter(isOver).map((member) => assignmentBack(rollout, member));
 }
 
-/** The last wave is done: the report. */
+/** The last wave is done: the report, after those that are left were excused, some at a time. */
 export function report(situation: Situation, progress: readonly string[]): Plan {
   const { rollout, members, now } = situation;
-  const left = members
-    .filter(({ state }) => UNDECIDED.includes(state))
-    .map((member) => ({
-      ...member,
-      state: 'excused' as const,
-      since: now,
-      reasons: clip(`the shadow ended without it: ${member.reasons}`),
-    }));
+  const undecided = members.filter(({ state }) => UNDECIDED.includes(state));
+  const left = undecided.slice(0, limits.conductorPageRowsMaxCount).map((member) => ({
+    ...member,
+    state: 'excused' as const,
+    since: now,
+    reasons: clip(`the shadow ended without it: ${member.reasons}`),
+  }));
+  const isEnd = left.length === undecided.length;
   return {
-    rollout: moved(rollout, 'report', [...shadowText(situation), ...progress], now),
+    rollout: isEnd
+      ? moved(rollout, 'report', [...shadowText(situation), ...progress], now)
+      : rollout,
     members: left,
     assignments: afterShadow(rollout, left),
   };
@@ -83,31 +94,99 @@ const MEANING = {
   fail: 'would roll it back',
   measuring: 'compared too little',
 } as const;
+type Verdict = keyof typeof MEANING;
+
+interface Compared {
+  readonly member: MemberRow;
+  /** Null: another trial was reported since. */
+  readonly evidence: TrialEvidence | null;
+}
+
+const comparedBy = ({ rollout, members, facts }: Situation, states: readonly MemberState[]) =>
+  members
+    .filter(({ state }) => states.includes(state))
+    .map((member): Compared => {
+      const trial = facts.get(member.device)?.trial;
+      const isOurs = trial?.release.digest === rollout.release.digest;
+      return { member, evidence: isOurs ? trial.evidence : null };
+    });
+
+/** Devices whose comparison is over, by what it says. */
+function judged(situation: Situation): (readonly [Verdict, MemberRow[]])[] {
+  const { trial } = situation.rollout.policy;
+  const all = comparedBy(situation, ['shadowed']).map(({ member, evidence }) => ({
+    member,
+    verdict: evidence === null ? 'measuring' : judgeTrial(evidence, trial).verdict,
+  }));
+  return (Object.keys(MEANING) as Verdict[])
+    .map((verdict) => {
+      const same = all.filter((one) => one.verdict === verdict);
+      return [verdict, same.map(({ member }) => member)] as const;
+    })
+    .filter(([, same]) => same.length > 0);
+}
 
 /** What the comparisons said so far; none for other strategies. */
-export function shadowText({ rollout, members, facts }: Situation): string[] {
+export function shadowText(situation: Situation): string[] {
+  const { rollout, members } = situation;
   if (!isShadow(rollout)) return [];
-  const { digest, version } = rollout.release;
-  const compared = members
-    .filter(({ state }) => state === 'shadowed')
-    .map((member) => {
-      const trial = facts.get(member.device)?.trial;
-      const isOurs = trial?.release.digest === digest;
-      return { member, judged: isOurs ? judgeTrial(trial.evidence, rollout.policy.trial) : null };
-    });
-  const lines = (Object.keys(MEANING) as (keyof typeof MEANING)[]).flatMap((verdict) => {
-    const same = compared.filter(({ judged }) => (judged?.verdict ?? 'measuring') === verdict);
+  const compared = members.filter(({ state }) => state === 'shadowed').length;
+  const lines = judged(situation).flatMap(([verdict, same]) => {
     const [first] = same;
     if (first === undefined) return [];
-    const why = verdict === 'pass' ? '' : `; ${first.member.name}: ${first.member.reasons}`;
-    const names = listed(same.map(({ member }) => member));
-    return [`${same.length} ${MEANING[verdict]}: ${names}${why}`];
+    const why = verdict === 'pass' ? '' : `; ${first.name}: ${first.reasons}`;
+    return [`${same.length} ${MEANING[verdict]}: ${listed(same)}${why}`];
   });
   return [
-    `shadow: ${compared.length} of ${members.length} devices compared ${version} with what they ` +
-      'serve; it answered no client',
+    `shadow: ${compared} of ${members.length} devices compared ${rollout.release.version} with ` +
+      'what they serve; it answered no client',
     ...lines,
   ];
+}
+
+/** The same as numbers, and by output; null for other strategies. */
+export function shadowView(situation: Situation): ShadowView | null {
+  const { rollout, members } = situation;
+  if (!isShadow(rollout)) return null;
+  const outputs = new Map<string, Measured[]>();
+  for (const { member, evidence } of comparedBy(situation, ['trial', 'shadowed']))
+    for (const comparison of evidence?.comparisons ?? []) {
+      if (comparison.pairs === 0) continue;
+      const measured = { name: member.name, comparison, mean: meanOf(comparison.blocks) };
+      outputs.set(comparison.output, [...(outputs.get(comparison.output) ?? []), measured]);
+    }
+  return {
+    devices: members.length,
+    compared: members.filter(({ state }) => state === 'shadowed').length,
+    verdicts: judged(situation).map(([verdict, same]) => ({ verdict, devices: same.length })),
+    outputs: [...outputs].map(([output, all]) => outputView(output, all, rollout.policy.trial)),
+  };
+}
+
+interface Measured {
+  /** Of the device. */
+  readonly name: string;
+  readonly comparison: ComparisonEvidence;
+  readonly mean: number;
+}
+
+function outputView(
+  output: string,
+  all: readonly Measured[],
+  policy: TrialPolicy,
+): ShadowView['outputs'][number] {
+  const worst = all.reduce((most, one) => (one.mean > most.mean ? one : most));
+  const within = all.map(({ comparison }) => limitsOf(comparison, policy));
+  return {
+    output,
+    devices: all.length,
+    pairs: all.reduce((sum, { comparison }) => sum + comparison.pairs, 0),
+    mean: all.reduce((sum, { mean }) => sum + mean, 0) / all.length,
+    worst: worst.mean,
+    worstDevice: worst.name,
+    limit: Math.min(...within.map(({ limit }) => limit)),
+    cap: Math.min(...within.map(({ cap }) => cap)),
+  };
 }
 
 /** What an operator should know before it begins. */

@@ -55,6 +55,7 @@ export class SqlAssignmentStore implements AssignmentStore {
                 rollout: found.rollout,
                 trial: JSON.parse(found.trial_json) as TrialPolicy,
                 assignmentId: found.assignment_id,
+                trace: found.trace,
               },
             ],
       );

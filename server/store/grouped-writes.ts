@@ -3,7 +3,7 @@
 // gets its result after the commit. When a group fails, each of its writes is tried alone: a wrong
 // one does not fail the others.
 import { limits } from '../../shared/base/limits.js';
-import { gathered } from '../../shared/platform/turn.js';
+import { Gatherer } from '../../shared/platform/gatherer.js';
 import type { Db, Queries } from './database.js';
 
 interface Write<T> {
@@ -16,8 +16,10 @@ interface Write<T> {
 
 export class GroupedWrites<T> {
   readonly #db: Db;
-  readonly #waiting: Write<T>[] = [];
-  #isWorking = false;
+  readonly #gatherer = new Gatherer<Write<T>>({
+    maxCount: limits.groupedWritesMaxCount,
+    work: (group) => this.#write(group),
+  });
 
   constructor(db: Db) {
     this.#db = db;
@@ -26,21 +28,11 @@ export class GroupedWrites<T> {
   /** `run` writes one row, of `key`, and nothing else; it may run twice. */
   add(key: string, run: Write<T>['run']): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ key, run, resolve, reject });
-      if (!this.#isWorking) void this.#work();
+      this.#gatherer.add({ key, run, resolve, reject });
     });
   }
 
   /** Never rejects. */
-  async #work(): Promise<void> {
-    this.#isWorking = true;
-    while (this.#waiting.length > 0) {
-      await gathered(() => this.#waiting.length);
-      await this.#write(this.#waiting.splice(0, limits.groupedWritesMaxCount));
-    }
-    this.#isWorking = false;
-  }
-
   async #write(group: readonly Write<T>[]): Promise<void> {
     const sorted = [...group].sort((a, b) => (a.key < b.key ? -1 : 1));
     try {

@@ -283,6 +283,17 @@ const FILTERS = [
   'create index telemetry_by_kind on telemetry (device, kind, id)',
 ];
 
+/** How many devices ran which version, by the hour (fleet-versions.ts). */
+const FLEET_VERSIONS = [
+  `create table fleet_versions (
+    hour integer not null,
+    component text not null,
+    version text not null,
+    devices integer not null,
+    primary key (hour, component, version)
+  ) strict`,
+];
+
 function step(statements: readonly string[]): Migration {
   return {
     up: async (db: Kysely<unknown>): Promise<void> => {
@@ -299,5 +310,10 @@ export const migrations: MigrationProvider = {
       '0002_conductor': conductorMigration,
       '0003_filters': step(FILTERS),
       '0004_audit_trace': step(['alter table audit add column trace text']),
+      '0005_fleet_versions': step(FLEET_VERSIONS),
+      '0006_assignment_trace': step([
+        'alter table rollouts add column trace text',
+        'alter table assignments add column trace text',
+      ]),
     }),
 };

@@ -53,7 +53,7 @@ class Driver extends PostgresDriver {
 
 function openPool({ url, password }: PostgresTarget, statementMs: number | null): PostgresPool {
   const pool = new pg.Pool({
-    ...withPassword(url, password),
+    ...connectionOf({ url, password }),
     max: limits.postgresConnectionsMaxCount,
     connectionTimeoutMillis: limits.databaseLockWaitMs,
     application_name: 'linnet',
@@ -70,8 +70,20 @@ function openPool({ url, password }: PostgresTarget, statementMs: number | null)
   };
 }
 
+export type SingleConnection = pg.Client;
+
+/** A connection outside the pool, not opened yet; `name` is what the database shows of it. */
+export function singleConnection(target: PostgresTarget, name: string): SingleConnection {
+  return new pg.Client({
+    ...connectionOf(target),
+    connectionTimeoutMillis: limits.databaseLockWaitMs,
+    keepAlive: true,
+    application_name: name,
+  });
+}
+
 /** A connection string prevails over every other setting of pg, so the password goes into it. */
-function withPassword(url: string, password: string | undefined): { connectionString: string } {
+function connectionOf({ url, password }: PostgresTarget): { connectionString: string } {
   if (password === undefined) return { connectionString: url };
   const whole = new URL(url);
   whole.password = encodeURIComponent(password);

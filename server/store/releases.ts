@@ -2,11 +2,13 @@
 // this table is its index, so adding the same release again changes nothing. Size and description
 // stand beside the manifest, so that a list reads no manifests.
 import type { Selectable } from 'kysely';
+import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
 import { totalLength, type Manifest, type Release } from '../../shared/release/manifest.js';
 import type {
   AuditAction,
   PageRequest,
   ReleaseKey,
+  ReleaseRolloutRow,
   ReleaseRow,
   ReleaseStore,
   ReleaseSummaryRow,
@@ -72,6 +74,59 @@ export class SqlReleaseStore implements ReleaseStore {
       .orderBy('version', 'desc')
       .limit(limit)
       .execute();
+  }
+
+  async rollouts(component: string, version: string, limit: number): Promise<ReleaseRolloutRow[]> {
+    const rows = await this.#db
+      .selectFrom('rollouts')
+      .select(['id', 'state', 'created_at'])
+      .where('component', '=', component)
+      .where('version', '=', version)
+      .orderBy('created_at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(limit)
+      .execute();
+    if (rows.length === 0) return [];
+    const counts = await this.#db
+      .selectFrom('member_counts')
+      .select(['rollout', 'state'])
+      .select((eb) => eb.fn.sum<number | string>('count').as('devices'))
+      .where(
+        'rollout',
+        'in',
+        rows.map(({ id }) => id),
+      )
+      .where('count', '>', 0)
+      .groupBy(['rollout', 'state'])
+      .orderBy('state')
+      .execute();
+    const standing = await this.#standing(component);
+    return rows.map(({ id, state, created_at: createdAt }) => ({
+      id,
+      state: state as RolloutState,
+      createdAt,
+      standing: standing.has(id),
+      counts: counts
+        .filter(({ rollout }) => rollout === id)
+        .map((row) => ({ state: row.state as MemberState, devices: Number(row.devices) })),
+    }));
+  }
+
+  /** The last completed rollout of the component for each selection of devices. */
+  async #standing(component: string): Promise<ReadonlySet<string>> {
+    const completed = await this.#db
+      .selectFrom('rollouts')
+      .select(['id', 'asked', 'selector_json'])
+      .where('component', '=', component)
+      .where('state', '=', 'completed')
+      .orderBy('created_at', 'desc')
+      .orderBy('id', 'desc')
+      .execute();
+    const last = completed.filter(
+      ({ selector_json: selector }, at) =>
+        completed.findIndex((other) => other.selector_json === selector) === at,
+    );
+    return new Set(last.filter(({ asked }) => asked === 0).map(({ id }) => id));
   }
 }
 

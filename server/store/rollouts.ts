@@ -4,7 +4,7 @@
 // rollouts and withdrawals, so a device can tell old assignments from new ones. Over 400 lines
 // because all statements of that transaction are read in one place.
 import { refOf } from '../../shared/release/release-ref.js';
-import { sql, type ExpressionBuilder, type Selectable } from 'kysely';
+import { sql, type ExpressionBuilder, type Selectable, type SelectQueryBuilder } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import { turn } from '../../shared/platform/turn.js';
@@ -16,7 +16,6 @@ import type { TrialBody, UpdateBody } from '../../shared/protocol/telemetry.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type {
   ArmMeasures,
-  AssignmentChange,
   AuditAction,
   DeviceFacts,
   EligibleDevice,
@@ -41,13 +40,12 @@ import type {
 } from '../interfaces.js';
 import { matches } from '../rollout/selector.js';
 import { nextVersion } from '../../shared/trust/version-floor.js';
-import { seriesOf } from '../rollout/strategies.js';
+import { activationOf, seriesOf } from '../rollout/strategies.js';
 import { ACTIVE_STATES } from '../rollout/transitions.js';
 import { UNDECIDED } from '../rollout/verdict.js';
 import { armMeasures } from './arm-measures.js';
 import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
-
 import { requireLease } from './leases.js';
 import { dueLooks, dueRollouts, forgetLooks, noteLooks } from './member-looks.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
@@ -149,22 +147,12 @@ export class SqlRolloutStore implements RolloutStore {
   async memberPage(
     rollout: string,
     { wave, state }: MemberFilter,
-    { limit, after }: PageRequest<MemberKey>,
+    page: PageRequest<MemberKey>,
   ): Promise<MemberRow[]> {
     let query = this.#db.selectFrom('members').selectAll().where('rollout', '=', rollout);
     if (wave !== undefined) query = query.where('wave', '=', wave);
     if (state !== undefined) query = query.where('state', '=', state);
-    if (after !== null)
-      query = query.where((eb) =>
-        eb(eb.refTuple('wave', 'rank', 'device'), '>', eb.tuple(...after)),
-      );
-    const rows = await query
-      .orderBy('wave')
-      .orderBy('rank')
-      .orderBy('device')
-      .limit(limit)
-      .execute();
-    return rows.map(memberOf);
+    return membersOn(query, page);
   }
 
   async member(rollout: string, device: string): Promise<MemberRow | null> {
@@ -252,26 +240,16 @@ export class SqlRolloutStore implements RolloutStore {
   async inTurn(
     rollout: string,
     { wave, hardware }: TurnFilter,
-    { limit, after }: PageRequest<MemberKey>,
+    page: PageRequest<MemberKey>,
   ): Promise<MemberRow[]> {
-    let query = this.#db
+    const query = this.#db
       .selectFrom('members')
       .selectAll()
       .where('rollout', '=', rollout)
       .where('state', '=', 'waiting')
       .where('wave', '<=', wave)
       .where('hardware', 'in', [...hardware]);
-    if (after !== null)
-      query = query.where((eb) =>
-        eb(eb.refTuple('wave', 'rank', 'device'), '>', eb.tuple(...after)),
-      );
-    const rows = await query
-      .orderBy('wave')
-      .orderBy('rank')
-      .orderBy('device')
-      .limit(limit)
-      .execute();
-    return rows.map(memberOf);
+    return membersOn(query, page);
   }
 
   async assigned(
@@ -291,6 +269,26 @@ export class SqlRolloutStore implements RolloutStore {
       .orderBy('rank')
       .limit(limit)
       .execute();
+    return rows.map(memberOf);
+  }
+
+  async lagging(rollout: RolloutRow, { limit, after }: PageRequest<string>): Promise<MemberRow[]> {
+    const { activation, trial_json } = wanted(rollout);
+    let query = this.#db
+      .selectFrom('assignments')
+      .innerJoin('members', (join) =>
+        join
+          .onRef('members.device', '=', 'assignments.device')
+          .on('members.rollout', '=', rollout.id),
+      )
+      .selectAll('members')
+      .where('assignments.component', '=', rollout.release.component)
+      .where((eb) => forward(eb as ExpressionBuilder<Tables, 'assignments'>, rollout.id))
+      .where((eb) =>
+        eb.or([eb('activation', '!=', activation), eb('trial_json', '!=', trial_json)]),
+      );
+    if (after !== null) query = query.where('assignments.device', '>', after);
+    const rows = await query.orderBy('assignments.device').limit(limit).execute();
     return rows.map(memberOf);
   }
 
@@ -594,10 +592,8 @@ export class SqlRolloutStore implements RolloutStore {
         .where('revision', '=', before.revision)
         .executeTakeFirst();
       if (numUpdatedRows !== 1n) return false;
-      if (change.go === true) await changeForward(trx, rollout.id, { activation: 'swap' });
-      if (change.newTrial === true)
-        await changeForward(trx, rollout.id, { trial_json: JSON.stringify(rollout.policy.trial) });
-      const assignmentIds = await writeAssignments(trx, change.assignments, now);
+      await updateForward(trx, rollout, change.updated ?? []);
+      const assignmentIds = await writeAssignments(trx, change, now);
       await writeMembers(
         trx,
         change.members.map((member) => assigned(member, assignmentIds, now)),
@@ -653,29 +649,37 @@ function assigned(
 
 /** Assignments of a rollout that devices go forward with. */
 const forward = (eb: ExpressionBuilder<Tables, 'assignments'>, rollout: string) =>
-  eb.and([eb('rollout', '=', rollout), eb('rollback', '=', 0), eb('version', 'is not', null)]);
+  eb.and([
+    eb('assignments.rollout', '=', rollout),
+    eb('assignments.rollback', '=', 0),
+    eb('assignments.version', 'is not', null),
+  ]);
 
-/** Two statements, however many devices: all of them see the change, or none does. */
-async function changeForward(
+/** What the rollout wants forward assignments to say. */
+const wanted = (rollout: RolloutRow) => ({
+  activation: activationOf(rollout),
+  trial_json: JSON.stringify(rollout.policy.trial),
+});
+
+async function updateForward(
   queries: Queries,
-  rollout: string,
-  change: { activation: 'swap' } | { trial_json: string },
+  rollout: RolloutRow,
+  devices: readonly string[],
 ): Promise<void> {
-  await queries
-    .updateTable('devices')
-    .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))
-    .where('id', 'in', (eb) =>
-      eb
-        .selectFrom('assignments')
-        .select('device')
-        .where((inner) => forward(inner, rollout)),
-    )
-    .execute();
-  await queries
-    .updateTable('assignments')
-    .set(change)
-    .where((eb) => forward(eb, rollout))
-    .execute();
+  for (const some of portions(devices)) {
+    await turnBefore(some);
+    await queries
+      .updateTable('devices')
+      .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))
+      .where('id', 'in', some)
+      .execute();
+    await queries
+      .updateTable('assignments')
+      .set({ ...wanted(rollout), trace: rollout.trace })
+      .where((eb) => forward(eb, rollout.id))
+      .where('device', 'in', some)
+      .execute();
+  }
 }
 
 /** Statements of many rows leave the event loop a turn between them; other statements wait. */
@@ -686,7 +690,7 @@ async function turnBefore({ length }: readonly unknown[]): Promise<void> {
 /** The new assignment id of each device. */
 async function writeAssignments(
   queries: Queries,
-  changes: readonly AssignmentChange[],
+  { assignments: changes, rollout: { trace } }: RolloutChange,
   now: number,
 ): Promise<Map<string, number>> {
   const first = nextVersion(0, now);
@@ -707,6 +711,7 @@ async function writeAssignments(
           activation: change.activation,
           rollout: change.rollout,
           trial_json: JSON.stringify(change.trial),
+          trace,
         })),
       )
       .onConflict((oc) =>
@@ -717,6 +722,7 @@ async function writeAssignments(
           activation: eb.ref('excluded.activation'),
           rollout: eb.ref('excluded.rollout'),
           trial_json: eb.ref('excluded.trial_json'),
+          trace: eb.ref('excluded.trace'),
           assignment_id: eb
             .case()
             .when('assignments.assignment_id', '>=', first)
@@ -956,6 +962,7 @@ function rolloutColumns(rollout: RolloutRow): Omit<RolloutsTable, 'id' | 'revisi
     go_at: rollout.goAt,
     arms_json: rollout.arms === null ? null : JSON.stringify(rollout.arms),
     answered_at: rollout.answeredAt,
+    trace: rollout.trace,
   };
 }
 
@@ -980,6 +987,7 @@ function rolloutOf(row: Selectable<RolloutsTable>): RolloutRow {
     goAt: row.go_at,
     arms: row.arms_json === null ? null : (JSON.parse(row.arms_json) as RolloutRow['arms']),
     answeredAt: row.answered_at,
+    trace: row.trace,
     revision: row.revision,
   };
 }
@@ -1005,6 +1013,19 @@ function memberColumns(member: MemberRow): MembersTable {
     failed: member.failed ? 1 : 0,
     silence_json: member.silence === null ? null : JSON.stringify(member.silence),
   };
+}
+
+/** A page in the order in which devices may take the release. */
+async function membersOn(
+  query: SelectQueryBuilder<Tables, 'members', Selectable<MembersTable>>,
+  { limit, after }: PageRequest<MemberKey>,
+): Promise<MemberRow[]> {
+  const rest =
+    after === null
+      ? query
+      : query.where((eb) => eb(eb.refTuple('wave', 'rank', 'device'), '>', eb.tuple(...after)));
+  const rows = await rest.orderBy('wave').orderBy('rank').orderBy('device').limit(limit).execute();
+  return rows.map(memberOf);
 }
 
 function memberOf(row: Selectable<MembersTable>): MemberRow {

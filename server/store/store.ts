@@ -10,6 +10,7 @@ import { openDatabase, type DatabaseOptions, type DatabaseTarget, type Db } from
 import { SqlDeviceHistoryStore } from './device-history.js';
 import { SqlDeviceStore } from './devices.js';
 import { SqlFleetCountStore } from './fleet-counts.js';
+import { SqlFleetVersionsStore } from './fleet-versions.js';
 import { SqlLeaseStore } from './leases.js';
 import { SqlMarkStore } from './marks.js';
 import { SqlReleaseStore } from './releases.js';
@@ -34,6 +35,7 @@ export class Store implements Stores {
   readonly conditions: SqlConditionStore;
   readonly marks: SqlMarkStore;
   readonly counts: SqlFleetCountStore;
+  readonly versions: SqlFleetVersionsStore;
   readonly certificates: SqlCertificateStore;
   readonly history: SqlDeviceHistoryStore;
   readonly leases: SqlLeaseStore;
@@ -51,6 +53,7 @@ export class Store implements Stores {
     this.conditions = new SqlConditionStore(db);
     this.marks = new SqlMarkStore(db);
     this.counts = new SqlFleetCountStore(db);
+    this.versions = new SqlFleetVersionsStore(db);
     this.certificates = new SqlCertificateStore(db);
     this.history = new SqlDeviceHistoryStore(db);
     this.leases = new SqlLeaseStore(db);

@@ -87,6 +87,8 @@ export interface RolloutsTable {
   arms_json: string | null;
   go_at: number | null;
   answered_at: number | null;
+  /** W3C trace id. */
+  trace: string | null;
   revision: number;
 }
 
@@ -162,6 +164,8 @@ interface AssignmentsTable {
   activation: Activation;
   rollout: string;
   trial_json: string;
+  /** W3C trace id. */
+  trace: string | null;
 }
 
 interface DirectorDocumentsTable {
@@ -299,6 +303,15 @@ interface UploadsTable {
 }
 
 /** Numbers by name: counters, cursors of exporters. */
+interface FleetVersionsTable {
+  /** Its beginning. */
+  hour: number;
+  component: string;
+  /** Empty: nothing runs. */
+  version: string;
+  devices: number;
+}
+
 interface MarksTable {
   name: string;
   value: number;
@@ -340,6 +353,7 @@ export interface Tables {
   security_events: SecurityEventsTable;
   audit: AuditTable;
   audit_head: AuditHeadTable;
+  fleet_versions: FleetVersionsTable;
   marks: MarksTable;
   leases: LeasesTable;
 }

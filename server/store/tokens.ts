@@ -10,7 +10,7 @@ import type {
   TokenSummaryRow,
 } from '../interfaces.js';
 import { appendAudit } from './audit.js';
-import type { Db } from './database.js';
+import type { Db, Queries } from './database.js';
 
 export class SqlTokenStore implements TokenStore {
   readonly #db: Db;
@@ -68,19 +68,44 @@ export class SqlTokenStore implements TokenStore {
 
   revoke(name: string, audit: AuditAction, now: number): Promise<number> {
     return this.#db.transaction().execute(async (trx) => {
-      const done = await trx
-        .updateTable('tokens')
-        .set({ revoked_at: now })
-        .where('name', '=', name)
-        .where('revoked_at', 'is', null)
-        .executeTakeFirst();
-      if (done.numUpdatedRows === 0n)
+      const revoked = await revokeIn(trx, { name, except: null }, now);
+      if (revoked === 0)
         throw new Fault(
           'not_found',
           `no valid token is named ${name}; \`linnet token list\` lists them`,
         );
       await appendAudit(trx, [audit], now);
-      return Number(done.numUpdatedRows);
+      return revoked;
     });
   }
+
+  revokeOwn(own: OwnTokens, audit: AuditAction, now: number): Promise<number> {
+    return this.#db.transaction().execute(async (trx) => {
+      const revoked = await revokeIn(trx, own, now);
+      await appendAudit(trx, [audit], now);
+      return revoked;
+    });
+  }
+
+  async count(name: string): Promise<number> {
+    const { count } = await this.#db
+      .selectFrom('tokens')
+      .where('name', '=', name)
+      .where('revoked_at', 'is', null)
+      .select((eb) => eb.fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow();
+    return count;
+  }
+}
+
+type OwnTokens = Parameters<TokenStore['revokeOwn']>[0];
+
+async function revokeIn(trx: Queries, { name, except }: OwnTokens, now: number): Promise<number> {
+  let query = trx
+    .updateTable('tokens')
+    .set({ revoked_at: now })
+    .where('name', '=', name)
+    .where('revoked_at', 'is', null);
+  if (except !== null) query = query.where('hash', '<>', except);
+  return Number((await query.executeTakeFirst()).numUpdatedRows);
 }

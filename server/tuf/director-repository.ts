@@ -17,7 +17,12 @@ import { limits } from '../../shared/base/limits.js';
 import { KeyedMutex } from '../../shared/platform/mutex.js';
 import { nextVersion } from '../../shared/trust/version-floor.js';
 import { renewalDue, validityMs } from '../../shared/trust/validity.js';
-import type { Assignment, AssignmentStore, DirectorDocuments } from '../interfaces.js';
+import type {
+  Assignment,
+  AssignmentStore,
+  DirectorDocuments,
+  TimestampAnswer,
+} from '../interfaces.js';
 import type { DirectorKeys } from './online-keys.js';
 
 export interface DirectorOptions {
@@ -33,6 +38,11 @@ export interface DirectorOptions {
 export interface DirectorDevice {
   readonly id: string;
   readonly hardware: string;
+}
+
+interface Current {
+  readonly documents: DirectorDocuments;
+  readonly assignments: readonly Assignment[];
 }
 
 const NAME = /^(?:([1-9]\d{0,9})\.(root|snapshot|targets)|timestamp)\.json$/;
@@ -107,10 +117,7 @@ export class Director {
   }
 
   /** A poll where nothing changed costs one small read. */
-  async timestamp(
-    device: DirectorDevice,
-    known: string | null,
-  ): Promise<{ tag: string; bytes: Uint8Array | null }> {
+  async timestamp(device: DirectorDevice, known: string | null): Promise<TimestampAnswer> {
     if (known !== null) {
       const head = await this.#options.store.directorHead(device.id);
       if (head.signed !== null && this.#isCurrent(head.signed, head.revision)) {
@@ -118,8 +125,10 @@ export class Director {
         if (tag === known) return { tag, bytes: null };
       }
     }
-    const documents = await this.#turns.run(device.id, () => this.#current(device));
-    return { tag: tagOf(documents), bytes: documents.timestamp };
+    const { documents, assignments } = await this.#turns.run(device.id, () =>
+      this.#current(device),
+    );
+    return { tag: tagOf(documents), bytes: documents.timestamp, assignments };
   }
 
   #isCurrent(
@@ -133,16 +142,17 @@ export class Director {
     );
   }
 
-  async #current(device: DirectorDevice): Promise<DirectorDocuments> {
+  async #current(device: DirectorDevice): Promise<Current> {
     const { store } = this.#options;
     for (let tries = 1; tries <= limits.signTriesMaxCount; tries += 1) {
       const { revision, assignments } = await store.assignments(device.id);
       const known = await store.directorDocuments(device.id);
-      if (known !== null && this.#isCurrent(known, revision)) return known;
+      if (known !== null && this.#isCurrent(known, revision))
+        return { documents: known, assignments };
       const documents = await this.#sign(device, revision, assignments, known);
       // False: another server signed meanwhile. No version is ever signed and served twice.
       if (await store.saveDirectorDocuments(device.id, documents, known?.timestampVersion ?? null))
-        return documents;
+        return { documents, assignments };
     }
     throw new Fault('conflict', `other servers sign for ${device.id} at the same time; ask again`);
   }

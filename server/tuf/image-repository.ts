@@ -11,13 +11,14 @@
 // Over 400 lines because what becomes current is decided in one place.
 import { join } from 'node:path';
 import { Fault } from '../../shared/base/fault-codes.js';
-import { openAcceptanceSet } from '../../shared/release/acceptance-set.js';
+import { openAcceptanceSet, type AcceptanceSet } from '../../shared/release/acceptance-set.js';
 import { openRelease, type Release } from '../../shared/release/manifest.js';
 import { Component, Version, type FileEntry } from '../../shared/release/manifest-head.js';
 import { complaints } from '../../shared/base/decode.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import type { RepositoryView } from '../../shared/protocol/operator-api.js';
-import type { ArtifactStore, ImageRepositoryService } from '../interfaces.js';
+import type { ReleaseRef } from '../../shared/release/release-ref.js';
+import type { ArtifactStore, ImageRepositoryService, ReleaseProvenance } from '../interfaces.js';
 import {
   acceptanceOf,
   acceptanceRing,
@@ -32,6 +33,7 @@ import {
   timeText,
 } from '../../shared/trust/documents.js';
 import type { Document, Targets } from '../../shared/trust/documents.js';
+import { signaturesOf } from '../../shared/trust/envelope.js';
 import { startTrust, withRoot } from '../../shared/trust/trusted-set.js';
 import { nextVersion } from '../../shared/trust/version-floor.js';
 import { renewalDue, targetsWarningMs, validityMs } from '../../shared/trust/validity.js';
@@ -69,6 +71,7 @@ export class ImageRepository implements ImageRepositoryService {
   readonly #metadata: string;
   #root: Document<'root'>;
   #current: Current | null = null;
+  readonly #acceptances = new Map<string, NonNullable<ReleaseProvenance['acceptance']>>();
   /** One change at a time. */
   readonly #turns = new Mutex();
 
@@ -230,6 +233,16 @@ export class ImageRepository implements ImageRepositoryService {
     };
   }
 
+  async provenance({ component, version, digest }: ReleaseRef): Promise<ReleaseProvenance> {
+    const ring = releaseRing(this.#root.signed);
+    const envelope = await this.targetFile(component, version, `${digest}.release.dsse.json`);
+    return {
+      signatures: envelope === null ? [] : signaturesOf(envelope, ring),
+      signersNeeded: ring.threshold,
+      acceptance: await this.#acceptance(component),
+    };
+  }
+
   /** The current image targets, for the director. */
   targets(): Targets {
     return this.#now().targets.signed;
@@ -377,12 +390,29 @@ export class ImageRepository implements ImageRepositoryService {
     const named = acceptanceOf(targets, component);
     if (named === null) return;
     await this.#requireFile({ name: `the acceptance set of ${component}`, ...named });
-    const artifact = await this.#options.artifacts.get(named.sha256);
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of artifact?.stream ?? []) chunks.push(chunk as Uint8Array);
-    const set = openAcceptanceSet(Buffer.concat(chunks), acceptanceRing(this.#root.signed));
+    const set = await this.#acceptanceSet(named.sha256);
     if (set.component !== component)
       throw new Fault('target_mismatch', `${component} has the acceptance set of ${set.component}`);
+  }
+
+  async #acceptanceSet(digest: string): Promise<AcceptanceSet> {
+    const artifact = await this.#options.artifacts.get(digest);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of artifact?.stream ?? []) chunks.push(chunk as Uint8Array);
+    return openAcceptanceSet(Buffer.concat(chunks), acceptanceRing(this.#root.signed));
+  }
+
+  /** Kept for each component, because a set may have many megabytes; a new set replaces it. */
+  async #acceptance(component: string): Promise<ReleaseProvenance['acceptance']> {
+    const named = acceptanceOf(this.targets(), component);
+    if (named === null) return null;
+    const { sha256 } = named;
+    const kept = this.#acceptances.get(component);
+    if (kept?.sha256 === sha256) return kept;
+    const { metric, least, samples } = await this.#acceptanceSet(sha256);
+    const found = { sha256, metric, least, inputs: samples.length };
+    this.#acceptances.set(component, found);
+    return found;
   }
 
   async #requireFile({

@@ -294,7 +294,7 @@ export const FAULT_CODES = {
   request_undecodable: refused(
     400,
     'the request is not Open Inference Protocol v2',
-    "Compare it with the README's example.",
+    'Compare it with the example in the README (`v2/models/digits/infer`).',
   ),
   request_unsupported: refused(
     400,
@@ -472,6 +472,11 @@ export const FAULT_CODES = {
     429,
     'too many failed logins from this address',
     'Wait as long as Retry-After says, and correct the token: only failed logins count.',
+  ),
+  overloaded: flaked(
+    503,
+    'more devices come than the server can serve at once',
+    'Devices come back by themselves; if it lasts, SCALE.md says how many a server carries.',
   ),
   too_many_streams: flaked(
     429,

@@ -277,6 +277,9 @@ export const limits = {
   linkLostTriesCount: 3,
   linkRefusedFirstMs: 5_000,
   linkRefusedMaxMs: 120_000,
+  /** The broker has no room now: it said so early, to be spared the next attempts. */
+  linkBusyFirstMs: 10_000,
+  linkBusyMaxMs: 30_000,
   spoolLockWaitMs: 2_000,
   healthEveryMs: 10_000,
   inferenceEveryMs: 2_000,
@@ -370,6 +373,15 @@ export const limits = {
   auditDetailMaxChars: 4000,
   /** Rows that a verification of the audit chain reads at once. */
   auditVerifyMaxCount: 1000,
+  /** The newest rollouts, in the detail of a release. */
+  releaseRolloutsMaxCount: 20,
+  /** What devices run is counted so often; the last count of an hour stays for so long. */
+  fleetVersionsEveryMs: 5 * MINUTE_MS,
+  fleetVersionsKeptMs: 30 * DAY_MS,
+  /** Versions of a component, and components, that are counted apart. */
+  fleetVersionsMaxCount: 20,
+  fleetVersionsComponentsMaxCount: 20,
+  fleetVersionsDefaultHours: 7 * 24,
   /** Of each kind, in the detail of a device. */
   deviceRecentMaxCount: 50,
   errorMaxChars: 4000,
@@ -388,6 +400,21 @@ export const limits = {
   knownFailedLoginsMaxCount: 10,
   limitedAddressesMaxCount: 10_000,
   knownLoginsMaxCount: 40_000,
+  // Devices that come faster than they can be served (server/access/admission.ts).
+  /**
+   * Who would have to wait longer is refused. A device gives its login up after linkConnectMs, with
+   * the wait in the kernel's queue before, and a request after fetchIdleMs.
+   */
+  loginWaitMaxMs: 2_000,
+  deviceRequestWaitMaxMs: 5_000,
+  admissionWaitingMaxCount: 5_000,
+  /** In one turn of the event loop others begin until this time has passed. */
+  admissionSliceMs: 2,
+  admissionsPerTurnMaxCount: 8,
+  /** Over so many the time that each takes is averaged. */
+  admissionAverageCount: 32,
+  /** When a refused device may ask again. */
+  overloadRetryMs: 2_000,
   /** Descriptors for the database, the log and whatever else is not a connection. */
   openFilesReservedCount: 100,
   httpConnectionsMaxCount: 4_000,
@@ -639,6 +666,10 @@ export const limits = {
   swapPermitMs: 10 * 60_000,
   /** A device that was told to ask, and does not, is told again. */
   hintPauseMs: 5_000,
+  /** Devices in one notice to other servers; PostgreSQL takes at most 8,000 bytes. */
+  noticeDevicesMaxCount: 200,
+  noticesRetryMs: 500,
+  noticesRetryMaxMs: 30_000,
   wavesMaxCount: 20,
   rolloutDevicesMaxCount: 100_000,
 } as const;

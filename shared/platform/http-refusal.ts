@@ -4,6 +4,7 @@ import { Type, type Static } from 'typebox';
 import { complaints, parseJson } from '../base/decode.js';
 import { Fault, FAULT_CODES, isFault, isFaultCode, type FaultCode } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
+import { SECOND_MS } from '../base/units.js';
 
 const ErrorBody = Type.Object({
   error: Type.Optional(Type.String()),
@@ -15,7 +16,13 @@ export interface ErrorAnswer {
   readonly body: Uint8Array | string;
   /** Where a redirect leads. */
   readonly location?: string | undefined;
+  /** The header Retry-After. */
+  readonly retryAfter?: string | undefined;
 }
+
+/** Null: the header is not there, or names no number of seconds. */
+export const retryAfterMs = (header: string | undefined): number | null =>
+  header !== undefined && /^\d{1,6}$/.test(header) ? Number(header) * SECOND_MS : null;
 
 /** The fleet server's own error as a Fault of the same code; null for any other answer. */
 export function serverFault({ body }: ErrorAnswer): Fault | null {
@@ -42,7 +49,9 @@ export function refusalFault(answer: ErrorAnswer, what: string): Fault {
   ];
   const own = serverFault(answer)?.code;
   const isKept = own !== undefined && isClientError(status) && FAULT_CODES[own].kind === 'refused';
-  return new Fault(isKept ? own : codeOf(status), reasons.filter((part) => part !== '').join(' '));
+  return new Fault(isKept ? own : codeOf(status), reasons.filter((part) => part !== '').join(' '), {
+    retryAfterMs: retryAfterMs(answer.retryAfter),
+  });
 }
 
 const isRedirect = (status: number): boolean => status >= 300 && status < 400;

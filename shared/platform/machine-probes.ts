@@ -55,6 +55,9 @@ function nearestExisting(path: string): string {
 /** Why a program of this Node.js fails; null when it ends by exit code 0. */
 export async function programFailure(args: readonly string[]): Promise<string | null> {
   const child = spawn(process.execPath, args, {
+    // Node.js reads the package.json of the folder that it starts in; this user may not, in the
+    // home folder of another one.
+    cwd: '/',
     stdio: ['ignore', 'ignore', 'pipe'],
     timeout: limits.doctorLoadWaitMs,
   });

@@ -8,11 +8,13 @@
 // Over 400 lines because it is the whole operator API.
 import { Type, type Static, type TProperties, type TSchema } from 'typebox';
 import { limits } from '../base/limits.js';
+import { HOUR_MS } from '../base/units.js';
 import { HOURS_PATTERN } from '../base/update-hours.js';
 import { Manifest } from '../release/manifest.js';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
+import { TRACE_PATTERN } from './assignment-traces.js';
 import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
 import {
   Condition,
@@ -22,6 +24,7 @@ import {
   Trouble,
   UpdateBody,
 } from './telemetry.js';
+import { QuantizationLoss } from '../release/quantization-loss.js';
 import { ReleaseRef } from '../release/release-ref.js';
 
 const named = <P extends TProperties>(title: string, properties: P) =>
@@ -119,6 +122,8 @@ const deviceHead = {
 /** A device in a list; `updates`: what each component runs and what it is updating to. */
 export const DeviceSummary = named('DeviceSummary', {
   ...deviceHead,
+  /** SHA-256 of its key, of a device that waits for approval; GET /devices/{id} has the others. */
+  fingerprint: OrNull(Hex32),
   /** How far its clock is ahead of the server's (negative: behind), as it last reported. */
   clockErrorMs: OrNull(Type.Number()),
   updates: Type.Array(
@@ -299,7 +304,42 @@ const releaseHead = {
 };
 export const ReleaseSummary = named('ReleaseSummary', releaseHead);
 export type ReleaseSummary = Static<typeof ReleaseSummary>;
-export const ReleaseDetail = named('ReleaseDetail', { ...releaseHead, manifest: Manifest });
+export const ReleaseDetail = named('ReleaseDetail', {
+  ...releaseHead,
+  manifest: Manifest,
+  /** Of the signed envelope, each checked against the release keys of the present image root. */
+  signatures: Type.Array(named('ReleaseSignature', { keyid: Hex32, valid: Type.Boolean() }), {
+    maxItems: limits.signaturesMaxCount,
+  }),
+  /** How many distinct release keys must have signed. */
+  signersNeeded: Count,
+  /** The set that devices run before the release serves; null: the image targets name none. */
+  acceptance: OrNull(
+    named('ReleaseAcceptance', {
+      sha256: Hex32,
+      metric: Type.Enum(['accuracy', 'agreement']),
+      /** What the metric must reach, as a share. */
+      least: Type.Number(),
+      inputs: Count,
+    }),
+  ),
+  /** What quantization cost; null: the manifest does not say. */
+  quantization: OrNull(QuantizationLoss),
+  /** The newest first. */
+  rollouts: Type.Array(
+    named('ReleaseRollout', {
+      id: Text(64),
+      state: Type.Enum([...ROLLOUT_STATES]),
+      createdAt: Time,
+      /** Devices that come later take the release from it. */
+      standing: Type.Boolean(),
+      counts: Type.Array(
+        named('ReleaseRolloutCount', { state: Type.Enum([...MEMBER_STATES]), devices: Count }),
+      ),
+    }),
+    { maxItems: limits.releaseRolloutsMaxCount },
+  ),
+});
 export type ReleaseDetail = Static<typeof ReleaseDetail>;
 export const ReleasePage = pageOf('ReleasePage', ReleaseSummary);
 
@@ -560,6 +600,81 @@ export const RolloutEvidence = named('RolloutEvidence', {
 });
 export type RolloutEvidence = Static<typeof RolloutEvidence>;
 
+/** JSON has no infinity: larger e-values are this one. */
+export const EVIDENCE_MOST = 1e15;
+
+/** Strategy ab: the comparison so far. */
+export const ArmsView = named('ArmsView', {
+  devicesA: Count,
+  devicesB: Count,
+  /** Devices of arm B that were compared, and how many can be, each with `partners` of arm A. */
+  compared: Count,
+  planned: Count,
+  partners: Count,
+  /** The e-value at which one side of one metric decides. */
+  needed: Type.Number(),
+  /** A: B is worse in some metric; B: it is better in some, and shown worse in none. */
+  winner: OrNull(Type.Enum(['A', 'B'])),
+  metrics: Type.Array(
+    named('ArmMetricView', {
+      metric: Type.Enum([...ARM_METRICS]),
+      /** What it is, with its unit. */
+      name: Text(64),
+      comparisons: Count,
+      /** Null before the first comparison. */
+      meanA: OrNull(Type.Number()),
+      meanB: OrNull(Type.Number()),
+      /**
+       * Share of comparisons in which it was higher in arm B, ties as a half; the intervals of all
+       * metrics hold together with the chance of the policy, whenever they are read.
+       */
+      higherInB: OrNull(
+        named('ArmShare', { share: Type.Number(), low: Type.Number(), high: Type.Number() }),
+      ),
+      /** E-values of "B is worse" and of "B is better", at most EVIDENCE_MOST. */
+      worse: Type.Number(),
+      better: Type.Number(),
+    }),
+  ),
+});
+export type ArmsView = Static<typeof ArmsView>;
+
+/** How a device judges the comparison of a shadow, and what `measuring` says: too little. */
+const SHADOW_VERDICTS = [
+  'pass',
+  'unproven',
+  'differs_more_than_declared',
+  'fail',
+  'measuring',
+] as const;
+
+/** Strategy shadow: what the comparisons say so far. */
+export const ShadowView = named('ShadowView', {
+  devices: Count,
+  compared: Count,
+  verdicts: Type.Array(
+    named('ShadowVerdict', { verdict: Type.Enum([...SHADOW_VERDICTS]), devices: Count }),
+  ),
+  /** Of the devices that compared or are comparing; differences and limits in [0, 1]. */
+  outputs: Type.Array(
+    named('ShadowOutput', {
+      output: Text(200),
+      devices: Count,
+      /** Inputs that both releases answered. */
+      pairs: Count,
+      /** Mean over the devices of their mean difference. */
+      mean: Type.Number(),
+      /** The largest of a device, and which one. */
+      worst: Type.Number(),
+      worstDevice: Text(64),
+      /** The lowest of the devices: a release may declare another one for each release. */
+      limit: Type.Number(),
+      cap: Type.Number(),
+    }),
+  ),
+});
+export type ShadowView = Static<typeof ShadowView>;
+
 export const RolloutDetail = named('RolloutDetail', {
   ...rolloutHead,
   /** Why it is in this state, with the arithmetic, one sentence each. */
@@ -571,6 +686,11 @@ export const RolloutDetail = named('RolloutDetail', {
     named('AllowedCommand', { command: Type.Enum([...ROLLOUT_COMMANDS]), meaning: Text(200) }),
   ),
   evidence: RolloutEvidence,
+  /** Null for other strategies. */
+  arms: OrNull(ArmsView),
+  shadow: OrNull(ShadowView),
+  /** Strategy blue-green: when the go was given; null before it, and for other strategies. */
+  goAt: OrNull(Time),
   policy: RolloutPolicy,
   selector: Selector,
   /** How many devices of each wave are in each state; GET /rollouts/{id}/members names them. */
@@ -605,7 +725,7 @@ const auditHead = {
   action: Text(100),
   subject: Text(200),
   /** W3C trace id of the request; null where there was none. */
-  trace: OrNull(Type.String({ pattern: '^[0-9a-f]{32}$' })),
+  trace: OrNull(Type.String({ pattern: TRACE_PATTERN })),
 };
 /** The detail is cut to a line. */
 export const AuditSummary = named('AuditSummary', {
@@ -632,8 +752,8 @@ export const AuditHead = named('AuditHead', {
 });
 export type AuditHead = Static<typeof AuditHead>;
 
-/** The token that calls. */
-export const Self = named('Self', { name: Text(200), role: Role });
+/** The token that calls; `tokens`: valid ones of its name, this one included. */
+export const Self = named('Self', { name: Text(200), role: Role, tokens: Count });
 export type Self = Static<typeof Self>;
 
 /** Enrolled devices in numbers, and what needs a person; counted anew every few seconds. */
@@ -665,6 +785,38 @@ export const FleetOverview = named('FleetOverview', {
 });
 export type FleetOverview = Static<typeof FleetOverview>;
 
+/** Stands for the versions of a component that are not counted apart; no release has it. */
+export const OTHER_VERSIONS = 'other';
+
+export const fleetHistoryQuery = {
+  hours: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.fleetVersionsKeptMs / HOUR_MS,
+      default: limits.fleetVersionsDefaultHours,
+      description: 'how far back',
+    }),
+  ),
+};
+
+/** How many enrolled devices ran what, by the hour. Hours in which no server ran are missing. */
+export const FleetHistory = named('FleetHistory', {
+  from: Time,
+  to: Time,
+  components: Type.Array(
+    named('ComponentHistory', {
+      component: Component,
+      /** Of the whole time; null: nothing runs; OTHER_VERSIONS: those not counted apart. */
+      versions: Type.Array(OrNull(Text(100))),
+      /** The oldest first; `devices` in the order of `versions`. */
+      hours: Type.Array(
+        Type.Object({ at: Time, devices: Type.Array(Count) }, { additionalProperties: false }),
+      ),
+    }),
+  ),
+});
+export type FleetHistory = Static<typeof FleetHistory>;
+
 const CHANGE_TOPICS = ['rollouts', 'devices', 'releases', 'security', 'audit', 'tokens'] as const;
 export type ChangeTopic = (typeof CHANGE_TOPICS)[number];
 /** What changed; `ids` null: any of them, or many. Carries no content: it is read again. */
@@ -689,6 +841,11 @@ export const TokenPage = pageOf('TokenPage', TokenView);
 export const NewToken = named('NewToken', { name: TokenName, role: Role, token: Text(200) });
 export type NewToken = Static<typeof NewToken>;
 export const RevokedTokens = named('RevokedTokens', { revoked: Count });
+/** Which tokens of the caller's name are revoked. */
+export const SelfRevocation = named('SelfRevocation', {
+  /** True: the token that calls stays valid. */
+  keepThis: Type.Boolean(),
+});
 
 /**
  * A raw record as it was stored. Health is in TelemetryHour and in the device's detail only, and an

@@ -9,6 +9,7 @@ import { limits } from '../base/limits.js';
 import { Component } from '../release/manifest-head.js';
 import { Sketch } from '../statistics/quantile-sketch.js';
 import { Answers, TrialEvidence } from '../statistics/trial-verdict.js';
+import { TRACE_PATTERN } from './assignment-traces.js';
 import { UPDATE_STATES } from './states.js';
 
 const strict = { additionalProperties: false } as const;
@@ -146,6 +147,11 @@ export const UpdateBody = Type.Object(
      * server that gives older ones was restored from a backup.
      */
     directorVersion: Type.Integer({ minimum: 0, maximum: limits.metadataVersionMaxCount }),
+    /**
+     * W3C trace id of the operator's request that `assignmentId` follows from; absent where the
+     * server told none.
+     */
+    trace: Type.Optional(Type.String({ pattern: TRACE_PATTERN })),
   },
   strict,
 );

@@ -93,3 +93,16 @@ export function openEnvelope(bytes: Uint8Array, payloadType: string, ring: KeyRi
   }
   return payload;
 }
+
+/** Each signature of an envelope, and whether it is a valid one of a key of the ring. */
+export function signaturesOf(
+  bytes: Uint8Array,
+  ring: KeyRing,
+): { keyid: string; valid: boolean }[] {
+  const envelope = decodeJson(Envelope, bytes, 'DSSE envelope', 'manifest_undecodable');
+  const message = pae(envelope.payloadType, Buffer.from(envelope.payload, 'base64'));
+  return envelope.signatures.map(({ keyid, sig }) => ({
+    keyid,
+    valid: countSigners(ring, message, [{ keyid, signature: Buffer.from(sig, 'base64') }]) === 1,
+  }));
+}

@@ -19,7 +19,7 @@ import { startFleet } from '../support/fleet-server.js';
 import { print, type BenchResult, type BenchRow } from './inference.js';
 
 const REST_MS = 8_000;
-/** The README's advice for small devices: a semi-space of 1 MiB instead of 16 in V8. */
+/** The advice of docs/devices.md for small devices: a semi-space of 1 MiB instead of 16 in V8. */
 const SMALL_HEAP = '--max-semi-space-size=1';
 
 interface Memory {

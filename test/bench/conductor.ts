@@ -14,6 +14,7 @@ import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock } from '../../shared/platform/clock.js';
 import { turn } from '../../shared/platform/turn.js';
 import { deviceId } from '../sim/fleet.js';
+import { deviceRow } from '../support/device-rows.js';
 import { member, rollout, update, waiting } from '../support/rollout-rows.js';
 
 const DEVICES = 100_000;
@@ -57,20 +58,9 @@ async function addDevices(store: Store): Promise<void> {
     await store.db
       .insertInto('devices')
       .values(
-        Array.from({ length: PORTION }, (_, n) => ({
-          id: deviceId(first + n),
-          name: `d${first + n}`,
-          hardware: 'pi4',
-          components_json: '["digits"]',
-          public_key: '',
-          status: 'enrolled' as const,
-          group_name: 'fleet',
-          labels_json: '{}',
-          first_seen_at: 1,
-          enrolled_at: 1,
-          last_seen_at: realClock.now(),
-          assignment_revision: 0,
-        })),
+        Array.from({ length: PORTION }, (_, n) =>
+          deviceRow(first + n, { last_seen_at: realClock.now() }),
+        ),
       )
       .execute();
 }

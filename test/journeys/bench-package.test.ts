@@ -1,4 +1,4 @@
-// `npm run bench:package` with a package that is hardly compressed and has the native module of
+// `npm run bench:package` with a package that is not compressed and has the native module of
 // this installation: every figure is taken. How large they are is not looked at.
 import { expect, it } from 'vitest';
 import { NODE_MAJORS } from '../../firmware-tools/package/node-archives.js';

@@ -1,22 +1,33 @@
 // Every page of the console in a real browser: accessible in light and dark, no wider than a phone,
 // text of strangers as text, focus and scroll kept while it changes, and 10,000 devices. With
 // LINNET_SCREENSHOTS=1 the pictures of the README are written to docs/images.
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { KIB } from '../../shared/base/units.js';
+import { HOUR_MS, KIB } from '../../shared/base/units.js';
 import {
   axe,
   chromiumPath,
   expectNoOverflow,
   launch,
   PHONE,
+  press,
   signIn,
   tabTo,
   visit,
 } from '../support/browser.js';
-import { publish, startFleet, type TestFleet } from '../support/fleet-server.js';
+import { LOSS_KEY } from '../../shared/release/quantization-loss.js';
+import { simRelease } from '../sim/release.js';
+import { loss } from '../support/quantization-losses.js';
+import {
+  enrolBody,
+  newDevice,
+  post,
+  publish,
+  startFleet,
+  type TestFleet,
+} from '../support/fleet-server.js';
 import { everybody, quickPolicy, startRollout } from '../support/journey-devices.js';
 import { reportingDevices, type ReportingDevice } from '../support/reporting-devices.js';
 
@@ -33,7 +44,9 @@ let rollout: string;
 
 const setUp = async (): Promise<void> => {
   fleet = await startFleet();
-  await publish(fleet, '1.0.0');
+  const { lineage } = simRelease('1.0.0').manifest;
+  const quantization = { format: 'QDQ', [LOSS_KEY]: loss() };
+  await publish(fleet, '1.0.0', { lineage: { ...lineage, quantization } });
   const names = Array.from({ length: 12 }, (_, n) => [`line-${n + 1}`, n < 3 ? 'canary' : 'fleet']);
   devices = await reportingDevices(() => fleet, names as [string, string][]);
   rollout = await startRollout(
@@ -49,8 +62,28 @@ const setUp = async (): Promise<void> => {
     trouble: { code: 'disk_full', detail: STRANGE, since: Date.now() },
     conditions: [{ code: 'crashes', count: 2, since: Date.now(), detail: 'the process ended' }],
   });
+  await post(fleet, '/device/v1/enrol', await enrolBody(newDevice('waiting')));
+  await pastHours();
+  await fleet.store.versions.record(Date.now());
   browser = await launch();
 };
+/** Of the day before: 0.9.0 came to all, an hour a device; one hour was not counted. */
+async function pastHours(): Promise<void> {
+  const now = Date.now();
+  const rows = Array.from({ length: 22 }, (_, ago) => {
+    const done = Math.max(0, Math.min(12, 16 - ago));
+    const hour = now - (now % HOUR_MS) - (ago + 1) * HOUR_MS;
+    return [
+      { hour, component: 'digits', version: '0.8.0', devices: 12 - done },
+      { hour, component: 'digits', version: '0.9.0', devices: done },
+    ];
+  });
+  await fleet.store.db
+    .insertInto('fleet_versions')
+    .values(rows.filter((_, ago) => ago !== 8).flat())
+    .execute();
+}
+
 const tearDown = async (): Promise<void> => {
   await browser.close();
   for (const device of devices) await device.close();
@@ -66,10 +99,12 @@ const pages = (): readonly (readonly [path: string, heading: string | RegExp])[]
   ['/new-rollout', 'New rollout'],
   ['/releases', 'Releases'],
   ['/releases/digits/1.0.0', 'Release digits 1.0.0'],
+  ['/enrol', 'Enrol devices'],
   ['/groups', 'Groups'],
   ['/security', 'Security events'],
   ['/audit', 'Audit log'],
   ['/tokens', 'Tokens'],
+  ['/session', 'Your session'],
   ['/nowhere', 'There is no such page'],
 ];
 
@@ -139,6 +174,43 @@ describe.skipIf(chromiumPath === null)('the pages of the console', () => {
     await devices[11]!.report({ trouble: { code: 'disk_failed', detail: 'x', since: 1 } });
     await page.getByRole('cell', { name: 'disk_failed' }).waitFor();
     expect(await page.evaluate(state)).toEqual(before);
+    await close();
+  });
+
+  it('of_a_release_say_who_signed_it_what_it_lost_and_what_it_is_made_of', async () => {
+    const { page, complaints, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    await open(page, '/releases/digits/1.0.0', /^Release/);
+    const part = (name: string) => page.getByRole('region', { name, exact: true });
+    await part('Signatures').getByText('valid').waitFor();
+    await part('Quantization').getByText('31.5 dB').waitFor();
+    await part('Quantization').getByText('95.8 %').waitFor();
+    await part('Acceptance').getByText('name no acceptance set').waitFor();
+    await part('Rollouts of it').getByRole('link', { name: rollout }).waitFor();
+    const downloading = page.waitForEvent('download');
+    await press(page, 'Download the bill of materials');
+    const file = await (await downloading).path();
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ bomFormat: 'CycloneDX' });
+    await page.getByText('Downloaded the bill of materials').waitFor();
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
+  it('of_the_fleet_show_its_versions_over_time_and_the_same_as_a_table', async () => {
+    const { page, complaints, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    const part = page.getByRole('region', { name: 'Versions over time' });
+    await part
+      .getByRole('img', { name: /^Devices by version of digits, at .*: 0\.8\.0 0, 0\.9\.0 \d+, 1/ })
+      .waitFor();
+    await press(page, 'Devices by version of digits as a table');
+    await part.getByRole('columnheader', { name: '1.0.0' }).waitFor();
+    expect(await part.getByRole('row').count()).toBe(23);
+    await tabTo(page, /^Over/);
+    await page.keyboard.type('30 days');
+    await part.getByRole('img').waitFor();
+    expect(await axe(page)).toEqual([]);
+    expect(complaints).toEqual([]);
     await close();
   });
 

@@ -1,6 +1,6 @@
 // The programs of the packages, not of the tree. A .deb is built and unpacked; its agent enrols
 // with a real server, installs a release, answers, and goes on after a restart; its server is
-// prepared and serves. Packages have the native module of this installation and are hardly
+// prepared and serves. Packages have the native module of this installation and are not
 // compressed: both would take minutes.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -2,20 +2,16 @@
 // marks, in one shell, from the project's folder, stopping at the first command that fails. Then
 // what it claims is looked up.
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
+import { walkthroughLines } from '../support/walkthrough-lines.js';
+import { endGroup } from '../support/process-groups.js';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const WALK = join(PROJECT, '.linnet', 'walk');
 const LIMIT_MS = 240_000;
-
-function commands(): string {
-  const readme = readFileSync(join(PROJECT, 'README.md'), 'utf8');
-  const part = /<!-- walkthrough:begin -->(.*)<!-- walkthrough:end -->/s.exec(readme)?.[1] ?? '';
-  return [...part.matchAll(/```sh\n(.*?)```/gs)].map((block) => block[1]).join('\n');
-}
 
 /** Runs the script; everything that it started in the background ends with it. */
 function run(script: string): Promise<{ code: number | null; output: string }> {
@@ -30,21 +26,13 @@ function run(script: string): Promise<{ code: number | null; output: string }> {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
-  const endGroup = (): void => {
-    try {
-      process.kill(-(child.pid ?? 0), 'SIGKILL');
-    } catch (error) {
-      // Nothing of it is left: as it should be.
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-    }
-  };
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => {
       output += text;
     });
-  const timer = setTimeout(endGroup, LIMIT_MS);
-  child.on('exit', endGroup);
+  const timer = setTimeout(() => endGroup(child), LIMIT_MS);
+  child.on('exit', () => endGroup(child));
   return new Promise((resolve) =>
     child.on('close', (code) => {
       clearTimeout(timer);
@@ -57,7 +45,7 @@ describe('the walk-through of the README', () => {
   afterAll(() => rmSync(WALK, { recursive: true, force: true }));
 
   it('uses_every_command_that_the_product_promises', () => {
-    const script = commands();
+    const script = walkthroughLines();
     for (const command of [
       'server',
       'agent --config',
@@ -88,7 +76,7 @@ describe('the walk-through of the README', () => {
     'runs_from_its_first_line_to_its_last',
     async () => {
       rmSync(WALK, { recursive: true, force: true });
-      const { code, output } = await run(commands());
+      const { code, output } = await run(walkthroughLines());
       expect(code, output).toBe(0);
       expect(output).toMatch(/completed/);
       expect(output).toMatch(/Linnet-Release: digits@1\.0\.0#[0-9a-f]{64}/i);

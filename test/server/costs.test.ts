@@ -1,6 +1,7 @@
 // What requests and the conductor cost the database, in statements: the same for a small fleet and
 // for one that is many times larger. Telemetry is in store/telemetry-group.test.ts.
 import { beforeEach, describe, expect, it } from 'vitest';
+import { Admission } from '../../server/access/admission.js';
 import { AddressLimits } from '../../server/access/address-limits.js';
 import { newOperatorToken } from '../../server/access/tokens.js';
 import { ChangeFeed } from '../../server/changes/change-feed.js';
@@ -21,6 +22,7 @@ import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
 import { deviceId, releaseOf } from '../sim/fleet.js';
 import { by } from '../support/audit-actions.js';
+import { deviceRow } from '../support/device-rows.js';
 import { newDevice, type TestDevice } from '../support/fleet-server.js';
 import { rollout, waiting } from '../support/rollout-rows.js';
 import { countedStore, type CountedStore } from '../support/statements.js';
@@ -83,6 +85,7 @@ async function fleetOf(count: number): Promise<Fleet> {
     securityEvents: store.security,
     security,
     addressLimits: new AddressLimits({ clock: realClock, security }),
+    admission: new Admission({ clock: realClock, log: silentLog }),
     connections: { maxCount: 100, perAddressMaxCount: 100 },
     trustedProxies: [],
     metrics: new ServerMetrics(registry),
@@ -111,20 +114,9 @@ async function insertDevices(
   await store.db
     .insertInto('devices')
     .values(
-      ids.map((id, n) => ({
-        id,
-        name: `d${n}`,
-        hardware: 'pi4',
-        components_json: '["digits"]',
-        public_key: publicKey,
-        status: 'enrolled' as const,
-        group_name: 'fleet',
-        labels_json: '{}',
-        first_seen_at: 1,
-        enrolled_at: 1,
-        last_seen_at: realClock.now(),
-        assignment_revision: 0,
-      })),
+      ids.map((id, n) =>
+        deviceRow(n, { id, public_key: publicKey, last_seen_at: realClock.now() }),
+      ),
     )
     .execute();
 }

@@ -2,7 +2,7 @@
 // serves real releases, and a runtime that refuses to serve anything whose bytes are not exactly
 // those of a signed manifest.
 import { Fault } from '../../shared/base/fault-codes.js';
-import { silentLog, type Clock } from '../../shared/base/interfaces.js';
+import { silentLog, type Log, type Clock } from '../../shared/base/interfaces.js';
 import type { AcceptanceSet } from '../../shared/release/acceptance-set.js';
 import type { BodyOf, Kind } from '../../shared/protocol/telemetry.js';
 import { trialEvidence } from '../support/trial-evidence.js';
@@ -223,6 +223,8 @@ export interface BootOptions {
   /** Instead of the handler for models. */
   readonly handlers?: readonly PayloadHandler[];
   readonly codecs?: readonly FileCodec[];
+  readonly traceOf?: (assignmentId: number) => string | undefined;
+  readonly log?: Log;
 }
 
 /** A booted device on `disk`: its processes are new, what stands on disk is old. */
@@ -252,9 +254,10 @@ export async function bootDevice(
     codecs: options.codecs ?? [],
     troubles: new Troubles({ clock }),
     directorVersion: () => 0,
+    traceOf: options.traceOf ?? (() => undefined),
     opensAt: () => options.opensAt ?? null,
     clock,
-    log: silentLog,
+    log: options.log ?? silentLog,
     ring: () => ring,
     acceptanceRing: () => acceptanceRing,
     random: { bytes: (count) => new Uint8Array(count), fraction: () => 0.5 },

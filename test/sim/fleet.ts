@@ -18,7 +18,7 @@ import { Reception } from '../../server/rollout/reception.js';
 import { matches } from '../../server/rollout/selector.js';
 import { OperatorService } from '../../server/rollout/service.js';
 import { SituationReader } from '../../server/rollout/situation-reader.js';
-import { seriesOf } from '../../server/rollout/strategies.js';
+import { activationOf, seriesOf } from '../../server/rollout/strategies.js';
 import { ACTIVE_STATES } from '../../server/rollout/transitions.js';
 import { UNDECIDED } from '../../server/rollout/verdict.js';
 import type {
@@ -86,6 +86,11 @@ export const NOTHING_MEASURED: ArmMeasures = {
   security: null,
 };
 
+/** What its forward assignments are to say. */
+const wanted = (row: RolloutRow): Pick<Assignment, 'activation' | 'trial'> => ({
+  activation: activationOf(row),
+  trial: row.policy.trial,
+});
 const keyOf = ({ wave, rank, device }: MemberRow): MemberKey => [wave, rank, device];
 const compareKeys = (a: MemberKey, b: MemberKey): number =>
   a[0] - b[0] || a[1] - b[1] || (a[2] < b[2] ? -1 : Number(a[2] > b[2]));
@@ -366,7 +371,7 @@ export class MemoryRolloutStore implements RolloutStore {
         continue;
       }
       const assignmentId = (this.assignments.get(member.device)?.assignmentId ?? 0) + 1;
-      this.assignments.set(member.device, { ...assignment, assignmentId });
+      this.assignments.set(member.device, { ...assignment, assignmentId, trace: rollout.trace });
       rows?.set(member.device, { ...member, assignmentId, assignedAt: now });
     }
     const owned = new Set(members.map((member) => member.device));
@@ -379,16 +384,26 @@ export class MemoryRolloutStore implements RolloutStore {
       before.state !== state || before.wave !== wave || before.reasons.join() !== reasons.join();
     if (changed) this.histories.get(rollout.id)?.push({ at: now, state, wave, reasons });
     this.#writeTakes(change);
-    if (change.go === true) this.#changeForward(rollout.id, { activation: 'swap' });
-    if (change.newTrial === true) this.#changeForward(rollout.id, { trial: rollout.policy.trial });
+    for (const device of change.updated ?? []) {
+      const assignment = this.assignments.get(device);
+      assert(assignment !== undefined && this.#lags(rollout, assignment));
+      this.assignments.set(device, { ...assignment, ...wanted(rollout) });
+    }
     this.rows.set(rollout.id, { ...rollout, revision: rollout.revision + 1 });
     this.commits++;
     return true;
   }
-  #changeForward(rollout: string, change: Partial<Assignment>): void {
-    for (const [device, assignment] of this.assignments)
-      if (assignment.rollout === rollout && !assignment.rollback && assignment.release !== null)
-        this.assignments.set(device, { ...assignment, ...change });
+  #lags(row: RolloutRow, { rollout, rollback, release, activation, trial }: Assignment): boolean {
+    const isForward = rollout === row.id && !rollback && release !== null;
+    return isForward && JSON.stringify(wanted(row)) !== JSON.stringify({ activation, trial });
+  }
+  async lagging(row: RolloutRow, { limit, after }: PageRequest<string>): Promise<MemberRow[]> {
+    return [...this.assignments.values()]
+      .filter((one) => this.#lags(row, one) && (after === null || one.device > after))
+      .map(({ device }) => this.memberRows.get(row.id)?.get(device))
+      .filter((member) => member !== undefined)
+      .sort((a, b) => (a.device < b.device ? -1 : 1))
+      .slice(0, limit);
   }
   #writeTakes({ rollout, members, takes = [], untaken = [] }: RolloutChange): void {
     const series = seriesOf(rollout);
@@ -829,6 +844,7 @@ class RepeatingStore implements RolloutStore {
   takes = (series: string) => this.#store.takes(series);
   takePage: RolloutStore['takePage'] = (series, after, limit) =>
     this.#store.takePage(series, after, limit);
+  lagging: RolloutStore['lagging'] = (row, page) => this.#store.lagging(row, page);
   takeSigns = (series: string) => this.#store.takeSigns(series);
   takesSince: RolloutStore['takesSince'] = (rollout, since) =>
     this.#store.takesSince(rollout, since);
@@ -874,13 +890,12 @@ class RepeatingStore implements RolloutStore {
       // What a contact writes of its own device is part of it.
       const own = again?.members.filter(({ device }) => device === change.members[0]?.device);
       const isOperators = change.audit !== undefined;
-      if (change.members.length > 0 && change.takes === undefined && !isOperators)
+      // Assignments that lag behind are not in the situation.
+      const isPlanned = change.takes === undefined && change.updated === undefined;
+      if (change.members.length > 0 && isPlanned && !isOperators)
         assert.deepEqual(
           change,
-          change.members.length === 1 &&
-            again !== null &&
-            change.untaken === undefined &&
-            change.go === undefined
+          change.members.length === 1 && again !== null && change.untaken === undefined
             ? { rollout: again.rollout, members: own, assignments: change.assignments }
             : again,
         );

@@ -2,12 +2,8 @@
 // disk. It makes the same promises as the disk's (test/server/artifacts runs one contract over
 // both), except that nothing survives the process.
 import { Readable } from 'node:stream';
-import {
-  isDigest,
-  rangeInside,
-  requirePlausible,
-  verified,
-} from '../../server/artifacts/verified-stream.js';
+import { rangeInside } from '../../server/artifacts/ranges.js';
+import { isDigest, requirePlausible, verified } from '../../server/artifacts/verified-stream.js';
 import type {
   Artifact,
   ArtifactLimits,

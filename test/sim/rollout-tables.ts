@@ -1,6 +1,7 @@
 // `npm run sim:rollouts [-- --runs N] [--seed S] [--huge]`: how rollouts decide, measured on the
-// real plan, taking, conductor and store code in virtual time. Prints the tables of the README;
-// each row says its seeds, so that a run can be repeated. --huge adds one fleet of 100,000 devices.
+// real plan, taking, conductor and store code in virtual time. Prints the tables of
+// docs/statistics.md; each row says its seeds, so that a run can be repeated. --huge adds one fleet
+// of 100,000 devices.
 import { parseArgs } from 'node:util';
 import { percent } from '../../shared/statistics/sequential-tests.js';
 import { RolloutSimulation, type Ending, type SimulatedFleet } from './rollout-simulation.js';

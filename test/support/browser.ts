@@ -91,9 +91,17 @@ export async function axe(page: Page): Promise<string[]> {
   return page.evaluate<string[]>(VIOLATIONS);
 }
 
-const OVERFLOW = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
+/** Elements that reach beyond the window, when the page is wider than it; one line each. */
+const OVERFLOWING = `(() => {
+  const { scrollWidth, clientWidth } = document.documentElement;
+  if (scrollWidth <= clientWidth) return [];
+  return [...document.querySelectorAll('main *')]
+    .filter((element) => element.closest('.scroll') === null)
+    .filter((element) => element.getBoundingClientRect().right > clientWidth)
+    .map((element) => element.outerHTML.slice(0, 120));
+})()`;
 
 /** No page is wider than its window. */
 export async function expectNoOverflow(page: Page): Promise<void> {
-  expect(await page.evaluate<number>(OVERFLOW), page.url()).toBeLessThanOrEqual(0);
+  expect(await page.evaluate<string[]>(OVERFLOWING), page.url()).toEqual([]);
 }

@@ -52,7 +52,13 @@ export async function until<T>(
 export async function publishDigits(
   fleet: TestFleet,
   model: DigitVersion,
-  options: { hardware?: string; extraBytes?: number; as?: string; p99LatencyMs?: number } = {},
+  options: {
+    hardware?: string;
+    extraBytes?: number;
+    as?: string;
+    p99LatencyMs?: number;
+    peakMemoryMib?: number;
+  } = {},
 ): Promise<void> {
   const version = options.as ?? model;
   const work = join(fleet.folder, 'work');
@@ -88,10 +94,8 @@ export async function publishDigits(
   });
 }
 
-function specOf(
-  version: string,
-  { hardware = 'sim', extraBytes, p99LatencyMs = 500 }: Parameters<typeof publishDigits>[2] = {},
-): string {
+function specOf(version: string, options: Parameters<typeof publishDigits>[2] = {}): string {
+  const { hardware = 'sim', extraBytes, p99LatencyMs = 500, peakMemoryMib = 200 } = options;
   return `component = "digits"
 version = "${version}"
 description = "digits"
@@ -107,7 +111,7 @@ inputs = "probes.npy"
 absolute = 0.05
 relative = 0.01
 [contract]
-peak_memory_mib = 200
+peak_memory_mib = ${peakMemoryMib}
 p99_latency_ms = ${p99LatencyMs}
 [lineage]
 training_data_sha256 = "${'0'.repeat(64)}"

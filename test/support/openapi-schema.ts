@@ -250,6 +250,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/fleet/history': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Which versions the fleet ran, by the hour
+     * @description Needs the role viewer.
+     */
+    get: operations['getFleetHistory'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/events': {
     parameters: {
       query?: never;
@@ -470,6 +490,26 @@ export interface paths {
      * @description Needs the role viewer.
      */
     get: operations['getRelease'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/releases/{component}/{version}/bom': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The bill of materials of a release, from its manifest: CycloneDX 1.6 (ML-BOM)
+     * @description Needs the role viewer.
+     */
+    get: operations['getReleaseBom'];
     put?: never;
     post?: never;
     delete?: never;
@@ -866,6 +906,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/self/revoke': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Revoke the tokens of the name that calls: all of them, or all but this one
+     * @description Needs the role viewer.
+     */
+    post: operations['revokeOwnTokens'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -939,6 +999,7 @@ export interface components {
     Self: {
       name: string;
       role: components['schemas']['Role'];
+      tokens: number;
     };
     /**
      * DeviceStatus
@@ -1000,6 +1061,21 @@ export interface components {
       attention: components['schemas']['AttentionCounts'];
       held: components['schemas']['HeldRollout'][];
     };
+    /** ComponentHistory */
+    ComponentHistory: {
+      component: string;
+      versions: (null | string)[];
+      hours: {
+        at: string;
+        devices: number[];
+      }[];
+    };
+    /** FleetHistory */
+    FleetHistory: {
+      from: string;
+      to: string;
+      components: components['schemas']['ComponentHistory'][];
+    };
     /** Trouble */
     Trouble: {
       code: string;
@@ -1053,6 +1129,7 @@ export interface components {
       silent: boolean;
       cloned: boolean;
       pendingReason: null | string;
+      fingerprint: null | string;
       clockErrorMs: null | number;
       updates: components['schemas']['UpdateSummary'][];
     };
@@ -1128,6 +1205,7 @@ export interface components {
         trouble: null | components['schemas']['Trouble'];
         conditions: components['schemas']['Condition'][];
         directorVersion: number;
+        trace?: string;
       }[];
       health: null | {
         cpuUse: null | number;
@@ -1287,6 +1365,75 @@ export interface components {
       envelope: string;
       targets: string;
     };
+    /** ReleaseSignature */
+    ReleaseSignature: {
+      keyid: string;
+      valid: boolean;
+    };
+    /** ReleaseAcceptance */
+    ReleaseAcceptance: {
+      sha256: string;
+      /** @enum {unknown} */
+      metric: 'accuracy' | 'agreement';
+      least: number;
+      inputs: number;
+    };
+    /** QuantizationLoss */
+    QuantizationLoss: {
+      fp32Bytes: number;
+      int8Bytes: number;
+      outputs: {
+        output: string;
+        sqnrDb: null | number;
+        cosine: number;
+      }[];
+      heldOut: null | {
+        samples: number;
+        evaluationSha256: string;
+        fp32Accuracy: null | number;
+        int8Accuracy: null | number;
+        agreement: number;
+        maxAbsDiff: number;
+        minCosine: number;
+      };
+    };
+    /** ReleaseRolloutCount */
+    ReleaseRolloutCount: {
+      /** @enum {unknown} */
+      state:
+        | 'waiting'
+        | 'taken'
+        | 'ready'
+        | 'trial'
+        | 'unproven'
+        | 'confirmed'
+        | 'shadowed'
+        | 'silent'
+        | 'failed'
+        | 'differs'
+        | 'excused'
+        | 'reverting'
+        | 'reverted'
+        | 'lost';
+      devices: number;
+    };
+    /** ReleaseRollout */
+    ReleaseRollout: {
+      id: string;
+      /** @enum {unknown} */
+      state:
+        | 'draft'
+        | 'rolling'
+        | 'held'
+        | 'reverting'
+        | 'reverted'
+        | 'completed'
+        | 'reported'
+        | 'dropped';
+      createdAt: string;
+      standing: boolean;
+      counts: components['schemas']['ReleaseRolloutCount'][];
+    };
     /** ReleaseDetail */
     ReleaseDetail: {
       component: string;
@@ -1384,6 +1531,11 @@ export interface components {
           };
         };
       };
+      signatures: components['schemas']['ReleaseSignature'][];
+      signersNeeded: number;
+      acceptance: null | components['schemas']['ReleaseAcceptance'];
+      quantization: null | components['schemas']['QuantizationLoss'];
+      rollouts: components['schemas']['ReleaseRollout'][];
     };
     /** ReleaseSummary */
     ReleaseSummary: {
@@ -1501,6 +1653,59 @@ export interface components {
         failures: number;
       }[];
     };
+    /** ArmShare */
+    ArmShare: {
+      share: number;
+      low: number;
+      high: number;
+    };
+    /** ArmMetricView */
+    ArmMetricView: {
+      /** @enum {unknown} */
+      metric: 'failed' | 'refused' | 'p50' | 'p99' | 'conditions' | 'security';
+      name: string;
+      comparisons: number;
+      meanA: null | number;
+      meanB: null | number;
+      higherInB: null | components['schemas']['ArmShare'];
+      worse: number;
+      better: number;
+    };
+    /** ArmsView */
+    ArmsView: {
+      devicesA: number;
+      devicesB: number;
+      compared: number;
+      planned: number;
+      partners: number;
+      needed: number;
+      winner: null | ('A' | 'B');
+      metrics: components['schemas']['ArmMetricView'][];
+    };
+    /** ShadowVerdict */
+    ShadowVerdict: {
+      /** @enum {unknown} */
+      verdict: 'pass' | 'unproven' | 'differs_more_than_declared' | 'fail' | 'measuring';
+      devices: number;
+    };
+    /** ShadowOutput */
+    ShadowOutput: {
+      output: string;
+      devices: number;
+      pairs: number;
+      mean: number;
+      worst: number;
+      worstDevice: string;
+      limit: number;
+      cap: number;
+    };
+    /** ShadowView */
+    ShadowView: {
+      devices: number;
+      compared: number;
+      verdicts: components['schemas']['ShadowVerdict'][];
+      outputs: components['schemas']['ShadowOutput'][];
+    };
     /** MemberCount */
     MemberCount: {
       wave: number;
@@ -1563,6 +1768,9 @@ export interface components {
       next: string[];
       commands: components['schemas']['AllowedCommand'][];
       evidence: components['schemas']['RolloutEvidence'];
+      arms: null | components['schemas']['ArmsView'];
+      shadow: null | components['schemas']['ShadowView'];
+      goAt: null | string;
       policy: components['schemas']['RolloutPolicy'];
       selector: components['schemas']['Selector'];
       counts: components['schemas']['MemberCount'][];
@@ -1856,6 +2064,10 @@ export interface components {
     /** RevokedTokens */
     RevokedTokens: {
       revoked: number;
+    };
+    /** SelfRevocation */
+    SelfRevocation: {
+      keepThis: boolean;
     };
   };
   responses: never;
@@ -2350,6 +2562,47 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['FleetOverview'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  getFleetHistory: {
+    parameters: {
+      query?: {
+        /** @description how far back */
+        hours?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['FleetHistory'];
         };
       };
       /** @description Default Response */
@@ -2916,6 +3169,47 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['ReleaseDetail'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  getReleaseBom: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        component: string;
+        version: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description CycloneDX */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/vnd.cyclonedx+json; version=1.6': unknown;
         };
       };
       /** @description Default Response */
@@ -3814,6 +4108,48 @@ export interface operations {
     requestBody: {
       content: {
         'application/json': components['schemas']['EmptyBody'];
+      };
+    };
+    responses: {
+      /** @description Default Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RevokedTokens'];
+        };
+      };
+      /** @description Default Response */
+      '4XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+      /** @description Default Response */
+      '5XX': {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ApiError'];
+        };
+      };
+    };
+  };
+  revokeOwnTokens: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['SelfRevocation'];
       };
     };
     responses: {

@@ -11,6 +11,7 @@ import { initRepository, type InitResult } from '../../firmware-tools/release/re
 import { readSigningKey } from '../../firmware-tools/release/keys/key-files.js';
 import { DiskArtifactStore } from '../../server/artifacts/disk.js';
 import type { ArtifactStore } from '../../server/interfaces.js';
+import { releaseDetail } from '../../server/http/views.js';
 import { ImageRepository } from '../../server/tuf/image-repository.js';
 import { readOnlineKeys, type OnlineKeys } from '../../server/tuf/online-keys.js';
 import { limits } from '../../shared/base/limits.js';
@@ -182,18 +183,14 @@ export class PublishedRepository {
       envelope: string;
       targets: string;
     };
-    const { component, version, digest, manifest } = await this.images.publish(
+    const release = await this.images.publish(
       Buffer.from(body.envelope, 'base64'),
       Buffer.from(body.targets, 'base64'),
     );
-    return {
-      component,
-      description: manifest.description,
-      version,
-      digest,
-      manifest,
-      publishedAt: '2026-11-23T00:00:00Z',
-      bytes: 0,
-    };
+    return releaseDetail(
+      { ...release, publishedAt: Date.UTC(2026, 10, 23) },
+      await this.images.provenance(release),
+      [],
+    );
   }
 }

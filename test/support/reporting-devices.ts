@@ -27,6 +27,8 @@ export class ReportingDevice {
   #seen = 0;
   #running: ReleaseRef | null = BEFORE;
   #previous: ReleaseRef | null = null;
+  /** It holds a release and waits for the go. */
+  #holds = false;
   /** Releases that it rolls back from. */
   readonly bad = new Set<string>();
 
@@ -50,7 +52,8 @@ export class ReportingDevice {
       // Withdrawn: nothing serves any more.
       [this.#running, this.#previous] = [null, null];
     }
-    if (assignment !== undefined && assignment.assignmentId !== this.#seen)
+    const isGo = this.#holds && assignment?.activation === 'swap';
+    if (assignment !== undefined && (assignment.assignmentId !== this.#seen || isGo))
       await this.#take(assignment);
     else await this.report();
   }
@@ -87,13 +90,15 @@ export class ReportingDevice {
     });
   }
 
-  async #take({ release, rollback, assignmentId }: Assignment): Promise<void> {
+  async #take({ release, rollback, assignmentId, activation }: Assignment): Promise<void> {
     this.#seen = assignmentId;
+    this.#holds = activation === 'hold';
     if (release === null || release.digest === this.#running?.digest) return this.report();
     if (rollback) {
       [this.#running, this.#previous] = [release, null];
       return this.report();
     }
+    if (this.#holds) return this.report({ state: 'rehearsed', updatingTo: release });
     const isBad = this.bad.has(release.version);
     const previous = this.#running;
     const evidence = trialEvidence({
@@ -101,10 +106,13 @@ export class ReportingDevice {
       ...{ differing: isBad ? 400 : 0, modelFaults: isBad ? 50 : 0 },
       ...{ replaces: previous !== null, comparable: previous !== null },
     });
-    if (!isBad) [this.#running, this.#previous] = [release, previous];
-    const outcome = isBad
-      ? ({ result: 'rolled_back', code: 'answers_differ', detail: 'answers differ' } as const)
-      : ({ result: 'confirmed', code: null, detail: 'as good as before' } as const);
+    const isShadow = activation === 'shadow';
+    if (!isBad && !isShadow) [this.#running, this.#previous] = [release, previous];
+    const outcome = isShadow
+      ? ({ result: 'shadowed', code: null, detail: 'compared' } as const)
+      : isBad
+        ? ({ result: 'rolled_back', code: 'answers_differ', detail: 'answers differ' } as const)
+        : ({ result: 'confirmed', code: null, detail: 'as good as before' } as const);
     return this.send([
       { kind: 'trial', body: { release, previous, assignmentId, evidence } },
       { kind: 'update', body: this.#update({ outcome: { ...outcome, release, assignmentId } }) },

@@ -65,6 +65,7 @@ export const rollout = (change: Partial<RolloutRow> = {}): RolloutRow => ({
   silence: null,
   pool: null,
   goAt: null,
+  trace: null,
   arms: null,
   revision: 1,
   ...change,

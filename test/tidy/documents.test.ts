@@ -1,6 +1,6 @@
 // The generated parts of the documents are current, and every path that a document names exists.
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { generatedDocuments } from './generated-documents.js';
 import { documents, ROOT } from './source-files.js';
@@ -17,4 +17,14 @@ it('every_path_that_a_document_names_exists', () => {
       .map((named) => `${path}: ${named}`),
   );
   expect(missing).toEqual([]);
+});
+
+it('every_link_between_documents_leads_somewhere', () => {
+  const dead = documents.flatMap(({ path, text }) =>
+    [...text.matchAll(/\]\((?!https?:)([^)#\s]+)/g)]
+      .map(([, to = '']) => to)
+      .filter((to) => !existsSync(join(ROOT, dirname(path), to)))
+      .map((to) => `${path}: ${to}`),
+  );
+  expect(dead).toEqual([]);
 });

@@ -2,13 +2,15 @@
 // file that only the operator can read.
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
+import { counted } from '../../../shared/base/counted.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Proxies } from '../../../shared/platform/proxies.js';
 import { readArgumentFile } from '../../../shared/platform/setting-files.js';
-import { GroupPage } from '../../../shared/protocol/operator-api.js';
+import { GroupPage, RevokedTokens } from '../../../shared/protocol/operator-api.js';
 import { FleetClient, operatorToken, serverUrl } from '../../fleet/fleet-client.js';
 import {
   profileIn,
+  type Profile,
   profilesFile,
   readProfiles,
   removeProfile,
@@ -76,14 +78,41 @@ async function tokenOf(file: string | undefined): Promise<string> {
 function logout(program: Command, out: Output): void {
   program
     .command('logout')
-    .description('forget the token of a profile; the token stays valid (see: linnet token revoke)')
+    .description('forget the token of a profile; the token stays valid, unless --everywhere')
     .option('--profile <name>', 'which one', DEFAULT_PROFILE)
-    .addHelpText('after', '\nExample:\n  $ linnet logout --profile lab\n')
-    .action(async ({ profile }: { profile: string }) => {
-      if (!(await removeProfile(profile, process.env)))
+    .option('--everywhere', 'first revoke every token of the name that this token has')
+    .option('--others', 'revoke the other tokens of that name; the profile stays')
+    .addHelpText('after', LOGOUT_HELP)
+    .action(async ({ profile, everywhere = false, others = false }: LogoutOptions) => {
+      if (everywhere && others)
+        throw new Fault('usage', 'pass --everywhere or --others: --others keeps this token');
+      const known = profileIn(await readProfiles(process.env), profile);
+      if (known === undefined)
         throw new Fault('not_found', `there is no profile ${profile}; linnet profile list`);
-      out.result({ profile }, () => `profile ${profile} is forgotten`);
+      const revoked = everywhere || others ? await revokeOwn(known, others) : 0;
+      if (!others) await removeProfile(profile, process.env);
+      const done = others ? `profile ${profile} stays` : `profile ${profile} is forgotten`;
+      const first = everywhere || others ? `${counted(revoked, 'token')} revoked; ` : '';
+      out.result({ profile, revoked }, () => `${first}${done}`);
     });
+}
+
+const LOGOUT_HELP = `
+Examples:
+  $ linnet logout --profile lab
+  $ linnet logout --everywhere
+`;
+
+interface LogoutOptions {
+  readonly profile: string;
+  readonly everywhere?: boolean;
+  readonly others?: boolean;
+}
+
+async function revokeOwn(profile: Profile, keepThis: boolean): Promise<number> {
+  const client = new FleetClient({ ...profile, proxies: new Proxies(process.env) });
+  const { revoked } = await client.request('POST', '/self/revoke', RevokedTokens, { keepThis });
+  return revoked;
 }
 
 function profiles(program: Command, out: Output): void {

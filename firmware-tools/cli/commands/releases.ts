@@ -1,18 +1,22 @@
 // `linnet release`: the published releases, what each holds, and what it was made from.
 import type { Command } from 'commander';
-import { ReleaseDetail, ReleasePage } from '../../../shared/protocol/operator-api.js';
+import { FleetHistory, ReleaseDetail, ReleasePage } from '../../../shared/protocol/operator-api.js';
 import {
   declaredDifferences,
   differenceText,
 } from '../../../shared/release/expected-differences.js';
+import { modelBom } from '../../../shared/release/model-bom.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
 import { releaseOf } from '../../fleet/rollout-spec.js';
+import { wholeNumber } from '../arguments.js';
 import { ago, refText, timeText } from '../fleet-text.js';
 import { filesTable, manifestText } from '../manifest-text.js';
 import { table, type Output } from '../output.js';
+
 import { pageOf, pageOptions, type PageOptions } from './pages.js';
 
 const KIB = 1024;
+const DEFAULT_HOURS = 24;
 
 export function registerReleaseCommands(program: Command, out: Output): void {
   const release = program
@@ -23,6 +27,7 @@ export function registerReleaseCommands(program: Command, out: Output): void {
       '\nExample:\n  $ linnet release list\n  $ linnet release show digits@1.1.0\n',
     );
   list(release, out);
+  history(release, out);
   connectionOptions(release.command('show'))
     .description('one release: inputs, outputs, contract, lineage, files')
     .argument('<component@version>', 'the release', releaseOf)
@@ -49,6 +54,15 @@ export function registerReleaseCommands(program: Command, out: Output): void {
       const { lineage } = detail.manifest;
       const differences = declaredDifferences(detail.manifest);
       out.result({ release: detail.digest, lineage, differences }, () => lineageText(detail));
+    });
+  connectionOptions(release.command('bom'))
+    .description('the bill of materials of a release: CycloneDX 1.6 (ML-BOM), from its manifest')
+    .argument('<component@version>', 'the release', releaseOf)
+    .addHelpText('after', '\nExample:\n  $ linnet release bom digits@1.1.0 > digits.cdx.json\n')
+    .action(async (what: ReleaseName, _options: unknown, command: Command) => {
+      const detail = await releaseNamed(await connect(command), what);
+      const bom = modelBom(detail, detail.publishedAt);
+      out.result(bom, () => JSON.stringify(bom, null, 2));
     });
 }
 
@@ -83,6 +97,36 @@ function list(release: Command, out: Output): void {
             ]),
       );
     });
+}
+
+function history(release: Command, out: Output): void {
+  connectionOptions(release.command('history'))
+    .description('which releases the enrolled devices ran, by the hour, the newest first')
+    .option('--hours <count>', 'how far back, at most 720', wholeNumber, DEFAULT_HOURS)
+    .addHelpText('after', '\nExample:\n  $ linnet release history --hours 168\n')
+    .action(async ({ hours }: { hours: number }, command: Command) => {
+      const client = await connect(command);
+      const found = await client.request('GET', `/fleet/history?hours=${hours}`, FleetHistory);
+      out.result(found, () => historyText(found));
+    });
+}
+
+function historyText({ components }: FleetHistory): string {
+  const rows = components.flatMap(({ component, versions, hours }) =>
+    hours.toReversed().map(({ at, devices }) => [
+      timeText(at),
+      component,
+      versions
+        .flatMap((version, index) => {
+          const count = devices[index] ?? 0;
+          return count === 0 ? [] : [`${version ?? 'nothing'}: ${count}`];
+        })
+        .join(', '),
+    ]),
+  );
+  return rows.length === 0
+    ? 'nothing was counted yet: the server counts every five minutes'
+    : table([['HOUR', 'COMPONENT', 'DEVICES BY VERSION'], ...rows]);
 }
 
 function lineageText(detail: ReleaseDetail): string {

@@ -15,6 +15,7 @@ import {
   type Release,
 } from '../../../shared/release/manifest.js';
 import type { Lineage, ModelFile } from '../../../shared/release/model-manifest.js';
+import { LOSS_KEY, lossInReport } from '../../../shared/release/quantization-loss.js';
 import type { Random } from '../../../shared/base/interfaces.js';
 import { sha256, utf8 } from '../../../shared/base/bytes.js';
 import { signEnvelope } from '../../../shared/trust/envelope.js';
@@ -236,7 +237,7 @@ async function lineageOf({ spec, at }: LoadedSpec, modelSha256: string): Promise
 const shown = (value: unknown): string =>
   typeof value === 'string' ? value : JSON.stringify(value);
 
-/** The settings of a quantizer's report, which must be about this model. */
+/** The settings of a quantizer's report, which must be about this model, and what it measured. */
 async function quantizationOf(
   file: string,
   modelSha256: string,
@@ -268,7 +269,8 @@ async function quantizationOf(
         `${shown(taken['fp32Sha256'])}, base_model is ${baseSha256}`,
     );
   }
-  return taken;
+  const measured = lossInReport(report as Record<string, unknown>);
+  return measured === null ? taken : { ...taken, [LOSS_KEY]: measured };
 }
 
 async function writeBundle(

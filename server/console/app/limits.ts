@@ -21,6 +21,8 @@ export const limits = {
   overscanRowsCount: 10,
   /** A detail of so many characters may have been cut (limits.summaryDetailMaxChars). */
   cutDetailChars: 200,
+  /** Length of the time that a count of the history of the fleet stands for. */
+  historyRowMs: 3_600_000,
   /** An export of the audit log reads so many rows at once, and so often. */
   exportPageRowsCount: 1000,
   exportPagesMaxCount: 200,

@@ -5,6 +5,7 @@ import type {
   AuditSummary,
   DeviceDetail,
   DeviceSummary,
+  FleetHistory,
   FleetOverview,
   Group,
   InferencePoint,
@@ -44,6 +45,9 @@ const list =
 export const reads = {
   self: (): Read<Self> => ({ path: '/self' }),
   fleet: (): Read<FleetOverview> => ({ path: '/fleet' }),
+  fleetHistory: (hours: number): Read<FleetHistory> => ({
+    path: withQuery('/fleet/history', { hours }),
+  }),
   device: (id: string): Read<DeviceDetail> => ({ path: `/devices/${part(id)}` }),
   hours: (device: string): Read<Page<TelemetryHour>> => ({
     path: withQuery('/telemetry/hours', { device, limit: 48 }),

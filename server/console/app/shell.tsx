@@ -7,7 +7,7 @@ import { Announcer } from './parts/announcer.js';
 import { Heading, Loading, Trouble } from './parts/basics.js';
 import { pageOf } from './pages/pages.js';
 import { reads } from './reads.js';
-import { useResource } from './resource.js';
+import { topics, useResource } from './resource.js';
 import { Link, place } from './router.js';
 import { SelfContext } from './self.js';
 import { signedOutBecause, signIn, signOut, token } from './session.js';
@@ -16,6 +16,7 @@ import { useSignal } from './signal.js';
 const SECTIONS = [
   ['', 'Fleet'],
   ['devices', 'Devices'],
+  ['enrol', 'Enrol'],
   ['rollouts', 'Rollouts'],
   ['releases', 'Releases'],
   ['groups', 'Groups'],
@@ -79,7 +80,7 @@ function SignIn() {
 
 function SignedIn() {
   const { path, query } = useSignal(place);
-  const { data: self, failure } = useResource(reads.self(), () => false);
+  const { data: self, failure, reload } = useResource(reads.self(), topics('tokens'));
   const main = useRef<HTMLElement>(null);
   const [section] = path.split('/');
   return (
@@ -104,9 +105,9 @@ function SignedIn() {
         </nav>
         <div class="session">
           {self !== undefined && (
-            <span>
+            <Link to="session" current={section === 'session'}>
               {self.name} ({self.role})
-            </span>
+            </Link>
           )}
           <button type="button" onClick={() => signOut()}>
             Sign out
@@ -116,7 +117,9 @@ function SignedIn() {
       <ConnectionNotice />
       <main id="main" ref={main} tabIndex={-1}>
         <Trouble failure={failure} />
-        <Boundary key={path}>{self === undefined ? <Loading /> : pageOf(path, query)}</Boundary>
+        <Boundary key={path}>
+          {self === undefined ? <Loading /> : pageOf(path, query, reload)}
+        </Boundary>
       </main>
     </SelfContext.Provider>
   );

@@ -4,6 +4,7 @@ import { Type, type Static } from 'typebox';
 import {
   NewToken,
   RevokedTokens,
+  SelfRevocation,
   TokenName,
   TokenPage,
   TokenRequest,
@@ -11,7 +12,8 @@ import {
 import { sha256 } from '../../../shared/base/bytes.js';
 import { newOperatorToken } from '../../access/tokens.js';
 import { auditOf } from '../audit-hook.js';
-import { EmptyBody, errorResponses, type HttpServices } from '../context.js';
+import { operatorOfRequest } from '../authentication.js';
+import { EmptyBody, errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { pageOf, PageQuery } from '../paging.js';
 import { tokenView } from '../views.js';
 
@@ -20,10 +22,12 @@ const TokenKey = Type.Tuple([Type.Integer(), Type.String()]);
 type Options = Pick<HttpServices, 'tokens' | 'clock' | 'random'>;
 const tags = ['access'];
 
-export const accessRoutes: FastifyPluginAsyncTypebox<Options> = async (
-  app,
-  { tokens, clock, random },
-) => {
+export const accessRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  tokenRoutes(app, options);
+  selfRoute(app, options);
+};
+
+function tokenRoutes(app: FleetApp, { tokens, clock, random }: Options): void {
   app.get(
     '/tokens',
     {
@@ -81,4 +85,26 @@ export const accessRoutes: FastifyPluginAsyncTypebox<Options> = async (
       revoked: await tokens.revoke(request.params.name, auditOf(request), clock.now()),
     }),
   );
-};
+}
+
+function selfRoute(app: FleetApp, { tokens, clock }: Options): void {
+  app.post(
+    '/self/revoke',
+    {
+      config: { role: 'viewer', action: 'token.revoke_own' },
+      schema: {
+        operationId: 'revokeOwnTokens',
+        summary: 'Revoke the tokens of the name that calls: all of them, or all but this one',
+        tags,
+        body: SelfRevocation,
+        response: { 200: RevokedTokens, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { name, tokenHash } = operatorOfRequest(request);
+      const except = request.body.keepThis ? tokenHash : null;
+      const audit = { ...auditOf(request), subject: name };
+      return { revoked: await tokens.revokeOwn({ name, except }, audit, clock.now()) };
+    },
+  );
+}

@@ -1,6 +1,7 @@
 // The device API: enrolment, and the director metadata that is signed for one device. A device
 // presents a token signed by its key; it never sees another device's documents.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { Fault, isFault } from '../../../shared/base/fault-codes.js';
 import {
@@ -12,12 +13,14 @@ import {
   routes,
   TIME_HEADER,
 } from '../../../shared/protocol/device-api.js';
+import { TRACES_HEADER, tracesText } from '../../../shared/protocol/assignment-traces.js';
 import { fromHex, sha256 } from '../../../shared/base/bytes.js';
 import { limits } from '../../../shared/base/limits.js';
 import { deviceIdOf } from '../../../shared/trust/device-token.js';
 import { verify } from '../../../shared/trust/ed25519.js';
 import type { Attempt } from '../../access/address-limits.js';
-import { deviceAuthentication, deviceOfRequest } from '../authentication.js';
+import type { Assignment } from '../../interfaces.js';
+import { admitted, deviceAuthentication, deviceOfRequest } from '../authentication.js';
 import { bytesOf, errorResponses, type HttpServices } from '../context.js';
 import { sendNotModified } from '../send-file.js';
 
@@ -32,6 +35,7 @@ type Options = Pick<
   | 'rollouts'
   | 'security'
   | 'addressLimits'
+  | 'admission'
   | 'clock'
   | 'log'
   | 'mqttPort'
@@ -52,7 +56,7 @@ export const deviceApiRoutes: FastifyPluginAsyncTypebox<Options> = async (app, o
 };
 
 const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
-  const { devices, security, addressLimits, clock, log, mqttPort } = options;
+  const { devices, security, addressLimits, admission, clock, log, mqttPort } = options;
   const { deviceBroker, brokerAsksCertificates, certificates } = options;
   app.post(
     '/device/v1/enrol',
@@ -71,6 +75,7 @@ const enrolRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
       const id = deviceIdOf(asked.publicKey);
       const attempt: Attempt = { kind: 'enrolment', address: request.ip, identity: id };
       addressLimits.admit(attempt);
+      await admitted(admission, request);
       if (!verify(asked.publicKey, enrolMessage(asked), fromHex(signature))) {
         addressLimits.failed(attempt);
         security.report({
@@ -141,9 +146,10 @@ const directorRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) =
       if (name === 'timestamp.json') {
         await rollouts.contact(id);
         const known = request.headers['if-none-match'] ?? null;
-        const { tag, bytes } = await director.timestamp({ id, hardware }, known);
+        const { tag, bytes, assignments } = await director.timestamp({ id, hardware }, known);
         void reply.header('etag', tag).header('cache-control', 'no-store');
         if (bytes === null) return sendNotModified(reply);
+        tellTraces(reply, assignments ?? []);
         return reply.type('application/json').send(Buffer.from(bytes));
       }
       const bytes = await director.metadata({ id, hardware }, name);
@@ -155,6 +161,14 @@ const directorRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) =
     },
   );
 };
+
+/** The requests of operators that the assignments follow from, for the device's log. */
+function tellTraces(reply: FastifyReply, assignments: readonly Assignment[]): void {
+  const traces = assignments.flatMap(({ component, assignmentId, trace }) =>
+    trace === null ? [] : [{ component, assignmentId, trace }],
+  );
+  if (traces.length > 0) void reply.header(TRACES_HEADER, tracesText(traces));
+}
 
 const certificateRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
   const { certificates, security } = options;

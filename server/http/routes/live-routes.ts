@@ -3,27 +3,38 @@
 // stream; the token is never part of a URL.
 import { Readable } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
-import { FleetOverview, Self } from '../../../shared/protocol/operator-api.js';
+import { HOUR_MS } from '../../../shared/base/units.js';
+import {
+  FleetHistory,
+  fleetHistoryQuery,
+  FleetOverview,
+  Self,
+} from '../../../shared/protocol/operator-api.js';
 import { operatorOf } from '../../access/tokens.js';
 import type { OpenStream } from '../../changes/change-feed.js';
 import { operatorOfRequest } from '../authentication.js';
 import { bytesOf, errorResponses, type FleetApp, type HttpServices } from '../context.js';
-import { fleetOverview } from '../views.js';
+import { fleetHistory, fleetOverview } from '../views.js';
 
 const EVENT_STREAM = 'text/event-stream';
 
-type Options = Pick<HttpServices, 'changes' | 'counts' | 'clock' | 'silentAfterMs' | 'tokens'>;
+type Options = Pick<
+  HttpServices,
+  'changes' | 'counts' | 'versions' | 'clock' | 'silentAfterMs' | 'tokens'
+>;
 const tags = ['server'];
 
 export const liveRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
-  selfRoute(app);
+  selfRoute(app, options);
   fleetRoute(app, options);
+  historyRoute(app, options);
   eventsRoute(app, options);
 };
 
-function selfRoute(app: FleetApp): void {
+function selfRoute(app: FleetApp, { tokens }: Options): void {
   app.get(
     '/self',
     {
@@ -35,9 +46,9 @@ function selfRoute(app: FleetApp): void {
         response: { 200: Self, ...errorResponses },
       },
     },
-    (request) => {
+    async (request) => {
       const { name, role } = operatorOfRequest(request);
-      return { name, role };
+      return { name, role, tokens: await tokens.count(name) };
     },
   );
 }
@@ -72,6 +83,27 @@ function fleetRoute(app: FleetApp, { counts, clock, silentAfterMs }: Options): v
         });
       }
       return kept.overview;
+    },
+  );
+}
+
+function historyRoute(app: FleetApp, { versions, clock }: Options): void {
+  app.get(
+    '/fleet/history',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getFleetHistory',
+        summary: 'Which versions the fleet ran, by the hour',
+        tags: ['devices'],
+        querystring: Type.Object(fleetHistoryQuery),
+        response: { 200: FleetHistory, ...errorResponses },
+      },
+    },
+    async ({ query: { hours = limits.fleetVersionsDefaultHours } }) => {
+      const to = clock.now();
+      const from = to - (to % HOUR_MS) - (hours - 1) * HOUR_MS;
+      return fleetHistory(await versions.read(from), from, to);
     },
   );
 }

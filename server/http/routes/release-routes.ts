@@ -7,6 +7,7 @@ import { Type, type Static } from 'typebox';
 import { limits } from '../../../shared/base/limits.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { Component, Version } from '../../../shared/release/manifest-head.js';
+import { modelBom } from '../../../shared/release/model-bom.js';
 import {
   PublishRequest,
   ReleaseDetail,
@@ -14,14 +15,17 @@ import {
   RepositoryView,
   StoredFile,
 } from '../../../shared/protocol/operator-api.js';
+import type { ReleaseRow } from '../../interfaces.js';
 import { operatorOfRequest } from '../authentication.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { pageOf, PageQuery } from '../paging.js';
 import { traceOf } from '../trace.js';
-import { releaseDetail, releaseSummary } from '../views.js';
+import { iso, releaseDetail, releaseSummary } from '../views.js';
 import { digestsInDocument, digestsInEnvelope } from '../../tuf/referenced-files.js';
 
 const FILE_TYPE = 'application/octet-stream';
+const BOM_TYPE = 'application/vnd.cyclonedx+json; version=1.6';
+const ReleaseName = Type.Object({ component: Component, version: Version });
 const ReleaseKey = Type.Tuple([Type.Integer(), Type.String(), Type.String()]);
 
 type Options = Pick<HttpServices, 'releases' | 'images' | 'uploads' | 'clock'>;
@@ -67,7 +71,8 @@ function uploadRoute(app: FleetApp, { uploads }: Options): void {
   );
 }
 
-function publishRoute(app: FleetApp, { images, releases, uploads, clock }: Options): void {
+function publishRoute(app: FleetApp, options: Options): void {
+  const { images, releases, uploads, clock } = options;
   app.post(
     '/releases',
     {
@@ -105,12 +110,31 @@ function publishRoute(app: FleetApp, { images, releases, uploads, clock }: Optio
         clock.now(),
       );
       await uploads.published(files);
-      return releaseDetail(row);
+      return detailOf(row, options);
     },
   );
 }
 
-function readRoutes(app: FleetApp, { releases }: Options): void {
+async function detailOf(row: ReleaseRow, { images, releases }: Options): Promise<ReleaseDetail> {
+  const { component, version } = row;
+  const rollouts = await releases.rollouts(component, version, limits.releaseRolloutsMaxCount);
+  return releaseDetail(row, await images.provenance(row), rollouts);
+}
+
+async function named(
+  { component, version }: Static<typeof ReleaseName>,
+  { releases }: Options,
+): Promise<ReleaseRow> {
+  const row = await releases.find(component, version);
+  if (row !== null) return row;
+  throw new Fault(
+    'not_found',
+    `there is no release ${component}@${version}; \`linnet release list\` lists the releases`,
+  );
+}
+
+function readRoutes(app: FleetApp, options: Options): void {
+  const { releases } = options;
   app.get(
     '/releases',
     {
@@ -139,19 +163,32 @@ function readRoutes(app: FleetApp, { releases }: Options): void {
         operationId: 'getRelease',
         summary: 'One release with its manifest',
         tags,
-        params: Type.Object({ component: Component, version: Version }),
+        params: ReleaseName,
         response: { 200: ReleaseDetail, ...errorResponses },
       },
     },
-    async (request) => {
-      const { component, version } = request.params;
-      const row = await releases.find(component, version);
-      if (row === null)
-        throw new Fault(
-          'not_found',
-          `there is no release ${component}@${version}; \`linnet release list\` lists the releases`,
-        );
-      return releaseDetail(row);
+    async ({ params }) => detailOf(await named(params, options), options),
+  );
+
+  app.get(
+    '/releases/:component/:version/bom',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        operationId: 'getReleaseBom',
+        summary: 'The bill of materials of a release, from its manifest: CycloneDX 1.6 (ML-BOM)',
+        tags,
+        params: ReleaseName,
+        response: {
+          200: { description: 'CycloneDX', content: { [BOM_TYPE]: { schema: Type.Unknown() } } },
+          ...errorResponses,
+        },
+      },
+    },
+    async ({ params }, reply) => {
+      const row = await named(params, options);
+      const bom = modelBom(row, iso(row.publishedAt));
+      return reply.type(BOM_TYPE).send(`${JSON.stringify(bom, null, 2)}\n`);
     },
   );
 }

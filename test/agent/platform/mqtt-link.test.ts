@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { MqttLink } from '../../../agent/platform/mqtt-link.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
+import { limits } from '../../../shared/base/limits.js';
 import { topics } from '../../../shared/protocol/telemetry.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import {
@@ -213,4 +214,40 @@ describe('a login that is refused', () => {
     expect(seen).toEqual({ tokens: 3, asked: 2 });
     expect(waits).toHaveLength(1);
   });
+});
+
+it('broker_without_room_is_asked_again_later_and_the_token_is_not_doubted', async () => {
+  const { port, aedes, passwords } = await broker();
+  const logIn = aedes.authenticate;
+  let isBusy = true;
+  aedes.authenticate = (client, username, password, done) => {
+    if (isBusy) done(Object.assign(new Error('no room'), { returnCode: 3 }), null);
+    else logIn(client, username, password, done);
+    isBusy = false;
+  };
+  const waits: number[] = [];
+  let doubts = 0;
+  const link = new MqttLink({
+    url: `mqtt://127.0.0.1:${port}`,
+    device,
+    clock: {
+      ...realClock,
+      after: (ms, fn) => {
+        waits.push(ms);
+        return realClock.after(0, fn);
+      },
+    },
+    random: realRandom,
+    log: silentLog,
+    token: () => makeDeviceToken(device, 'mqtt', key, Date.now(), realRandom.bytes(32)),
+    onRefused: async () => {
+      doubts += 1;
+      return true;
+    },
+  });
+  cleanups.push(() => link.close());
+  await until(() => link.connected);
+  expect(waits).toHaveLength(1);
+  expect(waits[0]).toBeGreaterThanOrEqual(limits.linkBusyFirstMs / 2);
+  expect([doubts, passwords.length]).toEqual([0, 1]);
 });

@@ -7,6 +7,7 @@ import { seeded } from '../../support/random.js';
 
 const FAILED: EndedConnection = { heldMs: null, isRefused: false };
 const REFUSED: EndedConnection = { heldMs: null, isRefused: true };
+const BUSY: EndedConnection = { heldMs: null, isRefused: false, isBusy: true };
 const LOST: EndedConnection = { heldMs: limits.linkSettledMs, isRefused: false };
 
 const always = (fraction: number): Random => ({
@@ -43,6 +44,21 @@ describe('attempts to connect', () => {
     expect(attempts(always(0), REFUSED, 33_000).length).toBeLessThanOrEqual(4);
     const found = attempts(always(0.999), REFUSED, 3600_000);
     expect((found.at(-1) ?? 0) - (found.at(-2) ?? 0)).toBeGreaterThan(100_000);
+  });
+
+  it('at_a_broker_without_room_come_slower_than_failures_and_do_not_slow_down_for_good', () => {
+    const found = attempts(seededRandom(5), BUSY, 3600_000);
+    const apart = found.slice(1).map((at, n) => at - (found[n] ?? 0));
+    expect(Math.min(...apart)).toBeGreaterThanOrEqual(limits.linkBusyFirstMs / 2);
+    expect(Math.max(...apart)).toBeLessThanOrEqual(limits.linkBusyMaxMs);
+    const reconnect = new Reconnect(always(0.5));
+    const waits = [BUSY, BUSY, BUSY].map((ended) => reconnect.waitMs(ended));
+    expect(waits).toEqual([7500, 15_000, 22_500]);
+    // No bad credential, and no failure: those have their own counts.
+    expect(reconnect.waitMs(REFUSED)).toBe(3750);
+    expect(reconnect.waitMs(FAILED)).toBe(375);
+    reconnect.waitMs(LOST);
+    expect(reconnect.waitMs(BUSY)).toBe(7500);
   });
 
   it('a_short_connection_ends_no_backoff_and_one_that_held_does', () => {

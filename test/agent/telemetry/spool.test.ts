@@ -15,8 +15,7 @@ import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Spool } from '../../../agent/telemetry/spool.js';
 import { limits } from '../../../shared/base/limits.js';
-import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
-import { drain, openSpool, uptimes } from '../../support/spools.js';
+import { drain, openSpool, security, update, uptimes } from '../../support/spools.js';
 import { health } from '../../support/telemetry-broker.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -36,23 +35,6 @@ function open(file: string, maxBytes?: number): Spool {
   return spool;
 }
 
-const security = (detail: string): { code: string; detail: string } => ({
-  code: 'file_digest',
-  detail,
-});
-const update = (assignmentId: number): UpdateBody => ({
-  component: 'digits',
-  state: 'idle',
-  running: null,
-  previous: null,
-  updatingTo: null,
-  assignmentId,
-  progress: null,
-  outcome: null,
-  trouble: { code: 'disk_full', detail: 'cannot write x: ENOSPC', since: 1 },
-  conditions: [],
-  directorVersion: 0,
-});
 describe('leases', () => {
   it('restart_leases_the_same_batch_again', () => {
     const file = join(folder(), 'spool.db');
@@ -127,6 +109,7 @@ describe('leases', () => {
     db.prepare("UPDATE record SET body = 'x' WHERE batch IS NOT NULL").run();
     db.close();
     const second = open(file);
+    expect(uptimes(second.lease()?.records ?? [])).toEqual([limits.batchMaxCount]);
     expect(uptimes(drain(second))).toEqual([limits.batchMaxCount]);
     expect(second.stats()).toEqual({ records: 0, bytes: 0, lost: limits.batchMaxCount });
   });

@@ -63,6 +63,16 @@ describe('polling', () => {
     expect(reports).toEqual([]);
   });
 
+  it('knows_when_a_server_that_is_behind_wants_to_be_asked_again_until_the_next_poll', async () => {
+    const behind = new Fault('server_unreachable', 'behind', { retryAfterMs: 2_000 });
+    const { poller } = polling([behind, []]);
+    expect(poller.retryAfterMs).toBe(null);
+    await poller.poll();
+    expect(poller.retryAfterMs).toBe(2_000);
+    await poller.poll();
+    expect(poller.retryAfterMs).toBe(null);
+  });
+
   it('security_fault_is_reported_once_until_it_changes_or_a_poll_succeeds', async () => {
     const frozen = new Fault('metadata_expired', 'timestamp expired yesterday');
     const forged = new Fault('metadata_signature', 'no valid signature');

@@ -7,6 +7,7 @@ import { generate, parser, type Packet } from 'mqtt-packet';
 import { Reconnect } from '../../../agent/platform/reconnect.js';
 import type { Random } from '../../../shared/base/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
+import { refusalFault } from '../../../shared/platform/http-refusal.js';
 import { DEVICE_SCHEME } from '../../../shared/protocol/device-api.js';
 import {
   topics,
@@ -37,6 +38,7 @@ interface Pending {
 
 const PING = generate({ cmd: 'pingreq' });
 const ACCEPTED = 0;
+const BUSY = 3;
 
 export class LightDevice {
   readonly #target: Target;
@@ -46,6 +48,7 @@ export class LightDevice {
   #isSubscribed = false;
   #connectedAt: number | null = null;
   #isRefused = false;
+  #isBusy = false;
   #isClosed = false;
   #pending: Pending | null = null;
   #sent: Promise<void> = Promise.resolve();
@@ -167,7 +170,10 @@ export class LightDevice {
             const status = response.statusCode ?? 0;
             if (status === 200 || status === 304)
               resolve({ status, body, tag: response.headers.etag ?? null });
-            else reject(new Error(`${name}: ${status} ${body}`));
+            else {
+              const answer = { status, body, retryAfter: response.headers['retry-after'] };
+              reject(refusalFault(answer, name));
+            }
           });
         },
       );
@@ -181,7 +187,8 @@ export class LightDevice {
     const { id } = this.device;
     if (packet.cmd === 'connack') {
       if (packet.returnCode !== ACCEPTED) {
-        this.#isRefused = true;
+        this.#isBusy = packet.returnCode === BUSY;
+        this.#isRefused = !this.#isBusy;
         this.#socket?.destroy();
         return;
       }
@@ -233,7 +240,8 @@ export class LightDevice {
       this.#events.onLost();
     }
     if (this.#isClosed) return;
-    const waitMs = this.#reconnect.waitMs({ heldMs, isRefused: this.#isRefused });
+    const ended = { heldMs, isRefused: this.#isRefused, isBusy: this.#isBusy };
+    const waitMs = this.#reconnect.waitMs(ended);
     setTimeout(() => void this.connect(), waitMs);
   }
 }

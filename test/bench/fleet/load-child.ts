@@ -1,6 +1,7 @@
 // One of the processes that hold the devices of the benchmark. It answers the calls of load.ts.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import { isFault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
 import type { Random } from '../../../shared/base/interfaces.js';
 import type { TelemetryBatch, TelemetryRecord } from '../../../shared/protocol/telemetry.js';
@@ -89,6 +90,10 @@ const inference: Report = {
   },
 };
 
+/** As the agent after its first refusal: what the server named, and up to as much again. */
+const pauseMs = (error: unknown): number =>
+  ((isFault(error) ? error.retryAfterMs : null) ?? LOOK_PAUSE_MS) * (1 + Math.random());
+
 /** After each login: a report, as the agent's, and a look at its assignments. */
 async function come(device: Counted): Promise<void> {
   if (device.isComing || device.servedAt !== null) return;
@@ -98,9 +103,9 @@ async function come(device: Counted): Promise<void> {
     try {
       await device.link.look();
       break;
-    } catch {
+    } catch (error) {
       failedLooks += 1;
-      await pause(LOOK_PAUSE_MS * (1 + Math.random()));
+      await pause(pauseMs(error));
     }
   }
   device.isComing = false;
@@ -241,9 +246,9 @@ function watchHints({ below, version, withinMs }: ReleaseRequest): void {
                   device.onHint = () => {};
                   resolve(result);
                 } else result.emptyLooks += 1;
-              } catch {
+              } catch (error) {
                 result.failedLooks += 1;
-                setTimeout(() => void look(), LOOK_PAUSE_MS * (1 + Math.random()));
+                setTimeout(() => void look(), pauseMs(error));
               }
             };
             device.onHint = () => {

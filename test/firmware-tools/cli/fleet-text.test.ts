@@ -20,6 +20,7 @@ const device: DeviceSummary = {
   silent: false,
   cloned: false,
   pendingReason: null,
+  fingerprint: null,
   clockErrorMs: null,
   updates: [],
 };

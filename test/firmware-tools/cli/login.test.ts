@@ -24,9 +24,12 @@ beforeAll(async () => {
       'content-type': 'application/json',
       ...(redirect === null ? {} : { location: redirect }),
     });
+    const isRevoking = request.url?.endsWith('/self/revoke') === true;
     response.end(
       isGood
-        ? '{"items":[],"next":null}'
+        ? isRevoking
+          ? '{"revoked":2}'
+          : '{"items":[],"next":null}'
         : '{"error":"no valid operator token","code":"auth_missing"}',
     );
   });
@@ -121,6 +124,26 @@ it('several_profiles_are_listed_without_tokens_chosen_and_forgotten', async () =
   expect((await run('logout', '--profile', 'lab')).code).toBe(EXIT.done);
   expect(await readFile(profilesPath(), 'utf8')).not.toContain('"lab"');
   expect((await run('logout', '--profile', 'lab')).code).toBe(EXIT.refused);
+});
+
+it('logout_everywhere_revokes_first_and_logout_of_others_keeps_the_profile', async () => {
+  await login();
+  expect(await run('logout', '--others')).toEqual({
+    code: EXIT.done,
+    text: '2 tokens revoked; profile default stays\n',
+  });
+  expect((await run('logout', '--others', '--everywhere')).code).toBe(EXIT.usage);
+  expect((await run('logout', '--everywhere')).text).toBe(
+    '2 tokens revoked; profile default is forgotten\n',
+  );
+  expect(await readFile(profilesPath(), 'utf8')).not.toContain(GOOD);
+  await login();
+  await writeFile(
+    profilesPath(),
+    (await readFile(profilesPath(), 'utf8')).replace(GOOD, 'lnt_revoked'),
+  );
+  expect((await run('logout', '--everywhere')).code).toBe(EXIT.refused);
+  expect(await readFile(profilesPath(), 'utf8')).toContain('lnt_revoked');
 });
 
 it('without_any_token_the_advice_is_to_log_in', async () => {

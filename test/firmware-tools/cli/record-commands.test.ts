@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { linnet } from '../../../firmware-tools/cli/main.js';
 import { EXIT } from '../../../firmware-tools/cli/output.js';
+import { HOUR_MS } from '../../../shared/base/units.js';
 import type { AuditDetail, ReleaseDetail } from '../../../shared/protocol/operator-api.js';
 import {
   batchOf,
@@ -58,6 +59,28 @@ async function run(...args: string[]): Promise<{ out: string; err: string; code:
 
 const json = async <T>(...args: string[]): Promise<T> =>
   JSON.parse((await run(...args, '--json')).out) as T;
+
+it('a_bill_of_materials_is_json_that_a_file_can_take_as_it_is', async () => {
+  const { out, code } = await run('release', 'bom', 'digits@1.1.0');
+  expect(code).toBe(EXIT.done);
+  expect(JSON.parse(out)).toMatchObject({ bomFormat: 'CycloneDX', specVersion: '1.6' });
+});
+
+it('the_history_of_the_fleet_is_a_line_an_hour_the_newest_first', async () => {
+  expect((await run('release', 'history')).out).toContain('nothing was counted yet');
+  const hour = Date.now() - (Date.now() % HOUR_MS);
+  const row = (ago: number, version: string, devices: number) => ({
+    ...{ hour: hour - ago * HOUR_MS, component: 'digits', version, devices },
+  });
+  await fleet.store.db
+    .insertInto('fleet_versions')
+    .values([row(1, '1.0.0', 3), row(0, '', 1), row(0, '1.1.0', 2)])
+    .execute();
+  const lines = (await run('release', 'history', '--hours', '2')).out.trimEnd().split('\n');
+  expect(lines).toHaveLength(3);
+  expect(lines[1]).toMatch(/digits +nothing: 1, 1\.1\.0: 2$/);
+  expect(lines[2]).toMatch(/digits +1\.0\.0: 3$/);
+});
 
 it('releases_are_listed_shown_and_traced_by_names_that_can_be_pasted', async () => {
   const listed = (await run('release', 'list')).out;

@@ -83,9 +83,9 @@ minPairs = 7
     expect(Date.parse(request.policy.deadline ?? '')).toBe(Date.UTC(2027, 0, 31, 17));
   });
 
-  it('example_in_the_readme_is_one', async () => {
-    const readme = await readFile(new URL('../../../README.md', import.meta.url), 'utf8');
-    const [, text = ''] = /```toml\n(release[^`]*)```/.exec(readme) ?? [];
+  it('example_in_the_documents_is_one', async () => {
+    const page = await readFile(new URL('../../../docs/rollouts.md', import.meta.url), 'utf8');
+    const [, text = ''] = /```toml\n(release[^`]*)```/.exec(page) ?? [];
     const request = requestOfSpec(text, 'rollout.toml');
     expect(complaints(RolloutRequest, request)).toEqual([]);
     expect(request.policy).toMatchObject({ takesPerHour: 200, waves: [{ minProven: 8 }, {}] });

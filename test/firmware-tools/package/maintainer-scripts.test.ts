@@ -157,6 +157,7 @@ describe.skipIf(missing !== undefined).each(KINDS)('$name', (kind) => {
     write(join(root, data, 'key'), 'mine');
     write(join(root, settings, 'claim'), 'added by hand');
     write(join(root, 'var/log', `${name}.log.1`), 'old');
+    write(join(root, 'var/log', name, 'current'), 'by runit');
     const calls = dpkg('--purge', name);
     expect(calls).toContain(`deluser --system --quiet ${user}`);
     expect(calls).toContain(`groupdel ${user}`);

@@ -1,14 +1,22 @@
 // What packages are made of, without making them; test/journeys/package.test.ts makes one.
-import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, describe, expect, it } from 'vitest';
 import { agentSettings } from '../../../agent/config.js';
 import { checkTogether, serverSettings } from '../../../server/config.js';
 import { componentList, licenceFile } from '../../../firmware-tools/package/contents.js';
-import { DEVICE, SERVER } from '../../../firmware-tools/package/kinds.js';
+import { writeHelp } from '../../../firmware-tools/package/help-files.js';
+import { DEVICE, OPERATOR, SERVER } from '../../../firmware-tools/package/kinds.js';
 import { controlFile } from '../../../firmware-tools/package/packages.js';
-import { filled } from '../../../firmware-tools/package/tree.js';
+import { isInstalled } from '../../../firmware-tools/package/tools.js';
+import { filled, makeArchives, write } from '../../../firmware-tools/package/tree.js';
 
 const FILES = 'firmware-tools/package/device';
+const folder = mkdtempSync(join(tmpdir(), 'linnet-packages-'));
+afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('the device package', () => {
   it('package_without_node_needs_that_of_the_distribution', () => {
@@ -94,3 +102,61 @@ describe('the device package', () => {
     );
   });
 });
+
+describe('help of the packaged programs', () => {
+  it.each([
+    [DEVICE, 'linnet-agent d', ['doctor']],
+    [DEVICE, 'linnet-agent --conf', ['--config']],
+    [SERVER, 'linnet-server br', ['broker-config']],
+    [OPERATOR, 'linnet rollout wa', ['watch']],
+  ])('shell_completes_what_is_typed', async (kind, line, names) => {
+    const { name } = kind;
+    const tree = mkdtempSync(join(folder, 'help-'));
+    await writeHelp(kind, tree, { VERSION: '1.2.3' });
+    const typed = line.split(' ');
+    const script = `source ${tree}/usr/share/bash-completion/completions/${name}
+      COMP_WORDS=(${typed.join(' ')}); COMP_CWORD=${typed.length - 1}
+      $(complete -p ${name} | sed 's/.*-F \\([^ ]*\\) .*/\\1/'); echo "\${COMPREPLY[@]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', script], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(stdout.trim().split(' ')).toEqual(names);
+    for (const shell of ['zsh/vendor-completions/_', 'fish/vendor_completions.d/'])
+      expect(
+        readFileSync(
+          join(tree, `usr/share/${shell}${name}${shell.startsWith('f') ? '.fish' : ''}`),
+          'utf8',
+        ),
+      ).toContain(names[0]?.replace(/^--/, ''));
+  });
+
+  it('manual_of_the_operators_names_every_command', async () => {
+    const tree = join(folder, 'manual');
+    await writeHelp(OPERATOR, tree, { VERSION: '1.2.3' });
+    const page = gunzipSync(readFileSync(join(tree, 'usr/share/man/man1/linnet.1.gz'))).toString();
+    for (const command of ['model', 'bundle', 'publish', 'rollout', 'server', 'agent', 'login'])
+      expect(page).toContain(`\n.B ${command}\n`);
+    expect(page).not.toContain('@');
+  });
+});
+
+it.skipIf(!isInstalled('dpkg-deb') || !isInstalled('xz'))(
+  'package_without_settings_and_scripts_gives_an_archive_and_a_deb_with_its_files',
+  () => {
+    const tree = join(folder, 'plain_1');
+    write(join(tree, 'usr/bin/plain'), 'a program\n', 0o755);
+    const control = () =>
+      'Package: plain\nVersion: 1\nArchitecture: all\nMaintainer: Linnet <linnet@localhost>\n' +
+      'Description: a test\n';
+    const made = makeArchives(
+      tree,
+      { control, scripts: join('firmware-tools/package', OPERATOR.templates) },
+      { epochSeconds: 1, compression: 1 },
+    );
+    expect(made).toEqual([`${tree}.tar.xz`, `${tree}.deb`]);
+    const list = (command: string, ...args: string[]) =>
+      spawnSync(command, args, { encoding: 'utf8' }).stdout;
+    expect(list('tar', '-tf', `${tree}.tar.xz`)).toContain('plain_1/usr/bin/plain\n');
+    expect(list('dpkg-deb', '-c', `${tree}.deb`)).toContain('./usr/bin/plain\n');
+    expect(list('dpkg-deb', '--ctrl-tarfile', `${tree}.deb`)).not.toContain('conffiles');
+  },
+);

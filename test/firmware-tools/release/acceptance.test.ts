@@ -141,6 +141,19 @@ describe('the_server', () => {
     expect((await refused(dropping, 'conflict')).detail).toContain('drop the acceptance set');
   });
 
+  test('tells_who_signed_a_release_and_by_what_devices_accept_it', async () => {
+    const acceptance = await setFile();
+    const bundle = await repository.bundle('1.0.0', right);
+    const { release } = await readBundle(bundle, null);
+    await repository.publish(bundle, { acceptance });
+    const { sha256: digest } = acceptanceOf(repository.images.targets(), 'small')!;
+    expect(await repository.images.provenance(release)).toEqual({
+      signatures: [{ keyid: repository.releaseKey.keyId, valid: true }],
+      signersNeeded: 1,
+      acceptance: { sha256: digest, metric: 'accuracy', least: 0.9, inputs: 4 },
+    });
+  });
+
   test('a_set_that_no_device_could_open_is_refused', async () => {
     await repository.publish(await repository.bundle('1.0.0', right));
     const { bytes } = await buildAcceptanceSet(specOf(), repository.releaseKey);

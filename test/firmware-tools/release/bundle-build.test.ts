@@ -31,6 +31,8 @@ import {
   smallSpec,
   writeSpec,
 } from '../../support/release-builder.js';
+import { lossOf } from '../../../shared/release/quantization-loss.js';
+import { loss } from '../../support/quantization-losses.js';
 
 test('the_same_input_makes_the_same_bytes_in_another_folder_at_another_time', async () => {
   const [one, two] = [tempFolder(), tempFolder()];
@@ -130,6 +132,17 @@ test('lineage_takes_the_base_model_by_file_and_settings_from_a_report_about_this
     baseModel: { name: 'fp32', sha256: sha256(base) },
     quantization: { format: 'QDQ', fp32Sha256: sha256(base) },
   });
+  const measured = loss();
+  writeFileSync(
+    join(folder, 'report.json'),
+    JSON.stringify({
+      settings: { format: 'QDQ' },
+      report: { ...measured, calibrationFidelity: measured.outputs },
+      comparison: measured.heldOut,
+    }),
+  );
+  const built = await build(folder, spec, 'q.bundle');
+  expect(lossOf(built.release.manifest.lineage)).toEqual(measured);
   report(sha256('another model'), sha256(base));
   await refused(build(folder, spec, 'q.bundle'), 'config_invalid');
   report(sha256(smallModel()), sha256('another base'));

@@ -13,6 +13,9 @@ import {
   AuditPage,
   Device,
   DevicePage,
+  NewToken,
+  RevokedTokens,
+  Self,
   type ApiError,
 } from '../../../shared/protocol/operator-api.js';
 import { realRandom } from '../../../shared/platform/clock.js';
@@ -148,6 +151,32 @@ describe('enrolment', () => {
     });
     const asOperator = await deviceGet(fleet, device, '/api/v1/devices');
     expect([asDevice.status, asOperator.status]).toEqual([401, 401]);
+  });
+});
+
+describe('own tokens', () => {
+  it('a_viewer_revokes_the_others_of_its_name_then_all_and_nobody_elses', async () => {
+    const tokenOf = async (name: string): Promise<FleetClient> => {
+      const made = { name, role: 'viewer' };
+      const { token } = await fleet.admin.request('POST', '/tokens', NewToken, made);
+      return new FleetClient({ server: fleet.server.address, token });
+    };
+    const [mine, lost, another] = [
+      await tokenOf('own'),
+      await tokenOf('own'),
+      await tokenOf('someone'),
+    ];
+    const self = (client: FleetClient) => client.request('GET', '/self', Self);
+    const revoke = (keepThis: boolean) =>
+      mine.request('POST', '/self/revoke', RevokedTokens, { keepThis });
+    expect(await self(mine)).toEqual({ name: 'own', role: 'viewer', tokens: 2 });
+    expect(await revoke(true)).toEqual({ revoked: 1 });
+    expect(await revoke(true)).toEqual({ revoked: 0 });
+    expect(await codeOf(self(lost))).toBe('auth_missing');
+    expect((await self(mine)).tokens).toBe(1);
+    expect(await revoke(false)).toEqual({ revoked: 1 });
+    expect(await codeOf(self(mine))).toBe('auth_missing');
+    expect((await self(another)).name).toBe('someone');
   });
 });
 

@@ -1,12 +1,15 @@
 // What a screen that stays open reads: who calls, the fleet in numbers, entity tags and the stream
 // of changes.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HOUR_MS } from '../../../shared/base/units.js';
 import { policyComplaints } from '../../../shared/protocol/policy-complaints.js';
 import {
   DeviceDetail,
   DevicePage,
+  FleetHistory,
   FleetOverview,
   InferencePointPage,
+  OTHER_VERSIONS,
   RolloutDetail,
   RolloutPolicy,
   Self,
@@ -66,6 +69,7 @@ describe('a token', () => {
     expect(await viewer.request('GET', '/self', Self)).toEqual({
       name: 'a-viewer',
       role: 'viewer',
+      tokens: 1,
     });
   });
 });
@@ -109,6 +113,41 @@ describe('the overview', () => {
     expect(overview.components).toContainEqual({
       ...{ component: 'digits', version: null, group: 'south', state: 'idle', count: 1 },
     });
+  });
+});
+
+describe('the history of the fleet', () => {
+  it('has_the_devices_of_each_hour_in_the_order_of_the_versions', async () => {
+    const component = 'faces';
+    const hour = Date.now() - (Date.now() % HOUR_MS);
+    const rows = [
+      [hour - 30 * HOUR_MS, '0.1.0', 9],
+      [hour - HOUR_MS, '', 2],
+      [hour - HOUR_MS, '1.9.0', 5],
+      [hour, '1.10.0', 4],
+      [hour, '1.9.0', 1],
+      [hour, OTHER_VERSIONS, 3],
+    ] as const;
+    await fleet.store.db
+      .insertInto('fleet_versions')
+      .values(rows.map(([at, version, devices]) => ({ hour: at, component, version, devices })))
+      .execute();
+    const { components } = await fleet.admin.request(
+      'GET',
+      '/fleet/history?hours=24',
+      FleetHistory,
+    );
+    expect(components).toEqual([
+      {
+        component,
+        versions: [null, '1.9.0', '1.10.0', OTHER_VERSIONS],
+        hours: [
+          { at: new Date(hour - HOUR_MS).toISOString(), devices: [2, 5, 0, 0] },
+          { at: new Date(hour).toISOString(), devices: [0, 1, 4, 3] },
+        ],
+      },
+    ]);
+    expect((await get('/fleet/history?hours=721')).status).toBe(400);
   });
 });
 

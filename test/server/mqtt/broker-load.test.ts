@@ -4,14 +4,16 @@
 import { connect, createConnection, type Socket } from 'node:net';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { generate } from 'mqtt-packet';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { AddressLimits } from '../../../server/access/address-limits.js';
+import { Admission } from '../../../server/access/admission.js';
 import type { Transport } from '../../../server/interfaces.js';
 import { openEmbeddedBroker } from '../../../server/mqtt/broker.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import { topics } from '../../../shared/protocol/telemetry.js';
+import { ManualClock } from '../../sim/manual-clock.js';
 import { newDevice, type TestDevice } from '../../support/fleet-server.js';
 
 const HINTS = 200;
@@ -26,6 +28,7 @@ interface OpenBroker {
 }
 
 let open: Transport | null = null;
+let admission = new Admission({ clock: realClock, log: silentLog });
 const clients: MqttClient[] = [];
 const sockets: Socket[] = [];
 afterEach(async () => {
@@ -33,6 +36,7 @@ afterEach(async () => {
   for (const client of clients.splice(0)) await client.endAsync(true);
   await open?.close();
   open = null;
+  admission = new Admission({ clock: realClock, log: silentLog });
 });
 
 async function brokerOf(devices: readonly TestDevice[]): Promise<OpenBroker> {
@@ -54,6 +58,7 @@ async function brokerOf(devices: readonly TestDevice[]): Promise<OpenBroker> {
     clock: realClock,
     log: silentLog,
     addressLimits: new AddressLimits({ clock: realClock, security }),
+    admission,
     connections: { maxCount: 2_000, perAddressMaxCount: 50 },
     isTrusted: () => false,
     events: {
@@ -242,4 +247,74 @@ test('connections_without_a_login_are_limited_by_address_and_those_with_one_are_
       return again.closed;
     })
     .toBe(false);
+});
+
+/** Turns of the event loop, and time, only when the test says so. */
+function heldAdmission(): { readonly clock: ManualClock; readonly turn: () => void } {
+  const clock = new ManualClock();
+  const nextTurn: (() => void)[] = [];
+  admission = new Admission({
+    clock,
+    log: silentLog,
+    inNextTurn: (fn) => void nextTurn.push(fn),
+  });
+  const turn = (): void => {
+    for (const fn of nextTurn.splice(0)) fn();
+  };
+  return { clock, turn };
+}
+
+async function connectPacket(device: TestDevice): Promise<Buffer> {
+  const { id } = device;
+  return generate({
+    cmd: 'connect',
+    clientId: id,
+    username: id,
+    password: Buffer.from(await device.token('mqtt')),
+    protocolId: 'MQTT',
+    protocolVersion: 4,
+    clean: true,
+    keepalive: 30,
+  });
+}
+
+test('broker_that_is_behind_answers_server_unavailable_without_a_look_up', async () => {
+  const { clock, turn } = heldAdmission();
+  const device = newDevice('comes');
+  const { broker, reports, lookUps } = await brokerOf([device]);
+  const first = admission.enter('login');
+  clock.pass(limits.loginWaitMaxMs + 1);
+  const socket = createConnection(broker.port, '127.0.0.1');
+  sockets.push(socket);
+  const answer: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => answer.push(chunk));
+  socket.write(await connectPacket(device));
+  await closed(socket);
+  expect(Buffer.concat(answer).toString('hex')).toBe('20020003');
+  expect([lookUps(), reports]).toEqual([0, []]);
+
+  turn();
+  await first;
+  const again = login(broker, device);
+  const turning = setInterval(turn, 1);
+  await again.finally(() => clearInterval(turning));
+});
+
+test('device_that_gave_up_while_it_waited_costs_no_look_up_and_is_no_event', async () => {
+  const { turn } = heldAdmission();
+  const [gone, stays] = [newDevice('gone'), newDevice('stays')];
+  const { broker, reports, lookUps } = await brokerOf([gone, stays]);
+  const entered = vi.spyOn(admission, 'enter');
+  const socket = raw(broker);
+  socket.write(await connectPacket(gone));
+  await expect.poll(() => entered.mock.calls.length).toBe(1);
+  socket.destroy();
+  await closed(socket);
+  // A device that connects after that is read after the end of the first connection.
+  const coming = login(broker, stays);
+  await expect.poll(() => entered.mock.calls.length).toBe(2);
+  turn();
+  await coming;
+  // The login, and the look at whether it was revoked meanwhile.
+  expect([lookUps(), reports]).toEqual([2, []]);
 });

@@ -49,6 +49,7 @@ describe('a rollout whose devices differ more than the release declares', () => 
     await fleet.until(() => fleet.row(id).state === 'held');
     const before = assignmentOf(fleet, slow)!;
     await fleet.operators.command(id, 'resume', by('ann'), { acceptDifferencePermille: 400 });
+    await fleet.conductor.pass();
     const after = assignmentOf(fleet, slow)!;
     expect(after.assignmentId).toBe(before.assignmentId);
     expect(after.trial).toEqual({ ...before.trial, acceptedDifferencePermille: 400 });

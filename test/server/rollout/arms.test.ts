@@ -217,6 +217,14 @@ describe('a fleet', () => {
     expect(on('1.0.0')).toBe(60 - inB());
     expect(fleet.row(id).reasons[0]).toBe('arm B is better and is proposed as the winner');
     expect(fleet.row(id).reasons.join('\n')).toMatch(/e-value of B worse 0\.\d, of B better \d+/);
+    const { arms } = await fleet.operators.view(id);
+    expect(arms).toMatchObject({ winner: 'B', needed: 40, devicesA: 60 - inB(), devicesB: inB() });
+    const [metric] = arms!.metrics;
+    expect(metric!.better).toBeGreaterThanOrEqual(40);
+    expect(metric!.meanB).toBeLessThan(metric!.meanA!);
+    // The interval leaves out one half exactly when a side has decided.
+    expect(metric!.higherInB!.high).toBeLessThan(0.5);
+    expect(metric!.higherInB!.share).toBeLessThanOrEqual(metric!.higherInB!.high);
     await fleet.operators.command(id, 'resume', by('ann'));
     await fleet.until(() => fleet.row(id).state === 'completed');
     expect(on('1.1.0')).toBe(60);
@@ -254,6 +262,8 @@ describe('a fleet', () => {
     expect(view.state).toBe('rolling');
     expect(view.reasons.join('\n')).toMatch(/0 of at most \d+ devices of arm B were compared/);
     expect(view.next.join('\n')).toContain('linnet rollout approve');
+    const none = { comparisons: 0, meanA: null, meanB: null, higherInB: null, worse: 1, better: 1 };
+    expect(view.arms).toMatchObject({ winner: null, compared: 0, metrics: [none] });
     await fleet.operators.command(id, 'approve', by('ann'));
     await fleet.until(() => fleet.row(id).state === 'completed');
     expect(on('1.1.0')).toBe(60);

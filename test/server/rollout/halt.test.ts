@@ -9,6 +9,7 @@ import {
 } from '../../../server/rollout/halt.js';
 import type { MemberRow, RolloutRow, Take } from '../../../server/interfaces.js';
 import { chanceOfHalting } from '../../../shared/statistics/halt-boundary.js';
+import { joinedDocument } from '../../support/documents.js';
 import { policyOf } from '../../sim/fleet.js';
 import { seeded } from '../../support/random.js';
 import {
@@ -39,6 +40,11 @@ describe('the halt test', () => {
         '2 of 2 devices that took it failed; acceptable is 2 %; 2 failures halt so far ' +
         '(exact: of 20 planned, an acceptable release is halted with chance 5 %): halted',
     });
+  });
+
+  it('its_sentence_is_the_example_of_the_document', () => {
+    const members = planned(fleetOf([true, false, true, false, false]), 100);
+    expect(joinedDocument('docs/statistics.md')).toContain(report(members).reasons);
   });
 
   it('both_canaries_fail_halts_also_when_each_has_its_own_hardware', () => {

@@ -1,5 +1,6 @@
 // Strategy `shadow`: devices compare the release with what they serve, and the end is a report.
 import { describe, expect, it } from 'vitest';
+import { report } from '../../../server/rollout/shadow.js';
 import type { RolloutPolicy } from '../../../shared/protocol/operator-api.js';
 import { policyComplaints } from '../../../shared/protocol/policy-complaints.js';
 import { COMPONENT, policyOf, releaseOf, SimFleet } from '../../sim/fleet.js';
@@ -13,6 +14,7 @@ import {
   refuses,
   switchOff,
 } from '../../support/rollout-fleets.js';
+import { member, rollout, situation } from '../../support/rollout-rows.js';
 
 const shadow = (change: Partial<RolloutPolicy> = {}): RolloutPolicy =>
   policyOf({ strategy: 'shadow', startWindow: 3, ...change });
@@ -43,6 +45,16 @@ describe('a shadow rollout', () => {
     const { fleet, id, served } = await ended('1.2.0');
     expect([...served]).toEqual([ALL]);
     expect(fleet.row(id).reasons.join('\n')).toMatch(/6 would roll it back: .*differ/);
+    const { shadow: seen, arms } = await fleet.operators.view(id);
+    expect(arms).toBeNull();
+    expect(seen).toMatchObject({
+      devices: 6,
+      compared: 6,
+      verdicts: [{ verdict: 'fail', devices: 6 }],
+      outputs: [{ output: 'logits', devices: 6, limit: 0.1, cap: 0.2 }],
+    });
+    expect(seen!.outputs[0]!.mean).toBeGreaterThan(0.2);
+    expect(seen!.outputs[0]!.worst).toBeGreaterThanOrEqual(seen!.outputs[0]!.mean);
     expect(membersOf(fleet, id).every(({ failed }) => !failed)).toBe(true);
   });
 
@@ -134,5 +146,20 @@ describe('a shadow rollout', () => {
     const request = { component: COMPONENT, version: '1.1.0', policy: shadow() };
     const { warnings } = await new SimFleet().operators.preview(request);
     expect(warnings.join('; ')).toMatch(/no device serves it/);
+  });
+
+  it('with_many_undecided_devices_excuses_a_thousand_at_a_time_and_then_reports', () => {
+    const policy = shadow();
+    let members = Array.from({ length: 2500 }, (_, n) => member(n, { state: 'trial' }));
+    const sizes: number[] = [];
+    for (;;) {
+      const step = report(situation({ rollout: rollout({ policy }), members }), []);
+      sizes.push(step.members.length);
+      const excused = new Map(step.members.map((one) => [one.device, one]));
+      members = members.map((one) => excused.get(one.device) ?? one);
+      if (step.rollout.state === 'reported') break;
+    }
+    expect(sizes).toEqual([1000, 1000, 500]);
+    expect(members.every(({ state }) => state === 'excused')).toBe(true);
   });
 });

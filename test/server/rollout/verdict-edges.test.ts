@@ -73,6 +73,23 @@ describe('evidence', () => {
     );
   });
 
+  it('that_is_late_is_named_reason_by_reason', () => {
+    const late = T0 + 121_000;
+    const report = facts({ lastSeenAt: late, trial: trial(evidence(0, 10)) });
+    const reasons = verdictOn(onTrial(), report, rollout())?.reasons ?? [];
+    expect(reasons.length).toBeGreaterThan(1);
+    expect(look(onTrial(), report, late).reasons).toBe(
+      `it keeps the release, its trial goes on: ${reasons.join('; ')}`,
+    );
+  });
+
+  it('of_a_device_that_runs_nothing_is_no_claim_of_health', () => {
+    expect(look(onTrial(), facts({ update: update({ running: null }) }))).toEqual({
+      state: 'trial',
+      reasons: 'on trial',
+    });
+  });
+
   it('of_a_device_that_is_unknown_is_none', () => {
     expect(verdictOn(member(0), undefined, rollout())).toBeNull();
     expect(verdictOn(member(0, { assignmentId: null }), facts(), rollout())).toBeNull();
@@ -117,6 +134,11 @@ describe('a second silence in one trial', () => {
     // Faults of another assignment's trial are not this one's.
     const other = { ...trial({ ...evidence(0, 10), modelFaults: 2 }), assignmentId: 1 };
     expect(again(first, facts({ trial: other })).state).toBe('silent');
+  });
+
+  it('is_none_while_the_device_is_heard_though_it_restarted', () => {
+    const back = member(0, { state: 'trial', silence: first });
+    expect(look(back, facts({ instance: 'i2' }))).toEqual({ state: 'trial', reasons: 'on trial' });
   });
 
   it('the_first_one_is_remembered_as_it_was', () => {
@@ -193,6 +215,8 @@ describe('the first start', () => {
     for (const state of ['trial', 'ready'] as const)
       expect(at(member(0, { state }), facts())).toBe('unproven');
     expect(at(member(0), facts())).toBe('excused');
+    // Evidence of its trial is a start that was made, before any report of its state.
+    expect(at(member(0), facts({ trial: trial(evidence(0, 10)) }))).toBe('unproven');
     // A report about another assignment says nothing of this one.
     const other = update({ state: 'swapped', assignmentId: 1 });
     expect(at(member(0), facts({ update: other }))).toBe('excused');

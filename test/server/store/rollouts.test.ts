@@ -71,24 +71,50 @@ async function commit(
   return store.rollouts.commit(whole, T0 + 1);
 }
 
-it('one_go_lets_every_device_that_holds_the_release_swap_under_the_id_that_it_has', async () => {
+it('assignments_that_lag_behind_a_go_are_found_in_pages_and_keep_their_ids', async () => {
   const policy = policyOf({ strategy: 'blue-green', blueGreen: { go: 'ask' } });
-  await insert('r1', [memberOf('r1', 0), memberOf('r1', 1)], { policy });
+  await insert(
+    'r1',
+    [0, 1, 2].map((n) => memberOf('r1', n)),
+    { policy },
+  );
   const of = (n: number) => store.assignments.assignments(idOf(n));
   const row = rowOf({ id: 'r1', policy });
-  const back = assignmentOf(row, idOf(1), releaseOf('1.0.0'), true);
-  await commit('r1', {
-    assignments: [assignmentOf(row, idOf(0), releaseOf('1.1.0'), false), back],
-  });
+  const forth = (n: number) => assignmentOf(row, idOf(n), releaseOf('1.1.0'), false);
+  const back = assignmentOf(row, idOf(2), releaseOf('1.0.0'), true);
+  await commit('r1', { assignments: [forth(0), forth(1), back] });
+  const lagging = async (limit: number, after: string | null = null): Promise<string[]> => {
+    const read = (await store.rollouts.rollout('r1')) as RolloutRow;
+    return (await store.rollouts.lagging(read, { limit, after })).map(({ device }) => device);
+  };
+  expect(await lagging(10)).toEqual([]);
   const before = await of(0);
   expect(before.assignments).toMatchObject([{ activation: 'hold' }]);
-  expect(await commit('r1', { go: true }, { goAt: T0 })).toBe(true);
+  expect(await commit('r1', {}, { goAt: T0 })).toBe(true);
+  const both = await lagging(10);
+  expect([...both].sort()).toEqual([idOf(0), idOf(1)].sort());
+  expect(await lagging(1)).toEqual(both.slice(0, 1));
+  expect(await lagging(10, both[0])).toEqual(both.slice(1));
+  expect(await commit('r1', { updated: [idOf(0)] })).toBe(true);
   expect(await of(0)).toEqual({
     revision: before.revision + 1,
     assignments: [{ ...before.assignments[0], activation: 'swap' }],
   });
-  expect((await of(1)).revision).toBe(1);
-  expect(await store.rollouts.rollout('r1')).toMatchObject({ goAt: T0 });
+  expect(await lagging(10)).toEqual([idOf(1)]);
+  expect((await of(2)).revision).toBe(1);
+});
+
+it('assignments_with_the_trial_of_before_lag_behind_an_accepted_difference', async () => {
+  await insert('r1', [memberOf('r1', 0)]);
+  const row = rowOf({ id: 'r1' });
+  await commit('r1', { assignments: [assignmentOf(row, idOf(0), releaseOf('1.1.0'), false)] });
+  const trial = { ...row.policy.trial, acceptedDifferencePermille: 150 };
+  await commit('r1', {}, { policy: { ...row.policy, trial } });
+  const read = (await store.rollouts.rollout('r1')) as RolloutRow;
+  expect(await store.rollouts.lagging(read, { limit: 10, after: null })).toHaveLength(1);
+  await commit('r1', { updated: [idOf(0)] });
+  expect((await store.assignments.assignments(idOf(0))).assignments).toMatchObject([{ trial }]);
+  expect(await store.rollouts.lagging(read, { limit: 10, after: null })).toEqual([]);
 });
 
 it('what_stood_before_a_rollout_is_the_last_completed_one_for_the_same_devices', async () => {

@@ -13,6 +13,7 @@ import { limits } from '../../../shared/base/limits.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
 import { asFault } from '../../../server/http/errors.js';
 import { by } from '../../support/audit-actions.js';
+import { deviceRow } from '../../support/device-rows.js';
 import { sql } from 'kysely';
 import { emptySilence } from '../../../shared/statistics/silence-test.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
@@ -66,6 +67,7 @@ const rollout = (id: string, state: RolloutRow['state'] = 'draft'): RolloutRow =
   silence: null,
   pool: null,
   goAt: null,
+  trace: null,
   arms: null,
   revision: 0,
   policy: {
@@ -319,20 +321,12 @@ it.skipIf(isOnPostgres())(
 
 it('the_oldest_that_waits_for_approval_makes_room_and_a_claim_needs_none', async () => {
   const count = limits.pendingDevicesMaxCount;
-  const values = Array.from({ length: count }, (_, n) => ({
-    id: `dev-w${n}`,
-    name: `w${n}`,
-    hardware: 'sim',
-    components_json: '[]',
-    public_key: '',
-    status: 'pending' as const,
-    group_name: 'default',
-    labels_json: '{}',
-    first_seen_at: NOW + n,
-    enrolled_at: null,
-    last_seen_at: null,
-    assignment_revision: 0,
-  }));
+  const values = Array.from({ length: count }, (_, n) =>
+    deviceRow(n, {
+      ...{ id: `dev-w${n}`, name: `w${n}`, status: 'pending', group_name: 'default' },
+      ...{ first_seen_at: NOW + n, enrolled_at: null, last_seen_at: null },
+    }),
+  );
   for (let at = 0; at < count; at += 500)
     await store.db
       .insertInto('devices')

@@ -54,6 +54,7 @@ class MemoryStore implements AssignmentStore {
           rollout: 'r1',
           trial: defaultTrialPolicy,
           assignmentId,
+          trace: null,
           ...more,
         },
       ],

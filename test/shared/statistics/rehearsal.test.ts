@@ -100,6 +100,13 @@ describe('a trial after a rehearsal', () => {
     expect(judge({ pairs: 7, seconds: policy.maxSeconds }).verdict).toBe('unproven');
   });
 
+  it('asks_for_no_live_inputs_where_the_policy_asks_for_none', () => {
+    const [one] = trialEvidence({ pairs: 187 }).comparisons;
+    const comparisons = [{ ...one!, rehearsed: { pairs: 180, blocks: 180 } }];
+    const given = trialEvidence({ served: 7, comparisons });
+    expect(judgeTrial(given, { ...policy, minPairs: 0 }).verdict).toBe('pass');
+  });
+
   it('takes_its_drift_from_live_answers_only', () => {
     const answers = (classes: number[]): Answers => ({
       ...emptyAnswers(3),

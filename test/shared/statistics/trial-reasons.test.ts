@@ -5,6 +5,7 @@ import {
   judgeTrial,
   type TrialPolicy,
 } from '../../../shared/statistics/trial-verdict.js';
+import { joinedDocument } from '../../support/documents.js';
 import { trialEvidence, type EvidenceOptions } from '../../support/trial-evidence.js';
 
 const policy: TrialPolicy = defaultTrialPolicy;
@@ -26,6 +27,26 @@ describe('what a verdict says', () => {
     expect(reasons.at(-1)).toBe('still missing: 7 of 10 s');
     const end = judge({ pairs: 5, seconds: policy.maxSeconds + 0.7 });
     expect(end.reasons.at(-1)).toContain(`after ${policy.maxSeconds} s of at most`);
+  });
+
+  it('a_sentence_on_answers_that_differ_is_the_example_of_the_document', () => {
+    const { verdict, reasons } = judge({ pairs: 60, differing: 24 });
+    expect(verdict).toBe('fail');
+    expect(joinedDocument('docs/statistics.md')).toContain(reasons[0]);
+  });
+
+  it('missing_things_are_listed_one_by_one', () => {
+    const { reasons } = judge({ pairs: 5, seconds: 3 }, { minSeconds: 10 });
+    expect(reasons.at(-1)).toMatch(/^still missing: 7 of 10 s; 95 of 100 live inputs answered/);
+    // Live blocks of time are asked for after a rehearsal only.
+    expect(reasons.at(-1)).not.toContain('blocks of time');
+  });
+
+  it('too_many_failed_requests_are_named_with_their_limit', () => {
+    const look = { served: 97, failed: 3 };
+    const { verdict, reasons } = judge({ pairs: 400, ...look, look });
+    expect(verdict).toBe('measuring');
+    expect(reasons.at(-1)).toBe('still missing: a share of failed requests that is not above 1 %');
   });
 
   it('odds_stand_only_where_it_is_certain', () => {

@@ -229,13 +229,42 @@ test('a_root_that_keeps_the_online_keys_keeps_what_they_signed_one_that_replaces
   ]);
 });
 
-test('a_raised_threshold_forgets_what_no_longer_meets_it', () => {
+test.each(['timestamp', 'snapshot', 'targets'] as const)(
+  'a_raised_threshold_of_%s_forgets_what_no_longer_meets_it_and_nothing_else',
+  (role) => {
+    const { repository, set } = image();
+    const trusted = all(repository, set);
+    repository.keys[role] = [...repository.keys[role], newKey()];
+    repository.thresholds[role] = 2;
+    repository.signRoot();
+    const { timestamp, snapshot, targets } = withRoot(trusted, repository.get('2.root.json'));
+    expect({ timestamp, snapshot, targets }).toEqual({
+      timestamp: trusted.timestamp,
+      snapshot: trusted.snapshot,
+      targets: trusted.targets,
+      [role]: null,
+    });
+  },
+);
+
+test('delegations_in_image_targets_do_not_refuse_them', () => {
   const { repository, set } = image();
-  const trusted = all(repository, set);
-  repository.keys.targets = [...repository.keys.targets, newKey()];
-  repository.thresholds.targets = 2;
-  repository.signRoot();
-  expect(withRoot(trusted, repository.get('2.root.json')).targets).toBeNull();
+  repository.publish({
+    targets: (targets) => {
+      targets.delegations = { keys: {}, roles: [] };
+    },
+  });
+  expect(all(repository, set).targets?.signed.version).toBe(2);
+});
+
+test('stored_document_of_another_device_is_left_out', () => {
+  const repository = new RepositorySimulator('director', new SimClock(), OTHER_DEVICE);
+  const root = repository.get('1.root.json');
+  const bytes = repository.get('timestamp.json');
+  const stored = (device: string): TrustedSet =>
+    withStored(startTrust('director', root, device), 'timestamp', bytes);
+  expect(stored('dev-1').timestamp).toBeNull();
+  expect(stored(OTHER_DEVICE).timestamp?.signed.version).toBe(1);
 });
 
 test('stored_documents_come_back_as_a_floor_also_expired_ones_torn_and_foreign_ones_do_not', () => {
@@ -256,9 +285,9 @@ test('targets_may_be_used_only_when_the_whole_chain_is_present_matches_and_is_fr
   expect(requireCurrent(trusted, START_MS)).toBe(trusted.targets);
   expect(code(() => requireCurrent(trusted, START_MS + 25 * 3600_000))).toBe('metadata_expired');
   repository.publish();
-  expect(
-    code(() =>
-      requireCurrent(withTimestamp(trusted, repository.get('timestamp.json'), START_MS), START_MS),
-    ),
-  ).toBe('metadata_mismatch');
+  const stamped = withTimestamp(trusted, repository.get('timestamp.json'), START_MS);
+  expect(code(() => requireCurrent(stamped, START_MS))).toBe('metadata_mismatch');
+  const snapped = withSnapshot(stamped, repository.get(repository.latest('snapshot')), START_MS);
+  expect(code(() => requireCurrent(snapped, START_MS))).toBe('metadata_mismatch');
+  expect(requireCurrent(all(repository, snapped), START_MS).signed.version).toBe(2);
 });

@@ -1,11 +1,13 @@
 // The audit log: who did what, filtered by the address, exported as a file, its chain verified.
 import type { AuditDetail, AuditSummary } from '../../../../shared/protocol/operator-api.js';
 import { useState } from 'preact/hooks';
-import { Failure, read } from '../api.js';
+import { read } from '../api.js';
 import { limits } from '../limits.js';
+import { useAction } from '../parts/action.js';
 import { announce } from '../parts/announcer.js';
-import { Ago, Heading, More, Table, Trouble } from '../parts/basics.js';
+import { Ago, Heading, RowsTable, Trouble } from '../parts/basics.js';
 import { Search } from '../parts/filters.js';
+import { saveFile } from '../parts/save-file.js';
 import { lists, reads } from '../reads.js';
 import { topics, useRows } from '../resource.js';
 
@@ -24,11 +26,11 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
         <Search name="action" label="Action" value={filter['action'] ?? ''} />
         <Search name="subject" label="About" value={filter['subject'] ?? ''} />
       </search>
-      <Trouble failure={rows.failure} />
-      <Table
+      <RowsTable
         caption="Audit log"
-        none={rows.loading ? 'Loading.' : 'No entry fits.'}
-        rows={rows.items}
+        what="entries"
+        none="No entry fits."
+        rows={rows}
         rowKey={({ seq }) => seq}
         columns={[
           { title: 'Number', cell: ({ seq }) => seq },
@@ -39,7 +41,6 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
           { title: 'Detail', wide: true, cell: (row) => <Whole entry={row} /> },
         ]}
       />
-      <More rows={rows} what="entries" />
     </>
   );
 }
@@ -60,31 +61,22 @@ function Whole({ entry }: { entry: AuditSummary }) {
 }
 
 function AuditCommands({ filter }: { filter: Readonly<Record<string, string>> }) {
-  const [failure, setFailure] = useState<Failure | null>(null);
   const [verdict, setVerdict] = useState<string | null>(null);
-  const guarded = (action: () => Promise<void>) => (): void => {
-    setFailure(null);
-    void action().catch((error: unknown) => {
-      if (!(error instanceof Failure)) throw error;
-      setFailure(error);
-    });
+  const { busy, failure, run } = useAction();
+  const verify = async (): Promise<void> => {
+    const { entries, brokenAt } = await read(reads.auditHead());
+    setVerdict(
+      brokenAt === null
+        ? `The chain of ${entries} entries is whole.`
+        : `The chain is broken at entry ${brokenAt}.`,
+    );
   };
   return (
     <div class="buttons">
-      <button
-        type="button"
-        onClick={guarded(async () => {
-          const { entries, brokenAt } = await read(reads.auditHead());
-          setVerdict(
-            brokenAt === null
-              ? `The chain of ${entries} entries is whole.`
-              : `The chain is broken at entry ${brokenAt}.`,
-          );
-        })}
-      >
+      <button type="button" disabled={busy} onClick={() => void run(verify)}>
         Verify the chain
       </button>
-      <button type="button" onClick={guarded(() => exportAll(filter))}>
+      <button type="button" disabled={busy} onClick={() => void run(() => exportAll(filter))}>
         Export as CSV
       </button>
       {verdict !== null && <p role="status">{verdict}</p>}
@@ -103,12 +95,7 @@ async function exportAll(filter: Readonly<Record<string, string>>): Promise<void
     if (next === null) break;
     cursor = next;
   }
-  const file = new Blob([`${lines.join('\r\n')}\r\n`], { type: 'text/csv' });
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(file);
-  link.download = 'linnet-audit.csv';
-  link.click();
-  URL.revokeObjectURL(link.href);
+  saveFile('linnet-audit.csv', 'text/csv', `${lines.join('\r\n')}\r\n`);
   announce(`Exported ${lines.length - 1} entries`);
 }
 

@@ -1,39 +1,17 @@
 // What an operator can do with a device. What is final shows the fingerprint of the key.
 import type { Device } from '../../../../shared/protocol/operator-api.js';
 import { send } from '../api.js';
-import { useQuestion, type Question } from '../parts/dialog.js';
+import { QuestionButtons, type Question } from '../parts/dialog.js';
 import { useMay } from '../self.js';
 
 export function DeviceCommands({ device, reload }: { device: Device; reload: () => void }) {
   const may = useMay();
-  const { ask, dialog } = useQuestion();
   if (!may('operator') || device.status === 'revoked') return null;
   const questions =
     device.status === 'pending'
-      ? [approve(device, reload), revoke(device, reload)]
-      : [
-          move(device, reload),
-          label(device, reload),
-          replace(device, reload),
-          revoke(device, reload),
-        ];
-  return (
-    <>
-      <div class="buttons" role="group" aria-label="Commands">
-        {questions.map((question) => (
-          <button
-            key={question.action}
-            type="button"
-            class={question.danger === true ? 'danger' : undefined}
-            onClick={() => ask(question)}
-          >
-            {question.action}
-          </button>
-        ))}
-      </div>
-      {dialog}
-    </>
-  );
+      ? [approve, revoke].map((one) => one(device, reload))
+      : [move, label, replace, revoke].map((one) => one(device, reload));
+  return <QuestionButtons of={questions} />;
 }
 
 const pathOf = ({ id }: Device, command = ''): string =>

@@ -5,6 +5,7 @@ import { reads } from '../reads.js';
 import { beats, either, topics, useResource } from '../resource.js';
 import { Link } from '../router.js';
 import { counted, releaseText, toneOf } from '../text.js';
+import { VersionsOverTime } from './fleet-history.js';
 
 export function FleetPage() {
   const { data, failure } = useResource(
@@ -21,6 +22,15 @@ export function FleetPage() {
 }
 
 function Overview({ fleet }: { fleet: FleetOverview }) {
+  return (
+    <>
+      <Parts fleet={fleet} />
+      <VersionsOverTime />
+    </>
+  );
+}
+
+function Parts({ fleet }: { fleet: FleetOverview }) {
   const enrolled = fleet.devices.filter(({ status }) => status === 'enrolled');
   return (
     <div class="grid">
@@ -75,7 +85,7 @@ function NeedsPerson({ fleet }: { fleet: FleetOverview }) {
   const { trouble, conditions, cloned, silent } = fleet.attention;
   const pending = sum(fleet.devices.filter(({ status }) => status === 'pending'));
   const lines = [
-    { to: 'devices?status=pending', count: pending, text: 'waits for approval' },
+    { to: 'enrol', count: pending, text: 'waits for approval' },
     { to: 'devices?attention=cloned', count: cloned, text: 'used by two installations' },
     { to: 'devices?attention=trouble', count: trouble, text: 'cannot proceed' },
     { to: 'devices?attention=conditions', count: conditions, text: 'with a condition' },

@@ -8,7 +8,8 @@ import type {
   Wave,
 } from '../../../../shared/protocol/operator-api.js';
 import { useState } from 'preact/hooks';
-import { Failure, send } from '../api.js';
+import { send } from '../api.js';
+import { givenIn, useAction, type Given } from '../parts/action.js';
 import { announce } from '../parts/announcer.js';
 import { Heading, Loading, Section, Table, Trouble } from '../parts/basics.js';
 import { lists, reads } from '../reads.js';
@@ -27,41 +28,26 @@ export function NewRolloutPage() {
   );
 }
 
-type Given = (name: string) => string;
-
 function Form({ policy }: { policy: RolloutPolicy }) {
   const [preview, setPreview] = useState<RolloutPreview | null>(null);
-  const [failure, setFailure] = useState<Failure | null>(null);
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: SubmitEvent): Promise<void> => {
+  const { busy, failure, run } = useAction();
+  const submit = (event: SubmitEvent): void => {
     event.preventDefault();
-    const form = new FormData(event.currentTarget as HTMLFormElement);
-    const given: Given = (name) => {
-      const value = form.get(name);
-      return typeof value === 'string' ? value.trim() : '';
-    };
+    const request = requestOf(givenIn(event), policy);
     const isDry = (event.submitter as HTMLButtonElement | null)?.value === 'preview';
-    setBusy(true);
-    setFailure(null);
-    try {
-      const request = requestOf(given, policy);
+    void run(async () => {
       if (isDry) {
         setPreview(await send<RolloutPreview>('POST', '/rollouts/preview', request));
         announce('Dry run: done');
-      } else {
-        const { id } = await send<RolloutDetail>('POST', '/rollouts', request);
-        navigate(`rollouts/${encodeURIComponent(id)}`);
+        return;
       }
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      setFailure(error);
-    } finally {
-      setBusy(false);
-    }
+      const { id } = await send<RolloutDetail>('POST', '/rollouts', request);
+      navigate(`rollouts/${encodeURIComponent(id)}`);
+    });
   };
   return (
     <>
-      <form class="card" onSubmit={(event) => void submit(event)}>
+      <form class="card" onSubmit={submit}>
         <What />
         <Waves />
         <Strictness policy={policy} />

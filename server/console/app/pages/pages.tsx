@@ -5,16 +5,23 @@ import { Link } from '../router.js';
 import { AuditPage } from './audit.js';
 import { DevicePage } from './device.js';
 import { DevicesPage } from './devices.js';
+import { EnrolPage } from './enrol.js';
 import { FleetPage } from './fleet.js';
 import { GroupsPage } from './groups.js';
 import { NewRolloutPage } from './new-rollout.js';
-import { ReleasePage, ReleasesPage } from './releases.js';
+import { ReleasePage } from './release.js';
+import { ReleasesPage } from './releases.js';
 import { RolloutPage } from './rollout.js';
 import { RolloutsPage } from './rollouts.js';
 import { SecurityPage } from './security.js';
+import { SessionPage } from './session.js';
 import { TokensPage } from './tokens.js';
 
-export function pageOf(path: string, query: URLSearchParams): ComponentChildren {
+export function pageOf(
+  path: string,
+  query: URLSearchParams,
+  reloadSelf: () => void,
+): ComponentChildren {
   const [section, first, second] = partsOf(path);
   switch (section) {
     case '':
@@ -31,6 +38,8 @@ export function pageOf(path: string, query: URLSearchParams): ComponentChildren 
       ) : (
         <ReleasePage component={first} version={second} />
       );
+    case 'enrol':
+      return <EnrolPage />;
     case 'groups':
       return <GroupsPage />;
     case 'security':
@@ -39,6 +48,8 @@ export function pageOf(path: string, query: URLSearchParams): ComponentChildren 
       return <AuditPage query={query} />;
     case 'tokens':
       return <TokensPage />;
+    case 'session':
+      return <SessionPage onRevoked={reloadSelf} />;
     default:
       return <NoPage path={path} />;
   }

@@ -3,7 +3,7 @@
 import type { Member, RolloutDetail } from '../../../../shared/protocol/operator-api.js';
 import { useState } from 'preact/hooks';
 import { limits } from '../limits.js';
-import { Ago, More, Section, State, Table, Trouble } from '../parts/basics.js';
+import { Ago, RowsTable, Section, State } from '../parts/basics.js';
 import { lists } from '../reads.js';
 import { oneOf, useRows } from '../resource.js';
 import { Link } from '../router.js';
@@ -130,12 +130,12 @@ function Members({ rollout }: { rollout: RolloutDetail }) {
           ))}
         </select>
       </label>
-      <Trouble failure={rows.failure} />
-      <Table
+      <RowsTable
         caption="Devices of the rollout"
-        rows={rows.items}
+        what="devices"
+        rows={rows}
         rowKey={({ device }) => device}
-        none={rows.loading ? 'Loading.' : 'No device.'}
+        none="No device."
         columns={[
           {
             title: 'Device',
@@ -149,7 +149,6 @@ function Members({ rollout }: { rollout: RolloutDetail }) {
           { title: 'Why', cell: ({ reasons }) => reasons },
         ]}
       />
-      <More rows={rows} what="devices" />
     </>
   );
 }

@@ -4,7 +4,7 @@ import type { RolloutCommand, RolloutDetail } from '../../../../shared/protocol/
 import { send } from '../api.js';
 import { Ago, Facts, Heading, Loading, Section, State, Table, Trouble } from '../parts/basics.js';
 import { EvidenceChart } from '../parts/charts.js';
-import { useQuestion, type Question } from '../parts/dialog.js';
+import { QuestionButtons, type Question } from '../parts/dialog.js';
 import { reads } from '../reads.js';
 import { beats, either, oneOf, useResource } from '../resource.js';
 import { Link } from '../router.js';
@@ -81,26 +81,11 @@ const title = (command: RolloutCommand): string =>
 
 function Commands({ rollout, reload }: { rollout: RolloutDetail; reload: () => void }) {
   const may = useMay();
-  const { ask, dialog } = useQuestion();
-  if (!may('operator') || rollout.commands.length === 0) return null;
-  return (
-    <>
-      <div class="buttons" role="group" aria-label="Commands">
-        {rollout.commands.map(({ command, meaning }) => (
-          <button
-            key={command}
-            type="button"
-            class={DANGEROUS.includes(command) ? 'danger' : undefined}
-            title={meaning}
-            onClick={() => ask(questionOf(rollout, command, meaning, reload))}
-          >
-            {title(command)}
-          </button>
-        ))}
-      </div>
-      {dialog}
-    </>
+  if (!may('operator')) return null;
+  const questions = rollout.commands.map(({ command, meaning }) =>
+    questionOf(rollout, command, meaning, reload),
   );
+  return <QuestionButtons of={questions} />;
 }
 
 const questionOf = (
@@ -116,6 +101,7 @@ const questionOf = (
     </p>
   ),
   action: title(command),
+  hint: meaning,
   danger: DANGEROUS.includes(command),
   asksReason: true,
   run: async (given) => {

@@ -1,5 +1,5 @@
 // All rollouts, the newest first.
-import { Ago, Heading, Loading, More, State, Table, Trouble } from '../parts/basics.js';
+import { Ago, Heading, RowsTable, State } from '../parts/basics.js';
 import { lists } from '../reads.js';
 import { topics, useRows } from '../resource.js';
 import { Link } from '../router.js';
@@ -18,32 +18,27 @@ export function RolloutsPage() {
           </Link>
         )}
       </Heading>
-      <Trouble failure={rows.failure} />
-      {rows.loading ? (
-        <Loading />
-      ) : (
-        <Table
-          caption="Rollouts"
-          none="No rollout yet."
-          rows={rows.items}
-          rowKey={({ id }) => id}
-          columns={[
-            {
-              title: 'Release',
-              cell: ({ id, release }) => (
-                <Link to={`rollouts/${encodeURIComponent(id)}`}>{releaseText(release)}</Link>
-              ),
-            },
-            { title: 'State', cell: ({ state }) => <State text={state} /> },
-            { title: 'Wave', cell: ({ wave, waves }) => `${wave + 1} of ${waves}` },
-            { title: 'Devices', cell: ({ devices }) => devices },
-            { title: 'Why', wide: true, cell: ({ reasons }) => reasons[0] ?? '' },
-            { title: 'Created', cell: ({ createdAt }) => <Ago at={createdAt} /> },
-            { title: 'By', wide: true, cell: ({ createdBy }) => createdBy },
-          ]}
-        />
-      )}
-      <More rows={rows} what="rollouts" />
+      <RowsTable
+        caption="Rollouts"
+        what="rollouts"
+        none="No rollout yet."
+        rows={rows}
+        rowKey={({ id }) => id}
+        columns={[
+          {
+            title: 'Release',
+            cell: ({ id, release }) => (
+              <Link to={`rollouts/${encodeURIComponent(id)}`}>{releaseText(release)}</Link>
+            ),
+          },
+          { title: 'State', cell: ({ state }) => <State text={state} /> },
+          { title: 'Wave', cell: ({ wave, waves }) => `${wave + 1} of ${waves}` },
+          { title: 'Devices', cell: ({ devices }) => devices },
+          { title: 'Why', wide: true, cell: ({ reasons }) => reasons[0] ?? '' },
+          { title: 'Created', cell: ({ createdAt }) => <Ago at={createdAt} /> },
+          { title: 'By', wide: true, cell: ({ createdBy }) => createdBy },
+        ]}
+      />
     </>
   );
 }

@@ -1,5 +1,5 @@
 // Security events as they come, the last changed first.
-import { Ago, Heading, More, State, Table, Trouble } from '../parts/basics.js';
+import { Ago, Heading, RowsTable, State } from '../parts/basics.js';
 import { Search } from '../parts/filters.js';
 import { lists } from '../reads.js';
 import { topics, useRows } from '../resource.js';
@@ -18,11 +18,10 @@ export function SecurityPage({ query }: { query: URLSearchParams }) {
       <search aria-label="Filter security events">
         <Search name="source" label="Source" value={source} />
       </search>
-      <Trouble failure={rows.failure} />
-      <Table
+      <RowsTable
         caption="Security events"
-        none={rows.loading ? 'Loading.' : 'None.'}
-        rows={rows.items}
+        what="events"
+        rows={rows}
         rowKey={({ id }) => id}
         columns={[
           { title: 'Last', cell: ({ lastAt }) => <Ago at={lastAt} /> },
@@ -41,7 +40,6 @@ export function SecurityPage({ query }: { query: URLSearchParams }) {
           { title: 'First', wide: true, cell: ({ firstAt }) => <Ago at={firstAt} /> },
         ]}
       />
-      <More rows={rows} what="events" />
     </>
   );
 }

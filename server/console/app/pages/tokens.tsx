@@ -2,7 +2,7 @@
 import type { NewToken } from '../../../../shared/protocol/operator-api.js';
 import { useState } from 'preact/hooks';
 import { send } from '../api.js';
-import { Ago, Heading, More, State, Table, Trouble } from '../parts/basics.js';
+import { Ago, Heading, RowsTable, State } from '../parts/basics.js';
 import { useQuestion, type Question } from '../parts/dialog.js';
 import { lists } from '../reads.js';
 import { topics, useRows } from '../resource.js';
@@ -18,16 +18,15 @@ export function TokensPage() {
           New token
         </button>
       </Heading>
-      <Trouble failure={rows.failure} />
       {made !== null && (
         <p class="notice busy" role="status">
           Shown once: <code>{made.token}</code> for {made.name} ({made.role}).
         </p>
       )}
-      <Table
+      <RowsTable
         caption="Operator tokens"
-        none="Loading."
-        rows={rows.items}
+        what="tokens"
+        rows={rows}
         rowKey={({ name, createdAt }) => `${name} ${createdAt}`}
         columns={[
           { title: 'Name', cell: ({ name }) => name },
@@ -54,7 +53,6 @@ export function TokensPage() {
           },
         ]}
       />
-      <More rows={rows} what="tokens" />
       {dialog}
     </>
   );

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Failure } from '../api.js';
+import type { Rows } from '../resource.js';
 import { arrivals } from '../router.js';
 import { ago, atTime, MARKS, toneOf, type Tone } from '../text.js';
 
@@ -148,13 +149,7 @@ export function Table<T>({ caption, columns, rows, rowKey, none = 'None.' }: Tab
   );
 }
 
-export function More({
-  rows,
-  what,
-}: {
-  rows: { hasMore: boolean; more: () => void };
-  what: string;
-}) {
+function More({ rows, what }: { rows: { hasMore: boolean; more: () => void }; what: string }) {
   if (!rows.hasMore) return null;
   return (
     <button type="button" onClick={rows.more}>
@@ -163,25 +158,46 @@ export function More({
   );
 }
 
-/** Bars of counts, the largest first in reading; text says the same as the bars. */
-export function Bars({
-  of,
-  label,
-}: {
-  of: readonly { name: ComponentChildren; key: string; count: number; tone?: Tone }[];
-  label: string;
-}) {
-  const most = Math.max(1, ...of.map(({ count }) => count));
+interface RowsTableProps<T> extends Omit<TableProps<T>, 'rows'> {
+  readonly rows: Rows<T>;
+  /** What the rows are, in the plural. */
+  readonly what: string;
+}
+
+/** A list of the API as a table: what went wrong, the rows so far, and a button for the next. */
+export function RowsTable<T>({ rows, what, none = 'None.', ...table }: RowsTableProps<T>) {
+  const empty = !rows.loading ? none : rows.failure === null ? 'Loading.' : '';
+  return (
+    <>
+      <Trouble failure={rows.failure} />
+      <Table {...table} rows={rows.items} none={empty} />
+      <More rows={rows} what={what} />
+    </>
+  );
+}
+
+interface Bar {
+  readonly key: string;
+  readonly name: ComponentChildren;
+  readonly count: number;
+  /** Beside the bar; the count itself when left out. */
+  readonly text?: string;
+  readonly tone?: Tone;
+}
+
+/** Bars of quantities; text says the same as the bars. `most`: the length of a whole bar. */
+export function Bars({ of, label, most }: { of: readonly Bar[]; label: string; most?: number }) {
+  const whole = most ?? Math.max(1e-9, ...of.map(({ count }) => count));
   if (of.length === 0) return <p class="quiet">None.</p>;
   return (
     <ul class="bars" aria-label={label}>
-      {of.map(({ name, key, count, tone }) => (
+      {of.map(({ name, key, count, text, tone }) => (
         <li key={key}>
           <span class="bar-name">{name}</span>
           <svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
-            <rect class={`fill ${tone ?? 'plain'}`} width={(100 * count) / most} height="8" />
+            <rect class={`fill ${tone ?? 'plain'}`} width={(100 * count) / whole} height="8" />
           </svg>
-          <span class="bar-count">{count.toLocaleString('en')}</span>
+          <span class="bar-count">{text ?? count.toLocaleString('en')}</span>
         </li>
       ))}
     </ul>

@@ -2,8 +2,9 @@
 // inside, Escape closes it, and the focus returns to what opened it.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { Failure } from '../api.js';
+import { givenIn, useAction, type Given } from './action.js';
 import { announce } from './announcer.js';
+import { Trouble } from './basics.js';
 
 export interface Question {
   readonly title: string;
@@ -14,39 +15,28 @@ export interface Question {
   readonly danger?: boolean;
   /** Asks for a reason, which is kept in the history and the audit log. */
   readonly asksReason?: boolean;
-  /** `given`: the values of the form's fields by name, trimmed. */
-  readonly run: (given: (name: string) => string) => Promise<void>;
+  /** What the button would do, as a hint. */
+  readonly hint?: string;
+  readonly run: (given: Given) => Promise<void>;
 }
 
 function Dialog({ question, onClose }: { question: Question; onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  const [busy, setBusy] = useState(false);
-  const [failure, setFailure] = useState<Failure | null>(null);
+  const { busy, failure, run: start } = useAction();
   useEffect(() => dialog.current?.showModal(), []);
   const { title, body, action, danger, asksReason, run } = question;
-  const submit = async (event: SubmitEvent): Promise<void> => {
+  const submit = (event: SubmitEvent): void => {
     event.preventDefault();
-    const form = new FormData(event.currentTarget as HTMLFormElement);
-    const given = (name: string): string => {
-      const value = form.get(name);
-      return typeof value === 'string' ? value.trim() : '';
-    };
-    setBusy(true);
-    setFailure(null);
-    try {
+    const given = givenIn(event);
+    void start(async () => {
       await run(given);
       announce(`${action}: done`);
       dialog.current?.close();
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      setFailure(error);
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   return (
     <dialog ref={dialog} aria-labelledby="dialog-title" onClose={onClose}>
-      <form method="dialog" onSubmit={(event) => void submit(event)}>
+      <form method="dialog" onSubmit={submit}>
         <h2 id="dialog-title">{title}</h2>
         {body}
         {asksReason === true && (
@@ -55,11 +45,7 @@ function Dialog({ question, onClose }: { question: Question; onClose: () => void
             <textarea name="reason" rows={2} maxLength={500} />
           </label>
         )}
-        {failure !== null && (
-          <p class="notice bad" role="alert">
-            <strong>{failure.message}</strong> {failure.todo}
-          </p>
-        )}
+        <Trouble failure={failure} />
         <div class="buttons">
           <button type="submit" class={danger === true ? 'danger' : 'primary'} disabled={busy}>
             {action}
@@ -82,4 +68,28 @@ export function useQuestion(): {
   const dialog =
     question === null ? null : <Dialog question={question} onClose={() => setQuestion(null)} />;
   return { ask: setQuestion, dialog };
+}
+
+/** A button for each question, named by its action. */
+export function QuestionButtons({ of }: { of: readonly Question[] }) {
+  const { ask, dialog } = useQuestion();
+  if (of.length === 0) return null;
+  return (
+    <>
+      <div class="buttons" role="group" aria-label="Commands">
+        {of.map((question) => (
+          <button
+            key={question.action}
+            type="button"
+            class={question.danger === true ? 'danger' : undefined}
+            title={question.hint}
+            onClick={() => ask(question)}
+          >
+            {question.action}
+          </button>
+        ))}
+      </div>
+      {dialog}
+    </>
+  );
 }

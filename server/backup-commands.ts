@@ -1,4 +1,5 @@
 // `linnet server backup`, `backup verify` and `restore`.
+import { counted } from '../shared/base/counted.js';
 import type { Command } from 'commander';
 import { Fault } from '../shared/base/fault-codes.js';
 import type { VerifiedBackup } from './backup/archive.js';
@@ -61,7 +62,10 @@ export function registerBackupCommands(server: Command, { out, readSettings }: N
       const { file, bytes, rows, head } = await backupServer(readSettings(config), parts);
       const count = total(rows);
       out.result({ file, bytes, rows: count, ...head }, () =>
-        [`${file}: ${bytes} bytes, ${count} rows of the database`, ...remarks(head)].join('\n'),
+        [
+          `${file}: ${bytes} bytes, ${counted(count, 'row')} of the database`,
+          ...remarks(head),
+        ].join('\n'),
       );
     });
   backup
@@ -74,7 +78,7 @@ export function registerBackupCommands(server: Command, { out, readSettings }: N
       out.result(shown(file, found), () =>
         [
           `${file}: whole, of ${found.head.createdAt}, schema ${found.head.schema}, ` +
-            `${total(found.list.rows)} rows of the database`,
+            `${counted(total(found.list.rows), 'row')} of the database`,
           ...remarks(found.head),
         ].join('\n'),
       );
@@ -90,7 +94,8 @@ export function registerBackupCommands(server: Command, { out, readSettings }: N
       const found = await restoreServer(readSettings(config), file);
       out.result(shown(file, found), () =>
         [
-          `restored ${total(found.list.rows)} rows of the database, of ${found.head.createdAt}`,
+          `restored ${counted(total(found.list.rows), 'row')} of the database, ` +
+            `of ${found.head.createdAt}`,
           ...remarks(found.head),
         ].join('\n'),
       );

@@ -4,6 +4,7 @@
 // `activate` here, so that this file always knows what runs. When the active release cannot be
 // served at all, `keep` returns the change of the record that falls back to the previous release;
 // the driver writes it.
+import { counted } from '../../shared/base/counted.js';
 import { backoff, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { isFault, reason, type Fault } from '../../shared/base/fault-codes.js';
@@ -118,7 +119,10 @@ export class Serving {
     const isReleases = fault.code !== 'installation_incomplete';
     if (record.state !== 'idle' || !isReleases || tries < limits.activationTriesMaxCount)
       return null;
-    return this.#goBack(record, `it did not start ${tries} times in a row: ${fault.detail}`);
+    return this.#goBack(
+      record,
+      `it did not start ${counted(tries, 'time')} in a row: ${fault.detail}`,
+    );
   }
 
   async #goBack(record: UpdateRecord, why: string): Promise<StepResult | null> {

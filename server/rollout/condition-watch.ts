@@ -2,6 +2,7 @@
 // that devices run, how many newly report each condition, and alarms when that is more than
 // acceptable (shared/statistics/condition-detector.ts). An alarm is a security event; it rolls
 // nothing back, because that is for a person to decide: `linnet rollout undo`.
+import { counted } from '../../shared/base/counted.js';
 import { limits } from '../../shared/base/limits.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
@@ -93,7 +94,8 @@ function next(
   return {
     stream: { ...stream, detector: emptyDetector() },
     alarm:
-      `${component} ${version} (${digest}): ${count} of ${devices} devices newly report ` +
+      `${component} ${version} (${digest}): ${count} of ${counted(devices, 'device')} ` +
+      'newly report ' +
       `${code}; more than one in 1,000 a day is not acceptable (detector ` +
       `${value.toPrecision(3)} >= ${THRESHOLD}: a false alarm of this ` +
       `component comes once in ${limits.conditionAlarmDays} days at most, on average)`,

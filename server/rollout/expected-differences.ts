@@ -2,6 +2,7 @@
 // person. Pure. The devices' limit is what was declared (shared/statistics/trial-tests.ts), so a
 // release that declares more than the policy's limit needs somebody who takes it; the policy's cap
 // holds in any case.
+import { counted } from '../../shared/base/counted.js';
 import { limits } from '../../shared/base/limits.js';
 import { differenceText } from '../../shared/release/expected-differences.js';
 import { percent } from '../../shared/statistics/sequential-tests.js';
@@ -42,7 +43,8 @@ export function expectedDifferences(
       ),
       ...(unmeasured
         ? [
-            `${others.length} devices run ${versionsText(others)}, from which it was not ` +
+            `${counted(others.length, 'device runs', 'devices run')} ` +
+              `${versionsText(others)}, from which it was not ` +
               `measured (limit ${capText}, the policy's cap)`,
           ]
         : []),

@@ -1,6 +1,7 @@
 // A rollout on its way forward: what its devices reported is written down, waves are left behind
 // when they are proven, and a person is asked when no evidence can come any more. Nothing here
 // assigns a release: a device takes it when it asks (taking.ts).
+import { counted } from '../../shared/base/counted.js';
 import { limits } from '../../shared/base/limits.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import type { ReleaseRef } from '../../shared/release/release-ref.js';
@@ -187,7 +188,7 @@ export function waveProgress(situation: Situation): WaveProgress {
   const { own, proven, taking, soaking, waiting, unproven, silent } = seen;
   const needed = current?.minProven ?? Math.ceil(own / 2);
   const reasons = [
-    `wave ${name}: ${proven} of ${own} devices ${provenWord(rollout)}, ${needed} needed`,
+    `wave ${name}: ${proven} of ${counted(own, 'device')} ${provenWord(rollout)}, ${needed} needed`,
     ...countText('not decided yet', taking),
     ...countText(`confirmed, and soaking for ${current?.soakSeconds ?? 0} s`, soaking),
     ...countText('unproven', unproven),
@@ -205,7 +206,8 @@ export function waveProgress(situation: Situation): WaveProgress {
   const canComeBack = waiting.count + unproven.count + silent.count;
   const stuck =
     !isProven && rest === 0 && canComeBack === 0
-      ? `wave ${name} cannot be proven: ${proven} of ${own} devices are, ` + `${needed} are needed`
+      ? `wave ${name} cannot be proven: ${proven} of ${counted(own, 'device')} are, ` +
+        `${needed} are needed`
       : null;
   return { reasons, stuck, done: isProven && isApproved };
 }

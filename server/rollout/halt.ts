@@ -3,6 +3,7 @@
 // same trouble on many devices, a window full of silent devices, and the silence test. Pure. The
 // arithmetic is in shared/statistics; the words for a person are here. A person who resumed past
 // something is asked again only when more of it came.
+import { counted } from '../../shared/base/counted.js';
 import { limits } from '../../shared/base/limits.js';
 import {
   chanceOfHalting,
@@ -190,7 +191,8 @@ function differenceHold({ rollout, members }: Situation): string[] | null {
   );
   if (differing.length === 0) return null;
   return [
-    `${differing.length} devices answer more differently than the release declares, and went back`,
+    `${counted(differing.length, 'device answers', 'devices answer')} more differently than the ` +
+      'release declares, and went back',
     ...differing
       .slice(0, limits.reasonLinesMaxCount)
       .map((member) => `${member.name}: ${member.reasons}`),
@@ -216,7 +218,8 @@ function troubleHold({ rollout, members, facts, takes }: Situation): string[] | 
     const first = same[0];
     const detail = first === undefined ? '' : (troubleText(facts.get(first.device)) ?? '');
     return [
-      `${same.length} of ${takes.length} devices that took it cannot begin, with ${code}: ` +
+      `${same.length} of ${counted(takes.length, 'device')} that took it cannot begin, ` +
+        `with ${code}: ` +
         listed(same),
       detail,
     ];
@@ -273,7 +276,8 @@ function deadlineHold({ rollout, members, now }: Situation): string[] | null {
   if (now < at || (rollout.answeredAt ?? 0) >= at) return null;
   const proven = members.filter((member) => member.proven).length;
   return [
-    `not completed by its deadline ${deadline}: ${proven} of ${members.length} devices proven`,
+    `not completed by its deadline ${deadline}: ${proven} of ` +
+      `${counted(members.length, 'device')} proven`,
   ];
 }
 

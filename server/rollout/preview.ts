@@ -1,6 +1,7 @@
 // What a rollout would do, before it exists: its waves, its windows, and its promise in numbers.
 // Pure. The chances are exact (shared/statistics/halt-boundary.ts) for devices that are decided one
 // after the other; a window exposes at most its own size more.
+import { counted } from '../../shared/base/counted.js';
 import { limits } from '../../shared/base/limits.js';
 import semver from 'semver';
 import { chanceOfHalting, expectedTakes } from '../../shared/statistics/halt-boundary.js';
@@ -145,7 +146,10 @@ function warningsOf(
   return [
     ...(quiet.length === 0
       ? []
-      : [`${quiet.length} of ${places.length} devices are not heard now: they take it later`]),
+      : [
+          `${quiet.length} of ${counted(places.length, 'device')} are not heard now: ` +
+            'they take it later',
+        ]),
     ...(first?.group === undefined
       ? []
       : [`wave ${first.name} is hand-picked: it proves only itself, and the window starts again`]),
@@ -166,7 +170,10 @@ function paceText(policy: RolloutPolicy, devices: number, now: number): string[]
       : [`devices take it only within ${hours.windows.join(', ')} ${hours.zone}`]),
     ...(rate === undefined
       ? []
-      : [`at most ${rate} devices take it in an hour: at least ${Math.ceil(devices / rate)} h`]),
+      : [
+          `at most ${counted(rate, 'device takes', 'devices take')} it in an hour: ` +
+            `at least ${Math.ceil(devices / rate)} h`,
+        ]),
     ...(deadline === undefined
       ? []
       : [`held for a person when it is not completed by ${deadline}`]),
@@ -211,7 +218,8 @@ export function newerThan(
       ? ` and ${newer.length - limits.refusingNamesMaxCount} more`
       : '';
   return (
-    `${newer.length} devices run a newer release and would refuse ${version}: ` +
+    `${counted(newer.length, 'device runs', 'devices run')} a newer release and would ` +
+    `refuse ${version}: ` +
     `${newer.slice(0, limits.refusingNamesMaxCount).join(', ')}${more}; ` +
     'to go back, undo the rollout that brought it'
   );

@@ -1,5 +1,6 @@
 // A rollout as an operator sees it: why it is in its state, what it waits for, and which commands
 // it takes now. Pure.
+import { counted } from '../../shared/base/counted.js';
 import type { RolloutCommand, RolloutDetail } from '../../shared/protocol/operator-api.js';
 import type { HistoryRow, MemberRow } from '../interfaces.js';
 import { waveProgress } from './forward.js';
@@ -66,7 +67,7 @@ function live(situation: Situation): string[] {
       return [
         haltReport(situation).reasons,
         ...waveProgress(situation).reasons,
-        `window: ${open} devices have it undecided, at most ${size} may`,
+        `window: ${counted(open, 'device has', 'devices have')} it undecided, at most ${size} may`,
         ...pauseText(situation),
         ...armsText(situation),
         ...shadowText(situation),
@@ -76,7 +77,7 @@ function live(situation: Situation): string[] {
       return [haltReport(situation).reasons];
     case 'reverting': {
       const left = members.filter((member) => member.state === 'reverting').length;
-      return [`${left} devices are rolling back`];
+      return [`${counted(left, 'device is', 'devices are')} rolling back`];
     }
     case 'draft':
     case 'reverted':

@@ -1,6 +1,7 @@
 // Files that were uploaded and that no published release names yet: who uploaded them, and when
 // they were asked for last. Deleting one begins with a mark in its row, guarded by that time, so
 // that no server deletes what another one is about to publish.
+import { counted } from '../../shared/base/counted.js';
 import { sql } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { UploadQuota, UploadRow, UploadStore } from '../interfaces.js';
@@ -30,7 +31,7 @@ export class SqlUploadStore implements UploadStore {
       if (bytes + upload.bytes > maxBytes || count + 1 > maxCount)
         throw new Fault(
           'quota_exceeded',
-          `${operator} has ${count} files with ${bytes} bytes that no release names; ` +
+          `${operator} has ${counted(count, 'file')} with ${bytes} bytes that no release names; ` +
             `${maxCount} files and ${maxBytes} bytes are allowed`,
         );
       await put(trx, upload);

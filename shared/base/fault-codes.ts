@@ -399,7 +399,11 @@ export const FAULT_CODES = {
     'Run `linnet server restore` again with the same backup; it begins anew.',
   ),
   fetch_interrupted: flaked(503, 'a download was interrupted', 'It resumes by itself.'),
-  disk_full: flaked(507, 'the disk is full', 'Free disk space; the device keeps what it runs.'),
+  disk_full: flaked(
+    507,
+    'the disk is full',
+    'Free disk space on the machine that the message is from; what it has is kept.',
+  ),
   disk_failed: flaked(
     500,
     'a read from or a write to the disk failed',

@@ -2,6 +2,7 @@
 // Several tests share the policy's chance of a false alarm in equal parts. All but crashes and the
 // fuse are betting processes on means of blocks of time (betting.ts), so neighbouring inputs that
 // are alike count once.
+import { counted } from '../../shared/base/counted.js';
 import { limits } from '../base/limits.js';
 import type { FaultCode } from '../base/fault-codes.js';
 import {
@@ -84,7 +85,7 @@ export function crashes({ modelFaults }: TrialEvidence): Finding | null {
   if (modelFaults < limit) return null;
   return failed(
     'trial_crashes',
-    `the new model's process crashed, hung or did not start ${modelFaults} times; ` +
+    `the new model's process crashed, hung or did not start ${counted(modelFaults, 'time')}; ` +
       `the limit is ${limit}`,
   );
 }

@@ -5,6 +5,7 @@
 // change what a request means and that are not implemented (sequences, shared memory,
 // classification, timeout, priority) are refused by name; parameters of a client's own are ignored.
 // Clients repeat their header, so the last one is kept and not parsed again.
+import { counted } from '../../../shared/base/counted.js';
 import { Type, type Static } from 'typebox';
 import { decodeJson } from '../../../shared/base/decode.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
@@ -161,7 +162,10 @@ function withBinary(header: InferHeader, body: Buffer, headerBytes: number): Ten
     return { name: input.name, datatype: datatypeOf(input), shape: input.shape, data };
   });
   if (at !== body.length)
-    throw new Fault('request_tensor', `${body.length - at} bytes of the body belong to no tensor`);
+    throw new Fault(
+      'request_tensor',
+      `${counted(body.length - at, 'byte')} of the body belong to no tensor`,
+    );
   return tensors;
 }
 

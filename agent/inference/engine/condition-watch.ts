@@ -3,6 +3,7 @@
 // cover the last conditionWindowMs, in slots, so that an old fault is forgotten in the end. No test
 // is made here: a condition is a report, and the server or a person decides. The one exception is
 // a crash loop, on which the device goes back to the previous release by itself.
+import { counted } from '../../../shared/base/counted.js';
 import type { Clock } from '../../../shared/base/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
 import type { Fault } from '../../../shared/base/fault-codes.js';
@@ -104,7 +105,8 @@ export class ConditionWatch {
     if (elapsedMs > limits.crashLoopMs) return null;
     const seconds = Math.ceil(elapsedMs / 1000);
     return (
-      `its process crashed or hung ${this.#faultsAt.length} times within ${seconds} s; ` +
+      `its process crashed or hung ${counted(this.#faultsAt.length, 'time')} within ` +
+      `${seconds} s; ` +
       `the last time: ${this.#lastFault}`
     );
   }
@@ -114,7 +116,7 @@ export class ConditionWatch {
     const hours = limits.conditionWindowMs / 3_600_000;
     const asked = sum.served + sum.failed;
     const found: Found[] = [];
-    const times = (count: number): string => `${count} times in the last ${hours} h`;
+    const times = (count: number): string => `${counted(count, 'time')} in the last ${hours} h`;
     if (sum.crashes > 0)
       found.push({
         code: 'crashes',

@@ -1,5 +1,6 @@
 // `linnet model inspect` and `linnet model quantize`: read files, call model/, print the results.
 // Nothing is decided here. Outputs are written whole or not at all (temporary name, then rename).
+import { counted } from '../../../shared/base/counted.js';
 import { performance } from 'node:perf_hooks';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
@@ -174,7 +175,7 @@ export async function runQuantize(
   const held = hidden && feedsOf(session.inputs, hidden);
   if (hidden) requireHeldOut(shown, hidden);
   const labels = flags.labels === undefined ? undefined : readNpy(flags.labels).data;
-  out.progress(`calibrating on ${calibration.length} inputs`);
+  out.progress(`calibrating on ${counted(calibration.length, 'input')}`);
   const { bytes, settings, report } = await quantize(fp32, calibration, {
     what: path,
     reduceRange: flags.fullRange !== true,

@@ -22,7 +22,7 @@ describe('a rollout whose devices differ more than the release declares', () => 
     const { fleet, id } = await held();
     expect(fleet.versions()).toBe('1.0.0 1.0.0 1.0.0 1.0.0 1.0.0 1.0.0');
     const reasons = fleet.row(id).reasons.join('\n');
-    expect(reasons).toMatch(/1 devices answer more differently than the release declares/);
+    expect(reasons).toMatch(/1 device answers more differently than the release declares/);
     expect(reasons).toMatch(/differ by 15 %.*the limit is 10 %/);
     expect(reasons).toMatch(/resume --accept-difference PERCENT/);
   });

@@ -65,7 +65,7 @@ describe('answers that differ', () => {
     const held = rowAfter(differing(T0));
     expect(held).toMatchObject({ state: 'held', asked: true });
     expect(held.reasons).toEqual([
-      '1 devices answer more differently than the release declares, and went back',
+      '1 device answers more differently than the release declares, and went back',
       'd3: declared 15 %, here 25 %',
       'resume --accept-difference PERCENT accepts that much, and these devices take it again',
       CHOICE,

@@ -176,7 +176,7 @@ describe('devices that run something newer', () => {
     expect(refused(() => null)).toBeNull();
     expect(newerThan('1.1.0', places, new Map())).toBeNull();
     expect(refused((n) => (n === 7 ? '1.1.1' : '1.1.0'))).toBe(
-      '1 devices run a newer release and would refuse 1.1.0: d7 (1.1.1); ' +
+      '1 device runs a newer release and would refuse 1.1.0: d7 (1.1.1); ' +
         'to go back, undo the rollout that brought it',
     );
     // By version, not by text.

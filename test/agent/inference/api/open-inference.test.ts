@@ -133,8 +133,8 @@ describe('binary tensors', () => {
   it.each([
     [9, 8, 'tensor x: binary_data_size is 9, only 8 bytes of the body are left'],
     [8, 7, 'tensor x: binary_data_size is 8, only 7 bytes of the body are left'],
-    [8, 9, '1 bytes of the body belong to no tensor'],
-    [0, 1, '1 bytes of the body belong to no tensor'],
+    [8, 9, '1 byte of the body belong to no tensor'],
+    [0, 1, '1 byte of the body belong to no tensor'],
   ])('announced_%s_given_%s_is_refused', (announced, given, detail) => {
     expect(refusal(() => readBinary({ inputs: [sized(announced)] }, Buffer.alloc(given)))).toBe(
       `request_tensor: ${detail}`,

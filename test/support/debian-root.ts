@@ -60,7 +60,9 @@ function baseSystem(arch: Architecture): string {
       );
   for (const folder of ['var/cache/apt/archives', 'var/lib/apt/lists'])
     rmSync(join(fresh, folder), { recursive: true, force: true });
-  renameSync(fresh, base);
+  // Two tests may have made one at once: the first one stays.
+  if (existsSync(base)) rmSync(fresh, { recursive: true });
+  else renameSync(fresh, base);
   return base;
 }
 

@@ -302,7 +302,7 @@ describe('a genuinely signed release that is bad', () => {
 
   it('is_older_than_the_confirmed_one', async () => {
     await expect(assignment('1.0.0', main)).rejects.toThrow(
-      /run a newer release and would refuse 1\.0\.0: main \(1\.1\.0\)/,
+      /1 device runs a newer release and would refuse 1\.0\.0: main \(1\.1\.0\)/,
     );
   });
 

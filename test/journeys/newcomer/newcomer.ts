@@ -237,10 +237,13 @@ function purged(root: DebianRoot, before: ReadonlySet<string>): string[] {
   return [...everything(root)].filter((each) => !before.has(each)).sort();
 }
 
-/** Paths of the system without the newcomer's own folder and the notes of dpkg; its users. */
+/** Paths of the system without the newcomer's folders and the notes of dpkg and adduser; users. */
 function everything(root: DebianRoot): ReadonlySet<string> {
-  const notes =
-    /^(?:proc|root|opt|var\/lib\/dpkg|var\/log|var\/cache|etc\/\.pwd\.lock|tmp)(?:\/|$)/;
+  const notes = new RegExp(
+    '^(?:proc|sys|dev|root|opt|tmp|var/lib/dpkg|var/log|var/cache' +
+      // adduser's lock, and the copies that it makes of what it changes.
+      '|run/adduser|etc/\\.pwd\\.lock|etc/g?shadow-|etc/(?:passwd|group)-)(?:/|$)',
+  );
   const paths = readdirSync(root.folder, { recursive: true, encoding: 'utf8' });
   const users = ['passwd', 'group', 'shadow', 'gshadow'].flatMap((file) =>
     readFileSync(root.path(`etc/${file}`), 'utf8')

@@ -107,6 +107,7 @@ interface Parts {
   readonly reporter: SpoolingReporter;
   readonly troubles: Troubles;
   readonly traces: Traces;
+  readonly proxies: Proxies;
   readonly engines: ReadonlyMap<string, Engine>;
   readonly stats: InferenceStats;
   readonly drivers: readonly UpdateDriver[];
@@ -179,7 +180,7 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
   const troubles = new Troubles({ clock: time.clock });
   const core = {
     ...{ settings, platform, dataDir, disk, log, fetcher },
-    ...{ metadata, reporter, troubles, time, traces },
+    ...{ metadata, reporter, troubles, time, traces, proxies },
   };
   return {
     ...core,
@@ -426,7 +427,7 @@ class Loops {
   }
 
   #connect({ mqttPort, mqttUrl, mqttCa }: EnrolAnswer): void {
-    const { settings, platform, identity, reporter, spool, log, token } = this.#parts;
+    const { settings, platform, identity, reporter, spool, log, token, proxies } = this.#parts;
     const { clock, random } = platform;
     const server = new URL(settings.server.url);
     const scheme = server.protocol === 'https:' ? 'mqtts' : 'mqtt';
@@ -439,7 +440,7 @@ class Loops {
       random,
       log,
       certificate: () => this.#certificate?.current() ?? null,
-      proxies: new Proxies(process.env, settings.server.proxy),
+      proxies,
       ...readCertificates(settings),
       ...(mqttCa === undefined ? {} : { ca: mqttCa }),
     });

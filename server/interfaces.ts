@@ -397,8 +397,6 @@ export interface ReleaseRolloutRow {
   readonly id: string;
   readonly state: RolloutState;
   readonly createdAt: number;
-  /** Devices that come later take the release from it. */
-  readonly standing: boolean;
   readonly counts: readonly { readonly state: MemberState; readonly devices: number }[];
 }
 

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { listenFault } from '../shared/platform/listen.js';
 import { limits } from '../shared/base/limits.js';
 import { Fault, isFault, reason, systemCode } from '../shared/base/fault-codes.js';
+import { bracketed } from '../shared/base/hosts.js';
 import { makeFolders } from '../shared/platform/durable-files.js';
 import { diskFault, isDiskFull } from '../shared/platform/errno-faults.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
@@ -728,7 +729,7 @@ async function listen(app: FleetApp, settings: ServerSettings): Promise<string> 
   }
   const { port: real } = app.server.address() as AddressInfo;
   const scheme = settings.tls === undefined ? 'http' : 'https';
-  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${real}`;
+  return `${scheme}://${bracketed(host)}:${real}`;
 }
 
 /**

@@ -8,6 +8,7 @@ import tls from 'node:tls';
 import { connect, MqttClient, type IClientOptions } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
+import { unbracketed } from '../../shared/base/hosts.js';
 import type { Cancel, Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { openTunnel } from '../../shared/platform/http-connector.js';
 import type { Proxies } from '../../shared/platform/proxies.js';
@@ -136,7 +137,7 @@ export class MqttLink implements Link {
     if (proxy === null) return null;
     const standard = url.protocol === 'mqtts:' ? 8883 : 1883;
     const port = url.port === '' ? standard : Number(url.port);
-    return openTunnel(proxy, { host: url.hostname.replace(/^\[|\]$/g, ''), port });
+    return openTunnel(proxy, { host: unbracketed(url.hostname), port });
   }
 
   #connect(login: Login, tunnel: Socket | null): MqttClient {

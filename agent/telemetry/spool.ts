@@ -258,7 +258,7 @@ export class Spool {
   /**
    * Runs `work` on the spool, opening it first when it is closed. After a failure one repair is
    * tried: a damaged file is replaced, and on a full disk the log is folded into the file, which
-   * frees its space. When it fails again the result is `otherwise`.
+   * frees its space where the file need not grow. When it fails again the result is `otherwise`.
    */
   #attempt<T>(what: string, work: (open: OpenSpool) => T, otherwise: T): T {
     if (this.#closed) return otherwise;

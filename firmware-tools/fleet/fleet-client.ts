@@ -205,10 +205,10 @@ export class FleetClient {
         url = redirected(url, headers.location);
         continue;
       }
-      if (statusCode === NOT_FOUND) answer.destroy();
+      if (statusCode === OK) return atMost(answer, length + 1, url);
+      answer.destroy();
       if (statusCode === NOT_FOUND) return null;
-      if (statusCode !== OK) throw new Fault('fetch_interrupted', `${url} answered ${statusCode}`);
-      return atMost(answer, length + 1, url);
+      throw new Fault('fetch_interrupted', `${url} answered ${statusCode}`);
     }
     throw new Fault('fetch_interrupted', `${this.server}${path} redirects again and again`);
   }
@@ -222,10 +222,8 @@ export class FleetClient {
   }
 
   #get(method: 'GET' | 'HEAD', url: string): Promise<IncomingMessage> {
-    const request = this.#connector.request(url, { method, headers: {}, fresh: true });
-    request.setTimeout(limits.operatorAnswerMaxMs, () =>
-      request.destroy(new Error(`no answer within ${limits.operatorAnswerMaxMs / 1000} s`)),
-    );
+    const request = this.#connector.request(url, { method, headers: {} });
+    limitWait(request);
     request.end();
     return new Promise((resolve, reject) => {
       request.once('response', resolve);
@@ -235,7 +233,7 @@ export class FleetClient {
 
   #open(method: Method, url: string, headers: OutgoingHttpHeaders): ClientRequest {
     const all = { ...headers, authorization: `Bearer ${this.#token}` };
-    return this.#connector.request(url, { method, headers: all, fresh: true });
+    return this.#connector.request(url, { method, headers: all });
   }
 
   #url(path: string): string {
@@ -249,12 +247,16 @@ function secondsToWait({ status, retryAfter }: ErrorAnswer): number | null {
   return ms !== null && ms <= limits.commandWaitMaxMs ? ms / SECOND_MS : null;
 }
 
+function limitWait(request: ClientRequest): void {
+  request.setTimeout(limits.operatorAnswerMaxMs, () =>
+    request.destroy(new Error(`no answer within ${limits.operatorAnswerMaxMs / 1000} s`)),
+  );
+}
+
 /** The whole answer. Redirects are not followed: they would get the token. */
 function answerOf(request: ClientRequest): Promise<ErrorAnswer> {
   return new Promise((resolve, reject) => {
-    request.setTimeout(limits.operatorAnswerMaxMs, () =>
-      request.destroy(new Error(`no answer within ${limits.operatorAnswerMaxMs / 1000} s`)),
-    );
+    limitWait(request);
     request.once('error', reject);
     request.once('response', (response) => {
       const chunks: Buffer[] = [];

@@ -8,6 +8,7 @@ import type { Readable } from 'node:stream';
 import { Type } from 'typebox';
 import { complaints } from '../../shared/base/decode.js';
 import { Fault } from '../../shared/base/fault-codes.js';
+import { unbracketed } from '../../shared/base/hosts.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { OciLogin } from './oci-login.js';
@@ -165,7 +166,7 @@ export class OciClient {
     return this.#connection.send(
       {
         protocol: url.protocol,
-        hostname: url.hostname.replace(/^\[|\]$/g, ''),
+        hostname: unbracketed(url.hostname),
         port: url.port,
         path: `${url.pathname}${url.search}`,
         method,

@@ -29,7 +29,7 @@ import {
 import type { OciCredentials, OciLocation } from './oci-settings.js';
 import { OciUpload } from './oci-upload.js';
 import { inParts, type Part } from './parts.js';
-import { bytesInRange, rangeHeader, rangeInside } from './ranges.js';
+import { artifactIn, RANGE_STATUSES, rangeHeader } from './ranges.js';
 import { isDigest, requirePlausible, verified } from './verified-stream.js';
 
 export interface OciArtifactStoreOptions {
@@ -45,13 +45,11 @@ export interface OciArtifactStoreOptions {
 const OK = 200;
 const CREATED = 201;
 const ACCEPTED = 202;
-const PARTIAL = 206;
 const BAD_REQUEST = 400;
 const UNAUTHORIZED = 401;
 const FORBIDDEN = 403;
 const ABSENT = 404;
 const NOT_ALLOWED = 405;
-const UNSATISFIABLE = 416;
 /** What registries answer that remove blobs by garbage collection only. */
 const BLOB_DELETED: readonly number[] = [OK, ACCEPTED, 204, BAD_REQUEST, ABSENT, NOT_ALLOWED, 501];
 
@@ -122,17 +120,10 @@ export class OciArtifactStore implements ArtifactStore {
     const header = rangeHeader(range);
     const answer = await this.#client.open({
       ...{ method: 'GET', at: `blobs/${blobDigest(digest)}` },
-      expected: [OK, PARTIAL, ABSENT, UNSATISFIABLE],
+      expected: RANGE_STATUSES,
       ...(header === undefined ? {} : { headers: { range: header } }),
     });
-    if (answer.status === OK || answer.status === PARTIAL)
-      return { digest, ...bytesInRange(answer, range) };
-    answer.stream.destroy();
-    if (answer.status === UNSATISFIABLE) {
-      const found = await this.stat(digest);
-      if (found !== null) rangeInside(range, found.lengthBytes);
-    }
-    return null;
+    return artifactIn(answer, digest, range, this);
   }
 
   async stat(digest: string): Promise<ArtifactRef | null> {

@@ -4,9 +4,15 @@ import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import { Fault } from '../../shared/base/fault-codes.js';
-import type { Artifact, ByteRange } from '../interfaces.js';
+import type { Artifact, ArtifactStore, ByteRange } from '../interfaces.js';
 
+const OK = 200;
 const PARTIAL = 206;
+const ABSENT = 404;
+const UNSATISFIABLE = 416;
+
+/** What a store may answer to a request for an artifact or a range of it. */
+export const RANGE_STATUSES: readonly number[] = [OK, PARTIAL, ABSENT, UNSATISFIABLE];
 
 /** The header `Range` that asks for it; none for the whole. A start below 0 is a bug. */
 export function rangeHeader(range: ByteRange): string | undefined {
@@ -35,10 +41,27 @@ interface Answer {
 }
 
 /**
- * The bytes that were asked for, from an answer of status 200 or 206, and the length of the whole.
- * Destroys the answer's stream when it throws. Faults: artifact_store_unreachable.
+ * The artifact, or the range of it, in an answer with one of RANGE_STATUSES; null when it is
+ * absent. Faults: artifact_store_unreachable.
  */
-export function bytesInRange(
+export async function artifactIn(
+  answer: Answer,
+  digest: string,
+  range: ByteRange,
+  store: Pick<ArtifactStore, 'stat'>,
+): Promise<Artifact | null> {
+  const { status, stream } = answer;
+  if (status === OK || status === PARTIAL) return { digest, ...bytesInRange(answer, range) };
+  stream.destroy();
+  if (status === UNSATISFIABLE) {
+    const found = await store.stat(digest);
+    if (found !== null) rangeInside(range, found.lengthBytes);
+  }
+  return null;
+}
+
+/** The bytes that were asked for. Destroys the answer's stream when it throws. */
+function bytesInRange(
   { status, headers, stream }: Answer,
   range: ByteRange,
 ): Pick<Artifact, 'lengthBytes' | 'stream'> {

@@ -18,7 +18,7 @@ import { leaves } from './s3-answers.js';
 import { S3Client, type S3Answer } from './s3-client.js';
 import type { S3Credentials, S3Location } from './s3-settings.js';
 import { inParts, type Part } from './parts.js';
-import { bytesInRange, lengthOf, rangeHeader, rangeInside } from './ranges.js';
+import { artifactIn, lengthOf, RANGE_STATUSES, rangeHeader } from './ranges.js';
 import { isDigest, requirePlausible, verified } from './verified-stream.js';
 
 export interface S3ArtifactStoreOptions {
@@ -32,10 +32,8 @@ export interface S3ArtifactStoreOptions {
 }
 
 const OK = 200;
-const PARTIAL = 206;
 const NO_CONTENT = 204;
 const ABSENT = 404;
-const UNSATISFIABLE = 416;
 
 export class S3ArtifactStore implements ArtifactStore {
   readonly #client: S3Client;
@@ -104,17 +102,10 @@ export class S3ArtifactStore implements ArtifactStore {
     if (!isDigest(digest)) return null;
     const header = rangeHeader(range);
     const answer = await this.#client.open({
-      ...{ method: 'GET', name: digest, expected: [OK, PARTIAL, ABSENT, UNSATISFIABLE] },
+      ...{ method: 'GET', name: digest, expected: RANGE_STATUSES },
       ...(header === undefined ? {} : { range: header }),
     });
-    if (answer.status === OK || answer.status === PARTIAL)
-      return { digest, ...bytesInRange(answer, range) };
-    answer.stream.destroy();
-    if (answer.status === UNSATISFIABLE) {
-      const found = await this.stat(digest);
-      if (found !== null) rangeInside(range, found.lengthBytes);
-    }
-    return null;
+    return artifactIn(answer, digest, range, this);
   }
 
   async stat(digest: string): Promise<ArtifactRef | null> {

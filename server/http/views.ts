@@ -195,6 +195,7 @@ export const releaseDetail = (
   row: ReleaseRow,
   { signatures, signersNeeded, acceptance }: ReleaseProvenance,
   rollouts: readonly ReleaseRolloutRow[],
+  standing: readonly StandingRelease[],
 ): ReleaseDetail => ({
   component: row.component,
   version: row.version,
@@ -210,6 +211,7 @@ export const releaseDetail = (
   rollouts: rollouts.map(({ counts, createdAt, ...rollout }) => ({
     ...rollout,
     createdAt: iso(createdAt),
+    standing: standing.some((one) => one.rollout.id === rollout.id && !one.rollout.asked),
     counts: [...counts],
   })),
 });

@@ -238,15 +238,13 @@ export class Conductor {
   async #updateAssignments(row: RolloutRow, known: Known): Promise<boolean> {
     const change = changeSince(row);
     if (change === null || change === known.updated) return false;
-    const { store, situations, clock } = this.#options;
+    const { store, clock } = this.#options;
     const limit = limits.conductorPageRowsMaxCount;
     const after = known.updating?.change === change ? known.updating.upTo : null;
     const members = await store.lagging(row, { limit, after });
     const last = members.at(-1);
     if (last !== undefined) {
-      const situation = await situations.ofMembers(row, members);
-      const step = updateAssignments(row, members, clock.now());
-      if (!(await this.#commit(situation, step))) return true;
+      if (!(await this.#write(row, updateAssignments(row, members, clock.now())))) return true;
       known.updating = { change, upTo: last.device };
     }
     if (members.length < limit) known.updated = change;
@@ -287,13 +285,17 @@ export class Conductor {
     return whole;
   }
 
+  async #commit(situation: Situation, step: Plan): Promise<void> {
+    if (await this.#write(situation.rollout, step))
+      reportStep(this.#options.security, situation, step);
+  }
+
   /** False: another writer was first, and everything is read again. */
-  async #commit(situation: Situation, step: Plan): Promise<boolean> {
-    const { store, clock, hint, security } = this.#options;
+  async #write(before: RolloutRow, step: Plan): Promise<boolean> {
+    const { store, clock, hint } = this.#options;
     if (step.members.length * 4 > limits.conductorPageRowsMaxCount) await turn();
     if (!(await store.commit(step, clock.now()))) return false;
-    this.#logStep(situation.rollout, step);
-    reportStep(security, situation, step);
+    this.#logStep(before, step);
     for (const { device } of step.assignments) hint(device);
     for (const device of step.updated ?? []) hint(device);
     return true;

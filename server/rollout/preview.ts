@@ -14,7 +14,7 @@ import { blueGreenWarnings } from './blue-green.js';
 import { shadowWarnings } from './shadow.js';
 import { boundariesOf } from './halt.js';
 import type { Place } from './waves.js';
-import { selectorText } from './selector.js';
+import { selectorText } from '../../shared/protocol/selector-text.js';
 import { kindWindow, startWindow } from './window.js';
 
 /** Of the acceptable failure rate: what the promise is stated at. */

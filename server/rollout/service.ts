@@ -46,7 +46,8 @@ import {
 import { newerThan, previewOf, promiseText } from './preview.js';
 import type { Situation } from './situation.js';
 import type { SituationReader } from './situation-reader.js';
-import { canShare, selectorText } from './selector.js';
+import { selectorText } from '../../shared/protocol/selector-text.js';
+import { canShare } from './selector.js';
 import { emptyWaves, type Place } from './waves.js';
 
 export interface OperatorServiceOptions {

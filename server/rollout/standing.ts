@@ -3,7 +3,7 @@
 // selects every device hides all older ones, and one that selects the same devices hides its
 // predecessor.
 import type { RolloutRow, StandingRelease } from '../interfaces.js';
-import { selectorText } from './selector.js';
+import { selectorText } from '../../shared/protocol/selector-text.js';
 
 /** `completed`: the newest of each component and selector. By component, the newest first. */
 export function standingReleases(

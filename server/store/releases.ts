@@ -100,33 +100,14 @@ export class SqlReleaseStore implements ReleaseStore {
       .groupBy(['rollout', 'state'])
       .orderBy('state')
       .execute();
-    const standing = await this.#standing(component);
     return rows.map(({ id, state, created_at: createdAt }) => ({
       id,
       state: state as RolloutState,
       createdAt,
-      standing: standing.has(id),
       counts: counts
         .filter(({ rollout }) => rollout === id)
         .map((row) => ({ state: row.state as MemberState, devices: Number(row.devices) })),
     }));
-  }
-
-  /** The last completed rollout of the component for each selection of devices. */
-  async #standing(component: string): Promise<ReadonlySet<string>> {
-    const completed = await this.#db
-      .selectFrom('rollouts')
-      .select(['id', 'asked', 'selector_json'])
-      .where('component', '=', component)
-      .where('state', '=', 'completed')
-      .orderBy('created_at', 'desc')
-      .orderBy('id', 'desc')
-      .execute();
-    const last = completed.filter(
-      ({ selector_json: selector }, at) =>
-        completed.findIndex((other) => other.selector_json === selector) === at,
-    );
-    return new Set(last.filter(({ asked }) => asked === 0).map(({ id }) => id));
   }
 }
 

@@ -7,6 +7,7 @@ import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { asError } from '../base/fault-codes.js';
+import { bracketed, unbracketed } from '../base/hosts.js';
 import { limits } from '../base/limits.js';
 import { Proxies } from './proxies.js';
 
@@ -116,7 +117,7 @@ export function openTunnel(
   proxy: URL,
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<Socket> {
-  const target = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const target = `${bracketed(host)}:${port}`;
   const failed = (why: string, cause?: unknown): Error =>
     new Error(`the proxy ${proxy.host} ${why}`, { cause });
   return new Promise((resolve, reject) => {
@@ -150,7 +151,6 @@ export function openTunnel(
 }
 
 const portOf = (proxy: URL): number => (proxy.port === '' ? 80 : Number(proxy.port));
-const unbracketed = (hostname: string): string => hostname.replace(/^\[|\]$/g, '');
 
 function loginOf({ username, password }: URL): http.OutgoingHttpHeaders {
   if (username === '' && password === '') return {};

@@ -3,6 +3,7 @@
 // curl reads it; hosts of this machine always are.
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { Fault } from '../base/fault-codes.js';
+import { unbracketed } from '../base/hosts.js';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -27,7 +28,7 @@ export class Proxies {
 
   /** Null: the host is asked directly. Everything but http: needs a tunnel, like https:. */
   of({ protocol, hostname, port }: URL): URL | null {
-    const host = hostname.replace(/^\[|\]$/g, '').toLowerCase();
+    const host = unbracketed(hostname).toLowerCase();
     const standard = protocol === 'http:' ? 80 : 443;
     const asked = port === '' ? standard : Number(port);
     if (isLoopback(host) || this.#exceptions.some((matches) => matches(host, asked))) return null;
@@ -80,8 +81,7 @@ function exceptionOf(entry: string): (host: string, port: number) => boolean {
   if (entry.includes('/')) return networkOf(entry);
   const [, given = entry, port] = /^(.+?|\[.+\])(?::(\d+))?$/.exec(entry) ?? [];
   if (isIPv6(entry)) return (host) => host === entry.toLowerCase();
-  const name = given
-    .replace(/^\[|\]$/g, '')
+  const name = unbracketed(given)
     .replace(/^\*?\./, '')
     .toLowerCase();
   return (host, asked) =>

@@ -2,7 +2,7 @@
 // Several tests share the policy's chance of a false alarm in equal parts. All but crashes and the
 // fuse are betting processes on means of blocks of time (betting.ts), so neighbouring inputs that
 // are alike count once.
-import { counted } from '../../shared/base/counted.js';
+import { counted } from '../base/counted.js';
 import { limits } from '../base/limits.js';
 import type { FaultCode } from '../base/fault-codes.js';
 import {

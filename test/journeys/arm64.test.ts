@@ -23,10 +23,10 @@ import {
   until,
 } from '../support/journey-devices.js';
 import { debWithNode } from '../support/package-debs.js';
+import { ofArm64 } from '../support/whole.js';
 
-const wanted = process.env['LINNET_TESTS'] === 'arm64';
 const missing = missingForDebian() ?? missingForArm64();
-if (wanted && missing !== null)
+if (ofArm64 && missing !== null)
   console.log(`the package for arm64 is not tested: it needs ${missing}`);
 
 const LIMIT_MS = 900_000;
@@ -42,7 +42,7 @@ let service: Service | null = null;
 let here: AgentProcess;
 let port: number;
 
-const run = describe.skipIf(!wanted || missing !== null);
+const run = describe.skipIf(!ofArm64 || missing !== null);
 
 /** The device for arm64, installed, configured and started as its unit says. */
 async function startDevice(): Promise<void> {

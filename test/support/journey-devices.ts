@@ -73,7 +73,7 @@ export async function publishDigits(
   if (options.extraBytes !== undefined)
     writeFileSync(join(work, 'extra.bin'), realRandom.bytes(options.extraBytes));
   const spec = join(work, `${version}.toml`);
-  writeFileSync(spec, specOf(version, options));
+  writeFileSync(spec, digitsSpec(version, options));
   const offline = join(fleet.folder, 'repo', 'offline');
   const bundle = join(work, `${version}.bundle`);
   await buildBundle(
@@ -94,13 +94,17 @@ export async function publishDigits(
   });
 }
 
-function specOf(version: string, options: Parameters<typeof publishDigits>[2] = {}): string {
+type SpecOptions = NonNullable<Parameters<typeof publishDigits>[2]> & { readonly model?: string };
+
+/** The spec of a digit classifier; `model`: its file. */
+export function digitsSpec(version: string, options: SpecOptions = {}): string {
   const { hardware = 'sim', extraBytes, p99LatencyMs = 500, peakMemoryMib = 200 } = options;
+  const { model = `int8-${version}.onnx` } = options;
   return `component = "digits"
 version = "${version}"
 description = "digits"
 hardware = ["${hardware}"]
-model = "int8-${version}.onnx"
+model = "${model}"
 ${extraBytes !== undefined ? '[[files]]\npath = "extra.bin"\nrole = "other"\n' : ''}
 [classifier]
 output = "logits"

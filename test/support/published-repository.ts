@@ -191,6 +191,7 @@ export class PublishedRepository {
       { ...release, publishedAt: Date.UTC(2026, 10, 23) },
       await this.images.provenance(release),
       [],
+      [],
     );
   }
 }

@@ -1,6 +1,13 @@
 // `linnet release`: the published releases, what each holds, and what it was made from.
 import type { Command } from 'commander';
-import { FleetHistory, ReleaseDetail, ReleasePage } from '../../../shared/protocol/operator-api.js';
+import { limits } from '../../../shared/base/limits.js';
+import { HOUR_MS } from '../../../shared/base/units.js';
+import {
+  FleetHistory,
+  fleetHistoryQuery,
+  ReleaseDetail,
+  ReleasePage,
+} from '../../../shared/protocol/operator-api.js';
 import {
   declaredDifferences,
   differenceText,
@@ -8,11 +15,10 @@ import {
 import { modelBom } from '../../../shared/release/model-bom.js';
 import { connect, connectionOptions, type FleetClient } from '../../fleet/fleet-client.js';
 import { releaseOf } from '../../fleet/rollout-spec.js';
-import { wholeNumber } from '../arguments.js';
+import { numberOf } from '../arguments.js';
 import { ago, refText, timeText } from '../fleet-text.js';
 import { filesTable, manifestText } from '../manifest-text.js';
 import { table, type Output } from '../output.js';
-
 import { pageOf, pageOptions, type PageOptions } from './pages.js';
 
 const KIB = 1024;
@@ -102,7 +108,12 @@ function list(release: Command, out: Output): void {
 function history(release: Command, out: Output): void {
   connectionOptions(release.command('history'))
     .description('which releases the enrolled devices ran, by the hour, the newest first')
-    .option('--hours <count>', 'how far back, at most 720', wholeNumber, DEFAULT_HOURS)
+    .option(
+      '--hours <count>',
+      `how far back, at most ${limits.fleetVersionsKeptMs / HOUR_MS}`,
+      numberOf('--hours', fleetHistoryQuery.hours),
+      DEFAULT_HOURS,
+    )
     .addHelpText('after', '\nExample:\n  $ linnet release history --hours 168\n')
     .action(async ({ hours }: { hours: number }, command: Command) => {
       const client = await connect(command);

@@ -1,6 +1,7 @@
 // `linnet standing`: what devices take that enrol, return or change their group.
 import type { Command } from 'commander';
-import { StandingReleases, type Selector } from '../../../shared/protocol/operator-api.js';
+import { StandingReleases } from '../../../shared/protocol/operator-api.js';
+import { selectorText } from '../../../shared/protocol/selector-text.js';
 import { connect, connectionOptions } from '../../fleet/fleet-client.js';
 import { refText, timeText } from '../fleet-text.js';
 import { table, type Output } from '../output.js';
@@ -27,7 +28,7 @@ export function registerStandingCommands(program: Command, out: Output): void {
               ['RELEASE', 'FOR', 'ROLLOUT', 'SINCE', 'NOW'],
               ...items.map((row) => [
                 refText(row.release),
-                forText(row.selector),
+                selectorText(row.selector) ?? 'all devices',
                 row.rollout,
                 timeText(row.createdAt),
                 nowText(row),
@@ -35,15 +36,6 @@ export function registerStandingCommands(program: Command, out: Output): void {
             ]),
       );
     });
-}
-
-function forText({ groups, hardware, labels }: Selector): string {
-  const parts = [
-    ...(groups === undefined ? [] : [`groups ${groups.join(', ')}`]),
-    ...(hardware === undefined ? [] : [`hardware ${hardware.join(', ')}`]),
-    ...Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`),
-  ];
-  return parts.length === 0 ? 'all devices' : parts.join('; ');
 }
 
 function nowText({ alarmed, waitsFor }: StandingReleases['items'][number]): string {

@@ -28,7 +28,7 @@ const BOM_TYPE = 'application/vnd.cyclonedx+json; version=1.6';
 const ReleaseName = Type.Object({ component: Component, version: Version });
 const ReleaseKey = Type.Tuple([Type.Integer(), Type.String(), Type.String()]);
 
-type Options = Pick<HttpServices, 'releases' | 'images' | 'uploads' | 'clock'>;
+type Options = Pick<HttpServices, 'releases' | 'images' | 'rollouts' | 'uploads' | 'clock'>;
 const tags = ['releases'];
 
 export const releaseRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
@@ -115,10 +115,13 @@ function publishRoute(app: FleetApp, options: Options): void {
   );
 }
 
-async function detailOf(row: ReleaseRow, { images, releases }: Options): Promise<ReleaseDetail> {
+async function detailOf(
+  row: ReleaseRow,
+  { images, releases, rollouts }: Options,
+): Promise<ReleaseDetail> {
   const { component, version } = row;
-  const rollouts = await releases.rollouts(component, version, limits.releaseRolloutsMaxCount);
-  return releaseDetail(row, await images.provenance(row), rollouts);
+  const own = await releases.rollouts(component, version, limits.releaseRolloutsMaxCount);
+  return releaseDetail(row, await images.provenance(row), own, await rollouts.standing());
 }
 
 async function named(

@@ -6,7 +6,7 @@ import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync } from 'node
 import { basename, join } from 'node:path';
 import { exampleData } from '../../../firmware-tools/demo/digits/data.js';
 import { DebianRoot, type Service } from '../../support/debian-root.js';
-import { freePorts, until } from '../../support/journey-devices.js';
+import { digitsSpec, freePorts, until } from '../../support/journey-devices.js';
 import {
   addStandIns,
   commandsOf,
@@ -47,26 +47,7 @@ const DOCUMENTED = {
   agent: 'linnet-agent_0.1.0_arm64.deb',
 } as const;
 
-const RELEASE = `component = "digits"
-version = "1.0.0"
-description = "digit classifier"
-hardware = ["linux-any"]
-model = "digits-1.0.0.onnx"
-[classifier]
-output = "logits"
-scale = "logits"
-labels = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
-[probes]
-inputs = "probes.npy"
-absolute = 0.05
-relative = 0.01
-[contract]
-peak_memory_mib = 200
-p99_latency_ms = 500
-[lineage]
-training_data_sha256 = "${'0'.repeat(64)}"
-source_commit = "unknown"
-`;
+const RELEASE = digitsSpec('1.0.0', { hardware: 'linux-any', model: 'digits-1.0.0.onnx' });
 
 const ROLL_OUT = `cat > /root/release/release.toml <<'TOML'
 ${RELEASE}TOML

@@ -1,7 +1,7 @@
 // One release over the API: who signed it, its rollouts and which of them stands, what quantization
 // cost, and its bill of materials.
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ReleaseDetail } from '../../../shared/protocol/operator-api.js';
+import { ReleaseDetail, StandingReleases } from '../../../shared/protocol/operator-api.js';
 import { LOSS_KEY } from '../../../shared/release/quantization-loss.js';
 import { simRelease } from '../../sim/release.js';
 import { enrolled, publish, startFleet, type TestFleet } from '../../support/fleet-server.js';
@@ -47,6 +47,23 @@ it('a_completed_rollout_stands_until_a_later_one_for_the_same_devices_is_complet
   await ended(second, 'completed', 2);
   expect((await detailOf('1.0.0')).rollouts).toMatchObject([{ id: first, standing: false }]);
   expect((await detailOf('1.1.0')).rollouts).toMatchObject([{ id: second, standing: true }]);
+});
+
+it('one_for_a_group_does_not_stand_beside_a_later_one_for_all_devices_and_neither_list_says_so', async () => {
+  const all = await startRollout(fleet, '1.1.0', quickPolicy(everybody));
+  await ended(all, 'completed', 4);
+  const group = await startRollout(fleet, '1.0.0', quickPolicy(everybody));
+  const selector_json = JSON.stringify({ groups: ['canary'] });
+  await fleet.store.db
+    .updateTable('rollouts')
+    .set({ selector_json })
+    .where('id', '=', group)
+    .execute();
+  await ended(group, 'completed', 3);
+  const standing = await fleet.admin.request('GET', '/standing-releases', StandingReleases);
+  expect(standing.items.map(({ rollout }) => rollout)).toEqual([all]);
+  const rollouts = [...(await detailOf('1.0.0')).rollouts, ...(await detailOf('1.1.0')).rollouts];
+  expect(rollouts.filter((one) => one.standing).map(({ id }) => id)).toEqual([all]);
 });
 
 it('its_bill_of_materials_is_cyclonedx', async () => {

@@ -5,6 +5,7 @@ import { Reception } from '../../../server/rollout/reception.js';
 import { SituationReader } from '../../../server/rollout/situation-reader.js';
 import type { Store } from '../../../server/store/store.js';
 import { openTestStore } from '../../support/test-store.js';
+import { duringTurns } from '../../support/turns.js';
 import type { RolloutRow } from '../../../server/interfaces.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
@@ -12,7 +13,6 @@ import type { ReleaseRef } from '../../../shared/release/release-ref.js';
 import type { MemberState } from '../../../shared/protocol/states.js';
 import { by } from '../../support/audit-actions.js';
 import { newDevice, type TestDevice } from '../../support/fleet-server.js';
-import { turn } from '../../../shared/platform/turn.js';
 import { policyOf, releaseOf, VirtualClock } from '../../sim/fleet.js';
 import { rollout as rowOf, waiting } from '../../support/rollout-rows.js';
 
@@ -130,17 +130,10 @@ describe('many devices that ask at once', () => {
       devices.map(({ id }, n) => waiting(n, { rollout: 'ro-1', device: id })),
     );
     let turns = 0;
-    let isDone = false;
-    const count = async (): Promise<void> => {
-      while (!isDone) {
-        await turn();
-        turns += 1;
-      }
-    };
-    const counting = count();
-    await Promise.all(devices.map(({ id }) => contacts.contact(id)));
-    isDone = true;
-    await counting;
+    await duringTurns(
+      () => Promise.all(devices.map(({ id }) => contacts.contact(id))),
+      (count) => (turns = count),
+    );
     const states = (await store.rollouts.members('ro-1')).map(({ state }) => state);
     return { states, turns, commits: (await store.rollouts.rollout('ro-1'))?.revision ?? 0 };
   }

@@ -1,6 +1,7 @@
 // Which devices a selector takes, and which two selectors can share a device.
 import { expect, it } from 'vitest';
-import { canShare, matches, selectorText } from '../../../server/rollout/selector.js';
+import { canShare, matches } from '../../../server/rollout/selector.js';
+import { selectorText } from '../../../shared/protocol/selector-text.js';
 
 const device = { group: 'shops', hardware: 'pi4', labels: { region: 'north', tier: 'gold' } };
 

@@ -3,40 +3,28 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../shared/base/limits.js';
 import { Gatherer, gathered } from '../../../shared/platform/gatherer.js';
-import { turn } from '../../../shared/platform/turn.js';
+import { duringTurns } from '../../support/turns.js';
 
 describe('gathering', () => {
   it('waits_while_each_turn_brings_one_more_up_to_a_limit', async () => {
     let count = 1;
-    let isOver = false;
-    const arrive = async (): Promise<void> => {
-      while (!isOver) {
-        await turn();
-        count += 1;
-      }
-    };
-    const arriving = arrive();
-    await gathered(() => count);
-    const found = count;
-    isOver = true;
-    await arriving;
+    const found = await duringTurns(
+      async () => {
+        await gathered(() => count);
+        return count;
+      },
+      (turns) => (count = 1 + turns),
+    );
     expect(found).toBeGreaterThanOrEqual(limits.gatherMaxCount);
     expect(found).toBeLessThan(limits.gatherMaxCount + 3);
   });
 
   it('ends_after_some_turns_in_which_nothing_came', async () => {
     let turns = 0;
-    let isOver = false;
-    const count = async (): Promise<void> => {
-      while (!isOver) {
-        await turn();
-        turns += 1;
-      }
-    };
-    const counting = count();
-    await gathered(() => 1);
-    isOver = true;
-    await counting;
+    await duringTurns(
+      () => gathered(() => 1),
+      (count) => (turns = count),
+    );
     expect(turns).toBeLessThan(limits.gatherQuietTurns + 3);
   });
 
@@ -53,26 +41,17 @@ describe('gathering', () => {
 describe('a gatherer', () => {
   it('lets_the_event_loop_turn_between_full_groups_of_a_long_queue', async () => {
     let turns = 0;
-    let isOver = false;
-    const count = async (): Promise<void> => {
-      while (!isOver) {
-        await turn();
-        turns += 1;
-      }
-    };
     const groups: { readonly items: number[]; readonly turns: number }[] = [];
-    const idle = new Promise<void>((onIdle) => {
-      const gatherer = new Gatherer<number>({
-        maxCount: limits.gatherMaxCount,
-        work: async (items) => void groups.push({ items, turns }),
-        onIdle,
+    const untilIdle = (): Promise<void> =>
+      new Promise((onIdle) => {
+        const gatherer = new Gatherer<number>({
+          maxCount: limits.gatherMaxCount,
+          work: async (items) => void groups.push({ items, turns }),
+          onIdle,
+        });
+        for (let one = 0; one < 4 * limits.gatherMaxCount; one += 1) gatherer.add(one);
       });
-      for (let one = 0; one < 4 * limits.gatherMaxCount; one += 1) gatherer.add(one);
-    });
-    const counting = count();
-    await idle;
-    isOver = true;
-    await counting;
+    await duringTurns(untilIdle, (count) => (turns = count));
     expect(groups.flatMap(({ items }) => items)).toEqual(
       Array.from({ length: 4 * limits.gatherMaxCount }, (_, one) => one),
     );

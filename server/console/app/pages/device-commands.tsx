@@ -14,10 +14,13 @@ export function DeviceCommands({ device, reload }: { device: Device; reload: () 
   return <QuestionButtons of={questions} />;
 }
 
-const pathOf = ({ id }: Device, command = ''): string =>
+/** What a question about a device shows of it: a page of its own has more, a list has this. */
+type Shown = Pick<Device, 'id' | 'name'> & { readonly fingerprint: string | null };
+
+const pathOf = ({ id }: Shown, command = ''): string =>
   `/devices/${encodeURIComponent(id)}${command}`;
 
-function Fingerprint({ device }: { device: Device }) {
+function Fingerprint({ device }: { device: Shown }) {
   return (
     <p>
       Fingerprint of its key: <code>{device.fingerprint}</code>
@@ -25,7 +28,7 @@ function Fingerprint({ device }: { device: Device }) {
   );
 }
 
-const approve = (device: Device, reload: () => void): Question => ({
+export const approve = (device: Shown, reload: () => void): Question => ({
   title: `Approve ${device.name}?`,
   body: (
     <>
@@ -123,7 +126,23 @@ const replace = (device: Device, reload: () => void): Question => ({
   },
 });
 
-const revoke = (device: Device, reload: () => void): Question => ({
+/** Of a device that waits for approval. */
+export const deny = (device: Shown, reload: () => void): Question => ({
+  ...revoke(device, reload),
+  title: `Deny ${device.name}?`,
+  body: (
+    <>
+      <p>
+        Its key is never accepted again. This is final: a device that is denied by mistake needs a
+        new key.
+      </p>
+      <Fingerprint device={device} />
+    </>
+  ),
+  action: 'Deny',
+});
+
+const revoke = (device: Shown, reload: () => void): Question => ({
   title: `Revoke ${device.name}?`,
   body: (
     <>

@@ -12,6 +12,7 @@ import { topics, useResource, useRows } from '../resource.js';
 import { Link } from '../router.js';
 import { useMay } from '../self.js';
 import { atTime, counted } from '../text.js';
+import { approve, deny } from './device-commands.js';
 
 export function EnrolPage() {
   const may = useMay();
@@ -87,13 +88,14 @@ interface CommandsProps {
   readonly ask: (question: Question) => void;
 }
 
+/** The list follows the stream of changes, so nothing is read again here. */
 function Commands({ device, ask }: CommandsProps) {
   return (
     <div class="buttons">
       <button
         type="button"
         aria-label={`Approve ${device.name}`}
-        onClick={() => ask(approving(device))}
+        onClick={() => ask(approve(device, () => {}))}
       >
         Approve
       </button>
@@ -101,45 +103,13 @@ function Commands({ device, ask }: CommandsProps) {
         type="button"
         class="danger"
         aria-label={`Deny ${device.name}`}
-        onClick={() => ask(denying(device))}
+        onClick={() => ask(deny(device, () => {}))}
       >
         Deny
       </button>
     </div>
   );
 }
-
-const pathOf = ({ id }: DeviceSummary, command: string): string =>
-  `/devices/${encodeURIComponent(id)}/${command}`;
-
-const approving = (device: DeviceSummary): Question => ({
-  title: `Approve ${device.name}?`,
-  body: (
-    <p>
-      Anyone can ask to enrol under any name. Compare the fingerprint with the one in the log of the
-      device: <code>{device.fingerprint}</code>
-    </p>
-  ),
-  action: 'Approve',
-  run: async () => {
-    await send('POST', pathOf(device, 'approve'), { fingerprint: device.fingerprint });
-  },
-});
-
-const denying = (device: DeviceSummary): Question => ({
-  title: `Deny ${device.name}?`,
-  body: (
-    <p>
-      Its key is never accepted again. This is final: a device that is denied by mistake needs a new
-      key. <code>{device.fingerprint}</code>
-    </p>
-  ),
-  action: 'Deny',
-  danger: true,
-  run: async () => {
-    await send('POST', pathOf(device, 'revoke'));
-  },
-});
 
 interface Made {
   readonly claim: Claim;

@@ -6,7 +6,7 @@ import { open, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import { findingLines, isHealthy, type Finding } from '../shared/base/findings.js';
 import { realClock } from '../shared/platform/clock.js';
@@ -18,6 +18,7 @@ import { readArgumentFile, readSettingFile } from '../shared/platform/setting-fi
 import { authorityPaths } from './certificates/authority-files.js';
 import {
   checkTogether,
+  isBrokerIdentity,
   revocationListFile,
   SERVER_IDENTITY,
   serverSettings,
@@ -28,7 +29,7 @@ import { serverFindings } from './doctor.js';
 import { serverProbes } from './doctor-probes.js';
 import { initAnswers, type InitAnswers, type Questions } from './init-questions.js';
 import { initServer, startServer } from './main.js';
-import { mosquittoFiles } from './mqtt/broker-config.js';
+import { emqxFiles, mosquittoFiles, type BrokerFiles } from './mqtt/broker-config.js';
 import { databaseModuleFailure } from './store/database.js';
 
 const EXAMPLE = `
@@ -55,6 +56,7 @@ A configuration file (every key but the first two has the default shown):
   # public_url = "mqtts://broker.example:8883"  # where devices reach it, when not at url
   # ca_file = "broker-ca.crt"            # what server and devices trust it by
   # crl_file = "/var/lib/linnet/device-ca.crl"  # revoked devices, for the broker
+  # crl_url = "http://lists.example/device-ca.crl"  # where EMQX fetches that file
   # [tls]                                # of HTTP and of the embedded broker
   # cert_file = "server.crt"
   # key_file = "server.key"
@@ -216,7 +218,8 @@ function registerDoctor(server: Command, out: Output): void {
 
 interface BrokerConfigFlags {
   readonly config?: string;
-  readonly folder: string;
+  readonly for: 'mosquitto' | 'emqx';
+  readonly folder?: string;
   readonly servers: string;
   readonly port: string;
 }
@@ -224,40 +227,66 @@ interface BrokerConfigFlags {
 function registerBrokerConfig(server: Command, out: Output): void {
   server
     .command('broker-config')
-    .description('print the configuration of an external mosquitto for this fleet')
+    .description('print the configuration of an external broker for this fleet')
     .option('--config <file>', 'configuration file (TOML)')
-    .option('--folder <path>', "the files' folder on the broker's machine", '/etc/mosquitto/linnet')
+    .addOption(
+      new Option('--for <broker>', 'which broker')
+        .choices(['mosquitto', 'emqx'])
+        .default('mosquitto'),
+    )
+    .option('--folder <path>', "the files' folder there (default: /etc/mosquitto/linnet, or emqx)")
     .option('--port <number>', 'where devices connect', '8883')
     .option('--servers <names>', 'broker.identity of each fleet server', SERVER_IDENTITY)
     .addHelpText(
       'after',
       '\nExample:\n  $ linnet server broker-config --config fleet.toml\n' +
-        '\nPrints linnet.conf, linnet.acl and device-ca.crt; --json gives them as one object.\n',
+        '  $ linnet server broker-config --config fleet.toml --for emqx --json\n' +
+        '\nPrints linnet.conf, linnet.acl (EMQX: acl.conf) and device-ca.crt; --json gives them\n' +
+        'as one object. The files for EMQX were not tried with EMQX; it needs broker.crl_url.\n',
     )
     .action(async (_options: unknown, command: Command) => {
       const flags = command.optsWithGlobals<BrokerConfigFlags>();
       const port = Number(flags.port);
       if (!Number.isInteger(port) || port < 1 || port > 65_535)
         throw new Fault('usage', `--port ${flags.port} is not a port`);
+      const servers = flags.servers.split(',');
+      for (const server of servers)
+        if (!isBrokerIdentity(server))
+          throw new Fault('usage', `--servers: ${server} is no broker.identity; give a,b`);
       const config = readSettings(flags.config);
       const authority = readSettingFile(
         'the device CA (linnet server init makes it)',
         authorityPaths(config).certificate,
       );
-      const files = mosquittoFiles({
-        folder: flags.folder,
+      const folder = flags.folder ?? `/etc/${flags.for}/linnet`;
+      const options = {
+        folder,
         port,
-        servers: flags.servers.split(','),
+        servers,
         authority: authority.toString('utf8'),
-        revocationList: resolve(revocationListFile(config)),
-      });
+      };
+      const files = flags.for === 'emqx' ? forEmqx(config, options) : forMosquitto(config, options);
       out.result(files, () =>
         Object.entries(files)
-          .map(([name, text]) => `# ---- ${flags.folder}/${name}\n${text}`)
+          .map(([name, text]) => `# ---- ${folder}/${name}\n${text}`)
           .join('\n'),
       );
       return Promise.resolve();
     });
+}
+
+const forMosquitto = (settings: ServerSettings, options: BrokerFiles): Record<string, string> =>
+  mosquittoFiles({ ...options, revocationList: resolve(revocationListFile(settings)) });
+
+function forEmqx({ broker }: ServerSettings, options: BrokerFiles): Record<string, string> {
+  if (broker?.crl_url === undefined)
+    throw new Fault(
+      'config_invalid',
+      'broker.crl_url is not set, and EMQX finds revoked devices only by it: let a web server ' +
+        'offer broker.crl_file, set broker.crl_url to its address, restart the fleet server, and ' +
+        'let devices enrol after that',
+    );
+  return emqxFiles(options);
 }
 
 function readSettings(file: string | undefined): ServerSettings {

@@ -16,6 +16,7 @@ const Host = Type.String({ minLength: 1, maxLength: 255 });
 const Port = (standard: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: standard });
 const Path = Type.String({ minLength: 1, maxLength: limits.filePathMaxChars });
 const ReadFile = InputFile(limits.filePathMaxChars);
+const BROKER_IDENTITY = '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$';
 
 const S3_BUCKET = '[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]';
 /** What needs no encoding in a URL. */
@@ -110,9 +111,16 @@ export const ServerSettings = Type.Object(
           /** PEM certificates that the broker is trusted by, instead of the system's; mqtts. */
           ca_file: Type.Optional(ReadFile),
           /** The server's name at the broker, else `linnet-server`; each has its own. */
-          identity: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' })),
+          identity: Type.Optional(Type.String({ pattern: BROKER_IDENTITY })),
           /** Where the list of revoked client certificates is written, for the broker. */
           crl_file: Type.Optional(Path),
+          /**
+           * Where a web server offers that file: named in each client certificate, for brokers
+           * that fetch the list (EMQX).
+           */
+          crl_url: Type.Optional(
+            Type.String({ pattern: '^https?://[^/@ ]+/[^ ]+$', maxLength: 500 }),
+          ),
         },
         strict,
       ),
@@ -251,6 +259,9 @@ function urlComplaint(text: string): string | null {
 /** Where the list of revoked client certificates is written. */
 export const revocationListFile = ({ broker, data_dir }: ServerSettings): string =>
   broker?.crl_file ?? join(data_dir, 'device-ca.crl');
+
+/** Whether a server can have this name at an external broker. */
+export const isBrokerIdentity = (name: string): boolean => new RegExp(BROKER_IDENTITY).test(name);
 
 /** The name by which a server logs in at an external broker. */
 export const SERVER_IDENTITY = 'linnet-server';

@@ -25,6 +25,7 @@ interface Needs {
 interface Settings {
   readonly data_dir: string;
   readonly device_ca?: { readonly cert_file: string; readonly key_file: string } | undefined;
+  readonly broker?: { readonly crl_url?: string | undefined } | undefined;
 }
 
 export function authorityPaths({ data_dir, device_ca }: Settings): AuthorityPaths {
@@ -53,7 +54,8 @@ export async function openAuthority(
   if (settings.device_ca === undefined && !(await exists(paths.certificate))) return null;
   const certificate = readSettingFile('the device CA', paths.certificate).toString('utf8');
   const key = Buffer.from(await readPrivateFile(paths.key)).toString('utf8');
-  const options = { random, nowMs: clock.now(), passphrase, what: paths.key };
+  const listUrl = settings.broker?.crl_url;
+  const options = { random, nowMs: clock.now(), passphrase, what: paths.key, listUrl };
   return CertificateAuthority.open({ certificate, key }, options);
 }
 

@@ -49,6 +49,22 @@ export async function newAuthority(
   };
 }
 
+export interface AuthorityOptions {
+  readonly random: Random;
+  readonly nowMs: number;
+  readonly passphrase: string | null;
+  readonly what: string;
+  /** Where brokers fetch the list of revoked certificates; then each certificate names it. */
+  readonly listUrl?: string | undefined;
+}
+
+/**
+ * The issuing distribution point of RFC 5280, section 5.2.5, critical: the list is of certificates
+ * that are no CAs (DER: `[1] TRUE`). A broker that fetches the list (EMQX) takes none without it.
+ */
+const listScope = (): x509.Extension =>
+  new x509.Extension('2.5.29.28', true, Uint8Array.of(0x30, 0x03, 0x81, 0x01, 0xff));
+
 /** Of extended key usage: TLS clients. */
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
@@ -68,11 +84,12 @@ export class CertificateAuthority implements DeviceAuthority {
   readonly #own: X509Certificate;
   readonly #key: webcrypto.CryptoKey;
   readonly #random: Random;
+  readonly #listUrl: string | undefined;
 
   private constructor(
     { certificate, key }: { certificate: string; key: KeyObject },
     signingKey: webcrypto.CryptoKey,
-    random: Random,
+    { random, listUrl }: AuthorityOptions,
   ) {
     this.certificate = certificate;
     this.#issuer = new x509.X509Certificate(certificate);
@@ -83,14 +100,15 @@ export class CertificateAuthority implements DeviceAuthority {
     this.sharedGroup = `linnet-${named.slice(0, 32)}`;
     this.#key = signingKey;
     this.#random = random;
+    this.#listUrl = listUrl;
   }
 
   /** Fault key_invalid, with what is wrong. `what` names the key file. */
   static async open(
     files: AuthorityFiles,
-    options: { random: Random; nowMs: number; passphrase: string | null; what: string },
+    options: AuthorityOptions,
   ): Promise<CertificateAuthority> {
-    const { random, nowMs, passphrase, what } = options;
+    const { nowMs, passphrase, what } = options;
     const key = readKey(files.key, passphrase, what);
     const complaint = authorityComplaint(files.certificate, key, nowMs);
     if (complaint !== null) throw new Fault('key_invalid', `${what}: ${complaint}`);
@@ -101,7 +119,7 @@ export class CertificateAuthority implements DeviceAuthority {
       false,
       ['sign'],
     );
-    return new CertificateAuthority({ certificate: files.certificate, key }, signingKey, random);
+    return new CertificateAuthority({ certificate: files.certificate, key }, signingKey, options);
   }
 
   /** A client certificate for `device`. Faults: certificate_request_invalid. */
@@ -143,7 +161,10 @@ export class CertificateAuthority implements DeviceAuthority {
       signingAlgorithm: P256,
       signingKey: this.#key,
       entries: serials.map((serialNumber) => ({ serialNumber, revocationDate: new Date(nowMs) })),
-      extensions: [await x509.AuthorityKeyIdentifierExtension.create(this.#issuer.publicKey)],
+      extensions: [
+        await x509.AuthorityKeyIdentifierExtension.create(this.#issuer.publicKey),
+        ...(this.#listUrl === undefined ? [] : [listScope()]),
+      ],
     });
     // OpenSSL reads this label only; the library writes another one.
     return `${x509.PemConverter.encode(list.rawData, 'X509 CRL')}\n`;
@@ -172,6 +193,9 @@ export class CertificateAuthority implements DeviceAuthority {
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth], true),
         await x509.AuthorityKeyIdentifierExtension.create(this.#issuer.publicKey),
+        ...(this.#listUrl === undefined
+          ? []
+          : [new x509.CRLDistributionPointsExtension([this.#listUrl])]),
       ],
     });
     return { pem: `${certificate.toString('pem')}\n`, serial, issuedAt: nowMs, expiresAt };

@@ -260,6 +260,10 @@ export const limits = {
   mqttReconnectMs: 1_000,
   mqttClientIdMaxChars: 64,
   mqttTopicLevelsMaxCount: 8,
+  /** Messages that an external broker keeps for one client that is slow. */
+  brokerQueuedMaxCount: 100,
+  /** Of one client at an external broker; a device and a server need one. */
+  brokerSubscriptionsMaxCount: 4,
   ackWaitMs: 5_000,
   ackBackoffFirstMs: 1_000,
   ackBackoffMaxMs: 60_000,

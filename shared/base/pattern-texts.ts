@@ -10,6 +10,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   '^([0-9a-f]{7,64}|unknown)$': 'must be a commit of 7 to 64 hexadecimal digits, or unknown',
   '^mqtts?://[^/ ]+$': 'must be a URL such as mqtts://broker.example:8883',
   '^https?://[^/ ]+': 'must be a URL such as https://alerts.example/linnet',
+  '^https?://[^/@ ]+/[^ ]+$': 'must be a URL such as http://lists.example/device-ca.crl',
   '^https?://[^/@?#\\s]+/?$': 'must be a URL such as https://store.example:9000, without a path',
   '^https?://[^/@?# ]+(/[^?# ]*)?$': 'must be a URL such as http://collector.example:4318',
   '^[^@]+@[^@]+$': 'must be component@version, such as digits@1.2.0',

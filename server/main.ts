@@ -15,6 +15,7 @@ import { makeFolders } from '../shared/platform/durable-files.js';
 import { diskFault, isDiskFull } from '../shared/platform/errno-faults.js';
 import type { Clock, Log } from '../shared/base/interfaces.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
+import { Proxies } from '../shared/platform/proxies.js';
 import { readSettingFile } from '../shared/platform/setting-files.js';
 import { WholeFiles } from '../shared/platform/whole-files.js';
 import { hex, sha256 } from '../shared/base/bytes.js';
@@ -123,7 +124,7 @@ async function open(
   close: () => Promise<void>,
 ): Promise<RunningServer> {
   const tls = readTls(settings);
-  const targets = exportTargets(settings, { host: hostname(), clock: realClock });
+  const targets = exportTargets(settings, exportNeeds());
   const store = await openStore(settings);
   undo.push(() => store.close());
   const changes = new ChangeFeed({ clock: realClock });
@@ -346,6 +347,13 @@ function startExports(
   undo.push(...exporters.map((exporter) => () => exporter.stop()));
 }
 
+/** Faults: config_invalid (a proxy of the environment that is none). */
+const exportNeeds = () => ({
+  host: hostname(),
+  clock: realClock,
+  proxies: new Proxies(process.env),
+});
+
 function pushMetrics(
   { otlp }: ServerSettings,
   registry: MetricRegistry,
@@ -353,7 +361,7 @@ function pushMetrics(
 ): () => Promise<void> {
   if (otlp === undefined) return () => Promise.resolve();
   const metrics = new OtlpMetrics({
-    otlp: otlpOptions(otlp, hostname()),
+    otlp: otlpOptions(otlp, exportNeeds()),
     registry,
     clock: realClock,
     log: log.child({ room: 'exports' }),
@@ -548,6 +556,7 @@ async function openRepositories(
     ...{ s3: settings.s3, oci: settings.oci },
     links: settings.artifacts_redirect,
     env: process.env,
+    proxies: new Proxies(process.env),
     clock: realClock,
     random: realRandom,
     log: log.child({ room: 'artifacts' }),

@@ -8,9 +8,9 @@ import type { Readable } from 'node:stream';
 import { Type } from 'typebox';
 import { complaints } from '../../shared/base/decode.js';
 import { Fault } from '../../shared/base/fault-codes.js';
-import { unbracketed } from '../../shared/base/hosts.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import type { Proxies } from '../../shared/platform/proxies.js';
 import { OciLogin } from './oci-login.js';
 import type { OciCredentials, OciLocation } from './oci-settings.js';
 import { StoreConnection, type Body } from './store-connection.js';
@@ -20,6 +20,7 @@ export interface OciClientOptions {
   readonly credentials: OciCredentials | null;
   readonly clock: Clock;
   readonly random: Random;
+  readonly proxies: Proxies;
 }
 
 export interface OciRequest {
@@ -73,9 +74,12 @@ export class OciClient {
 
   constructor(options: OciClientOptions) {
     this.#options = options;
-    const { location, clock, random } = options;
+    const { location, clock, random, proxies } = options;
     const { name, ca } = location;
-    this.#connection = new StoreConnection({ name, clock, random, ...(ca === null ? {} : { ca }) });
+    this.#connection = new StoreConnection({
+      ...{ name, clock, random, proxies },
+      ...(ca === null ? {} : { ca }),
+    });
     this.#login = new OciLogin({
       ...options,
       fetchText: (url, authorization) => this.#tokenText(url, authorization),
@@ -165,10 +169,7 @@ export class OciClient {
     const hasLength = method !== 'GET' && method !== 'HEAD';
     return this.#connection.send(
       {
-        protocol: url.protocol,
-        hostname: unbracketed(url.hostname),
-        port: url.port,
-        path: `${url.pathname}${url.search}`,
+        url: url.href,
         method,
         headers: {
           ...headers,

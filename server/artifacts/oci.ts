@@ -8,6 +8,7 @@ import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import type { Proxies } from '../../shared/platform/proxies.js';
 import type {
   Artifact,
   ArtifactLimits,
@@ -37,6 +38,7 @@ export interface OciArtifactStoreOptions {
   readonly credentials: OciCredentials | null;
   /** Whether `link` gives links: the registry must give blobs to anybody. */
   readonly links: boolean;
+  readonly proxies: Proxies;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

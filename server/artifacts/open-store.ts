@@ -2,6 +2,7 @@
 // rest of the server knows the interface only.
 import { fileURLToPath } from 'node:url';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
+import type { Proxies } from '../../shared/platform/proxies.js';
 import type { ArtifactStore } from '../interfaces.js';
 import { DiskArtifactStore } from './disk.js';
 import { OciArtifactStore } from './oci.js';
@@ -21,6 +22,7 @@ export interface OpenArtifactStoreOptions {
   /** Whether devices are sent to the store itself, where it gives links. */
   readonly links: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
+  readonly proxies: Proxies;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -29,18 +31,18 @@ export interface OpenArtifactStoreOptions {
 /** Faults: config_invalid, artifact_store_refused, disk_full, disk_failed. */
 export async function openArtifactStore(options: OpenArtifactStoreOptions): Promise<ArtifactStore> {
   const { location, s3 = STANDARD_S3, oci = STANDARD_OCI } = options;
-  const { links, env, clock, random, log } = options;
+  const { links, env, proxies, clock, random, log } = options;
   if (location !== undefined && isS3(location))
     return S3ArtifactStore.open({
       location: s3Location(location, s3),
       credentials: s3Credentials(s3.credentials_file, env),
-      ...{ links, clock, random, log },
+      ...{ links, proxies, clock, random, log },
     });
   if (location !== undefined && isOci(location))
     return OciArtifactStore.open({
       location: ociLocation(location, oci),
       credentials: ociCredentials(oci.credentials_file, env),
-      ...{ links, clock, random, log },
+      ...{ links, proxies, clock, random, log },
     });
   const folder = location === undefined ? options.folder : fileURLToPath(location);
   return DiskArtifactStore.open({ folder, random });

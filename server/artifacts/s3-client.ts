@@ -10,15 +10,17 @@ import { Fault } from '../../shared/base/fault-codes.js';
 import type { Clock, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { RunningDigest } from '../../shared/platform/hashing.js';
+import type { Proxies } from '../../shared/platform/proxies.js';
 import { leaves } from './s3-answers.js';
 import type { S3Credentials, S3Location } from './s3-settings.js';
-import { StoreConnection, type Body } from './store-connection.js';
+import { StoreConnection, type Body, type StoreRequest } from './store-connection.js';
 
 export interface S3ClientOptions {
   readonly location: S3Location;
   readonly credentials: S3Credentials;
   readonly clock: Clock;
   readonly random: Random;
+  readonly proxies: Proxies;
 }
 
 export interface S3Request {
@@ -58,8 +60,8 @@ export class S3Client {
   constructor(options: S3ClientOptions) {
     this.#options = options;
     const { name, hostname, port } = options.location;
-    const { clock, random } = options;
-    this.#connection = new StoreConnection({ name, clock, random });
+    const { clock, random, proxies } = options;
+    this.#connection = new StoreConnection({ name, clock, random, proxies });
     this.#host = port === '' ? hostname : `${hostname}:${port}`;
   }
 
@@ -115,9 +117,9 @@ export class S3Client {
     return this.#connection.send(this.#signed(request, body), body);
   }
 
-  #signed(request: S3Request, body: Body): http.RequestOptions {
+  #signed(request: S3Request, body: Body): StoreRequest {
     const { location, credentials } = this.#options;
-    const { root, prefix, region, protocol, hostname, port } = location;
+    const { root, prefix, region, protocol } = location;
     const digest = new RunningDigest();
     let length = 0;
     for (const chunk of body) length = digest.update(chunk).length;
@@ -141,7 +143,11 @@ export class S3Client {
       },
       credentials,
     );
-    return { protocol, hostname, port, method, path: signedPath, headers };
+    return {
+      url: `${protocol}//${this.#host}${signedPath ?? ''}`,
+      method: method ?? request.method,
+      headers: headers ?? {},
+    };
   }
 
   /** `20260102T030405Z` */

@@ -7,6 +7,7 @@
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import type { Proxies } from '../../shared/platform/proxies.js';
 import type {
   Artifact,
   ArtifactLimits,
@@ -26,6 +27,7 @@ export interface S3ArtifactStoreOptions {
   readonly credentials: S3Credentials;
   /** Whether `link` gives links. */
   readonly links: boolean;
+  readonly proxies: Proxies;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

@@ -1,38 +1,45 @@
 // The connection to a remote artifact store: requests that are given up when nothing moves, retries
 // with backoff, and bodies that end with a fault unless they are whole. It knows no protocol beyond
-// HTTP. Nothing here follows a redirect.
-import http from 'node:http';
-import https from 'node:https';
+// HTTP, and goes through the proxy of the environment. Nothing here follows a redirect.
+import type http from 'node:http';
 import { Readable, Transform, pipeline } from 'node:stream';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import { backoff, sleep, type Clock, type Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import { HttpConnector } from '../../shared/platform/http-connector.js';
+import type { Proxies } from '../../shared/platform/proxies.js';
 
 export interface StoreConnectionOptions {
   /** Of the store, for messages. */
   readonly name: string;
   /** PEM certificates that it is trusted by, instead of the system's. */
   readonly ca?: Buffer | undefined;
+  readonly proxies: Proxies;
   readonly clock: Clock;
   readonly random: Random;
 }
 
 export type Body = readonly Uint8Array[];
 
+export interface StoreRequest {
+  /** As it is to be asked for: nothing in it needs another encoding. */
+  readonly url: string;
+  readonly method: string;
+  readonly headers: http.OutgoingHttpHeaders;
+}
+
 export class StoreConnection {
   readonly #options: StoreConnectionOptions;
-  readonly #plain = new http.Agent({ keepAlive: true });
-  readonly #secure: https.Agent;
+  readonly #connector: HttpConnector;
 
   constructor(options: StoreConnectionOptions) {
     this.#options = options;
-    const { ca } = options;
-    this.#secure = new https.Agent({ keepAlive: true, ...(ca === undefined ? {} : { ca }) });
+    const { ca, proxies } = options;
+    this.#connector = new HttpConnector({ ca, proxies, keepAlive: true });
   }
 
   close(): void {
-    this.#plain.destroy();
-    this.#secure.destroy();
+    this.#connector.destroy();
   }
 
   /** The attempt again after artifact_store_unreachable, within limits; it must bear that. */
@@ -53,14 +60,10 @@ export class StoreConnection {
   }
 
   /** Resolves with the head of the answer. */
-  send(request: http.RequestOptions, body: Body = []): Promise<http.IncomingMessage> {
+  send({ url, ...request }: StoreRequest, body: Body = []): Promise<http.IncomingMessage> {
     const { clock } = this.#options;
     return new Promise((resolve, reject) => {
-      const isSecure = request.protocol === 'https:';
-      const sent = (isSecure ? https : http).request({
-        ...request,
-        agent: isSecure ? this.#secure : this.#plain,
-      });
+      const sent = this.#connector.request(url, request);
       let cancel = (): void => {};
       const moved = (): void => {
         cancel();

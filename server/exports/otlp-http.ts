@@ -3,8 +3,9 @@
 // secret, and it goes only where the settings say.
 import { Fault, reason } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
+import { post, type PostNeeds } from './post.js';
 
-export interface OtlpOptions {
+export interface OtlpOptions extends PostNeeds {
   /** Of the collector, without `/v1/...`. */
   readonly url: string;
   /** Sent with each request, such as an API key. */
@@ -51,22 +52,18 @@ export function otlpHeaders(text: string): Record<string, string> {
 
 /** Faults: server_unreachable. */
 export async function postOtlp(
-  { url, headers }: OtlpOptions,
+  { url, headers, ...needs }: OtlpOptions,
   path: '/v1/logs' | '/v1/metrics',
   body: unknown,
 ): Promise<void> {
   const target = `OTLP ${new URL(url).host}`;
   let status: number;
   try {
-    const response = await fetch(`${url.replace(/\/+$/, '')}${path}`, {
-      method: 'POST',
-      headers: { ...headers, 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-      redirect: 'manual',
-      signal: AbortSignal.timeout(limits.exportSendMs),
-    });
-    status = response.status;
-    await response.body?.cancel();
+    status = await post(
+      `${url.replace(/\/+$/, '')}${path}`,
+      { headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body) },
+      needs,
+    );
   } catch (error) {
     throw new Fault('server_unreachable', `${target}: ${reason(error)}`, { cause: error });
   }

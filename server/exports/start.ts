@@ -1,10 +1,10 @@
 // From the settings to running exporters.
-import type { Clock } from '../../shared/base/interfaces.js';
 import { readSettingFile } from '../../shared/platform/setting-files.js';
 import { cef, rfc5424 } from './event-formats.js';
 import { SecurityExporter, type ExportTarget, type SecurityExporterOptions } from './exporter.js';
 import { otlpTarget } from './otlp-logs.js';
 import { otlpHeaders, type OtlpOptions } from './otlp-http.js';
+import type { PostNeeds } from './post.js';
 import { syslogTarget, type SyslogOptions } from './syslog.js';
 import { webhookSecret, webhookTarget } from './webhook.js';
 
@@ -22,10 +22,15 @@ interface OtlpSettings {
   readonly headers_file?: string;
 }
 
-/** `host`: the name of this machine. Faults: config_invalid. */
+interface ExportNeeds extends PostNeeds {
+  /** The name of this machine. */
+  readonly host: string;
+}
+
+/** Faults: config_invalid. */
 export function exportTargets(
   { syslog, webhook, otlp }: ExportSettings,
-  { host, clock }: { readonly host: string; readonly clock: Clock },
+  { host, ...needs }: ExportNeeds,
 ): ExportTarget[] {
   const targets: ExportTarget[] = [];
   if (syslog !== undefined) {
@@ -40,17 +45,20 @@ export function exportTargets(
   }
   if (webhook !== undefined) {
     const text = readSettingFile('webhook.secret_file', webhook.secret_file).toString('utf8');
-    targets.push(webhookTarget({ url: webhook.url, secret: webhookSecret(text), clock }));
+    targets.push(webhookTarget({ url: webhook.url, secret: webhookSecret(text), ...needs }));
   }
-  if (otlp !== undefined) targets.push(otlpTarget(otlpOptions(otlp, host)));
+  if (otlp !== undefined) targets.push(otlpTarget(otlpOptions(otlp, { host, ...needs })));
   return targets;
 }
 
-/** `host`: the name of this machine. Faults: config_invalid. */
-export function otlpOptions({ url, headers_file: file }: OtlpSettings, host: string): OtlpOptions {
+/** Faults: config_invalid. */
+export function otlpOptions(
+  { url, headers_file: file }: OtlpSettings,
+  needs: ExportNeeds,
+): OtlpOptions {
   const text =
     file === undefined ? '' : readSettingFile('otlp.headers_file', file).toString('utf8');
-  return { url, host, headers: otlpHeaders(text) };
+  return { url, ...needs, headers: otlpHeaders(text) };
 }
 
 export function startExporters(

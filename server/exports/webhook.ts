@@ -5,17 +5,16 @@
 // signed body goes only where the settings say.
 import { createHmac } from 'node:crypto';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
-import type { Clock } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import type { SecurityEventChangeRow } from '../interfaces.js';
 import type { ExportTarget } from './exporter.js';
+import { post, type PostNeeds } from './post.js';
 
 const SECRET_PREFIX = 'whsec_';
 
-export interface WebhookOptions {
+export interface WebhookOptions extends PostNeeds {
   readonly url: string;
   readonly secret: Uint8Array;
-  readonly clock: Clock;
 }
 
 /** From the text of a secret file: `whsec_` and base64. Faults: config_invalid. */
@@ -33,30 +32,23 @@ export function webhookSecret(text: string): Uint8Array {
   return secret;
 }
 
-export function webhookTarget({ url, secret, clock }: WebhookOptions): ExportTarget {
+export function webhookTarget({ url, secret, ...needs }: WebhookOptions): ExportTarget {
   return {
     name: 'webhook',
     send: async (events) => {
       const id = `linnet-${events.at(0)?.revision ?? 0}-${events.at(-1)?.revision ?? 0}`;
-      const timestamp = String(Math.floor(clock.now() / 1000));
+      const timestamp = String(Math.floor(needs.clock.now() / 1000));
       const body = JSON.stringify({ type: 'security_events', events: events.map(eventJson) });
       const signature = createHmac('sha256', secret).update(`${id}.${timestamp}.${body}`);
       let status: number;
       try {
-        const response = await fetch(url, {
-          method: 'POST',
-          headers: {
-            'content-type': 'application/json',
-            'webhook-id': id,
-            'webhook-timestamp': timestamp,
-            'webhook-signature': `v1,${signature.digest('base64')}`,
-          },
-          body,
-          redirect: 'manual',
-          signal: AbortSignal.timeout(limits.exportSendMs),
-        });
-        status = response.status;
-        await response.body?.cancel();
+        const headers = {
+          'content-type': 'application/json',
+          'webhook-id': id,
+          'webhook-timestamp': timestamp,
+          'webhook-signature': `v1,${signature.digest('base64')}`,
+        };
+        status = await post(url, { headers, body }, needs);
       } catch (error) {
         const detail = `webhook ${new URL(url).host}: ${reason(error)}`;
         throw new Fault('server_unreachable', detail, { cause: error });

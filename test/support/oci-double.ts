@@ -9,6 +9,7 @@ import { OciArtifactStore, type OciArtifactStoreOptions } from '../../server/art
 import { ociLocation } from '../../server/artifacts/oci-settings.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
+import { Proxies } from '../../shared/platform/proxies.js';
 
 export const OCI_LOGIN = { username: 'fleet', password: 'hunter2 with: all' };
 const REPOSITORY = 'some/models';
@@ -303,6 +304,7 @@ export function openOci(
     location: ociLocation(`oci://${host}/${REPOSITORY}`, { plain_http: true }),
     credentials: null,
     links: false,
+    proxies: new Proxies({}),
     ...{ clock: realClock, random: realRandom, log: silentLog },
     ...options,
   });

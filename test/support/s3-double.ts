@@ -10,6 +10,7 @@ import { s3Location } from '../../server/artifacts/s3-settings.js';
 import { silentLog } from '../../shared/base/interfaces.js';
 import { MIB } from '../../shared/base/units.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
+import { Proxies } from '../../shared/platform/proxies.js';
 
 export const S3_KEY = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPx' };
 const BUCKET = 'models';
@@ -246,6 +247,7 @@ export function openS3(
     }),
     credentials: S3_KEY,
     links: true,
+    proxies: new Proxies({}),
     ...{ clock: realClock, random: realRandom, log: silentLog },
     ...options,
   });

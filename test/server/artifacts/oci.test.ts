@@ -21,6 +21,7 @@ import { silentLog, type Clock, type Log } from '../../../shared/base/interfaces
 import { limits } from '../../../shared/base/limits.js';
 import { MIB } from '../../../shared/base/units.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
+import { Proxies } from '../../../shared/platform/proxies.js';
 import { DockerRegistry, hasDockerRegistry } from '../../support/docker-registry.js';
 import {
   OCI_LOGIN,
@@ -568,7 +569,10 @@ describe.skipIf(!hasDockerRegistry)("Debian's docker-registry", () => {
         `auth: {htpasswd: {realm: x, path: "${at('htpasswd')}"}}\n`,
     );
     const settings = { plain_http: false, ca_file: at('cert.pem') };
-    const common = { links: false, clock: realClock, random: realRandom, log: silentLog };
+    const common = {
+      ...{ links: false, proxies: new Proxies({}) },
+      ...{ clock: realClock, random: realRandom, log: silentLog },
+    };
     const location = ociLocation(`oci://${registry.host}/a/b`, settings);
     const credentials = { username: 'fleet', password: 'fleet-pass' };
     const store = await OciArtifactStore.open({ ...common, location, credentials });

@@ -8,6 +8,7 @@ import { s3Credentials, s3Location } from '../../../server/artifacts/s3-settings
 import { checkTogether, serverSettings } from '../../../server/config.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
+import { Proxies } from '../../../shared/platform/proxies.js';
 
 let folder: string;
 beforeEach(() => {
@@ -16,7 +17,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const rest = {
-  ...{ s3: undefined, oci: undefined, links: false, env: {} },
+  ...{ s3: undefined, oci: undefined, links: false, env: {}, proxies: new Proxies({}) },
   ...{ clock: realClock, random: realRandom, log: silentLog },
 };
 const settingsWith = (line: string) =>

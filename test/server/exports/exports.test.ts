@@ -16,6 +16,7 @@ import { Store } from '../../../server/store/store.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
 import { realClock, realRandom } from '../../../shared/platform/clock.js';
+import { Proxies } from '../../../shared/platform/proxies.js';
 import { startFleet } from '../../support/fleet-server.js';
 import { scrape } from '../../support/metrics.js';
 import { tempFolder } from '../../support/temp-folders.js';
@@ -156,6 +157,7 @@ it('a_receiver_that_fails_first_gets_every_event_again_signed_under_the_same_id'
     url: hook.url,
     secret: webhookSecret(`${SECRET}\n`),
     clock: realClock,
+    proxies: new Proxies({}),
   });
   await expect(target.send([row()])).rejects.toMatchObject({ code: 'server_unreachable' });
   await expect(target.send([row()])).rejects.toMatchObject({ code: 'server_unreachable' });

@@ -11,6 +11,8 @@ import { OtlpMetrics } from '../../../server/exports/otlp-metrics.js';
 import { newRegistry } from '../../../server/monitoring/server-metrics.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
+import { realClock } from '../../../shared/platform/clock.js';
+import { Proxies } from '../../../shared/platform/proxies.js';
 import { startFleet } from '../../support/fleet-server.js';
 import { tempFolder } from '../../support/temp-folders.js';
 import { VirtualClock } from '../../sim/fleet.js';
@@ -48,7 +50,10 @@ beforeEach(async () => {
 });
 afterEach(() => close());
 
-const options = () => ({ url, headers: { 'x-key': 'secret' }, host: 'srv' });
+const options = () => ({
+  ...{ url, headers: { 'x-key': 'secret' }, host: 'srv' },
+  ...{ clock: realClock, proxies: new Proxies({}) },
+});
 const resource = {
   attributes: [
     { key: 'service.name', value: { stringValue: 'linnet-server' } },

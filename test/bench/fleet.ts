@@ -40,8 +40,8 @@ function possible(devices: number): number {
   if (devices <= most) return devices;
   if (most < Math.min(devices, DEVICES_MIN_COUNT))
     throw new Error(
-      `\`ulimit -n\` is ${openFiles}, which leaves no room for devices: it has to be ` +
-        `${2 * devices + 300} for ${devices} of them`,
+      `\`ulimit -n\` is ${openFiles}, which leaves no room for ${devices} devices: raise it to ` +
+        `${2 * devices + 300} (\`ulimit -n ${2 * devices + 300}\`), or ask for fewer by --devices`,
     );
   say(`${most} devices instead of ${devices}: \`ulimit -n\` is ${openFiles}; it has to be
 ${2 * devices + 300} for them (the server keeps half of it for HTTP, files and the database)`);
@@ -80,7 +80,19 @@ async function run(backend: BackendName, options: Options): Promise<Run> {
   return { backend, title: server.backend.title, devices, figures };
 }
 
-function readOptions(): Options & { readonly output: 'table' | 'markdown' | 'json' } {
+type BenchOptions = Options & { readonly output: 'table' | 'markdown' | 'json' };
+
+/** Ends with 2 when nothing can be measured by these options on this machine. */
+function optionsOrEnd(): BenchOptions {
+  try {
+    return readOptions();
+  } catch (error) {
+    say(reason(error));
+    process.exit(2);
+  }
+}
+
+function readOptions(): BenchOptions {
   const { values } = parseArgs({
     options: {
       devices: { type: 'string', default: '10000' },
@@ -106,8 +118,7 @@ function readOptions(): Options & { readonly output: 'table' | 'markdown' | 'jso
   };
 }
 
-async function main(): Promise<void> {
-  const { output, ...options } = readOptions();
+async function main({ output, ...options }: BenchOptions): Promise<void> {
   const runs: Run[] = [];
   for (const backend of options.backends) {
     const reason = missing(backend);
@@ -129,7 +140,7 @@ async function main(): Promise<void> {
 }
 
 try {
-  await main();
+  await main(optionsOrEnd());
 } catch (error) {
   say(reason(error));
   process.exit(1);

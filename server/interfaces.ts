@@ -279,8 +279,15 @@ export interface TokenStore {
   page(page: PageRequest<TokenKey>): Promise<TokenSummaryRow[]>;
   /** Whether some admin token is valid. */
   hasAdmin(): Promise<boolean>;
-  /** How many tokens of that name were revoked. Faults: not_found when none was valid. */
-  revoke(name: string, audit: AuditAction, now: number): Promise<number>;
+  /**
+   * How many tokens of that name were revoked. Faults: not_found when none was valid; conflict when
+   * no admin token would be left, unless that is forced.
+   */
+  revoke(
+    which: { readonly name: string; readonly isForced: boolean },
+    audit: AuditAction,
+    now: number,
+  ): Promise<number>;
   /** The same, where none may be valid; the token with the hash `except` stays. */
   revokeOwn(
     own: { readonly name: string; readonly except: string | null },

@@ -55,18 +55,15 @@ export class SqlTokenStore implements TokenStore {
     }));
   }
 
-  async hasAdmin(): Promise<boolean> {
-    const row = await this.#db
-      .selectFrom('tokens')
-      .select('hash')
-      .where('role', '=', 'admin' satisfies Role)
-      .where('revoked_at', 'is', null)
-      .limit(1)
-      .executeTakeFirst();
-    return row !== undefined;
+  hasAdmin(): Promise<boolean> {
+    return hasAdminIn(this.#db);
   }
 
-  revoke(name: string, audit: AuditAction, now: number): Promise<number> {
+  revoke(
+    { name, isForced }: Parameters<TokenStore['revoke']>[0],
+    audit: AuditAction,
+    now: number,
+  ): Promise<number> {
     return this.#db.transaction().execute(async (trx) => {
       const revoked = await revokeIn(trx, { name, except: null }, now);
       if (revoked === 0)
@@ -75,6 +72,14 @@ export class SqlTokenStore implements TokenStore {
           `no valid token is named ${name}; \`linnet token list\` lists them`,
         );
       await appendAudit(trx, [audit], now);
+      // After the audit entry, behind which others wait: two that revoke each other's see it.
+      if (!isForced && !(await hasAdminIn(trx)))
+        throw new Fault(
+          'conflict',
+          `${name} has the last admin token, and without one nobody can make tokens: make ` +
+            'another one first (`linnet token create NAME --role admin`), or revoke this one ' +
+            'with --force (in the API: "force": true) and run `linnet server init` for a new one',
+        );
       return revoked;
     });
   }
@@ -96,6 +101,17 @@ export class SqlTokenStore implements TokenStore {
       .executeTakeFirstOrThrow();
     return count;
   }
+}
+
+async function hasAdminIn(queries: Queries): Promise<boolean> {
+  const row = await queries
+    .selectFrom('tokens')
+    .select('hash')
+    .where('role', '=', 'admin' satisfies Role)
+    .where('revoked_at', 'is', null)
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
 }
 
 type OwnTokens = Parameters<TokenStore['revokeOwn']>[0];

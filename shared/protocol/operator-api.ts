@@ -841,6 +841,8 @@ export const TokenPage = pageOf('TokenPage', TokenView);
 export const NewToken = named('NewToken', { name: TokenName, role: Role, token: Text(200) });
 export type NewToken = Static<typeof NewToken>;
 export const RevokedTokens = named('RevokedTokens', { revoked: Count });
+/** `force`: also when no admin token is left then. */
+export const TokenRevocation = named('TokenRevocation', { force: Type.Optional(Type.Boolean()) });
 /** Which tokens of the caller's name are revoked. */
 export const SelfRevocation = named('SelfRevocation', {
   /** True: the token that calls stays valid. */

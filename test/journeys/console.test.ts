@@ -233,7 +233,7 @@ describe.skipIf(chromiumPath === null)('a person at the console', () => {
     await press(page, 'Rollouts');
     expect(await page.getByRole('link', { name: 'New rollout' }).count()).toBe(0);
     await fleet.store.tokens.revoke(
-      'guest',
+      { name: 'guest', isForced: false },
       { actor: 'test', action: 'token.revoke', subject: 'guest', detail: '', trace: null },
       Date.now(),
     );

@@ -896,7 +896,7 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Revoke every token of that name
+     * Revoke every token of that name; the last admin token only with `force`
      * @description Needs the role admin.
      */
     post: operations['revokeTokens'];
@@ -2060,6 +2060,10 @@ export interface components {
       name: string;
       role: components['schemas']['Role'];
       token: string;
+    };
+    /** TokenRevocation */
+    TokenRevocation: {
+      force?: boolean;
     };
     /** RevokedTokens */
     RevokedTokens: {
@@ -4107,7 +4111,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        'application/json': components['schemas']['EmptyBody'];
+        'application/json': components['schemas']['TokenRevocation'];
       };
     };
     responses: {

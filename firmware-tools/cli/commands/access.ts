@@ -64,11 +64,12 @@ export function registerAccessCommands(program: Command, out: Output): void {
   connectionOptions(token.command('revoke'))
     .description('revoke every token of a name')
     .argument('<name>')
+    .option('--force', 'even when no admin token is left then')
     .addHelpText('after', '\nExample:\n  $ linnet token revoke build-server\n')
-    .action(async (name: string, _options: unknown, command: Command) => {
+    .action(async (name: string, { force }: { force?: true }, command: Command) => {
       const done = await (
         await connect(command)
-      ).request('POST', `/tokens/${encodeURIComponent(name)}/revoke`, RevokedTokens, {});
+      ).request('POST', `/tokens/${encodeURIComponent(name)}/revoke`, RevokedTokens, { force });
       out.result(done, () => `${counted(done.revoked, 'token')} revoked`);
     });
   registerAudit(program, out);

@@ -8,12 +8,13 @@ import {
   TokenName,
   TokenPage,
   TokenRequest,
+  TokenRevocation,
 } from '../../../shared/protocol/operator-api.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { newOperatorToken } from '../../access/tokens.js';
 import { auditOf } from '../audit-hook.js';
 import { operatorOfRequest } from '../authentication.js';
-import { EmptyBody, errorResponses, type FleetApp, type HttpServices } from '../context.js';
+import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { pageOf, PageQuery } from '../paging.js';
 import { tokenView } from '../views.js';
 
@@ -74,16 +75,17 @@ function tokenRoutes(app: FleetApp, { tokens, clock, random }: Options): void {
       config: { role: 'admin', action: 'token.revoke' },
       schema: {
         operationId: 'revokeTokens',
-        summary: 'Revoke every token of that name',
+        summary: 'Revoke every token of that name; the last admin token only with `force`',
         tags,
         params: Type.Object({ name: TokenName }),
-        body: EmptyBody,
+        body: TokenRevocation,
         response: { 200: RevokedTokens, ...errorResponses },
       },
     },
-    async (request) => ({
-      revoked: await tokens.revoke(request.params.name, auditOf(request), clock.now()),
-    }),
+    async (request) => {
+      const which = { name: request.params.name, isForced: request.body.force === true };
+      return { revoked: await tokens.revoke(which, auditOf(request), clock.now()) };
+    },
   );
 }
 

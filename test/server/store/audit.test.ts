@@ -173,7 +173,9 @@ describe('a change and its entry', () => {
   it('a_refused_change_leaves_no_entry_of_it', async () => {
     await store.devices.revoke(device.id, by('anna', 'device.revoke'), NOW);
     await expect(store.devices.approve(device.id, by('anna'), NOW)).rejects.toThrow('revoked');
-    await expect(store.tokens.revoke('nobody', by('anna'), NOW)).rejects.toThrow('nobody');
+    await expect(
+      store.tokens.revoke({ name: 'nobody', isForced: false }, by('anna'), NOW),
+    ).rejects.toThrow('nobody');
     await expect(store.devices.change('dev-none', {}, by('anna'), NOW)).rejects.toThrow('dev-none');
     expect(await actions()).toEqual(['device.revoke']);
   });

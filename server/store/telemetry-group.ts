@@ -226,7 +226,7 @@ async function insertRecords(
   if (rows.length === 0) return new Set();
   const last = await queries
     .selectFrom('telemetry')
-    .select((eb) => eb.fn.max('id').as('id'))
+    .select((eb) => eb.fn.max<number | null>('id').as('id'))
     .executeTakeFirstOrThrow();
   let inserted = 0;
   for (const some of portions(rows)) {

@@ -26,7 +26,8 @@ class SlowestFirst extends BaseSequencer {
 const MOCKING = ['test/firmware-tools/release/expected-differences.test.ts'];
 
 // What runs on PostgreSQL as well: what reads and writes the store; with `npm run test:whole` also
-// what answers from it; with LINNET_POSTGRES=all (`npm run test:postgres`) every test of the server.
+// what answers from it; with LINNET_POSTGRES=all (`npm run test:postgres`) every test of the
+// server.
 const ONLY_POSTGRES = ['test/server/postgres/**/*.test.ts'];
 const ON_POSTGRES =
   process.env.LINNET_POSTGRES === 'all'

@@ -251,6 +251,3 @@ function urlComplaint(text: string): string | null {
 /** Where the list of revoked client certificates is written. */
 export const revocationListFile = ({ broker, data_dir }: ServerSettings): string =>
   broker?.crl_file ?? join(data_dir, 'device-ca.crl');
-
-/** The name by which a server logs in at an external broker. */
-export const SERVER_IDENTITY = 'linnet-server';

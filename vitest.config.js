@@ -25,8 +25,9 @@ class SlowestFirst extends BaseSequencer {
 // These replace modules (vi.mock), which only works in a worker of their own.
 const MOCKING = ['test/firmware-tools/release/expected-differences.test.ts'];
 
-// What runs on PostgreSQL as well: what reads and writes the store, and with LINNET_POSTGRES=all
-// (`npm run test:postgres`) every test of the server.
+// What runs on PostgreSQL as well: what reads and writes the store; with `npm run test:whole` also
+// what answers from it; with LINNET_POSTGRES=all (`npm run test:postgres`) every test of the
+// server.
 const ONLY_POSTGRES = ['test/server/postgres/**/*.test.ts'];
 const ON_POSTGRES =
   process.env.LINNET_POSTGRES === 'all'
@@ -37,6 +38,9 @@ const ON_POSTGRES =
         'test/server/backup/*.test.ts',
         'test/server/rollout/contacts.test.ts',
         ...ONLY_POSTGRES,
+        ...(process.env.LINNET_TESTS === 'whole'
+          ? ['test/server/http/*.test.ts', 'test/server/monitoring/*.test.ts']
+          : []),
       ];
 
 const common = {

@@ -935,6 +935,7 @@ export interface FleetCountStore {
   overview(clonedSince: number, heardSince: number): Promise<FleetAttention>;
   /** Walks all devices. `heardSince`: a device that sent anything since then counts as heard. */
   read(heardSince: number): Promise<FleetCounts>;
+  databaseBytes(): Promise<number>;
 }
 
 /** Which versions ran in an hour; `version` null: nothing ran. */

@@ -283,7 +283,7 @@ function registerMetrics(
     silentAfterMs: settings.silent_after_seconds * 1000,
     expiries: () => images.expiries(),
     mqttConnections: () => transport.connections(),
-    ...processMeasures(join(settings.data_dir, DATABASE)),
+    ...processMeasures(settings.data_dir),
   });
 }
 

@@ -1,6 +1,6 @@
 // What /readyz looks at: a durable write to the database, room on the disks that the server writes
 // to, the broker, and the expiry of the image metadata.
-import { stat, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import { MIB } from '../../shared/base/units.js';
@@ -37,17 +37,6 @@ export async function freeBytes(folder: string): Promise<number> {
   } catch (error) {
     throw new Fault('disk_failed', `${folder}: ${reason(error)}`, { cause: error });
   }
-}
-
-/** Of the files that exist. */
-export async function sizeOf(files: readonly string[]): Promise<number> {
-  const sizes = files.map((file) =>
-    stat(file).then(
-      ({ size }) => size,
-      () => 0,
-    ),
-  );
-  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
 export interface RoleExpiry {

@@ -16,13 +16,13 @@ export interface FleetMetricsOptions {
   readonly registry: MetricRegistry;
   readonly clock: Clock;
   readonly log: Log;
-  readonly counts: Pick<FleetCountStore, 'read'>;
+  readonly counts: Pick<FleetCountStore, 'read' | 'databaseBytes'>;
   readonly silentAfterMs: number;
   readonly readiness: () => Promise<Readiness>;
   readonly expiries: () => readonly RoleExpiry[];
   /** Null: an external broker has them. */
   readonly mqttConnections: () => number | null;
-  readonly storeBytes: () => Promise<number>;
+  /** On the disk of the data folder. */
   readonly freeBytes: () => Promise<number>;
   readonly memoryBytes: () => number;
   readonly cpuSeconds: () => number;
@@ -227,19 +227,21 @@ function serverStateMetrics(options: FleetMetricsOptions): void {
   });
 }
 
-function storageMetrics({ registry, storeBytes, freeBytes }: FleetMetricsOptions): void {
+function storageMetrics({ registry, counts, freeBytes }: FleetMetricsOptions): void {
   const registers = [registry];
   new Gauge({
     name: 'linnet_store_bytes',
-    help: 'Size of the database with its log.',
+    help: 'Size of the database.',
     registers,
     async collect() {
-      this.set(await storeBytes());
+      const bytes = await counts.databaseBytes().catch(() => null);
+      if (bytes === null) this.remove();
+      else this.set(bytes);
     },
   });
   new Gauge({
     name: 'linnet_store_free_bytes',
-    help: 'Room that is left on the disk of the database.',
+    help: 'Room that is left on the disk of the data folder, with a database file if there is one.',
     registers,
     async collect() {
       const bytes = await freeBytes().catch(() => null);

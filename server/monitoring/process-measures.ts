@@ -1,11 +1,8 @@
-// Measures of this process and of the disk of its database, for the metrics.
-import { dirname } from 'node:path';
-import { freeBytes, sizeOf } from './checks.js';
+// Measures of this process and of the disk of its data folder, for the metrics.
+import { freeBytes } from './checks.js';
 
-/** `database`: its file. */
-export const processMeasures = (database: string) => ({
-  storeBytes: () => sizeOf([database, `${database}-wal`]),
-  freeBytes: () => freeBytes(dirname(database)),
+export const processMeasures = (dataDir: string) => ({
+  freeBytes: () => freeBytes(dataDir),
   memoryBytes: () => process.memoryUsage.rss(),
   cpuSeconds: () => {
     const { user, system } = process.cpuUsage();

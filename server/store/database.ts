@@ -196,6 +196,8 @@ function openFile(file: string): Database.Database {
     sqlite.pragma('journal_mode = WAL');
     sqlite.pragma('synchronous = FULL');
     sqlite.pragma('foreign_keys = ON');
+    sqlite.pragma(`wal_autocheckpoint = ${limits.sqliteLogMaxPages}`);
+    sqlite.pragma(`cache_size = -${limits.sqliteCacheMaxBytes / 1024}`);
     return sqlite;
   } catch (error) {
     throw databaseFault(error, `opening ${file}`);

@@ -5,7 +5,7 @@ import type { RolloutState } from '../../shared/protocol/states.js';
 import { limits } from '../../shared/base/limits.js';
 import type { FleetAttention, FleetCounts, FleetCountStore } from '../interfaces.js';
 import type { Db } from './database.js';
-import { jsonText } from './dialect.js';
+import { isPostgres, jsonText } from './dialect.js';
 import type { Tables } from './tables.js';
 import { SECURITY_COUNT_PREFIX } from './security-events.js';
 
@@ -28,6 +28,16 @@ export class SqlFleetCountStore implements FleetCountStore {
       members: await this.#members(),
       security: await this.#security(),
     };
+  }
+
+  /** Without the write-ahead log. */
+  async databaseBytes(): Promise<number> {
+    const query = isPostgres(this.#db)
+      ? sql<{ bytes: number }>`select pg_database_size(current_database()) as bytes`
+      : sql<{ bytes: number }>`
+          select page_count * page_size as bytes from pragma_page_count(), pragma_page_size()`;
+    const { rows } = await query.execute(this.#db);
+    return rows[0]?.bytes ?? 0;
   }
 
   async overview(clonedSince: number, heardSince: number): Promise<FleetAttention> {

@@ -294,6 +294,15 @@ const FLEET_VERSIONS = [
   ) strict`,
 ];
 
+/**
+ * Most records are of inference, and pages of them are read by device. What is looked for among all
+ * records of a device is its reports, which are few.
+ */
+const TELEMETRY_UPDATES = [
+  'drop index telemetry_by_kind',
+  "create index telemetry_updates on telemetry (device, id) where kind = 'update'",
+];
+
 function step(statements: readonly string[]): Migration {
   return {
     up: async (db: Kysely<unknown>): Promise<void> => {
@@ -315,5 +324,6 @@ export const migrations: MigrationProvider = {
         'alter table rollouts add column trace text',
         'alter table assignments add column trace text',
       ]),
+      '0007_telemetry_updates': step(TELEMETRY_UPDATES),
     }),
 };

@@ -109,11 +109,12 @@ function withoutZeros(parameter: unknown): unknown {
   return typeof parameter === 'string' ? parameter.replaceAll('\0', '\ufffd') : parameter;
 }
 
-const INT8 = 20;
+/** bigint, and numeric: what sum() of bigints gives. The schema has no fractions. */
+const INTEGERS = [20, 1700];
 const parserOf = pg.types.getTypeParser as (oid: number, format?: 'text' | 'binary') => unknown;
 
 const getTypeParser = ((oid: number, format?: 'text' | 'binary'): unknown =>
-  oid === INT8 && format !== 'binary'
+  INTEGERS.includes(oid) && format !== 'binary'
     ? safeInteger
     : parserOf(oid, format)) as typeof pg.types.getTypeParser;
 

@@ -90,7 +90,7 @@ export class SqlReleaseStore implements ReleaseStore {
     const counts = await this.#db
       .selectFrom('member_counts')
       .select(['rollout', 'state'])
-      .select((eb) => eb.fn.sum<number | string>('count').as('devices'))
+      .select((eb) => eb.fn.sum<number>('count').as('devices'))
       .where(
         'rollout',
         'in',
@@ -106,7 +106,7 @@ export class SqlReleaseStore implements ReleaseStore {
       createdAt,
       counts: counts
         .filter(({ rollout }) => rollout === id)
-        .map((row) => ({ state: row.state as MemberState, devices: Number(row.devices) })),
+        .map((row) => ({ state: row.state as MemberState, devices: row.devices })),
     }));
   }
 }

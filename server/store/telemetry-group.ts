@@ -223,22 +223,44 @@ async function insertRecords(
       body_json: JSON.stringify(record.body),
     })),
   );
-  const isNew = new Set<string>();
+  if (rows.length === 0) return new Set();
+  const last = await queries
+    .selectFrom('telemetry')
+    .select((eb) => eb.fn.max<number | null>('id').as('id'))
+    .executeTakeFirstOrThrow();
+  let inserted = 0;
   for (const some of portions(rows)) {
-    const added = await queries
+    const { numInsertedOrUpdatedRows } = await queries
       .insertInto('telemetry')
       .values(some)
       .onConflict((oc) => oc.doNothing())
-      .returning(['device', 'seq', 'device_at'])
-      .execute();
-    for (const row of added) isNew.add(`${row.device}/${row.seq}/${row.device_at}`);
+      .executeTakeFirstOrThrow();
+    inserted += Number(numInsertedOrUpdatedRows);
   }
+  // The usual case. To let each statement return its rows would cost every record, not only these.
+  if (inserted === rows.length) return new Set(batches.flatMap(({ records }) => records));
+  const isNew = await insertedAfter(queries, last.id ?? 0, batches);
   // Deleting each one found also drops a record that is twice in the group.
   return new Set(
     batches.flatMap(({ device, records }) =>
       records.filter((record) => isNew.delete(`${device}/${record.seq}/${record.at}`)),
     ),
   );
+}
+
+/** Their devices are locked by this transaction: no other one adds rows of them meanwhile. */
+async function insertedAfter(
+  queries: Queries,
+  id: number,
+  batches: readonly Records[],
+): Promise<Set<string>> {
+  const rows = await queries
+    .selectFrom('telemetry')
+    .select(['device', 'seq', 'device_at'])
+    .where('id', '>', id)
+    .where('device', 'in', distinct(batches.map(({ device }) => device)))
+    .execute();
+  return new Set(rows.map((row) => `${row.device}/${row.seq}/${row.device_at}`));
 }
 
 interface Fact {
@@ -355,11 +377,8 @@ async function writeInference(
   if (served.length === 0) return;
   const sums = await knownSums(queries, served);
   const changed = new Map<string, { device: string; sums: InferenceSums }>();
-  for (const { device, body } of served) {
-    const key = sumsKey(device, body.release);
-    const before = changed.get(key)?.sums ?? sums.get(key) ?? nothing(body.release);
-    changed.set(key, { device, sums: addUp(before, body) });
-  }
+  for (const [key, { device, bodies }] of byRelease(served))
+    changed.set(key, { device, sums: addUp(sums.get(key) ?? nothing(bodies[0].release), bodies) });
   for (const some of portions([...changed.values()]))
     await queries
       .insertInto('inference')
@@ -419,18 +438,35 @@ const nothing = (release: ReleaseRef): InferenceSums => ({
   answers: null,
 });
 
-function addUp(sums: InferenceSums, body: InferenceBody): InferenceSums {
+type SomeBodies = [InferenceBody, ...InferenceBody[]];
+
+/** In the order of arrival; a batch has many records of one release. */
+function byRelease(
+  served: readonly Served[],
+): Map<string, { readonly device: string; readonly bodies: SomeBodies }> {
+  const found = new Map<string, { device: string; bodies: SomeBodies }>();
+  for (const { device, body } of served) {
+    const key = sumsKey(device, body.release);
+    const before = found.get(key);
+    if (before === undefined) found.set(key, { device, bodies: [body] });
+    else before.bodies.push(body);
+  }
+  return found;
+}
+
+function addUp(sums: InferenceSums, bodies: readonly InferenceBody[]): InferenceSums {
   const latency = new QuantileSketch();
   latency.merge(sums.latencyMs);
-  latency.merge(body.latencyMs);
-  return {
-    release: sums.release,
-    served: sums.served + body.served,
-    failed: sums.failed + body.failed,
-    refused: sums.refused + body.refused,
-    latencyMs: latency.toSketch(),
-    answers: addAnswers(sums.answers, body.answers),
-  };
+  const total = { served: sums.served, failed: sums.failed, refused: sums.refused };
+  let { answers } = sums;
+  for (const body of bodies) {
+    latency.merge(body.latencyMs);
+    total.served += body.served;
+    total.failed += body.failed;
+    total.refused += body.refused;
+    answers = addAnswers(answers, body.answers);
+  }
+  return { release: sums.release, ...total, latencyMs: latency.toSketch(), answers };
 }
 
 function addAnswers(sum: Answers | null, more: Answers | null): Answers | null {

@@ -2,7 +2,6 @@
 // they were asked for last. Deleting one begins with a mark in its row, guarded by that time, so
 // that no server deletes what another one is about to publish.
 import { counted } from '../../shared/base/counted.js';
-import { sql } from 'kysely';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { UploadQuota, UploadRow, UploadStore } from '../interfaces.js';
 import { portions, type Db, type Queries } from './database.js';
@@ -22,8 +21,7 @@ export class SqlUploadStore implements UploadStore {
       await requireNotCollected(trx, [digest]);
       const { bytes, count } = await trx
         .selectFrom('uploads')
-        // The cast: PostgreSQL's sum of integers is a decimal number, which arrives as text.
-        .select(sql<number>`cast(coalesce(sum(bytes), 0) as bigint)`.as('bytes'))
+        .select((eb) => eb.fn.coalesce(eb.fn.sum<number>('bytes'), eb.lit(0)).as('bytes'))
         .select((eb) => eb.fn.countAll<number>().as('count'))
         .where('operator', '=', operator)
         .where('digest', '!=', digest)

@@ -446,6 +446,12 @@ export const limits = {
   transactionTriesMaxCount: 10,
   /** SQLite: statements that are kept prepared. */
   preparedStatementsMaxCount: 500,
+  /**
+   * SQLite: pages (4 KiB) in the write-ahead log before it is copied into the file. A page that
+   * changes often is copied once; a copy of more pages would stall the event loop for longer.
+   */
+  sqliteLogMaxPages: 4_000,
+  sqliteCacheMaxBytes: 16 * MIB,
   /** Rows of one statement: SQLite takes at most 32,766 parameters. */
   databaseRowsMaxCount: 500,
   statementParametersMaxCount: 32_766,

@@ -27,20 +27,28 @@ export class BlockMeter {
   readonly #levels = BLOCK_SECONDS.map(() => new Level());
   /** The first signature; all are taken relative to it, so that equal ones are exactly zero. */
   #origin: InputSignature | null = null;
+  /** Of the present input. Reused, because this runs for every request that is answered. */
+  readonly #vector: number[] = [];
 
-  /** The next input; they come in the order of time. */
-  add(input: InputSignature): void {
+  /**
+   * The next input; they come in the order of time. True when a block ended, without which
+   * chooseSeconds() gives the same as before.
+   */
+  add(input: InputSignature): boolean {
     const origin = (this.#origin ??= input);
-    const vector = [
-      (input.score ?? 0) - (origin.score ?? 0),
-      ...origin.summary.map((value, i) => (input.summary[i] ?? 0) - value),
-    ];
-    const index = Math.floor(input.seconds / (BLOCK_SECONDS[0] ?? 1));
-    let closed = this.#levels[0]?.add(index, vector, 1) ?? null;
-    for (const level of this.#levels.slice(1)) {
-      if (closed === null) return;
-      closed = level.add(Math.floor(closed.index / 2), closed.sum, closed.count);
+    const vector = this.#vector;
+    vector[0] = (input.score ?? 0) - (origin.score ?? 0);
+    for (let i = 0; i < origin.summary.length; i++)
+      vector[i + 1] = (input.summary[i] ?? 0) - (origin.summary[i] ?? 0);
+    let index = Math.floor(input.seconds / (BLOCK_SECONDS[0] ?? 1));
+    let closed: Block | null = null;
+    for (const level of this.#levels) {
+      const next: Block | null = level.add(index, closed?.sum ?? vector, closed?.count ?? 1);
+      if (next === null) return closed !== null;
+      closed = next;
+      index = Math.floor(closed.index / 2);
     }
+    return true;
   }
 
   /**
@@ -55,8 +63,8 @@ export class BlockMeter {
 
 interface Block {
   readonly index: number;
-  readonly sum: readonly number[];
-  readonly count: number;
+  readonly sum: number[];
+  count: number;
 }
 
 /** Blocks of one length. A block without inputs is no block. */
@@ -70,15 +78,15 @@ class Level {
   #squares: number[] = [];
   #products: number[] = [];
 
-  /** Returns the block that ended. */
+  /** Returns the block that ended. `sum` is copied. */
   add(index: number, sum: readonly number[], count: number): Block | null {
     const open = this.#open;
     if (open?.index === index) {
-      const sums = open.sum.map((value, i) => value + (sum[i] ?? 0));
-      this.#open = { index, sum: sums, count: open.count + count };
+      for (let i = 0; i < sum.length; i++) open.sum[i] = (open.sum[i] ?? 0) + (sum[i] ?? 0);
+      open.count += count;
       return null;
     }
-    this.#open = { index, sum, count };
+    this.#open = { index, sum: [...sum], count };
     if (open !== null) this.#close(open.sum.map((value) => value / open.count));
     return open;
   }

@@ -24,7 +24,7 @@ export function rehearsalEvidence(
   const endedAt = inOrder.at(-1)?.seconds ?? 0;
   const tally = new TrialTally({
     startedAt,
-    meter: { add: () => {}, chooseSeconds: () => blockSeconds },
+    meter: { add: () => false, chooseSeconds: () => blockSeconds },
     comparisons,
     oldErrorPermille: null,
     slowMs: 0,

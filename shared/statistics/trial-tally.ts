@@ -142,12 +142,12 @@ export class TrialTally {
 
   /** A live input, whatever becomes of it. Without a block length yet, it may give one. */
   input(signature: InputSignature): void {
-    this.#options.meter.add(signature);
+    const isBlockOver = this.#options.meter.add(signature);
     if (this.#scene === null || change(this.#scene, signature.summary) > SCENE_CHANGE) {
       this.#scene = signature.summary;
       this.#fuseNow(signature.seconds).scenes += 1;
     }
-    if (this.#blockSeconds === null) {
+    if (this.#blockSeconds === null && isBlockOver) {
       this.#blockSeconds = this.#options.meter.chooseSeconds();
       // What came before is in no block.
       for (const open of this.#open()) open.drop();
@@ -316,6 +316,11 @@ export class TrialTally {
 
 /** Distance of two summaries over the size of the first. */
 function change(from: readonly number[], to: readonly number[]): number {
-  const distance = Math.hypot(...from.map((value, i) => value - (to[i] ?? 0)));
-  return distance / Math.max(Math.hypot(...from), Number.MIN_VALUE);
+  let [distance, size] = [0, 0];
+  for (let i = 0; i < from.length; i++) {
+    const value = from[i] ?? 0;
+    distance += (value - (to[i] ?? 0)) ** 2;
+    size += value ** 2;
+  }
+  return Math.sqrt(distance) / Math.max(Math.sqrt(size), Number.MIN_VALUE);
 }

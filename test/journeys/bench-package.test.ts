@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { NODE_MAJORS } from '../../firmware-tools/package/node-archives.js';
 import { isInstalled } from '../../firmware-tools/package/tools.js';
 import { run } from '../bench/package.js';
+import { isWhole } from '../support/whole.js';
 
 const major = NODE_MAJORS.find((each) => process.versions.node.startsWith(`${each}.`));
 const missing =
@@ -11,7 +12,7 @@ const missing =
     ? 'Linux on x64 with a Node.js that packages support'
     : ['dpkg-deb', 'xz'].find((program) => !isInstalled(program));
 
-it('every_figure_of_the_device_package_is_taken', async (test) => {
+it.skipIf(!isWhole)('every_figure_of_the_device_package_is_taken', async (test) => {
   if (missing !== undefined || major === undefined) {
     console.log(`the package is not measured: it needs ${missing}`);
     return test.skip();

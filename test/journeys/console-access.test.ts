@@ -23,6 +23,7 @@ import {
   type TestDevice,
   type TestFleet,
 } from '../support/fleet-server.js';
+import { orEach } from '../support/whole.js';
 
 let fleet: TestFleet;
 let browser: Browser;
@@ -67,10 +68,12 @@ describe.skipIf(chromiumPath === null)('access at the console', () => {
   beforeAll(setUp);
   afterAll(tearDown);
 
-  it.each([
-    ['a_desktop', DESKTOP],
-    ['a_phone', PHONE],
-  ] as const)('on_%s_a_person_approves_denies_and_claims_by_keyboard', async (where, viewport) => {
+  it.each(
+    orEach(2, [
+      ['a_desktop', DESKTOP],
+      ['a_phone', PHONE],
+    ] as const),
+  )('on_%s_a_person_approves_denies_and_claims_by_keyboard', async (where, viewport) => {
     const good = await asking(`good-on-${where}`);
     const odd = await asking(`odd-on-${where}`);
     const { page, complaints, close } = await visit(browser, { viewport });

@@ -30,6 +30,7 @@ import {
 } from '../support/fleet-server.js';
 import { everybody, quickPolicy, startRollout } from '../support/journey-devices.js';
 import { reportingDevices, type ReportingDevice } from '../support/reporting-devices.js';
+import { isWhole } from '../support/whole.js';
 
 const IMAGES = fileURLToPath(new URL('../../docs/images/', import.meta.url));
 const IMAGE_MAX_BYTES = 150 * KIB;
@@ -122,7 +123,7 @@ async function picture(page: Page, name: string): Promise<void> {
   expect(statSync(`${IMAGES}${name}.png`).size).toBeLessThan(IMAGE_MAX_BYTES);
 }
 
-describe.skipIf(chromiumPath === null)('the pages of the console', () => {
+describe.skipIf(chromiumPath === null || !isWhole)('the pages of the console', () => {
   beforeAll(setUp);
   afterAll(tearDown);
 

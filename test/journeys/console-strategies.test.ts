@@ -26,6 +26,7 @@ import {
 } from '../support/journey-devices.js';
 import { reportingDevices, type ReportingDevice } from '../support/reporting-devices.js';
 import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
+import { isWhole } from '../support/whole.js';
 
 let fleet: TestFleet;
 let devices: ReportingDevice[];
@@ -71,7 +72,7 @@ async function seen(id: string, region: string, check: (page: Page) => Promise<v
   }
 }
 
-describe.skipIf(chromiumPath === null)('the picture of a strategy', () => {
+describe.skipIf(chromiumPath === null || !isWhole)('the picture of a strategy', () => {
   beforeAll(setUp);
   afterAll(tearDown);
 

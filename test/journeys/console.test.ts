@@ -15,6 +15,7 @@ import {
 } from '../support/browser.js';
 import { publish, startFleet, type TestFleet } from '../support/fleet-server.js';
 import { ReportingDevice, reportingDevices } from '../support/reporting-devices.js';
+import { orEach } from '../support/whole.js';
 
 let fleet: TestFleet;
 let devices: ReportingDevice[];
@@ -109,10 +110,12 @@ describe.skipIf(chromiumPath === null)('a person at the console', () => {
   beforeAll(setUp);
   afterAll(tearDown);
 
-  it.each([
-    ['a_desktop', DESKTOP, '1.0.0'],
-    ['a_phone', PHONE, '1.1.0'],
-  ] as const)('%s_rolls_out_pauses_resumes_approves_and_undoes_by_keyboard', async (...row) => {
+  it.each(
+    orEach(2, [
+      ['a_desktop', DESKTOP, '1.0.0'],
+      ['a_phone', PHONE, '1.1.0'],
+    ] as const),
+  )('%s_rolls_out_pauses_resumes_approves_and_undoes_by_keyboard', async (...row) => {
     const [, viewport, version] = row;
     const visited = await visit(browser, { viewport });
     const { page } = visited;

@@ -38,8 +38,9 @@ export class ServingHistory {
   soFar(next: Release): BeforeSwap {
     const slowest = (this.#runTimes.quantile(0.99) ?? 0) * limits.trialSlowRunMinRatio;
     return {
-      // The inputs come from the release that serves; they are not counted twice.
-      meter: { add: () => {}, chooseSeconds: () => this.blockSeconds() },
+      // The inputs come from the release that serves; they are not counted twice. Its blocks end at
+      // times that are not told here, so the length is asked for each time.
+      meter: { add: () => true, chooseSeconds: () => this.blockSeconds() },
       oldErrorPermille: this.#failures.upperPermille(this.blockSeconds()),
       slowMs: Math.max(next.manifest.contract.p99LatencyMs, slowest),
     };

@@ -111,7 +111,7 @@ function writeTable(
     at += ENTRY_BYTES;
     for (const size of shape) at = head.writeUInt32LE(size, at);
   }
-  if (at < PREFIX_BYTES + headerBytes) head.fill(0, at, PREFIX_BYTES + headerBytes);
+  head.fill(0, at, PREFIX_BYTES + headerBytes);
 }
 
 export function encodeControl(message: object): Buffer {
@@ -125,7 +125,7 @@ export function encodeControl(message: object): Buffer {
 }
 
 export function kindOf(frame: Frame): number {
-  return frame.header[0] ?? -1;
+  return frame.header.readUInt8(0);
 }
 
 export function idOf(frame: Frame): number {
@@ -230,12 +230,7 @@ export class FrameDecoder {
 
   /** Bytes taken from `chunk`. */
   #fill(body: Buffer, chunk: Buffer): number {
-    const taken = chunk.copy(
-      body,
-      this.#filled,
-      0,
-      Math.min(chunk.length, body.length - this.#filled),
-    );
+    const taken = chunk.copy(body, this.#filled);
     this.#filled += taken;
     if (this.#filled === body.length) {
       this.#body = null;

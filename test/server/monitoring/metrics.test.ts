@@ -92,12 +92,11 @@ function metricsOver(read: () => Promise<FleetCounts>) {
     registry,
     clock: { now: () => time.ms, monotonic: () => time.ms, after: () => () => {} },
     log: silentLog,
-    counts: { read },
+    counts: { read, databaseBytes: () => Promise.reject(new Error('no database')) },
     silentAfterMs: 60_000,
     readiness: () => Promise.resolve({ reasons: [] }),
     expiries: () => [],
     mqttConnections: () => null,
-    storeBytes: () => Promise.resolve(1),
     freeBytes: () => Promise.reject(new Error('no disk')),
     memoryBytes: () => 1,
     cpuSeconds: () => 1,
@@ -130,7 +129,7 @@ it('a_database_that_fails_leaves_the_other_metrics_and_no_old_numbers', async ()
   const text = await registry.metrics();
   expect(text).not.toContain('linnet_devices{');
   expect(text).toContain('linnet_fleet_counts_ok 0');
-  expect(text).not.toMatch(/^linnet_(mqtt_connections|store_free_bytes) /m);
+  expect(text).not.toMatch(/^linnet_(mqtt_connections|store_bytes|store_free_bytes) /m);
 });
 
 it('ten_thousand_groups_are_a_limited_number_of_series_that_add_up', async () => {

@@ -12,8 +12,9 @@ import { seeded } from '../../support/random.js';
 import { member, rollout } from '../../support/rollout-rows.js';
 import { tempFolder } from '../../support/temp-folders.js';
 import { isOnPostgres, testTarget } from '../../support/test-store.js';
+import { isWhole } from '../../support/whole.js';
 
-const KILLS = Number(process.env['LINNET_KILLS'] ?? 5);
+const KILLS = Number(process.env['LINNET_KILLS'] ?? (isWhole ? 5 : 2));
 const SEED = Number(process.env['LINNET_SEED'] ?? 42);
 const DEVICES = KILLS * 200;
 /** The aim is limits.leaseTakeoverMaxMs; on a loaded machine the processes themselves are late. */

@@ -4,6 +4,7 @@ import type { SecurityEvent, SecuritySource } from '../../../server/interfaces.j
 import type { Store } from '../../../server/store/store.js';
 import { openTestStore } from '../../support/test-store.js';
 import { limits } from '../../../shared/base/limits.js';
+import { isShortOnPostgres } from '../../support/whole.js';
 
 const NOW = Date.parse('2027-01-15T08:00:00Z');
 const DAY_MS = 86_400_000;
@@ -47,22 +48,25 @@ it('details_of_a_known_source_are_kept_apart_and_those_of_a_stranger_are_not', a
   expect((await rows('10.0.0.1')).map(({ count, detail }) => [count, detail])).toEqual([[2, 'b']]);
 });
 
-it('noise_of_a_known_source_is_folded_and_evicts_no_news_of_it_or_of_others', async () => {
-  await store.security.add([event(device('dev-quiet'), { detail: 'the one that matters' })]);
-  await store.security.add([event(device('dev-noisy'), { code: 'x', detail: 'the first' })]);
-  await store.security.add([event(device('dev-noisy'), { code: 'y', detail: 'news' })]);
-  const noise = Array.from({ length: 6000 }, (_, n) =>
-    event(device('dev-noisy'), { code: 'x', detail: `${n}`, lastAt: NOW + 1 }),
-  );
-  await store.security.add(noise);
-  const noisy = await rows('dev-noisy');
-  // Own rows, one more for the rest, and the news.
-  expect(noisy.length).toBe(limits.securityEventsPerCodeMaxCount + 2);
-  expect(noisy.reduce((sum, { count }) => sum + count, 0)).toBe(6002);
-  expect(noisy.map(({ detail }) => detail)).toContain('the first');
-  expect(noisy.map(({ detail }) => detail)).toContain('news');
-  expect(await rows('dev-quiet')).toHaveLength(1);
-});
+it.skipIf(isShortOnPostgres)(
+  'noise_of_a_known_source_is_folded_and_evicts_no_news_of_it_or_of_others',
+  async () => {
+    await store.security.add([event(device('dev-quiet'), { detail: 'the one that matters' })]);
+    await store.security.add([event(device('dev-noisy'), { code: 'x', detail: 'the first' })]);
+    await store.security.add([event(device('dev-noisy'), { code: 'y', detail: 'news' })]);
+    const noise = Array.from({ length: 6000 }, (_, n) =>
+      event(device('dev-noisy'), { code: 'x', detail: `${n}`, lastAt: NOW + 1 }),
+    );
+    await store.security.add(noise);
+    const noisy = await rows('dev-noisy');
+    // Own rows, one more for the rest, and the news.
+    expect(noisy.length).toBe(limits.securityEventsPerCodeMaxCount + 2);
+    expect(noisy.reduce((sum, { count }) => sum + count, 0)).toBe(6002);
+    expect(noisy.map(({ detail }) => detail)).toContain('the first');
+    expect(noisy.map(({ detail }) => detail)).toContain('news');
+    expect(await rows('dev-quiet')).toHaveLength(1);
+  },
+);
 
 it('one_noisy_code_of_a_source_has_a_limit_over_many_days', async () => {
   await store.security.add([event(device('dev-noisy'), { code: 'y', detail: 'news' })]);
@@ -77,29 +81,32 @@ it('one_noisy_code_of_a_source_has_a_limit_over_many_days', async () => {
   expect(noisy.at(-1)?.detail).toBe('news');
 });
 
-it('strangers_evict_no_news_of_known_sources_nor_of_other_strangers', async () => {
-  await store.security.add([
-    event(device('dev-quiet')),
-    event({ kind: 'operator', name: 'anna' }),
-    event({ kind: 'server' }),
-    event({ kind: 'anonymous', address: 'marker-1' }, { code: 'claim_invalid' }),
-    event({ kind: 'anonymous', address: 'marker-2' }),
-  ]);
-  const noise = Array.from({ length: 5100 }, (_, n) =>
-    event({ kind: 'anonymous', address: `stranger-${n}` }, { lastAt: NOW + n }),
-  );
-  for (let at = 0; at < noise.length; at += 1000)
-    await store.security.add(noise.slice(at, at + 1000));
-  const left = await rows();
-  expect(left.filter(({ sourceKind }) => sourceKind === 'anonymous')).toHaveLength(
-    limits.securityEventsPerCodeMaxCount + 2,
-  );
-  for (const source of ['dev-quiet', 'anna', 'server', 'marker-1', 'marker-2'])
-    expect(await rows(source)).toHaveLength(1);
-  expect(await rows('other addresses')).toMatchObject([
-    { count: 5101 - limits.securityEventsPerCodeMaxCount },
-  ]);
-});
+it.skipIf(isShortOnPostgres)(
+  'strangers_evict_no_news_of_known_sources_nor_of_other_strangers',
+  async () => {
+    await store.security.add([
+      event(device('dev-quiet')),
+      event({ kind: 'operator', name: 'anna' }),
+      event({ kind: 'server' }),
+      event({ kind: 'anonymous', address: 'marker-1' }, { code: 'claim_invalid' }),
+      event({ kind: 'anonymous', address: 'marker-2' }),
+    ]);
+    const noise = Array.from({ length: 5100 }, (_, n) =>
+      event({ kind: 'anonymous', address: `stranger-${n}` }, { lastAt: NOW + n }),
+    );
+    for (let at = 0; at < noise.length; at += 1000)
+      await store.security.add(noise.slice(at, at + 1000));
+    const left = await rows();
+    expect(left.filter(({ sourceKind }) => sourceKind === 'anonymous')).toHaveLength(
+      limits.securityEventsPerCodeMaxCount + 2,
+    );
+    for (const source of ['dev-quiet', 'anna', 'server', 'marker-1', 'marker-2'])
+      expect(await rows(source)).toHaveLength(1);
+    expect(await rows('other addresses')).toMatchObject([
+      { count: 5101 - limits.securityEventsPerCodeMaxCount },
+    ]);
+  },
+);
 
 it('strangers_of_many_days_have_a_limit_and_evict_only_their_own_code', async () => {
   await store.security.add([

@@ -9,8 +9,8 @@ import { countedStore, type CountedStore } from '../../support/statements.js';
 
 const NOW = 1_800_000_000_000;
 const RELEASE = { component: 'digits', version: '1.0.0', digest: 'ab'.repeat(32) };
-/** BEGIN, COMMIT, and two for most tables of telemetry. */
-const STATEMENTS_MAX_COUNT = 12;
+/** BEGIN, COMMIT, and two or three for most tables of telemetry. */
+const STATEMENTS_MAX_COUNT = 13;
 let counted: CountedStore;
 
 beforeEach(async () => {
@@ -55,6 +55,22 @@ it('a_full_group_costs_as_many_statements_as_a_single_batch', async () => {
     const [sums] = await store.telemetry.inference(device);
     expect(sums?.served).toBe(device === ids[0] ? 15 : 10);
   }
+});
+
+it('a_record_that_came_before_is_not_counted_again_in_another_batch', async () => {
+  const { store } = counted;
+  const [device] = (await enrolled(1)) as [string];
+  const add = (...seqs: number[]): Promise<unknown> =>
+    store.telemetry.insertBatches([{ device, batch: batchOf(seqs.flatMap(records)) }], NOW);
+  const served = async (): Promise<number | undefined> =>
+    (await store.telemetry.inference(device))[0]?.served;
+  await add(1, 3);
+  expect(await served()).toBe(10);
+  // In the same millisecond, one record of before and one that is new.
+  await add(3, 5);
+  expect(await served()).toBe(15);
+  await add(1, 3, 5);
+  expect(await served()).toBe(15);
 });
 
 it('an_update_report_that_repeats_the_one_before_is_a_row_once_an_hour', async () => {

@@ -604,7 +604,7 @@ describe('a candidate that never serves', () => {
         return Promise.resolve([answer]);
       },
     });
-    const meter = { add: () => {}, chooseSeconds: () => 0.125 };
+    const meter = { add: () => false, chooseSeconds: () => 0.125 };
     const options = { isNew: 'shadow' as const, meter };
     const trial = trialOf(timed(release('1.0.0'), 10), options);
     trial.attach(timed(release('1.1.0'), 20));

@@ -35,11 +35,13 @@ const tensors: Tensor[] = [
   fp32('scalar', [], [7]),
 ];
 const names = tensors.map(({ name }) => ({ name }));
-const stream = Buffer.concat([
-  encodeControl({ ask: 'memory', text: 'é' }),
-  ...encodeTensors(FrameKind.run, 77, tensors, MAX),
-  ...encodeTensors(FrameKind.answer, 78, tensors.slice(0, 2), MAX),
-]);
+/** Made inside a test, so that a frame that cannot be encoded fails one. */
+const encoded = (): Buffer =>
+  Buffer.concat([
+    encodeControl({ ask: 'memory', text: 'é' }),
+    ...encodeTensors(FrameKind.run, 77, tensors, MAX),
+    ...encodeTensors(FrameKind.answer, 78, tensors.slice(0, 2), MAX),
+  ]);
 
 const check = (frames: Frame[]) => {
   expect(frames.map(kindOf)).toEqual([FrameKind.control, FrameKind.run, FrameKind.answer]);
@@ -61,6 +63,7 @@ const check = (frames: Frame[]) => {
 };
 
 it('frames_come_out_whole_however_the_stream_is_split', () => {
+  const stream = encoded();
   for (const size of [1, 2, 3, 7, 8, 9, 40, 41, 4096, 65_536, stream.length]) {
     const frames: Frame[] = [];
     const decoder = new FrameDecoder(MAX, (frame) =>
@@ -74,7 +77,7 @@ it('frames_come_out_whole_however_the_stream_is_split', () => {
 
 it('blocking_reads_give_frames_with_aligned_bodies', () => {
   const path = join(tempFolder(), 'stream');
-  writeFileSync(path, stream);
+  writeFileSync(path, encoded());
   const fd = openSync(path, 'r');
   // Positionless reads of a file advance like those of a socket.
   const reader = new BlockingFrames(fd, MAX);

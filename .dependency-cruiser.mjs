@@ -116,7 +116,10 @@ export default {
       'main builds the parts; a part that imports main, commands or config turns that around.' +
         ' The type of the settings is no such import.',
       { path: `^agent/(?:${AGENT_PARTS}/|interfaces\\.ts)` },
-      { path: '^agent/(?:main|commands|config)\\.ts$', dependencyTypesNot: ['type-only'] },
+      {
+        path: '^agent/(?:main|commands|run-agent|config)\\.ts$',
+        dependencyTypesNot: ['type-only'],
+      },
     ),
 
     // Inside the server.
@@ -131,7 +134,7 @@ export default {
       'server-parts-do-not-import-main',
       'main builds the parts; a part that imports main, commands or config turns that around.',
       { path: '^server/(?:[^/]+/|interfaces\\.ts)' },
-      { path: '^server/(?:main|backup-main|commands|config)\\.ts$' },
+      { path: '^server/(?:main|backup-main|commands|run-server|run-backup|config)\\.ts$' },
     ),
     forbid(
       'transports-do-not-import-each-other',
@@ -143,7 +146,7 @@ export default {
       'store-is-imported-by-main-only',
       'Everything else knows the store through server/interfaces, so that another database can' +
         ' stand behind it.',
-      { path: '^server/', pathNot: '^server/(?:store/|(?:main|backup-main|commands)\\.ts$)' },
+      { path: '^server/', pathNot: '^server/(?:store/|(?:main|backup-main|run-server)\\.ts$)' },
       { path: '^server/store/' },
     ),
 
@@ -215,7 +218,7 @@ export default {
     ),
     singleImporter(
       'commander',
-      'firmware-tools/(?:cli/|fleet/fleet-client\\.ts)|(?:agent|server)/commands\\.ts',
+      'firmware-tools/cli/|(?:agent|server)/commands\\.ts',
       'The command line is parsed in one place of each program.',
     ),
     singleImporter(

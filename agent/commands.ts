@@ -1,11 +1,11 @@
 // `linnet agent`: runs the device agent until a signal stops it; `doctor` looks at the device. What
 // they do is in run-agent.ts, loaded at need: --version and --help load this file only.
 import type { Command } from 'commander';
-import { Fault } from '../shared/base/fault-codes.js';
+import { lazily } from '../shared/base/lazily.js';
+import { PACKAGED_CONFIG } from './packaged-config.js';
 import type { Out } from './run-agent.js';
 
-/** Where the device package has it. */
-const CONFIG = '/etc/linnet/agent.toml';
+const actions = () => import('./run-agent.js');
 
 export function registerAgentCommands(program: Command, out: Out): void {
   agentCommand(program.command('agent'), out);
@@ -36,23 +36,15 @@ Example agent.toml:
 A claim token (linnet device claim) is read from LINNET_CLAIM or server.claim_file at the first
 start.`,
     )
-    .action(async ({ config, printConfig }: { config?: string; printConfig?: true }) => {
-      if (config === undefined) throw new Fault('usage', 'pass --config FILE');
-      const { agentCommandRun } = await import('./run-agent.js');
-      await agentCommandRun(config, { printOnly: printConfig === true, out });
-    });
+    .action(lazily(out, async () => (await actions()).serve));
   command
     .command('doctor')
     .description('look for what is missing on this device, and say what to do; changes nothing')
-    .option('--config <file>', `TOML file; default: ${CONFIG}`)
+    .option('--config <file>', `TOML file; default: ${PACKAGED_CONFIG}`)
     .addHelpText(
       'after',
       '\nExit code 0: nothing is bad; 6: something is.\n' +
         '\nExample:\n  $ linnet agent doctor --config agent.toml\n',
     )
-    .action(async (_options: unknown, doctor: Command) => {
-      // The option is also the agent's; commander gives it to the command that sees it first.
-      const { config = CONFIG } = doctor.optsWithGlobals<{ config?: string }>();
-      await (await import('./run-agent.js')).doctorRun(config, out);
-    });
+    .action(lazily(out, async () => (await actions()).doctor));
 }

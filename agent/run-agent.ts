@@ -1,6 +1,8 @@
 // Runs the device agent until a signal stops it, and the doctor. Logs are JSON lines on stderr
 // (pino); the ready line is printed once every socket is open. The umask is set first, so that no
 // file of the agent is readable by another user.
+import type { Command } from 'commander';
+import { Fault } from '../shared/base/fault-codes.js';
 import { realClock, realRandom } from '../shared/platform/clock.js';
 import { reportFindings } from '../shared/platform/doctor-report.js';
 import { stderrLog } from '../shared/platform/logger.js';
@@ -10,6 +12,7 @@ import type { AgentSettings } from './config.js';
 import { agentFindings, requireInstallation, type DoctorProbes } from './doctor.js';
 import { deviceProbes, settingsOf } from './doctor-probes.js';
 import { startAgent } from './main.js';
+import { PACKAGED_CONFIG } from './packaged-config.js';
 
 /** What the command needs of the command line's output (firmware-tools/cli/output.ts fits). */
 export interface Out {
@@ -19,19 +22,23 @@ export interface Out {
 
 const PRIVATE_UMASK = 0o077;
 
-/** `printOnly`: prints the settings and runs nothing. */
-export async function agentCommandRun(
-  config: string,
-  { printOnly, out }: { printOnly: boolean; out: Out },
-): Promise<void> {
+interface ServeOptions {
+  readonly config?: string;
+  readonly printConfig?: true;
+}
+
+export async function serve(out: Out, { config, printConfig }: ServeOptions): Promise<void> {
+  if (config === undefined) throw new Fault('usage', 'pass --config FILE');
   const read = (): AgentSettings => settingsOf(config);
   const settings = read();
-  if (printOnly) out.result(settings, () => JSON.stringify(settings, null, 2));
+  if (printConfig === true) out.result(settings, () => JSON.stringify(settings, null, 2));
   else await runAgent({ settings, read, out, probes: deviceProbes(config, realClock) });
 }
 
 /** Sets the exit code when something is bad. */
-export async function doctorRun(config: string, out: Out): Promise<void> {
+export async function doctor(out: Out, _options: unknown, command: Command): Promise<void> {
+  // The option is also the agent's; commander gives it to the command that sees it first.
+  const { config = PACKAGED_CONFIG } = command.optsWithGlobals<{ config?: string }>();
   reportFindings(await agentFindings(deviceProbes(config, realClock)), out);
 }
 

@@ -262,6 +262,3 @@ export const revocationListFile = ({ broker, data_dir }: ServerSettings): string
 
 /** Whether a server can have this name at an external broker. */
 export const isBrokerIdentity = (name: string): boolean => new RegExp(BROKER_IDENTITY).test(name);
-
-/** The name by which a server logs in at an external broker. */
-export const SERVER_IDENTITY = 'linnet-server';

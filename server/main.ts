@@ -30,12 +30,8 @@ import { listenerLimits, openFilesMaxCount } from './access/open-files.js';
 import { newOperatorToken } from './access/tokens.js';
 import { buildApp } from './http/app.js';
 import type { AppOptions, FleetApp } from './http/context.js';
-import {
-  checkTogether,
-  revocationListFile,
-  SERVER_IDENTITY,
-  type ServerSettings,
-} from './config.js';
+import { checkTogether, revocationListFile, type ServerSettings } from './config.js';
+import { SERVER_IDENTITY } from './server-identity.js';
 import { ChangeFeed } from './changes/change-feed.js';
 import { ChangeMarks } from './changes/change-marks.js';
 import { toldRollouts, toldStores } from './changes/told-stores.js';

@@ -1,6 +1,5 @@
-// What several commands take on their command line, read the same way everywhere: the trusted root
-// file and options that may be repeated. Commands that talk to a fleet server take their connection
-// options from fleet/fleet-client.ts.
+// What actions ask of their arguments and options before they begin, the same way everywhere: the
+// trusted root file, files that are there, and texts and numbers of a form that a schema has.
 import { open, stat } from 'node:fs/promises';
 import type { TSchema } from 'typebox';
 import { complaints } from '../../shared/base/decode.js';
@@ -52,38 +51,17 @@ export async function ringOfRoot(file: string): Promise<KeyRing> {
 }
 
 /**
- * Reads an argument or option whose form is `schema`'s, before a server is asked; `name` is what
- * the command line calls it. Fault usage.
+ * Refuses an argument or option whose form is not `schema`'s, before a server is asked; `name` is
+ * what the command line calls it, `given` what was typed. What is undefined was not given. Fault
+ * usage names the argument, what was given, and what is wrong with it.
  */
-export const formOf =
-  (name: string, schema: TSchema) =>
-  (text: string): string => {
-    requireForm(name, schema, text, text);
-    return text;
-  };
-
-/** The same for a whole number. */
-export const numberOf =
-  (name: string, schema: TSchema) =>
-  (text: string): number => {
-    const value = wholeNumber(text);
-    requireForm(name, schema, value, text);
-    return value;
-  };
-
-/** Fault usage names the argument, what was given, and what is wrong with it. */
-export function requireForm(name: string, schema: TSchema, value: unknown, given: string): void {
+export function requireForm(
+  name: string,
+  schema: TSchema,
+  value: unknown,
+  given = String(value),
+): void {
+  if (value === undefined) return;
   const found = complaints(schema, value).map((complaint) => complaint.replace(/^\S*: /, ''));
   if (found.length > 0) throw new Fault('usage', `${name} ${given}: ${found.join('; ')}`);
 }
-
-export function wholeNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new Fault('usage', `${text} is not a whole number`);
-  return Number(text);
-}
-
-/** For an option that may be given several times: commander calls it once a value. */
-export const gather = (value: string, before: string[] | undefined): string[] => [
-  ...(before ?? []),
-  value,
-];

@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 // The `linnet` command: a thin dispatcher. Each subcommand loads one module only (of the agent, of
 // the server or of the firmware tools), so that a device is packaged without the server and the
-// server without the tools. How a command line is run is in runner.ts.
+// server without the tools. Modules in commands/ say what commands are called and take; what a
+// command does is in actions/, under the same name, and is loaded when it runs, so that --help and
+// completion load neither schemas nor runtimes. How a command line is run is in runner.ts.
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';

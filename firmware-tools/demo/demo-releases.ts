@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { QuantizeResult } from '../cli/commands/model.js';
+import type { QuantizeResult } from '../cli/actions/model.js';
 import { exampleData, loadDigits } from './digits/data.js';
 import { encodeNpy } from '../model/input-data/npy.js';
 import { relabel } from './digits/training/recipes.js';

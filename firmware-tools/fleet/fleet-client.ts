@@ -6,7 +6,7 @@
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import type { Static, TArray, TNull, TObject, TSchema, TString, TUnion } from 'typebox';
 import { decodeJson } from '../../shared/base/decode.js';
 import { asError, Fault } from '../../shared/base/fault-codes.js';
@@ -280,23 +280,7 @@ const isSuccess = ({ status }: ErrorAnswer): boolean => status >= 200 && status 
 const refused = (answer: ErrorAnswer, what: string): Fault =>
   serverFault(answer) ?? refusalFault(answer, what);
 
-/** Adds the options that every fleet command takes; `connect` reads them. */
-export function connectionOptions(command: Command): Command {
-  return command
-    .addOption(new Option('--server <url>', 'address of the fleet server').env('LINNET_SERVER'))
-    .addOption(
-      new Option(
-        '--token-file <file>',
-        'file with the operator token (or the token itself in LINNET_TOKEN)',
-      ).env('LINNET_TOKEN_FILE'),
-    )
-    .addOption(
-      new Option('--profile <name>', 'of linnet login, for what is not given').env(
-        'LINNET_PROFILE',
-      ),
-    );
-}
-
+/** Of `connectionOptions` (cli/options.ts). */
 interface ConnectionOptions {
   readonly server?: string;
   readonly tokenFile?: string;

@@ -184,19 +184,3 @@ export function releaseOf(what: string): { component: string; version: string } 
   if (found.length > 0) throw new Fault('usage', `${what}: ${found.join('; ')}`);
   return { component, version };
 }
-
-/** `50,100` as rising shares. */
-export function shares(text: string): number[] {
-  const found = text
-    .split(',')
-    .map((part) => (/^\d{1,3}$/.test(part.trim()) ? Number(part) : Number.NaN));
-  const good = found.every(
-    (share, index) => share >= 1 && share <= 100 && share > (found[index - 1] ?? 0),
-  );
-  if (!good)
-    throw new Fault(
-      'usage',
-      `${text}: shares are whole percents from 1 to 100, rising, for example 10,50,100`,
-    );
-  return found;
-}

@@ -1,6 +1,6 @@
-// better_sqlite3.node, compiled from the installed npm package for one processor and one version of
-// the module interface of Node.js; for another processor than this one by Debian's cross compiler.
-// Results are kept in the cache.
+// What compilers make for one processor, for another one than this by Debian's cross compiler:
+// better_sqlite3.node, from the installed npm package, for one version of the module interface of
+// Node.js; and Node.js without symbol tables. Results are kept in the cache.
 import {
   cpSync,
   existsSync,
@@ -11,7 +11,13 @@ import {
   rmSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { headersFolder, NODE_ABI, type NodeMajor } from './node-archives.js';
+import {
+  headersFolder,
+  NODE_ABI,
+  nodeFolder,
+  nodeVersion,
+  type NodeMajor,
+} from './node-archives.js';
 import { cacheFolder, isInstalled, project, run, type Architecture } from './tools.js';
 
 const CROSS_PREFIX: Readonly<Record<Architecture, string>> = {
@@ -57,6 +63,25 @@ export function sqliteModule(arch: Architecture, major: NodeMajor): string {
       throw new Error(`node-gyp took other headers than those of Node.js ${major} in ${headers}`);
     run(toolOf(arch, 'strip'), ['--strip-unneeded', built]);
     renameSync(built, kept);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return kept;
+}
+
+/**
+ * Node.js without its symbol tables, which only debuggers read (18 of 127 MB on x64): path of the
+ * program. Native modules find what they need in the dynamic symbols, which stay.
+ */
+export function strippedNode(arch: Architecture, major: NodeMajor): string {
+  const kept = join(cacheFolder, `node-${nodeVersion(major)}-${arch}-stripped`);
+  if (existsSync(kept)) return kept;
+  const whole = join(nodeFolder(major, arch), 'bin', 'node');
+  const folder = mkdtempSync(join(cacheFolder, 'strip-'));
+  try {
+    const fresh = join(folder, 'node');
+    run(toolOf(arch, 'strip'), ['--strip-unneeded', '-o', fresh, whole]);
+    renameSync(fresh, kept);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

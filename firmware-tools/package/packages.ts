@@ -20,7 +20,7 @@ import {
 } from './node-archives.js';
 import { writeHelp } from './help-files.js';
 import type { PackageKind } from './kinds.js';
-import { installedSqliteModule, sqliteModule } from './native-modules.js';
+import { installedSqliteModule, sqliteModule, strippedNode } from './native-modules.js';
 import { project, type Architecture } from './tools.js';
 import { copy, filled, makeArchives, write } from './tree.js';
 
@@ -120,8 +120,7 @@ async function fill(kind: PackageKind, tree: string, options: PackageOptions): P
       join(home, 'native', `abi${NODE_ABI[major]}`, 'better_sqlite3.node'),
     );
   kind.extra(home, arch);
-  if (withNode)
-    copy(join(nodeFolder(CARRIED_NODE, arch), 'bin', 'node'), join(home, 'bin', 'node'), 0o755);
+  if (withNode) copy(strippedNode(arch, CARRIED_NODE), join(home, 'bin', 'node'), 0o755);
 
   const node = withNode ? `/${homeOf(kind)}/bin/node` : '/usr/bin/node';
   const values = { NODE: `${node} ${kind.nodeFlags}`.trim(), VERSION: version };

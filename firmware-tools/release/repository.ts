@@ -13,7 +13,8 @@ import type { Clock, Random } from '../../shared/base/interfaces.js';
 import type { PublicKey, Signer } from '../../shared/trust/signer.js';
 import { heading, signDocument } from '../../shared/trust/documents.js';
 import { validityMs } from '../../shared/trust/validity.js';
-import { asFault, createKeyFile, KEY_SUFFIX, writeWhole } from './keys/key-files.js';
+import { asFault, createKeyFile, writeWhole } from './keys/key-files.js';
+import { KEY_SUFFIX } from './keys/key-suffix.js';
 
 const OFFLINE_KEYS = [
   'image-root',

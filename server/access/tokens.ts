@@ -5,7 +5,8 @@
 import { timingSafeEqual } from 'node:crypto';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { Random } from '../../shared/base/interfaces.js';
-import { ROLES, type Role } from '../../shared/protocol/operator-api.js';
+import type { Role } from '../../shared/protocol/operator-api.js';
+import { ROLES } from '../../shared/protocol/states.js';
 import { sha256 } from '../../shared/base/bytes.js';
 import type { TokenStore } from '../interfaces.js';
 

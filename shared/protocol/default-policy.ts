@@ -1,6 +1,6 @@
 // The policy of a rollout where nobody says otherwise: what `linnet rollout create --help` lists,
 // and what the form of the console begins with.
-import { defaultTrialPolicy } from '../statistics/trial-verdict.js';
+import { defaultTrialPolicy } from '../statistics/default-trial-policy.js';
 import type { RolloutPolicy } from './operator-api.js';
 
 export const defaults = {

@@ -15,7 +15,16 @@ import { Component, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/bytes.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { TRACE_PATTERN } from './assignment-traces.js';
-import { MEMBER_STATES, ROLLOUT_STATES, UPDATE_STATES } from './states.js';
+import {
+  DEVICE_STATUSES,
+  MEMBER_STATES,
+  ROLES,
+  ROLLOUT_COMMANDS,
+  ROLLOUT_STATES,
+  UPDATE_STATES,
+} from './states.js';
+
+export type { RolloutCommand } from './states.js';
 import {
   Condition,
   DeviceId,
@@ -42,9 +51,8 @@ const Sentence = Text(limits.detailMaxChars);
 export const API = '/api/v1';
 
 /** Each role may do what the roles before it may. */
-export const ROLES = ['viewer', 'publisher', 'operator', 'admin'] as const;
 export const Role = Type.Enum([...ROLES], { title: 'Role' });
-export type Role = (typeof ROLES)[number];
+export type Role = Static<typeof Role>;
 
 export const ApiError = named('ApiError', {
   error: Text(limits.errorMaxChars),
@@ -77,9 +85,8 @@ export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
 const LabelKey = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' });
 const Labels = Type.Record(LabelKey, Text(200), { additionalProperties: false });
 
-export const DEVICE_STATUSES = ['pending', 'enrolled', 'revoked'] as const;
 export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStatus' });
-export type DeviceStatus = (typeof DEVICE_STATUSES)[number];
+export type DeviceStatus = Static<typeof DeviceStatus>;
 
 /** Why a device may need a person. */
 const DEVICE_ATTENTIONS = ['silent', 'trouble', 'conditions', 'cloned'] as const;
@@ -573,17 +580,6 @@ export const StandingReleases = named('StandingReleases', {
   ),
 });
 export type StandingReleases = Static<typeof StandingReleases>;
-
-export const ROLLOUT_COMMANDS = [
-  'start',
-  'pause',
-  'resume',
-  'approve',
-  'abort',
-  'undo',
-  'drop',
-] as const;
-export type RolloutCommand = (typeof ROLLOUT_COMMANDS)[number];
 
 /** The halt test of all devices together, as a curve of failures over takes. */
 export const RolloutEvidence = named('RolloutEvidence', {

@@ -1,5 +1,11 @@
-// The names of states that cross the wire. The machines' tables live with their owners:
-// agent/update/transitions.ts and server/rollout/transitions.ts.
+// The names that cross the wire, of states, roles and commands. The machines' tables live with
+// their owners: agent/update/transitions.ts and server/rollout/transitions.ts. No schema is here,
+// so that the help of the command line, which lists the names, loads none.
+
+/** Each role may do what the roles before it may. */
+export const ROLES = ['viewer', 'publisher', 'operator', 'admin'] as const;
+
+export const DEVICE_STATUSES = ['pending', 'enrolled', 'revoked'] as const;
 
 export const UPDATE_STATES = [
   'idle',
@@ -59,3 +65,14 @@ export const MEMBER_STATES = [
   'lost',
 ] as const;
 export type MemberState = (typeof MEMBER_STATES)[number];
+
+export const ROLLOUT_COMMANDS = [
+  'start',
+  'pause',
+  'resume',
+  'approve',
+  'abort',
+  'undo',
+  'drop',
+] as const;
+export type RolloutCommand = (typeof ROLLOUT_COMMANDS)[number];

@@ -44,20 +44,6 @@ export const TrialPolicy = Type.Object(
 );
 export type TrialPolicy = Static<typeof TrialPolicy>;
 
-export const defaultTrialPolicy: TrialPolicy = {
-  minSeconds: 10,
-  maxSeconds: 3600,
-  minPairs: 100,
-  differenceLimitPermille: 100,
-  differenceCapPermille: 200,
-  falseAlarmPermille: 2,
-  falsePassPermille: 10,
-  errorLimitPermille: 10,
-  slowdownLimitPermille: 1200,
-  classShiftLimitPermille: 250,
-  confidenceDropLimitPermille: 100,
-};
-
 /**
  * Confidence histogram: CONFIDENCE_BINS equal bins over [0, 1]. Class histogram: one count a label.
  */

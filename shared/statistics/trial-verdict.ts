@@ -28,11 +28,11 @@ export {
   addAnswer,
   Answers,
   CONFIDENCE_BINS,
-  defaultTrialPolicy,
   emptyAnswers,
   TrialEvidence,
   TrialPolicy,
 } from './trial-evidence.js';
+export { defaultTrialPolicy } from './default-trial-policy.js';
 
 export interface TrialVerdict {
   /**

@@ -19,7 +19,7 @@ const FUNCTION_MAX_LINES = 70;
 const FILE_MAX_LINES = 400;
 const LINE_MAX_COLUMNS = 100;
 const COMPOSITION_ROOT =
-  /^(?:agent|server)\/(?:main|commands|run-agent|backup-main)\.ts$|^firmware-tools\//;
+  /^(?:agent|server)\/(?:main|run-agent|run-server|backup-main)\.ts$|^firmware-tools\//;
 
 type FunctionNode = ts.FunctionLikeDeclaration;
 const isFunction = (node: ts.Node): node is FunctionNode =>

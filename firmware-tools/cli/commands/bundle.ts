@@ -1,13 +1,10 @@
 // `linnet bundle build|inspect|verify`: releases as files.
 import type { Command } from 'commander';
-import { realRandom } from '../../../shared/platform/clock.js';
-import { requireFiles, ringOfRoot } from '../arguments.js';
-import { filesTable, manifestText } from '../manifest-text.js';
+import { lazily } from '../../../shared/base/lazily.js';
 import type { Output } from '../output.js';
-import { readSigningKey } from '../../release/keys/key-files.js';
-import { buildBundle } from '../../release/bundle/build.js';
-import { readBundle, type BundleView } from '../../release/bundle/read.js';
-import { SPEC_HELP } from '../../release/bundle/bundle-spec.js';
+import { SPEC_HELP } from '../../release/bundle/spec-help.js';
+
+const actions = () => import('../actions/bundle.js');
 
 const BUILD_HELP = `${SPEC_HELP}
 
@@ -34,14 +31,6 @@ every file is what the manifest lists. The first fault is reported and the exit 
 
 Example:
   linnet bundle verify digits-1.1.0.bundle --root fleet/trust/image-root.json`;
-
-interface BuildOptions {
-  readonly key: string;
-  readonly output: string;
-  readonly against?: string[];
-  readonly root?: string;
-  readonly acceptDifference: boolean;
-}
 
 /** `a.bundle,b.bundle`; the option may be given several times. */
 const bundleNames = (text: string, before: string[] | undefined): string[] => [
@@ -71,68 +60,18 @@ export function registerBundleCommands(program: Command, out: Output): void {
     )
     .option('--accept-difference', 'take a difference that was measured on few inputs', false)
     .addHelpText('after', BUILD_HELP)
-    .action(async (spec: string, options: BuildOptions) => {
-      const { output, against = [], root, acceptDifference } = options;
-      await requireFiles(spec, options.key, ...against, root);
-      const key = await readSigningKey(options.key);
-      out.progress('recording golden probes');
-      const { release, bytes, sha256 } = await buildBundle(spec, key, output, realRandom, {
-        against,
-        acceptDifference,
-        ...(root === undefined ? {} : { ring: await ringOfRoot(root) }),
-      });
-      const { component, version, digest, manifest } = release;
-      out.result(
-        {
-          file: options.output,
-          component,
-          version,
-          release: digest,
-          bytes,
-          sha256,
-          signedBy: key.keyId,
-          manifest,
-        },
-        () =>
-          `${options.output}  ${bytes} bytes\n${manifestText(release.manifest)}\n  ` +
-          `release     ${digest}\n  bundle      ${sha256}\n  signed by   ${key.keyId}`,
-      );
-    });
+    .action(lazily(out, async () => (await actions()).build));
   bundle
     .command('inspect')
     .description('show what a bundle holds')
     .argument('<file>', 'bundle')
     .addHelpText('after', INSPECT_HELP)
-    .action(async (file: string) => {
-      await requireFiles(file);
-      show(await readBundle(file, null), out);
-    });
+    .action(lazily(out, async () => (await actions()).inspect));
   bundle
     .command('verify')
     .description('verify a bundle: signatures and every digest')
     .argument('<file>', 'bundle')
     .requiredOption('--root <file>', 'trusted image-root.json, which names the release keys')
     .addHelpText('after', VERIFY_HELP)
-    .action(async (file: string, options: { root: string }) => {
-      await requireFiles(file, options.root);
-      show(await readBundle(file, await ringOfRoot(options.root)), out);
-    });
-}
-
-function show(view: BundleView, out: Output): void {
-  const { file, bytes, sha256, verified, release } = view;
-  const { component, version, digest, manifest } = release;
-  out.result({ file, bytes, sha256, verified, component, version, release: digest, manifest }, () =>
-    [
-      `${file}  ${bytes} bytes, ` +
-        (verified
-          ? 'verified: signature and every byte'
-          : 'digests match; signature NOT checked (linnet bundle verify)'),
-      manifestText(manifest),
-      `  release     ${digest}`,
-      `  bundle      ${sha256}`,
-      '',
-      filesTable(manifest),
-    ].join('\n'),
-  );
+    .action(lazily(out, async () => (await actions()).verify));
 }

@@ -1,10 +1,9 @@
-// `linnet repo init`: creates a fleet's keys, first roots and empty repositories. What goes where
-// is described in release/repository.ts.
+// `linnet repo init`: creates a fleet's keys, first roots and empty repositories.
 import type { Command } from 'commander';
-import { realClock, realRandom } from '../../../shared/platform/clock.js';
+import { lazily } from '../../../shared/base/lazily.js';
 import type { Output } from '../output.js';
-import { passphraseOf } from '../../release/keys/key-files.js';
-import { initRepository } from '../../release/repository.js';
+
+const actions = () => import('../actions/repository.js');
 
 const INIT_HELP = `
 Makes three folders in DIR, for three different places:
@@ -29,25 +28,5 @@ export function registerRepoCommands(program: Command, out: Output): void {
     .description('make keys, first roots and an empty repository')
     .requiredOption('--out <dir>', 'folder to make')
     .addHelpText('after', INIT_HELP)
-    .action(async (options: { out: string }) => {
-      const passphrase = passphraseOf(process.env);
-      const made = await initRepository({
-        out: options.out,
-        passphrase,
-        clock: realClock,
-        random: realRandom,
-      });
-      const sealing =
-        passphrase === null ? 'plain: set LINNET_KEY_PASSPHRASE to seal them' : 'sealed';
-      out.result({ ...made, sealed: passphrase !== null }, () =>
-        [
-          `${made.offline}  keys of people (${sealing}); keep them away from the server`,
-          `${made.server}  repository folder of the fleet server`,
-          `${made.trust}  roots that every device is provisioned with`,
-          '',
-          'Next: linnet bundle build SPEC.toml --key ' +
-            `${made.offline}/release.key.json -o release.bundle`,
-        ].join('\n'),
-      );
-    });
+    .action(lazily(out, async () => (await actions()).init));
 }

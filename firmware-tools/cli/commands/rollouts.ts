@@ -1,40 +1,17 @@
 // `linnet rollout`: drafts, commands, lists and watches staged rollouts.
 import { Option, type Command } from 'commander';
-import { Fault } from '../../../shared/base/fault-codes.js';
-import { realClock } from '../../../shared/platform/clock.js';
-import { readArgumentFile } from '../../../shared/platform/setting-files.js';
+import { lazily } from '../../../shared/base/lazily.js';
 import {
-  GroupName,
-  MemberPage,
+  MEMBER_STATES,
   ROLLOUT_COMMANDS,
-  RolloutDetail,
-  RolloutPage,
-  RolloutPreview,
   type RolloutCommand,
-  type RolloutRequest,
-} from '../../../shared/protocol/operator-api.js';
-import { MEMBER_STATES, type RolloutState } from '../../../shared/protocol/states.js';
-import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
-import { formOf, gather, wholeNumber } from '../arguments.js';
-import { EXIT, table, type Output } from '../output.js';
-import { connect, connectionOptions } from '../../fleet/fleet-client.js';
-import { percentAsPermille } from './devices.js';
-import { rolloutPath, shownRollout, withMembers } from '../../fleet/shown-rollout.js';
-import {
-  policyOf,
-  releaseOf,
-  requestOfSpec,
-  shares,
-  type PolicyOptions,
-} from '../../fleet/rollout-spec.js';
+} from '../../../shared/protocol/states.js';
+import { defaultTrialPolicy } from '../../../shared/statistics/default-trial-policy.js';
+import { connectionOptions, gather, percentAsPermille, shares, wholeNumber } from '../options.js';
+import type { Output } from '../output.js';
 import { defaults } from '../../../shared/protocol/default-policy.js';
-import { counted } from '../../../shared/base/counted.js';
-import { ago, refText, rolloutScreen } from '../fleet-text.js';
-import { previewScreen } from '../rollout-preview-text.js';
-import { watchRollout } from '../rollout-watch.js';
 
-const groupNames = (text: string, before: string[] | undefined): string[] =>
-  gather(formOf('--groups', GroupName)(text), before);
+const actions = () => import('../actions/rollouts.js');
 
 const ABOUT: Readonly<Record<RolloutCommand, string>> = {
   start: 'begin with the first wave',
@@ -75,30 +52,7 @@ function registerCommand(name: RolloutCommand, rollout: Command, out: Output): v
     );
   described
     .addHelpText('after', `\nExample:\n  $ linnet rollout ${name} ro-0123456789abcdef\n`)
-    .action(async (id: string, options: CommandOptions, command: Command) => {
-      const { reason, acceptDifference } = options;
-      const body = {
-        ...(reason === undefined ? {} : { reason }),
-        ...(acceptDifference === undefined ? {} : { acceptDifferencePermille: acceptDifference }),
-      };
-      const client = await connect(command);
-      const path = `${rolloutPath(id)}/${name}`;
-      const detail = await client.request('POST', path, RolloutDetail, body);
-      const view = await withMembers(client, detail);
-      out.result(view, () => rolloutScreen(view));
-    });
-}
-
-interface CommandOptions {
-  readonly reason?: string;
-  readonly acceptDifference?: number;
-}
-
-interface CreateOptions extends PolicyOptions {
-  readonly spec?: string;
-  readonly groups?: string[];
-  readonly dryRun?: boolean;
-  readonly acceptDifference?: boolean;
+    .action(lazily(out, async () => (await actions()).commanding(name)));
 }
 
 function registerCreate(rollout: Command, out: Output): void {
@@ -110,7 +64,7 @@ function registerCreate(rollout: Command, out: Output): void {
       'the whole rollout as TOML or JSON (release, selector, and the policy with keys as in the ' +
         'API; defaults as below); excludes the options below',
     )
-    .option('--groups <groups...>', 'only devices of these groups take part', groupNames)
+    .option('--groups <groups...>', 'only devices of these groups take part', gather)
     .option(
       '--accept-difference',
       "take a release that declares a larger difference than the policy's limit (the cap holds)",
@@ -125,43 +79,12 @@ function registerCreate(rollout: Command, out: Output): void {
         '  $ linnet rollout create digits@1.1.0 --canary canary --then 50,100 --soak 60\n' +
         '  $ linnet rollout create --spec rollout.toml --dry-run\n',
     )
-    .action(async (what: string | undefined, options: CreateOptions, command: Command) => {
-      const body = requestOf(what, options, command);
-      const client = await connect(command);
-      if (options.dryRun === true) {
-        const preview = await client.request('POST', '/rollouts/preview', RolloutPreview, body);
-        out.result(preview, () => previewScreen(preview));
-        return;
-      }
-      const view = await client.request('POST', '/rollouts', RolloutDetail, body);
-      const { counts, policy } = view;
-      const devices = counts.reduce((sum, count) => sum + count.devices, 0);
-      out.progress(
-        `drafted: ${refText(view.release)} to ${counted(devices, 'device')} in ` +
-          `${counted(policy.waves.length, 'wave')}; start it with: linnet rollout start ${view.id}`,
-      );
-      for (const text of view.reasons) out.progress(text);
-      out.result(view, () => view.id);
-    });
-}
-
-function requestOf(
-  what: string | undefined,
-  options: CreateOptions,
-  command: Command,
-): RolloutRequest {
-  const { spec, groups, acceptDifference } = options;
-  const accepted = acceptDifference === undefined ? {} : { acceptDifference };
-  if (spec !== undefined) return { ...specFile(spec, what, command), ...accepted };
-  if (what === undefined)
-    throw new Fault('usage', 'name the release as component@version, or give --spec');
-  const selector = groups === undefined ? {} : { selector: { groups } };
-  return { ...releaseOf(what), policy: policyOf(options), ...selector, ...accepted };
+    .action(lazily(out, async () => (await actions()).create));
 }
 
 function waveOptions(create: Command): void {
   create
-    .option('--canary <group>', 'the first wave is this group', formOf('--canary', GroupName))
+    .option('--canary <group>', 'the first wave is this group')
     .option(
       '--then <shares>',
       'then waves of these shares of all devices, in percent, earlier waves included',
@@ -236,52 +159,16 @@ function haltOptions(create: Command): void {
     );
 }
 
-function specFile(file: string, what: string | undefined, command: Command): RolloutRequest {
-  const both = command.options.filter(
-    (option) =>
-      !['server', 'tokenFile', 'profile', 'spec', 'dryRun', 'acceptDifference'].includes(
-        option.attributeName(),
-      ) && command.getOptionValueSource(option.attributeName()) === 'cli',
-  );
-  if (both.length > 0) {
-    const names = both.map((option) => option.long ?? option.flags);
-    throw new Fault('usage', `--spec is the whole rollout; leave out ${names.join(', ')}`);
-  }
-  const text = readArgumentFile('the specification', file).toString('utf8');
-  return requestOfSpec(text, file, what);
-}
-
 function registerReads(rollout: Command, out: Output): void {
   connectionOptions(rollout.command('list'))
     .description('rollouts, the newest first')
     .addHelpText('after', '\nExample:\n  $ linnet rollout list\n')
-    .action(async (_options: unknown, command: Command) => {
-      const views = await (await connect(command)).list('/rollouts', RolloutPage);
-      out.result(views, () =>
-        views.length === 0
-          ? 'no rollouts'
-          : table([
-              ['ID', 'RELEASE', 'STATE', 'WAVE', 'DEVICES', 'CREATED', 'BY'],
-              ...views.map((view) => [
-                view.id,
-                refText(view.release),
-                view.state,
-                `${view.wave + 1}/${view.waves}`,
-                String(view.devices),
-                ago(view.createdAt, Date.now()),
-                view.createdBy,
-              ]),
-            ]),
-      );
-    });
+    .action(lazily(out, async () => (await actions()).list));
   connectionOptions(rollout.command('show'))
     .description('one rollout: waves, devices, reasons, and the possible commands')
     .argument('<rollout>', 'id')
     .addHelpText('after', '\nExample:\n  $ linnet rollout show ro-0123456789abcdef\n')
-    .action(async (id: string, _options: unknown, command: Command) => {
-      const view = await shownRollout(await connect(command), id);
-      out.result(view, () => rolloutScreen(view));
-    });
+    .action(lazily(out, async () => (await actions()).show));
   registerMembers(rollout, out);
   connectionOptions(rollout.command('watch'))
     .description(
@@ -291,21 +178,7 @@ function registerReads(rollout: Command, out: Output): void {
     .argument('<rollout>', 'id')
     .option('--until-held', 'end with exit code 6, too, when it is held for a person or paused')
     .addHelpText('after', '\nExample:\n  $ linnet rollout watch ro-0123456789abcdef\n')
-    .action(async (id: string, options: { untilHeld?: true }, command: Command) => {
-      const view = await watchRollout({
-        client: await connect(command),
-        id,
-        out,
-        clock: realClock,
-        untilHeld: options.untilHeld === true,
-      });
-      process.exitCode = GOOD.includes(view.state) ? EXIT.done : EXIT.badNews;
-    });
-}
-
-interface MemberOptions {
-  readonly wave?: number;
-  readonly state?: string;
+    .action(lazily(out, async () => (await actions()).watch));
 }
 
 function registerMembers(rollout: Command, out: Output): void {
@@ -318,28 +191,5 @@ function registerMembers(rollout: Command, out: Output): void {
       'after',
       '\nExample:\n  $ linnet rollout members ro-0123456789abcdef --state failed\n',
     )
-    .action(async (id: string, { wave, state }: MemberOptions, command: Command) => {
-      const query = new URLSearchParams({
-        ...(wave === undefined ? {} : { wave: String(wave - 1) }),
-        ...(state === undefined ? {} : { state }),
-      });
-      const path = `${rolloutPath(id)}/members?${query.toString()}`;
-      const members = await (await connect(command)).list(path, MemberPage);
-      out.result(members, () =>
-        members.length === 0
-          ? 'no devices'
-          : table([
-              ['WAVE', 'DEVICE', 'GROUP', 'STATE', 'REASONS'],
-              ...members.map((member) => [
-                String(member.wave + 1),
-                member.name,
-                member.group,
-                member.state,
-                member.reasons,
-              ]),
-            ]),
-      );
-    });
+    .action(lazily(out, async () => (await actions()).members));
 }
-
-const GOOD: readonly RolloutState[] = ['completed', 'reported'];

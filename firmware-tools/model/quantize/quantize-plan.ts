@@ -20,10 +20,10 @@ import {
   subgraphsOf,
 } from '../onnx/nodes.js';
 import type { GraphProto, NodeProto, TensorProto } from '../onnx/onnx_pb.js';
+import { JOINED_OPS } from './joined-ops.js';
 import { ElementType, dimsOf, elementTypeName, tensorData } from '../onnx/tensors.js';
 
 const WEIGHTED_OPS = ['Conv', 'Gemm', 'MatMul'] as const;
-export const JOINED_OPS = ['Add', 'Mul', 'Concat', 'AveragePool', 'GlobalAveragePool'] as const;
 const DIRECT_OPS = [
   'MaxPool',
   'Reshape',

@@ -17,7 +17,8 @@ import { openModel, runtimeVersion, type Feeds } from '../session.js';
 import { calibrate } from './calibrate.js';
 import { checkFidelity, checkPrepared, type OutputFidelity } from './fidelity.js';
 import { optimizedGraph, prepare } from './prepare.js';
-import { JOINED_OPS, isCandidate, planQuantization } from './quantize-plan.js';
+import { JOINED_OPS } from './joined-ops.js';
+import { isCandidate, planQuantization } from './quantize-plan.js';
 import type { FloatNode, Plan } from './quantize-plan.js';
 import { writeQdq } from './rewrite.js';
 

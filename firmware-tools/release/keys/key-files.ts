@@ -17,7 +17,6 @@ import { signerFromSeed, type Signer } from '../../../shared/trust/signer.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-export const KEY_SUFFIX = '.key.json';
 const PASSPHRASE = 'LINNET_KEY_PASSPHRASE';
 
 /** Null when it is not set or empty. */

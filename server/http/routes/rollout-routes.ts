@@ -5,7 +5,6 @@ import {
   CommandRequest,
   memberQuery,
   MemberPage,
-  ROLLOUT_COMMANDS,
   RolloutDetail,
   RolloutPage,
   RolloutPolicy,
@@ -14,6 +13,7 @@ import {
   StandingReleases,
   pageQuery,
 } from '../../../shared/protocol/operator-api.js';
+import { ROLLOUT_COMMANDS } from '../../../shared/protocol/states.js';
 import { defaultPolicy } from '../../../shared/protocol/default-policy.js';
 import type { MemberFilter } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { mosquittoFiles } from '../../../server/mqtt/broker-config.js';
 import type { DatabaseTarget } from '../../../server/store/store.js';
 import { limits } from '../../../shared/base/limits.js';
-import { SERVER_IDENTITY } from '../../../server/config.js';
+import { SERVER_IDENTITY } from '../../../server/server-identity.js';
 import { freePort, startPostgres } from '../../support/postgres-server.js';
 import { onDatabase, runSql } from '../../support/test-store.js';
 

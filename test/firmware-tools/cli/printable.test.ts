@@ -76,7 +76,7 @@ it('commands_print_through_the_output_only', () => {
     .filter(
       ({ path }) =>
         path.startsWith('firmware-tools/cli/') ||
-        ['agent/commands.ts', 'agent/run-agent.ts', 'server/commands.ts'].includes(path),
+        /^(?:agent|server)\/(?:commands|backup-commands|run-[a-z]+)\.ts$/.test(path),
     )
     .filter(({ path }) => /console\.|process\.std(out|err)\.write/.test(readFileSync(path, 'utf8')))
     .map(({ path }) => path);

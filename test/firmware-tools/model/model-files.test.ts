@@ -15,7 +15,7 @@ import { Command, CommanderError } from 'commander';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeOutput } from '../../../firmware-tools/cli/output.js';
 import { registerModelCommands } from '../../../firmware-tools/cli/commands/model.js';
-import type { QuantizeResult } from '../../../firmware-tools/cli/commands/model.js';
+import type { QuantizeResult } from '../../../firmware-tools/cli/actions/model.js';
 import { digitModelPath, exampleData } from '../../../firmware-tools/demo/digits/data.js';
 import { feedsOf } from '../../../firmware-tools/model/input-data/feeds.js';
 import { inspect } from '../../../firmware-tools/model/inspect.js';

@@ -9,7 +9,8 @@ import {
 import type { TokenRow } from '../../../server/interfaces.js';
 import { sha256 } from '../../../shared/base/bytes.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
-import { ROLES, type Role } from '../../../shared/protocol/operator-api.js';
+import type { Role } from '../../../shared/protocol/operator-api.js';
+import { ROLES } from '../../../shared/protocol/states.js';
 
 const TOKEN = `lnt_${'A'.repeat(43)}`;
 const ROW: TokenRow = { hash: sha256(TOKEN), name: 'anna', role: 'operator' };

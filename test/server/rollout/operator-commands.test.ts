@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { commanded } from '../../../server/rollout/operator-commands.js';
 import { commandsOf } from '../../../server/rollout/transitions.js';
 import type { RolloutRow } from '../../../server/interfaces.js';
-import { ROLLOUT_COMMANDS } from '../../../shared/protocol/operator-api.js';
+import { ROLLOUT_COMMANDS } from '../../../shared/protocol/states.js';
 import { ROLLOUT_STATES } from '../../../shared/protocol/states.js';
 import { rollout, T0 } from '../../support/rollout-rows.js';
 

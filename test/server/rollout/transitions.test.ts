@@ -1,7 +1,7 @@
 // Every pair of state and event of the rollout table, and what operators may command in each state.
 import { expect, it } from 'vitest';
 import { ImpossibleTransition } from '../../../shared/base/state-machine.js';
-import { ROLLOUT_COMMANDS } from '../../../shared/protocol/operator-api.js';
+import { ROLLOUT_COMMANDS } from '../../../shared/protocol/states.js';
 import { ROLLOUT_STATES } from '../../../shared/protocol/states.js';
 import {
   ACTIVE_STATES,

@@ -1,19 +1,11 @@
 // Long lists: how many rows a command shows, and where the next call goes on.
-import type { Command } from 'commander';
 import type { FleetClient, Items, PageSchema } from '../../fleet/fleet-client.js';
-import { limits } from '../../../shared/base/limits.js';
-import { wholeNumber } from '../arguments.js';
 import type { Output } from '../output.js';
 
+/** Of `pageOptions` (options.ts). */
 export interface PageOptions {
   readonly limit: number;
   readonly cursor?: string;
-}
-
-export function pageOptions(command: Command): Command {
-  return command
-    .option('--limit <count>', 'how many', wholeNumber, limits.cliRowsDefaultCount)
-    .option('--cursor <text>', 'go on where the list before ended, as it says');
 }
 
 /** At most `limit` items; says on stderr how to see the next ones. Throws Fault. */

@@ -4,7 +4,8 @@
 // certificate is renewed at two thirds of its life; until that succeeds, the old one is used.
 import { join } from 'node:path';
 import { Type, type Static } from 'typebox';
-import { Hex32, utf8 } from '../../shared/base/bytes.js';
+import { utf8 } from '../../shared/base/bytes.js';
+import { Hex32 } from '../../shared/base/hex-schemas.js';
 import { decode, decodeJson } from '../../shared/base/decode.js';
 import { isFault, reason } from '../../shared/base/fault-codes.js';
 import { backoff, type Clock, type Log, type Random } from '../../shared/base/interfaces.js';

@@ -4,7 +4,8 @@
 // served whether or not the fleet still knows this device.
 import { join } from 'node:path';
 import { Type } from 'typebox';
-import { Hex32, fromHex, hex, utf8 } from '../../shared/base/bytes.js';
+import { fromHex, hex, utf8 } from '../../shared/base/bytes.js';
+import { Hex32 } from '../../shared/base/hex-schemas.js';
 import { decodeJson } from '../../shared/base/decode.js';
 import { isFault, reason, systemCode } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';

@@ -12,7 +12,9 @@ import { Component, HardwareId, Version } from '../../shared/release/manifest-he
 import { ACTIVATIONS, UPDATE_STATES, type UpdateState } from '../../shared/protocol/states.js';
 import { OutcomeSchema } from '../../shared/protocol/telemetry.js';
 import { ReleaseRef } from '../../shared/release/release-ref.js';
-import { Hex32, canonicalBytes, sha256, utf8 } from '../../shared/base/bytes.js';
+import { sha256, utf8 } from '../../shared/base/bytes.js';
+import { canonicalBytes } from '../../shared/base/canonical-json.js';
+import { Hex32 } from '../../shared/base/hex-schemas.js';
 import { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import { AcceptanceFile } from '../../shared/trust/documents.js';
 import type { Disk } from '../interfaces.js';

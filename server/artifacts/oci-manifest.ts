@@ -4,7 +4,8 @@
 // The tag is not `sha256-...`: that name is the referrers' of a manifest in registries without the
 // referrers API, and tools overwrite it. The same file always has the same manifest, byte by byte.
 import { Type } from 'typebox';
-import { Hex32, sha256 } from '../../shared/base/bytes.js';
+import { sha256 } from '../../shared/base/bytes.js';
+import { Hex32 } from '../../shared/base/hex-schemas.js';
 import { complaints, decodeJson } from '../../shared/base/decode.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { ArtifactRef } from '../interfaces.js';

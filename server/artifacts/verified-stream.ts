@@ -5,7 +5,7 @@ import { complaints } from '../../shared/base/decode.js';
 import { RunningDigest } from '../../shared/platform/hashing.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
-import { Hex32 } from '../../shared/base/bytes.js';
+import { Hex32 } from '../../shared/base/hex-schemas.js';
 import type { ArtifactLimits } from '../interfaces.js';
 
 /** Faults: file_length, file_digest; errors of the stream pass unchanged. */

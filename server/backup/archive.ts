@@ -4,7 +4,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import { Header } from 'tar';
 import { Type, type Static } from 'typebox';
-import { Hex32, utf8 } from '../../shared/base/bytes.js';
+import { utf8 } from '../../shared/base/bytes.js';
+import { Hex32 } from '../../shared/base/hex-schemas.js';
 import { decodeJson } from '../../shared/base/decode.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';

@@ -8,7 +8,8 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
-import { canonicalBytes, hex } from '../../shared/base/bytes.js';
+import { hex } from '../../shared/base/bytes.js';
+import { canonicalBytes } from '../../shared/base/canonical-json.js';
 import type {
   AuditAction,
   AuditFilter,

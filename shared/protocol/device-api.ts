@@ -7,7 +7,7 @@
 // repository.
 import { Type, type Static } from 'typebox';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
-import { Hex32, Hex64 } from '../base/bytes.js';
+import { Hex32, Hex64 } from '../base/hex-schemas.js';
 import { limits } from '../base/limits.js';
 import { PublicKey } from '../trust/signer.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';

@@ -12,7 +12,7 @@ import { HOUR_MS } from '../base/units.js';
 import { HOURS_PATTERN } from '../base/update-hours.js';
 import { Manifest } from '../release/manifest.js';
 import { Component, HardwareId, Version } from '../release/manifest-head.js';
-import { Hex32 } from '../base/bytes.js';
+import { Hex32 } from '../base/hex-schemas.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { TRACE_PATTERN } from './assignment-traces.js';
 import {

@@ -3,7 +3,7 @@
 // later agent, exec, image) adds its own fields and checks. The manifest holds no time and no
 // machine name, so the same input makes the same bytes.
 import { Type, type Static, type TSchema } from 'typebox';
-import { Hex32 } from '../base/bytes.js';
+import { Hex32 } from '../base/hex-schemas.js';
 import { limits } from '../base/limits.js';
 
 export const strict = { additionalProperties: false } as const;

@@ -3,7 +3,7 @@
 // and where it came from. Also the format of the probes file. Pure; the agent's handler for it is
 // agent/update/payload/model.ts.
 import { Type, type Static } from 'typebox';
-import { Hex32 } from '../base/bytes.js';
+import { Hex32 } from '../base/hex-schemas.js';
 import { Fault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 import { ComparisonKind } from '../statistics/trial-evidence.js';

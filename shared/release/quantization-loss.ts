@@ -3,7 +3,7 @@
 // was found on held-out data. Only what another machine measures again; latency is not. A report of
 // another tool may have none of it. Pure.
 import { Type, type Static } from 'typebox';
-import { Hex32 } from '../base/bytes.js';
+import { Hex32 } from '../base/hex-schemas.js';
 import { complaints } from '../base/decode.js';
 import { limits } from '../base/limits.js';
 import { strict } from './manifest-head.js';

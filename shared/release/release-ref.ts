@@ -2,7 +2,7 @@
 // assignments carry this; only the digest identifies bytes. Also the target path, which is derived
 // from the name.
 import { Type, type Static } from 'typebox';
-import { Hex32 } from '../base/bytes.js';
+import { Hex32 } from '../base/hex-schemas.js';
 import { Component, strict, Version } from './manifest-head.js';
 
 /** `digest` is the SHA-256 of the release's signed envelope, in lower-case hex. */

@@ -4,7 +4,8 @@
 // login opens no HTTP route. For HTTP it is a bearer token within its life; for MQTT it serves for
 // one login, where the server remembers it. Also the device id, which is derived from the key.
 import { Type, type Static } from 'typebox';
-import { fromHex, hex, Hex32, Hex64, sha256, utf8 } from '../base/bytes.js';
+import { fromHex, hex, sha256, utf8 } from '../base/bytes.js';
+import { Hex32, Hex64 } from '../base/hex-schemas.js';
 import { complaints, decode } from '../base/decode.js';
 import { Fault, isFault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';

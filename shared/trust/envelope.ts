@@ -2,7 +2,8 @@
 // signatures over both. Opening one verifies before it returns the payload; what the payload means
 // is left to the caller.
 import { Type, type Static } from 'typebox';
-import { Hex32, utf8 } from '../base/bytes.js';
+import { utf8 } from '../base/bytes.js';
+import { Hex32 } from '../base/hex-schemas.js';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';

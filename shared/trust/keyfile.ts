@@ -8,7 +8,8 @@ import { Type, type Static } from 'typebox';
 import { decodeJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
-import { fromHex, hex, Hex32, utf8 } from '../base/bytes.js';
+import { fromHex, hex, utf8 } from '../base/bytes.js';
+import { Hex32 } from '../base/hex-schemas.js';
 import { keyIdOf, PublicKey, signerFromSeed } from './signer.js';
 
 const strict = { additionalProperties: false } as const;

@@ -3,7 +3,9 @@
 // callers see only `Signer`. Verification is in ed25519.ts.
 import nacl from 'tweetnacl';
 import { Type, type Static } from 'typebox';
-import { canonicalBytes, hex, Hex32, sha256 } from '../base/bytes.js';
+import { hex, sha256 } from '../base/bytes.js';
+import { canonicalBytes } from '../base/canonical-json.js';
+import { Hex32 } from '../base/hex-schemas.js';
 
 /** A TUF key object (spec 4.2); the only scheme is ed25519. */
 export const PublicKey = Type.Object({

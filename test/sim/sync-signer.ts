@@ -2,7 +2,8 @@
 // documents in constructors and in the middle of a synchronous attack. Product code sees only
 // `Signer`.
 import { createPrivateKey, sign } from 'node:crypto';
-import { canonicalBytes, hex, utf8 } from '../../shared/base/bytes.js';
+import { hex, utf8 } from '../../shared/base/bytes.js';
+import { canonicalBytes } from '../../shared/base/canonical-json.js';
 import { documentBytes, type Role, type SignedOf } from '../../shared/trust/documents.js';
 import { envelopeOf, pae } from '../../shared/trust/envelope.js';
 import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';

@@ -10,7 +10,7 @@ import { Fault, reason } from '../../../shared/base/fault-codes.js';
 import { Component, FileName, HardwareId, Version } from '../../../shared/release/manifest-head.js';
 import { Classifier, Comparison } from '../../../shared/release/model-manifest.js';
 import { fileNamesProblem } from '../../../shared/release/file-names.js';
-import { Hex32 } from '../../../shared/base/bytes.js';
+import { Hex32 } from '../../../shared/base/hex-schemas.js';
 import { readInputFile } from '../../model/input-data/input-file.js';
 
 const strict = { additionalProperties: false } as const;

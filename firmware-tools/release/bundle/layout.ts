@@ -13,7 +13,8 @@ import { limits } from '../../../shared/base/limits.js';
 import { ENVELOPE_FILE_NAME } from '../../../shared/release/file-names.js';
 import { type Manifest } from '../../../shared/release/manifest.js';
 import { Component, Version } from '../../../shared/release/manifest-head.js';
-import { Hex32, utf8 } from '../../../shared/base/bytes.js';
+import { utf8 } from '../../../shared/base/bytes.js';
+import { Hex32 } from '../../../shared/base/hex-schemas.js';
 
 export const INDEX_NAME = 'bundle.json';
 export const ENVELOPE_NAME = ENVELOPE_FILE_NAME;

@@ -1,6 +1,6 @@
 // Byte helpers that every room uses: hex, UTF-8, SHA-256 of values in memory. All are pure. Hashing
-// of files and streams is in shared/platform/hashing.ts. Model processes load this file, so it needs
-// no package (test/agent/inference/model-process/loaded-modules.test.ts).
+// of files and streams is in shared/platform/hashing.ts. Model processes load this file, so it
+// needs no package (test/agent/inference/model-process/loaded-modules.test.ts).
 import { createHash } from 'node:crypto';
 
 const HEX = /^(?:[0-9a-fA-F]{2})*$/;

@@ -93,6 +93,12 @@ describe('schema', () => {
     ['an_id_that_is_a_number', { id: 1, inputs: [input()] }],
     ['an_array', []],
     ['an_output_without_a_name', { inputs: [input()], outputs: [{}] }],
+    ['a_name_that_is_too_long', { inputs: [input({ name: 'n'.repeat(201) })] }],
+    ['a_datatype_that_is_too_long', { inputs: [input({ datatype: 'D'.repeat(21) })] }],
+    [
+      'too_many_outputs',
+      { inputs: [input()], outputs: Array(limits.requestTensorsMaxCount + 1).fill({ name: 'y' }) },
+    ],
   ])('request_with_%s_is_undecodable', (_, request) => {
     expect(refusalOf(() => readJson(request)).code).toBe('request_undecodable');
   });
@@ -103,6 +109,48 @@ describe('schema', () => {
     const call = readJson({ id, inputs });
     expect(call.form.id).toBe(id);
     expect(call.inputs).toHaveLength(limits.requestTensorsMaxCount);
+  });
+});
+
+describe('parameters', () => {
+  it.each([
+    'sequence_id',
+    'sequence_start',
+    'sequence_end',
+    'timeout',
+    'priority',
+    'classification',
+    'class_count',
+    'shared_memory_region',
+    'shared_memory_byte_size',
+    'shared_memory_offset',
+  ])('%s_is_refused_by_name_wherever_it_stands', (name) => {
+    const parameters = { mine: 1, [name]: 0 };
+    const refused = (where: string) =>
+      `request_unsupported: parameter ${name} of ${where} is not supported`;
+    expect(refusal(() => readJson({ inputs: [input()], parameters }))).toBe(refused('the request'));
+    expect(refusal(() => readJson({ inputs: [input(), input({ name: 'b', parameters })] }))).toBe(
+      refused('input b'),
+    );
+    const outputs = [{ name: 'y' }, { name: 'z', parameters }];
+    expect(refusal(() => readJson({ inputs: [input()], outputs }))).toBe(refused('output z'));
+  });
+
+  it('those_of_a_client_are_ignored', () => {
+    const parameters = { mine: 'kept apart', timeouts: 3 };
+    const request = { parameters, inputs: [input({ parameters })], outputs: [] };
+    expect(readJson(request).inputs).toHaveLength(1);
+  });
+
+  it.each([1, 'true', null, []])('binary_flag_%j_is_refused', (flag) => {
+    const ofRequest = { inputs: [input()], parameters: { binary_data_output: flag } };
+    expect(refusal(() => readJson(ofRequest))).toBe(
+      'request_undecodable: parameter binary_data_output of the request must be true or false',
+    );
+    const outputs = [{ name: 'y', parameters: { binary_data: flag } }];
+    expect(refusal(() => readJson({ inputs: [input()], outputs }))).toBe(
+      'request_undecodable: parameter binary_data of output y must be true or false',
+    );
   });
 });
 
@@ -141,6 +189,27 @@ describe('binary tensors', () => {
     );
   });
 
+  it('tensor_with_data_and_a_binary_size_is_refused', () => {
+    expect(
+      refusal(() => readBinary({ inputs: [sized(8, { data: [1, 2] })] }, Buffer.alloc(8))),
+    ).toBe('request_undecodable: tensor x has both data and binary_data_size; give one of them');
+  });
+
+  it('binary_size_without_the_header_length_is_refused', () => {
+    expect(refusal(() => readJson({ inputs: [sized(8)] }))).toBe(
+      'request_undecodable: tensor x has binary_data_size, ' +
+        'but the request has no Inference-Header-Content-Length header',
+    );
+    // Data wins there: the size of bytes that cannot follow says nothing.
+    expect(readJson({ inputs: [sized(8, { data: [1, 2] })] }).inputs).toHaveLength(1);
+  });
+
+  it('tensor_without_data_is_refused_as_such', () => {
+    expect(refusal(() => readJson({ inputs: [input({ data: undefined })] }))).toMatch(
+      /^request_(?:undecodable|tensor): tensor x/,
+    );
+  });
+
   it('unsupported_datatype_is_refused_in_both_forms', () => {
     const detail =
       'request_tensor: tensor x: datatype BYTES is not supported; supported: ' +
@@ -159,6 +228,15 @@ describe('binary tensors', () => {
 
 describe('the header', () => {
   const head = Buffer.from(JSON.stringify({ inputs: [input()] }));
+
+  it.each([
+    ['of_the_limit_is_kept', head.length, true],
+    ['beyond_the_limit_is_parsed_again', head.length - 1, false],
+  ])('that_repeats_%s', (_, requestHeaderKeptMaxBytes, isKept) => {
+    const one = reader({ requestHeaderKeptMaxBytes });
+    const form = () => one.read(Buffer.from(head), head.length, [X]).form;
+    expect(form() === form()).toBe(isKept);
+  });
 
   it('header_of_the_limit_is_read_and_one_byte_more_is_refused', () => {
     const of = (max: number) => () =>

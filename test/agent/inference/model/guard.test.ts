@@ -197,6 +197,7 @@ describe('values', () => {
       { name: 'v', datatype: 'BOOL', shape: [2], data: Uint8Array.from(values) },
     ];
     expect(guard(spec('BOOL'), bool(0, 1), MAX)).toHaveLength(1);
+    expect(refusal(spec('BOOL'), bool(bad, 1))).toContain(`element 0 is ${bad},`);
     expect(refusal(spec('BOOL'), bool(1, bad))).toBe(
       `request_value: tensor v: element 1 is ${bad}, BOOL is 0 or 1`,
     );

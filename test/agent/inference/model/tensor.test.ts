@@ -57,6 +57,16 @@ it('json_that_a_tensor_cannot_carry_exactly_is_refused', () => {
     });
   }
   expect(refusalOf(() => fromJson('x', 'FP32', [2, 2], [[1, 2], [3]])).code).toBe('request_tensor');
+  // As many elements as the shape needs, and still no rows of it.
+  for (const uneven of [
+    [[1, 2, 3], [4]],
+    [[1, 2, 3, 4], []],
+    [[1, 2], 3],
+  ])
+    expect(refusalOf(() => fromJson('x', 'FP32', [2, 2], uneven)).detail).toBe(
+      'tensor x: nested data does not have shape [2,2] at axis 1',
+    );
+  expect(refusalOf(() => fromJson('x', 'FP32', [2, 2], [1, 2, 3])).code).toBe('request_tensor');
   expect(refusalOf(() => fromJson('x', 'FP32', [2, 2], [1, 2, 3])).detail).toMatch(/3 elements.*4/);
   expect(refusalOf(() => fromJson('x', 'FP32', [2], undefined)).code).toBe('request_tensor');
 });

@@ -1,8 +1,7 @@
-// Configuration of an external broker for this fleet: mosquitto (2.0 or later) or EMQX
-// (5.1 or later). A client
-// certificate is the only login, its common name is the user name and the client id, and the
-// access file confines each device to its own topics by it. Both access files are written from one
-// list of rules (RULES).
+// Configuration of an external broker for this fleet: mosquitto (2.0 or later) or EMQX (5.1 or
+// later). A client certificate is the only login, its common name is the user name and the client
+// id, and the access file confines each device to its own topics by it. Both access files are
+// written from one list of rules (RULES).
 //
 // mosquitto grants every subscription and withholds the messages, so a device could join a group of
 // shared subscriptions and take messages out of it: the server's group has a secret name

@@ -9,6 +9,7 @@ const SLOWEST_FIRST = [
   'test/journeys/demo.test.ts',
   'test/journeys/bad-releases.test.ts',
   'test/agent/update/driver.crash.test.ts',
+  'test/hostile/stall.test.ts',
   'test/journeys/telemetry.test.ts',
 ];
 

@@ -2,14 +2,17 @@
 // table that `npm run sim:trials` prints: no verdict is an allowed answer, a wrong one is not.
 import { describe, expect, it } from 'vitest';
 import { trialUnderTraffic, type TrafficOptions } from '../../sim/trial-traffic.js';
+import { isWhole } from '../../support/whole.js';
 
-function verdicts(options: Omit<TrafficOptions, 'seed'>, runs = 10): string[] {
+const RUNS = isWhole ? 10 : 4;
+
+function verdicts(options: Omit<TrafficOptions, 'seed'>, runs = RUNS): string[] {
   return Array.from(
     { length: runs },
     (_, i) => trialUnderTraffic({ seed: 1000 + 7 * i, ...options }).verdict.verdict,
   );
 }
-const all = (verdict: string, runs = 10): string[] => new Array<string>(runs).fill(verdict);
+const all = (verdict: string, runs = RUNS): string[] => new Array<string>(runs).fill(verdict);
 
 describe('an_identical_model', () => {
   it.each([5, 60])('with_%d_requests_an_hour_is_unproven', (perHour) => {

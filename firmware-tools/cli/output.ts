@@ -138,6 +138,13 @@ function errorLine(body: ErrorBody): string {
   return `${jsonText(body)}\n`;
 }
 
+/** A list as a table under `head`; `none` where it has no rows. */
+export const listText = (
+  none: string,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): string => (rows.length === 0 ? none : table([head, ...rows]));
+
 /** Rows as an aligned table; the first row is the head. A line break in a cell is shown as `\n`. */
 export function table(given: readonly (readonly string[])[]): string {
   const rows = given.map((row) => row.map(printableInLine));

@@ -14,6 +14,20 @@ import { realClock } from '../../shared/platform/clock.js';
 import { testEngine } from './inference-engines.js';
 import { adder, everyType, install, slow } from './inference-releases.js';
 
+/** Of the protocol and its extensions. A list of its own: the one in the code could lose one. */
+export const UNSUPPORTED_PARAMETERS = [
+  'sequence_id',
+  'sequence_start',
+  'sequence_end',
+  'timeout',
+  'priority',
+  'classification',
+  'class_count',
+  'shared_memory_region',
+  'shared_memory_byte_size',
+  'shared_memory_offset',
+];
+
 export const REQUEST_MAX_BYTES = 8 * 1024 * 1024;
 export const INFER = '/v2/models/digits/infer';
 

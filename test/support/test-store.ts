@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import pg from 'pg';
 import { inject } from 'vitest';
 import { Store, type DatabaseTarget } from '../../server/store/store.js';
+import { isWhole } from './whole.js';
 
 /** The database that all others are copied from. */
 export const TEMPLATE = 'linnet_template';
@@ -18,6 +19,9 @@ const spare: string[] = [];
 export function isOnPostgres(): boolean {
   return process.env['LINNET_TEST_DATABASE'] === 'postgresql';
 }
+
+/** What costs many transactions runs on SQLite; on PostgreSQL with `npm run test:whole` only. */
+export const isShortOnPostgres = !isWhole && isOnPostgres();
 
 /** Opens the store in `file`, or a temporary one. */
 export async function openTestStore(file = MEMORY): Promise<Store> {

@@ -2,9 +2,6 @@
 // `npm run test:whole`, as CI does.
 export const isWhole = process.env.LINNET_TESTS === 'whole';
 
-/** What costs many transactions runs on SQLite there, and on PostgreSQL with `test:whole`. */
-export const isShortOnPostgres = !isWhole && process.env.LINNET_TEST_DATABASE === 'postgresql';
-
 /** `npm run test:installed`: packages, installed on Debian systems that debootstrap makes. */
 export const ofInstalledPackages = process.env.LINNET_TESTS === 'installed';
 

@@ -19,7 +19,7 @@ import { UpdateBody } from '../../../shared/protocol/telemetry.js';
 import { connect, type FleetClient } from '../../fleet/fleet-client.js';
 import { refText, timeText } from '../fleet-text.js';
 import { requireForm } from '../arguments.js';
-import { table, type Output } from '../output.js';
+import { listText, type Output } from '../output.js';
 import { poll, type Turn } from '../polling.js';
 import { pageOf, type PageOptions } from './pages.js';
 import { securityTable } from './security.js';
@@ -91,17 +91,11 @@ interface TailOptions extends PageOptions {
 }
 
 const recordTable = (items: readonly TelemetryRow[]): string =>
-  items.length === 0
-    ? 'no records'
-    : table([
-        ['RECEIVED', 'KIND', 'SEQ', 'BODY'],
-        ...items.map((row) => [
-          timeText(row.at),
-          row.kind,
-          String(row.seq),
-          JSON.stringify(row.body),
-        ]),
-      ]);
+  listText(
+    'no records',
+    ['RECEIVED', 'KIND', 'SEQ', 'BODY'],
+    items.map((row) => [timeText(row.at), row.kind, String(row.seq), JSON.stringify(row.body)]),
+  );
 
 function printRecord(row: TelemetryRow, out: Output): void {
   out.event(row);
@@ -134,20 +128,19 @@ function hourTable(items: readonly TelemetryHour[]): string {
     show: (value: number) => string = (value) => String(Math.round(value)),
   ): string => (pair === null ? '-' : `${show(pair.p50)} / ${show(pair.p99)}`);
   const share = (value: number): string => `${Math.round(value * 100)} %`;
-  return items.length === 0
-    ? 'no hours'
-    : table([
-        ['HOUR', 'RECORDS', 'CPU P50/P99', 'FREE MIB', 'DEGREES C', 'DISK FREE MIB', 'AGENT MIB'],
-        ...items.map((row) => [
-          timeText(row.hour),
-          String(Object.values(row.records).reduce((sum, count) => sum + count, 0)),
-          both(row.cpuUse, share),
-          both(row.memoryAvailableMib),
-          both(row.temperatureC),
-          both(row.diskFreeMib),
-          both(row.agentRssMib),
-        ]),
-      ]);
+  return listText(
+    'no hours',
+    ['HOUR', 'RECORDS', 'CPU P50/P99', 'FREE MIB', 'DEGREES C', 'DISK FREE MIB', 'AGENT MIB'],
+    items.map((row) => [
+      timeText(row.hour),
+      String(Object.values(row.records).reduce((sum, count) => sum + count, 0)),
+      both(row.cpuUse, share),
+      both(row.memoryAvailableMib),
+      both(row.temperatureC),
+      both(row.diskFreeMib),
+      both(row.agentRssMib),
+    ]),
+  );
 }
 
 export async function label(
@@ -170,7 +163,7 @@ export async function label(
   }
   out.result(row.labels, () => {
     const rows = Object.entries(row.labels);
-    return rows.length === 0 ? `${row.name} has no labels` : table([['LABEL', 'VALUE'], ...rows]);
+    return listText(`${row.name} has no labels`, ['LABEL', 'VALUE'], rows);
   });
 }
 
@@ -195,12 +188,11 @@ export async function history(
 ): Promise<void> {
   const changes = await changesOf(await connect(command), id, limit);
   out.result(changes, () =>
-    changes.length === 0
-      ? 'no update reports are kept of this device'
-      : table([
-          ['REPORTED', 'COMPONENT', 'STATE', 'RUNS', 'UPDATING TO', 'OUTCOME', 'WHY'],
-          ...changes.map(changeCells),
-        ]),
+    listText(
+      'no update reports are kept of this device',
+      ['REPORTED', 'COMPONENT', 'STATE', 'RUNS', 'UPDATING TO', 'OUTCOME', 'WHY'],
+      changes.map(changeCells),
+    ),
   );
 }
 

@@ -11,7 +11,7 @@ import {
   GroupName,
   GroupPage,
 } from '../../../shared/protocol/operator-api.js';
-import { table, type Output } from '../output.js';
+import { listText, type Output } from '../output.js';
 import { requireForm } from '../arguments.js';
 import { connect } from '../../fleet/fleet-client.js';
 import { ago, attentionText, deviceScreen, runningText, statusText } from '../fleet-text.js';
@@ -47,21 +47,20 @@ export async function list(
   );
   const devices = await client.list(`/devices?${query.toString()}`, DevicePage);
   out.result(devices, () =>
-    devices.length === 0
-      ? 'no devices'
-      : table([
-          ['NAME', 'GROUP', 'STATUS', 'RUNS', 'ATTENTION', 'HARDWARE', 'LAST SEEN', 'ID'],
-          ...devices.map((row) => [
-            row.name,
-            row.group,
-            statusText(row),
-            runningText(row),
-            attentionText(row),
-            row.hardware,
-            ago(row.lastSeenAt, Date.now()),
-            row.id,
-          ]),
-        ]),
+    listText(
+      'no devices',
+      ['NAME', 'GROUP', 'STATUS', 'RUNS', 'ATTENTION', 'HARDWARE', 'LAST SEEN', 'ID'],
+      devices.map((row) => [
+        row.name,
+        row.group,
+        statusText(row),
+        runningText(row),
+        attentionText(row),
+        row.hardware,
+        ago(row.lastSeenAt, Date.now()),
+        row.id,
+      ]),
+    ),
   );
 }
 
@@ -132,9 +131,11 @@ export async function claim(
 export async function listGroups(out: Output, _options: unknown, command: Command): Promise<void> {
   const groups = await (await connect(command)).list('/groups', GroupPage);
   out.result(groups, () =>
-    groups.length === 0
-      ? 'no groups'
-      : table([['GROUP', 'DEVICES'], ...groups.map((row) => [row.name, String(row.devices)])]),
+    listText(
+      'no groups',
+      ['GROUP', 'DEVICES'],
+      groups.map((row) => [row.name, String(row.devices)]),
+    ),
   );
 }
 

@@ -14,7 +14,7 @@ import {
   removeProfile,
   saveProfile,
 } from '../../fleet/profiles.js';
-import { table, type Output } from '../output.js';
+import { listText, type Output } from '../output.js';
 
 interface LoginOptions {
   readonly server: string;
@@ -86,17 +86,11 @@ export async function listProfiles(out: Output): Promise<void> {
     current: name === all?.current,
   }));
   out.result(rows, () =>
-    rows.length === 0
-      ? 'no profiles; linnet login makes one'
-      : table([
-          ['PROFILE', 'SERVER', 'CA', 'CURRENT'],
-          ...rows.map((row) => [
-            row.name,
-            row.server,
-            row.hasCa ? 'own' : '-',
-            row.current ? 'yes' : '-',
-          ]),
-        ]),
+    listText(
+      'no profiles; linnet login makes one',
+      ['PROFILE', 'SERVER', 'CA', 'CURRENT'],
+      rows.map((row) => [row.name, row.server, row.hasCa ? 'own' : '-', row.current ? 'yes' : '-']),
+    ),
   );
 }
 

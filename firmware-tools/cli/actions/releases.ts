@@ -16,7 +16,7 @@ import { releaseOf } from '../../fleet/rollout-spec.js';
 import { requireForm } from '../arguments.js';
 import { ago, refText, timeText } from '../fleet-text.js';
 import { filesTable, manifestText } from '../manifest-text.js';
-import { table, type Output } from '../output.js';
+import { listText, type Output, table } from '../output.js';
 import { pageOf, type PageOptions } from './pages.js';
 
 const KIB = 1024;
@@ -40,9 +40,11 @@ function historyText({ components }: FleetHistory): string {
         .join(', '),
     ]),
   );
-  return rows.length === 0
-    ? 'nothing was counted yet: the server counts every five minutes'
-    : table([['HOUR', 'COMPONENT', 'DEVICES BY VERSION'], ...rows]);
+  return listText(
+    'nothing was counted yet: the server counts every five minutes',
+    ['HOUR', 'COMPONENT', 'DEVICES BY VERSION'],
+    rows,
+  );
 }
 
 function lineageText(detail: ReleaseDetail): string {
@@ -119,18 +121,17 @@ export async function bom(
 export async function list(out: Output, options: PageOptions, command: Command): Promise<void> {
   const items = await pageOf(await connect(command), '/releases', ReleasePage, options, out);
   out.result(items, () =>
-    items.length === 0
-      ? 'no releases'
-      : table([
-          ['RELEASE', 'SIZE', 'PUBLISHED', 'DIGEST', 'DESCRIPTION'],
-          ...items.map((row) => [
-            refText(row),
-            sizeText(row.bytes),
-            ago(row.publishedAt, Date.now()),
-            row.digest,
-            row.description,
-          ]),
-        ]),
+    listText(
+      'no releases',
+      ['RELEASE', 'SIZE', 'PUBLISHED', 'DIGEST', 'DESCRIPTION'],
+      items.map((row) => [
+        refText(row),
+        sizeText(row.bytes),
+        ago(row.publishedAt, Date.now()),
+        row.digest,
+        row.description,
+      ]),
+    ),
   );
 }
 

@@ -13,7 +13,7 @@ import {
 } from '../../../shared/protocol/operator-api.js';
 import type { RolloutCommand, RolloutState } from '../../../shared/protocol/states.js';
 import { requireForm } from '../arguments.js';
-import { EXIT, table, type Output } from '../output.js';
+import { EXIT, listText, type Output } from '../output.js';
 import { connect } from '../../fleet/fleet-client.js';
 import { rolloutPath, shownRollout, withMembers } from '../../fleet/shown-rollout.js';
 import {
@@ -119,20 +119,19 @@ export async function create(
 export async function list(out: Output, _options: unknown, command: Command): Promise<void> {
   const views = await (await connect(command)).list('/rollouts', RolloutPage);
   out.result(views, () =>
-    views.length === 0
-      ? 'no rollouts'
-      : table([
-          ['ID', 'RELEASE', 'STATE', 'WAVE', 'DEVICES', 'CREATED', 'BY'],
-          ...views.map((view) => [
-            view.id,
-            refText(view.release),
-            view.state,
-            `${view.wave + 1}/${view.waves}`,
-            String(view.devices),
-            ago(view.createdAt, Date.now()),
-            view.createdBy,
-          ]),
-        ]),
+    listText(
+      'no rollouts',
+      ['ID', 'RELEASE', 'STATE', 'WAVE', 'DEVICES', 'CREATED', 'BY'],
+      views.map((view) => [
+        view.id,
+        refText(view.release),
+        view.state,
+        `${view.wave + 1}/${view.waves}`,
+        String(view.devices),
+        ago(view.createdAt, Date.now()),
+        view.createdBy,
+      ]),
+    ),
   );
 }
 
@@ -175,17 +174,16 @@ export async function members(
   const path = `${rolloutPath(id)}/members?${query.toString()}`;
   const members = await (await connect(command)).list(path, MemberPage);
   out.result(members, () =>
-    members.length === 0
-      ? 'no devices'
-      : table([
-          ['WAVE', 'DEVICE', 'GROUP', 'STATE', 'REASONS'],
-          ...members.map((member) => [
-            String(member.wave + 1),
-            member.name,
-            member.group,
-            member.state,
-            member.reasons,
-          ]),
-        ]),
+    listText(
+      'no devices',
+      ['WAVE', 'DEVICE', 'GROUP', 'STATE', 'REASONS'],
+      members.map((member) => [
+        String(member.wave + 1),
+        member.name,
+        member.group,
+        member.state,
+        member.reasons,
+      ]),
+    ),
   );
 }

@@ -8,7 +8,7 @@ import {
   type SecurityEventSummary,
 } from '../../../shared/protocol/operator-api.js';
 import { connect, type FleetClient } from '../../fleet/fleet-client.js';
-import { table, type Output } from '../output.js';
+import { listText, type Output } from '../output.js';
 import { timeText } from '../fleet-text.js';
 import { poll, type Turn } from '../polling.js';
 import { pageOf, type PageOptions } from './pages.js';
@@ -26,18 +26,11 @@ async function listPage(client: FleetClient, options: ListOptions, out: Output):
 }
 
 export const securityTable = (items: readonly SecurityEventSummary[]): string =>
-  items.length === 0
-    ? 'no security events'
-    : table([
-        ['LAST', 'COUNT', 'CODE', 'SOURCE', 'DETAIL'],
-        ...items.map((row) => [
-          timeText(row.lastAt),
-          String(row.count),
-          row.code,
-          row.source,
-          row.detail,
-        ]),
-      ]);
+  listText(
+    'no security events',
+    ['LAST', 'COUNT', 'CODE', 'SOURCE', 'DETAIL'],
+    items.map((row) => [timeText(row.lastAt), String(row.count), row.code, row.source, row.detail]),
+  );
 
 /** Ends only with a refusal, or when the server does not answer for a long time. */
 function follow(client: FleetClient, from: number | null, out: Output): Promise<never> {

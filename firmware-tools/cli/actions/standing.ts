@@ -4,7 +4,7 @@ import { StandingReleases } from '../../../shared/protocol/operator-api.js';
 import { selectorText } from '../../../shared/protocol/selector-text.js';
 import { connect } from '../../fleet/fleet-client.js';
 import { refText, timeText } from '../fleet-text.js';
-import { table, type Output } from '../output.js';
+import { listText, type Output } from '../output.js';
 
 function nowText({ alarmed, waitsFor }: StandingReleases['items'][number]): string {
   if (alarmed) return 'taken by nobody: it failed on too many devices';
@@ -15,17 +15,16 @@ export async function list(out: Output, _options: unknown, command: Command): Pr
   const client = await connect(command);
   const { items } = await client.request('GET', '/standing-releases', StandingReleases);
   out.result(items, () =>
-    items.length === 0
-      ? 'no standing releases: no rollout is completed'
-      : table([
-          ['RELEASE', 'FOR', 'ROLLOUT', 'SINCE', 'NOW'],
-          ...items.map((row) => [
-            refText(row.release),
-            selectorText(row.selector) ?? 'all devices',
-            row.rollout,
-            timeText(row.createdAt),
-            nowText(row),
-          ]),
-        ]),
+    listText(
+      'no standing releases: no rollout is completed',
+      ['RELEASE', 'FOR', 'ROLLOUT', 'SINCE', 'NOW'],
+      items.map((row) => [
+        refText(row.release),
+        selectorText(row.selector) ?? 'all devices',
+        row.rollout,
+        timeText(row.createdAt),
+        nowText(row),
+      ]),
+    ),
   );
 }

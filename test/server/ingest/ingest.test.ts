@@ -4,14 +4,13 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { Ingest } from '../../../server/ingest/ingest.js';
 import type { SecurityReport, TelemetryStore } from '../../../server/interfaces.js';
 import type { Store } from '../../../server/store/store.js';
-import { openTestStore } from '../../support/test-store.js';
+import { isShortOnPostgres, openTestStore } from '../../support/test-store.js';
 import { limits } from '../../../shared/base/limits.js';
 import { silentLog, type Log } from '../../../shared/base/interfaces.js';
 import type { TelemetryAck, TelemetryBatch } from '../../../shared/protocol/telemetry.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import { by } from '../../support/audit-actions.js';
 import { batchOf, idleUpdate, newDevice, type TestDevice } from '../../support/fleet-server.js';
-import { isShortOnPostgres } from '../../support/whole.js';
 
 const STORAGE_FAULT = new Error('the disk is full');
 

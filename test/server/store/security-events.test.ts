@@ -2,9 +2,8 @@
 import { beforeEach, expect, it } from 'vitest';
 import type { SecurityEvent, SecuritySource } from '../../../server/interfaces.js';
 import type { Store } from '../../../server/store/store.js';
-import { openTestStore } from '../../support/test-store.js';
+import { isShortOnPostgres, openTestStore } from '../../support/test-store.js';
 import { limits } from '../../../shared/base/limits.js';
-import { isShortOnPostgres } from '../../support/whole.js';
 
 const NOW = Date.parse('2027-01-15T08:00:00Z');
 const DAY_MS = 86_400_000;

@@ -14,7 +14,7 @@ import { realClock } from '../../../shared/platform/clock.js';
 import { enrolledIn } from '../../support/enrolled-devices.js';
 import { batchOf, idleUpdate } from '../../support/fleet-server.js';
 import { seeded } from '../../support/random.js';
-import { isShortOnPostgres } from '../../support/whole.js';
+import { isShortOnPostgres } from '../../support/test-store.js';
 
 const START = Math.floor(1_800_000_000_000 / HOUR_MS) * HOUR_MS;
 const RELEASE = { component: 'digits', version: '1.0.0', digest: 'ab'.repeat(32) };

@@ -6,6 +6,7 @@ import { RequestReader } from '../../../../agent/inference/api/open-inference.js
 import { limitsWith } from '../../../../agent/inference/inference-limits.js';
 import { limits } from '../../../../shared/base/limits.js';
 import type { TensorSpec } from '../../../../shared/release/model-manifest.js';
+import { UNSUPPORTED_PARAMETERS } from '../../../support/inference-api.js';
 import { refusalOf } from '../../../support/inference-engines.js';
 
 const X: TensorSpec = { name: 'x', datatype: 'FP32', shape: [-1, 2] };
@@ -111,18 +112,7 @@ describe('schema', () => {
 });
 
 describe('parameters', () => {
-  it.each([
-    'sequence_id',
-    'sequence_start',
-    'sequence_end',
-    'timeout',
-    'priority',
-    'classification',
-    'class_count',
-    'shared_memory_region',
-    'shared_memory_byte_size',
-    'shared_memory_offset',
-  ])('%s_is_refused_by_name_wherever_it_stands', (name) => {
+  it.each(UNSUPPORTED_PARAMETERS)('%s_is_refused_by_name_wherever_it_stands', (name) => {
     const parameters = { mine: 1, [name]: 0 };
     const refused = (where: string) =>
       `request_unsupported: parameter ${name} of ${where} is not supported`;

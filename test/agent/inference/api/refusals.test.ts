@@ -9,6 +9,7 @@ import {
   InferenceApi,
   input,
   REQUEST_MAX_BYTES,
+  UNSUPPORTED_PARAMETERS,
 } from '../../../support/inference-api.js';
 
 let api: InferenceApi;
@@ -248,20 +249,7 @@ describe('nesting', () => {
 });
 
 describe('what the API does not implement', () => {
-  const unsupported = [
-    'sequence_id',
-    'sequence_start',
-    'sequence_end',
-    'timeout',
-    'priority',
-    'classification',
-    'class_count',
-    'shared_memory_region',
-    'shared_memory_byte_size',
-    'shared_memory_offset',
-  ];
-
-  it.each(unsupported)('parameter_%s_is_refused_by_name', async (name) => {
+  it.each(UNSUPPORTED_PARAMETERS)('parameter_%s_is_refused_by_name', async (name) => {
     const parameters = { [name]: 1 };
     for (const [where, body] of [
       ['the request', { parameters, inputs: [input()] }],

@@ -1,4 +1,5 @@
-// In `npm run test:whole`: `npm run journey:fleet` with few devices: the same code and checks, but for the time of the halt.
+// In `npm run test:whole`: `npm run journey:fleet` with few devices: the same code and checks, but
+// for the time of the halt.
 // Devices keep the good release without a comparison, which takes up to a minute after a start.
 import { expect, it } from 'vitest';
 import { isWhole } from '../support/whole.js';

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
 import { targetPath } from '../../shared/release/release-ref.js';
 import { complaints } from '../../shared/base/decode.js';
+import { RecentMap } from '../../shared/base/recent-map.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import { ImageCustom, type DirectorCustom } from '../../shared/protocol/device-api.js';
 import { expiryMs, heading, metaOf, signDocument, timeText } from '../../shared/trust/documents.js';
@@ -56,6 +57,12 @@ const tagOf = ({ timestampVersion }: Pick<DirectorDocuments, 'timestampVersion'>
 
 export class Director {
   readonly #options: DirectorOptions;
+  /**
+   * The documents of devices that got a timestamp and have not asked for its targets yet: three
+   * requests, one reading. What a version says never changes, so another server's newer ones do no
+   * harm.
+   */
+  readonly #answered = new RecentMap<string, DirectorDocuments>(limits.directorAnswersMaxCount);
   /** One signing at a time for each device. */
   readonly #turns = new KeyedMutex();
   readonly #openedAt: number;
@@ -131,11 +138,21 @@ export class Director {
     // Only a request for the timestamp signs new documents, so that a device finds the snapshot and
     // the targets that belong to its timestamp.
     if (match[2] === undefined) return (await this.timestamp(device, null)).bytes;
-    const documents = await this.#options.store.directorDocuments(device.id);
-    if (documents === null) return null;
-    if (match[2] === 'snapshot')
-      return version === documents.snapshotVersion ? documents.snapshot : null;
-    return version === documents.targetsVersion ? documents.targets : null;
+    return match[2] === 'snapshot'
+      ? this.#document(device.id, 'snapshot', version)
+      : this.#document(device.id, 'targets', version);
+  }
+
+  async #document(
+    device: string,
+    role: 'snapshot' | 'targets',
+    version: number,
+  ): Promise<Uint8Array | null> {
+    const found = (documents: DirectorDocuments | null | undefined): Uint8Array | null =>
+      documents?.[`${role}Version`] === version ? documents[role] : null;
+    const known = found(this.#answered.get(device));
+    if (role === 'targets') this.#answered.delete(device);
+    return known ?? found(await this.#options.store.directorDocuments(device));
   }
 
   /** A poll where nothing changed costs one small read. */
@@ -150,6 +167,7 @@ export class Director {
     const { documents, assignments } = await this.#turns.run(device.id, () =>
       this.#current(device),
     );
+    this.#answered.set(device.id, documents);
     return { tag: tagOf(documents), bytes: documents.timestamp, assignments };
   }
 

@@ -296,6 +296,8 @@ export const limits = {
   decodedKeysMaxCount: 20_000,
   /** Device tokens that the server remembers as verified, of HTTP and of MQTT each. */
   verifiedTokensMaxCount: 20_000,
+  /** Devices whose director documents are kept from their timestamp to their targets. */
+  directorAnswersMaxCount: 1_000,
   identityMaxBytes: 4 * KIB,
   enrolBodyMaxBytes: 64 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,

@@ -2,7 +2,7 @@
 // director -> a device's metadata client on a real disk. Versions rise, documents are saved before
 // they are served, and what does not fit what is published is never signed. Over 400 lines because
 // the director's rules are tried on one published repository.
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { NodeDisk } from '../../../agent/platform/disk.js';
 import type { Fetcher } from '../../../agent/interfaces.js';
 import { MetadataClient } from '../../../agent/update/metadata.js';
@@ -252,6 +252,22 @@ describe('signing on demand', () => {
     const renewed = await director.timestamp(DEVICE, assigned.tag);
     expect(renewed.bytes).not.toBeNull();
     expect((await director.timestamp(OTHER, null)).bytes).not.toBeNull();
+  });
+
+  test('the_documents_of_one_look_are_read_once', async () => {
+    store.assign(DEVICE.id, release);
+    await director.metadata(DEVICE, 'timestamp.json');
+    const reads = vi.spyOn(store, 'directorDocuments');
+    const signed = store.documents.get(DEVICE.id);
+    const ofVersion = (role: string, device = DEVICE): Promise<Uint8Array | null> =>
+      director.metadata(device, `${signed?.targetsVersion}.${role}.json`);
+    expect(await ofVersion('snapshot')).toEqual(signed?.snapshot);
+    expect(await ofVersion('targets')).toEqual(signed?.targets);
+    expect(reads).not.toHaveBeenCalled();
+    // Asked again, they come from the store, as at a server that did not sign them.
+    expect(await ofVersion('targets')).toEqual(signed?.targets);
+    expect(await ofVersion('targets', OTHER)).toBeNull();
+    expect(reads).toHaveBeenCalledTimes(2);
   });
 
   test('two_requests_at_once_sign_once', async () => {

@@ -8,7 +8,6 @@ import { limits } from '../../shared/base/limits.js';
 const TRACEPARENT =
   /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})/;
 const NOT_SAMPLED = '00';
-const SPAN_CHARS = 2 * limits.spanIdBytes;
 
 /** The trace id in what traceparentOf returned. */
 export const traceOf = (traceparent: string): string => traceparent.split('-')[1] ?? '';
@@ -17,7 +16,8 @@ export const traceOf = (traceparent: string): string => traceparent.split('-')[1
 export function traceparentOf(header: string | string[] | undefined, random: Random): string {
   const given = typeof header === 'string' ? TRACEPARENT.exec(header) : null;
   // One draw: each costs more than the rest of this, and every request has one.
-  const drawn = hex(random.bytes(limits.spanIdBytes + limits.traceIdBytes));
-  const [span, trace] = [drawn.slice(0, SPAN_CHARS), drawn.slice(SPAN_CHARS)];
-  return `00-${given?.[1] ?? trace}-${span}-${given?.[2] ?? NOT_SAMPLED}`;
+  const drawn = random.bytes(limits.spanIdBytes + limits.traceIdBytes);
+  const span = hex(drawn.subarray(0, limits.spanIdBytes));
+  const trace = given?.[1] ?? hex(drawn.subarray(limits.spanIdBytes));
+  return `00-${trace}-${span}-${given?.[2] ?? NOT_SAMPLED}`;
 }

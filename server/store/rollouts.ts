@@ -858,8 +858,8 @@ const undecided = (eb: ExpressionBuilder<Tables, 'members'>) =>
 
 /**
  * The standing releases of a device: of each of its components the last completed rollout that
- * selects it, unless another rollout of the component is under way (of those in `offered` one is), or
- * the device was decided in it.
+ * selects it, unless another rollout of the component is under way (one is, where a component is in
+ * `offered`), or the device was decided in it.
  */
 async function standingFor(
   queries: Queries,

@@ -452,6 +452,10 @@ export const limits = {
   transactionTriesMaxCount: 10,
   /** SQLite: statements that are kept prepared. */
   preparedStatementsMaxCount: 500,
+  /** PostgreSQL: likewise, of each connection; one has tens of kilobytes in the database. */
+  postgresPreparedMaxCount: 200,
+  /** Longer statements have lists of any length in them, and rarely come again. */
+  postgresPreparedParametersMaxCount: 16,
   /**
    * SQLite: pages (4 KiB) in the write-ahead log before it is copied into the file. A page that
    * changes often is copied once; a copy of more pages would stall the event loop for longer.

@@ -1,6 +1,7 @@
 // The MQTT link against a real aedes broker that restarts, refuses and checks every password.
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { Aedes } from 'aedes';
+import { writeToStream } from 'mqtt-packet';
 import { afterEach, describe, expect, it } from 'vitest';
 import { MqttLink } from '../../../agent/platform/mqtt-link.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
@@ -102,6 +103,13 @@ function tell(aedes: Aedes, topic: string, text: string): void {
     () => {},
   );
 }
+
+it('numbers_of_packets_are_not_kept_in_memory', async () => {
+  writeToStream.cacheNumbers = true;
+  const link = linkTo((await broker()).port);
+  await until(() => link.connected);
+  expect(writeToStream.cacheNumbers).toBe(false);
+});
 
 it('broker_restart_gets_a_fresh_token_and_a_new_subscription', async () => {
   const first = await broker();

@@ -256,7 +256,10 @@ class EmbeddedBroker implements Transport {
       if (hasGone(client)) throw new Fault('server_unreachable', 'the device has gone');
       const name = this.#certifiedName(client.conn);
       await (name === null
-        ? verifyLogin(login, clock.now(), keyOf, this.#tokens)
+        ? verifyLogin(login, {
+            ...{ nowMs: clock.now(), keyOf, seen: this.#tokens },
+            isAudience: (audience) => events.isAudience(audience),
+          })
         : verifyCertificate(login, name, keyOf));
     };
     verified().then(
@@ -272,7 +275,7 @@ class EmbeddedBroker implements Transport {
         if (isFault(error, 'auth_missing')) addressLimits.failed(attempt);
         log.warn({ client: client.id, err: error }, 'MQTT login refused');
         const asked = client.id.slice(0, limits.mqttClientIdMaxChars);
-        if (isFault(error, 'auth_missing', 'clock_wrong'))
+        if (isFault(error, 'auth_missing', 'clock_wrong', 'fleet_wrong'))
           events.security.report({
             source: anonymous(client.conn),
             code: error.code,

@@ -50,12 +50,12 @@ const PARTS = {
   },
   statistics: {
     mutate: ['shared/statistics/!(trial-verdict).ts'],
-    tests: ['test/shared/statistics/!(*-traffic).test.ts'],
+    tests: ['test/shared/statistics/!(*-traffic|simulations).test.ts'],
     minScore: 85,
   },
   rollout: {
     mutate: ['server/rollout/{plan,waves,operator-commands}.ts'],
-    tests: ['test/server/rollout/!(simulation).test.ts'],
+    tests: ['test/server/rollout/{plan,waves,operator-commands,backward,transitions,pool}.test.ts'],
     minScore: 85,
   },
   update: {

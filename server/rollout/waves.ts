@@ -13,12 +13,12 @@ export interface Place {
   readonly rank: number;
 }
 
-/** The rollout's fixed order of devices. */
+/** The rollout's fixed order of devices, no two of which have the same rank. */
 const rankOf = (rollout: string, device: string): string => sha256(`${rollout}\n${device}`);
 
 function sorted<T>(items: readonly T[], key: (item: T) => string): T[] {
   const keyed = items.map((item) => ({ item, key: key(item) }));
-  return keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)).map(({ item }) => item);
+  return keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ item }) => item);
 }
 
 /**

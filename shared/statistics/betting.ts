@@ -107,7 +107,6 @@ export function meanInterval(tally: BlockTally, alpha: number): { low: number; h
 /** Between `out` and `inside`, where `ruledOut` changes; `out` itself if it is not ruled out. */
 function edge(out: number, inside: number, ruledOut: (limit: number) => boolean): number {
   const limit = { out, inside };
-  if (!ruledOut(Math.min(Math.max(out, 1e-6), 1 - 1e-6))) return out;
   while (Math.abs(limit.inside - limit.out) > 1e-4) {
     const middle = (limit.out + limit.inside) / 2;
     if (ruledOut(middle)) limit.out = middle;

@@ -43,11 +43,9 @@ export class QuantileSketch {
 
   /** Adds one value (any unit, the same for all); values <= 0 fall into the lowest bin. */
   add(value: number, times = 1): void {
-    const bin =
-      value > 0
-        ? Math.min(BIN_MAX, Math.max(BIN_MIN, Math.ceil(Math.log(value) / LOG_GAMMA)))
-        : BIN_MIN;
-    this.#bins.set(bin, (this.#bins.get(bin) ?? 0) + times);
+    const bin = Math.ceil(Math.log(Math.max(0, value)) / LOG_GAMMA);
+    const clamped = Math.min(BIN_MAX, Math.max(BIN_MIN, bin));
+    this.#bins.set(clamped, (this.#bins.get(clamped) ?? 0) + times);
     this.#count += times;
   }
 
@@ -60,7 +58,6 @@ export class QuantileSketch {
 
   /** The value at quantile `q` in [0, 1], within 2 % of the true one; null when empty. */
   quantile(q: number): number | null {
-    if (this.#count === 0) return null;
     let rank = Math.min(this.#count - 1, Math.floor(q * this.#count));
     for (const [bin, count] of this.#sorted()) {
       if (rank < count) return (2 * GAMMA ** bin) / (GAMMA + 1);

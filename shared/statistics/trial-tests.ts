@@ -45,7 +45,7 @@ export interface Finding {
 
 /** Errors (2), latency (3), shift of classes, and confidence. */
 const OTHER_TESTS = 7;
-/** Fewer answers or blocks than this make no histogram. */
+/** Fewer answers or blocks of time than this make no histogram. */
 const HISTOGRAM_LEAST = 30;
 /** Null of requests that one release failed: the new one on at most half of them, with a margin. */
 const ONLY_ONE_SHARE = 0.55;
@@ -98,7 +98,7 @@ export function crashes({ modelFaults }: TrialEvidence): Finding | null {
  */
 export function fuse(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
   const { fuse, seconds, comparisons } = evidence;
-  const rehearsed = comparisons.length > 0 && comparisons.every(isRehearsedOnly);
+  const rehearsed = comparisons.every(isRehearsedOnly);
   const pairs = total(fuse.pairs);
   if (seconds < limits.trialFuseAfterSeconds || pairs < limits.trialFusePairsMinCount) return null;
   const cap = policy.differenceCapPermille / 1000;
@@ -171,7 +171,8 @@ function difference(
   const { limit, cap } = limitsOf(comparison, policy);
   const logLimit = logEvidenceAbove(blocks, limit);
   const logCap = logEvidenceAbove(blocks, cap);
-  if (logLimit < goal && logCap < goal) return null;
+  // Evidence above the cap is never more than above the limit, which is at most the cap.
+  if (logLimit < goal) return null;
   const mean = meanOf(blocks);
   const interval = meanInterval(blocks, 0.05);
   const numbers = { output, mean, ...interval, limit, cap };
@@ -255,8 +256,8 @@ export function latency(evidence: TrialEvidence, policy: TrialPolicy): Finding |
 
 const halves = (hits: number, count: number): BlockTally => ({
   counts: [
-    ...(count > hits ? [[0, count - hits] as [number, number]] : []),
-    ...(hits > 0 ? [[1000, hits] as [number, number]] : []),
+    [0, count - hits],
+    [1000, hits],
   ],
   first: [],
 });
@@ -267,26 +268,28 @@ const halves = (hits: number, count: number): BlockTally => ({
  * answers of one block are taken as one.
  */
 export function shift(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
-  const count = independentAnswers(evidence);
-  if (count < HISTOGRAM_LEAST || evidence.old === null || evidence.new === null) return null;
+  const answers = liveAnswers(evidence);
+  if (answers === null) return null;
+  const { count, before, now } = answers;
   const doubling = Math.floor(Math.log2(count / HISTOGRAM_LEAST)) + 1;
   const alpha = Math.exp(-goalOf(evidence, policy)) / (doubling * (doubling + 1));
-  const found = classShift(scaled(evidence.old, count), scaled(evidence.new, count), alpha);
+  const found = classShift(scaled(before, count), scaled(now, count), alpha);
   const limit = policy.classShiftLimitPermille / 1000;
   if (found === null || found.psi <= Math.max(limit, found.chance)) return null;
   return failed(
     'trial_drift',
     `predicted classes moved: population stability index ${found.psi.toFixed(2)} over ` +
-      `${total(evidence.new.classes)} live inputs; the limit is ${limit}, chance alone stays ` +
+      `${total(now.classes)} live inputs; the limit is ${limit}, chance alone stays ` +
       `below ${found.chance.toFixed(2)}`,
   );
 }
 
 export function confidenceDrop(evidence: TrialEvidence, policy: TrialPolicy): Finding | null {
-  const count = independentAnswers(evidence);
-  if (count < HISTOGRAM_LEAST || evidence.old === null || evidence.new === null) return null;
-  const before = confidenceOf(evidence.old);
-  const now = confidenceOf(evidence.new);
+  const answers = liveAnswers(evidence);
+  if (answers === null) return null;
+  const { count } = answers;
+  const before = confidenceOf(answers.before);
+  const now = confidenceOf(answers.now);
   // The sum of both deviations limits that of the paired difference, whatever their correlation
   // (Cauchy-Schwarz).
   const alpha = Math.exp(-goalOf(evidence, policy));
@@ -297,17 +300,26 @@ export function confidenceDrop(evidence: TrialEvidence, policy: TrialPolicy): Fi
   return failed(
     'trial_drift',
     `mean confidence fell from ${before.mean.toFixed(2)} to ${now.mean.toFixed(2)} over ` +
-      `${total(evidence.new.classes)} live inputs: by at least ${(drop - margin).toFixed(2)}; ` +
+      `${total(answers.now.classes)} live inputs: by at least ${(drop - margin).toFixed(2)}; ` +
       `the limit is ${limit}`,
   );
 }
 
-/** Live answers that both gave, but no more than there are blocks of time. */
-function independentAnswers(evidence: TrialEvidence): number {
-  const blocks = Math.max(0, ...evidence.comparisons.map(liveBlocksOf));
-  const enough = evidence.blockSeconds !== null && blocks >= limits.trialBlocksMinCount;
-  if (!evidence.comparable || !enough) return 0;
-  return Math.min(total(evidence.old?.classes ?? []), total(evidence.new?.classes ?? []), blocks);
+/**
+ * Answers of both releases, and how many count: the live ones that both gave, but no more than
+ * there are blocks of time. Null where they are too few, or in no blocks.
+ */
+function liveAnswers({
+  old: before,
+  new: now,
+  comparable,
+  blockSeconds,
+  comparisons,
+}: TrialEvidence): { count: number; before: Answers; now: Answers } | null {
+  if (!comparable || blockSeconds === null || before === null || now === null) return null;
+  const blocks = Math.max(...comparisons.map(liveBlocksOf));
+  const count = Math.min(total(before.classes), total(now.classes), blocks);
+  return count < HISTOGRAM_LEAST ? null : { count, before, now };
 }
 
 /** Counts with the same shares that add up to `count`. */

@@ -3,7 +3,7 @@
 // holds or halts a rollout in halt.test.ts; the way back is in backward.test.ts. Over 400 lines
 // because every step stands beside the others.
 import { describe, expect, test } from 'vitest';
-import { plan } from '../../../server/rollout/plan.js';
+import { plan, watchStep, wholeStep } from '../../../server/rollout/plan.js';
 import type { Plan, Situation } from '../../../server/rollout/situation.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../../../server/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
@@ -12,7 +12,9 @@ import { policyOf, releaseOf } from '../../sim/fleet.js';
 import {
   evidence,
   facts,
+  fleetOf,
   member,
+  planned,
   reports,
   rollout,
   situation,
@@ -32,6 +34,28 @@ function step(change: Partial<Situation>): Plan {
 const [onV0, onV1] = [update({ running: V0, previous: null }), update()];
 const wavesWith = (change: Partial<RolloutRow['policy']['waves'][number]>) =>
   policyOf({ waves: policyOf().waves.map((wave) => ({ ...wave, ...change })) });
+
+test.each(['draft', 'reverted', 'reported', 'dropped'] as const)(
+  'nothing_is_watched_or_decided_in_%s',
+  (state) => {
+    // In a state that rolls, both would have something to do.
+    const there = { members: [member(0)], facts: reports(facts({ status: 'revoked' })) };
+    expect(watchStep(situation(there))).not.toBeNull();
+    const resting = situation({ ...there, rollout: rollout({ state }) });
+    expect([watchStep(resting), wholeStep(resting)]).toEqual([null, null]);
+  },
+);
+
+test('a_halt_comes_before_everything_else_that_is_due', () => {
+  const members = planned(fleetOf([true, true]), 20);
+  // A slot of the silence test is over too: without the halt it would be written first.
+  const silence = { state: emptySilence(), slotAt: T0, eventAt: null };
+  const now = T0 + 86_400_000;
+  const after = (takes: Situation['takes']): RolloutRow | null =>
+    wholeStep(situation({ members, takes, now, rollout: rollout({ silence }) }))?.rollout ?? null;
+  expect(after(takesOf(members))).toMatchObject({ state: 'reverting', silence });
+  expect(after([])).toMatchObject({ state: 'rolling', silence: { state: { slots: 1 } } });
+});
 
 describe('devices that wait', () => {
   test('nothing_is_assigned_before_the_device_asks', () => {

@@ -1,6 +1,7 @@
 // Which device is in which wave, and what is wrong with a policy.
 import { describe, expect, it } from 'vitest';
 import { emptyWaves, placeInWaves } from '../../../server/rollout/waves.js';
+import { sha256 } from '../../../shared/base/bytes.js';
 import { policyComplaints } from '../../../shared/protocol/policy-complaints.js';
 import type { EligibleDevice, RolloutRow } from '../../../server/interfaces.js';
 import { deviceId, policyOf } from '../../sim/fleet.js';
@@ -103,6 +104,40 @@ describe('the order', () => {
       expect(Math.abs(count((one) => one.site === `site-${site}`) - 8.4)).toBeLessThanOrEqual(2);
   });
 
+  it('is_the_one_that_the_document_describes', () => {
+    // Two kinds of hardware: six devices at two sites, four and two of them, and two at one site.
+    const devices = devicesOf(8, (n) => ({
+      hardware: n < 6 ? 'pi4' : 'jetson',
+      site: n < 4 ? 'north' : 'south',
+    }));
+    const ranked = [...devices].sort((one, other) =>
+      sha256(`ro-1\n${one.id}`) < sha256(`ro-1\n${other.id}`) ? -1 : 1,
+    );
+    const at = (hardware: string, site: string) =>
+      ranked.filter((one) => one.hardware === hardware && one.site === site);
+    /** Item i of n stands at (i + 1/2) / n; of two at one place the list that began first leads. */
+    const spread = (lists: EligibleDevice[][]): EligibleDevice[] => {
+      const rows = lists.flatMap((list) =>
+        list.map((item, i) => ({ item, place: (2 * i + 1) / (2 * list.length) })),
+      );
+      const places = [...new Set(rows.map(({ place }) => place))].sort((a, b) => a - b);
+      return places.flatMap((place) =>
+        rows.filter((row) => row.place === place).map(({ item }) => item),
+      );
+    };
+    const byRank = (lists: EligibleDevice[][]) =>
+      lists.sort(([one], [other]) => ranked.indexOf(one!) - ranked.indexOf(other!));
+    const kinds = byRank([
+      spread(byRank([at('pi4', 'north'), at('pi4', 'south')])),
+      at('jetson', 'south'),
+    ]);
+    const expected = [
+      ...kinds.map(([first]) => first!),
+      ...spread(kinds.map(([, ...others]) => others)),
+    ];
+    expect(order('ro-1', devices)).toEqual(expected.map(({ name }) => name));
+  });
+
   it('within_a_site_the_order_is_not_that_of_the_names', () => {
     const names = order('ro-1', devicesOf(50));
     expect(names).not.toEqual(devicesOf(50).map(({ name }) => name));
@@ -163,7 +198,13 @@ describe('complaints', () => {
   });
 
   it('a_group_wave_without_devices_is_named_and_an_empty_percent_wave_is_not', () => {
-    const waves = [wave({ name: 'labs', group: 'labs' }), wave({ percent: 1 }), wave({ count: 1 })];
+    const waves = [
+      wave({ name: 'labs', group: 'labs' }),
+      wave({ name: 'first', group: 'canary' }),
+      wave({ percent: 1 }),
+      wave({ count: 1 }),
+      wave({ percent: 100 }),
+    ];
     expect(emptyWaves(placeInWaves('ro-1', devicesOf(3), waves), waves)).toEqual([
       'wave labs: no device of group labs that is not in an earlier wave can take this release',
     ]);

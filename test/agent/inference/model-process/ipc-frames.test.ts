@@ -227,6 +227,10 @@ describe('limits', () => {
   });
 });
 
+it('frame_without_a_body_comes_out_with_its_last_byte', () => {
+  expect(decodeControl(decodeOne(encodeControl({ ask: 'memory' })))).toEqual({ ask: 'memory' });
+});
+
 describe('tables', () => {
   it.each([0, 2])('frame_with_one_tensor_where_%s_are_expected_is_refused', (count) => {
     const names = Array.from({ length: count }, () => ({ name: 'x' }));

@@ -1,6 +1,7 @@
 // A Debian system in a folder. debootstrap makes it once, in a cache outside the project; each test
 // works in a copy. Programs run in it by chroot, with a /proc of their own. No systemd runs there:
-// the program of a unit is started as its unit file says, by the unit's user.
+// the program of a unit is started as its unit file says, by the unit's user. One of the systems
+// can be booted (booted-debian.ts); its units are started by systemd.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import {
   appendFileSync,
@@ -19,10 +20,38 @@ import { isInstalled, run, type Architecture } from '../../firmware-tools/packag
 import { CPUINFO, EMULATION } from './arm64-programs.js';
 import { until } from './journey-devices.js';
 
-const SUITE = 'bookworm';
-/** Beside the minimal system: what the walk-through of the README uses. */
-const INCLUDED = 'curl,iproute2';
-const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+interface BaseSystem {
+  readonly suite: string;
+  /** Of the folder in the cache. */
+  readonly name: string;
+  readonly options: readonly string[];
+  readonly arch: Architecture;
+}
+
+/** What copies are made of. The minimal ones have in addition what the documents use. */
+const BASES = {
+  x64: {
+    suite: 'bookworm',
+    name: 'debian-bookworm-amd64',
+    options: ['--include=curl,iproute2'],
+    arch: 'x64',
+  },
+  /** Unpacked only: its packages' scripts would take minutes under emulation. */
+  arm64: {
+    suite: 'bookworm',
+    name: 'debian-bookworm-arm64',
+    options: ['--foreign', '--arch=arm64'],
+    arch: 'arm64',
+  },
+  /** With systemd, and with the Node.js that packages without one need. */
+  systemd: {
+    suite: 'trixie',
+    name: 'debian-trixie-systemd-amd64',
+    options: ['--include=curl,iproute2,systemd-sysv,dbus,sudo,adduser,nodejs'],
+    arch: 'x64',
+  },
+} as const satisfies Readonly<Record<string, BaseSystem>>;
+export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const PROGRAMS = ['debootstrap', 'chroot', 'unshare', 'mount', 'dpkg-deb', 'xz'];
 
 /** What this machine lacks; null: a Debian system can be made and used. */
@@ -34,19 +63,15 @@ export function missingForDebian(): string | null {
   return spawnSync('unshare', mount).status === 0 ? null : 'the right to make mounts and networks';
 }
 
-/**
- * Folder of the system that copies are made of. It stays from test to test. The one for arm64 is
- * unpacked only: its packages' scripts would take minutes under emulation.
- */
-function baseSystem(arch: Architecture): string {
+/** Folder of the system that copies are made of. It stays from test to test. */
+function baseFolder({ suite, name, options, arch }: BaseSystem): string {
   const cache = process.env['LINNET_CACHE'] ?? join(homedir(), '.cache', 'linnet');
-  const base = join(cache, `debian-${SUITE}-${arch === 'x64' ? 'amd64' : 'arm64'}`);
+  const base = join(cache, name);
   if (existsSync(base)) return base;
   const fresh = `${base}.${process.pid}`;
   rmSync(fresh, { recursive: true, force: true });
   mkdirSync(cache, { recursive: true });
-  const form = arch === 'x64' ? [`--include=${INCLUDED}`] : ['--foreign', '--arch=arm64'];
-  run('debootstrap', ['--variant=minbase', ...form, SUITE, fresh]);
+  run('debootstrap', ['--variant=minbase', ...options, suite, fresh]);
   // In a container debootstrap puts links to the folders of this machine here.
   for (const folder of ['proc', 'sys']) {
     rmSync(join(fresh, folder), { recursive: true, force: true });
@@ -98,8 +123,9 @@ export class DebianRoot {
   ) {}
 
   /** A fresh copy; `folder` must not exist. */
-  static make(folder: string, arch: Architecture = 'x64'): DebianRoot {
-    run('cp', ['-a', '--reflink=auto', baseSystem(arch), folder]);
+  static make(folder: string, base: keyof typeof BASES = 'x64'): DebianRoot {
+    const { arch } = BASES[base];
+    run('cp', ['-a', '--reflink=auto', baseFolder(BASES[base]), folder]);
     if (arch === 'arm64') writeFileSync(join(folder, 'root/cpuinfo'), CPUINFO);
     return new DebianRoot(folder, arch);
   }

@@ -6,14 +6,18 @@ import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync } from 'node
 import { basename, join } from 'node:path';
 import { exampleData } from '../../../firmware-tools/demo/digits/data.js';
 import { DebianRoot, type Service } from '../../support/debian-root.js';
-import { digitsSpec, freePorts, until } from '../../support/journey-devices.js';
+import { freePorts, until } from '../../support/journey-devices.js';
 import {
   addStandIns,
+  AGENT_SETTINGS,
   commandsOf,
+  DOCUMENTED,
   removeStandIns,
   requireEdited,
   requireStarted,
+  ROLL_OUT,
   runCommands,
+  SERVER_SETTINGS,
   willEdit,
   type Edits,
 } from './documents.js';
@@ -38,25 +42,6 @@ export interface NewcomerReport {
 }
 
 const MS_PER_SECOND = 1000;
-const SERVER_SETTINGS = '/etc/linnet-server/fleet.toml';
-const AGENT_SETTINGS = '/etc/linnet/agent.toml';
-/** The documents name packages without Node.js; these take their places. */
-const DOCUMENTED = {
-  server: '.linnet/packages/linnet-server_0.1.0_amd64.deb',
-  operator: '.linnet/packages/linnet_0.1.0_amd64.deb',
-  agent: 'linnet-agent_0.1.0_arm64.deb',
-} as const;
-
-const RELEASE = digitsSpec('1.0.0', { hardware: 'linux-any', model: 'digits-1.0.0.onnx' });
-
-const ROLL_OUT = `cat > /root/release/release.toml <<'TOML'
-${RELEASE}TOML
-linnet bundle build release/release.toml --key fleet/offline/release.key.json -o digits.bundle
-linnet publish digits.bundle --keys fleet/offline --root fleet/trust/image-root.json
-linnet rollout create digits@1.0.0 --then 100 --soak 1 --trial-min 2 --trial-max 5 --json > rollout
-linnet rollout start $(sed -n 's/^ *"id": "\\([^"]*\\)".*/\\1/p' rollout | head -1)
-`;
-
 interface Fleet {
   readonly root: DebianRoot;
   readonly http: number;
@@ -218,10 +203,13 @@ function purged(root: DebianRoot, before: ReadonlySet<string>): string[] {
   return [...everything(root)].filter((each) => !before.has(each)).sort();
 }
 
-/** Paths of the system without the newcomer's folders and the notes of dpkg and adduser; users. */
-function everything(root: DebianRoot): ReadonlySet<string> {
+/**
+ * Paths of the system without the newcomer's folders and the notes of systemd, dpkg and adduser;
+ * users.
+ */
+export function everything(root: DebianRoot): ReadonlySet<string> {
   const notes = new RegExp(
-    '^(?:proc|sys|dev|root|opt|tmp|var/lib/dpkg|var/log|var/cache' +
+    '^(?:proc|sys|dev|root|opt|tmp|var/lib/(?:dpkg|apt|systemd)|var/tmp|var/log|var/cache' +
       // adduser's lock, and the copies that it makes of what it changes.
       '|run/adduser|etc/\\.pwd\\.lock|etc/g?shadow-|etc/(?:passwd|group)-)(?:/|$)',
   );

@@ -218,7 +218,8 @@ export default {
     ),
     singleImporter(
       'commander',
-      'firmware-tools/cli/|(?:agent|server)/commands\\.ts',
+      'firmware-tools/cli/|(?:agent|server)/commands\\.ts|' +
+        'firmware-tools/(?:demo/demo|package/main)\\.ts',
       'The command line is parsed in one place of each program.',
     ),
     singleImporter(

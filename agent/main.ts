@@ -19,7 +19,8 @@ import { deviceIdentity, type DeviceIdentity } from './identity/identity.js';
 import { ServerTime } from './identity/server-time.js';
 import { readCertificates, readTrustedRoots } from './identity/provisioning.js';
 import { tokenSource } from './identity/token-source.js';
-import type { TokenUse } from '../shared/trust/device-token.js';
+import { audienceOf, type TokenUse } from '../shared/trust/device-token.js';
+import { decodeDocument } from '../shared/trust/documents.js';
 import { InferenceServer, type InferenceServerAddress } from './inference/api/inference-server.js';
 import { Engine } from './inference/engine/engine.js';
 import type { RehearsalSettings } from './inference/engine/rehearsal.js';
@@ -147,7 +148,8 @@ async function compose(settings: AgentSettings, platform: AgentPlatform): Promis
     latest: () => metadata?.latestTimeMs() ?? 0,
     log,
   });
-  const token = tokenSource(identity, time.clock, random);
+  const audience = audienceOf(decodeDocument('root', roots.directorRoot));
+  const token = tokenSource(identity, audience, time.clock, random);
   const traces = new Traces();
   const fetcher = new HttpFetcher({
     server: settings.server.url,

@@ -885,6 +885,8 @@ export interface DirectorRepository {
     device: { id: string; hardware: string },
     known: string | null,
   ): Promise<TimestampAnswer>;
+  /** Whether device tokens of this audience are for this director (device-token.ts). */
+  isAudience(audience: string): Promise<boolean>;
 }
 
 // ---- Marks -------------------------------------------------------------------------------------
@@ -1103,6 +1105,8 @@ export interface TransportEvents {
   readonly ingest: IngestBatch;
   /** The key of an enrolled device; undefined for all others. */
   keyOf(device: string): Promise<PublicKey | undefined>;
+  /** Whether device tokens of this audience are for this server's director. */
+  isAudience(audience: string): Promise<boolean>;
   /**
    * The transport lost its broker (false) or has it again (true): devices are not heard between.
    */

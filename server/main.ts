@@ -155,6 +155,7 @@ async function open(
   };
   const events = transportEvents({
     ...{ store, ingest, metrics, broker, reception, security, changes },
+    director: repositories.director,
   });
   const own = await openTransport(settings, tls, log, logins, events);
   undo.push(() => own.close());
@@ -296,6 +297,7 @@ function transportEvents({
   reception,
   security,
   changes,
+  director,
 }: {
   store: Store;
   ingest: Ingest;
@@ -304,6 +306,7 @@ function transportEvents({
   reception: Reception;
   security: SecurityEventBus;
   changes: ChangeFeed;
+  director: Director;
 }): TransportEvents {
   return {
     ingest: async (device, batch) => {
@@ -316,6 +319,7 @@ function transportEvents({
       const device = await store.devices.get(id);
       return device?.status === 'enrolled' ? device.publicKey : undefined;
     },
+    isAudience: (audience) => director.isAudience(audience),
     onReception: (connected) => {
       broker.connected = connected;
       if (connected) reception.connected();

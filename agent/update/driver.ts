@@ -70,6 +70,7 @@ const NOT_THE_RELEASES = [
   'server_unreachable',
   'fetch_interrupted',
   'auth_missing',
+  'fleet_wrong',
   'installation_incomplete',
 ] as const;
 

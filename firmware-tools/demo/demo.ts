@@ -4,7 +4,7 @@
 // any failed. Without, the fleet stays up until Ctrl-C. LINNET_DEMO_PORT is the first port.
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import { isFault, systemCode } from '../../shared/base/fault-codes.js';
 import { firstPort, type DemoFleet } from './demo-fleet.js';
 import { leaveFolder, takeFolder } from './demo-folder.js';
@@ -12,12 +12,12 @@ import { Processes } from './processes.js';
 import { REQUESTS_PER_SECOND, Scenario } from './scenario.js';
 
 const PROJECT = fileURLToPath(new URL('../../..', import.meta.url));
-const { values: options } = parseArgs({
-  options: {
-    once: { type: 'boolean', default: false },
-    dir: { type: 'string', default: join(PROJECT, '.linnet', 'demo') },
-  },
-});
+const options = new Command('npm start --')
+  .description('A whole fleet on this machine, with a good and a bad release.')
+  .option('--once', 'end after the scenario: exit code 0 when every check passed', false)
+  .option('--dir <folder>', "the fleet's files", join(PROJECT, '.linnet', 'demo'))
+  .parse()
+  .opts<{ readonly once: boolean; readonly dir: string }>();
 const ROOT = resolve(options.dir);
 
 const say = (text: string): void => console.log(text);

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import type { FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
-import { Fault } from '../../shared/base/fault-codes.js';
+import { Fault, type FaultCode } from '../../shared/base/fault-codes.js';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
 import type { Role } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/base/bytes.js';
@@ -98,7 +98,7 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
 
 type DeviceOptions = Pick<
   HttpServices,
-  'devices' | 'security' | 'clock' | 'addressLimits' | 'admission'
+  'devices' | 'director' | 'security' | 'clock' | 'addressLimits' | 'admission'
 >;
 
 /** What follows a timestamp.json that was answered: who began is served to the end. */
@@ -112,7 +112,7 @@ export async function admitted(admission: Admission, { raw }: FastifyRequest): P
 }
 
 export const deviceAuthentication = fastifyPlugin<DeviceOptions>(
-  (app, { devices, security, clock, addressLimits, admission }, done) => {
+  (app, { devices, director, security, clock, addressLimits, admission }, done) => {
     app.decorateRequest('device', null);
     const seen = new VerifiedTokens();
     app.addHook('onRequest', async (request) => {
@@ -121,11 +121,10 @@ export const deviceAuthentication = fastifyPlugin<DeviceOptions>(
       const attempt: Attempt = { kind: 'device', address: request.ip, identity };
       if (authorization !== undefined) addressLimits.admit(attempt);
       if (!FOLLOWS.test(pathOf(request))) await admitted(admission, request);
-      const device = await deviceOf(authorization, devices, clock.now(), seen).catch(
-        (error: unknown) => {
-          throw refused(error, attempt, request, { security, addressLimits });
-        },
-      );
+      const parts = { devices, director, seen };
+      const device = await deviceOf(authorization, clock.now(), parts).catch((error: unknown) => {
+        throw refused(error, attempt, request, { security, addressLimits });
+      });
       if (device.status !== 'enrolled') {
         addressLimits.failed(attempt);
         throw new Fault('auth_denied', `${device.id} is ${device.status}, not enrolled`);
@@ -138,12 +137,18 @@ export const deviceAuthentication = fastifyPlugin<DeviceOptions>(
   { name: 'device-authentication', fastify: '5.x' },
 );
 
-/** The device whose fresh token the header carries, in any status. Faults: auth_missing. */
+/**
+ * The device whose fresh token for this fleet the header carries, in any status. Faults:
+ * auth_missing, clock_wrong, fleet_wrong.
+ */
 async function deviceOf(
   header: string | undefined,
-  devices: HttpServices['devices'],
-  now: number,
-  seen: VerifiedTokens,
+  nowMs: number,
+  {
+    devices,
+    director,
+    seen,
+  }: Pick<HttpServices, 'devices' | 'director'> & { seen: VerifiedTokens },
 ): Promise<DeviceRow> {
   const [scheme, token, ...more] = (header ?? '').split(' ');
   if (scheme !== DEVICE_SCHEME || token === undefined || more.length > 0)
@@ -153,7 +158,8 @@ async function deviceOf(
     found = await devices.get(id);
     return found?.publicKey;
   };
-  await openDeviceToken(token, 'http', now, keyOf, seen);
+  const isAudience = (audience: string): Promise<boolean> => director.isAudience(audience);
+  await openDeviceToken(token, { use: 'http', nowMs, isAudience, keyOf, seen });
   assert(found !== null, 'a token cannot be verified without its device');
   return found;
 }
@@ -161,10 +167,13 @@ async function deviceOf(
 /** The device that the header's token names, not verified. */
 const claimedIn = (header: string): string | null => claimedDevice(header.split(' ')[1] ?? '');
 
+/** A token was presented, and is not valid. */
+const REPORTED: readonly FaultCode[] = ['auth_missing', 'clock_wrong', 'fleet_wrong'];
+
 /**
  * Reports a token that was presented and is not valid, and lets its address pay; the fault passes
- * on. A wrong clock costs nothing: all devices of a site may have one after a power cut, and it is
- * found without a look-up.
+ * on. A wrong clock or fleet costs nothing: all devices of a site may have one after a power cut or
+ * a move, and it is found without a look-up.
  */
 function refused(
   error: unknown,
@@ -175,7 +184,7 @@ function refused(
   const fault = asFault(error);
   if (request.headers.authorization === undefined) return error;
   if (fault.code === 'auth_missing') addressLimits.failed(attempt);
-  if (fault.code === 'auth_missing' || fault.code === 'clock_wrong')
+  if (REPORTED.includes(fault.code))
     security.report({
       source: { kind: 'anonymous', address: request.ip },
       code: fault.code,

@@ -15,6 +15,9 @@ export const traceOf = (traceparent: string): string => traceparent.split('-')[1
 /** What the server answers to `header`: the same trace, and a span of its own. */
 export function traceparentOf(header: string | string[] | undefined, random: Random): string {
   const given = typeof header === 'string' ? TRACEPARENT.exec(header) : null;
-  const trace = given?.[1] ?? hex(random.bytes(limits.traceIdBytes));
-  return `00-${trace}-${hex(random.bytes(limits.spanIdBytes))}-${given?.[2] ?? NOT_SAMPLED}`;
+  // One draw: each costs more than the rest of this, and every request has one.
+  const drawn = random.bytes(limits.spanIdBytes + limits.traceIdBytes);
+  const span = hex(drawn.subarray(0, limits.spanIdBytes));
+  const trace = given?.[1] ?? hex(drawn.subarray(limits.spanIdBytes));
+  return `00-${trace}-${span}-${given?.[2] ?? NOT_SAMPLED}`;
 }

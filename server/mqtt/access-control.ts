@@ -7,7 +7,7 @@
 import { limits } from '../../shared/base/limits.js';
 import { Fault } from '../../shared/base/fault-codes.js';
 import { topics } from '../../shared/protocol/telemetry.js';
-import { openDeviceToken, type SeenTokens } from '../../shared/trust/device-token.js';
+import { openDeviceToken, type TokenCheck } from '../../shared/trust/device-token.js';
 import type { PublicKey } from '../../shared/trust/signer.js';
 
 export interface Login {
@@ -17,14 +17,12 @@ export interface Login {
   readonly password: string;
 }
 
-/** Resolves when the login is valid. Faults: auth_missing, clock_wrong. */
+/** Resolves when the login is valid. Faults: auth_missing, clock_wrong, fleet_wrong. */
 export async function verifyLogin(
   { clientId, username, password }: Login,
-  nowMs: number,
-  keyOf: (device: string) => Promise<PublicKey | undefined>,
-  seen?: SeenTokens,
+  check: Omit<TokenCheck, 'use'>,
 ): Promise<void> {
-  const device = await openDeviceToken(password, 'mqtt', nowMs, keyOf, seen);
+  const device = await openDeviceToken(password, { ...check, use: 'mqtt' });
   if (device !== username || device !== clientId)
     throw new Fault(
       'auth_missing',

@@ -1,6 +1,7 @@
 // What each device is assigned, as the director reads it, and the documents that the director
 // signed for it. The documents are kept so that their version numbers never fall, also after a
 // restart: a device refuses a lower one.
+import type { Selectable } from 'kysely';
 import type { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type {
   Assignment,
@@ -10,6 +11,7 @@ import type {
 } from '../interfaces.js';
 import type { Db, Queries } from './database.js';
 import { GroupedWrites } from './grouped-writes.js';
+import type { Tables } from './tables.js';
 
 export class SqlAssignmentStore implements AssignmentStore {
   readonly #db: Db;
@@ -21,46 +23,20 @@ export class SqlAssignmentStore implements AssignmentStore {
     this.#documents = new GroupedWrites(db);
   }
 
-  /**
-   * Both reads in one transaction, so that the revision matches the assignments. On PostgreSQL they
-   * may be newer than the revision, which is read first: then they are signed once more.
-   */
-  assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }> {
-    return this.#db.transaction().execute(async (trx) => {
-      const row = await trx
-        .selectFrom('devices')
-        .select('assignment_revision')
-        .where('id', '=', device)
-        .executeTakeFirst();
-      const rows = await trx
-        .selectFrom('assignments')
-        .selectAll()
-        .where('device', '=', device)
-        .orderBy('component')
-        .execute();
-      const assignments = rows.flatMap((found): Assignment[] =>
-        found.version === null || found.digest === null
-          ? []
-          : [
-              {
-                device,
-                component: found.component,
-                release: {
-                  component: found.component,
-                  version: found.version,
-                  digest: found.digest,
-                },
-                rollback: found.rollback === 1,
-                activation: found.activation,
-                rollout: found.rollout,
-                trial: JSON.parse(found.trial_json) as TrialPolicy,
-                assignmentId: found.assignment_id,
-                trace: found.trace,
-              },
-            ],
-      );
-      return { revision: row?.assignment_revision ?? 0, assignments };
-    });
+  /** In one statement, so that the revision matches the assignments. */
+  async assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }> {
+    const rows = await this.#db
+      .selectFrom('devices')
+      .leftJoin('assignments', 'assignments.device', 'devices.id')
+      .selectAll('assignments')
+      .select('devices.assignment_revision')
+      .where('devices.id', '=', device)
+      .orderBy('assignments.component')
+      .execute();
+    return {
+      revision: rows[0]?.assignment_revision ?? 0,
+      assignments: rows.flatMap((row) => (isRow(row) ? assignmentOf(row) : [])),
+    };
   }
 
   async directorHead(device: string): Promise<DirectorHead> {
@@ -133,6 +109,31 @@ export class SqlAssignmentStore implements AssignmentStore {
       .executeTakeFirst();
     return numUpdatedRows > 0n;
   }
+}
+
+type Row = Selectable<Tables['assignments']>;
+
+/** False for the row of a device that was never assigned anything. */
+const isRow = (joined: { [K in keyof Row]: Row[K] | null }): joined is Row =>
+  joined.device !== null;
+
+/** None when it was withdrawn. */
+function assignmentOf(row: Row): Assignment[] {
+  const { component, version, digest } = row;
+  if (version === null || digest === null) return [];
+  return [
+    {
+      device: row.device,
+      component,
+      release: { component, version, digest },
+      rollback: row.rollback === 1,
+      activation: row.activation,
+      rollout: row.rollout,
+      trial: JSON.parse(row.trial_json) as TrialPolicy,
+      assignmentId: row.assignment_id,
+      trace: row.trace,
+    },
+  ];
 }
 
 const LONG_EXPIRED = 0;

@@ -137,9 +137,12 @@ class FleetDatabase extends Kysely<Tables> {
   }
 }
 
-/** PostgreSQL's codes: serialization failure, deadlock, a unique key that exists by now. */
+/**
+ * PostgreSQL's codes: serialization failure, deadlock, a unique key that exists by now, a plan that
+ * is older than its table.
+ */
 function isLost(error: unknown): boolean {
-  return ['40001', '40P01', '23505'].includes(systemCode(error) ?? '');
+  return ['40001', '40P01', '23505', '0A000'].includes(systemCode(error) ?? '');
 }
 
 /**

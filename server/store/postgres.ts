@@ -1,7 +1,8 @@
 // The connection to PostgreSQL: a bounded pool of connections with bounded statements. 64-bit
 // integers come back as numbers, because times, ids and counts of the fleet are below 2^53; one
 // that is not is an error and never rounded. Zero characters, which PostgreSQL's text cannot hold,
-// are replaced on the way in: what a hostile device reports must not be what stops its batch.
+// are replaced on the way in: what a hostile device reports must not be what stops its batch. Short
+// statements stay prepared in their connection, so that they are parsed and planned once.
 import pg from 'pg';
 import {
   PostgresDialect,
@@ -11,7 +12,9 @@ import {
   type PostgresPool,
   type PostgresPoolClient,
 } from 'kysely';
+import { systemCode } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
+import { RecentMap } from '../../shared/base/recent-map.js';
 
 export interface PostgresTarget {
   /** postgresql://user@host:port/database */
@@ -96,16 +99,71 @@ const wrapped = new WeakMap<pg.PoolClient, PostgresPoolClient>();
 function guarded(client: pg.PoolClient): PostgresPoolClient {
   const known = wrapped.get(client);
   if (known !== undefined) return known;
+  const statements = new PreparedStatements(client);
   const wrapper = {
     query: (text: string, parameters: readonly unknown[]) =>
-      client.query(text, parameters.map(withoutZeros)),
+      statements.query(text, parameters.map(withoutZeros)),
     release: () => client.release(),
   } as unknown as PostgresPoolClient;
   wrapped.set(client, wrapper);
   return wrapper;
 }
 
+/** "cached plan must not change result type": another server has migrated a table. */
+const PLAN_IS_OLD = '0A000';
+
+/** The statements of one connection. PostgreSQL keeps those that have a name. */
+class PreparedStatements {
+  readonly #client: pg.PoolClient;
+  readonly #names = new Map<string, string>();
+  /** Those that ran once: many never run again. */
+  readonly #seen = new RecentMap<string, true>(limits.postgresPreparedMaxCount);
+  /** Rises when the plans are old: pg knows a name's text for ever, so the names change. */
+  #edition = 1;
+  #isInTransaction = false;
+
+  constructor(client: pg.PoolClient) {
+    this.#client = client;
+  }
+
+  /**
+   * Where a plan is old, the statement runs again under a new name; in a transaction, which has
+   * failed by then, the transaction has to (database.ts).
+   */
+  async query(text: string, values: unknown[]): Promise<pg.QueryResult> {
+    if (text.startsWith('begin')) this.#isInTransaction = true;
+    if (text === 'commit' || text === 'rollback') this.#isInTransaction = false;
+    const name = this.#nameOf(text, values);
+    if (name === null) return this.#client.query(text, values);
+    try {
+      return await this.#client.query({ name, text, values });
+    } catch (error) {
+      if (systemCode(error) !== PLAN_IS_OLD) throw error;
+      this.#names.clear();
+      this.#edition += 1;
+      if (this.#isInTransaction) throw error;
+      return this.#client.query(text, values);
+    }
+  }
+
+  #nameOf(text: string, values: readonly unknown[]): string | null {
+    const known = this.#names.get(text);
+    if (known !== undefined) return known;
+    if (values.length === 0 || values.length > limits.postgresPreparedParametersMaxCount)
+      return null;
+    if (!this.#seen.has(text)) {
+      this.#seen.set(text, true);
+      return null;
+    }
+    if (this.#names.size >= limits.postgresPreparedMaxCount) return null;
+    const name = `linnet_${this.#edition}_${this.#names.size}`;
+    this.#names.set(text, name);
+    return name;
+  }
+}
+
 function withoutZeros(parameter: unknown): unknown {
+  if (Array.isArray(parameter)) return parameter.map(withoutZeros);
   return typeof parameter === 'string' ? parameter.replaceAll('\0', '\ufffd') : parameter;
 }
 

@@ -319,7 +319,7 @@ export class SqlRolloutStore implements RolloutStore {
     const open = await this.#db
       .selectFrom('members')
       .innerJoin('rollouts', 'rollouts.id', 'members.rollout')
-      .select('rollouts.id')
+      .select(['rollouts.id', 'rollouts.component'])
       .where('members.device', '=', device)
       .where('members.state', '=', 'waiting')
       .where('rollouts.state', '=', 'rolling')
@@ -327,7 +327,8 @@ export class SqlRolloutStore implements RolloutStore {
       .orderBy('rollouts.created_at')
       .orderBy('rollouts.id')
       .execute();
-    return [...open.map(({ id }) => id), ...(await standingFor(this.#db, device))];
+    const offered = new Set(open.map(({ component }) => component));
+    return [...open.map(({ id }) => id), ...(await standingFor(this.#db, device, offered))];
   }
 
   measures(
@@ -857,10 +858,14 @@ const undecided = (eb: ExpressionBuilder<Tables, 'members'>) =>
 
 /**
  * The standing releases of a device: of each of its components the last completed rollout that
- * selects it, unless another rollout of the component is under way, or the device was decided in
- * it.
+ * selects it, unless another rollout of the component is under way (one is, where a component is in
+ * `offered`), or the device was decided in it.
  */
-async function standingFor(queries: Queries, device: string): Promise<string[]> {
+async function standingFor(
+  queries: Queries,
+  device: string,
+  offered: ReadonlySet<string>,
+): Promise<string[]> {
   const row = await queries
     .selectFrom('devices')
     .select(['group_name', 'hardware', 'labels_json', 'components_json', 'status'])
@@ -874,6 +879,7 @@ async function standingFor(queries: Queries, device: string): Promise<string[]> 
   };
   const found: string[] = [];
   for (const component of JSON.parse(row.components_json) as string[]) {
+    if (offered.has(component)) continue;
     const rollouts = await queries
       .selectFrom('rollouts')
       .leftJoin('members', (join) =>

@@ -8,7 +8,7 @@
 // in its hour and is a fact, and an unchanged update report is a row once in
 // limits.updateRepeatedMs. All other records are rows.
 // Over 400 lines because a group is one transaction over all tables of telemetry.
-import { sql, type Selectable } from 'kysely';
+import { sql, type InsertQueryBuilder, type InsertResult, type Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import type {
   InferenceBody,
@@ -20,10 +20,11 @@ import { QuantileSketch, type Sketch } from '../../shared/statistics/quantile-sk
 import type { Answers } from '../../shared/statistics/trial-verdict.js';
 import type { BatchResult, DeviceBatch, InferenceSums, SecurityEvent } from '../interfaces.js';
 import { portions, type Queries } from './database.js';
+import { isPostgres, rowsByColumn } from './dialect.js';
 import { observeInstances } from './instances.js';
 import { addSecurityEvents } from './security-events.js';
 import { countInHour } from './telemetry-hours.js';
-import type { FactsTable, InferenceTable } from './tables.js';
+import type { FactsTable, InferenceTable, Tables } from './tables.js';
 
 /** Records of one batch, by seq. */
 interface Records {
@@ -230,9 +231,7 @@ async function insertRecords(
     .executeTakeFirstOrThrow();
   let inserted = 0;
   for (const some of portions(rows)) {
-    const { numInsertedOrUpdatedRows } = await queries
-      .insertInto('telemetry')
-      .values(some)
+    const { numInsertedOrUpdatedRows } = await adding(queries, some)
       .onConflict((oc) => oc.doNothing())
       .executeTakeFirstOrThrow();
     inserted += Number(numInsertedOrUpdatedRows);
@@ -246,6 +245,16 @@ async function insertRecords(
       records.filter((record) => isNew.delete(`${device}/${record.seq}/${record.at}`)),
     ),
   );
+}
+
+function adding(
+  queries: Queries,
+  rows: readonly Omit<Selectable<Tables['telemetry']>, 'id'>[],
+): InsertQueryBuilder<Tables, 'telemetry', InsertResult> {
+  const into = queries.insertInto('telemetry');
+  if (!isPostgres(queries)) return into.values(rows);
+  const { columns, expression } = rowsByColumn(rows);
+  return into.columns(columns).expression(expression);
 }
 
 /** Their devices are locked by this transaction: no other one adds rows of them meanwhile. */

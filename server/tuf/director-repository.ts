@@ -8,11 +8,13 @@ import { join } from 'node:path';
 import { Fault, systemCode } from '../../shared/base/fault-codes.js';
 import { targetPath } from '../../shared/release/release-ref.js';
 import { complaints } from '../../shared/base/decode.js';
+import { RecentMap } from '../../shared/base/recent-map.js';
 import type { Clock } from '../../shared/base/interfaces.js';
 import { ImageCustom, type DirectorCustom } from '../../shared/protocol/device-api.js';
 import { expiryMs, heading, metaOf, signDocument, timeText } from '../../shared/trust/documents.js';
 import type { TargetFile, Targets } from '../../shared/trust/documents.js';
-import { startTrust, withRoot } from '../../shared/trust/trusted-set.js';
+import { audienceOf } from '../../shared/trust/device-token.js';
+import { startTrust, withRoot, type TrustedSet } from '../../shared/trust/trusted-set.js';
 import { limits } from '../../shared/base/limits.js';
 import { KeyedMutex } from '../../shared/platform/mutex.js';
 import { nextVersion } from '../../shared/trust/version-floor.js';
@@ -55,13 +57,24 @@ const tagOf = ({ timestampVersion }: Pick<DirectorDocuments, 'timestampVersion'>
 
 export class Director {
   readonly #options: DirectorOptions;
+  /**
+   * The documents of devices that got a timestamp and have not asked for its targets yet: three
+   * requests, one reading. What a version says never changes, so another server's newer ones do no
+   * harm.
+   */
+  readonly #answered = new RecentMap<string, DirectorDocuments>(limits.directorAnswersMaxCount);
   /** One signing at a time for each device. */
   readonly #turns = new KeyedMutex();
   readonly #openedAt: number;
+  /** Up to the newest root that was read. */
+  #trust: TrustedSet;
+  readonly #audiences: Set<string>;
 
-  constructor(options: DirectorOptions) {
+  private constructor(options: DirectorOptions, first: TrustedSet) {
     this.#options = options;
     this.#openedAt = options.clock.now();
+    this.#trust = first;
+    this.#audiences = new Set([audienceOf(first.root)]);
   }
 
   /**
@@ -69,30 +82,46 @@ export class Director {
    * metadata_*, key_invalid.
    */
   static async open(options: DirectorOptions): Promise<Director> {
-    const director = new Director(options);
-    const first = await director.#root(1);
+    const first = await readRoot(options.folder, 1);
     if (first === null)
       throw new Fault(
         'not_found',
         `${options.folder} has no metadata/director/1.root.json: ` +
           'create a repository with `linnet repo init`',
       );
-    let set = startTrust('director', first, NO_DEVICE);
-    for (
-      let next = await director.#root(2);
-      next !== null;
-      next = await director.#root(set.root.signed.version + 1)
-    )
-      set = withRoot(set, next);
+    const director = new Director(options, startTrust('director', first, NO_DEVICE));
+    await director.#readNewRoots();
+    const { signed } = director.#trust.root;
     for (const role of ['targets', 'snapshot', 'timestamp'] as const) {
-      if (!set.root.signed.roles[role].keyids.includes(options.keys[role].keyId)) {
+      if (!signed.roles[role].keyids.includes(options.keys[role].keyId)) {
         throw new Fault(
           'key_invalid',
-          `director root ${set.root.signed.version} does not name the online ${role} key`,
+          `director root ${signed.version} does not name the online ${role} key`,
         );
       }
     }
     return director;
+  }
+
+  /**
+   * Whether a device token of this audience is for this director: a device names the root that it
+   * was given, which may be any of the chain, also one that was published after the start.
+   */
+  async isAudience(audience: string): Promise<boolean> {
+    if (!this.#audiences.has(audience)) await this.#readNewRoots();
+    return this.#audiences.has(audience);
+  }
+
+  /** Calls may run side by side: each trusts what it reads after the newest root of that moment. */
+  async #readNewRoots(): Promise<void> {
+    for (;;) {
+      const { version } = this.#trust.root.signed;
+      const next = await readRoot(this.#options.folder, version + 1);
+      if (next === null) return;
+      if (version !== this.#trust.root.signed.version) continue;
+      this.#trust = withRoot(this.#trust, next);
+      this.#audiences.add(audienceOf(this.#trust.root));
+    }
   }
 
   /**
@@ -105,15 +134,25 @@ export class Director {
     const match = NAME.exec(name);
     if (match === null) return null;
     const version = Number(match[1] ?? 0);
-    if (match[2] === 'root') return this.#root(version);
+    if (match[2] === 'root') return readRoot(this.#options.folder, version);
     // Only a request for the timestamp signs new documents, so that a device finds the snapshot and
     // the targets that belong to its timestamp.
     if (match[2] === undefined) return (await this.timestamp(device, null)).bytes;
-    const documents = await this.#options.store.directorDocuments(device.id);
-    if (documents === null) return null;
-    if (match[2] === 'snapshot')
-      return version === documents.snapshotVersion ? documents.snapshot : null;
-    return version === documents.targetsVersion ? documents.targets : null;
+    return match[2] === 'snapshot'
+      ? this.#document(device.id, 'snapshot', version)
+      : this.#document(device.id, 'targets', version);
+  }
+
+  async #document(
+    device: string,
+    role: 'snapshot' | 'targets',
+    version: number,
+  ): Promise<Uint8Array | null> {
+    const found = (documents: DirectorDocuments | null | undefined): Uint8Array | null =>
+      documents?.[`${role}Version`] === version ? documents[role] : null;
+    const known = found(this.#answered.get(device));
+    if (role === 'targets') this.#answered.delete(device);
+    return known ?? found(await this.#options.store.directorDocuments(device));
   }
 
   /** A poll where nothing changed costs one small read. */
@@ -128,6 +167,7 @@ export class Director {
     const { documents, assignments } = await this.#turns.run(device.id, () =>
       this.#current(device),
     );
+    this.#answered.set(device.id, documents);
     return { tag: tagOf(documents), bytes: documents.timestamp, assignments };
   }
 
@@ -254,15 +294,15 @@ export class Director {
     };
     return [path, { length: image.length, hashes: image.hashes, custom }];
   }
+}
 
-  async #root(version: number): Promise<Uint8Array | null> {
-    try {
-      return new Uint8Array(
-        await readFile(join(this.#options.folder, 'metadata', 'director', `${version}.root.json`)),
-      );
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return null;
-      throw error;
-    }
+async function readRoot(folder: string, version: number): Promise<Uint8Array | null> {
+  try {
+    return new Uint8Array(
+      await readFile(join(folder, 'metadata', 'director', `${version}.root.json`)),
+    );
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
   }
 }

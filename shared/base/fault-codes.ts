@@ -468,6 +468,11 @@ export const FAULT_CODES = {
     "a device token was made at another time than the server's present",
     'The device corrects its offset by itself; set its clock if it stays.',
   ),
+  fleet_wrong: refused(
+    401,
+    'a device token is for the director of another fleet',
+    'Compare `trust.director_root` with the trust/ folder of the fleet, and check `server.url`.',
+  ),
   too_many_attempts: flaked(
     429,
     'too many failed logins from this address',

@@ -296,6 +296,8 @@ export const limits = {
   decodedKeysMaxCount: 20_000,
   /** Device tokens that the server remembers as verified, of HTTP and of MQTT each. */
   verifiedTokensMaxCount: 20_000,
+  /** Devices whose director documents are kept from their timestamp to their targets. */
+  directorAnswersMaxCount: 1_000,
   identityMaxBytes: 4 * KIB,
   enrolBodyMaxBytes: 64 * KIB,
   enrolAnswerMaxBytes: 64 * KIB,
@@ -450,6 +452,10 @@ export const limits = {
   transactionTriesMaxCount: 10,
   /** SQLite: statements that are kept prepared. */
   preparedStatementsMaxCount: 500,
+  /** PostgreSQL: likewise, of each connection; one has tens of kilobytes in the database. */
+  postgresPreparedMaxCount: 200,
+  /** Longer statements have lists of any length in them, and rarely come again. */
+  postgresPreparedParametersMaxCount: 16,
   /**
    * SQLite: pages (4 KiB) in the write-ahead log before it is copied into the file. A page that
    * changes often is copied once; a copy of more pages would stall the event loop for longer.

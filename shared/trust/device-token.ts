@@ -1,8 +1,10 @@
 // Device tokens: how a device authenticates over HTTP and MQTT with its own key and no shared
-// secret. A token names the device, its use (HTTP or MQTT), the time it was made and a nonce, and
-// is signed by the device key. It serves for its use only, so that one that was read from an MQTT
-// login opens no HTTP route. For HTTP it is a bearer token within its life; for MQTT it serves for
-// one login, where the server remembers it. Also the device id, which is derived from the key.
+// secret. A token names the device, its use (HTTP or MQTT), its audience, the time it was made and
+// a nonce, and is signed by the device key. It serves for its use only, so that one that was read
+// from an MQTT login opens no HTTP route. Its audience is the director that the device trusts, so
+// that one fleet's server cannot present it to another fleet's. For HTTP it is a bearer token
+// within its life; for MQTT it serves for one login, where the server remembers it. Also the device
+// id, which is derived from the key.
 import { Type, type Static } from 'typebox';
 import { fromHex, hex, sha256, utf8 } from '../base/bytes.js';
 import { Hex32, Hex64 } from '../base/hex-schemas.js';
@@ -10,6 +12,7 @@ import { complaints, decode } from '../base/decode.js';
 import { Fault, isFault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 import { verify } from './ed25519.js';
+import type { Document } from './documents.js';
 import type { PublicKey, Signer } from './signer.js';
 
 const USES = ['http', 'mqtt'] as const;
@@ -24,6 +27,7 @@ export interface SeenTokens {
 const DeviceToken = Type.Object(
   {
     use: Type.Enum([...USES]),
+    audience: Hex32,
     device: Type.String({ maxLength: limits.deviceIdMaxChars }),
     at: Type.Integer({ minimum: 0 }),
     nonce: Hex32,
@@ -32,34 +36,54 @@ const DeviceToken = Type.Object(
   { additionalProperties: false },
 );
 
-const tokenText = (use: TokenUse, device: string, at: number, nonce: string): string =>
-  `linnet-device-token/2\n${use}\n${device}\n${at}\n${nonce}`;
+type Claims = Omit<Static<typeof DeviceToken>, 'sig'>;
 
-/** A token of `device`, valid for limits.deviceTokenLifeMs from `nowMs`. `nonce` is 32 bytes. */
+const tokenText = ({ use, audience, device, at, nonce }: Claims): string =>
+  `linnet-device-token/3\n${use}\n${audience}\n${device}\n${at}\n${nonce}`;
+
+/** What a token of a director's devices names: the SHA-256 of a root, without its signatures. */
+export const audienceOf = (directorRoot: Document<'root'>): string => sha256(directorRoot.message);
+
+export interface NewToken {
+  readonly device: string;
+  readonly use: TokenUse;
+  /** audienceOf the director root that the device was given. */
+  readonly audience: string;
+  /** It is valid for limits.deviceTokenLifeMs from then. */
+  readonly nowMs: number;
+  /** 32 bytes. */
+  readonly nonce: Uint8Array;
+}
+
 export async function makeDeviceToken(
-  device: string,
-  use: TokenUse,
   signer: Signer,
-  nowMs: number,
-  nonce: Uint8Array,
+  { device, use, audience, nowMs, nonce }: NewToken,
 ): Promise<string> {
-  const at = Math.floor(nowMs);
-  const sig = hex(await signer.sign(utf8(tokenText(use, device, at, hex(nonce)))));
-  const fields = { use, device, at, nonce: hex(nonce), sig };
-  return Buffer.from(JSON.stringify(fields)).toString('base64url');
+  const claims = { use, audience, device, at: Math.floor(nowMs), nonce: hex(nonce) };
+  const sig = hex(await signer.sign(utf8(tokenText(claims))));
+  return Buffer.from(JSON.stringify({ ...claims, sig })).toString('base64url');
+}
+
+/** What a token must be valid for. */
+export interface TokenCheck {
+  readonly use: TokenUse;
+  readonly nowMs: number;
+  /** Whether an audience is one of this server's director. */
+  readonly isAudience: (audience: string) => Promise<boolean>;
+  /** The key of an enrolled device. */
+  readonly keyOf: (device: string) => Promise<PublicKey | undefined>;
+  /** A token that is in it is not verified again. */
+  readonly seen?: SeenTokens;
 }
 
 /**
- * The device id of a token that is authentic, fresh and for this use. `keyOf` looks the key of an
- * enrolled device up. A token that is in `seen` is not verified again. Faults: clock_wrong (made at
- * another time: the device must learn the server's), auth_missing.
+ * The device id of a token that is authentic, fresh and for this use and server. Faults:
+ * clock_wrong (made at another time: the device must learn the server's), fleet_wrong,
+ * auth_missing.
  */
 export async function openDeviceToken(
   token: string,
-  use: TokenUse,
-  nowMs: number,
-  keyOf: (device: string) => Promise<PublicKey | undefined>,
-  seen?: SeenTokens,
+  { use, nowMs, isAudience, keyOf, seen }: TokenCheck,
 ): Promise<string> {
   const fields = decode(DeviceToken, parseToken(token), 'device token', 'auth_missing');
   if (Math.abs(nowMs - fields.at) > limits.deviceTokenLifeMs + limits.clockSkewMaxMs) {
@@ -70,8 +94,13 @@ export async function openDeviceToken(
   }
   if (fields.use !== use)
     throw new Fault('auth_missing', `device token of ${fields.device} is for ${fields.use}`);
+  if (!(await isAudience(fields.audience)))
+    throw new Fault(
+      'fleet_wrong',
+      `device token of ${fields.device} is for the director with the root ${fields.audience}`,
+    );
   const key = await keyOf(fields.device);
-  const text = tokenText(use, fields.device, fields.at, fields.nonce);
+  const text = tokenText(fields);
   const seenKey = `${text}\n${fields.sig}\n${key?.keyval.public ?? ''}`;
   if (key !== undefined && seen?.has(seenKey) === true) {
     if (use === 'http') return fields.device;

@@ -89,7 +89,7 @@ const ATTACKS: readonly Attack[] = [
     what: '600 CONNECTs without their end',
     run: async (fleet) => {
       const sockets = await hold(fleet.server.mqttPort, 600);
-      const part = (await connectPacket(newDevice('half'))).subarray(0, -10);
+      const part = (await connectPacket(fleet, newDevice('half'))).subarray(0, -10);
       for (const socket of sockets) socket.write(part);
       await Promise.all(sockets.map(closed));
     },

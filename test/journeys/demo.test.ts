@@ -13,7 +13,7 @@ import { isWhole } from '../support/whole.js';
 const DEMO = fileURLToPath(new URL('../../dist/firmware-tools/demo/demo.js', import.meta.url));
 
 // The walk-through of the README is the shorter version.
-describe('the output of npm start', () => {
+describe.skipIf(!isWhole)('the output of npm start (npm run test:whole)', () => {
   it('that_nobody_reads_any_more_ends_the_whole_fleet', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'linnet-demo-'));
     const child = spawn(process.execPath, [DEMO, '--dir', folder], {

@@ -19,6 +19,7 @@ import {
 } from '../../shared/protocol/operator-api.js';
 import type { InferenceBody } from '../../shared/protocol/telemetry.js';
 import { startFleet, type TestFleet } from '../support/fleet-server.js';
+import { isWhole } from '../support/whole.js';
 import {
   AgentProcess,
   enrolledAndInstalled,
@@ -146,7 +147,7 @@ function traffic(first: number): Traffic {
   return one;
 }
 
-describe('telemetry', () => {
+describe.skipIf(!isWhole)('telemetry (npm run test:whole)', () => {
   it('broker_and_server_stop_for_a_while_the_agent_is_killed_and_every_record_arrives_exactly_once', async () => {
     startAgent();
     await enrolledAndInstalled(fleet, 1);

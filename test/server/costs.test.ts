@@ -23,7 +23,7 @@ import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
 import { deviceId, releaseOf } from '../sim/fleet.js';
 import { by } from '../support/audit-actions.js';
 import { deviceRow } from '../support/device-rows.js';
-import { newDevice, type TestDevice } from '../support/fleet-server.js';
+import { audienceIn, newDevice, type TestDevice } from '../support/fleet-server.js';
 import { rollout, waiting } from '../support/rollout-rows.js';
 import { countedStore, type CountedStore } from '../support/statements.js';
 import { tempFolder } from '../support/temp-folders.js';
@@ -37,6 +37,7 @@ interface Fleet extends CountedStore {
   readonly authorization: string;
   /** An enrolled device beside the others. */
   readonly device: TestDevice;
+  readonly audience: string;
 }
 
 let fleets: Fleet[];
@@ -76,6 +77,7 @@ async function fleetOf(count: number): Promise<Fleet> {
   const conductor = new Conductor({ ...common, reception, hint: () => {} });
   const security = { report: () => {}, record: async () => {}, flush: async () => {} };
   const registry = newRegistry();
+  const { director, audience } = await directorOf(counted);
   const app = await buildApp({
     devices: store.devices,
     tokens: store.tokens,
@@ -93,7 +95,7 @@ async function fleetOf(count: number): Promise<Fleet> {
     clock: realClock,
     random: realRandom,
     log: silentLog,
-    director: await directorOf(counted),
+    director,
     rollouts,
     mqttPort: () => 1883,
     disconnect: () => {},
@@ -101,7 +103,7 @@ async function fleetOf(count: number): Promise<Fleet> {
     silentAfterMs: 60_000,
     tls: null,
   } as Partial<AppOptions> as AppOptions);
-  return { ...counted, app, conductor, authorization: `Bearer ${token}`, device };
+  return { ...counted, app, conductor, authorization: `Bearer ${token}`, device, audience };
 }
 
 async function insertDevices(
@@ -121,14 +123,16 @@ async function insertDevices(
     .execute();
 }
 
-async function directorOf({ store }: CountedStore): Promise<Director> {
+async function directorOf({
+  store,
+}: CountedStore): Promise<{ director: Director; audience: string }> {
   const made = await initRepository({
     out: join(tempFolder(), 'fleet'),
     passphrase: null,
     clock: realClock,
     random: realRandom,
   });
-  return Director.open({
+  const director = await Director.open({
     store: store.assignments,
     keys: (await readOnlineKeys(made.server)).director,
     folder: made.server,
@@ -137,6 +141,7 @@ async function directorOf({ store }: CountedStore): Promise<Director> {
     },
     clock: realClock,
   });
+  return { director, audience: await audienceIn(made.server) };
 }
 
 /** The same statements for each fleet; returns those of one. */
@@ -181,9 +186,10 @@ describe('statements', () => {
   });
 
   it('a_poll_where_nothing_changed_signs_nothing_and_writes_nothing', async () => {
-    const poll = async ({ app, device }: Fleet, etag: string | undefined) => {
+    const poll = async (fleet: Fleet, etag: string | undefined) => {
+      const { app, device } = fleet;
       const headers = {
-        authorization: `${DEVICE_SCHEME} ${await device.token('http')}`,
+        authorization: `${DEVICE_SCHEME} ${await device.token('http', fleet)}`,
         ...(etag === undefined ? {} : { 'if-none-match': etag }),
       };
       return app.inject({ method: 'GET', url: '/device/v1/director/timestamp.json', headers });

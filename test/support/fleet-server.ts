@@ -1,7 +1,7 @@
 // A real fleet server for tests: its own folder, a repository made by `linnet repo init`'s own
 // code, real SQLite, a real broker and HTTP on free ports. `store` is a second connection to the
 // same database, to see what is really on disk.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
@@ -37,7 +37,12 @@ import {
 } from '../../shared/protocol/telemetry.js';
 import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { hex, sha256, utf8 } from '../../shared/base/bytes.js';
-import { deviceIdOf, makeDeviceToken, type TokenUse } from '../../shared/trust/device-token.js';
+import {
+  audienceOf,
+  deviceIdOf,
+  makeDeviceToken,
+  type TokenUse,
+} from '../../shared/trust/device-token.js';
 import { signEnvelope } from '../../shared/trust/envelope.js';
 import { signerFromSeed, type Signer } from '../../shared/trust/signer.js';
 import { decodeDocument, signDocument } from '../../shared/trust/documents.js';
@@ -49,6 +54,8 @@ export interface TestFleet {
   readonly settings: ServerSettings;
   readonly server: RunningServer;
   readonly adminToken: string;
+  /** What its devices' tokens name. */
+  readonly audience: string;
   readonly admin: FleetClient;
   readonly store: Store;
   /** Stops the server and starts it again on the same data, with other settings if given. */
@@ -57,7 +64,7 @@ export interface TestFleet {
 }
 
 /** What most helpers need of a fleet: also one whose server is another process. */
-export type FleetAccess = Pick<TestFleet, 'server' | 'admin'>;
+export type FleetAccess = Pick<TestFleet, 'server' | 'admin' | 'audience'>;
 
 /** `data`: folder of the database, where it is not below the fleet's own. */
 export async function startFleet(
@@ -101,6 +108,7 @@ export async function openFleet(
     settings,
     server,
     adminToken,
+    audience: await audienceIn(settings.repository),
     store,
     admin: new FleetClient({ server: server.address, token: adminToken }),
     restart: async (changed = {}) => {
@@ -112,6 +120,12 @@ export async function openFleet(
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** That of the first director root in a repository folder. */
+export async function audienceIn(repository: string): Promise<string> {
+  const path = join(repository, 'metadata', 'director', '1.root.json');
+  return audienceOf(decodeDocument('root', await readFile(path)));
 }
 
 /** The settings refuse one; the server finds it in the environment, as an operator's would. */
@@ -134,8 +148,18 @@ export interface TestDevice {
   readonly id: string;
   readonly name: string;
   readonly key: Signer;
-  token(use: TokenUse): Promise<string>;
+  /** For a fleet; without one, for a test that asks nobody about the audience. */
+  token(use: TokenUse, fleet?: Pick<FleetAccess, 'audience'>): Promise<string>;
 }
+
+/** A token of a test device, made now. */
+export const tokenOf =
+  (device: string, key: Signer): TestDevice['token'] =>
+  (use, { audience } = { audience: sha256('no fleet') }) =>
+    makeDeviceToken(key, {
+      ...{ device, use, audience },
+      ...{ nowMs: Date.now(), nonce: realRandom.bytes(32) },
+    });
 
 let seeds = 0;
 export function newDevice(name: string): TestDevice {
@@ -144,9 +168,7 @@ export function newDevice(name: string): TestDevice {
     new Uint8Array(32).fill(3).map((byte, index) => (index === 0 ? seeds : byte)),
   );
   const id = deviceIdOf(key.publicKey);
-  const token = (use: TokenUse): Promise<string> =>
-    makeDeviceToken(id, use, key, Date.now(), realRandom.bytes(32));
-  return { id, name, key, token };
+  return { id, name, key, token: tokenOf(id, key) };
 }
 
 export async function post(
@@ -206,7 +228,7 @@ export async function deviceGet(
   path: string,
 ): Promise<Response> {
   return fetch(`${fleet.server.address}${path}`, {
-    headers: { authorization: `${DEVICE_SCHEME} ${await device.token('http')}` },
+    headers: { authorization: `${DEVICE_SCHEME} ${await device.token('http', fleet)}` },
   });
 }
 
@@ -226,7 +248,7 @@ export async function mqttOf(
     {
       clientId: options.clientId ?? device.id,
       username: options.username ?? device.id,
-      password: options.password ?? (await device.token('mqtt')),
+      password: options.password ?? (await device.token('mqtt', fleet)),
       reconnectPeriod: 0,
       clean: true,
     },

@@ -7,10 +7,10 @@ import Database from 'better-sqlite3';
 import { initRepository } from '../../firmware-tools/release/repository.js';
 import { serverSettings, type ServerSettings } from '../../server/config.js';
 import type { Random } from '../../shared/base/interfaces.js';
-import { realClock, realRandom } from '../../shared/platform/clock.js';
-import { deviceIdOf, makeDeviceToken } from '../../shared/trust/device-token.js';
+import { realClock } from '../../shared/platform/clock.js';
+import { deviceIdOf } from '../../shared/trust/device-token.js';
 import { signerFromSeed } from '../../shared/trust/signer.js';
-import type { TestDevice } from './fleet-server.js';
+import { tokenOf, type TestDevice } from './fleet-server.js';
 import { seeded } from './random.js';
 
 export const FIXTURES = join('test', 'fixtures', 'schema');
@@ -43,7 +43,7 @@ export function fixtureDevice(n: number): TestDevice {
     id,
     key,
     name: `gate-${n}`,
-    token: (use) => makeDeviceToken(id, use, key, realClock.now(), realRandom.bytes(32)),
+    token: tokenOf(id, key),
   };
 }
 

@@ -63,7 +63,7 @@ export class ScriptedDevice {
       disk: new NodeDisk(),
       fetcher: new HttpFetcher({
         server: fleet.server.address,
-        authorization: async () => `${DEVICE_SCHEME} ${await this.device.token('http')}`,
+        authorization: async () => `${DEVICE_SCHEME} ${await this.device.token('http', fleet)}`,
         clock: realClock,
       }),
       clock: realClock,

@@ -85,7 +85,7 @@ export const wrongOperator = (fleet: FleetAccess, n: number): Promise<Answer> =>
   });
 
 export async function deviceRequest(fleet: FleetAccess, device: TestDevice): Promise<Answer> {
-  const authorization = `${DEVICE_SCHEME} ${await device.token('http')}`;
+  const authorization = `${DEVICE_SCHEME} ${await device.token('http', fleet)}`;
   return attack(fleet, '/device/v1/director/timestamp.json', { headers: { authorization } });
 }
 
@@ -123,12 +123,12 @@ export async function hold(port: number, count: number): Promise<Socket[]> {
   return held;
 }
 
-export async function connectPacket(device: TestDevice): Promise<Buffer> {
+export async function connectPacket(fleet: FleetAccess, device: TestDevice): Promise<Buffer> {
   return generate({
     cmd: 'connect',
     clientId: device.id,
     username: device.id,
-    password: Buffer.from(await device.token('mqtt')),
+    password: Buffer.from(await device.token('mqtt', fleet)),
     protocolId: 'MQTT',
     protocolVersion: 4,
     clean: true,
@@ -147,7 +147,7 @@ export async function mqttLogin(
     socket.once('data', resolve);
     socket.once('close', () => resolve(null));
   });
-  socket.write(await connectPacket(device));
+  socket.write(await connectPacket(fleet, device));
   const accepted = (await answer)?.[3] === 0;
   socket.destroy();
   return accepted;
@@ -162,7 +162,7 @@ export async function subscribeToMany(
 ): Promise<void> {
   const socket = open(fleet.server.mqttPort);
   const accepted = new Promise((resolve) => socket.once('data', resolve));
-  socket.write(await connectPacket(device));
+  socket.write(await connectPacket(fleet, device));
   await accepted;
   socket.write(
     generate({

@@ -41,6 +41,7 @@ interface Ready {
   readonly address: string;
   readonly mqttPort: number;
   readonly adminToken: string;
+  readonly audience: string;
 }
 
 /** `openFiles`: the descriptors that it may have, as `ulimit -n` says. It runs from dist/. */
@@ -67,7 +68,7 @@ export async function startStallServer(openFiles?: number): Promise<StallServer>
     child.send(command);
     return answer;
   };
-  const { address, mqttPort, adminToken } = await next<Ready>();
+  const { address, mqttPort, adminToken, audience } = await next<Ready>();
   const close = async (): Promise<void> => {
     if (isAlive) child.send('close');
     await ended;
@@ -76,6 +77,7 @@ export async function startStallServer(openFiles?: number): Promise<StallServer>
     server: { address, mqttPort, close },
     admin: new FleetClient({ server: address, token: adminToken }),
     adminToken,
+    audience,
     isAlive: () => isAlive,
     measure: async () => {
       await ask<null>('measure');
@@ -122,7 +124,12 @@ async function serve(openFiles: number): Promise<void> {
   });
   process.on('disconnect', () => void fleet.close().then(() => process.exit(0)));
   const { address, mqttPort } = fleet.server;
-  process.send?.({ address, mqttPort, adminToken: fleet.adminToken } satisfies Ready);
+  process.send?.({
+    address,
+    mqttPort,
+    adminToken: fleet.adminToken,
+    audience: fleet.audience,
+  } satisfies Ready);
 }
 
 if (process.argv[2] === 'serve' && process.argv[1] === fileURLToPath(import.meta.url))

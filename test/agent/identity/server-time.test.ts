@@ -65,11 +65,13 @@ describe('the present', () => {
 });
 
 it('token_is_made_anew_at_once_when_the_present_moves', async () => {
-  const token = tokenSource({ id, key }, time.clock, realRandom);
+  const token = tokenSource({ id, key }, 'aa'.repeat(32), time.clock, realRandom);
   const opened = async (): Promise<string> =>
-    openDeviceToken(await token('http'), 'http', NOW, () => Promise.resolve(key.publicKey)).catch(
-      (error: unknown) => (error as { code: string }).code,
-    );
+    openDeviceToken(await token('http'), {
+      ...{ use: 'http', nowMs: NOW },
+      isAudience: (audience) => Promise.resolve(audience === 'aa'.repeat(32)),
+      keyOf: () => Promise.resolve(key.publicKey),
+    }).catch((error: unknown) => (error as { code: string }).code);
   expect(await opened()).toBe('clock_wrong');
   time.observe(NOW);
   expect(await opened()).toBe(id);

@@ -1,6 +1,7 @@
 // The MQTT link against a real aedes broker that restarts, refuses and checks every password.
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { Aedes } from 'aedes';
+import { writeToStream } from 'mqtt-packet';
 import { afterEach, describe, expect, it } from 'vitest';
 import { MqttLink } from '../../../agent/platform/mqtt-link.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
@@ -25,6 +26,11 @@ const BAD_CREDENTIALS = 4;
 
 const key = signerFromSeed(new Uint8Array(32).fill(5));
 const device = deviceIdOf(key.publicKey);
+const tokenAt = (nowMs: number): Promise<string> =>
+  makeDeviceToken(key, {
+    ...{ device, use: 'mqtt', audience: 'aa'.repeat(32) },
+    ...{ nowMs, nonce: realRandom.bytes(32) },
+  });
 
 interface Broker {
   port: number;
@@ -38,7 +44,11 @@ async function broker(port = 0, publishAllowed = true): Promise<Broker> {
   const passwords: string[] = [];
   aedes.authenticate = (_client, username, password, done) => {
     const token = password?.toString() ?? '';
-    openDeviceToken(token, 'mqtt', Date.now(), () => Promise.resolve(key.publicKey))
+    openDeviceToken(token, {
+      ...{ use: 'mqtt', nowMs: Date.now() },
+      isAudience: () => Promise.resolve(true),
+      keyOf: () => Promise.resolve(key.publicKey),
+    })
       .then((owner) => {
         if (owner !== username || passwords.includes(token))
           throw new Error('replayed or foreign token');
@@ -70,7 +80,7 @@ function linkTo(port: number): MqttLink {
     clock: realClock,
     random: realRandom,
     log: silentLog,
-    token: () => makeDeviceToken(device, 'mqtt', key, Date.now(), realRandom.bytes(32)),
+    token: () => tokenAt(Date.now()),
   });
   cleanups.push(() => made.close());
   return made;
@@ -93,6 +103,13 @@ function tell(aedes: Aedes, topic: string, text: string): void {
     () => {},
   );
 }
+
+it('numbers_of_packets_are_not_kept_in_memory', async () => {
+  writeToStream.cacheNumbers = true;
+  const link = linkTo((await broker()).port);
+  await until(() => link.connected);
+  expect(writeToStream.cacheNumbers).toBe(false);
+});
 
 it('broker_restart_gets_a_fresh_token_and_a_new_subscription', async () => {
   const first = await broker();
@@ -158,9 +175,7 @@ it('wrong_password_keeps_trying_and_never_counts_as_connected', async () => {
     log: silentLog,
     token: () => {
       asked += 1;
-      return asked < 3
-        ? Promise.resolve('rubbish')
-        : makeDeviceToken(device, 'mqtt', key, Date.now(), realRandom.bytes(32));
+      return asked < 3 ? Promise.resolve('rubbish') : tokenAt(Date.now());
     },
   });
   cleanups.push(() => link.close());
@@ -185,7 +200,7 @@ describe('a login that is refused', () => {
       log: silentLog,
       token: () => {
         seen.tokens += 1;
-        return makeDeviceToken(device, 'mqtt', key, madeAt, realRandom.bytes(32));
+        return tokenAt(madeAt);
       },
       onRefused: () => {
         seen.asked += 1;
@@ -239,7 +254,7 @@ it('broker_without_room_is_asked_again_later_and_the_token_is_not_doubted', asyn
     },
     random: realRandom,
     log: silentLog,
-    token: () => makeDeviceToken(device, 'mqtt', key, Date.now(), realRandom.bytes(32)),
+    token: () => tokenAt(Date.now()),
     onRefused: async () => {
       doubts += 1;
       return true;

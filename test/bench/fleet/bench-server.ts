@@ -10,6 +10,7 @@ import { serverSettings } from '../../../server/config.js';
 import { initServer } from '../../../server/main.js';
 import { Store } from '../../../server/store/store.js';
 import { realClock as clock, realRandom as random } from '../../../shared/platform/clock.js';
+import { audienceIn } from '../../support/fleet-server.js';
 import { freePort } from '../../support/postgres-server.js';
 import { openBackend, type Backend, type BackendName } from './backends.js';
 import { Child } from './child-calls.js';
@@ -52,7 +53,8 @@ export class BenchServer {
     await importDevices(store, size);
     await store.close();
     const admin = new FleetClient({ server: `http://127.0.0.1:${httpPort}`, token: adminToken });
-    const target = { httpPort, mqttPort: backend.mqttPort };
+    const audience = await audienceIn(join(folder, 'repo', 'server'));
+    const target = { httpPort, mqttPort: backend.mqttPort, audience };
     return new BenchServer(folder, backend, admin, adminToken, target, profile);
   }
 

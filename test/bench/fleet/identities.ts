@@ -25,7 +25,8 @@ export interface BenchDevice {
   readonly signer: Signer;
   /** Of its connections: Linux answers on all of 127.0.0.0/8. */
   readonly address: string;
-  token(use: TokenUse): Promise<string>;
+  /** For the fleet of this audience. */
+  token(use: TokenUse, audience: string): Promise<string>;
 }
 
 export function benchDevice(index: number): BenchDevice {
@@ -48,7 +49,11 @@ export function benchDevice(index: number): BenchDevice {
     id,
     signer,
     address: `127.1.${Math.floor(block / BLOCKS_OF_OCTET)}.${1 + (block % BLOCKS_OF_OCTET)}`,
-    token: (use) => makeDeviceToken(id, use, signer, Date.now(), realRandom.bytes(32)),
+    token: (use, audience) =>
+      makeDeviceToken(signer, {
+        ...{ device: id, use, audience },
+        ...{ nowMs: Date.now(), nonce: realRandom.bytes(32) },
+      }),
   };
 }
 

@@ -19,6 +19,8 @@ import type { BenchDevice } from './identities.js';
 export interface Target {
   readonly httpPort: number;
   readonly mqttPort: number;
+  /** What its devices' tokens name. */
+  readonly audience: string;
 }
 
 export interface LightDeviceEvents {
@@ -78,7 +80,7 @@ export class LightDevice {
     this.attempts += 1;
     this.#isRefused = false;
     const { id, address } = this.device;
-    const password = Buffer.from(await this.device.token('mqtt'));
+    const password = Buffer.from(await this.device.token('mqtt', this.#target.audience));
     const socket = connect({
       port: this.#target.mqttPort,
       host: '127.0.0.1',
@@ -138,7 +140,8 @@ export class LightDevice {
     // Of this look alone: between two polls the server would close it.
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     try {
-      const authorization = `${DEVICE_SCHEME} ${await this.device.token('http')}`;
+      const token = await this.device.token('http', this.#target.audience);
+      const authorization = `${DEVICE_SCHEME} ${token}`;
       const get = (name: string, tag: string | null = null): Promise<Answer> =>
         this.#get(agent, name, {
           authorization,

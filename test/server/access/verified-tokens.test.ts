@@ -11,7 +11,11 @@ const device = newDevice('cam-1');
 const open =
   (token: string, seen: VerifiedTokens, key: PublicKey = device.key.publicKey) =>
   (use: 'http' | 'mqtt'): Promise<string> =>
-    openDeviceToken(token, use, Date.now(), () => Promise.resolve(key), seen);
+    openDeviceToken(token, {
+      ...{ use, nowMs: Date.now(), seen },
+      isAudience: () => Promise.resolve(true),
+      keyOf: () => Promise.resolve(key),
+    });
 
 test('a_verified_token_is_remembered_and_serves_again', async () => {
   const token = await device.token('http');

@@ -196,7 +196,7 @@ describe('the device API', () => {
     const fleet = await startFleet();
     try {
       const device = await enrolled(fleet, 'cam-1');
-      const headers = { authorization: `${DEVICE_SCHEME} ${await device.token('http')}` };
+      const headers = { authorization: `${DEVICE_SCHEME} ${await device.token('http', fleet)}` };
       const request = await certificateRequest(device.id, await newKeyPair());
       const { status, body } = await post(fleet, '/device/v1/certificate', { request }, headers);
       expect(status).toBe(200);
@@ -228,7 +228,7 @@ describe('the device API', () => {
       const other = newDevice('cam-2');
       const request = await certificateRequest(other.id, await newKeyPair());
       expect((await post(fleet, '/device/v1/certificate', { request })).status).toBe(401);
-      const headers = { authorization: `${DEVICE_SCHEME} ${await device.token('http')}` };
+      const headers = { authorization: `${DEVICE_SCHEME} ${await device.token('http', fleet)}` };
       const answer = await post(fleet, '/device/v1/certificate', { request }, headers);
       expect(answer).toMatchObject({
         status: 422,

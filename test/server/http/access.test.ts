@@ -7,7 +7,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FleetClient } from '../../../firmware-tools/fleet/fleet-client.js';
 import type { AuditRow } from '../../../server/interfaces.js';
 import { isFault } from '../../../shared/base/fault-codes.js';
-import { TIME_HEADER } from '../../../shared/protocol/device-api.js';
 import {
   AuditHead,
   AuditPage,
@@ -16,10 +15,7 @@ import {
   NewToken,
   RevokedTokens,
   Self,
-  type ApiError,
 } from '../../../shared/protocol/operator-api.js';
-import { realRandom } from '../../../shared/platform/clock.js';
-import { makeDeviceToken } from '../../../shared/trust/device-token.js';
 import {
   clientAs,
   deviceGet,
@@ -88,22 +84,6 @@ describe('enrolment', () => {
     expect((await deviceGet(fleet, device, '/device/v1/director/timestamp.json')).status).toBe(200);
   });
 
-  it('token_of_1970_is_refused_with_the_time_of_the_server', async () => {
-    const device = await enrolled(fleet, 'no-clock');
-    const old: typeof device = {
-      ...device,
-      token: () => makeDeviceToken(device.id, 'http', device.key, 0, realRandom.bytes(32)),
-    };
-    const refused = await deviceGet(fleet, old, '/device/v1/director/timestamp.json');
-    expect([refused.status, ((await refused.json()) as ApiError).code]).toEqual([
-      401,
-      'clock_wrong',
-    ]);
-    expect(Math.abs(Number(refused.headers.get(TIME_HEADER)) - Date.now())).toBeLessThan(60_000);
-    const taken = await deviceGet(fleet, device, '/device/v1/director/timestamp.json');
-    expect([taken.status, taken.headers.has(TIME_HEADER)]).toEqual([200, true]);
-  });
-
   it('forged_signature_is_refused_and_recorded', async () => {
     const device = newDevice('forged');
     const answer = await post(
@@ -120,7 +100,7 @@ describe('enrolment', () => {
   it('revoked_device_stays_out_and_cannot_be_approved', async () => {
     const device = await enrolled(fleet, 'to-revoke');
     // A token that the server has verified is refused at once as well.
-    const token = await device.token('http');
+    const token = await device.token('http', fleet);
     const known = { ...device, token: () => Promise.resolve(token) };
     const poll = async (): Promise<number> =>
       (await deviceGet(fleet, known, '/device/v1/director/timestamp.json')).status;

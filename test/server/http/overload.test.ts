@@ -43,7 +43,10 @@ async function serverThatIsBehind(): Promise<{ app: FleetApp; refusals: string[]
           ? { id, hardware: 'pi4', status: 'enrolled', publicKey: device.key.publicKey }
           : null,
     },
-    director: { metadata: async (_device: unknown, name: string) => Buffer.from(name) },
+    director: {
+      metadata: async (_device: unknown, name: string) => Buffer.from(name),
+      isAudience: async () => true,
+    },
     tokens: { valid: async () => null },
     security,
     addressLimits: new AddressLimits({ clock: realClock, security }),

@@ -114,7 +114,7 @@ it('the_request_that_starts_a_rollout_is_found_by_its_trace_up_to_the_report_of_
   const traces = new Traces();
   const fetcher = new HttpFetcher({
     server: fleet.server.address,
-    authorization: async () => `${DEVICE_SCHEME} ${await device.token('http')}`,
+    authorization: async () => `${DEVICE_SCHEME} ${await device.token('http', fleet)}`,
     onTraces: (header) => traces.learn(header),
     clock: realClock,
   });

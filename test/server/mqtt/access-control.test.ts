@@ -15,7 +15,12 @@ const device = newDevice('cam-1');
 const other = newDevice('cam-2');
 const keyOf = (id: string) =>
   Promise.resolve([device, other].find((known) => known.id === id)?.key.publicKey);
-const token = await device.token('mqtt');
+const check = (nowMs = Date.now()) => ({
+  ...{ nowMs, keyOf },
+  isAudience: (audience: string) => Promise.resolve(audience === fleet.audience),
+});
+const fleet = { audience: 'aa'.repeat(32) };
+const token = await device.token('mqtt', fleet);
 const login = (change: object = {}) => ({
   clientId: device.id,
   username: device.id,
@@ -25,7 +30,7 @@ const login = (change: object = {}) => ({
 
 describe('login', () => {
   test('device_with_a_fresh_token_of_its_own_key_is_admitted', async () => {
-    await verifyLogin(login(), Date.now(), keyOf);
+    await verifyLogin(login(), check());
   });
 
   test('everyone_else_is_refused', async () => {
@@ -37,22 +42,33 @@ describe('login', () => {
       { username: undefined },
       { username: '' },
       { clientId: '' },
-      { password: await other.token('mqtt') },
+      { password: await other.token('mqtt', fleet) },
       { password: '' },
       { password: 'nonsense' },
-      { clientId: stranger.id, username: stranger.id, password: await stranger.token('mqtt') },
+      {
+        clientId: stranger.id,
+        username: stranger.id,
+        password: await stranger.token('mqtt', fleet),
+      },
       { clientId: 'linnet-server', username: 'linnet-server', password: 'guess' },
     ])
-      await expect(verifyLogin(login(change), Date.now(), keyOf)).rejects.toMatchObject({
+      await expect(verifyLogin(login(change), check())).rejects.toMatchObject({
         code: 'auth_missing',
       });
   });
 
+  test('device_of_another_fleet_is_refused', async () => {
+    const password = await device.token('mqtt', { audience: 'bb'.repeat(32) });
+    await expect(verifyLogin(login({ password }), check())).rejects.toMatchObject({
+      code: 'fleet_wrong',
+    });
+  });
+
   test('old_token_is_refused', async () => {
     const life = limits.deviceTokenLifeMs + limits.clockSkewMaxMs;
-    await verifyLogin(login(), Date.now() + life - 5000, keyOf);
+    await verifyLogin(login(), check(Date.now() + life - 5000));
     for (const now of [Date.now() + life + 5000, Date.now() - life - 5000])
-      await expect(verifyLogin(login(), now, keyOf)).rejects.toMatchObject({
+      await expect(verifyLogin(login(), check(now))).rejects.toMatchObject({
         code: 'clock_wrong',
       });
   });

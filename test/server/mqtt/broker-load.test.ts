@@ -70,6 +70,7 @@ async function brokerOf(devices: readonly TestDevice[]): Promise<OpenBroker> {
         lookUps += 1;
         return Promise.resolve(keys.get(id));
       },
+      isAudience: () => Promise.resolve(true),
       onReception: () => {},
       security,
     },

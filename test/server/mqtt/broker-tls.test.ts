@@ -92,7 +92,7 @@ async function enrol(name: string): Promise<Enrolled> {
     limits.certificateAnswerMaxBytes,
   )) as { claim: string };
   const device = newDevice(name);
-  const fetcher = fetcherWith(async () => `${DEVICE_SCHEME} ${await device.token('http')}`);
+  const fetcher = fetcherWith(async () => `${DEVICE_SCHEME} ${await device.token('http', fleet)}`);
   const body = await enrolBody(device, { claim });
   const answer = (await operator.post(
     '/device/v1/enrol',
@@ -170,7 +170,7 @@ describe.each([
   });
 
   it('a_certificate_is_a_login_as_its_own_device_only_whatever_token_comes_with_it', async () => {
-    const password = await gate.device.token('mqtt');
+    const password = await gate.device.token('mqtt', fleet);
     await expect(connect(gate.device, { ...other.login })).rejects.toThrow(/Bad username/);
     await expect(connect(gate.device, { ...other.login, password })).rejects.toThrow(
       /Bad username/,
@@ -181,7 +181,7 @@ describe.each([
 
   it('without_a_certificate_a_token_is_needed_and_enough', async () => {
     await expect(connect(gate.device, {})).rejects.toThrow(/Bad username/);
-    const client = await connect(gate.device, { password: await gate.device.token('mqtt') });
+    const client = await connect(gate.device, { password: await gate.device.token('mqtt', fleet) });
     expect(client.connected).toBe(true);
   });
 

@@ -1,5 +1,5 @@
 // Devices on the real broker: who gets in, where they may speak and listen, and what becomes of
-// what they say.
+// what they say. Over 400 lines because all of it is tried on one running fleet server.
 import { createConnection } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { limits } from '../../../shared/base/limits.js';
@@ -105,9 +105,11 @@ describe('the broker', () => {
     await session(device);
     const bad = 'Connection refused: Bad username or password';
     expect(await refusedLogin(session(stranger))).toContain(bad);
-    expect(await refusedLogin(session(device, { password: await other.token('mqtt') }))).toContain(
-      bad,
-    );
+    expect(
+      await refusedLogin(session(device, { password: await other.token('mqtt', fleet) })),
+    ).toContain(bad);
+    const foreign = await device.token('mqtt', { audience: 'bb'.repeat(32) });
+    expect(await refusedLogin(session(device, { password: foreign }))).toContain(bad);
     expect(await refusedLogin(session(device, { clientId: other.id }))).toContain(bad);
     expect(await refusedLogin(session(device, { username: other.id }))).toContain(bad);
     expect(await refusedLogin(session(device, { password: 'nonsense' }))).toContain(bad);
@@ -120,7 +122,8 @@ describe('the broker', () => {
         }),
       ),
     ).toContain(bad);
-    await until(async () => (await eventsOf('127.0.0.1')).length >= 5);
+    await until(async () => (await eventsOf('127.0.0.1')).length >= 6);
+    expect(await eventsOf('127.0.0.1')).toContainEqual(expect.stringMatching(/^fleet_wrong /));
   });
 
   it('pending_device_is_refused', async () => {
@@ -219,7 +222,7 @@ describe('the broker', () => {
       {
         clientId: device.id,
         username: device.id,
-        password: await device.token('mqtt'),
+        password: await device.token('mqtt', fleet),
         reconnectPeriod: 0,
         ...options,
       },

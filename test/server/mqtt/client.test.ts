@@ -58,6 +58,7 @@ async function open(
         return Promise.resolve(answer);
       },
       keyOf: () => Promise.resolve(undefined),
+      isAudience: () => Promise.resolve(true),
       onReception: (connected) => seen.push(connected ? 'connected' : 'disconnected'),
       security: {
         report: (report) => void reports.push(report),

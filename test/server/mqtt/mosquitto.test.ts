@@ -128,6 +128,7 @@ describe.skipIf(!isInstalled)('mosquitto', () => {
           return Promise.resolve(null);
         },
         keyOf: () => Promise.resolve(undefined),
+        isAudience: () => Promise.resolve(true),
         onReception: (connected) => seen.push(connected ? 'connected' : 'disconnected'),
         security: {
           report: () => {},

@@ -1,7 +1,8 @@
 // The director over a simulated store, and the whole chain: publish -> image repository ->
 // director -> a device's metadata client on a real disk. Versions rise, documents are saved before
-// they are served, and what does not fit what is published is never signed.
-import { beforeEach, describe, expect, test } from 'vitest';
+// they are served, and what does not fit what is published is never signed. Over 400 lines because
+// the director's rules are tried on one published repository.
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { NodeDisk } from '../../../agent/platform/disk.js';
 import type { Fetcher } from '../../../agent/interfaces.js';
 import { MetadataClient } from '../../../agent/update/metadata.js';
@@ -13,14 +14,16 @@ import type {
 } from '../../../server/interfaces.js';
 import { Store } from '../../../server/store/store.js';
 import { newDevice } from '../../support/fleet-server.js';
+import { readSigningKey } from '../../../firmware-tools/release/keys/key-files.js';
 import { Director } from '../../../server/tuf/director-repository.js';
 import { fastSigningKey } from '../../../server/tuf/online-keys.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { openRelease, type Release } from '../../../shared/release/manifest.js';
 import { routes } from '../../../shared/protocol/device-api.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/trial-verdict.js';
-import { decodeDocument } from '../../../shared/trust/documents.js';
-import { copyFileSync, readFileSync } from 'node:fs';
+import { audienceOf } from '../../../shared/trust/device-token.js';
+import { decodeDocument, signDocument } from '../../../shared/trust/documents.js';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { refused } from '../../support/metadata-device.js';
 import { tempFolder } from '../../support/temp-folders.js';
@@ -251,6 +254,22 @@ describe('signing on demand', () => {
     expect((await director.timestamp(OTHER, null)).bytes).not.toBeNull();
   });
 
+  test('the_documents_of_one_look_are_read_once', async () => {
+    store.assign(DEVICE.id, release);
+    await director.metadata(DEVICE, 'timestamp.json');
+    const reads = vi.spyOn(store, 'directorDocuments');
+    const signed = store.documents.get(DEVICE.id);
+    const ofVersion = (role: string, device = DEVICE): Promise<Uint8Array | null> =>
+      director.metadata(device, `${signed?.targetsVersion}.${role}.json`);
+    expect(await ofVersion('snapshot')).toEqual(signed?.snapshot);
+    expect(await ofVersion('targets')).toEqual(signed?.targets);
+    expect(reads).not.toHaveBeenCalled();
+    // Asked again, they come from the store, as at a server that did not sign them.
+    expect(await ofVersion('targets')).toEqual(signed?.targets);
+    expect(await ofVersion('targets', OTHER)).toBeNull();
+    expect(reads).toHaveBeenCalledTimes(2);
+  });
+
   test('two_requests_at_once_sign_once', async () => {
     store.assign(DEVICE.id, release);
     await Promise.all([
@@ -281,6 +300,27 @@ describe('signing on demand', () => {
     expect(second).toBe(first + 1);
     expect(await director.metadata(DEVICE, `${first}.targets.json`)).toBeNull();
     expect(await director.metadata(DEVICE, `${second}.targets.json`)).not.toBeNull();
+  });
+
+  test('a_device_that_was_given_any_root_of_the_chain_is_one_of_its_own', async () => {
+    const folder = join(repository.made.server, 'metadata', 'director');
+    const first = decodeDocument('root', readFileSync(join(folder, '1.root.json')));
+    const key = await readSigningKey(join(repository.made.offline, 'director-root.key.json'), {});
+    const second = await signDocument({ ...first.signed, version: 2 }, [key]);
+    const audiences = [audienceOf(first), audienceOf(decodeDocument('root', second))] as const;
+    const known = (): Promise<boolean[]> =>
+      Promise.all(audiences.map((audience) => director.isAudience(audience)));
+    expect(await known()).toEqual([true, false]);
+    // Published after the start; asked by many devices at once.
+    writeFileSync(join(folder, '2.root.json'), second);
+    expect(await Promise.all([known(), known()])).toEqual([
+      [true, true],
+      [true, true],
+    ]);
+    const foreign = audienceOf(decodeDocument('root', repository.root));
+    expect(await director.isAudience(foreign)).toBe(false);
+    director = await open();
+    expect(await known()).toEqual([true, true]);
   });
 
   test('names_that_are_no_metadata', async () => {

@@ -13,3 +13,12 @@ it('beyond_its_size_the_entry_that_was_set_longest_ago_is_forgotten', () => {
   map.set('c', 4);
   expect([map.get('a'), map.has('b'), map.get('c'), map.size]).toEqual([3, false, 4, 2]);
 });
+
+it('what_is_deleted_is_not_there_and_makes_room', () => {
+  const map = new RecentMap<string, number>(2);
+  map.set('a', 1);
+  map.set('b', 2);
+  map.delete('a');
+  map.set('c', 3);
+  expect([map.get('a'), map.get('b'), map.get('c')]).toEqual([undefined, 2, 3]);
+});

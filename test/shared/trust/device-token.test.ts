@@ -5,12 +5,15 @@ import { describe, expect, it } from 'vitest';
 import { hex } from '../../../shared/base/bytes.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
+import { decodeDocument, heading, signDocument } from '../../../shared/trust/documents.js';
 import {
+  audienceOf,
   claimedDevice,
   deviceIdOf,
   fingerprintOf,
   makeDeviceToken,
   openDeviceToken,
+  type TokenCheck,
 } from '../../../shared/trust/device-token.js';
 import { signerFromSeed, type PublicKey } from '../../../shared/trust/signer.js';
 
@@ -24,12 +27,21 @@ const keyOf = (name: string): Promise<PublicKey | undefined> =>
   Promise.resolve(name === device ? signer.publicKey : undefined);
 
 interface Fields {
+  audience: string;
   device: string;
   at: number;
   nonce: string;
   sig: string;
 }
-const make = (at = NOW): Promise<string> => makeDeviceToken(device, 'http', signer, at, nonce);
+const ONE = { keyids: [signer.keyId], threshold: 1 };
+const ROLES = { root: ONE, targets: ONE, snapshot: ONE, timestamp: ONE };
+const AUDIENCE = 'aa'.repeat(32);
+const claims = { device, use: 'http', audience: AUDIENCE, nowMs: NOW, nonce } as const;
+const check = {
+  ...{ use: 'http', nowMs: NOW, keyOf },
+  isAudience: (audience) => Promise.resolve(audience === AUDIENCE),
+} satisfies TokenCheck;
+const make = (nowMs = NOW): Promise<string> => makeDeviceToken(signer, { ...claims, nowMs });
 const fieldsOf = async (): Promise<Fields> =>
   JSON.parse(Buffer.from(await make(), 'base64url').toString()) as Fields;
 const encode = (fields: object): string =>
@@ -37,7 +49,7 @@ const encode = (fields: object): string =>
 
 async function refusal(token: string, nowMs = NOW, code = 'auth_missing'): Promise<string> {
   try {
-    return `accepted ${await openDeviceToken(token, 'http', nowMs, keyOf)}`;
+    return `accepted ${await openDeviceToken(token, { ...check, nowMs })}`;
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     expect(error.code).toBe(code);
@@ -47,17 +59,17 @@ async function refusal(token: string, nowMs = NOW, code = 'auth_missing'): Promi
 
 describe('signature', () => {
   it('token_of_an_enrolled_device_names_it', async () => {
-    expect(await openDeviceToken(await make(), 'http', NOW, keyOf)).toBe(device);
+    expect(await openDeviceToken(await make(), check)).toBe(device);
   });
 
   it('token_signed_by_another_key_is_refused', async () => {
-    const forged = await makeDeviceToken(device, 'http', stranger, NOW, nonce);
+    const forged = await makeDeviceToken(stranger, claims);
     expect(await refusal(forged)).toMatch(/not signed by the key of an enrolled device/);
   });
 
   it('token_of_a_device_that_is_not_enrolled_is_refused', async () => {
     const other = deviceIdOf(stranger.publicKey);
-    const token = await makeDeviceToken(other, 'http', stranger, NOW, nonce);
+    const token = await makeDeviceToken(stranger, { ...claims, device: other });
     expect(await refusal(token)).toMatch(/not signed by the key of an enrolled device/);
   });
 
@@ -67,6 +79,7 @@ describe('signature', () => {
     const both = (): Promise<PublicKey> => Promise.resolve(signer.publicKey);
     for (const change of [
       { device: 'dev-00000000000000000000' },
+      { audience: 'bb'.repeat(32) },
       { at: fields.at + 1 },
       { at: fields.at - 1 },
       { nonce: hex(new Uint8Array(32).fill(8)) },
@@ -74,7 +87,11 @@ describe('signature', () => {
       { sig: '00'.repeat(64) },
     ])
       await expect(
-        openDeviceToken(encode({ ...fields, ...change }), 'http', NOW, both),
+        openDeviceToken(encode({ ...fields, ...change }), {
+          ...check,
+          keyOf: both,
+          isAudience: () => Promise.resolve(true),
+        }),
       ).rejects.toThrow(/not signed/);
   });
 });
@@ -114,6 +131,8 @@ describe('form', () => {
     };
     for (const wrong of [
       { ...fields, device: undefined },
+      { ...fields, audience: undefined },
+      { ...fields, audience: fields.audience.slice(2) },
       { ...fields, device: 'd'.repeat(129) },
       { ...fields, at: -1 },
       { ...fields, at: NOW + 0.5 },
@@ -128,10 +147,40 @@ describe('form', () => {
       null,
       7,
     ])
-      await expect(openDeviceToken(encode(wrong as object), 'http', NOW, lookUp)).rejects.toThrow(
-        /auth_missing: device token/,
-      );
+      await expect(
+        openDeviceToken(encode(wrong as object), { ...check, keyOf: lookUp }),
+      ).rejects.toThrow(/auth_missing: device token/);
     expect(looked).toEqual([]);
+  });
+});
+
+describe('the audience of a token', () => {
+  it('is_its_only_server_and_is_checked_before_a_key_is_looked_up', async () => {
+    const asked: string[] = [];
+    const isAudience = (audience: string): Promise<boolean> => {
+      asked.push(audience);
+      return Promise.resolve(false);
+    };
+    const lookUp = () => Promise.reject(new Error('looked up'));
+    await expect(
+      openDeviceToken(await make(), { ...check, isAudience, keyOf: lookUp }),
+    ).rejects.toMatchObject({
+      code: 'fleet_wrong',
+      detail: `device token of ${device} is for the director with the root ${AUDIENCE}`,
+    });
+    expect(asked).toEqual([AUDIENCE]);
+  });
+
+  it('is_the_digest_of_a_root_with_any_signatures_and_in_any_layout', async () => {
+    const root = heading('root', 1, NOW);
+    const signed = { ...root, consistent_snapshot: true, keys: {}, roles: ROLES } as const;
+    const of = (bytes: Uint8Array): string => audienceOf(decodeDocument('root', bytes));
+    const audience = of(await signDocument(signed, [signer]));
+    expect(audience).toMatch(/^[0-9a-f]{64}$/);
+    expect(of(await signDocument(signed, [signer, stranger]))).toBe(audience);
+    const spaced = JSON.stringify({ signatures: [], signed }, null, 2);
+    expect(of(Buffer.from(spaced))).toBe(audience);
+    expect(of(await signDocument({ ...signed, version: 2 }, [signer]))).not.toBe(audience);
   });
 });
 
@@ -152,18 +201,16 @@ describe('names of a key', () => {
   });
 
   it('a_token_that_is_no_json_is_refused_with_the_cause', async () => {
-    const error: unknown = await openDeviceToken('e30x', 'http', NOW, keyOf).catch(
-      (e: unknown) => e,
-    );
+    const error: unknown = await openDeviceToken('e30x', check).catch((e: unknown) => e);
     expect(error).toMatchObject({ code: 'auth_missing', cause: expect.any(SyntaxError) as Error });
   });
 });
 
 describe('the use of a token', () => {
   it('is_the_only_one_that_it_serves_and_is_named_in_the_refusal', async () => {
-    const forMqtt = await makeDeviceToken(device, 'mqtt', signer, NOW, nonce);
-    expect(await openDeviceToken(forMqtt, 'mqtt', NOW, keyOf)).toBe(device);
-    await expect(openDeviceToken(forMqtt, 'http', NOW, keyOf)).rejects.toMatchObject({
+    const forMqtt = await makeDeviceToken(signer, { ...claims, use: 'mqtt' });
+    expect(await openDeviceToken(forMqtt, { ...check, use: 'mqtt' })).toBe(device);
+    await expect(openDeviceToken(forMqtt, check)).rejects.toMatchObject({
       code: 'auth_missing',
       detail: `device token of ${device} is for mqtt`,
     });
@@ -172,12 +219,12 @@ describe('the use of a token', () => {
   it('of_http_may_be_repeated_without_a_second_verification_and_of_mqtt_not', async () => {
     const seen = new Set<string>();
     const open = (token: string, use: 'http' | 'mqtt', key = keyOf) =>
-      openDeviceToken(token, use, NOW, key, seen);
-    const http = await makeDeviceToken(device, 'http', signer, NOW, nonce);
+      openDeviceToken(token, { ...check, use, keyOf: key, seen });
+    const http = await makeDeviceToken(signer, claims);
     expect(await open(http, 'http')).toBe(device);
     expect(await open(http, 'http')).toBe(device);
     expect(seen.size).toBe(1);
-    const mqtt = await makeDeviceToken(device, 'mqtt', signer, NOW, nonce);
+    const mqtt = await makeDeviceToken(signer, { ...claims, use: 'mqtt' });
     expect(await open(mqtt, 'mqtt')).toBe(device);
     await expect(open(mqtt, 'mqtt')).rejects.toMatchObject({
       code: 'auth_missing',
@@ -192,7 +239,7 @@ describe('the use of a token', () => {
   });
 
   it('and_the_device_of_a_token_are_read_without_verification_where_it_is_one', async () => {
-    expect(claimedDevice(await makeDeviceToken(device, 'http', stranger, NOW, nonce))).toBe(device);
+    expect(claimedDevice(await makeDeviceToken(stranger, claims))).toBe(device);
     for (const wrong of ['', 'e30x', Buffer.from('{}').toString('base64url')])
       expect(claimedDevice(wrong)).toBeNull();
   });

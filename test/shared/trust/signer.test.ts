@@ -87,9 +87,16 @@ it('key_in_another_process_signs_a_release_envelope', async () => {
 
 it('key_in_another_process_makes_device_tokens', async () => {
   const device = deviceIdOf(remote.publicKey);
-  const token = await makeDeviceToken(device, 'http', remote, 1000, new Uint8Array(32));
-  const keyOf = (): Promise<PublicKey> => Promise.resolve(remote.publicKey);
-  expect(await openDeviceToken(token, 'http', 1000, keyOf)).toBe(device);
+  const token = await makeDeviceToken(remote, {
+    ...{ device, use: 'http', audience: 'aa'.repeat(32) },
+    ...{ nowMs: 1000, nonce: new Uint8Array(32) },
+  });
+  const check = {
+    ...({ use: 'http', nowMs: 1000 } as const),
+    isAudience: () => Promise.resolve(true),
+    keyOf: () => Promise.resolve(remote.publicKey),
+  };
+  expect(await openDeviceToken(token, check)).toBe(device);
 });
 
 it('many_signatures_at_once_each_belong_to_their_message', async () => {

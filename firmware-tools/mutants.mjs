@@ -64,7 +64,10 @@ const PARTS = {
   },
   update: {
     mutate: ['agent/update/{admission,record,next-record}.ts', 'agent/update/steps/*.ts'],
-    tests: ['test/agent/update/!(driver.crash|metadata).test.ts', 'test/agent/update/*/*.test.ts'],
+    tests: [
+      'test/agent/update/{admission,record,hold,permit,cold-start,shadow,driver}.test.ts',
+      'test/agent/update/steps/*.test.ts',
+    ],
     minScore: 85,
   },
   guard: {

@@ -48,6 +48,42 @@ describe('an assignment and its manifest', () => {
   });
 });
 
+describe('what a refusal says', () => {
+  const sentenceOf = (work: () => void): string => {
+    try {
+      work();
+      return 'admitted';
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      return error.detail;
+    }
+  };
+  const short = (one: SimRelease): string => one.digest.slice(0, 12);
+
+  it('both_values_that_do_not_fit', () => {
+    expect(sentenceOf(() => matchAssignment(release(v2), assignmentFor(v1, 1)))).toBe(
+      `the assignment is for digits 1.0.0 (${short(v1)}), ` +
+        `the manifest is digits 1.1.0 (${short(v2)})`,
+    );
+    const many = release(simRelease('1.0.0', { hardware: ['pi-5', 'x86'] }));
+    expect(sentenceOf(() => admit(many, assignmentFor(v1, 1), record()))).toBe(
+      'digits 1.0.0 is for pi-5, x86; this device is sim',
+    );
+  });
+
+  it('how_a_rollback_can_go_below_the_floor', () => {
+    const floor = '1.1.0';
+    const older = 'digits 1.0.0 is older than 1.1.0, which was confirmed here';
+    expect(sentenceOf(() => admit(release(v1), assignmentFor(v1, 1), record({ floor })))).toBe(
+      older,
+    );
+    const rollback = assignmentFor(v1, 1, { rollback: true });
+    expect(sentenceOf(() => admit(release(v1), rollback, record({ floor })))).toBe(
+      `${older}; no slot holds it, and no signed floor allows it (linnet publish --floor)`,
+    );
+  });
+});
+
 describe('hardware', () => {
   const many = release(simRelease('1.0.0', { hardware: ['pi-5', 'sim', 'x86'] }));
   it('one_of_several_ids_is_enough', () => {
@@ -118,6 +154,18 @@ describe('the version floor', () => {
     expect(codeOf(() => admit(release(v1), rollback, held))).toBe(expected);
     const forward = assignmentFor(v1, 3, { floor });
     expect(codeOf(() => admit(release(v1), forward, held))).toBe('version_floor');
+  });
+
+  it('rollback_to_what_never_ran_here_is_refused_unless_no_slot_can_show_what_did', () => {
+    const rollback = assignmentFor(v1, 3, { rollback: true });
+    for (const [a, b, expected] of [
+      [v2, null, 'version_floor'],
+      [null, v2, 'version_floor'],
+      [null, null, 'admitted'],
+    ] as const) {
+      const slots = { a: a && refOf(release(a)), b: b && refOf(release(b)) };
+      expect(codeOf(() => admit(release(v1), rollback, record({ slots })))).toBe(expected);
+    }
   });
 
   it('rollback_to_the_version_but_other_bytes_is_refused', () => {

@@ -6,9 +6,12 @@ import {
   encodeRecord,
   freshRecord,
   RecordFile,
+  runningOf,
   type RecordIn,
   type UpdateRecord,
 } from '../../../agent/update/record.js';
+import type { Disk } from '../../../agent/interfaces.js';
+import { Fault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
 import { ImpossibleTransition } from '../../../shared/base/state-machine.js';
 import { SimDisk } from '../../sim/disk.js';
@@ -85,6 +88,73 @@ describe('reading a record', () => {
   });
 });
 
+describe('a record', () => {
+  it('of_a_new_device_has_nothing', () => {
+    expect(fresh).toEqual({
+      format: 'linnet.record/1',
+      component: 'digits',
+      hardware: 'sim',
+      state: 'idle',
+      active: null,
+      slots: { a: null, b: null },
+      floor: null,
+      first: true,
+      assignment: null,
+      assignmentId: 0,
+      shadowed: false,
+      damaged: 0,
+      trialFaults: 0,
+      outcome: null,
+      writes: 0,
+    });
+    expect(runningOf(fresh)).toBeNull();
+    expect(runningOf(working('staged'))).toEqual(ref(v1));
+    expect(Buffer.from(encodeRecord(fresh)).toString()).toMatch(/}\n$/);
+  });
+
+  const unreadable = (record: object): string => {
+    const decoded = decodeRecord(encodeRecord(record as UpdateRecord));
+    return 'unreadable' in decoded ? decoded.unreadable : 'readable';
+  };
+
+  it.each(['assignmentId', 'damaged', 'trialFaults', 'writes'])('has_no_negative_%s', (name) => {
+    expect(unreadable({ ...fresh, [name]: 0 })).toBe('readable');
+    expect(unreadable({ ...fresh, [name]: -1 })).toContain(name);
+  });
+
+  it.each([
+    ['path', 'x'.repeat(300), 'x'.repeat(301)],
+    ['length', 1, 0],
+    ['rollout', 'x'.repeat(64), 'x'.repeat(65)],
+    ['assignmentId', 1, 0],
+  ])('has_an_assignment_with_a_%s_within_its_limit', (name, good, bad) => {
+    const staged = (value: unknown) => ({
+      ...working('staged'),
+      assignment: { ...assignmentFor(v2, 2), [name]: value },
+    });
+    expect(unreadable(staged(good))).toBe('readable');
+    expect(unreadable(staged(bad))).toContain(name);
+  });
+
+  it('that_is_wrong_in_two_places_names_both', () => {
+    expect(unreadable({ ...fresh, damaged: -1, writes: -1 })).toMatch(/damaged.*; .*writes/);
+  });
+
+  it('is_written_up_to_its_limit_and_reads_only_what_a_disk_may_fail_with', async () => {
+    const disk = new SimDisk(seeded(1));
+    await disk.makeFolder('/data');
+    const file = new RecordFile(disk, '/data/record.json');
+    const long = (chars: number): UpdateRecord => ({ ...fresh, component: 'x'.repeat(chars) });
+    const most = limits.recordMaxBytes - encodeRecord(long(0)).length;
+    await file.write(long(most));
+    await expect(file.write(long(most + 1))).rejects.toThrow('bytes long');
+    const failing = (fault: Error) =>
+      new RecordFile({ read: () => Promise.reject(fault) } as unknown as Disk, '/data/x').read();
+    expect(await failing(new Fault('disk_failed', 'EIO'))).toEqual({ unreadable: 'EIO' });
+    await expect(failing(new Fault('disk_full', 'ENOSPC'))).rejects.toThrow('disk_full');
+  });
+});
+
 describe('the record after an event', () => {
   it('assignment_that_is_accepted_is_kept_until_the_machine_rests', () => {
     const assignment = assignmentFor(v2, 2);
@@ -102,6 +172,9 @@ describe('the record after an event', () => {
         expect(afterEvent(working(state), { event }).slots).toEqual({ a: ref(v1), b: null });
     const shadowed = afterEvent(working('shadowing'), { event: 'shadowed' });
     expect(shadowed).toMatchObject({ state: 'idle', active: 'a', slots: { a: ref(v1), b: null } });
+    // A device that is stranded needs every slot that may verify.
+    const lost = afterEvent(working('staged'), { event: 'unverified' });
+    expect(lost).toMatchObject({ state: 'stranded', slots: { a: ref(v1), b: ref(v2) } });
     const differs = afterEvent(working('probed'), { event: 'differs' });
     expect(differs).toMatchObject({ state: 'idle', active: 'a', slots: { a: ref(v1), b: null } });
   });
@@ -139,6 +212,8 @@ describe('the record after an event', () => {
     const assignment = assignmentFor(v2, 2, { activation: 'hold' });
     const hold = { ...probed, assignment } as UpdateRecord;
     expect(afterEvent(hold, { event: 'rehearsed' }).writes).toBe(0);
+    const staged = { ...working('staged'), assignment } as UpdateRecord;
+    expect(afterEvent(staged, { event: 'probed' }).writes).toBe(4);
   });
 
   it('change_without_an_event_keeps_the_state_and_counts_only_while_working', () => {

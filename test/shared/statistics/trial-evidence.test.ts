@@ -62,6 +62,7 @@ describe('evidence', () => {
     ['seconds', { seconds: 0 }, { seconds: -0.1 }],
     ['served', { served: 0 }, { served: -1 }],
     ['look', { look: null }, { look: { served: 1 } }],
+    ['look', { look: { served: 1, failed: 0 } }, { look: { served: 1, failed: -1 } }],
     ['blockSeconds', { blockSeconds: 0.125 }, { blockSeconds: 0 }],
     ['blockSeconds', { blockSeconds: null }, { blockSeconds: -1 }],
     ['comparisons', { comparisons: many(MOST, one) }, { comparisons: many(MOST + 1, one) }],

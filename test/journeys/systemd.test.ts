@@ -140,8 +140,8 @@ describe.skipIf(!ofSystemd || missing !== null)(
       if (noBoot !== null) context.skip(noBoot);
     });
 
-    afterAll(() => {
-      if (noBoot === null) system.child.kill('SIGKILL');
+    afterAll(async () => {
+      if (noBoot === null) await system.end();
       rmSync(folder, { recursive: true, force: true });
     }, LIMIT_MS);
 

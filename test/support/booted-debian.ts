@@ -41,7 +41,7 @@ export class BootedDebian {
     writeFileSync(root.path('etc/hosts'), `127.0.0.1 localhost ${name}\n`);
     const logFile = join(dirname(root.folder), `${name}.boot.log`);
     const log = openSync(logFile, 'a');
-    const args = ['--pdeathsig', 'KILL', 'systemd-nspawn', `--directory=${root.folder}`];
+    const args = ['--pdeathsig', 'TERM', 'systemd-nspawn', `--directory=${root.folder}`];
     const child = spawn('setpriv', [...args, ...OPTIONS], {
       stdio: ['ignore', log, log],
       env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
@@ -50,7 +50,7 @@ export class BootedDebian {
     try {
       await until('systemd has started everything', () => booted.#isUp(), LIMIT_MS);
     } catch (error) {
-      child.kill('SIGKILL');
+      await booted.end();
       throw new Error(`no systemd runs here: ${readFileSync(logFile, 'utf8')}`, { cause: error });
     }
     return booted;
@@ -71,6 +71,12 @@ export class BootedDebian {
   async powerOff(): Promise<void> {
     this.#inside('systemctl poweroff');
     await until('the system is off', () => this.#isOff(), LIMIT_MS);
+  }
+
+  /** At once. What runs there would outlive a systemd-nspawn that is killed. */
+  async end(): Promise<void> {
+    this.child.kill('SIGTERM');
+    await until('systemd-nspawn ends', () => this.#isOff(), LIMIT_MS);
   }
 
   #isOff(): boolean {

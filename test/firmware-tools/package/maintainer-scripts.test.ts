@@ -143,7 +143,12 @@ describe.skipIf(missing !== undefined).each(KINDS)('$name', (kind) => {
     dpkg('-i', makeDeb(kind, '1'));
     knowUser(true);
     const calls = dpkg('-r', name);
-    expect(calls[0]).toBe(`systemctl --no-reload disable --now ${unit}`);
+    expect(calls.filter((call) => call.startsWith('systemctl'))).toEqual([
+      `systemctl stop ${unit}`,
+      `systemctl disable ${unit}`,
+      'systemctl daemon-reload',
+      `systemctl reset-failed ${unit}`,
+    ]);
     expect(calls.some((call) => call.startsWith('deluser'))).toBe(false);
     expect(existsSync(join(root, 'usr/bin', name))).toBe(false);
     expect(existsSync(join(root, settings, 'settings.toml'))).toBe(true);

@@ -43,9 +43,11 @@ export class QuantileSketch {
 
   /** Adds one value (any unit, the same for all); values <= 0 fall into the lowest bin. */
   add(value: number, times = 1): void {
-    const bin = Math.ceil(Math.log(Math.max(0, value)) / LOG_GAMMA);
-    const clamped = Math.min(BIN_MAX, Math.max(BIN_MIN, bin));
-    this.#bins.set(clamped, (this.#bins.get(clamped) ?? 0) + times);
+    const bin =
+      value > 0
+        ? Math.min(BIN_MAX, Math.max(BIN_MIN, Math.ceil(Math.log(value) / LOG_GAMMA)))
+        : BIN_MIN;
+    this.#bins.set(bin, (this.#bins.get(bin) ?? 0) + times);
     this.#count += times;
   }
 

@@ -75,9 +75,14 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
   );
 
 /**
- * Serves `bytes` with ranges; the first `cuts` answers end in the middle by a broken connection.
+ * Serves `bytes` with ranges; the first `cuts` answers end in the middle by a broken connection,
+ * once `isRead` resolves: what has arrived and was not read by then is lost.
  */
-function cutting(bytes: Buffer, cuts: number): http.RequestListener {
+function cutting(
+  bytes: Buffer,
+  cuts: number,
+  isRead: (from: number) => Promise<unknown> = () => Promise.resolve(),
+): http.RequestListener {
   let left = cuts;
   return (request, response) => {
     const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? 'bytes=0-')?.[1]);
@@ -91,19 +96,26 @@ function cutting(bytes: Buffer, cuts: number): http.RequestListener {
       return;
     }
     left -= 1;
-    response.write(rest.subarray(0, Math.ceil(rest.length / 2)), () =>
-      setTimeout(() => response.destroy(), 20),
+    response.write(
+      rest.subarray(0, Math.ceil(rest.length / 2)),
+      () => void isRead(from).then(() => response.destroy()),
     );
   };
 }
 
+/** For `cutting`: the file of a download is longer than at its start. */
+const grownFrom =
+  (disk: NodeDisk, path: string) =>
+  (from: number): Promise<void> =>
+    expect.poll(() => disk.size(path), { timeout: 50_000, interval: 5 }).toBeGreaterThan(from);
+
 describe('a download', () => {
   it('cut_connections_resume_where_they_ended', async () => {
-    const bytes = randomBytes(3_000_000);
-    const { url, requests } = await site(cutting(bytes, 3));
-    const source = fetcher({ server: url });
+    const bytes = randomBytes(16 * limits.fetchChunkBytes);
     const disk = new NodeDisk();
     const path = join(folder(), 'file.part');
+    const { url, requests } = await site(cutting(bytes, 3, grownFrom(disk, path)));
+    const source = fetcher({ server: url });
     let faults = 0;
     for (let offset = 0; offset < bytes.length; offset = (await disk.size(path)) ?? 0) {
       const code = await codeOf(
@@ -377,13 +389,13 @@ describe('mirrors', () => {
   });
 
   it('mirror_that_breaks_in_the_middle_is_asked_last_at_the_resumption', async () => {
-    const bytes = randomBytes(200_000);
-    const broken = await site(cutting(bytes, 1000));
+    const bytes = randomBytes(4 * limits.fetchChunkBytes);
+    const path = join(folder(), 'p');
+    const disk = new NodeDisk();
+    const broken = await site(cutting(bytes, 1000, grownFrom(disk, path)));
     const good = await site(cutting(bytes, 0));
     const server = await site((_request, response) => response.writeHead(404).end());
     const source = fetcher({ server: server.url, mirrors: [broken.url, good.url] });
-    const path = join(folder(), 'p');
-    const disk = new NodeDisk();
     expect(await codeOf(disk.append(path, 0, await source.open('/repo/image/files/x', 0)))).toBe(
       'fetch_interrupted',
     );

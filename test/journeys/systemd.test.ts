@@ -190,7 +190,7 @@ describe.skipIf(!ofSystemd || missing !== null)(
         '/var/lib/linnet/identity.json linnet:linnet 600',
         '/var/lib/linnet-server linnet-server:linnet-server 700',
         '/var/lib/linnet-server/data linnet-server:linnet-server 700',
-        '/etc/default/linnet-agent root:linnet 640',
+        '/etc/default/linnet-agent root:root 600',
         '/etc/default/linnet-server root:linnet-server 640',
       ]);
     });
@@ -215,7 +215,7 @@ printf '${STRICT}' > /etc/systemd/system/${unit}.service.d/strict.conf`);
       system.run(
         "echo 'LINNET_AGENT__SERVER__URL=http://127.0.0.1:1' >> /etc/default/linnet-agent",
       );
-      const doctor = system.run('sudo -u linnet linnet-agent doctor || true');
+      const doctor = system.run('linnet-agent doctor || true');
       expect(doctor).toContain('http://127.0.0.1:1');
       system.run("sed -i '/SERVER__URL=/d' /etc/default/linnet-agent");
     });

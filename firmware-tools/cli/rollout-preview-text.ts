@@ -1,7 +1,7 @@
 // `linnet rollout create --dry-run` as text: waves with what they cover, windows, and the promise
 // in numbers.
 import type { RolloutPreview } from '../../shared/protocol/operator-api.js';
-import { percent } from '../../shared/statistics/sequential-tests.js';
+import { percent } from '../../shared/statistics/share-text.js';
 import { counted } from '../../shared/base/counted.js';
 import { refText } from './fleet-text.js';
 import { table } from './output.js';

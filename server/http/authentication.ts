@@ -6,11 +6,11 @@
 import assert from 'node:assert/strict';
 import type { FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
-import { Fault, type FaultCode } from '../../shared/base/fault-codes.js';
+import { Fault } from '../../shared/base/fault-codes.js';
 import { DEVICE_SCHEME } from '../../shared/protocol/device-api.js';
 import type { Role } from '../../shared/protocol/operator-api.js';
 import { sha256 } from '../../shared/base/bytes.js';
-import { claimedDevice, openDeviceToken } from '../../shared/trust/device-token.js';
+import { claimedDevice, openDeviceToken, TOKEN_FAULTS } from '../../shared/trust/device-token.js';
 import type { AddressLimits, Attempt } from '../access/address-limits.js';
 import type { Admission } from '../access/admission.js';
 import { mayActAs, operatorOf, type Operator } from '../access/tokens.js';
@@ -139,7 +139,7 @@ export const deviceAuthentication = fastifyPlugin<DeviceOptions>(
 
 /**
  * The device whose fresh token for this fleet the header carries, in any status. Faults:
- * auth_missing, clock_wrong, fleet_wrong.
+ * TOKEN_FAULTS.
  */
 async function deviceOf(
   header: string | undefined,
@@ -167,9 +167,6 @@ async function deviceOf(
 /** The device that the header's token names, not verified. */
 const claimedIn = (header: string): string | null => claimedDevice(header.split(' ')[1] ?? '');
 
-/** A token was presented, and is not valid. */
-const REPORTED: readonly FaultCode[] = ['auth_missing', 'clock_wrong', 'fleet_wrong'];
-
 /**
  * Reports a token that was presented and is not valid, and lets its address pay; the fault passes
  * on. A wrong clock or fleet costs nothing: all devices of a site may have one after a power cut or
@@ -184,7 +181,7 @@ function refused(
   const fault = asFault(error);
   if (request.headers.authorization === undefined) return error;
   if (fault.code === 'auth_missing') addressLimits.failed(attempt);
-  if (REPORTED.includes(fault.code))
+  if (TOKEN_FAULTS.includes(fault.code))
     security.report({
       source: { kind: 'anonymous', address: request.ip },
       code: fault.code,

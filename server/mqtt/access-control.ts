@@ -17,7 +17,7 @@ export interface Login {
   readonly password: string;
 }
 
-/** Resolves when the login is valid. Faults: auth_missing, clock_wrong, fleet_wrong. */
+/** Resolves when the login is valid. Faults: TOKEN_FAULTS. */
 export async function verifyLogin(
   { clientId, username, password }: Login,
   check: Omit<TokenCheck, 'use'>,

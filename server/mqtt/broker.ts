@@ -22,6 +22,7 @@ import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import type { Clock, Log } from '../../shared/base/interfaces.js';
 import { topics, type Hint } from '../../shared/protocol/telemetry.js';
+import { TOKEN_FAULTS } from '../../shared/trust/device-token.js';
 import type { AddressLimits } from '../access/address-limits.js';
 import type { Admission } from '../access/admission.js';
 import { ConnectionLimits } from '../access/connection-limits.js';
@@ -279,7 +280,7 @@ class EmbeddedBroker implements Transport {
         if (isFault(error, 'auth_missing')) addressLimits.failed(attempt);
         log.warn({ client: client.id, err: error }, 'MQTT login refused');
         const asked = client.id.slice(0, limits.mqttClientIdMaxChars);
-        if (isFault(error, 'auth_missing', 'clock_wrong', 'fleet_wrong'))
+        if (isFault(error, ...TOKEN_FAULTS))
           events.security.report({
             source: anonymous(client.conn),
             code: error.code,

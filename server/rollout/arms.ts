@@ -22,7 +22,7 @@ import {
   meanInterval,
   meanOf,
 } from '../../shared/statistics/betting.js';
-import { percent } from '../../shared/statistics/sequential-tests.js';
+import { percent } from '../../shared/statistics/share-text.js';
 import { EVIDENCE_MOST } from '../../shared/protocol/operator-api.js';
 import type {
   ArmMetric,

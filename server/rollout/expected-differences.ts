@@ -5,7 +5,7 @@
 import { counted } from '../../shared/base/counted.js';
 import { limits } from '../../shared/base/limits.js';
 import { differenceText } from '../../shared/release/expected-differences.js';
-import { percent } from '../../shared/statistics/sequential-tests.js';
+import { percent } from '../../shared/statistics/share-text.js';
 import type { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { DeviceFacts, PublishedRelease } from '../interfaces.js';
 import type { Place } from './waves.js';

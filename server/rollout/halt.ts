@@ -18,7 +18,7 @@ import {
   type HaltReading,
   type StrataPlan,
 } from '../../shared/statistics/halt-test.js';
-import { percent } from '../../shared/statistics/sequential-tests.js';
+import { percent } from '../../shared/statistics/share-text.js';
 import { silenceReading } from '../../shared/statistics/silence-test.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { MemberRow, Take } from '../interfaces.js';

@@ -5,7 +5,7 @@
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
 import type { RolloutRow } from '../interfaces.js';
-import { percent } from '../../shared/statistics/sequential-tests.js';
+import { percent } from '../../shared/statistics/share-text.js';
 import { clip, moved, type Plan, type Situation } from './situation.js';
 import { commandsOf } from './transitions.js';
 

@@ -17,7 +17,7 @@ import {
   type PooledDevice,
   type PooledRounds,
 } from '../../shared/statistics/betting.js';
-import { percent } from '../../shared/statistics/sequential-tests.js';
+import { percent } from '../../shared/statistics/share-text.js';
 import { limitsOf } from '../../shared/statistics/trial-tests.js';
 import type { MemberRow, PoolState, RolloutRow } from '../interfaces.js';
 import { moved, only, type Plan, type Situation } from './situation.js';

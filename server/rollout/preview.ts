@@ -6,7 +6,7 @@ import { limits } from '../../shared/base/limits.js';
 import semver from 'semver';
 import { chanceOfHalting, expectedTakes } from '../../shared/statistics/halt-boundary.js';
 import type { StrataPlan } from '../../shared/statistics/halt-test.js';
-import { percent } from '../../shared/statistics/sequential-tests.js';
+import { percent } from '../../shared/statistics/share-text.js';
 import type { RolloutPolicy, RolloutPreview } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import { armsWarnings } from './arms.js';

@@ -8,7 +8,7 @@ import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { DAY_MS } from '../../shared/base/units.js';
 import { policyComplaints } from '../../shared/protocol/policy-complaints.js';
-import { percent } from '../../shared/statistics/sequential-tests.js';
+import { percent } from '../../shared/statistics/share-text.js';
 import type {
   CommandRequest,
   RolloutCommand,

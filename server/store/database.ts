@@ -32,7 +32,12 @@ import { limits } from '../../shared/base/limits.js';
 import { databaseFault } from '../database-fault.js';
 import { RecentMap } from '../../shared/base/recent-map.js';
 import { reason, systemCode } from '../../shared/base/fault-codes.js';
-import { databaseName, LinnetPostgresDialect, type PostgresTarget } from './postgres.js';
+import {
+  databaseName,
+  LinnetPostgresDialect,
+  PLAN_IS_OLD,
+  type PostgresTarget,
+} from './postgres.js';
 import { migrate } from './schema-version.js';
 import type { Tables } from './tables.js';
 
@@ -142,7 +147,7 @@ class FleetDatabase extends Kysely<Tables> {
  * is older than its table.
  */
 function isLost(error: unknown): boolean {
-  return ['40001', '40P01', '23505', '0A000'].includes(systemCode(error) ?? '');
+  return ['40001', '40P01', '23505', PLAN_IS_OLD].includes(systemCode(error) ?? '');
 }
 
 /**

@@ -110,7 +110,7 @@ function guarded(client: pg.PoolClient): PostgresPoolClient {
 }
 
 /** "cached plan must not change result type": another server has migrated a table. */
-const PLAN_IS_OLD = '0A000';
+export const PLAN_IS_OLD = '0A000';
 
 /** The statements of one connection. PostgreSQL keeps those that have a name. */
 class PreparedStatements {
@@ -127,11 +127,11 @@ class PreparedStatements {
   }
 
   /**
-   * Where a plan is old, the statement runs again under a new name; in a transaction, which has
-   * failed by then, the transaction has to (database.ts).
+   * Where a plan is old, the statement runs again without it; in a transaction, which has failed by
+   * then, the transaction has to (database.ts).
    */
   async query(text: string, values: unknown[]): Promise<pg.QueryResult> {
-    if (text.startsWith('begin')) this.#isInTransaction = true;
+    if (/^(?:begin|start transaction)/.test(text)) this.#isInTransaction = true;
     if (text === 'commit' || text === 'rollback') this.#isInTransaction = false;
     const name = this.#nameOf(text, values);
     if (name === null) return this.#client.query(text, values);

@@ -7,7 +7,7 @@ import { argmaxOf, answerDifference, type Answer } from './answer-differences.js
 import { decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
-import { percent } from '../statistics/sequential-tests.js';
+import { percent } from '../statistics/share-text.js';
 import { openEnvelope } from '../trust/envelope.js';
 import type { KeyRing } from '../trust/key-ring.js';
 import { Component, strict } from './manifest-head.js';

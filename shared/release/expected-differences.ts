@@ -1,7 +1,7 @@
 // What a release says about how far its answers differ from older releases: the makers measured it
 // when they built the release, and signed it into the manifest. As numbers, and as a sentence that
 // every command prints alike.
-import { percent } from '../statistics/sequential-tests.js';
+import { percent } from '../statistics/share-text.js';
 import { declaredLimit } from '../statistics/trial-evidence.js';
 import type { ModelManifest } from './model-manifest.js';
 

@@ -13,7 +13,8 @@ import {
   meanOf,
   type BlockTally,
 } from './betting.js';
-import { chanceText, classShift, meanMargin, percent } from './sequential-tests.js';
+import { classShift, meanMargin } from './answer-shifts.js';
+import { chanceText, percent } from './share-text.js';
 import {
   CONFIDENCE_BINS,
   FUSE_BINS,

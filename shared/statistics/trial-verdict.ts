@@ -6,7 +6,7 @@
 import type { FaultCode } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 import { blocksOf, meanOf } from './betting.js';
-import { percent } from './sequential-tests.js';
+import { percent } from './share-text.js';
 import {
   certainlyBelow,
   confidenceDrop,

@@ -9,7 +9,7 @@ import { Type, type Static } from 'typebox';
 import { fromHex, hex, sha256, utf8 } from '../base/bytes.js';
 import { Hex32, Hex64 } from '../base/hex-schemas.js';
 import { complaints, decode } from '../base/decode.js';
-import { Fault, isFault } from '../base/fault-codes.js';
+import { Fault, isFault, type FaultCode } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 import { verify } from './ed25519.js';
 import type { Document } from './documents.js';
@@ -76,10 +76,12 @@ export interface TokenCheck {
   readonly seen?: SeenTokens;
 }
 
+/** How openDeviceToken refuses: what a server reports as a security event. */
+export const TOKEN_FAULTS: readonly FaultCode[] = ['auth_missing', 'clock_wrong', 'fleet_wrong'];
+
 /**
  * The device id of a token that is authentic, fresh and for this use and server. Faults:
- * clock_wrong (made at another time: the device must learn the server's), fleet_wrong,
- * auth_missing.
+ * TOKEN_FAULTS (clock_wrong: made at another time, the device must learn the server's).
  */
 export async function openDeviceToken(
   token: string,

@@ -3,7 +3,7 @@
 // docs/statistics.md; each row says its seeds, so that a run can be repeated. --huge adds one fleet
 // of 100,000 devices.
 import { parseArgs } from 'node:util';
-import { percent } from '../../shared/statistics/sequential-tests.js';
+import { percent } from '../../shared/statistics/share-text.js';
 import { RolloutSimulation, type Ending, type SimulatedFleet } from './rollout-simulation.js';
 
 interface Scenario {

@@ -1,7 +1,7 @@
 // `linnet acceptance build`: signs the set and says what it holds.
 import { sha256 } from '../../../shared/base/bytes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import { percent } from '../../../shared/statistics/sequential-tests.js';
+import { percent } from '../../../shared/statistics/share-text.js';
 import { buildAcceptanceSet } from '../../release/acceptance.js';
 import { readSigningKey, writeWhole } from '../../release/keys/key-files.js';
 import { requireFiles } from '../arguments.js';

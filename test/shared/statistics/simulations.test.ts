@@ -32,7 +32,7 @@ import {
   type StrataPlan,
   type Take,
 } from '../../../shared/statistics/halt-test.js';
-import { classShift, meanMargin } from '../../../shared/statistics/sequential-tests.js';
+import { classShift, meanMargin } from '../../../shared/statistics/answer-shifts.js';
 import { addSlot, emptySilence, silenceReading } from '../../../shared/statistics/silence-test.js';
 import { chosen, inputs } from '../../support/input-signatures.js';
 import { atMost, seeded } from '../../support/random.js';

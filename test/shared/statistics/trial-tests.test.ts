@@ -11,7 +11,7 @@ import {
   meanOf,
 } from '../../../shared/statistics/betting.js';
 import { chiSquareUpper } from '../../../shared/statistics/distributions.js';
-import { chanceText, percent } from '../../../shared/statistics/sequential-tests.js';
+import { chanceText, percent } from '../../../shared/statistics/share-text.js';
 import {
   certainlyBelow,
   confidenceDrop,

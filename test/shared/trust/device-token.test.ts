@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { hex } from '../../../shared/base/bytes.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
-import { decodeDocument, heading, signDocument } from '../../../shared/trust/documents.js';
+import { decodeDocument, signDocument } from '../../../shared/trust/documents.js';
 import {
   audienceOf,
   claimedDevice,
@@ -16,6 +16,7 @@ import {
   type TokenCheck,
 } from '../../../shared/trust/device-token.js';
 import { signerFromSeed, type PublicKey } from '../../../shared/trust/signer.js';
+import { signedOf } from '../../support/smallest-documents.js';
 
 const NOW = Date.UTC(2026, 10, 26);
 const AGE_MAX_MS = limits.deviceTokenLifeMs + limits.clockSkewMaxMs;
@@ -33,8 +34,6 @@ interface Fields {
   nonce: string;
   sig: string;
 }
-const ONE = { keyids: [signer.keyId], threshold: 1 };
-const ROLES = { root: ONE, targets: ONE, snapshot: ONE, timestamp: ONE };
 const AUDIENCE = 'aa'.repeat(32);
 const claims = { device, use: 'http', audience: AUDIENCE, nowMs: NOW, nonce } as const;
 const check = {
@@ -172,8 +171,7 @@ describe('the audience of a token', () => {
   });
 
   it('is_the_digest_of_a_root_with_any_signatures_and_in_any_layout', async () => {
-    const root = heading('root', 1, NOW);
-    const signed = { ...root, consistent_snapshot: true, keys: {}, roles: ROLES } as const;
+    const signed = signedOf('root');
     const of = (bytes: Uint8Array): string => audienceOf(decodeDocument('root', bytes));
     const audience = of(await signDocument(signed, [signer]));
     expect(audience).toMatch(/^[0-9a-f]{64}$/);

@@ -1,5 +1,5 @@
-// Shifts of classes, the margin of a mean, and chances as text: what a trial needs besides betting
-// processes (betting.ts). Pure functions of counts. They promise the stated error rates under
+// Shifts of classes and the margin of a mean: what a trial needs besides betting processes
+// (betting.ts). Pure functions of counts. They promise the stated error rates under
 // independent observations; what is compared, and what follows, is the caller's (trial-tests.ts).
 import { chiSquareUpper } from './distributions.js';
 
@@ -48,18 +48,4 @@ export function meanMargin(deviation: number, count: number, alpha: number, tigh
   const rho2 = (-2 * Math.log(alpha) + Math.log(-2 * Math.log(alpha)) + 1) / tight;
   const v = count * rho2 + 1;
   return deviation * Math.sqrt(((2 * v) / (count * count * rho2)) * Math.log(Math.sqrt(v) / alpha));
-}
-
-/** A share as text: "2 %", "4.1 %", "0.04 %". */
-export function percent(share: number): string {
-  const value = share * 100;
-  const digits = value >= 9.95 ? 0 : value >= 0.095 ? 1 : 2;
-  return `${value.toFixed(digits).replace(/\.0+$/, '')} %`;
-}
-
-/** The chance 1/e of a log e-value as text, rounded to the safe side: "1 in 1,000,000". */
-export function chanceText(logE: number): string {
-  const e = Math.exp(Math.min(logE, Math.log(1e9)));
-  const unit = 10 ** Math.floor(Math.log10(Math.max(1, e)));
-  return `1 in ${(Math.floor(e / unit + 1e-9) * unit || 1).toLocaleString('en-US')}`;
 }

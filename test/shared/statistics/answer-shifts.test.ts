@@ -1,11 +1,6 @@
-// Shifts, margins and texts against exact values and published tables.
+// Shifts and margins against exact values and published tables.
 import { describe, expect, it } from 'vitest';
-import {
-  chanceText,
-  classShift,
-  meanMargin,
-  percent,
-} from '../../../shared/statistics/sequential-tests.js';
+import { classShift, meanMargin } from '../../../shared/statistics/answer-shifts.js';
 
 describe('shifts and margins', () => {
   it('psi_has_its_exact_value', () => {
@@ -40,35 +35,4 @@ describe('shifts and margins', () => {
     expect(meanMargin(0.5, 400, 0.05)).toBeCloseTo(0.0784665, 6);
     expect(meanMargin(0.5, 400, 0.05, 400)).not.toBeCloseTo(0.5 * exact, 4);
   });
-});
-
-it('numbers_read_as_a_person_would_write_them', () => {
-  expect(
-    [0, 0.02, 0.041, 0.0994, 0.0995, 0.1, 0.123, 0.41, 0.0004, 0.00094, 0.00095, 1].map(percent),
-  ).toEqual([
-    '0 %',
-    '2 %',
-    '4.1 %',
-    '9.9 %',
-    '10 %',
-    '10 %',
-    '12 %',
-    '41 %',
-    '0.04 %',
-    '0.09 %',
-    '0.1 %',
-    '100 %',
-  ]);
-  const chances = [100, 259, 1000, 0.5, 1.5, 99.9, 2.5e6].map(Math.log);
-  expect([...chances, 4000, 0].map(chanceText)).toEqual([
-    '1 in 100',
-    '1 in 200',
-    '1 in 1,000',
-    '1 in 1',
-    '1 in 1',
-    '1 in 90',
-    '1 in 2,000,000',
-    '1 in 1,000,000,000',
-    '1 in 1',
-  ]);
 });

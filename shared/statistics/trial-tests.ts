@@ -191,7 +191,9 @@ function difference(
   return {
     kind: 'differs',
     code: 'trial_differs',
-    reason: `${seen}; ${asBad(limit, logLimit)}; up to ${limitPercent(cap)} is for a person to decide`,
+    reason:
+      `${seen}; ${asBad(limit, logLimit)}; ` +
+      `up to ${limitPercent(cap)} is for a person to decide`,
     difference: numbers,
   };
 }

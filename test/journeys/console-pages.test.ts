@@ -204,7 +204,7 @@ describe.skipIf(chromiumPath === null || !isWhole)('the pages of the console', (
     await press(page, 'Roll it out');
     await page.getByRole('option', { name: 'sim', exact: true }).waitFor({ state: 'attached' });
     await page.getByRole('option', { name: 'digits 0.9.9' }).waitFor({ state: 'attached' });
-    expect(await page.getByLabel('Release', { exact: true }).inputValue()).toBe('digits@1.0.0');
+    expect(await page.locator('select[name=release]').inputValue()).toBe('digits@1.0.0');
     await tabTo(page, /^Only devices of the hardware/);
     await page.keyboard.type('sim');
     await press(page, 'Create draft');

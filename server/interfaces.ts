@@ -134,6 +134,8 @@ export interface DeviceFilter {
   /** What some component of it runs. */
   readonly running?: { readonly component: string; readonly version: string } | undefined;
   readonly attention?: DeviceAttention | undefined;
+  /** Without a value: any value of this key. */
+  readonly label?: { readonly key: string; readonly value?: string } | undefined;
   /** What counts as silent and as cloned: not heard, and used twice, since then. */
   readonly heardSince?: number;
   readonly clonedSince?: number;

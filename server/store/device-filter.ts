@@ -8,8 +8,8 @@ import type { Db } from './database.js';
 import { jsonText } from './dialect.js';
 
 /** Whether a filter is set that no index serves. */
-export const isScan = ({ search, running, attention }: DeviceFilter): boolean =>
-  search !== undefined || running !== undefined || attention !== undefined;
+export const isScan = ({ search, running, attention, label }: DeviceFilter): boolean =>
+  [search, running, attention, label].some((filter) => filter !== undefined);
 
 /** At most `limit` devices after `after`, by the filters that have an index. */
 export function inOrder(
@@ -31,12 +31,21 @@ export function inOrder(
 
 /** The other filters, as conditions on a row of `devices`. */
 export function scanConditions(db: Db, filter: DeviceFilter): Expression<SqlBool>[] {
-  const { search, running, attention } = filter;
+  const { search, running, attention, label } = filter;
   const found: Expression<SqlBool>[] = [];
   if (search !== undefined) {
     const name = sql<string>`substr(devices.name, 1, ${search.length})`;
     const id = sql<string>`substr(devices.id, 1, ${search.length})`;
     found.push(sql<SqlBool>`(${name} = ${search} or ${id} = ${search})`);
+  }
+  if (label !== undefined) {
+    // Quoted: a key may have dots, which are steps of a path.
+    const value = jsonText(db, sql<string>`devices.labels_json`, [`"${label.key}"`]);
+    found.push(
+      label.value === undefined
+        ? sql<SqlBool>`${value} is not null`
+        : sql<SqlBool>`${value} = ${label.value}`,
+    );
   }
   const body = sql<string>`facts.body_json`;
   const text = (...path: string[]) => jsonText(db, body, path);

@@ -16,6 +16,7 @@ import { Hex32 } from '../base/hex-schemas.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { TRACE_PATTERN } from './assignment-traces.js';
 import {
+  DEVICE_ATTENTIONS,
   DEVICE_STATUSES,
   MEMBER_STATES,
   ROLES,
@@ -88,8 +89,6 @@ const Labels = Type.Record(LabelKey, Text(200), { additionalProperties: false })
 export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStatus' });
 export type DeviceStatus = Static<typeof DeviceStatus>;
 
-/** Why a device may need a person. */
-const DEVICE_ATTENTIONS = ['silent', 'trouble', 'conditions', 'cloned'] as const;
 export type DeviceAttention = (typeof DEVICE_ATTENTIONS)[number];
 /** The filters of a list of devices. */
 export const deviceQuery = {
@@ -108,6 +107,13 @@ export const deviceQuery = {
   ),
   attention: Type.Optional(
     Type.Enum([...DEVICE_ATTENTIONS], { description: 'enrolled devices that may need a person' }),
+  ),
+  label: Type.Optional(
+    Type.String({
+      pattern: '^[a-z0-9][a-z0-9._-]{0,62}(=.*)?$',
+      maxLength: 264,
+      description: 'a label, key=value; a key alone: any value',
+    }),
   ),
 };
 
@@ -713,6 +719,15 @@ export const CommandRequest = named('CommandRequest', {
   acceptDifferencePermille: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
 });
 export type CommandRequest = Static<typeof CommandRequest>;
+
+const exact = (description: string) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength: limits.nameMaxChars, description }));
+/** The filters of the audit log. */
+export const auditQuery = {
+  actor: exact('only of this token'),
+  action: exact('only this action'),
+  subject: exact('only about this'),
+};
 
 const auditHead = {
   seq: Count,

@@ -7,6 +7,9 @@ export const ROLES = ['viewer', 'publisher', 'operator', 'admin'] as const;
 
 export const DEVICE_STATUSES = ['pending', 'enrolled', 'revoked'] as const;
 
+/** Why a device may need a person. */
+export const DEVICE_ATTENTIONS = ['silent', 'trouble', 'conditions', 'cloned'] as const;
+
 export const UPDATE_STATES = [
   'idle',
   'assigned',

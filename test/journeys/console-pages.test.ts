@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FAULT_CODES } from '../../shared/base/fault-codes.js';
 import { HOUR_MS, KIB } from '../../shared/base/units.js';
 import {
   axe,
@@ -20,7 +21,9 @@ import {
 import { LOSS_KEY } from '../../shared/release/quantization-loss.js';
 import { simRelease } from '../sim/release.js';
 import { loss } from '../support/quantization-losses.js';
+import { Device } from '../../shared/protocol/operator-api.js';
 import {
+  clientAs,
   enrolBody,
   newDevice,
   post,
@@ -161,6 +164,54 @@ describe.skipIf(chromiumPath === null || !isWhole)('the pages of the console', (
     await open(page, `/devices/${devices[11]!.device.id}`, /^Device/);
     await page.getByRole('region', { name: 'What is wrong' }).getByText(STRANGE).waitFor();
     expect(await page.evaluate<number>('document.images.length')).toBe(0);
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
+  it('of_a_device_in_trouble_say_what_to_do', async () => {
+    const { page, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    await open(page, `/devices/${devices[11]!.device.id}`, /^Device/);
+    const wrong = page.getByRole('region', { name: 'What is wrong' });
+    await wrong.getByText(FAULT_CODES.disk_full.todo).waitFor();
+    await close();
+  });
+
+  it('filter_devices_by_label_and_members_by_state_in_their_address', async () => {
+    const { page, complaints, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    const { id } = devices[4]!.device;
+    const client = await clientAs(fleet, 'operator');
+    await client.request('PATCH', `/devices/${id}`, Device, { labels: { 'site.room': 'a=1' } });
+    await open(page, '/devices', 'Devices');
+    await tabTo(page, /^Label/);
+    await page.keyboard.type('site.room=a=1');
+    await page.keyboard.press('Enter');
+    await page.getByRole('link', { name: 'line-1' }).first().waitFor({ state: 'detached' });
+    expect(await page.getByRole('link', { name: /^line-/ }).allInnerTexts()).toEqual(['line-5']);
+    expect(page.url()).toContain('label=site.room%3Da%3D1');
+    await open(page, `/rollouts/${rollout}?state=failed`, /^Rollout/);
+    await page.getByText('No device.', { exact: true }).waitFor();
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
+  it('begin_a_rollout_at_its_release_for_one_hardware', async () => {
+    const { page, complaints, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    await publish(fleet, '0.9.9');
+    await open(page, '/releases/digits/1.0.0', /^Release digits/);
+    await press(page, 'Roll it out');
+    await page.getByRole('option', { name: 'sim', exact: true }).waitFor({ state: 'attached' });
+    await page.getByRole('option', { name: 'digits 0.9.9' }).waitFor({ state: 'attached' });
+    expect(await page.locator('select[name=release]').inputValue()).toBe('digits@1.0.0');
+    await tabTo(page, /^Only devices of the hardware/);
+    await page.keyboard.type('sim');
+    await press(page, 'Create draft');
+    await page.getByRole('heading', { level: 1, name: 'Rollout of digits 1.0.0' }).waitFor();
+    await page.getByText('hardware sim', { exact: true }).waitFor();
+    await open(page, '/releases', 'Releases');
+    await page.getByText('None: no rollout is completed.').waitFor();
     expect(complaints).toEqual([]);
     await close();
   });

@@ -2683,6 +2683,8 @@ export interface operations {
         running?: string;
         /** @description enrolled devices that may need a person */
         attention?: 'silent' | 'trouble' | 'conditions' | 'cloned';
+        /** @description a label, key=value; a key alone: any value */
+        label?: string;
       };
       header?: never;
       path?: never;

@@ -5,17 +5,18 @@ import {
   AuditDetail,
   AuditHead,
   AuditPage,
+  auditQuery,
   NewToken,
   RevokedTokens,
   TokenPage,
   TokenRequest,
 } from '../../../shared/protocol/operator-api.js';
 import { requireForm } from '../arguments.js';
-import { EXIT, table, type Output } from '../output.js';
+import { EXIT, listText, table, type Output } from '../output.js';
 import { connect } from '../../fleet/fleet-client.js';
 import { counted } from '../../../shared/base/counted.js';
 import { timeText } from '../fleet-text.js';
-import { pageOf, type PageOptions } from './pages.js';
+import { filtered, pageOf, type Filters, type PageOptions } from './pages.js';
 
 export async function createToken(
   out: Output,
@@ -58,14 +59,16 @@ export async function revokeTokens(
 
 export async function listAudit(
   out: Output,
-  options: PageOptions,
+  options: PageOptions & Filters,
   command: Command,
 ): Promise<void> {
-  const entries = await pageOf(await connect(command), '/audit', AuditPage, options, out);
+  const path = filtered('/audit', auditQuery, options);
+  const entries = await pageOf(await connect(command), path, AuditPage, options, out);
   out.result(entries, () =>
-    table([
+    listText(
+      'no entry fits',
       ['SEQ', 'AT', 'ACTOR', 'ACTION', 'SUBJECT', 'DETAIL'],
-      ...entries.map((row) => [
+      entries.map((row) => [
         String(row.seq),
         timeText(row.at),
         row.actor,
@@ -73,7 +76,7 @@ export async function listAudit(
         row.subject,
         row.detail,
       ]),
-    ]),
+    ),
   );
 }
 

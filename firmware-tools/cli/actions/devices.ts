@@ -10,11 +10,13 @@ import {
   DevicePage,
   GroupName,
   GroupPage,
+  deviceQuery,
 } from '../../../shared/protocol/operator-api.js';
 import { listText, type Output } from '../output.js';
 import { requireForm } from '../arguments.js';
 import { connect } from '../../fleet/fleet-client.js';
 import { ago, attentionText, deviceScreen, runningText, statusText } from '../fleet-text.js';
+import { filtered, type Filters } from './pages.js';
 
 const at = (id: string): string => `/devices/${encodeURIComponent(id)}`;
 
@@ -33,19 +35,10 @@ function fingerprintIn({ fingerprint }: ApproveOptions): { fingerprint?: string 
 
 const requireGroup = (group: string | undefined): void => requireForm('--group', GroupName, group);
 
-export async function list(
-  out: Output,
-  options: { group?: string; status?: string },
-  command: Command,
-): Promise<void> {
-  requireGroup(options.group);
+export async function list(out: Output, options: Filters, command: Command): Promise<void> {
+  const path = filtered('/devices', deviceQuery, options);
   const client = await connect(command);
-  const query = new URLSearchParams(
-    Object.entries({ group: options.group, status: options.status }).filter(
-      (entry): entry is [string, string] => entry[1] !== undefined,
-    ),
-  );
-  const devices = await client.list(`/devices?${query.toString()}`, DevicePage);
+  const devices = await client.list(path, DevicePage);
   out.result(devices, () =>
     listText(
       'no devices',
@@ -138,6 +131,14 @@ export async function listGroups(out: Output, _options: unknown, command: Comman
     ),
   );
 }
+
+export const move = (
+  out: Output,
+  device: string,
+  group: string,
+  options: unknown,
+  command: Command,
+): Promise<void> => setGroup(out, group, [device], options, command);
 
 export async function setGroup(
   out: Output,

@@ -1,4 +1,6 @@
 // Long lists: how many rows a command shows, and where the next call goes on.
+import type { TSchema } from 'typebox';
+import { requireForm } from '../arguments.js';
 import type { FleetClient, Items, PageSchema } from '../../fleet/fleet-client.js';
 import type { Output } from '../output.js';
 
@@ -6,6 +8,28 @@ import type { Output } from '../output.js';
 export interface PageOptions {
   readonly limit: number;
   readonly cursor?: string;
+}
+
+/** The options of a command, of which some are filters of a list. */
+export type Filters = Readonly<Record<string, unknown>>;
+
+/**
+ * The path of a list with those options that are its filters, each checked before a server is
+ * asked. Fault usage.
+ */
+export function filtered(
+  path: string,
+  schemas: Readonly<Record<string, TSchema>>,
+  options: Filters,
+): string {
+  const query = new URLSearchParams();
+  for (const [name, schema] of Object.entries(schemas)) {
+    const value = options[name];
+    if (typeof value !== 'string') continue;
+    requireForm(`--${name}`, schema, value);
+    query.set(name, value);
+  }
+  return query.size === 0 ? path : `${path}?${query.toString()}`;
 }
 
 /** At most `limit` items; says on stderr how to see the next ones. Throws Fault. */

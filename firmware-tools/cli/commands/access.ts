@@ -48,7 +48,14 @@ function registerAudit(program: Command, out: Output): void {
     .addHelpText('after', '\nExample:\n  $ linnet audit list\n  $ linnet audit verify\n');
   pageOptions(connectionOptions(audit.command('list')))
     .description('what operators did, the newest first')
-    .addHelpText('after', '\nExample:\n  $ linnet audit list --limit 10\n')
+    .option('--actor <token>', 'only of this operator token')
+    .option('--action <name>', 'only this action')
+    .option('--subject <name>', 'only about this device, rollout, release or token')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet audit list --limit 10\n' +
+        '  $ linnet audit list --action device.revoke\n',
+    )
     .action(lazily(out, async () => (await actions()).listAudit));
   exportCommand(audit, out);
   connectionOptions(audit.command('verify'))

@@ -2,7 +2,7 @@
 import { Option, type Command } from 'commander';
 import { lazily } from '../../../shared/base/lazily.js';
 import { limits } from '../../../shared/base/limits.js';
-import { DEVICE_STATUSES } from '../../../shared/protocol/states.js';
+import { DEVICE_ATTENTIONS, DEVICE_STATUSES } from '../../../shared/protocol/states.js';
 import { connectionOptions, wholeNumber } from '../options.js';
 import type { Output } from '../output.js';
 
@@ -20,7 +20,7 @@ export function registerDeviceCommands(program: Command, out: Output): Command {
     );
   listAndShow(device, out);
   approveAndRevoke(device, out);
-  replace(device, out);
+  moveAndReplace(device, out);
   claim(device, out);
   registerGroup(program, out);
   return device;
@@ -35,7 +35,20 @@ function listAndShow(device: Command, out: Output): void {
         ...DEVICE_STATUSES,
       ]),
     )
-    .addHelpText('after', '\nExample:\n  $ linnet device list --group canary\n')
+    .option('--hardware <id>', 'only this hardware')
+    .option('--running <component@version>', 'only devices that run this release')
+    .option('--label <key=value>', 'only devices with this label; a key alone: with any value')
+    .addOption(
+      new Option('--attention <why>', 'only devices that may need a person').choices([
+        ...DEVICE_ATTENTIONS,
+      ]),
+    )
+    .option('--search <text>', 'only names and ids that begin so')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet device list --group canary\n' +
+        '  $ linnet device list --attention silent --label site=north\n',
+    )
     .action(lazily(out, async () => (await actions()).list));
   connectionOptions(device.command('show'))
     .description('one device: state, health, inference, outcomes, security events')
@@ -62,7 +75,13 @@ function approveAndRevoke(device: Command, out: Output): void {
     .action(lazily(out, async () => (await actions()).revoke));
 }
 
-function replace(device: Command, out: Output): void {
+function moveAndReplace(device: Command, out: Output): void {
+  connectionOptions(device.command('move'))
+    .description('put a device into another group')
+    .argument('<device>', 'id or name')
+    .argument('<group>', 'its name')
+    .addHelpText('after', '\nExample:\n  $ linnet device move cam-1 canary\n')
+    .action(lazily(out, async () => (await actions()).move));
   connectionOptions(device.command('replace'))
     .description('move name, group and labels to another device, and revoke the old one')
     .argument('<old>', 'id or name')

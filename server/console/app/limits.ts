@@ -8,6 +8,8 @@ export const limits = {
   pageRowsCount: 100,
   /** The list of devices, which draws only the rows in view. */
   devicePageRowsCount: 500,
+  /** Releases and groups that a form offers, the newest and the first ones. */
+  optionsMaxCount: 1000,
   /** Devices of one wave that are drawn as dots. */
   dotsMaxCount: 500,
   /** Wait before the first attempt to connect again, and the longest one. */

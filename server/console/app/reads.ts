@@ -18,6 +18,7 @@ import type {
   RolloutSummary,
   SecurityEventSummary,
   Self,
+  StandingReleases,
   TelemetryHour,
   TokenView,
 } from '../../../shared/protocol/operator-api.js';
@@ -60,6 +61,7 @@ export const reads = {
   release: (component: string, version: string): Read<ReleaseDetail> => ({
     path: `/releases/${part(component)}/${part(version)}`,
   }),
+  standing: (): Read<StandingReleases> => ({ path: '/standing-releases' }),
   auditHead: (): Read<AuditHead> => ({ path: '/audit/head' }),
   auditEntry: (seq: number): Read<AuditDetail> => ({ path: `/audit/${seq}` }),
 };
@@ -69,8 +71,8 @@ export const lists = {
   rollouts: (): List<RolloutSummary> => list('/rollouts'),
   members: (rollout: string, query: Query, limit?: number): List<Member> =>
     list(`/rollouts/${part(rollout)}/members`, query, limit),
-  releases: (): List<ReleaseSummary> => list('/releases'),
-  groups: (): List<Group> => list('/groups'),
+  releases: (limit?: number): List<ReleaseSummary> => list('/releases', {}, limit),
+  groups: (limit?: number): List<Group> => list('/groups', {}, limit),
   tokens: (): List<TokenView> => list('/tokens'),
   audit: (query: Query, limit?: number): List<AuditSummary> => list('/audit', query, limit),
   securityEvents: (query: Query): List<SecurityEventSummary> => list('/security-events', query),

@@ -1,5 +1,8 @@
 // How values read: times, numbers, states. Everything is plain text; what devices and
 // people wrote is only ever set as text.
+import type { RolloutDetail } from '../../../shared/protocol/operator-api.js';
+
+type Selector = RolloutDetail['selector'];
 
 export const counted = (count: number, noun: string): string =>
   `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
@@ -42,6 +45,16 @@ export const milliseconds = (ms: number | null): string =>
 
 export const releaseText = (ref: { component: string; version: string } | null): string =>
   ref === null ? 'nothing' : `${ref.component} ${ref.version}`;
+
+/** Which devices a rollout is for. */
+export function selectorText({ groups, hardware, labels }: Selector): string {
+  const parts = [
+    ...(groups ?? []).map((group) => `group ${group}`),
+    ...(hardware ?? []).map((id) => `hardware ${id}`),
+    ...Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`),
+  ];
+  return parts.length === 0 ? 'all that can take it' : parts.join(', ');
+}
 
 export type Tone = 'good' | 'bad' | 'busy' | 'quiet';
 

@@ -7,6 +7,7 @@ import {
   AuditDetail,
   AuditHead,
   AuditPage,
+  auditQuery,
   InferencePointPage,
   pageQuery,
   SecurityEventDetail,
@@ -35,13 +36,6 @@ const OfDevice = Type.Object({
     description: 'device id or name',
   }),
 });
-const exact = (description: string) =>
-  Type.Optional(Type.String({ minLength: 1, maxLength: limits.nameMaxChars, description }));
-const auditQuery = {
-  actor: exact('only of this token'),
-  action: exact('only this action'),
-  subject: exact('only about this'),
-};
 const Serial = Type.Integer({ minimum: 1 });
 const SecurityEventKey = Type.Tuple([Type.Integer(), Type.Integer()]);
 

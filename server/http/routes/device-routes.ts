@@ -93,7 +93,7 @@ function listRoute(app: FleetApp, { devices, telemetry, clock, silentAfterMs }: 
 }
 
 function filterOf(
-  { group, status, hardware, search, running, attention }: Static<typeof DeviceQuery>,
+  { group, status, hardware, search, running, attention, label }: Static<typeof DeviceQuery>,
   now: number,
   silentAfterMs: number,
 ): DeviceFilter {
@@ -102,9 +102,16 @@ function filterOf(
   return {
     ...{ group, status, hardware, search, attention },
     running: runs ? { component, version } : undefined,
+    label: label === undefined ? undefined : labelIn(label),
     heardSince: now - silentAfterMs,
     clonedSince: now - limits.deviceClonedMs,
   };
+}
+
+/** `key=value`, or a key alone; a value may have `=`. */
+function labelIn(text: string): { key: string; value?: string } {
+  const at = text.indexOf('=');
+  return at === -1 ? { key: text } : { key: text.slice(0, at), value: text.slice(at + 1) };
 }
 
 function detailRoute(app: FleetApp, options: Options): void {

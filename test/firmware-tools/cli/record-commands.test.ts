@@ -129,6 +129,36 @@ it('labels_are_set_kept_and_removed', async () => {
   expect((await run('device', 'label', 'cam-1', 'site')).code).toBe(EXIT.usage);
 });
 
+it('a_list_of_devices_takes_every_filter_of_the_api', async () => {
+  await run('device', 'label', 'cam-1', 'site.room=a=1');
+  const listed = async (...filter: string[]): Promise<boolean> =>
+    (await run('device', 'list', ...filter)).out.includes('cam-1');
+  for (const [filter, fits] of [
+    [['--label', 'site.room=a=1'], true],
+    [['--label', 'site.room'], true],
+    [['--label', 'site.room=a'], false],
+    [['--attention', 'trouble'], true],
+    [['--attention', 'silent'], false],
+    [['--search', 'cam-'], true],
+    [['--search', 'line-'], false],
+    [['--running', 'digits@9.9.9'], false],
+    [['--hardware', 'other'], false],
+  ] as const)
+    expect(await listed(...filter), filter.join(' ')).toBe(fits);
+  const wrong = await run('device', 'list', '--label', '=x');
+  expect(wrong).toMatchObject({ code: EXIT.usage });
+  expect(wrong.err).toContain('--label =x: must be a label such as site=north, or its key');
+});
+
+it('a_device_moves_to_a_group_and_the_audit_log_is_filtered_by_what_was_done', async () => {
+  expect((await run('device', 'move', 'cam-1', 'north')).out).toContain('is in group north');
+  const changes = await run('audit', 'list', '--action', 'device.change');
+  expect(changes.out).toMatch(/^SEQ [^]*device\.change/);
+  expect(changes.out).not.toContain('device.approve');
+  expect((await run('audit', 'list', '--actor', 'nobody')).out).toBe('no entry fits\n');
+  await run('device', 'move', 'cam-1', 'canary');
+});
+
 it('history_tells_each_change_once_and_events_those_of_the_device', async () => {
   const { out } = await run('device', 'history', 'cam-1');
   expect(out).toMatch(/^REPORTED +COMPONENT +STATE/);

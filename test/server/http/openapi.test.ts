@@ -89,6 +89,7 @@ describe('the document', () => {
       ['search', false],
       ['running', false],
       ['attention', false],
+      ['label', false],
     ]);
     const telemetry = operations.get('GET /api/v1/telemetry')?.parameters ?? [];
     expect(telemetry.filter(({ required }) => required === true).map(({ name }) => name)).toEqual([

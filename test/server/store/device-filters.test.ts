@@ -100,6 +100,18 @@ describe('a filter of devices', () => {
     expect(await names({ search: 'line-', group: 'odd' })).toEqual(['line-1', 'line-3']);
   });
 
+  it('by_label_fits_key_and_value_also_where_a_key_has_dots', async () => {
+    await store.db
+      .updateTable('devices')
+      .set({ labels_json: '{"site.room":"a=1","rack":"7"}' })
+      .where('id', '=', idOf(2))
+      .execute();
+    expect(await names({ label: { key: 'site.room', value: 'a=1' } })).toEqual(['line-2']);
+    expect(await names({ label: { key: 'site.room' } })).toEqual(['line-2']);
+    expect(await names({ label: { key: 'rack', value: '8' } })).toEqual([]);
+    expect(await names({ label: { key: 'site' } })).toEqual([]);
+  });
+
   it('by_what_runs_fits_component_and_version', async () => {
     expect(await names({ running: { component: 'digits', version: '1.0.0' } })).toEqual(['line-1']);
     expect(await names({ running: { component: 'digits', version: '1.0' } })).toEqual([]);

@@ -1,6 +1,7 @@
 // One device: what runs since when and why, what is wrong and what to do, what it served, what
 // happened, and what an operator can do with it.
 import type { DeviceDetail } from '../../../../shared/protocol/operator-api.js';
+import { FAULT_CODES, isFaultCode } from '../../../../shared/base/fault-codes.js';
 import { Ago, Facts, Heading, Loading, Section, State, Table, Trouble } from '../parts/basics.js';
 import { reads } from '../reads.js';
 import { beats, either, oneOf, topics, useResource } from '../resource.js';
@@ -68,6 +69,12 @@ const ADVICE: Readonly<Record<string, string>> = {
   errors: 'Requests fail. Look at what the application sends and at the last release.',
 };
 
+/** What to do about a trouble; an agent of another version may have codes of its own. */
+const troubleTodo = (code: string): string =>
+  isFaultCode(code)
+    ? `${FAULT_CODES[code].todo} It tries again by itself.`
+    : 'It tries again by itself; the log of its agent says more.';
+
 function Wrong({ detail: { device } }: { detail: DeviceDetail }) {
   const lines = [
     ...(device.cloned
@@ -92,7 +99,7 @@ function Wrong({ detail: { device } }: { detail: DeviceDetail }) {
             {
               key: `${component} ${trouble.code}`,
               text: `${component} cannot proceed: ${trouble.code}: ${trouble.detail}`,
-              todo: 'It tries again by itself; docs/fault-codes.md says what the code means.',
+              todo: troubleTodo(trouble.code),
             },
           ]),
       ...conditions.map(({ code, count, detail }) => ({

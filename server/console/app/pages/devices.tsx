@@ -11,7 +11,7 @@ import { beats, either, topics, useResource, useRows } from '../resource.js';
 import { Link } from '../router.js';
 import { releaseText } from '../text.js';
 
-const FILTERS = ['search', 'status', 'group', 'hardware', 'running', 'attention'] as const;
+const FILTERS = ['search', 'status', 'group', 'hardware', 'running', 'label', 'attention'] as const;
 const rowPixels = 56;
 
 export function DevicesPage({ query }: { query: URLSearchParams }) {
@@ -88,6 +88,7 @@ function Filters({ filter }: { filter: Readonly<Record<string, string>> }) {
         value={filter['running'] ?? ''}
         options={values(running, filter['running'])}
       />
+      <Search name="label" label="Label (key=value, or a key)" value={filter['label'] ?? ''} />
       <Choice
         name="attention"
         label="Attention"

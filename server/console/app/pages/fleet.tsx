@@ -4,7 +4,7 @@ import { Bars, Heading, Loading, Section, State, Trouble } from '../parts/basics
 import { reads } from '../reads.js';
 import { beats, either, topics, useResource } from '../resource.js';
 import { Link } from '../router.js';
-import { counted, releaseText, toneOf } from '../text.js';
+import { counted, releaseText, toneOf, type Tone } from '../text.js';
 import { VersionsOverTime } from './fleet-history.js';
 
 export function FleetPage() {
@@ -40,9 +40,9 @@ function Parts({ fleet }: { fleet: FleetOverview }) {
           label="Devices by state"
           of={[
             bar('heard', sum(enrolled) - fleet.attention.silent, 'good'),
-            bar('silent', fleet.attention.silent, 'bad'),
-            bar('pending', sum(fleet.devices.filter(({ status }) => status === 'pending')), 'busy'),
-            bar('revoked', sum(fleet.devices.filter(({ status }) => status === 'revoked'))),
+            link('silent', 'attention=silent', fleet.attention.silent, 'bad'),
+            link('pending', 'status=pending', ofStatus(fleet, 'pending'), 'busy'),
+            link('revoked', 'status=revoked', ofStatus(fleet, 'revoked')),
           ]}
         />
       </Section>
@@ -83,7 +83,7 @@ function Parts({ fleet }: { fleet: FleetOverview }) {
 
 function NeedsPerson({ fleet }: { fleet: FleetOverview }) {
   const { trouble, conditions, cloned, silent } = fleet.attention;
-  const pending = sum(fleet.devices.filter(({ status }) => status === 'pending'));
+  const pending = ofStatus(fleet, 'pending');
   const lines = [
     { to: 'enrol', count: pending, text: 'waits for approval' },
     { to: 'devices?attention=cloned', count: cloned, text: 'used by two installations' },
@@ -121,7 +121,16 @@ function NeedsPerson({ fleet }: { fleet: FleetOverview }) {
 const sum = (rows: readonly { count: number }[]): number =>
   rows.reduce((total, { count }) => total + count, 0);
 
-const bar = (name: string, count: number, tone?: ReturnType<typeof toneOf>) => ({
+const ofStatus = ({ devices }: FleetOverview, wanted: string): number =>
+  sum(devices.filter(({ status }) => status === wanted));
+
+/** A bar whose name leads to its devices. */
+const link = (name: string, query: string, count: number, tone?: Tone) => ({
+  ...bar(name, count, tone),
+  name: <Link to={`devices?${query}`}>{name}</Link>,
+});
+
+const bar = (name: string, count: number, tone?: Tone) => ({
   key: name,
   name,
   count,

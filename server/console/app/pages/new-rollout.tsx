@@ -12,23 +12,29 @@ import { send } from '../api.js';
 import { givenIn, useAction, type Given } from '../parts/action.js';
 import { announce } from '../parts/announcer.js';
 import { Heading, Loading, Section, Table, Trouble } from '../parts/basics.js';
+import { limits } from '../limits.js';
 import { lists, reads } from '../reads.js';
 import { topics, useResource, useRows } from '../resource.js';
 import { navigate } from '../router.js';
 import { counted, releaseText, share } from '../text.js';
 
-export function NewRolloutPage() {
+/** `release` of the query is chosen in the form. */
+export function NewRolloutPage({ query }: { query: URLSearchParams }) {
   const { data, failure } = useResource(reads.defaultPolicy(), () => false);
   return (
     <>
       <Heading title="New rollout" />
       <Trouble failure={failure} />
-      {data === undefined ? failure === null && <Loading /> : <Form policy={data} />}
+      {data === undefined ? (
+        failure === null && <Loading />
+      ) : (
+        <Form policy={data} release={query.get('release') ?? ''} />
+      )}
     </>
   );
 }
 
-function Form({ policy }: { policy: RolloutPolicy }) {
+function Form({ policy, release }: { policy: RolloutPolicy; release: string }) {
   const [preview, setPreview] = useState<RolloutPreview | null>(null);
   const { busy, failure, run } = useAction();
   const submit = (event: SubmitEvent): void => {
@@ -48,7 +54,7 @@ function Form({ policy }: { policy: RolloutPolicy }) {
   return (
     <>
       <form class="card" onSubmit={submit}>
-        <What />
+        <What chosen={release} />
         <Waves />
         <Strictness policy={policy} />
         <Trouble failure={failure} />
@@ -66,9 +72,14 @@ function Form({ policy }: { policy: RolloutPolicy }) {
   );
 }
 
-function What() {
-  const releases = useRows('releases', lists.releases(), topics('releases'));
-  const groups = useRows('groups', lists.groups(), topics('devices'));
+const useGroups = () =>
+  useRows('all groups', lists.groups(limits.optionsMaxCount), topics('devices'));
+
+function What({ chosen }: { chosen: string }) {
+  const wanted = lists.releases(limits.optionsMaxCount);
+  const releases = useRows('all releases', wanted, topics('releases'));
+  const groups = useGroups();
+  const hardware = useResource(reads.fleet(), topics('devices')).data?.hardware ?? [];
   return (
     <fieldset>
       <legend>What and to which devices</legend>
@@ -76,7 +87,11 @@ function What() {
         Release
         <select name="release" required>
           {releases.items.map(({ component, version }) => (
-            <option key={`${component}@${version}`} value={`${component}@${version}`}>
+            <option
+              key={`${component}@${version}`}
+              value={`${component}@${version}`}
+              selected={`${component}@${version}` === chosen}
+            >
               {component} {version}
             </option>
           ))}
@@ -89,6 +104,17 @@ function What() {
           {groups.items.map(({ name }) => (
             <option key={name} value={name}>
               {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label class="field">
+        Only devices of the hardware
+        <select name="hardware">
+          <option value="">all hardware</option>
+          {hardware.map((row) => (
+            <option key={row.hardware} value={row.hardware}>
+              {row.hardware}
             </option>
           ))}
         </select>
@@ -111,7 +137,7 @@ function What() {
 }
 
 function Waves() {
-  const groups = useRows('groups', lists.groups(), topics('devices'));
+  const groups = useGroups();
   return (
     <fieldset>
       <legend>Waves</legend>
@@ -193,6 +219,7 @@ function requestOf(given: Given, policy: RolloutPolicy): RolloutRequest {
       return [key.trim(), value.join('=').trim()] as const;
     });
   const group = given('group');
+  const hardware = given('hardware');
   return {
     component,
     version,
@@ -213,6 +240,7 @@ function requestOf(given: Given, policy: RolloutPolicy): RolloutRequest {
     },
     selector: {
       ...(group === '' ? {} : { groups: [group] }),
+      ...(hardware === '' ? {} : { hardware: [hardware] }),
       ...(labels.length === 0 ? {} : { labels: Object.fromEntries(labels) }),
     },
   };

@@ -29,9 +29,9 @@ export function pageOf(
     case 'devices':
       return first === undefined ? <DevicesPage query={query} /> : <DevicePage id={first} />;
     case 'rollouts':
-      return first === undefined ? <RolloutsPage /> : <RolloutPage id={first} />;
+      return first === undefined ? <RolloutsPage /> : <RolloutPage id={first} query={query} />;
     case 'new-rollout':
-      return <NewRolloutPage />;
+      return <NewRolloutPage query={query} />;
     case 'releases':
       return first === undefined || second === undefined ? (
         <ReleasesPage />

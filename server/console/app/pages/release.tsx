@@ -9,6 +9,7 @@ import { saveFile } from '../parts/save-file.js';
 import { reads } from '../reads.js';
 import { either, topics, useResource } from '../resource.js';
 import { Link } from '../router.js';
+import { useMay } from '../self.js';
 import { bytesText, counted, releaseText, share } from '../text.js';
 import { Quantization } from './release-quantization.js';
 
@@ -17,9 +18,16 @@ export function ReleasePage({ component, version }: { component: string; version
     reads.release(component, version),
     topics('releases', 'rollouts'),
   );
+  const may = useMay();
+  const ref = `${component}@${version}`;
   return (
     <>
       <Heading title={`Release ${component} ${version}`}>
+        {may('operator') && (
+          <Link to={`new-rollout?release=${encodeURIComponent(ref)}`} class="button primary">
+            Roll it out
+          </Link>
+        )}
         {data !== undefined && <BomButton release={data} />}
       </Heading>
       <Trouble failure={failure} />

@@ -1,9 +1,10 @@
-// Published releases, the newest first.
-import { Ago, Heading, RowsTable } from '../parts/basics.js';
-import { lists } from '../reads.js';
-import { topics, useRows } from '../resource.js';
+// Published releases, the newest first, and which of them stand: what devices take that enrol or
+// return.
+import { Ago, Heading, RowsTable, Section, State, Table, Trouble } from '../parts/basics.js';
+import { lists, reads } from '../reads.js';
+import { topics, useResource, useRows } from '../resource.js';
 import { Link } from '../router.js';
-import { bytesText } from '../text.js';
+import { bytesText, releaseText, selectorText } from '../text.js';
 
 export function ReleasesPage() {
   const rows = useRows('releases', lists.releases(), topics('releases'));
@@ -31,6 +32,46 @@ export function ReleasesPage() {
           { title: 'Digest', wide: true, cell: ({ digest }) => <code>{digest.slice(0, 16)}</code> },
         ]}
       />
+      <Standing />
     </>
   );
 }
+
+function Standing() {
+  const { data, failure } = useResource(reads.standing(), topics('rollouts'));
+  return (
+    <Section title="Standing releases" id="standing">
+      <p class="quiet">What a device takes that enrols, returns or comes into a group.</p>
+      <Trouble failure={failure} />
+      <Table
+        caption="Standing releases"
+        none={data === undefined ? 'Loading.' : 'None: no rollout is completed.'}
+        rows={data?.items ?? []}
+        rowKey={({ rollout }) => rollout}
+        columns={[
+          { title: 'Release', cell: ({ release }) => releaseText(release) },
+          { title: 'For', cell: ({ selector }) => selectorText(selector) },
+          {
+            title: 'Rollout',
+            cell: ({ rollout }) => (
+              <Link to={`rollouts/${encodeURIComponent(rollout)}`}>{rollout}</Link>
+            ),
+          },
+          { title: 'Since', cell: ({ createdAt }) => <Ago at={createdAt} /> },
+          { title: 'Now', cell: ({ alarmed, waitsFor }) => standingNow(alarmed, waitsFor) },
+        ]}
+      />
+    </Section>
+  );
+}
+
+const standingNow = (alarmed: boolean, waitsFor: string | null) =>
+  alarmed ? (
+    <State text="taken by nobody: it failed on too many devices" tone="bad" />
+  ) : waitsFor === null ? (
+    <State text="taken" tone="good" />
+  ) : (
+    <>
+      waits for <Link to={`rollouts/${encodeURIComponent(waitsFor)}`}>{waitsFor}</Link>
+    </>
+  );

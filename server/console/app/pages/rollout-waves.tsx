@@ -4,18 +4,20 @@ import type { Member, RolloutDetail } from '../../../../shared/protocol/operator
 import { useState } from 'preact/hooks';
 import { limits } from '../limits.js';
 import { Ago, RowsTable, Section, State } from '../parts/basics.js';
+import { Choice } from '../parts/filters.js';
 import { lists } from '../reads.js';
 import { oneOf, useRows } from '../resource.js';
 import { Link } from '../router.js';
 import { counted, duration, toneOf } from '../text.js';
 
-export function Waves({ rollout }: { rollout: RolloutDetail }) {
+/** `state`: of the devices that the table shows; empty: of all. */
+export function Waves({ rollout, state }: { rollout: RolloutDetail; state: string }) {
   return (
     <Section title="Waves" id="waves">
       {rollout.policy.waves.map((wave, index) => (
         <WaveView key={index} rollout={rollout} index={index} wave={wave} />
       ))}
-      <Members rollout={rollout} />
+      <Members rollout={rollout} state={state} />
     </Section>
   );
 }
@@ -108,28 +110,23 @@ function Dot({ member, index }: { member: Member; index: number }) {
   );
 }
 
-function Members({ rollout }: { rollout: RolloutDetail }) {
-  const [state, setState] = useState('');
+function Members({ rollout, state }: { rollout: RolloutDetail; state: string }) {
   const rows = useRows(
     `members ${rollout.id} ${state}`,
     lists.members(rollout.id, { state }),
     oneOf('rollouts', rollout.id),
   );
-  const states = [...new Set(rollout.counts.map((count) => count.state))];
+  const states = new Set<string>(rollout.counts.map((count) => count.state));
+  if (state !== '') states.add(state);
   return (
     <>
       <h3 id="members">Devices</h3>
-      <label class="field inline">
-        State
-        <select value={state} onChange={(event) => setState(event.currentTarget.value)}>
-          <option value="">all</option>
-          {states.map((one) => (
-            <option key={one} value={one}>
-              {one}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Choice
+        name="state"
+        label="State"
+        value={state}
+        options={[...states].map((one) => [one, one] as const)}
+      />
       <RowsTable
         caption="Devices of the rollout"
         what="devices"

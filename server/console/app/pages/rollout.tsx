@@ -9,11 +9,11 @@ import { reads } from '../reads.js';
 import { beats, either, oneOf, useResource } from '../resource.js';
 import { Link } from '../router.js';
 import { useMay } from '../self.js';
-import { counted, duration, permille, releaseText } from '../text.js';
+import { counted, duration, permille, releaseText, selectorText } from '../text.js';
 import { Waves } from './rollout-waves.js';
 import { StrategyFacts } from './rollout-strategy.js';
 
-export function RolloutPage({ id }: { id: string }) {
+export function RolloutPage({ id, query }: { id: string; query: URLSearchParams }) {
   const resource = useResource(reads.rollout(id), either(oneOf('rollouts', id), beats));
   const { data, failure } = resource;
   return (
@@ -25,13 +25,19 @@ export function RolloutPage({ id }: { id: string }) {
       {data === undefined ? (
         failure === null && <Loading />
       ) : (
-        <Detail rollout={data} reload={resource.reload} />
+        <Detail rollout={data} query={query} reload={resource.reload} />
       )}
     </>
   );
 }
 
-function Detail({ rollout, reload }: { rollout: RolloutDetail; reload: () => void }) {
+interface DetailProps {
+  readonly rollout: RolloutDetail;
+  readonly query: URLSearchParams;
+  readonly reload: () => void;
+}
+
+function Detail({ rollout, query, reload }: DetailProps) {
   return (
     <>
       <Commands rollout={rollout} reload={reload} />
@@ -53,7 +59,7 @@ function Detail({ rollout, reload }: { rollout: RolloutDetail; reload: () => voi
           </p>
         </Section>
       </div>
-      <Waves rollout={rollout} />
+      <Waves rollout={rollout} state={query.get('state') ?? ''} />
       <StrategyFacts rollout={rollout} />
       <Section title="What it does" id="policy">
         <Policy rollout={rollout} />
@@ -114,11 +120,6 @@ const questionOf = (
 
 function Policy({ rollout }: { rollout: RolloutDetail }) {
   const { policy, selector, createdAt, createdBy, release, id } = rollout;
-  const selected = [
-    ...(selector.groups ?? []).map((group) => `group ${group}`),
-    ...(selector.hardware ?? []).map((hardware) => `hardware ${hardware}`),
-    ...Object.entries(selector.labels ?? {}).map(([key, value]) => `${key}=${value}`),
-  ];
   const { component, version } = release;
   return (
     <Facts
@@ -130,7 +131,7 @@ function Policy({ rollout }: { rollout: RolloutDetail }) {
           </Link>,
         ],
         ['Strategy', policy.strategy ?? 'canary'],
-        ['Devices', selected.length === 0 ? 'all that can take it' : selected.join(', ')],
+        ['Devices', selectorText(selector)],
         ['Created', <Ago at={createdAt} />],
         ['By', createdBy],
         ['On a halt', policy.autoRevert ? 'rolls every touched device back' : 'asks a person'],

@@ -82,6 +82,9 @@ export function Sparkline({
     <figure class="spark">
       <svg class="chart" viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={summary}>
         <path class="curve" d={path} />
+        {known.length === 1 && (
+          <circle class="head" cx={EDGE + values.indexOf(last) * step} cy={y(last)} r="4" />
+        )}
       </svg>
       <figcaption>{summary}</figcaption>
     </figure>

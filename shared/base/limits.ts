@@ -257,6 +257,8 @@ export const limits = {
   mqttControlMaxBytes: 64,
   /** From the start of a connection to its login. */
   mqttConnectMs: 10_000,
+  /** Then a device that reads nothing of what waits for it is disconnected. */
+  mqttUnreadMs: 10_000,
   mqttReconnectMs: 1_000,
   mqttClientIdMaxChars: 64,
   mqttTopicLevelsMaxCount: 8,

@@ -644,6 +644,9 @@ export const limits = {
   /** Steps for one rollout in one pass, so that none delays the others; the rest comes next. */
   rolloutStepsMaxCount: 50,
   rolloutIdBytes: 8,
+  /** The detail of a large rollout is kept for so many times as long as it took to make. */
+  rolloutViewKeptFactor: 10,
+  rolloutViewsKeptMaxCount: 20,
   /** A watch of a rollout asks so often, and goes on without an answer for so many times. */
   watchEveryMs: 1_000,
   watchTriesMaxCount: 300,

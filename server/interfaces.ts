@@ -749,8 +749,8 @@ export interface RolloutStore {
   /** The first members in these states that have an assignment of it and are not revoked. */
   assigned(rollout: string, states: readonly MemberState[], limit: number): Promise<MemberRow[]>;
   memberCounts(rollout: string): Promise<MemberCount[]>;
-  /** In how many other rollouts the device has taken a release that is undecided. */
-  undecidedElsewhere(rollout: string, device: string): Promise<number>;
+  /** Those of `devices` that have taken a release in another rollout, which is undecided. */
+  undecidedElsewhere(rollout: string, devices: readonly string[]): Promise<ReadonlySet<string>>;
   /** When the nth of the last takes in this rollout was; null when there were fewer. */
   lastTake(rollout: string, nth: number): Promise<number | null>;
   /** What a device reported of the component after `from` and until `to`, for strategy ab. */

@@ -44,7 +44,8 @@ export async function openExternalBroker(options: ExternalBrokerOptions): Promis
     client = await connectAsync('', { ...address, ...clientOptions(options) }, false);
   } catch (error) {
     if (isFault(error)) throw error;
-    const detail = `cannot connect to the MQTT broker ${new URL(options.url).host}: ${reason(error)}`;
+    const { host } = new URL(options.url);
+    const detail = `cannot connect to the MQTT broker ${host}: ${reason(error)}`;
     throw new Fault('server_unreachable', detail, { cause: error });
   }
   const connection = new ExternalBroker(client, address.port, options);

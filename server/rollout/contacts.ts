@@ -20,7 +20,7 @@ import { waitingMember } from './members.js';
 import { paused } from './pace.js';
 import { reportStep } from './security-report.js';
 import type { Plan } from './situation.js';
-import { take } from './taking.js';
+import { take, type Contact } from './taking.js';
 import { room } from './window.js';
 import type { SituationReader } from './situation-reader.js';
 
@@ -41,6 +41,13 @@ interface Asking {
 /** What a device's contact changes: its take, or what was learned of it. */
 interface Answer extends Plan {
   /** As it was in the store; null: it came after the rollout was made. */
+  readonly before: MemberRow | null;
+}
+
+/** A device that asks, with what it is in the rollout. */
+interface Place {
+  readonly member: MemberRow;
+  /** As it is in the store; null: it came after the rollout was made. */
   readonly before: MemberRow | null;
 }
 
@@ -127,50 +134,49 @@ export class Contacts {
 
   /** In the order in which they ask; each is counted before the next one is answered. */
   async #answers(rollout: RolloutRow, devices: readonly string[]): Promise<Answer[]> {
-    const { store, clock } = this.#options;
-    const last = await this.#lastTake(rollout);
-    if (paused(rollout.policy, last, clock.now()) !== null) return [];
+    const { store, situations, clock } = this.#options;
+    const lastTake = await this.#lastTake(rollout);
+    if (paused(rollout.policy, lastTake, clock.now()) !== null) return [];
+    const asking = await this.#places(rollout, devices);
+    if (asking.length === 0) return [];
+    const ids = asking.map(({ member }) => member.device);
+    const seen = await situations.ofDevices(rollout, ids);
+    const undecidedElsewhere = await store.undecidedElsewhere(rollout.id, ids);
     let counts: readonly MemberCount[] = await store.memberCounts(rollout.id);
     const answers: Answer[] = [];
-    for (const device of devices) {
-      const answer = await this.#answer(rollout, device, counts, last);
-      if (answer === null) continue;
-      answers.push(answer);
+    for (const { member, before } of asking) {
+      if (this.#isFull(rollout, counts, member)) continue;
+      const step = answerTo({
+        ...{ ...seen, facts: seen.facts.get(member.device) },
+        ...{ rollout, member, counts, lastTake },
+        isUndecidedElsewhere: undecidedElsewhere.has(member.device),
+      });
+      if (step === null) continue;
+      answers.push({ ...step, before });
       if (isPaced(rollout)) break;
-      counts = recounted(counts, answer);
+      counts = recounted(counts, { ...step, before });
     }
     return answers;
   }
 
-  async #answer(
-    rollout: RolloutRow,
-    device: string,
-    counts: readonly MemberCount[],
-    last: number | null,
-  ): Promise<Answer | null> {
-    const { store, situations } = this.#options;
-    const before = await store.member(rollout.id, device);
-    const member = before ?? (await this.#lateMember(rollout, device));
-    if (member === null) return null;
-    const full = `${rollout.id} ${member.hardware}`;
-    if (this.#fullAt.get(full) === rollout.revision) return null;
-    if (room(rollout, counts, member.hardware) === 0) {
-      this.#fullAt.set(full, rollout.revision);
-      return null;
+  /** Of the devices that may find room, in their order. */
+  async #places(rollout: RolloutRow, devices: readonly string[]): Promise<Place[]> {
+    const members = await this.#options.store.membersOf(rollout.id, devices);
+    const known = new Map(members.map((member) => [member.device, member]));
+    const found: Place[] = [];
+    for (const device of devices) {
+      const before = known.get(device) ?? null;
+      const member = before ?? (await this.#lateMember(rollout, device));
+      if (member !== null && this.#fullAt.get(fullKey(rollout, member)) !== rollout.revision)
+        found.push({ member, before });
     }
-    const seen = await situations.ofDevice(rollout, device);
-    // Nobody watches the confirmed devices of a completed rollout: one may have lost the release.
-    const now = changeOf(member, seen.facts, { ...seen, rollout });
-    const step = take({
-      ...seen,
-      rollout,
-      member: now ?? member,
-      counts,
-      lastTake: last,
-      undecidedElsewhere: await store.undecidedElsewhere(rollout.id, device),
-    });
-    if (step !== null) return { ...step, before };
-    return now === null ? null : { rollout, members: [now], assignments: [], before };
+    return found;
+  }
+
+  #isFull(rollout: RolloutRow, counts: readonly MemberCount[], member: MemberRow): boolean {
+    const isFull = room(rollout, counts, member.hardware) === 0;
+    if (isFull) this.#fullAt.set(fullKey(rollout, member), rollout.revision);
+    return isFull;
   }
 
   async #lastTake({ id, policy: { takesPerHour } }: RolloutRow): Promise<number | null> {
@@ -197,6 +203,18 @@ export class Contacts {
     const wave = rollout.policy.waves.length - 1;
     return waitingMember(rollout.id, { device: found, wave, rank: LATE_RANK }, clock.now());
   }
+}
+
+const fullKey = ({ id }: RolloutRow, { hardware }: MemberRow): string => `${id} ${hardware}`;
+
+/** Its take, or what was learned of it; null: nothing changes. */
+function answerTo(contact: Contact): Plan | null {
+  const { rollout, member, facts } = contact;
+  // Nobody watches the confirmed devices of a completed rollout: one may have lost the release.
+  const now = changeOf(member, facts, contact);
+  const step = take({ ...contact, member: now ?? member });
+  if (step !== null) return step;
+  return now === null ? null : { rollout, members: [now], assignments: [] };
 }
 
 const isPaced = ({ policy }: RolloutRow): boolean => policy.takesPerHour !== undefined;

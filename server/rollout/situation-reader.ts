@@ -33,6 +33,10 @@ export interface SituationReaderOptions {
   readonly floorOf: (component: string) => string | null;
 }
 
+export interface OfDevices extends Pick<Contact, 'published' | 'now' | 'receptionSince'> {
+  readonly facts: ReadonlyMap<string, DeviceFacts>;
+}
+
 export class SituationReader {
   readonly #options: SituationReaderOptions;
 
@@ -142,15 +146,15 @@ export class SituationReader {
     return measured;
   }
 
-  /** What a decision about one device depends on. */
-  async ofDevice(
+  /** What a decision about each of these devices depends on. */
+  async ofDevices(
     { release: { component } }: RolloutRow,
-    device: string,
-  ): Promise<Pick<Contact, 'facts' | 'published' | 'now' | 'receptionSince'>> {
+    devices: readonly string[],
+  ): Promise<OfDevices> {
     const { store, reception, clock } = this.#options;
-    const facts = await store.facts(component, [device]);
+    const facts = await store.facts(component, devices);
     return {
-      facts: facts.get(device),
+      facts,
       published: await this.#published(component, facts),
       receptionSince: reception.since,
       now: clock.now(),

@@ -17,15 +17,15 @@ export interface Contact extends Moment {
   readonly published: ReadonlySet<string>;
   /** When the takesPerHour-th of the last takes was; null when there were fewer. */
   readonly lastTake: number | null;
-  /** Takes of other rollouts that are undecided on this device. */
-  readonly undecidedElsewhere: number;
+  /** It has taken a release in another rollout, which is undecided. */
+  readonly isUndecidedElsewhere: boolean;
 }
 
 /** The device takes the release with this change; null when it must not, or not yet. */
 export function take(contact: Contact): Plan | null {
   const { rollout, member, facts, counts, published, now } = contact;
   const isOpen = rollout.state === 'rolling' ? member.wave <= rollout.wave : isStanding(rollout);
-  if (!isOpen || member.state !== 'waiting' || contact.undecidedElsewhere > 0) return null;
+  if (!isOpen || member.state !== 'waiting' || contact.isUndecidedElsewhere) return null;
   if (runsAlready(facts, rollout, contact)) return null;
   if (paused(rollout.policy, contact.lastTake, now) !== null) return null;
   if (room(rollout, counts, member.hardware) === 0) return null;

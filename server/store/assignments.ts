@@ -1,7 +1,7 @@
 // What each device is assigned, as the director reads it, and the documents that the director
 // signed for it. The documents are kept so that their version numbers never fall, also after a
 // restart: a device refuses a lower one.
-import type { Selectable } from 'kysely';
+import { sql, type RawBuilder, type Selectable } from 'kysely';
 import type { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type {
   Assignment,
@@ -10,78 +10,49 @@ import type {
   DirectorHead,
 } from '../interfaces.js';
 import type { Db, Queries } from './database.js';
+import { among, givenRows, type Columns } from './dialect.js';
+import { GroupedReads } from './grouped-reads.js';
 import { GroupedWrites } from './grouped-writes.js';
 import type { Tables } from './tables.js';
 
+interface DeviceAssignments {
+  readonly revision: number;
+  readonly assignments: Assignment[];
+}
+
+interface Saving {
+  /** The device. */
+  readonly key: string;
+  readonly documents: DirectorDocuments;
+  readonly before: number | null;
+}
+
 export class SqlAssignmentStore implements AssignmentStore {
   readonly #db: Db;
-  /** A fleet that comes back after a restart has all its documents signed at once. */
-  readonly #documents: GroupedWrites<boolean>;
+  // A fleet that takes a release, or comes back after a restart, asks at once.
+  readonly #assignments: GroupedReads<DeviceAssignments>;
+  readonly #heads: GroupedReads<DirectorHead>;
+  readonly #documents: GroupedReads<DirectorDocuments>;
+  readonly #savings: GroupedWrites<Saving, boolean>;
 
   constructor(db: Db) {
     this.#db = db;
-    this.#documents = new GroupedWrites(db);
+    this.#assignments = new GroupedReads((devices) => assignmentsOf(db, devices));
+    this.#heads = new GroupedReads((devices) => headsOf(db, devices));
+    this.#documents = new GroupedReads((devices) => documentsOf(db, devices));
+    this.#savings = new GroupedWrites(db, saveAll);
   }
 
-  /** In one statement, so that the revision matches the assignments. */
-  async assignments(device: string): Promise<{ revision: number; assignments: Assignment[] }> {
-    const rows = await this.#db
-      .selectFrom('devices')
-      .leftJoin('assignments', 'assignments.device', 'devices.id')
-      .selectAll('assignments')
-      .select('devices.assignment_revision')
-      .where('devices.id', '=', device)
-      .orderBy('assignments.component')
-      .execute();
-    return {
-      revision: rows[0]?.assignment_revision ?? 0,
-      assignments: rows.flatMap((row) => (isRow(row) ? assignmentOf(row) : [])),
-    };
+  async assignments(device: string): Promise<DeviceAssignments> {
+    return (await this.#assignments.get(device)) ?? { revision: 0, assignments: [] };
   }
 
   async directorHead(device: string): Promise<DirectorHead> {
-    const row = await this.#db
-      .selectFrom('devices')
-      .leftJoin('director_documents as signed', 'signed.device', 'devices.id')
-      .select([
-        'devices.assignment_revision',
-        'signed.revision',
-        'signed.timestamp_version',
-        'signed.expires_at',
-      ])
-      .where('devices.id', '=', device)
-      .executeTakeFirst();
-    const signed =
-      row === undefined ||
-      row.revision === null ||
-      row.timestamp_version === null ||
-      row.expires_at === null
-        ? null
-        : {
-            revision: row.revision,
-            timestampVersion: row.timestamp_version,
-            expiresAt: row.expires_at,
-          };
-    return { revision: row?.assignment_revision ?? 0, signed };
+    return (await this.#heads.get(device)) ?? { revision: 0, signed: null };
   }
 
   async directorDocuments(device: string): Promise<DirectorDocuments | null> {
-    const row = await this.#db
-      .selectFrom('director_documents')
-      .selectAll()
-      .where('device', '=', device)
-      .executeTakeFirst();
-    if (row === undefined) return null;
-    return {
-      revision: row.revision,
-      targetsVersion: row.targets_version,
-      snapshotVersion: row.snapshot_version,
-      timestampVersion: row.timestamp_version,
-      expiresAt: row.expires_at,
-      targets: plain(row.targets),
-      snapshot: plain(row.snapshot),
-      timestamp: plain(row.timestamp),
-    };
+    return (await this.#documents.get(device)) ?? null;
   }
 
   saveDirectorDocuments(
@@ -89,9 +60,7 @@ export class SqlAssignmentStore implements AssignmentStore {
     documents: DirectorDocuments,
     before: number | null,
   ): Promise<boolean> {
-    return this.#documents.add(device, (queries) =>
-      writeDocuments(queries, device, documents, before),
-    );
+    return this.#savings.add({ key: device, documents, before });
   }
 
   async raiseDirectorVersions(device: string, seen: number): Promise<boolean> {
@@ -109,6 +78,80 @@ export class SqlAssignmentStore implements AssignmentStore {
       .executeTakeFirst();
     return numUpdatedRows > 0n;
   }
+}
+
+/** In one statement, so that each revision matches the assignments. */
+async function assignmentsOf(
+  queries: Queries,
+  devices: readonly string[],
+): Promise<Map<string, DeviceAssignments>> {
+  const rows = await queries
+    .selectFrom('devices')
+    .leftJoin('assignments', 'assignments.device', 'devices.id')
+    .selectAll('assignments')
+    .select(['devices.id', 'devices.assignment_revision'])
+    .where(among(queries, 'devices.id', devices))
+    .orderBy('assignments.component')
+    .execute();
+  const found = new Map<string, DeviceAssignments>();
+  for (const row of rows) {
+    const one = found.get(row.id) ?? { revision: row.assignment_revision, assignments: [] };
+    if (isRow(row)) one.assignments.push(...assignmentOf(row));
+    found.set(row.id, one);
+  }
+  return found;
+}
+
+async function headsOf(
+  queries: Queries,
+  devices: readonly string[],
+): Promise<Map<string, DirectorHead>> {
+  const rows = await queries
+    .selectFrom('devices')
+    .leftJoin('director_documents as signed', 'signed.device', 'devices.id')
+    .select([
+      'devices.id',
+      'devices.assignment_revision',
+      'signed.revision',
+      'signed.timestamp_version',
+      'signed.expires_at',
+    ])
+    .where(among(queries, 'devices.id', devices))
+    .execute();
+  return new Map(
+    rows.map((row) => {
+      const { revision, timestamp_version: timestampVersion, expires_at: expiresAt } = row;
+      const isSigned = revision !== null && timestampVersion !== null && expiresAt !== null;
+      const signed = isSigned ? { revision, timestampVersion, expiresAt } : null;
+      return [row.id, { revision: row.assignment_revision, signed }];
+    }),
+  );
+}
+
+async function documentsOf(
+  queries: Queries,
+  devices: readonly string[],
+): Promise<Map<string, DirectorDocuments>> {
+  const rows = await queries
+    .selectFrom('director_documents')
+    .selectAll()
+    .where(among(queries, 'device', devices))
+    .execute();
+  return new Map(
+    rows.map((row) => [
+      row.device,
+      {
+        revision: row.revision,
+        targetsVersion: row.targets_version,
+        snapshotVersion: row.snapshot_version,
+        timestampVersion: row.timestamp_version,
+        expiresAt: row.expires_at,
+        targets: plain(row.targets),
+        snapshot: plain(row.snapshot),
+        timestamp: plain(row.timestamp),
+      },
+    ]),
+  );
 }
 
 type Row = Selectable<Tables['assignments']>;
@@ -141,36 +184,79 @@ const LONG_EXPIRED = 0;
 /** better-sqlite3 returns Buffers; the interface promises plain Uint8Arrays. */
 const plain = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes);
 
-/** False: the documents are others than `before` by now. */
-async function writeDocuments(
-  queries: Queries,
-  device: string,
-  documents: DirectorDocuments,
-  before: number | null,
-): Promise<boolean> {
-  const columns = {
-    revision: documents.revision,
-    targets_version: documents.targetsVersion,
-    snapshot_version: documents.snapshotVersion,
-    timestamp_version: documents.timestampVersion,
-    expires_at: documents.expiresAt,
-    targets: Buffer.from(documents.targets),
-    snapshot: Buffer.from(documents.snapshot),
-    timestamp: Buffer.from(documents.timestamp),
-  };
-  if (before === null) {
-    const { numInsertedOrUpdatedRows } = await queries
-      .insertInto('director_documents')
-      .values({ device, ...columns })
-      .onConflict((oc) => oc.column('device').doNothing())
-      .executeTakeFirst();
-    return numInsertedOrUpdatedRows === 1n;
+/** For each: false where the documents are others than `before` by now. */
+async function saveAll(queries: Queries, group: readonly Saving[]): Promise<boolean[]> {
+  const isFirst = new Set<string>();
+  const now: Saving[] = [];
+  const later: Saving[] = [];
+  for (const one of group) {
+    (isFirst.has(one.key) ? later : now).push(one);
+    isFirst.add(one.key);
   }
-  const { numUpdatedRows } = await queries
-    .updateTable('director_documents')
-    .set(columns)
-    .where('device', '=', device)
-    .where('timestamp_version', '=', before)
-    .executeTakeFirst();
-  return numUpdatedRows === 1n;
+  const saved = new Set([
+    ...(await addDocuments(
+      queries,
+      now.filter(({ before }) => before === null),
+    )),
+    ...(await replaceDocuments(
+      queries,
+      now.filter(({ before }) => before !== null),
+    )),
+  ]);
+  const rest = later.length === 0 ? [] : await saveAll(queries, later);
+  return group.map((one) =>
+    later.includes(one) ? rest[later.indexOf(one)] === true : saved.has(one.key),
+  );
+}
+
+const DOCUMENTS = {
+  revision: 'bigint',
+  targets_version: 'bigint',
+  snapshot_version: 'bigint',
+  timestamp_version: 'bigint',
+  expires_at: 'bigint',
+  targets: 'bytea',
+  snapshot: 'bytea',
+  timestamp: 'bytea',
+} as const satisfies Columns;
+
+const given = (queries: Queries, group: readonly Saving[]): RawBuilder<unknown> =>
+  givenRows(
+    queries,
+    { of_device: 'text', before: 'bigint', ...DOCUMENTS },
+    group.map(({ key, documents, before }) => ({
+      of_device: key,
+      before,
+      revision: documents.revision,
+      targets_version: documents.targetsVersion,
+      snapshot_version: documents.snapshotVersion,
+      timestamp_version: documents.timestampVersion,
+      expires_at: documents.expiresAt,
+      targets: Buffer.from(documents.targets),
+      snapshot: Buffer.from(documents.snapshot),
+      timestamp: Buffer.from(documents.timestamp),
+    })),
+  );
+
+const columns = Object.keys(DOCUMENTS);
+
+async function addDocuments(queries: Queries, group: readonly Saving[]): Promise<string[]> {
+  if (group.length === 0) return [];
+  const list = sql.join(columns.map((name) => sql.ref(name)));
+  // `where true`: otherwise SQLite reads `on` as that of a join.
+  const { rows } = await sql<{ device: string }>`
+    insert into director_documents (device, ${list})
+    select of_device, ${list} from ${given(queries, group)} where true
+    on conflict (device) do nothing returning device`.execute(queries);
+  return rows.map(({ device }) => device);
+}
+
+async function replaceDocuments(queries: Queries, group: readonly Saving[]): Promise<string[]> {
+  if (group.length === 0) return [];
+  const set = columns.map((name) => sql`${sql.ref(name)} = ${sql.ref(`given.${name}`)}`);
+  const { rows } = await sql<{ device: string }>`
+    update director_documents set ${sql.join(set)} from ${given(queries, group)}
+    where device = of_device and director_documents.timestamp_version = before
+    returning device`.execute(queries);
+  return rows.map(({ device }) => device);
 }

@@ -24,7 +24,8 @@ import type {
 import { appendAudit } from './audit.js';
 import { inOrder, isScan, scanConditions } from './device-filter.js';
 import type { Db, Queries } from './database.js';
-import { isPostgres } from './dialect.js';
+import { among, isPostgres } from './dialect.js';
+import { GroupedReads } from './grouped-reads.js';
 import type { DevicesTable } from './tables.js';
 
 /** The group of a device until an operator or a claim chooses another. */
@@ -32,9 +33,12 @@ const DEFAULT_GROUP = 'default';
 
 export class SqlDeviceStore implements DeviceStore {
   readonly #db: Db;
+  /** Each request of a device begins with its row. */
+  readonly #rows: GroupedReads<DeviceRow>;
 
   constructor(db: Db) {
     this.#db = db;
+    this.#rows = new GroupedReads((ids) => findAll(db, ids));
   }
 
   enrol(
@@ -78,8 +82,8 @@ export class SqlDeviceStore implements DeviceStore {
     });
   }
 
-  get(id: string): Promise<DeviceRow | null> {
-    return find(this.#db, id);
+  async get(id: string): Promise<DeviceRow | null> {
+    return (await this.#rows.get(id)) ?? null;
   }
 
   async named(idOrName: string, first: 'enrolled' | 'pending'): Promise<DeviceRow> {
@@ -260,6 +264,15 @@ async function find(queries: Queries, id: string): Promise<DeviceRow | null> {
     .where('id', '=', id)
     .executeTakeFirst();
   return row === undefined ? null : fromRow(row);
+}
+
+async function findAll(queries: Queries, ids: readonly string[]): Promise<Map<string, DeviceRow>> {
+  const rows = await queries
+    .selectFrom('devices')
+    .selectAll()
+    .where(among(queries, 'id', ids))
+    .execute();
+  return new Map(rows.map((row) => [row.id, fromRow(row)]));
 }
 
 /** For a transaction that writes what it read here: no other one changes the row meanwhile. */

@@ -1,6 +1,16 @@
 // The few places where SQLite and PostgreSQL need different SQL. Everything else in the stores is
 // one text for both.
-import { PostgresAdapter, sql, type Expression, type Kysely, type RawBuilder } from 'kysely';
+import {
+  PostgresAdapter,
+  sql,
+  type Expression,
+  type InsertObject,
+  type InsertQueryBuilder,
+  type InsertResult,
+  type Kysely,
+  type RawBuilder,
+  type SqlBool,
+} from 'kysely';
 
 /** Whether statements of `queries` go to PostgreSQL. */
 export function isPostgres(queries: Pick<Kysely<never>, 'getExecutor'>): boolean {
@@ -22,19 +32,75 @@ export function jsonText(
 }
 
 /**
- * What an `insert` of many rows adds, column by column. PostgreSQL parses and plans each value of a
- * long list by itself, which costs it more than storing them; there a column is one array. The rows
- * have the same columns, of texts or whole numbers, without nulls.
+ * Whether a column of texts has one of `values`: one text of SQL for any number of them, which
+ * stays prepared, where each length of `in (...)` is another text.
  */
-export function rowsByColumn<Row extends Readonly<Record<string, string | number>>>(
-  rows: readonly Row[],
-): { columns: (keyof Row & string)[]; expression: RawBuilder<Row> } {
-  const columns = Object.keys(rows[0] ?? {}) as (keyof Row & string)[];
-  const arrays = columns.map((column) => {
-    const type = typeof rows[0]?.[column] === 'number' ? 'bigint' : 'text';
-    return sql`${rows.map((row) => row[column])}::${sql.raw(type)}[]`;
+export function among(
+  queries: Pick<Kysely<never>, 'getExecutor'>,
+  column: string,
+  values: readonly string[],
+): RawBuilder<SqlBool> {
+  return isPostgres(queries)
+    ? sql<SqlBool>`${sql.ref(column)} = any(${values}::text[])`
+    : sql<SqlBool>`${sql.ref(column)} in (select value from json_each(${JSON.stringify(values)}))`;
+}
+
+export type Columns = Readonly<Record<string, 'text' | 'bigint' | 'bytea'>>;
+type Value = string | number | Uint8Array | null;
+
+/**
+ * Rows that a statement brings along, as a table named `given`, with these columns. Of PostgreSQL
+ * each column is one array (see inserting).
+ */
+export function givenRows<C extends Columns>(
+  queries: Pick<Kysely<never>, 'getExecutor'>,
+  columns: C,
+  rows: readonly Readonly<Record<keyof C & string, Value>>[],
+): RawBuilder<unknown> {
+  const names = Object.keys(columns) as (keyof C & string)[];
+  if (isPostgres(queries)) {
+    const arrays = names.map(
+      (name) => sql`${rows.map((row) => row[name])}::${sql.raw(columns[name] ?? '')}[]`,
+    );
+    const list = sql.join(names.map((name) => sql.ref(name)));
+    return sql`unnest(${sql.join(arrays)}) as given (${list})`;
+  }
+  const list = names.map((name, at) => sql`${sql.ref(`column${at + 1}`)} as ${sql.ref(name)}`);
+  const values = rows.map((row) => sql`(${sql.join(names.map((name) => row[name]))})`);
+  return sql`(select ${sql.join(list)} from (values ${sql.join(values)})) as given`;
+}
+
+/**
+ * An `insert` of many rows, column by column on PostgreSQL: it parses and plans each value of a
+ * long list by itself, which costs it more than storing them; there a column is one array, and the
+ * text is the same for any number of rows. All rows have the columns of the first one, of texts or
+ * whole numbers.
+ */
+export function inserting<DB, T extends keyof DB & string>(
+  queries: Pick<Kysely<DB>, 'getExecutor' | 'insertInto'>,
+  table: T,
+  rows: readonly InsertObject<DB, T>[],
+): InsertQueryBuilder<DB, T, InsertResult> {
+  const into = queries.insertInto(table);
+  if (!isPostgres(queries)) return into.values(rows);
+  const values = rows as readonly Readonly<Record<string, Value>>[];
+  const names = Object.keys(values[0] ?? {});
+  const columns = names.map((name) => {
+    const column = values.map((row) => row[name] ?? null);
+    return { name, column, type: typeof column.find((value) => value !== null) };
   });
-  return { columns, expression: sql<Row>`select * from unnest(${sql.join(arrays)})` };
+  // An array of nothing but nulls would have no type.
+  const given = columns.filter(({ type }) => type !== 'undefined');
+  const arrays = given.map(
+    ({ column, type }) => sql`${column}::${sql.raw(type === 'number' ? 'bigint' : 'text')}[]`,
+  );
+  const list = columns.map((one) => (given.includes(one) ? sql.ref(one.name) : sql`null`));
+  const aliases = sql.join(given.map(({ name }) => sql.ref(name)));
+  return into
+    .columns(names as (keyof DB[T] & string)[])
+    .expression(
+      sql`select ${sql.join(list)} from unnest(${sql.join(arrays)}) as given (${aliases})`,
+    );
 }
 
 /**

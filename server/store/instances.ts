@@ -1,9 +1,11 @@
 // Whether two installations use one device id. Each start of an agent has a random instance id,
 // which rides in every batch. A restart brings a new one, and the one before never returns; two
 // copies of one data folder alternate, so one that was replaced returns.
+import { sql } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import type { DeviceBatch, SecurityEvent } from '../interfaces.js';
 import type { Queries } from './database.js';
+import { among, givenRows } from './dialect.js';
 
 /**
  * Notes which instances of devices sent the batches that are being stored, in the order of arrival.
@@ -26,14 +28,19 @@ export async function observeInstances(
     const after = [instance, ...before.filter((other) => other !== instance)];
     changed.set(device, after.slice(0, limits.deviceInstancesMaxCount));
   }
-  for (const [device, instances] of changed)
+  const rows = [...changed].map(([of_device, instances]) => ({
+    of_device,
+    instances: JSON.stringify(instances),
+  }));
+  if (rows.length > 0)
+    await sql`update devices set instances_json = given.instances
+      from ${givenRows(queries, { of_device: 'text', instances: 'text' }, rows)}
+      where id = of_device`.execute(queries);
+  if (cloned.size > 0)
     await queries
       .updateTable('devices')
-      .set({
-        instances_json: JSON.stringify(instances),
-        ...(cloned.has(device) ? { cloned_at: now } : {}),
-      })
-      .where('id', '=', device)
+      .set({ cloned_at: now })
+      .where(among(queries, 'id', [...cloned]))
       .execute();
   return [...cloned].map((id) => ({
     source: { kind: 'device', id },

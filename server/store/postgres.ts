@@ -99,6 +99,9 @@ const wrapped = new WeakMap<pg.PoolClient, PostgresPoolClient>();
 function guarded(client: pg.PoolClient): PostgresPoolClient {
   const known = wrapped.get(client);
   if (known !== undefined) return known;
+  // While it is taken, the pool does not listen, and a connection that breaks between two
+  // statements would end the process. The next statement fails, and the pool drops the connection.
+  client.on('error', () => {});
   const statements = new PreparedStatements(client);
   const wrapper = {
     query: (text: string, parameters: readonly unknown[]) =>

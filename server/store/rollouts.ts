@@ -46,8 +46,11 @@ import { UNDECIDED } from '../rollout/verdict.js';
 import { armMeasures } from './arm-measures.js';
 import { appendAudit } from './audit.js';
 import { portions, type Db, type Queries } from './database.js';
+import { among, inserting } from './dialect.js';
+import { GroupedReads } from './grouped-reads.js';
 import { requireLease } from './leases.js';
 import { dueLooks, dueRollouts, forgetLooks, noteLooks } from './member-looks.js';
+import { offersTo } from './offers.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
 
 /**
@@ -60,11 +63,14 @@ const UNFINISHED =
 export class SqlRolloutStore implements RolloutStore {
   readonly #db: Db;
   readonly #fence: (() => Fence | null) | null;
+  /** Each poll of a device begins with them. */
+  readonly #offers: GroupedReads<string[]>;
 
   /** With `fence`, commits are refused unless the lease that it returns is held. */
   constructor(db: Db, fence: (() => Fence | null) | null = null) {
     this.#db = db;
     this.#fence = fence;
+    this.#offers = new GroupedReads((devices) => offersTo(db, devices));
   }
 
   async active(): Promise<RolloutRow[]> {
@@ -172,7 +178,7 @@ export class SqlRolloutStore implements RolloutStore {
         .selectFrom('members')
         .selectAll()
         .where('rollout', '=', rollout)
-        .where('device', 'in', some)
+        .where(among(this.#db, 'device', some))
         .execute();
       found.push(...rows.map(memberOf));
     }
@@ -304,31 +310,19 @@ export class SqlRolloutStore implements RolloutStore {
     return rows.map((row) => ({ ...row, failed: row.failed === 1 }));
   }
 
-  async undecidedElsewhere(rollout: string, device: string): Promise<number> {
-    const { count } = await this.#db
+  async undecidedElsewhere(rollout: string, devices: readonly string[]): Promise<Set<string>> {
+    const rows = await this.#db
       .selectFrom('members')
-      .select((eb) => eb.fn.countAll<number>().as('count'))
-      .where('device', '=', device)
+      .select('device')
+      .where(among(this.#db, 'device', devices))
       .where('rollout', '!=', rollout)
       .where((eb) => undecided(eb))
-      .executeTakeFirstOrThrow();
-    return count;
+      .execute();
+    return new Set(rows.map(({ device }) => device));
   }
 
   async offersTo(device: string): Promise<string[]> {
-    const open = await this.#db
-      .selectFrom('members')
-      .innerJoin('rollouts', 'rollouts.id', 'members.rollout')
-      .select(['rollouts.id', 'rollouts.component'])
-      .where('members.device', '=', device)
-      .where('members.state', '=', 'waiting')
-      .where('rollouts.state', '=', 'rolling')
-      .whereRef('members.wave', '<=', 'rollouts.wave')
-      .orderBy('rollouts.created_at')
-      .orderBy('rollouts.id')
-      .execute();
-    const offered = new Set(open.map(({ component }) => component));
-    return [...open.map(({ id }) => id), ...(await standingFor(this.#db, device, offered))];
+    return (await this.#offers.get(device)) ?? [];
   }
 
   measures(
@@ -463,7 +457,7 @@ export class SqlRolloutStore implements RolloutStore {
           'a.digest',
           'a.rollback',
         ])
-        .where('devices.id', 'in', portion)
+        .where(among(this.#db, 'devices.id', portion))
         .execute();
       for (const row of rows) {
         found.set(row.id, {
@@ -672,13 +666,13 @@ async function updateForward(
     await queries
       .updateTable('devices')
       .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))
-      .where('id', 'in', some)
+      .where(among(queries, 'id', some))
       .execute();
     await queries
       .updateTable('assignments')
       .set({ ...wanted(rollout), trace: rollout.trace })
       .where((eb) => forward(eb, rollout.id))
-      .where('device', 'in', some)
+      .where(among(queries, 'device', some))
       .execute();
   }
 }
@@ -699,22 +693,22 @@ async function writeAssignments(
   const last = new Map(changes.map((change) => [`${change.device}/${change.component}`, change]));
   for (const some of portions([...last.values()])) {
     await turnBefore(some);
-    const rows = await queries
-      .insertInto('assignments')
-      .values(
-        some.map((change) => ({
-          device: change.device,
-          component: change.component,
-          assignment_id: first,
-          version: change.release?.version ?? null,
-          digest: change.release?.digest ?? null,
-          rollback: change.rollback ? 1 : 0,
-          activation: change.activation,
-          rollout: change.rollout,
-          trial_json: JSON.stringify(change.trial),
-          trace,
-        })),
-      )
+    const rows = await inserting(
+      queries,
+      'assignments',
+      some.map((change) => ({
+        device: change.device,
+        component: change.component,
+        assignment_id: first,
+        version: change.release?.version ?? null,
+        digest: change.release?.digest ?? null,
+        rollback: change.rollback ? 1 : 0,
+        activation: change.activation,
+        rollout: change.rollout,
+        trial_json: JSON.stringify(change.trial),
+        trace,
+      })),
+    )
       .onConflict((oc) =>
         oc.columns(['device', 'component']).doUpdateSet((eb) => ({
           version: eb.ref('excluded.version'),
@@ -740,9 +734,11 @@ async function writeAssignments(
       .updateTable('devices')
       .set((eb) => ({ assignment_revision: eb('assignment_revision', '+', 1) }))
       .where(
-        'id',
-        'in',
-        some.map(({ device }) => device),
+        among(
+          queries,
+          'id',
+          some.map(({ device }) => device),
+        ),
       )
       .execute();
   }
@@ -775,9 +771,7 @@ async function noteAssignmentIds(
 async function writeMembers(queries: Queries, members: readonly MemberRow[]): Promise<void> {
   for (const portion of portions(members)) {
     await turnBefore(portion);
-    await queries
-      .insertInto('members')
-      .values(portion.map(memberColumns))
+    await inserting(queries, 'members', portion.map(memberColumns))
       .onConflict((oc) =>
         oc.columns(['rollout', 'device']).doUpdateSet((eb) => ({
           name: eb.ref('excluded.name'),
@@ -812,28 +806,7 @@ async function writeTakes(
   now: number,
 ): Promise<void> {
   const series = seriesOf(rollout);
-  for (const device of takes) {
-    const member = members.find((one) => one.device === device);
-    if (member === undefined) throw new Error(`${device} takes a release without being a member`);
-    const { last } = await queries
-      .selectFrom('takes')
-      .select((eb) => eb.fn.coalesce(eb.fn.max('seq'), eb.lit(0)).as('last'))
-      .where('series', '=', series)
-      .executeTakeFirstOrThrow();
-    await queries
-      .insertInto('takes')
-      .values({
-        series,
-        seq: last + 1,
-        device,
-        hardware: member.hardware,
-        rollout: rollout.id,
-        at: now,
-        failed: 0,
-      })
-      .onConflict((oc) => oc.columns(['series', 'device']).doNothing())
-      .execute();
-  }
+  if (takes.length > 0) await addTakes(queries, series, { rollout, members, takes }, now);
   const failed = members.filter((member) => member.failed).map(({ device }) => device);
   for (const portion of portions(failed))
     await queries
@@ -852,78 +825,40 @@ async function writeTakes(
       .execute();
 }
 
+async function addTakes(
+  queries: Queries,
+  series: string,
+  { rollout, members, takes }: Required<Pick<RolloutChange, 'rollout' | 'members' | 'takes'>>,
+  now: number,
+): Promise<void> {
+  const hardwareOf = new Map(members.map(({ device, hardware }) => [device, hardware]));
+  const known = await queries
+    .selectFrom('takes')
+    .select('device')
+    .where('series', '=', series)
+    .where(among(queries, 'device', takes))
+    .execute();
+  const before = new Set(known.map(({ device }) => device));
+  const { last } = await queries
+    .selectFrom('takes')
+    .select((eb) => eb.fn.coalesce(eb.fn.max('seq'), eb.lit(0)).as('last'))
+    .where('series', '=', series)
+    .executeTakeFirstOrThrow();
+  const rows = takes
+    .filter((device) => !before.has(device))
+    .map((device, index) => {
+      const hardware = hardwareOf.get(device);
+      if (hardware === undefined)
+        throw new Error(`${device} takes a release without being a member`);
+      const seq = last + 1 + index;
+      return { series, seq, device, hardware, rollout: rollout.id, at: now, failed: 0 };
+    });
+  for (const some of portions(rows)) await inserting(queries, 'takes', some).execute();
+}
+
 /** Members that hold a place: the release is on them, and nothing is decided. */
 const undecided = (eb: ExpressionBuilder<Tables, 'members'>) =>
   eb('members.state', 'in', [...UNDECIDED]);
-
-/**
- * The standing releases of a device: of each of its components the last completed rollout that
- * selects it, unless another rollout of the component is under way (one is, where a component is in
- * `offered`), or the device was decided in it.
- */
-async function standingFor(
-  queries: Queries,
-  device: string,
-  offered: ReadonlySet<string>,
-): Promise<string[]> {
-  const row = await queries
-    .selectFrom('devices')
-    .select(['group_name', 'hardware', 'labels_json', 'components_json', 'status'])
-    .where('id', '=', device)
-    .executeTakeFirst();
-  if (row?.status !== 'enrolled') return [];
-  const selectable = {
-    group: row.group_name,
-    hardware: row.hardware,
-    labels: JSON.parse(row.labels_json) as Record<string, string>,
-  };
-  const found: string[] = [];
-  for (const component of JSON.parse(row.components_json) as string[]) {
-    if (offered.has(component)) continue;
-    const rollouts = await queries
-      .selectFrom('rollouts')
-      .leftJoin('members', (join) =>
-        join.onRef('members.rollout', '=', 'rollouts.id').on('members.device', '=', device),
-      )
-      .leftJoin('facts', (join) =>
-        join
-          .on('facts.device', '=', device)
-          .onRef('facts.component', '=', 'rollouts.component')
-          .on('facts.kind', '=', 'update'),
-      )
-      .select([
-        'rollouts.id',
-        'rollouts.state',
-        'rollouts.selector_json',
-        'rollouts.digest',
-        'members.state as member',
-        'facts.body_json',
-      ])
-      .where('rollouts.component', '=', component)
-      .where('rollouts.state', 'in', [...ACTIVE_STATES, 'completed'])
-      .orderBy('rollouts.created_at', 'desc')
-      .orderBy('rollouts.id', 'desc')
-      .execute();
-    const last = rollouts.find(
-      ({ state, selector_json }) =>
-        state === 'completed' && matches(JSON.parse(selector_json) as Selector, selectable),
-    );
-    const isBusy = rollouts.some(({ state }) => state !== 'completed');
-    if (last !== undefined && !isBusy && isWanted(last)) found.push(last.id);
-  }
-  return found;
-}
-
-/** The device waits for the release, is no member yet, or has lost it since its confirmation. */
-function isWanted(row: {
-  member: string | null;
-  digest: string;
-  body_json: string | null;
-}): boolean {
-  if (row.member === null || row.member === 'waiting') return true;
-  if (row.member !== 'confirmed' || row.body_json === null) return false;
-  return (JSON.parse(row.body_json) as UpdateBody).running?.digest !== row.digest;
-}
 
 async function addHistory(queries: Queries, rollout: RolloutRow, at: number): Promise<void> {
   await queries

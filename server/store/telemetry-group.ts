@@ -8,7 +8,7 @@
 // in its hour and is a fact, and an unchanged update report is a row once in
 // limits.updateRepeatedMs. All other records are rows.
 // Over 400 lines because a group is one transaction over all tables of telemetry.
-import { sql, type InsertQueryBuilder, type InsertResult, type Selectable } from 'kysely';
+import { sql, type Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import type {
   InferenceBody,
@@ -20,11 +20,11 @@ import { QuantileSketch, type Sketch } from '../../shared/statistics/quantile-sk
 import type { Answers } from '../../shared/statistics/trial-verdict.js';
 import type { BatchResult, DeviceBatch, InferenceSums, SecurityEvent } from '../interfaces.js';
 import { portions, type Queries } from './database.js';
-import { isPostgres, rowsByColumn } from './dialect.js';
+import { among, inserting } from './dialect.js';
 import { observeInstances } from './instances.js';
 import { addSecurityEvents } from './security-events.js';
 import { countInHour } from './telemetry-hours.js';
-import type { FactsTable, InferenceTable, Tables } from './tables.js';
+import type { FactsTable, InferenceTable } from './tables.js';
 
 /** Records of one batch, by seq. */
 interface Records {
@@ -107,7 +107,7 @@ async function markHeard(
   const rows = await queries
     .updateTable('devices')
     .set({ last_seen_at: now })
-    .where('id', 'in', distinct(group.map(({ device }) => device)))
+    .where(among(queries, 'id', distinct(group.map(({ device }) => device))))
     // Not the column itself: SQLite would take the index by status, and read every enrolled device.
     .where(sql`status || ''`, '=', 'enrolled')
     .returning(['id', 'components_json', 'instances_json'])
@@ -133,7 +133,7 @@ async function addBatches(queries: Queries, group: readonly DeviceBatch[]): Prom
   const rows = await queries
     .selectFrom('recent_batches')
     .selectAll()
-    .where('device', 'in', devices)
+    .where(among(queries, 'device', devices))
     .execute();
   const recent = new Map(
     rows.map((row) => [row.device, JSON.parse(row.batches_json) as readonly string[]]),
@@ -147,11 +147,11 @@ async function addBatches(queries: Queries, group: readonly DeviceBatch[]): Prom
     return true;
   });
   if (changed.size === 0) return [];
-  await queries
-    .insertInto('recent_batches')
-    .values(
-      [...changed].map((device) => ({ device, batches_json: JSON.stringify(recent.get(device)) })),
-    )
+  const now = [...changed].map((device) => ({
+    device,
+    batches_json: JSON.stringify(recent.get(device)),
+  }));
+  await inserting(queries, 'recent_batches', now)
     .onConflict((oc) =>
       oc.column('device').doUpdateSet((eb) => ({ batches_json: eb.ref('excluded.batches_json') })),
     )
@@ -174,7 +174,7 @@ async function knownUpdates(queries: Queries, batches: readonly Records[]): Prom
   const rows = await queries
     .selectFrom('facts')
     .select(['device', 'component', 'at', 'body_json'])
-    .where('device', 'in', distinct(devices))
+    .where(among(queries, 'device', distinct(devices)))
     .where('kind', '=', 'update')
     .execute();
   return new Map(
@@ -231,7 +231,7 @@ async function insertRecords(
     .executeTakeFirstOrThrow();
   let inserted = 0;
   for (const some of portions(rows)) {
-    const { numInsertedOrUpdatedRows } = await adding(queries, some)
+    const { numInsertedOrUpdatedRows } = await inserting(queries, 'telemetry', some)
       .onConflict((oc) => oc.doNothing())
       .executeTakeFirstOrThrow();
     inserted += Number(numInsertedOrUpdatedRows);
@@ -247,16 +247,6 @@ async function insertRecords(
   );
 }
 
-function adding(
-  queries: Queries,
-  rows: readonly Omit<Selectable<Tables['telemetry']>, 'id'>[],
-): InsertQueryBuilder<Tables, 'telemetry', InsertResult> {
-  const into = queries.insertInto('telemetry');
-  if (!isPostgres(queries)) return into.values(rows);
-  const { columns, expression } = rowsByColumn(rows);
-  return into.columns(columns).expression(expression);
-}
-
 /** Their devices are locked by this transaction: no other one adds rows of them meanwhile. */
 async function insertedAfter(
   queries: Queries,
@@ -267,7 +257,7 @@ async function insertedAfter(
     .selectFrom('telemetry')
     .select(['device', 'seq', 'device_at'])
     .where('id', '>', id)
-    .where('device', 'in', distinct(batches.map(({ device }) => device)))
+    .where(among(queries, 'device', distinct(batches.map(({ device }) => device))))
     .execute();
   return new Set(rows.map((row) => `${row.device}/${row.seq}/${row.device_at}`));
 }
@@ -310,11 +300,11 @@ async function writeFacts(
   const events = await reportConditions(queries, facts, known, now);
   const last = new Map(facts.map((fact) => [factKey(fact), fact]));
   for (const some of portions([...last.values()]))
-    await queries
-      .insertInto('facts')
-      .values(
-        some.map(({ body, ...key }) => ({ ...key, at: now, body_json: JSON.stringify(body) })),
-      )
+    await inserting(
+      queries,
+      'facts',
+      some.map(({ body, ...key }) => ({ ...key, at: now, body_json: JSON.stringify(body) })),
+    )
       .onConflict((oc) =>
         oc.columns(['device', 'component', 'kind']).doUpdateSet((eb) => ({
           at: eb.ref('excluded.at'),
@@ -389,22 +379,22 @@ async function writeInference(
   for (const [key, { device, bodies }] of byRelease(served))
     changed.set(key, { device, sums: addUp(sums.get(key) ?? nothing(bodies[0].release), bodies) });
   for (const some of portions([...changed.values()]))
-    await queries
-      .insertInto('inference')
-      .values(
-        some.map((one) => ({
-          device: one.device,
-          component: one.sums.release.component,
-          version: one.sums.release.version,
-          digest: one.sums.release.digest,
-          served: one.sums.served,
-          failed: one.sums.failed,
-          refused: one.sums.refused,
-          latency_json: JSON.stringify(one.sums.latencyMs),
-          answers_json: one.sums.answers === null ? null : JSON.stringify(one.sums.answers),
-          updated_at: now,
-        })),
-      )
+    await inserting(
+      queries,
+      'inference',
+      some.map((one) => ({
+        device: one.device,
+        component: one.sums.release.component,
+        version: one.sums.release.version,
+        digest: one.sums.release.digest,
+        served: one.sums.served,
+        failed: one.sums.failed,
+        refused: one.sums.refused,
+        latency_json: JSON.stringify(one.sums.latencyMs),
+        answers_json: one.sums.answers === null ? null : JSON.stringify(one.sums.answers),
+        updated_at: now,
+      })),
+    )
       .onConflict((oc) =>
         oc.columns(['device', 'component', 'version', 'digest']).doUpdateSet((eb) => ({
           served: eb.ref('excluded.served'),
@@ -430,8 +420,8 @@ async function knownSums(
     const rows = await queries
       .selectFrom('inference')
       .selectAll()
-      .where('device', 'in', devices)
-      .where('digest', 'in', digests)
+      .where(among(queries, 'device', devices))
+      .where(among(queries, 'digest', digests))
       .execute();
     for (const row of rows) found.set(sumsKey(row.device, row), sumsOf(row));
   }

@@ -6,6 +6,7 @@ import { HOUR_MS, MIB } from '../../shared/base/units.js';
 import { QuantileSketch, type Sketch } from '../../shared/statistics/quantile-sketch.js';
 import type { HealthMetric, TelemetryHourRow } from '../interfaces.js';
 import { portions, type Queries } from './database.js';
+import { among, inserting } from './dialect.js';
 
 /** Bytes are counted in MiB, because the bins of a sketch end at about 1e9. */
 const READINGS: Readonly<Record<HealthMetric, (body: HealthBody) => number | null>> = {
@@ -38,7 +39,7 @@ export async function countInHour(
   const known = await queries
     .selectFrom('telemetry_hours')
     .select(['device', 'sums_json'])
-    .where('device', 'in', [...ofDevice.keys()])
+    .where(among(queries, 'device', [...ofDevice.keys()]))
     .where('hour', '=', hour)
     .execute();
   const before = new Map(known.map((row) => [row.device, JSON.parse(row.sums_json) as Sums]));
@@ -50,9 +51,7 @@ export async function countInHour(
     sums_json: JSON.stringify(added(before.get(device) ?? { records: {}, health: {} }, records)),
   }));
   for (const some of portions(rows))
-    await queries
-      .insertInto('telemetry_hours')
-      .values(some)
+    await inserting(queries, 'telemetry_hours', some)
       .onConflict((oc) =>
         oc.columns(['device', 'hour']).doUpdateSet((eb) => ({
           last_at: eb.ref('excluded.last_at'),

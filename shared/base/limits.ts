@@ -477,8 +477,9 @@ export const limits = {
   /** The list at the end of the archive, with a line for each part and each file. */
   backupManifestMaxBytes: 256 * MIB,
 
-  /** Small writes of many callers that share a transaction. */
+  /** Small writes of many callers that share a transaction, and reads that share a statement. */
   groupedWritesMaxCount: 100,
+  groupedReadsMaxCount: 100,
   /** What comes at once is gathered up to so many, or until nothing came for so many turns. */
   gatherMaxCount: 20,
   gatherQuietTurns: 2,

@@ -240,11 +240,11 @@ export class MemoryRolloutStore implements RolloutStore {
     }
     return [...counts.values()];
   }
-  async undecidedElsewhere(rollout: string, device: string): Promise<number> {
+  async undecidedElsewhere(rollout: string, devices: readonly string[]): Promise<Set<string>> {
     const others = [...this.memberRows].filter(([id]) => id !== rollout);
-    return others.filter(([, members]) =>
-      UNDECIDED.includes(members.get(device)?.state ?? 'waiting'),
-    ).length;
+    const isUndecided = (device: string): boolean =>
+      others.some(([, members]) => UNDECIDED.includes(members.get(device)?.state ?? 'waiting'));
+    return new Set(devices.filter(isUndecided));
   }
   async offersTo(device: string): Promise<string[]> {
     if (this.revoked.has(device)) return [];
@@ -836,8 +836,8 @@ class RepeatingStore implements RolloutStore {
   offersTo = (device: string) => this.#store.offersTo(device);
   member: RolloutStore['member'] = (rollout, device) => this.#store.member(rollout, device);
   memberCounts = (rollout: string) => this.#store.memberCounts(rollout);
-  undecidedElsewhere: RolloutStore['undecidedElsewhere'] = (rollout, device) =>
-    this.#store.undecidedElsewhere(rollout, device);
+  undecidedElsewhere: RolloutStore['undecidedElsewhere'] = (rollout, devices) =>
+    this.#store.undecidedElsewhere(rollout, devices);
   measures: RolloutStore['measures'] = (component, device) =>
     this.#store.measures(component, device);
   lastTake = (rollout: string, nth: number) => this.#store.lastTake(rollout, nth);

@@ -28,7 +28,7 @@ function contact(change: Partial<Contact> = {}): Contact {
     counts: countsOf([waiting(0)]),
     published: new Set([V0.digest, V1.digest]),
     lastTake: null,
-    undecidedElsewhere: 0,
+    isUndecidedElsewhere: false,
     now: T0 + 1000,
     receptionSince: 0,
     ...change,
@@ -87,8 +87,8 @@ describe('a device that asks', () => {
   });
 
   test('takes_nothing_while_another_take_of_it_is_undecided', () => {
-    expect(takes({ undecidedElsewhere: 1 })).toBe(false);
-    expect(takes({ undecidedElsewhere: 0 })).toBe(true);
+    expect(takes({ isUndecidedElsewhere: true })).toBe(false);
+    expect(takes({ isUndecidedElsewhere: false })).toBe(true);
   });
 
   test('takes_nothing_when_it_runs_the_release_already', () => {

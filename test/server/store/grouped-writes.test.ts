@@ -7,14 +7,14 @@ const mark = (name: string, value: number) => ({ name, value });
 
 it('writes_that_wait_share_a_transaction_and_a_wrong_one_fails_alone', async () => {
   const store = await openTestStore();
-  const writes = new GroupedWrites<string>(store.db);
   const transactions = new Set<unknown>();
-  const write = (name: string): Promise<string> =>
-    writes.add(name, async (queries) => {
-      transactions.add(queries);
-      await queries.insertInto('marks').values(mark(name, 1)).execute();
-      return name;
-    });
+  const writes = new GroupedWrites<{ key: string }, string>(store.db, async (queries, group) => {
+    transactions.add(queries);
+    const rows = group.map(({ key }) => mark(key, 1));
+    await queries.insertInto('marks').values(rows).execute();
+    return group.map(({ key }) => key);
+  });
+  const write = (key: string): Promise<string> => writes.add({ key });
   const results = await Promise.allSettled(['a', 'd', 'c', 'b'].map(write));
   expect(results.map((one) => one.status === 'fulfilled' && one.value)).toEqual([
     'a',

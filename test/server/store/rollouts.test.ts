@@ -303,18 +303,20 @@ describe('offers', () => {
 });
 
 describe('counts', () => {
-  it('undecided_elsewhere_counts_other_rollouts_of_any_component', async () => {
+  it('undecided_elsewhere_are_devices_of_other_rollouts_of_any_component', async () => {
     const texts = { ...releaseOf('1.1.0'), component: 'texts' };
     await insert('r1', [memberOf('r1', 0, { state: 'trial' })]);
     await insert('r2', [memberOf('r2', 0)], { release: texts });
-    const elsewhere = (id: string) => store.rollouts.undecidedElsewhere(id, idOf(0));
-    expect([await elsewhere('r1'), await elsewhere('r2')]).toEqual([0, 1]);
+    const elsewhere = async (id: string): Promise<string[]> => [
+      ...(await store.rollouts.undecidedElsewhere(id, [idOf(0), idOf(1)])),
+    ];
+    expect([await elsewhere('r1'), await elsewhere('r2')]).toEqual([[], [idOf(0)]]);
     for (const state of MEMBER_STATES) {
       await commit('r2', { members: [memberOf('r2', 0, { state })] });
-      const counts = ['taken', 'trial', 'unproven', 'silent'].includes(state) ? 1 : 0;
-      expect([state, await elsewhere('r1')]).toEqual([state, counts]);
+      const isUndecided = ['taken', 'trial', 'unproven', 'silent'].includes(state);
+      expect([state, await elsewhere('r1')]).toEqual([state, isUndecided ? [idOf(0)] : []]);
     }
-    expect(await store.rollouts.undecidedElsewhere('r1', idOf(1))).toBe(0);
+    expect(await store.rollouts.undecidedElsewhere('r1', [idOf(1)])).toEqual(new Set());
   });
 
   it('members_are_counted_by_wave_kind_state_and_proof', async () => {
@@ -423,8 +425,12 @@ describe('SQLite and memory', () => {
         const after = last === undefined ? null : ([last.wave, last.rank, last.device] as const);
         seen.push(first, await of.memberPage(id, filter, { limit: 9, after }));
       }
-      for (const { id: device } of devices)
-        seen.push(await of.undecidedElsewhere(id, device), await of.member(id, device));
+      for (const { id: device } of devices) seen.push(await of.member(id, device));
+      const elsewhere = await of.undecidedElsewhere(
+        id,
+        devices.map((one) => one.id),
+      );
+      seen.push([...elsewhere].sort());
     }
     for (const { id: device } of devices) seen.push(await of.offersTo(device));
     return seen;

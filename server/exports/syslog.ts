@@ -35,12 +35,15 @@ async function sendDatagrams(
   lines: readonly Buffer[],
 ): Promise<void> {
   const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
+  const broken = new Promise<never>((_resolve, reject) => socket.once('error', reject));
+  broken.catch(() => {});
   try {
-    for (const line of lines)
-      await new Promise<void>((resolve, reject) => {
-        socket.once('error', reject);
-        socket.send(line, port, host, (error) => (error === null ? resolve() : reject(error)));
-      });
+    for (const line of lines) {
+      const sent = new Promise<void>((resolve, reject) =>
+        socket.send(line, port, host, (error) => (error === null ? resolve() : reject(error))),
+      );
+      await Promise.race([sent, broken]);
+    }
   } catch (error) {
     throw unreachable({ host, port }, error);
   } finally {

@@ -157,12 +157,13 @@ export class Ingest {
 
   async #storeGroup(group: readonly Waiting[]): Promise<void> {
     const batches: Decoded[] = [];
+    const strange: { waiting: Waiting; error: Error }[] = [];
     for (const waiting of group) {
       const { decoded } = waiting;
-      if (decoded instanceof Error)
-        await this.#answer(waiting, () => this.#refuse(waiting, decoded));
+      if (decoded instanceof Error) strange.push({ waiting, error: decoded });
       else if (decoded !== null) batches.push({ ...waiting, batch: decoded });
     }
+    if (strange.length > 0) await this.#refuseAll(strange);
     if (batches.length > 0) await this.#storeBatches(batches);
   }
 
@@ -244,7 +245,23 @@ export class Ingest {
       log.warn({ device, version }, 'director metadata is signed anew, above what the device saw');
   }
 
-  async #refuse({ device, bytes }: Waiting, error: Error): Promise<TelemetryAck | null> {
+  /** Their events are one write: garbage must not cost the group a transaction for each batch. */
+  async #refuseAll(strange: readonly { waiting: Waiting; error: Error }[]): Promise<void> {
+    const acks: (TelemetryAck | null)[] = [];
+    for (const { waiting, error } of strange)
+      acks.push(
+        await this.#refusal(waiting, error).catch((failure: unknown) =>
+          this.#failed(waiting.device, failure),
+        ),
+      );
+    // Stored before the acknowledgements: devices drop the batches on them, and nobody could look
+    // the loss up otherwise.
+    const stored = this.#options.security.flush();
+    for (const [index, { waiting }] of strange.entries())
+      await this.#answer(waiting, () => stored.then(() => acks[index] ?? null));
+  }
+
+  async #refusal({ device, bytes }: Waiting, error: Error): Promise<TelemetryAck | null> {
     const { devices, security, log } = this.#options;
     const known = await devices.get(device);
     if (known?.status !== 'enrolled') {
@@ -254,9 +271,7 @@ export class Ingest {
     if (!isFault(error, 'message_undecodable')) throw error;
     const detail = error.detail.slice(0, limits.detailMaxChars);
     log.warn({ device, detail }, 'refused a telemetry batch');
-    // Stored before the acknowledgement: the device drops the batch on it, and nobody could look
-    // the loss up otherwise.
-    await security.record({
+    security.report({
       source: { kind: 'device', id: device },
       code: 'message_undecodable',
       detail,

@@ -36,6 +36,10 @@ export const peerOf = ({ remoteAddress, remotePort }: Socket): string =>
 export const hasGone = ({ closed, conn }: Client): boolean =>
   closed || (conn instanceof Socket && (conn.destroyed || conn.readableEnded));
 
+/** Whether it has left so much unread that a further message would have to wait. */
+export const isFull = ({ conn }: Client): boolean =>
+  conn instanceof Socket && conn.writableNeedDrain;
+
 export function destroy(connection: unknown): void {
   if (connection instanceof Socket) connection.destroy();
 }

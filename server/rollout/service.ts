@@ -35,6 +35,7 @@ import { acceptDifference, commanded } from './operator-commands.js';
 import { standingReleases } from './standing.js';
 import { ACTIVE_STATES } from './transitions.js';
 import { viewOf } from './rollout-view.js';
+import { KeptViews } from './kept-views.js';
 import { emptyArms, placeInArms, withArms } from './arms.js';
 import { Contacts } from './contacts.js';
 import { waitingMember } from './members.js';
@@ -64,9 +65,11 @@ export interface OperatorServiceOptions {
 export class OperatorService implements RolloutService {
   readonly #options: OperatorServiceOptions;
   readonly #contacts: Contacts;
+  readonly #views: KeptViews;
 
   constructor(options: OperatorServiceOptions) {
     this.#options = options;
+    this.#views = new KeptViews(options.clock);
     this.#contacts = new Contacts(options);
   }
 
@@ -92,7 +95,7 @@ export class OperatorService implements RolloutService {
       created(audit, row.id, row.release),
       ...(accepted === null ? [] : [differenceAccepted(audit, row.id, accepted)]),
     ]);
-    return this.view(row.id);
+    return this.#viewAfter(row.id);
   }
 
   async preview(request: RolloutRequest): Promise<RolloutPreview> {
@@ -183,7 +186,7 @@ export class OperatorService implements RolloutService {
       const change = { ...accepted, audit: acceptedAudit(audit, id, acceptDifferencePermille) };
       if (await store.commit(change, clock.now())) {
         onCommand();
-        return this.view(id);
+        return this.#viewAfter(id);
       }
     }
     throw new Fault(
@@ -195,30 +198,40 @@ export class OperatorService implements RolloutService {
   /** Of the members only those that a command may change: the differing ones. */
   async #commandable(id: string, withDiffering: boolean): Promise<Situation> {
     const { store, situations } = this.#options;
-    const rollout = await store.rollout(id);
-    if (rollout === null)
-      throw new Fault(
-        'not_found',
-        `there is no rollout ${id}; \`linnet rollout list\` lists the rollouts`,
-      );
+    const rollout = await this.#rollout(id);
     const page = { limit: limits.rolloutDevicesMaxCount, after: null };
     const members = withDiffering ? await store.memberPage(id, { state: 'differs' }, page) : [];
     return situations.ofMembers(rollout, members);
   }
 
   async view(id: string): Promise<RolloutDetail> {
+    const rollout = await this.#rollout(id);
+    return this.#views.of(rollout, () => this.#viewOf(id));
+  }
+
+  /** After a change: never one that was made before it. */
+  async #viewAfter(id: string): Promise<RolloutDetail> {
+    const rollout = await this.#rollout(id);
+    return this.#views.anew(rollout, () => this.#viewOf(id));
+  }
+
+  async #viewOf(id: string): Promise<RolloutDetail> {
     const { store, situations } = this.#options;
     return viewOf(await situations.read(id), await store.history(id));
   }
 
+  async #rollout(id: string): Promise<RolloutRow> {
+    const rollout = await this.#options.store.rollout(id);
+    if (rollout !== null) return rollout;
+    throw new Fault(
+      'not_found',
+      `there is no rollout ${id}; \`linnet rollout list\` lists the rollouts`,
+    );
+  }
+
   async members(id: string, of: MemberFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]> {
-    const { store } = this.#options;
-    if ((await store.rollout(id)) === null)
-      throw new Fault(
-        'not_found',
-        `there is no rollout ${id}; \`linnet rollout list\` lists the rollouts`,
-      );
-    return store.memberPage(id, of, page);
+    await this.#rollout(id);
+    return this.#options.store.memberPage(id, of, page);
   }
 
   page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {

@@ -257,6 +257,8 @@ export const limits = {
   mqttControlMaxBytes: 64,
   /** From the start of a connection to its login. */
   mqttConnectMs: 10_000,
+  /** Then a device that reads nothing of what waits for it is disconnected. */
+  mqttUnreadMs: 10_000,
   mqttReconnectMs: 1_000,
   mqttClientIdMaxChars: 64,
   mqttTopicLevelsMaxCount: 8,
@@ -643,6 +645,9 @@ export const limits = {
   /** Steps for one rollout in one pass, so that none delays the others; the rest comes next. */
   rolloutStepsMaxCount: 50,
   rolloutIdBytes: 8,
+  /** The detail of a large rollout is kept for so many times as long as it took to make. */
+  rolloutViewKeptFactor: 10,
+  rolloutViewsKeptMaxCount: 20,
   /** A watch of a rollout asks so often, and goes on without an answer for so many times. */
   watchEveryMs: 1_000,
   watchTriesMaxCount: 300,

@@ -30,6 +30,8 @@ import { tempFolder } from '../support/temp-folders.js';
 
 const SMALL_COUNT = 20;
 const LARGE_COUNT = 400;
+/** Statements of one request of an operator that changes nothing. */
+const READ_MAX_COUNT = 14;
 
 interface Fleet extends CountedStore {
   readonly app: FleetApp;
@@ -100,6 +102,9 @@ async function fleetOf(count: number): Promise<Fleet> {
     mqttPort: () => 1883,
     disconnect: () => {},
     changes: new ChangeFeed({ clock: realClock }),
+    counts: store.counts,
+    versions: store.versions,
+    history: store.history,
     silentAfterMs: 60_000,
     tls: null,
   } as Partial<AppOptions> as AppOptions);
@@ -173,6 +178,37 @@ describe('statements', () => {
     expect(seen).toHaveLength(3);
     expect(seen[1]).toMatch(/limit \?/);
     expect(seen[2]).toMatch(/"device" in \(/);
+  });
+
+  it('every_read_of_an_operator_costs_the_same_whatever_the_size_of_the_fleet', async () => {
+    for (const { store } of fleets) {
+      const rows = await store.db.selectFrom('devices').select('id').execute();
+      const members = rows.map(({ id }, n) => waiting(n, { device: id }));
+      await store.rollouts.insertRollout(rollout({ since: realClock.now() }), members);
+    }
+    const id = deviceId(0);
+    for (const url of [
+      '/self',
+      '/fleet',
+      '/fleet/history',
+      '/groups',
+      '/devices?limit=10',
+      '/devices?limit=10&group=fleet',
+      `/devices/${id}`,
+      '/rollouts?limit=10',
+      '/rollouts/ro-1',
+      '/rollouts/ro-1/members?limit=10',
+      '/standing-releases',
+      '/releases?limit=10',
+      `/telemetry?device=${id}&limit=10`,
+      `/telemetry/hours?device=${id}`,
+      '/audit?limit=10',
+      '/security-events?limit=10',
+      '/tokens?limit=10',
+    ]) {
+      const seen = await costs((fleet) => get(fleet, url));
+      expect(seen.length, url).toBeLessThanOrEqual(READ_MAX_COUNT);
+    }
   });
 
   it('a_page_of_rollouts_costs_the_same_for_one_and_for_many', async () => {

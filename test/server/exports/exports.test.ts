@@ -106,6 +106,20 @@ describe('syslog over real sockets', () => {
     expect(got).toEqual(lines);
   });
 
+  it('a_long_page_over_udp_adds_one_listener_to_its_socket', async () => {
+    const warnings: string[] = [];
+    const note = ({ name }: Error): void => void warnings.push(name);
+    process.on('warning', note);
+    const socket = createSocket('udp4').on('message', () => {});
+    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+    const target = syslogTarget({ ...options, transport: 'udp', port: socket.address().port });
+    await target.send(Array.from({ length: 10 }, () => two).flat());
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', note);
+    socket.close();
+    expect(warnings).toEqual([]);
+  });
+
   it('octet_counting_over_tcp_and_a_fault_when_nobody_listens', async () => {
     let text = '';
     const server = createTcp((socket) => socket.on('data', (some) => (text += some.toString())));

@@ -1,8 +1,15 @@
 // The ingest without a transport: what it acknowledges, what it refuses, what it drops when too
-// much waits, and which of these excuse the silence of other devices.
+// much waits, and which of these excuse the silence of other devices. Over 400 lines because all
+// tests share one ingest.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Ingest } from '../../../server/ingest/ingest.js';
-import type { SecurityReport, TelemetryStore } from '../../../server/interfaces.js';
+import type {
+  SecurityEvent,
+  SecurityEventSink,
+  SecurityReport,
+  TelemetryStore,
+} from '../../../server/interfaces.js';
+import { SecurityEventBus } from '../../../server/security-events/bus.js';
 import type { Store } from '../../../server/store/store.js';
 import { isShortOnPostgres, openTestStore } from '../../support/test-store.js';
 import { limits } from '../../../shared/base/limits.js';
@@ -19,6 +26,7 @@ let ingest: Ingest;
 let acks: string[];
 let lost: number;
 let reports: SecurityReport[];
+let security: SecurityEventSink;
 
 function make(
   telemetry: Pick<TelemetryStore, 'insertBatches'> = store.telemetry,
@@ -28,14 +36,7 @@ function make(
     devices: store.devices,
     telemetry: telemetry as TelemetryStore,
     assignments: store.assignments,
-    security: {
-      report: (report) => void reports.push(report),
-      record: (report) => {
-        reports.push(report);
-        return Promise.resolve();
-      },
-      flush: () => Promise.resolve(),
-    },
+    security,
     clock: realClock,
     log,
     isStorageFault: (error) => error === STORAGE_FAULT,
@@ -48,6 +49,14 @@ beforeEach(async () => {
   acks = [];
   lost = 0;
   reports = [];
+  security = {
+    report: (report) => void reports.push(report),
+    record: (report) => {
+      reports.push(report);
+      return Promise.resolve();
+    },
+    flush: () => Promise.resolve(),
+  };
   ingest = make();
 });
 
@@ -260,6 +269,29 @@ describe('a group', () => {
     expect(groups).toEqual([3]);
     expect(acks).toEqual([`${one!.id} stored`, `${two!.id} stored`]);
     expect(reports.map(({ code }) => code).sort()).toEqual(['auth_denied', 'message_undecodable']);
+  });
+
+  test('refusals_of_a_group_are_recorded_in_few_writes_however_many_they_are', async () => {
+    const devices = await devicesOf(10);
+    const writes: (readonly SecurityEvent[])[] = [];
+    security = new SecurityEventBus({
+      clock: realClock,
+      log: silentLog,
+      store: (events) => {
+        writes.push(events);
+        return Promise.resolve();
+      },
+    });
+    ingest = counting();
+    const { batch } = oneRecord();
+    const garbage = encoded({ batch, records: 'none' });
+    const count = limits.ingestWaitingPerDeviceMaxCount;
+    const sent = devices.flatMap(({ id }) =>
+      Array.from({ length: count }, () => ingest.ingest(id, garbage)),
+    );
+    for (const ack of await Promise.all(sent)) expect(ack).toMatchObject({ result: 'refused' });
+    expect(writes.flat().reduce((sum, event) => sum + event.count, 0)).toBe(sent.length);
+    expect(writes.length).toBe(1);
   });
 
   test('a_full_disk_fails_the_whole_group_once', async () => {

@@ -12,7 +12,7 @@ import { openEmbeddedBroker } from '../../../server/mqtt/broker.js';
 import { silentLog } from '../../../shared/base/interfaces.js';
 import { limits } from '../../../shared/base/limits.js';
 import { realClock } from '../../../shared/platform/clock.js';
-import { topics } from '../../../shared/protocol/telemetry.js';
+import { topics, type TelemetryAck } from '../../../shared/protocol/telemetry.js';
 import { ManualClock } from '../../sim/manual-clock.js';
 import { newDevice, type TestDevice } from '../../support/fleet-server.js';
 
@@ -39,7 +39,10 @@ afterEach(async () => {
   admission = new Admission({ clock: realClock, log: silentLog });
 });
 
-async function brokerOf(devices: readonly TestDevice[]): Promise<OpenBroker> {
+async function brokerOf(
+  devices: readonly TestDevice[],
+  ack: TelemetryAck | null = null,
+): Promise<OpenBroker> {
   const keys = new Map(devices.map(({ id, key }) => [id, key.publicKey]));
   const reports: string[] = [];
   let [lookUps, ingested] = [0, 0];
@@ -64,7 +67,7 @@ async function brokerOf(devices: readonly TestDevice[]): Promise<OpenBroker> {
     events: {
       ingest: () => {
         ingested += 1;
-        return Promise.resolve(null);
+        return Promise.resolve(ack);
       },
       keyOf: (id) => {
         lookUps += 1;
@@ -153,6 +156,33 @@ test('fifty_thousand_publishes_without_an_answer_are_all_taken', async () => {
   }
   await expect.poll(ingested, { timeout: 60_000 }).toBe(50_000);
 }, 90_000);
+
+test('device_that_reads_nothing_is_disconnected_and_holds_up_no_message_to_another', async () => {
+  const [deaf, reads] = [newDevice('deaf'), newDevice('reads')];
+  const detail = 'x'.repeat(limits.detailMaxChars);
+  const { broker, ingested } = await brokerOf([deaf, reads], {
+    batch: 'b'.repeat(32),
+    result: 'refused',
+    detail,
+  });
+  const client = await login(broker, reads);
+  let hints = 0;
+  client.on('message', () => (hints += 1));
+  const { stream } = await login(broker, deaf);
+  stream.removeAllListeners('data');
+  stream.pause();
+  const { id } = deaf;
+  const topic = topics.telemetry(id);
+  const packet = generate({
+    ...({ cmd: 'publish', topic, payload: '{}', qos: 0, retain: false, dup: false } as const),
+  });
+  // The answers are some 40 MB: more than the kernel keeps for it.
+  stream.write(Buffer.concat(Array.from({ length: 20_000 }, () => packet)));
+  await expect.poll(() => broker.connections(), { timeout: 8_000 }).toBe(1);
+  expect(ingested()).toBeGreaterThan(0);
+  broker.hint(reads.id);
+  await expect.poll(() => hints, { timeout: 8_000 }).toBe(1);
+}, 30_000);
 
 test('qos_2_without_pubrel_keeps_nothing_and_ends_the_connection', async () => {
   const device = newDevice('two');

@@ -8,7 +8,7 @@ import tls from 'node:tls';
 import { connect, MqttClient, type IClientOptions } from 'mqtt';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, reason } from '../../shared/base/fault-codes.js';
-import { unbracketed } from '../../shared/base/hosts.js';
+import { brokerAddress } from '../../shared/base/hosts.js';
 import type { Cancel, Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { openTunnel } from '../../shared/platform/http-connector.js';
 import type { Proxies } from '../../shared/platform/proxies.js';
@@ -132,19 +132,16 @@ export class MqttLink implements Link {
 
   /** Through the proxy, where there is one. */
   async #tunnel(): Promise<Socket | null> {
-    const url = new URL(this.#options.url);
-    const proxy = this.#options.proxies?.of(url) ?? null;
-    if (proxy === null) return null;
-    const standard = url.protocol === 'mqtts:' ? 8883 : 1883;
-    const port = url.port === '' ? standard : Number(url.port);
-    return openTunnel(proxy, { host: unbracketed(url.hostname), port });
+    const { url, proxies } = this.#options;
+    const proxy = proxies?.of(new URL(url)) ?? null;
+    return proxy === null ? null : openTunnel(proxy, brokerAddress(url));
   }
 
   #connect(login: Login, tunnel: Socket | null): MqttClient {
     const { url, device, clock, log } = this.#options;
     const client =
       tunnel === null
-        ? connect(url, this.#clientOptions(login))
+        ? connect({ ...brokerAddress(url), ...this.#clientOptions(login) })
         : new MqttClient(() => this.#streamIn(tunnel, login), this.#clientOptions(login));
     let connectedAt: number | null = null;
     let lastError = 'the connection ended';
@@ -200,11 +197,11 @@ export class MqttLink implements Link {
 
   /** TLS goes to the broker itself: the proxy sees neither the login nor the messages. */
   #streamIn(tunnel: Socket, { cert, key }: Login): Socket {
-    const { protocol, hostname } = new URL(this.#options.url);
-    if (protocol !== 'mqtts:') return tunnel;
+    const { protocol, host } = brokerAddress(this.#options.url);
+    if (protocol !== 'mqtts') return tunnel;
     const { ca } = this.#clientOptions({});
-    const servername = isIP(hostname) === 0 ? { servername: hostname } : {};
-    return tls.connect({ socket: tunnel, host: hostname, ca, cert, key, ...servername } as never);
+    const servername = isIP(host) === 0 ? { servername: host } : {};
+    return tls.connect({ socket: tunnel, host, ca, cert, key, ...servername } as never);
   }
 
   #clientOptions(login: Login): IClientOptions {

@@ -4,6 +4,7 @@
 // so (onReception), and devices keep their telemetry. What the server sends has QoS 0, as with the
 // embedded broker (broker.ts).
 import { connectAsync, type IClientOptions, type ISubscriptionGrant, type MqttClient } from 'mqtt';
+import { brokerAddress } from '../../shared/base/hosts.js';
 import { limits } from '../../shared/base/limits.js';
 import { Fault, isFault, reason } from '../../shared/base/fault-codes.js';
 import type { Log, Random } from '../../shared/base/interfaces.js';
@@ -29,8 +30,6 @@ export interface ExternalBrokerOptions {
   readonly events: TransportEvents;
 }
 
-const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'mqtt:': 1883, 'mqtts:': 8883 };
-
 /** MQTT 3.1.1, section 3.9.3: the broker refused the subscription. */
 const SUBSCRIPTION_REFUSED = 128;
 
@@ -39,20 +38,17 @@ const SUBSCRIPTION_REFUSED = 128;
  * connection, or login refused), config_invalid (password file, subscription refused).
  */
 export async function openExternalBroker(options: ExternalBrokerOptions): Promise<Transport> {
-  const { protocol, host, port } = new URL(options.url);
+  const address = brokerAddress(options.url);
   let client: MqttClient;
   try {
-    client = await connectAsync(options.url, clientOptions(options), false);
+    client = await connectAsync('', { ...address, ...clientOptions(options) }, false);
   } catch (error) {
     if (isFault(error)) throw error;
+    const { host } = new URL(options.url);
     const detail = `cannot connect to the MQTT broker ${host}: ${reason(error)}`;
     throw new Fault('server_unreachable', detail, { cause: error });
   }
-  const connection = new ExternalBroker(
-    client,
-    port === '' ? (DEFAULT_PORTS[protocol] ?? 0) : Number(port),
-    options,
-  );
+  const connection = new ExternalBroker(client, address.port, options);
   try {
     await connection.subscribe();
   } catch (error) {

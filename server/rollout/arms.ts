@@ -22,7 +22,7 @@ import {
   meanInterval,
   meanOf,
 } from '../../shared/statistics/betting.js';
-import { percent } from '../../shared/statistics/share-text.js';
+import { limitPercent, percent } from '../../shared/statistics/share-text.js';
 import { EVIDENCE_MOST } from '../../shared/protocol/operator-api.js';
 import type {
   ArmMetric,
@@ -228,7 +228,7 @@ function winnerOf(sides: readonly Side[], ab: ArmsPolicy): Reading['winner'] {
 
 export function readArms(state: ArmsState, ab: ArmsPolicy): Reading {
   const sides = sidesOf(state, ab);
-  const chance = percent(ab.falseWinnerPermille / 1000);
+  const chance = limitPercent(ab.falseWinnerPermille / 1000);
   return {
     winner: winnerOf(sides, ab),
     reasons: [

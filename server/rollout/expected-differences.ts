@@ -5,7 +5,7 @@
 import { counted } from '../../shared/base/counted.js';
 import { limits } from '../../shared/base/limits.js';
 import { differenceText } from '../../shared/release/expected-differences.js';
-import { percent } from '../../shared/statistics/share-text.js';
+import { limitPercent } from '../../shared/statistics/share-text.js';
 import type { TrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import type { DeviceFacts, PublishedRelease } from '../interfaces.js';
 import type { Place } from './waves.js';
@@ -26,7 +26,7 @@ export function expectedDifferences(
   const limit = policy.differenceLimitPermille;
   const cap = policy.differenceCapPermille;
   const above = declared.filter(({ limitPermille }) => limitPermille > limit);
-  const capText = percent(cap / 1000);
+  const capText = limitPercent(cap / 1000);
   const bases = new Set([...declared.map(({ base }) => base), ref.digest]);
   const others = places.flatMap(({ device }) => {
     const running = facts.get(device.id)?.update?.running ?? null;
@@ -61,6 +61,6 @@ function versionsText(versions: readonly string[]): string {
 
 /** Why a rollout is not created, or what somebody took when it was. */
 export function beyondText({ beyond }: ExpectedDifferences, policy: TrialPolicy): string {
-  const limit = percent(policy.differenceLimitPermille / 1000);
+  const limit = limitPercent(policy.differenceLimitPermille / 1000);
   return `${beyond.join('; ')}; the policy's limit is ${limit}`;
 }

@@ -18,7 +18,7 @@ import {
   type HaltReading,
   type StrataPlan,
 } from '../../shared/statistics/halt-test.js';
-import { percent } from '../../shared/statistics/share-text.js';
+import { limitPercent, percent } from '../../shared/statistics/share-text.js';
 import { silenceReading } from '../../shared/statistics/silence-test.js';
 import type { RolloutPolicy } from '../../shared/protocol/operator-api.js';
 import type { MemberRow, Take } from '../interfaces.js';
@@ -114,7 +114,7 @@ function haltText(
   policy: RolloutPolicy,
 ): string {
   const who = `${kind === null ? '' : `${kind} `}devices that took it`;
-  const acceptable = percent(policy.acceptableFailurePermille / 1000);
+  const acceptable = limitPercent(policy.acceptableFailurePermille / 1000);
   const chance = percent(chanceOfHalting(boundary, boundary.acceptable));
   const needed = failuresToHalt(boundary, Math.max(1, takes));
   const decided =

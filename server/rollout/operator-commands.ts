@@ -5,7 +5,7 @@
 import { Fault } from '../../shared/base/fault-codes.js';
 import type { RolloutCommand } from '../../shared/protocol/operator-api.js';
 import type { RolloutRow } from '../interfaces.js';
-import { percent } from '../../shared/statistics/share-text.js';
+import { limitPercent } from '../../shared/statistics/share-text.js';
 import { clip, moved, type Plan, type Situation } from './situation.js';
 import { commandsOf } from './transitions.js';
 
@@ -79,7 +79,7 @@ export function acceptDifference(
   permille: number,
 ): Plan {
   const { trial } = before.policy;
-  const accepted = percent(permille / 1000);
+  const accepted = limitPercent(permille / 1000);
   const differing = members.filter(({ state }) => state === 'differs');
   if (command !== 'resume' || !before.asked || differing.length === 0)
     throw new Fault(
@@ -90,7 +90,7 @@ export function acceptDifference(
     throw new Fault(
       'conflict',
       `rollout ${before.id}: ${accepted} is above its cap of ` +
-        `${percent(trial.differenceCapPermille / 1000)}, beyond which a release has failed`,
+        `${limitPercent(trial.differenceCapPermille / 1000)}, beyond which a release has failed`,
     );
   const policy = {
     ...before.policy,

@@ -17,7 +17,7 @@ import {
   type PooledDevice,
   type PooledRounds,
 } from '../../shared/statistics/betting.js';
-import { percent } from '../../shared/statistics/share-text.js';
+import { limitPercent, percent } from '../../shared/statistics/share-text.js';
 import { limitsOf } from '../../shared/statistics/trial-tests.js';
 import type { MemberRow, PoolState, RolloutRow } from '../interfaces.js';
 import { moved, only, type Plan, type Situation } from './situation.js';
@@ -83,7 +83,7 @@ export function poolHold({ rollout, now }: Situation): Plan | null {
   const reasons = above.map(
     ([output, { rounds, limit }]) =>
       `answers of ${output} differ by ${percent(meanOf(rounds))} on average over the sites of ` +
-      `the wave, in ${rounds.length} rounds; the limit is ${percent(limit)}; e-value ` +
+      `the wave, in ${rounds.length} rounds; the limit is ${limitPercent(limit)}; e-value ` +
       `${Math.exp(logRoundsAbove(rounds, limit)).toFixed(1)} >= ${needed.toFixed(0)}`,
   );
   const choice = 'resume accepts this and continues; abort rolls every touched device back';

@@ -6,7 +6,7 @@ import { limits } from '../../shared/base/limits.js';
 import semver from 'semver';
 import { chanceOfHalting, expectedTakes } from '../../shared/statistics/halt-boundary.js';
 import type { StrataPlan } from '../../shared/statistics/halt-test.js';
-import { percent } from '../../shared/statistics/share-text.js';
+import { limitPercent, percent } from '../../shared/statistics/share-text.js';
 import type { RolloutPolicy, RolloutPreview } from '../../shared/protocol/operator-api.js';
 import type { DeviceFacts, MemberRow, RolloutRow } from '../interfaces.js';
 import { armsWarnings } from './arms.js';
@@ -194,9 +194,9 @@ export function promiseText(members: readonly MemberRow[], policy: RolloutPolicy
   const { halt } = boundariesOf(kinds, policy);
   const acceptable = policy.acceptableFailurePermille / 1000;
   return (
-    `a release that fails on ${percent(acceptable)} of devices is halted in this rollout of ` +
+    `a release that fails on ${limitPercent(acceptable)} of devices is halted in this rollout of ` +
     `${members.length} with chance ${percent(haltChance(halt, acceptable))} ` +
-    `(exact; at most ${percent(policy.falseAlarmPermille / 1000)})`
+    `(exact; at most ${limitPercent(policy.falseAlarmPermille / 1000)})`
   );
 }
 

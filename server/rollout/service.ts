@@ -8,7 +8,7 @@ import type { Clock, Log, Random } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { DAY_MS } from '../../shared/base/units.js';
 import { policyComplaints } from '../../shared/protocol/policy-complaints.js';
-import { percent } from '../../shared/statistics/share-text.js';
+import { limitPercent } from '../../shared/statistics/share-text.js';
 import type {
   CommandRequest,
   RolloutCommand,
@@ -304,7 +304,7 @@ const differenceAccepted = (
 
 function acceptedAudit(audit: AuditAction, id: string, permille?: number): AuditAction[] {
   if (permille === undefined) return [audit];
-  const text = `a mean difference of up to ${percent(permille / 1000)}`;
+  const text = `a mean difference of up to ${limitPercent(permille / 1000)}`;
   return [audit, differenceAccepted(audit, id, text)];
 }
 

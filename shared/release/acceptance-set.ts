@@ -7,7 +7,7 @@ import { argmaxOf, answerDifference, type Answer } from './answer-differences.js
 import { decode, parseJson } from '../base/decode.js';
 import { Fault } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
-import { percent } from '../statistics/share-text.js';
+import { limitPercent, percentBeside } from '../statistics/share-text.js';
 import { openEnvelope } from '../trust/envelope.js';
 import type { KeyRing } from '../trust/key-ring.js';
 import { Component, strict } from './manifest-head.js';
@@ -135,7 +135,7 @@ export function acceptanceVerdict(
   return {
     passed: reached >= least,
     text:
-      `${metric} on the acceptance set is ${percent(reached)} ` +
-      `(${samples.length} inputs; at least ${percent(least)})`,
+      `${metric} on the acceptance set is ${percentBeside(least, reached)} ` +
+      `(${samples.length} inputs; at least ${limitPercent(least)})`,
   };
 }

@@ -1,7 +1,7 @@
 // What a release says about how far its answers differ from older releases: the makers measured it
 // when they built the release, and signed it into the manifest. As numbers, and as a sentence that
 // every command prints alike.
-import { percent } from '../statistics/share-text.js';
+import { limitPercent, percentBeside } from '../statistics/share-text.js';
 import { declaredLimit } from '../statistics/trial-evidence.js';
 import type { ModelManifest } from './model-manifest.js';
 
@@ -34,8 +34,9 @@ export function declaredDifferences({
 
 export function differenceText(declared: DeclaredDifference): string {
   const { output, version, mean, count, limitPermille } = declared;
+  const limit = limitPermille / 1000;
   return (
-    `answers of ${output} differ from ${version} by ${percent(mean)} ` +
-    `(n ${count}; limit ${percent(limitPermille / 1000)})`
+    `answers of ${output} differ from ${version} by ${percentBeside(limit, mean)} ` +
+    `(n ${count}; limit ${limitPercent(limit)})`
   );
 }

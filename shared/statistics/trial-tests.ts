@@ -14,7 +14,7 @@ import {
   type BlockTally,
 } from './betting.js';
 import { classShift, meanMargin } from './answer-shifts.js';
-import { chanceText, percent } from './share-text.js';
+import { chanceText, limitPercent, percent } from './share-text.js';
 import {
   CONFIDENCE_BINS,
   FUSE_BINS,
@@ -116,7 +116,7 @@ export function fuse(evidence: TrialEvidence, policy: TrialPolicy): Finding | nu
   return failed(
     'trial_disagreement',
     `${percent(share)} of ${rehearsed ? `${pairs} of its own recent` : `the last ${pairs} live`} ` +
-      `inputs (${fuse.scenes} scenes) differ by more than ${percent(cap)}`,
+      `inputs (${fuse.scenes} scenes) differ by more than ${limitPercent(cap)}`,
   );
 }
 
@@ -184,14 +184,16 @@ function difference(
     return {
       kind: 'fail',
       code: 'trial_disagreement',
-      reason: `${seen}; ${asBad(limit, logLimit)}; more than ${percent(cap)} has failed`,
+      reason: `${seen}; ${asBad(limit, logLimit)}; more than ${limitPercent(cap)} has failed`,
       difference: numbers,
     };
   if (mean > cap && logLimit < 2 * goal && evidence.seconds < policy.maxSeconds) return null;
   return {
     kind: 'differs',
     code: 'trial_differs',
-    reason: `${seen}; ${asBad(limit, logLimit)}; up to ${percent(cap)} is for a person to decide`,
+    reason:
+      `${seen}; ${asBad(limit, logLimit)}; ` +
+      `up to ${limitPercent(cap)} is for a person to decide`,
     difference: numbers,
   };
 }
@@ -250,7 +252,7 @@ export function latency(evidence: TrialEvidence, policy: TrialPolicy): Finding |
     code: 'trial_slow',
     reason:
       `in ${slower} of ${count} blocks of time the new model took more than ` +
-      `${percent(limit)} of the old one's time; ${asBad(0.5, logSlower)}`,
+      `${limitPercent(limit)} of the old one's time; ${asBad(0.5, logSlower)}`,
     difference: null,
   };
 }
@@ -357,7 +359,7 @@ export function certainlyBelow(
 
 function asBad(limit: number, logE: number): string {
   return (
-    `the limit is ${percent(limit)}; a release at the limit would look this bad with chance ` +
+    `the limit is ${limitPercent(limit)}; a release at the limit would look this bad with chance ` +
     `< ${chanceText(logE)}`
   );
 }

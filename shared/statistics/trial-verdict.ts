@@ -6,7 +6,7 @@
 import type { FaultCode } from '../base/fault-codes.js';
 import { limits } from '../base/limits.js';
 import { blocksOf, meanOf } from './betting.js';
-import { percent } from './share-text.js';
+import { limitPercent, percent } from './share-text.js';
 import {
   certainlyBelow,
   confidenceDrop,
@@ -128,7 +128,7 @@ function seenText(comparison: ComparisonEvidence, policy: TrialPolicy): string {
   return (
     `answers of ${output} differ by ${percent(meanOf(blocks))} on ` +
     `${inputsText(comparison, String(pairs - rehearsed.pairs))} in ${blocksOf(blocks)} blocks ` +
-    `of time; the limit is ${percent(limit)}`
+    `of time; the limit is ${limitPercent(limit)}`
   );
 }
 
@@ -156,7 +156,9 @@ function comparedSoFar(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
         `${policy.minPairs - pairs} of ${policy.minPairs} live inputs answered by both models`,
       );
     else if (policy.minPairs > 0 && !below && !slowly)
-      missing.push(`certainty that answers of ${output} differ by less than ${percent(limit)}`);
+      missing.push(
+        `certainty that answers of ${output} differ by less than ${limitPercent(limit)}`,
+      );
     // Where traffic does not give them in time, the rehearsal is enough.
     const live = liveBlocksOf(comparison);
     const inTime = evidence.seconds < policy.maxSeconds && policy.minPairs > 0;
@@ -205,12 +207,12 @@ function requests(evidence: TrialEvidence, policy: TrialPolicy): SoFar {
   if (evidence.seconds < policy.minSeconds)
     missing.push(`${policy.minSeconds - seconds(evidence)} of ${policy.minSeconds} s`);
   if (failed > limit * (served + failed))
-    missing.push(`a share of failed requests that is not above ${percent(limit)}`);
+    missing.push(`a share of failed requests that is not above ${limitPercent(limit)}`);
   return {
     missing,
     reasons: [
       `served ${evidence.served} live requests, failed ${evidence.failed} ` +
-        `(limit ${percent(limit)})`,
+        `(limit ${limitPercent(limit)})`,
     ],
   };
 }

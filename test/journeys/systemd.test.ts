@@ -293,13 +293,22 @@ wait $!; cat /opt/slow`);
         ).toEqual([]);
     });
 
-    it('agent_with_a_wrong_file_fails_and_its_purge_leaves_nothing', () => {
-      // It fails at once, instead of after six starts.
-      const once = '/run/systemd/system/linnet-agent.service.d';
-      system.run(`mkdir -p ${once}; printf '[Service]\\nRestart=no\\n' > ${once}/once.conf
-systemctl daemon-reload; echo nonsense >> ${AGENT_SETTINGS}
-systemctl restart linnet-agent || true; rm -r ${once}`);
-      expect(show('linnet-agent', 'ActiveState')).toBe('failed');
+    it('agent_with_a_wrong_file_is_tried_again_after_pauses_that_grow', async () => {
+      expect(show('linnet-agent', 'StartLimitIntervalUSec')).toBe('0');
+      system.run(`echo nonsense >> ${AGENT_SETTINGS}
+systemctl reset-failed linnet-agent; systemctl restart linnet-agent || true`);
+      await until(
+        'the agent was started three times',
+        () => Number(show('linnet-agent', 'NRestarts')) >= 2,
+        LIMIT_MS,
+      );
+      const pause = (property: string) => show('linnet-agent', property);
+      expect(pause('RestartUSec')).toBe('5s');
+      expect(pause('RestartMaxDelayUSec')).toBe('5min');
+      expect(pause('RestartUSecNext')).toMatch(/^(?:9|[1-9]\d)(?:\.\d+)?s/);
+    });
+
+    it('agent_that_cannot_start_is_purged_and_leaves_nothing', () => {
       system.run('apt-get remove -y linnet-agent linnet-server linnet');
       for (const path of ['var/lib/linnet/identity.json', 'etc/linnet/agent.toml'])
         expect(existsSync(system.path(path))).toBe(true);

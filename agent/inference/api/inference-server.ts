@@ -239,7 +239,7 @@ export class InferenceServer {
   ): void {
     this.#bodies.receive(request, {
       onBody: (body, release) => {
-        void this.#infer(request, response, model, version, body).finally(release);
+        void this.#infer(request, response, model, version, body, release);
       },
       onRefused: (fault) => this.#responses.refuse(response, fault, true),
     });
@@ -251,12 +251,15 @@ export class InferenceServer {
     model: ServedModel,
     version: string | undefined,
     body: Buffer,
+    free: () => void,
   ): Promise<void> {
     try {
       const { release, answer } = await model.infer(request, version, body);
       this.#responses.answer(response, release, answer);
     } catch (error) {
       this.#responses.refuse(response, error);
+    } finally {
+      free();
     }
   }
 }

@@ -175,6 +175,8 @@ export class Engine implements ModelRuntime {
     this.#watch?.countFault(fault);
   }
 
+  readonly #compareNext = (): void => this.#compare();
+
   #compare(): void {
     this.#trial?.pump();
     this.#shadowing?.pump();
@@ -273,7 +275,7 @@ export class Engine implements ModelRuntime {
     this.#pump();
     this.#checkIdle();
     // After the microtasks in which the API writes the answer, so that the answer is sent first.
-    process.nextTick(() => this.#compare());
+    process.nextTick(this.#compareNext);
   }
 
   #noteAnswer(replica: Replica): void {

@@ -1,7 +1,7 @@
 // `linnet acceptance build`: signs the set and says what it holds.
 import { sha256 } from '../../../shared/base/bytes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
-import { percent } from '../../../shared/statistics/share-text.js';
+import { limitPercent } from '../../../shared/statistics/share-text.js';
 import { buildAcceptanceSet } from '../../release/acceptance.js';
 import { readSigningKey, writeWhole } from '../../release/keys/key-files.js';
 import { requireFiles } from '../arguments.js';
@@ -31,7 +31,7 @@ export async function build(
     result,
     () =>
       `${options.output}  ${bytes.length} bytes\n  ${component}: ${metric} at least ` +
-      `${percent(least)} on ${samples.length} inputs\n  sha256      ${result.sha256}\n` +
+      `${limitPercent(least)} on ${samples.length} inputs\n  sha256      ${result.sha256}\n` +
       `  signed by   ${key.keyId}`,
   );
 }

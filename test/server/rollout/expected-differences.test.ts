@@ -48,7 +48,7 @@ describe('a_rollout_beyond_the_policy', () => {
   it('says_so_when_the_number_is_beyond_the_cap_too', async () => {
     const creating = fleetWith('1.0.0', 0.3, 366).operators.create(request(), by('ann'));
     const { detail } = await refused(creating, 'difference_not_accepted');
-    expect(detail).toContain('(n 500; limit 37 %), beyond the cap of 20 %: devices will fail it');
+    expect(detail).toContain('(n 500; limit 36.6 %), beyond the cap of 20 %: devices will fail it');
   });
 
   it('is_shown_by_the_preview_which_refuses_nothing', async () => {

@@ -114,14 +114,14 @@ describe('a difference that a person accepts', () => {
       trial: { ...trial, acceptedDifferencePermille: 154 },
     });
     expect(row).toMatchObject({ state: 'rolling', approved: true, asked: false });
-    expect(row.reasons).toEqual(['resumed by ann: known', 'accepted: ', 'accepted: 15 %']);
+    expect(row.reasons).toEqual(['resumed by ann: known', 'accepted: ', 'accepted: 15.4 %']);
     expect(changed).toEqual([
       {
         ...differs,
         state: 'waiting',
         since: NOW,
         reasons:
-          'takes it again, with a mean difference of up to 15 % accepted; before: differ by 15 %',
+          'takes it again, with a mean difference of up to 15.4 % accepted; before: differ by 15 %',
       },
     ]);
     expect(assignments).toEqual([]);

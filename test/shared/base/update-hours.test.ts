@@ -1,6 +1,6 @@
 // The device's update hours: over midnight, in another zone, over a change of its offset; and what
 // the update machine does outside them.
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { agentSettings } from '../../../agent/config.js';
 import { UpdateWindows } from '../../../shared/base/update-hours.js';
 import type { UpdateBody } from '../../../shared/protocol/telemetry.js';
@@ -16,6 +16,26 @@ const opening = (windows: string[], at: string, zone = 'UTC'): string | null =>
 describe('windows', () => {
   it('without_windows_it_is_always_open', () => {
     expect(opening([], '2026-11-02T12:00:00Z')).toBeNull();
+  });
+
+  it('without_windows_the_tables_of_time_zones_stay_unread', () => {
+    let made = 0;
+    const construct = (target: typeof Intl.DateTimeFormat, args: unknown[]): object => {
+      made += 1;
+      return Reflect.construct(target, args) as object;
+    };
+    vi.stubGlobal('Intl', {
+      ...Intl,
+      DateTimeFormat: new Proxy(Intl.DateTimeFormat, { construct }),
+    });
+    try {
+      expect(opening([], '1970-01-01T00:00:00Z', 'Europe/Berlin')).toBeNull();
+      expect(made).toBe(0);
+      expect(opening(['01:00-02:00'], '1970-01-01T00:00:00Z', 'Europe/Berlin')).toBeNull();
+      expect(made).toBe(1);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   it('window_over_midnight_is_open_on_both_sides', () => {

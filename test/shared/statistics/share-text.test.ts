@@ -1,6 +1,11 @@
 // Shares and chances as text, at each change of their digits.
 import { expect, it } from 'vitest';
-import { chanceText, percent } from '../../../shared/statistics/share-text.js';
+import {
+  chanceText,
+  limitPercent,
+  percent,
+  percentBeside,
+} from '../../../shared/statistics/share-text.js';
 
 it('numbers_read_as_a_person_would_write_them', () => {
   expect(
@@ -31,4 +36,22 @@ it('numbers_read_as_a_person_would_write_them', () => {
     '1 in 1,000,000,000',
     '1 in 1',
   ]);
+});
+
+it('limits_in_permille_are_exact', () => {
+  expect([0.501, 0.5, 0.125, 0.001, 0.999].map(limitPercent)).toEqual([
+    '50.1 %',
+    '50 %',
+    '12.5 %',
+    '0.1 %',
+    '99.9 %',
+  ]);
+});
+
+it('share_that_misses_its_limit_by_little_does_not_read_as_the_limit', () => {
+  expect(percentBeside(0.9, 0.8996)).toBe('89.96 %');
+  expect(percentBeside(0.9, 0.89999999)).toBe('89.999999 %');
+  expect(percentBeside(0.9, 0.9)).toBe('90 %');
+  expect(percentBeside(0.9, 0.8123)).toBe('81 %');
+  expect(percentBeside(0.05, 0.0504)).toBe('5.04 %');
 });

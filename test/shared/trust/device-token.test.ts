@@ -13,6 +13,7 @@ import {
   fingerprintOf,
   makeDeviceToken,
   openDeviceToken,
+  TOKEN_FAULTS,
   type TokenCheck,
 } from '../../../shared/trust/device-token.js';
 import { signerFromSeed, type PublicKey } from '../../../shared/trust/signer.js';
@@ -52,6 +53,7 @@ async function refusal(token: string, nowMs = NOW, code = 'auth_missing'): Promi
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     expect(error.code).toBe(code);
+    expect(TOKEN_FAULTS).toContain(code);
     return error.detail;
   }
 }
@@ -179,6 +181,12 @@ describe('the audience of a token', () => {
     const spaced = JSON.stringify({ signatures: [], signed }, null, 2);
     expect(of(Buffer.from(spaced))).toBe(audience);
     expect(of(await signDocument({ ...signed, version: 2 }, [signer]))).not.toBe(audience);
+  });
+});
+
+describe('the refusals of tokens', () => {
+  it('are_known_by_code_to_what_reports_them', () => {
+    expect([...TOKEN_FAULTS].sort()).toEqual(['auth_missing', 'clock_wrong', 'fleet_wrong']);
   });
 });
 

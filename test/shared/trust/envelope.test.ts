@@ -5,7 +5,12 @@ import { Value } from 'typebox/value';
 import { utf8 } from '../../../shared/base/bytes.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { limits } from '../../../shared/base/limits.js';
-import { openEnvelope, signEnvelope, type Envelope } from '../../../shared/trust/envelope.js';
+import {
+  openEnvelope,
+  signaturesOf,
+  signEnvelope,
+  type Envelope,
+} from '../../../shared/trust/envelope.js';
 import { PublicKey, signerFromSeed } from '../../../shared/trust/signer.js';
 
 const TYPE = 'application/vnd.linnet.test';
@@ -75,6 +80,35 @@ describe('what an envelope carries', () => {
     expect(refusal(good, { keys, keyids, threshold: 2 })).toBe(
       'signature_invalid: 1 of 2 required signatures are valid (1 present)',
     );
+  });
+});
+
+describe('the signatures of an envelope, one by one', () => {
+  const stranger = signerFromSeed(new Uint8Array(32).fill(5));
+  const found = (envelope: unknown): ReturnType<typeof signaturesOf> =>
+    signaturesOf(utf8(JSON.stringify(envelope)), ring);
+
+  it('are_valid_by_themselves_or_not', async () => {
+    const both = await signEnvelope(TYPE, utf8('what was signed'), [stranger, signer]);
+    expect(found(both)).toEqual([
+      { keyid: stranger.keyId, valid: false },
+      { keyid: signer.keyId, valid: true },
+    ]);
+    const torn = { ...both.signatures[1]!, sig: both.signatures[0]!.sig };
+    expect(found({ ...both, signatures: [torn, both.signatures[1]] })).toEqual([
+      { keyid: signer.keyId, valid: false },
+      { keyid: signer.keyId, valid: true },
+    ]);
+  });
+
+  it('cover_payload_and_type', () => {
+    const payload = Buffer.from('something else').toString('base64');
+    for (const change of [{ payload }, { payloadType: 'text/plain' }])
+      expect(found({ ...good, ...change })).toEqual([{ keyid: signer.keyId, valid: false }]);
+  });
+
+  it('are_not_read_from_what_is_no_envelope', () => {
+    expect(() => signaturesOf(utf8('{'), ring)).toThrow(/^manifest_undecodable: DSSE envelope is/);
   });
 });
 

@@ -225,7 +225,7 @@ interface TelemetryHoursTable {
   sums_json: string;
 }
 
-interface TelemetryTable {
+export interface TelemetryTable {
   id: Generated<number>;
   device: string;
   seq: number;

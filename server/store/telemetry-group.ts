@@ -8,7 +8,7 @@
 // in its hour and is a fact, and an unchanged update report is a row once in
 // limits.updateRepeatedMs. All other records are rows.
 // Over 400 lines because a group is one transaction over all tables of telemetry.
-import { sql, type Selectable } from 'kysely';
+import { CompiledQuery, sql, type Selectable } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import type {
   InferenceBody,
@@ -20,11 +20,11 @@ import { QuantileSketch, type Sketch } from '../../shared/statistics/quantile-sk
 import type { Answers } from '../../shared/statistics/trial-verdict.js';
 import type { BatchResult, DeviceBatch, InferenceSums, SecurityEvent } from '../interfaces.js';
 import { portions, type Queries } from './database.js';
-import { among, inserting } from './dialect.js';
+import { among, inserting, isPostgres } from './dialect.js';
 import { observeInstances } from './instances.js';
 import { addSecurityEvents } from './security-events.js';
 import { countInHour } from './telemetry-hours.js';
-import type { FactsTable, InferenceTable } from './tables.js';
+import type { FactsTable, InferenceTable, TelemetryTable } from './tables.js';
 
 /** Records of one batch, by seq. */
 interface Records {
@@ -230,12 +230,7 @@ async function insertRecords(
     .select((eb) => eb.fn.max<number | null>('id').as('id'))
     .executeTakeFirstOrThrow();
   let inserted = 0;
-  for (const some of portions(rows)) {
-    const { numInsertedOrUpdatedRows } = await inserting(queries, 'telemetry', some)
-      .onConflict((oc) => oc.doNothing())
-      .executeTakeFirstOrThrow();
-    inserted += Number(numInsertedOrUpdatedRows);
-  }
+  for (const some of portions(rows)) inserted += await addRecords(queries, some);
   // The usual case. To let each statement return its rows would cost every record, not only these.
   if (inserted === rows.length) return new Set(batches.flatMap(({ records }) => records));
   const isNew = await insertedAfter(queries, last.id ?? 0, batches);
@@ -245,6 +240,29 @@ async function insertRecords(
       records.filter((record) => isNew.delete(`${device}/${record.seq}/${record.at}`)),
     ),
   );
+}
+
+const RECORD = ['device', 'seq', 'kind', 'device_at', 'at', 'body_json'] as const;
+type RecordRow = Pick<Selectable<TelemetryTable>, (typeof RECORD)[number]>;
+
+/**
+ * How many of them are new. On SQLite as text and values, without the builder's object for each
+ * value: there are thousands a second.
+ */
+async function addRecords(queries: Queries, rows: readonly RecordRow[]): Promise<number> {
+  if (isPostgres(queries)) {
+    const { numInsertedOrUpdatedRows } = await inserting(queries, 'telemetry', rows)
+      .onConflict((oc) => oc.doNothing())
+      .executeTakeFirstOrThrow();
+    return Number(numInsertedOrUpdatedRows);
+  }
+  const row = `(${RECORD.map(() => '?').join(', ')})`;
+  const text =
+    `insert into telemetry (${RECORD.join(', ')}) values ${row}` +
+    `${`, ${row}`.repeat(rows.length - 1)} on conflict do nothing`;
+  const values = rows.flatMap((one) => RECORD.map((name) => one[name]));
+  const { numAffectedRows } = await queries.executeQuery(CompiledQuery.raw(text, values));
+  return Number(numAffectedRows);
 }
 
 /** Their devices are locked by this transaction: no other one adds rows of them meanwhile. */

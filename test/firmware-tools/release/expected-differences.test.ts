@@ -189,7 +189,7 @@ describe('too_few_inputs', () => {
     const { file } = await base();
     const { detail } = await refused(fresh([file], {}, inputs(15, 100)), 'difference_not_accepted');
     expect(detail).toMatch(
-      /^answers of logits differ from 1\.0\.0 by 15 % \(n 100; limit 25 %\): fewer than 300 /,
+      /^answers of logits differ from 1\.0\.0 by 15 % \(n 100; limit 25\.2 %\): fewer than 300 /,
     );
     const { release } = await fresh([file], { acceptDifference: true }, inputs(15, 100));
     expect(release.manifest.expectedDifferences?.[0]?.outputs).toMatchObject([{ count: 100 }]);

@@ -10,6 +10,7 @@ import { realClock, realRandom } from '../../shared/platform/clock.js';
 import { startFleet, type TestFleet } from '../support/fleet-server.js';
 import { build, smallSpec, writeSpec } from '../support/release-builder.js';
 import { mountSmallDisk, type SmallDisk } from '../support/small-disk.js';
+import { isWhole } from '../support/whole.js';
 
 const LARGE_BYTES = 300_000_000;
 const TEMP_MIB = 64;
@@ -52,34 +53,38 @@ function watch(folder: string): { stop: () => number } {
   };
 }
 
-it('file_larger_than_the_temp_folder_is_built_published_and_served', async (test) => {
-  if (temp === null) return test.skip();
-  const watched = watch(temp.folder);
-  const folder = join(fleet.folder, 'large');
-  const spec = writeSpec(folder, smallSpec('1.0.0', `[[files]]\npath = "${FILE}"`));
-  writeFileSync(join(folder, FILE), '');
-  truncateSync(join(folder, FILE), LARGE_BYTES);
-  const offline = join(fleet.folder, 'repo', 'offline');
-  const key = (name: string) => readSigningKey(join(offline, `${name}.key.json`), {});
-  await build(folder, spec, 'large.bundle', await key('release'));
-  const published = await publishBundle({
-    floor: null,
-    bundle: join(folder, 'large.bundle'),
-    root: readFileSync(join(fleet.folder, 'repo', 'trust', 'image-root.json')),
-    targetsKeys: [await key('image-targets')],
-    memory: join(offline, 'published-targets.json'),
-    client: fleet.admin,
-    clock: realClock,
-    random: realRandom,
-  });
-  expect(published.uploaded).toContain(FILE);
+it.skipIf(!isWhole)(
+  'file_larger_than_the_temp_folder_is_built_published_and_served',
+  async (test) => {
+    if (temp === null) return test.skip();
+    const watched = watch(temp.folder);
+    const folder = join(fleet.folder, 'large');
+    const spec = writeSpec(folder, smallSpec('1.0.0', `[[files]]\npath = "${FILE}"`));
+    writeFileSync(join(folder, FILE), '');
+    truncateSync(join(folder, FILE), LARGE_BYTES);
+    const offline = join(fleet.folder, 'repo', 'offline');
+    const key = (name: string) => readSigningKey(join(offline, `${name}.key.json`), {});
+    await build(folder, spec, 'large.bundle', await key('release'));
+    const published = await publishBundle({
+      floor: null,
+      bundle: join(folder, 'large.bundle'),
+      root: readFileSync(join(fleet.folder, 'repo', 'trust', 'image-root.json')),
+      targetsKeys: [await key('image-targets')],
+      memory: join(offline, 'published-targets.json'),
+      client: fleet.admin,
+      clock: realClock,
+      random: realRandom,
+    });
+    expect(published.uploaded).toContain(FILE);
 
-  const entry = published.release.manifest.files.find(({ name }) => name === FILE);
-  const response = await fetch(`${fleet.server.address}/repo/image/files/${entry?.sha256}`);
-  let served = 0;
-  for await (const chunk of response.body ?? []) served += (chunk as Uint8Array).length;
-  expect(served).toBe(LARGE_BYTES);
+    const entry = published.release.manifest.files.find(({ name }) => name === FILE);
+    const response = await fetch(`${fleet.server.address}/repo/image/files/${entry?.sha256}`);
+    let served = 0;
+    for await (const chunk of response.body ?? []) served += (chunk as Uint8Array).length;
+    expect(served).toBe(LARGE_BYTES);
 
-  expect(watched.stop()).toBeLessThan(TEMP_USE_MAX_BYTES);
-  expect(readdirSync(temp.folder)).toEqual([]);
-}, 240_000);
+    expect(watched.stop()).toBeLessThan(TEMP_USE_MAX_BYTES);
+    expect(readdirSync(temp.folder)).toEqual([]);
+  },
+  240_000,
+);

@@ -2,6 +2,7 @@
 import type { Device, DeviceDetail, DeviceSummary } from '../../shared/protocol/operator-api.js';
 import type { ShownRollout } from '../fleet/shown-rollout.js';
 import { counted } from '../../shared/base/counted.js';
+import { todoOf } from '../../shared/base/fault-codes.js';
 import { limits } from '../../shared/base/limits.js';
 import { table } from './output.js';
 
@@ -51,21 +52,28 @@ export function clockErrorText(errorMs: number | null): string | null {
   return `${counted(Math.floor(seconds / size), unit)} ${errorMs < 0 ? 'behind' : 'ahead'}`;
 }
 
-/** Why each component cannot proceed now. */
-function troubleTable(updates: Device['updates'], now: number): string[] {
-  const rows = updates.flatMap(({ component, trouble }) =>
-    trouble === null
-      ? []
-      : [
-          [
-            component,
-            trouble.code,
-            ago(new Date(trouble.since).toISOString(), now),
-            trouble.detail,
-          ],
-        ],
+/** Why each component cannot proceed now, and what to do about it. */
+export function troubleBlocks(
+  updates: readonly Pick<Device['updates'][number], 'component' | 'trouble'>[],
+  now: number,
+): string[] {
+  const troubles = updates.flatMap(({ component, trouble }) =>
+    trouble === null ? [] : [{ component, ...trouble }],
   );
-  return rows.length === 0 ? [] : [table([['TROUBLE OF', 'CODE', 'SINCE', 'WHY'], ...rows])];
+  if (troubles.length === 0) return [];
+  const rows = troubles.map(({ component, code, since, detail }) => [
+    component,
+    code,
+    ago(new Date(since).toISOString(), now),
+    detail,
+  ]);
+  const codes = [...new Set(troubles.map(({ code }) => code))];
+  const todos = codes.flatMap((code) => {
+    const todo = todoOf(code);
+    return todo === null ? [] : [`${code}: ${todo}`];
+  });
+  const lines = [table([['TROUBLE OF', 'CODE', 'SINCE', 'WHY'], ...rows]), ...todos];
+  return [lines.join('\n')];
 }
 
 /** What is wrong with the release that each component serves. */
@@ -171,7 +179,7 @@ export function deviceScreen({ device, inference, security, outcomes }: DeviceDe
   const clock = clockErrorText(device.health?.clockErrorMs ?? null);
   if (clock !== null)
     blocks.push(`its clock is ${clock}; it goes by the time of the server meanwhile`);
-  blocks.push(...troubleTable(device.updates, now));
+  blocks.push(...troubleBlocks(device.updates, now));
   blocks.push(...conditionTable(device.updates, now));
   if (device.health !== null) blocks.push(healthText(device.health));
   if (inference.length > 0) blocks.push(inferenceTable(inference));

@@ -593,6 +593,10 @@ export function isFaultCode(text: string): text is FaultCode {
   return Object.hasOwn(FAULT_CODES, text);
 }
 
+/** What to do about a code that an agent reported; null for one of another version. */
+export const todoOf = (code: string): string | null =>
+  isFaultCode(code) ? FAULT_CODES[code].todo : null;
+
 /** The text of any thrown value, with its causes, on one line. */
 export function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -4,7 +4,9 @@ import {
   attentionText,
   clockErrorText,
   rolloutScreen,
+  troubleBlocks,
 } from '../../../firmware-tools/cli/fleet-text.js';
+import { FAULT_CODES } from '../../../shared/base/fault-codes.js';
 import type { ShownRollout } from '../../../firmware-tools/fleet/shown-rollout.js';
 import type { DeviceSummary } from '../../../shared/protocol/operator-api.js';
 
@@ -32,6 +34,27 @@ const idle = {
   conditions: [],
 };
 const full = { code: 'disk_full', detail: 'cannot write x: ENOSPC', since: 1 };
+
+describe('trouble', () => {
+  const of = (component: string, trouble: typeof full | null) => ({ component, ...idle, trouble });
+
+  it('is_told_with_what_to_do_about_it_once', () => {
+    const [text = '', ...more] = troubleBlocks([of('digits', full), of('faces', full)], 60_001);
+    expect(more).toEqual([]);
+    const [head, first, second, todo, ...rest] = text.split('\n');
+    expect(head).toMatch(/^TROUBLE OF +CODE +SINCE +WHY$/);
+    expect(first).toMatch(/^digits +disk_full .* cannot write x: ENOSPC$/);
+    expect(second).toMatch(/^faces +disk_full /);
+    expect(todo).toBe(`disk_full: ${FAULT_CODES.disk_full.todo}`);
+    expect(rest).toEqual([]);
+  });
+
+  it('of_an_agent_with_other_codes_is_told_without', () => {
+    const other = { ...full, code: 'of_a_later_version' };
+    expect(troubleBlocks([of('digits', other)], 1)[0]?.split('\n')).toHaveLength(2);
+    expect(troubleBlocks([of('digits', null)], 1)).toEqual([]);
+  });
+});
 
 describe('the clock', () => {
   it('clock_that_never_was_set_is_years_behind', () => {

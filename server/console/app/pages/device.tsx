@@ -1,7 +1,7 @@
 // One device: what runs since when and why, what is wrong and what to do, what it served, what
 // happened, and what an operator can do with it.
 import type { DeviceDetail } from '../../../../shared/protocol/operator-api.js';
-import { FAULT_CODES, isFaultCode } from '../../../../shared/base/fault-codes.js';
+import { todoOf } from '../../../../shared/base/fault-codes.js';
 import { Ago, Facts, Heading, Loading, Section, State, Table, Trouble } from '../parts/basics.js';
 import { reads } from '../reads.js';
 import { beats, either, oneOf, topics, useResource } from '../resource.js';
@@ -69,11 +69,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   errors: 'Requests fail. Look at what the application sends and at the last release.',
 };
 
-/** What to do about a trouble; an agent of another version may have codes of its own. */
 const troubleTodo = (code: string): string =>
-  isFaultCode(code)
-    ? `${FAULT_CODES[code].todo} It tries again by itself.`
-    : 'It tries again by itself; the log of its agent says more.';
+  `${todoOf(code) ?? 'The log of its agent says more.'} It tries again by itself.`;
 
 function Wrong({ detail: { device } }: { detail: DeviceDetail }) {
   const lines = [

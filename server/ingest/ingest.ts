@@ -15,6 +15,7 @@ import { complaints, decodeJson } from '../../shared/base/decode.js';
 import { isFault } from '../../shared/base/fault-codes.js';
 import { sleep, type Clock, type Log } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
+import { RecentMap } from '../../shared/base/recent-map.js';
 import { gathered } from '../../shared/platform/gatherer.js';
 import { TelemetryAck, TelemetryBatch } from '../../shared/protocol/telemetry.js';
 import type { DeviceStatus } from '../../shared/protocol/operator-api.js';
@@ -65,6 +66,8 @@ export class Ingest {
   /** How many batches of each device wait for their turn. */
   readonly #waitingOf = new Map<string, number>();
   #working: Promise<void> | null = null;
+  /** Monotonic, by device and message. */
+  readonly #warnedAt = new RecentMap<string, number>(limits.ingestWarningsKeptMaxCount);
 
   constructor(options: IngestOptions) {
     this.#options = options;
@@ -128,11 +131,11 @@ export class Ingest {
   }
 
   #hasRoom(device: string, batch: Uint8Array): boolean {
-    const { log, onBatchLost } = this.#options;
+    const { onBatchLost } = this.#options;
     if ((this.#waitingOf.get(device) ?? 0) >= limits.ingestWaitingPerDeviceMaxCount) {
       // The device does not wait for its acknowledgements: no other device is affected.
-      log.warn(
-        { device },
+      this.#warn(
+        device,
         'the device sends faster than the database stores; dropped a batch that it will send again',
       );
       return false;
@@ -141,12 +144,23 @@ export class Ingest {
       this.#waitingCount >= limits.ingestQueueMaxCount ||
       this.#waitingBytes + batch.length > limits.ingestQueueMaxBytes;
     if (!isFull) return true;
-    log.warn(
-      { device },
+    this.#warn(
+      device,
       'too many batches wait for the database; dropped one that its device will send again',
     );
     onBatchLost();
     return false;
+  }
+
+  /** What a device sends must not decide how long the log is. */
+  #warn(device: string, message: string, more: { readonly detail?: string } = {}): void {
+    const { clock, log } = this.#options;
+    const key = `${device} ${message}`;
+    const now = clock.monotonic();
+    const warnedAt = this.#warnedAt.get(key);
+    if (warnedAt !== undefined && now - warnedAt < limits.ingestWarningMs) return;
+    this.#warnedAt.set(key, now);
+    log.warn({ device, ...more }, message);
   }
 
   #beginTurn(device: string): void {
@@ -262,7 +276,7 @@ export class Ingest {
   }
 
   async #refusal({ device, bytes }: Waiting, error: Error): Promise<TelemetryAck | null> {
-    const { devices, security, log } = this.#options;
+    const { devices, security } = this.#options;
     const known = await devices.get(device);
     if (known?.status !== 'enrolled') {
       this.#ignore(device, known?.status);
@@ -270,7 +284,7 @@ export class Ingest {
     }
     if (!isFault(error, 'message_undecodable')) throw error;
     const detail = error.detail.slice(0, limits.detailMaxChars);
-    log.warn({ device, detail }, 'refused a telemetry batch');
+    this.#warn(device, 'refused a telemetry batch', { detail });
     security.report({
       source: { kind: 'device', id: device },
       code: 'message_undecodable',

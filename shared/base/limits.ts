@@ -527,6 +527,9 @@ export const limits = {
    * may send it again.
    */
   ingestWaitingPerDeviceMaxCount: 4,
+  /** A warning about one device is logged once in this time. */
+  ingestWarningMs: 60_000,
+  ingestWarningsKeptMaxCount: 1000,
   /** Batches of many devices that arrive within this time are stored in one transaction. */
   ingestGroupWaitMs: 2,
   ingestGroupMaxCount: 100,

@@ -13,7 +13,7 @@ import { SecurityEventBus } from '../../../server/security-events/bus.js';
 import type { Store } from '../../../server/store/store.js';
 import { isShortOnPostgres, openTestStore } from '../../support/test-store.js';
 import { limits } from '../../../shared/base/limits.js';
-import { silentLog, type Log } from '../../../shared/base/interfaces.js';
+import { silentLog, type Clock, type Log } from '../../../shared/base/interfaces.js';
 import type { TelemetryAck, TelemetryBatch } from '../../../shared/protocol/telemetry.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import { by } from '../../support/audit-actions.js';
@@ -31,13 +31,14 @@ let security: SecurityEventSink;
 function make(
   telemetry: Pick<TelemetryStore, 'insertBatches'> = store.telemetry,
   log: Log = silentLog,
+  clock: Clock = realClock,
 ): Ingest {
   return new Ingest({
     devices: store.devices,
     telemetry: telemetry as TelemetryStore,
     assignments: store.assignments,
     security,
-    clock: realClock,
+    clock,
     log,
     isStorageFault: (error) => error === STORAGE_FAULT,
     onBatchLost: () => (lost += 1),
@@ -363,6 +364,26 @@ describe('the queue', () => {
     send(loud); // What was stored makes room.
     await ingest.settled();
     expect(acks).toEqual([`${loud.id} stored`]);
+  });
+
+  test('a_device_that_floods_does_not_decide_how_long_the_log_is', async () => {
+    const [loud, strange] = [await known('loud'), await known('strange')];
+    const warnings: unknown[] = [];
+    const warn = ({ device }: { device: string }): void => void warnings.push(device);
+    let now = 0;
+    const clock = { ...realClock, monotonic: () => now };
+    ingest = make(store.telemetry, { ...silentLog, warn }, clock);
+    const flood = async (): Promise<void> => {
+      for (let n = 0; n < 100; n++) send(loud);
+      for (let n = 0; n < 3; n++) await ingest.ingest(strange.id, Buffer.from('{'));
+      await ingest.settled();
+    };
+    await flood();
+    await flood();
+    expect(warnings).toEqual([loud.id, strange.id]);
+    now = limits.ingestWarningMs;
+    await flood();
+    expect(warnings).toEqual([loud.id, strange.id, loud.id, strange.id]);
   });
 
   test('waiting_bytes_are_limited_and_a_drop_for_them_excuses_silence', async () => {

@@ -20,7 +20,7 @@ import {
 } from '../support/journey-devices.js';
 import { orEach } from '../support/whole.js';
 
-const KILLS = orEach(3, [
+const KILLS = orEach(5, [
   ['swapped', 'before'],
   ['assigned', 'after'],
   ['downloaded', 'after'],

@@ -32,6 +32,7 @@ import {
   type Broker,
   type Server,
 } from '../../support/telemetry-broker.js';
+import { isWhole } from '../../support/whole.js';
 
 const device = 'dev-00112233445566778899';
 const cleanups: (() => unknown)[] = [];
@@ -129,7 +130,7 @@ function reporting(where: string, port: number, first: number, count: number): C
 }
 
 describe('exactly once', () => {
-  it(
+  it.skipIf(!isWhole)(
     'broker_and_server_stop_for_a_while_agent_killed_every_record_arrives_exactly_once',
     { timeout: 180_000 },
     async () => {

@@ -14,7 +14,7 @@ import { tempFolder } from '../../support/temp-folders.js';
 import { isOnPostgres, testTarget } from '../../support/test-store.js';
 import { isWhole } from '../../support/whole.js';
 
-const KILLS = Number(process.env['LINNET_KILLS'] ?? (isWhole ? 5 : 2));
+const KILLS = Number(process.env['LINNET_KILLS'] ?? (isWhole ? 5 : 1));
 const SEED = Number(process.env['LINNET_SEED'] ?? 42);
 const DEVICES = KILLS * 200;
 /** The aim is limits.leaseTakeoverMaxMs; on a loaded machine the processes themselves are late. */

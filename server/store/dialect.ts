@@ -58,13 +58,14 @@ export function givenRows<C extends Columns>(
   rows: readonly Readonly<Record<keyof C & string, Value>>[],
 ): RawBuilder<unknown> {
   const names = Object.keys(columns) as (keyof C & string)[];
-  if (isPostgres(queries)) {
-    const arrays = names.map(
-      (name) => sql`${rows.map((row) => row[name])}::${sql.raw(columns[name] ?? '')}[]`,
+  if (isPostgres(queries))
+    return unnested(
+      names.map((name) => ({
+        name,
+        type: columns[name] ?? '',
+        column: rows.map((row) => row[name]),
+      })),
     );
-    const list = sql.join(names.map((name) => sql.ref(name)));
-    return sql`unnest(${sql.join(arrays)}) as given (${list})`;
-  }
   const list = names.map((name, at) => sql`${sql.ref(`column${at + 1}`)} as ${sql.ref(name)}`);
   const values = rows.map((row) => sql`(${sql.join(names.map((name) => row[name]))})`);
   return sql`(select ${sql.join(list)} from (values ${sql.join(values)})) as given`;
@@ -87,20 +88,29 @@ export function inserting<DB, T extends keyof DB & string>(
   const names = Object.keys(values[0] ?? {});
   const columns = names.map((name) => {
     const column = values.map((row) => row[name] ?? null);
-    return { name, column, type: typeof column.find((value) => value !== null) };
+    const known = column.find((value) => value !== null);
+    // An array of nothing but nulls would have no type.
+    const type = known === undefined ? null : typeof known === 'number' ? 'bigint' : 'text';
+    return { name, type, column };
   });
-  // An array of nothing but nulls would have no type.
-  const given = columns.filter(({ type }) => type !== 'undefined');
-  const arrays = given.map(
-    ({ column, type }) => sql`${column}::${sql.raw(type === 'number' ? 'bigint' : 'text')}[]`,
-  );
-  const list = columns.map((one) => (given.includes(one) ? sql.ref(one.name) : sql`null`));
-  const aliases = sql.join(given.map(({ name }) => sql.ref(name)));
+  const given = columns.flatMap(({ type, ...one }) => (type === null ? [] : [{ ...one, type }]));
+  const list = columns.map(({ name, type }) => (type === null ? sql`null` : sql.ref(name)));
   return into
     .columns(names as (keyof DB[T] & string)[])
-    .expression(
-      sql`select ${sql.join(list)} from unnest(${sql.join(arrays)}) as given (${aliases})`,
-    );
+    .expression(sql`select ${sql.join(list)} from ${unnested(given)}`);
+}
+
+/** For PostgreSQL: a table named `given` of one array a column. */
+function unnested(
+  columns: readonly {
+    readonly name: string;
+    readonly type: string;
+    readonly column: readonly unknown[];
+  }[],
+): RawBuilder<unknown> {
+  const arrays = columns.map(({ type, column }) => sql`${column}::${sql.raw(type)}[]`);
+  const names = columns.map(({ name }) => sql.ref(name));
+  return sql`unnest(${sql.join(arrays)}) as given (${sql.join(names)})`;
 }
 
 /**

@@ -69,7 +69,9 @@ async function standingFor(
   const offers = asked.flatMap(({ id: device, group_name, hardware, labels_json, component }) => {
     const labels = JSON.parse(labels_json) as Record<string, string>;
     const selectable = { group: group_name, hardware, labels };
-    const last = completed.get(component)?.find(({ selector }) => matches(selector, selectable));
+    const last = completed
+      .get(component)
+      ?.find(({ selector_json }) => matches(JSON.parse(selector_json) as Selector, selectable));
     return last === undefined ? [] : [{ device, id: last.id, digest: last.digest }];
   });
   return wantedOf(queries, offers);
@@ -78,7 +80,8 @@ async function standingFor(
 interface Completed {
   readonly id: string;
   readonly digest: string;
-  readonly selector: Selector;
+  /** Not parsed before it is looked at: mostly the newest of many selects the device. */
+  readonly selector_json: string;
 }
 
 /** The newest first; none of a component of which another rollout is under way. */
@@ -102,7 +105,7 @@ async function completedOf(
   for (const { id, component, digest, selector_json } of rows) {
     if (busy.has(component)) continue;
     const known = found.get(component) ?? [];
-    known.push({ id, digest, selector: JSON.parse(selector_json) as Selector });
+    known.push({ id, digest, selector_json });
     found.set(component, known);
   }
   return found;

@@ -83,7 +83,8 @@ export interface Page<T> {
 }
 
 export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
-const LabelKey = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' });
+const LABEL_KEY = '[a-z0-9][a-z0-9._-]{0,62}';
+const LabelKey = Type.String({ pattern: `^${LABEL_KEY}$` });
 const Labels = Type.Record(LabelKey, Text(200), { additionalProperties: false });
 
 export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStatus' });
@@ -110,7 +111,7 @@ export const deviceQuery = {
   ),
   label: Type.Optional(
     Type.String({
-      pattern: '^[a-z0-9][a-z0-9._-]{0,62}(=.*)?$',
+      pattern: `^${LABEL_KEY}(=.*)?$`,
       maxLength: 264,
       description: 'a label, key=value; a key alone: any value',
     }),

@@ -115,6 +115,8 @@ export class Engine implements ModelRuntime {
   #lastChange: Promise<void> = Promise.resolve();
   /** Set while stop() waits for the last admitted request. */
   #whenIdle: (() => void) | null = null;
+  /** One function for all requests. */
+  readonly #compareNext = (): void => this.#compare();
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -174,8 +176,6 @@ export class Engine implements ModelRuntime {
     this.#trial?.countFault();
     this.#watch?.countFault(fault);
   }
-
-  readonly #compareNext = (): void => this.#compare();
 
   #compare(): void {
     this.#trial?.pump();

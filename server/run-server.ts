@@ -4,13 +4,13 @@
 import { existsSync } from 'node:fs';
 import { open, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import { findingLines, isHealthy, type Finding } from '../shared/base/findings.js';
 import { realClock } from '../shared/platform/clock.js';
-import { reportFindings } from '../shared/platform/doctor-report.js';
+import { NEGATIVE_RESULT, reportFindings } from '../shared/platform/doctor-report.js';
 import { stderrLog } from '../shared/platform/logger.js';
 import { ServiceManager } from '../shared/platform/service-manager.js';
 import { reloadOnHangup } from '../shared/platform/reload.js';
@@ -23,7 +23,7 @@ import {
   serverSettings,
   type ServerSettings,
 } from './config.js';
-import { serverFindings } from './doctor.js';
+import { REPOSITORY_CHECK, serverFindings } from './doctor.js';
 import { serverProbes } from './doctor-probes.js';
 import { initAnswers, type InitAnswers, type Questions } from './init-questions.js';
 import { initServer, startServer } from './main.js';
@@ -60,6 +60,7 @@ export async function init(out: Output, _options: unknown, command: Command): Pr
   const next = nextSteps(command.parent, { config, tokenOut, settings, missing });
   out.result({ tokenFile: tokenOut, dataDir: settings.data_dir, missing, next }, () => tokenOut);
   out.progress([...findingLines(missing), 'Next:', ...next.map((step) => `  ${step}`)].join('\n'));
+  if (!isHealthy(missing)) process.exitCode = NEGATIVE_RESULT;
 }
 
 export async function doctor(out: Output, _options: unknown, command: Command): Promise<void> {
@@ -117,11 +118,18 @@ function forEmqx({ broker }: ServerSettings, options: BrokerFiles): Record<strin
   return emqxFiles(options);
 }
 
-/** What the doctor says of a server that was just prepared, without what is good. */
+/**
+ * What the doctor says of a server that was just prepared, without what is good. A repository that
+ * is not there yet is a step to come, not a mistake: the keys may be made on another machine.
+ */
 async function whatIsMissing(config: string, settings: ServerSettings): Promise<Finding[]> {
   const probes = serverProbes(config, () => settings, realClock, databaseModuleFailure);
   const findings = await serverFindings(probes);
-  return findings.filter(({ state }) => state === 'bad' || state === 'warning');
+  return findings.filter(
+    ({ check, state }) =>
+      (state === 'bad' || state === 'warning') &&
+      (check !== REPOSITORY_CHECK || existsSync(settings.repository)),
+  );
 }
 
 interface Prepared {
@@ -141,12 +149,22 @@ function nextSteps(
   const host = ['0.0.0.0', '::'].includes(http.host) ? hostname() : http.host;
   const url = `${tls === undefined ? 'http' : 'https'}://${host}:${http.port}`;
   const start = [
+    ...repositorySteps(settings.repository),
     `${program.join(' ')} --config ${config}`,
     `linnet login --server ${url} --token-file ${tokenOut}`,
   ];
   return isHealthy(missing)
     ? start
     : [`(correct what is bad above)`, `${program.join(' ')} doctor --config ${config}`, ...start];
+}
+
+/** None when it is there. `linnet repo init` makes a folder with `server` in it. */
+function repositorySteps(repository: string): string[] {
+  if (existsSync(repository)) return [];
+  const folder = dirname(repository);
+  if (basename(repository) === 'server' && !existsSync(folder))
+    return [`linnet repo init --out ${folder}`];
+  return ['linnet repo init --out fleet', `cp -r fleet/server ${repository}`];
 }
 
 interface InitFlags {
@@ -168,8 +186,11 @@ async function questioned(yes: boolean, given: Questions['given']): Promise<Init
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   const ask = async (question: string, standard: string): Promise<string> =>
     (await terminal.question(`${question} [${standard}]: `)).trim() || standard;
+  const tell = (complaint: string): void => {
+    process.stderr.write(`${complaint}\n`);
+  };
   try {
-    return await initAnswers({ given, exists: existsSync, ask });
+    return await initAnswers({ given, exists: existsSync, ask, tell });
   } finally {
     terminal.close();
   }

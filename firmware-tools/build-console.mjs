@@ -47,7 +47,8 @@ const page = (script, style) => `<!doctype html>
 async function bundle() {
   // Loaded only when there is something to do.
   const { build } = await import('esbuild');
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: root,
     entryPoints: { console: join(app, 'main.tsx') },
     bundle: true,
     minify: true,
@@ -57,6 +58,7 @@ async function bundle() {
     entryNames: '[name]-[hash]',
     outdir: join(site, 'assets'),
     write: false,
+    metafile: true,
     legalComments: 'none',
     logLevel: 'warning',
   });
@@ -68,6 +70,8 @@ async function bundle() {
     writeFileSync(`${path}.gz`, gzipSync(contents, { level: 9 }));
     names[path.endsWith('.css') ? 'style' : 'script'] = basename(path);
   }
+  // For the licences of a package (firmware-tools/package).
+  writeFileSync(join(site, '.made-of.json'), JSON.stringify({ outputs: metafile.outputs }));
   writeFileSync(join(site, 'index.html'), page(names.script, names.style));
 }
 

@@ -7,6 +7,7 @@ import {
   folderState,
   freeBytes,
   glibcVersion,
+  listenFailure,
   lookAtServer,
   nodeVersions,
   programFailure,
@@ -47,6 +48,7 @@ export const deviceProbes = (config: string, clock: Clock): DoctorProbes => ({
     key: existsSync(join(settings.data_dir, 'identity.json')),
     claim: readClaim(settings) !== null,
   }),
+  listenFailure,
   server: ({ server }, url, ca) =>
     lookAtServer(url, { ca, proxies: new Proxies(process.env, server.proxy) }),
   now: () => clock.now(),

@@ -20,6 +20,7 @@ import {
   filesFinding,
   folderFinding,
   isBefore,
+  listenFinding,
   nodeFinding,
   sqliteFinding,
   type FolderState,
@@ -57,6 +58,8 @@ export interface DoctorProbes {
     readonly key: boolean;
     readonly claim: boolean;
   };
+  /** Why nothing can listen there; null when something can. */
+  readonly listenFailure: (host: string, port: number) => Promise<string | null>;
   /** Throws a Fault when the proxy that is set is none. */
   readonly server: (settings: AgentSettings, url: string, ca?: Uint8Array) => Promise<ServerLook>;
   readonly now: () => number;
@@ -71,6 +74,7 @@ const CONFIGURED = [
   'trusted roots',
   'certificates',
   'enrolment',
+  'API address',
   'server',
   'clock',
 ] as const;
@@ -128,6 +132,10 @@ export async function agentFindings(probes: DoctorProbes): Promise<Finding[]> {
     rootsFinding(probes, settings),
     certificatesFinding(probes, settings),
     enrolmentFinding(probes, settings),
+    listenFinding('API address', settings.api, {
+      failure: await probes.listenFailure(settings.api.host, settings.api.port),
+      daemon: 'agent',
+    }),
     ...(others.length === 0 ? [] : [filesFinding(others, probes.file)]),
     ...(await serverFindings(probes, settings)),
   );
@@ -216,13 +224,14 @@ function enrolmentFinding(probes: DoctorProbes, settings: AgentSettings): Findin
   }
   const { key, claim } = known;
   if (key) return good(check, 'this device has its key');
-  return claim
-    ? good(check, 'there is a claim token for the first start')
-    : warning(
-        check,
-        'neither a key nor a claim token',
-        'make a token by `linnet device claim`, or approve the device by `linnet device approve`',
-      );
+  if (claim) return good(check, 'there is a claim token for the first start');
+  const { claim_file: file } = settings.server;
+  const noFile = file === undefined ? '' : `: server.claim_file ${file} is not there`;
+  return warning(
+    check,
+    `neither a key nor a claim token${noFile}`,
+    'make a token by `linnet device claim`, or approve the device by `linnet device approve`',
+  );
 }
 
 const TLS_CODE = /^(?:CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_|HOSTNAME_)/;

@@ -9,6 +9,7 @@ import {
   diskFinding,
   filesFinding,
   folderFinding,
+  listenFinding,
   nodeFinding,
   sqliteFinding,
   type FolderState,
@@ -70,6 +71,11 @@ export async function serverFindings(probes: ServerProbes): Promise<Finding[]> {
   const { settings } = configuration;
   if (settings === null) return findings;
   const { data_dir: path, http, mqtt, broker } = settings;
+  const free = async (check: string, at: { host: string; port: number }): Promise<Finding> =>
+    listenFinding(check, at, {
+      failure: await probes.listenFailure(at.host, at.port),
+      daemon: 'server',
+    });
   return [
     ...findings,
     folderFinding(path, probes.folder(path), probes.user, AS_USER),
@@ -81,9 +87,9 @@ export async function serverFindings(probes: ServerProbes): Promise<Finding[]> {
       probes.file,
     ),
     tlsFinding(probes, settings),
-    await listenFinding(probes, 'HTTP address', http),
+    await free('HTTP address', http),
     broker === undefined
-      ? await listenFinding(probes, 'MQTT address', mqtt)
+      ? await free('MQTT address', mqtt)
       : good('MQTT address', `an external broker: ${broker.url}`),
   ];
 }
@@ -139,17 +145,4 @@ function tlsFinding(probes: ServerProbes, { tls, http }: ServerSettings): Findin
   } catch (error) {
     return bad('TLS', faultText(error), todo);
   }
-}
-
-async function listenFinding(
-  probes: ServerProbes,
-  check: string,
-  { host, port }: { host: string; port: number },
-): Promise<Finding> {
-  const failure = await probes.listenFailure(host, port);
-  const found = `${host}:${port}`;
-  if (failure === null) return good(check, `${found} is free`);
-  return failure === 'EADDRINUSE'
-    ? warning(check, `${found} is in use`, 'fine when this server runs; else choose another port')
-    : bad(check, `${found}: ${failure}`, 'name an address of this machine, and a port above 1023');
 }

@@ -48,18 +48,29 @@ export function resolveSettings<T extends TSchema>(
 ): NoInfer<Static<T>> {
   const inputs = parseFile(toml, file);
   const prefix = `LINNET_${scope.toUpperCase()}__`;
+  const variables = new Map<string, string>();
   for (const [name, text] of Object.entries(env)) {
-    if (name.startsWith(prefix) && text !== undefined)
-      override(inputs, name.slice(prefix.length).toLowerCase().split('__'), scalar(text), name);
+    if (!name.startsWith(prefix) || text === undefined) continue;
+    const path = name.slice(prefix.length).toLowerCase().split('__');
+    override(inputs, path, scalar(text), name);
+    variables.set(`/${path.join('/')}`, name);
   }
   const filled = Value.Default(schema, inputs);
-  const found = complaints(schema, filled);
+  const found = complaints(schema, filled).map((complaint) => withVariable(complaint, variables));
   if (found.length > 0)
     throw new Fault(
       'config_invalid',
       `${counted(found.length, 'mistake')} in the ${scope} configuration:\n  ${found.join('\n  ')}`,
     );
   return freeze(filled) as Static<T>;
+}
+
+/** A mistake that is in the environment is not looked for in the file. */
+function withVariable(complaint: string, variables: ReadonlyMap<string, string>): string {
+  const [, path = '', unknown] = /^(\/\S*): (?:unknown key (\S+))?/.exec(complaint) ?? [];
+  const whole = unknown === undefined ? path : `${path === '/' ? '' : path}/${unknown}`;
+  const set = [...variables].find(([key]) => whole === key || whole.startsWith(`${key}/`));
+  return set === undefined ? complaint : `${complaint} (set by ${set[1]})`;
 }
 
 function parseFile(toml: string, file: string): Record<string, unknown> {

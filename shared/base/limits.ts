@@ -322,6 +322,8 @@ export const limits = {
 
   // `linnet agent doctor`, `linnet server doctor`.
   /** Of a disk: a large release beside the one that serves. */
+  /** Of what a program that fails writes, as far as its reason is looked for. */
+  programErrorMaxChars: 4000,
   doctorFreeMinBytes: 256 * MIB,
   doctorServerWaitMs: 10_000,
   /** A certificate that ends earlier should be renewed now. */

@@ -1,7 +1,7 @@
 // Findings about a machine that the agent and the server have in common.
 import type { NamedFile } from './config.js';
 import { bad, faultText, good, skipped, warning, type Finding } from './findings.js';
-import { reason } from './fault-codes.js';
+import { isFault, reason } from './fault-codes.js';
 import { limits } from './limits.js';
 import { MIB } from './units.js';
 
@@ -15,6 +15,8 @@ export interface NodeVersions {
 export interface FolderState {
   /** Why this process cannot read, write and enter it, or make it where it is missing. */
   readonly problem: string | null;
+  /** What is there, or above it, is another thing than a folder. */
+  readonly isOther?: boolean;
   readonly exists: boolean;
   /** User id and mode of the folder itself; 0 where it is missing. */
   readonly owner: number;
@@ -39,17 +41,24 @@ export function nodeFinding({ version, modules, system }: NodeVersions): Finding
 /** `asUser`: the user of the daemon's package, and this command as that user. */
 export function folderFinding(
   path: string,
-  { problem, exists, owner, mode }: FolderState,
+  { problem, exists, isOther = false, owner, mode }: FolderState,
   user: number,
   asUser: { readonly name: string; readonly command: string },
 ): Finding {
   const check = 'data folder';
-  if (problem !== null)
+  if (problem !== null) {
+    const { name } = asUser;
+    const command = exists
+      ? `give it to the user of the daemon: chown -R ${name}: ${path}`
+      : `make it for the user of the daemon: install -d -m 0700 -o ${name} -g ${name} ${path}`;
+    // A command that gives away another thing, or a place that depends on where one is, does harm.
+    const isCommand = !isOther && path.startsWith('/');
     return bad(
       check,
       problem,
-      `give it to the user of the daemon: chown -R ${asUser.name}: ${path}, or change data_dir`,
+      isCommand ? `${command}; or change data_dir` : 'name a folder by data_dir, by its whole path',
     );
+  }
   if (!exists) return good(check, `${path} will be made`);
   if (owner !== user)
     return warning(
@@ -85,7 +94,10 @@ export function configurationFindings<S>(
     const settings = read();
     return { settings, findings: [good('configuration', about(settings))] };
   } catch (error) {
-    const todo = `correct what is listed here in ${file}, then run this command again`;
+    const todo =
+      isFault(error) && error.code === 'file_unreadable'
+        ? 'name it by --config FILE, and let the user of the daemon read it'
+        : `correct what is listed here in ${file}, then run this command again`;
     return {
       settings: null,
       findings: [
@@ -125,4 +137,21 @@ export function diskFinding(path: string, freeBytes: (path: string) => number): 
   return free >= limits.doctorFreeMinBytes
     ? good('disk', found)
     : bad('disk', found, `make room: ${limits.doctorFreeMinBytes / MIB} MiB are needed`);
+}
+
+/** `failure`: why nothing can listen there, null when something can. */
+export function listenFinding(
+  check: string,
+  { host, port }: { readonly host: string; readonly port: number },
+  { failure, daemon }: { readonly failure: string | null; readonly daemon: string },
+): Finding {
+  const found = `${host}:${port}`;
+  if (failure === null) return good(check, `${found} is free`);
+  return failure === 'EADDRINUSE'
+    ? warning(
+        check,
+        `${found} is in use`,
+        `fine when this ${daemon} runs; else choose another port`,
+      )
+    : bad(check, `${found}: ${failure}`, 'name an address of this machine, and a port above 1023');
 }

@@ -5,6 +5,10 @@
 const TEXTS: Readonly<Record<string, string>> = {
   '^(none|http://[^/?#]+/?)$':
     'must be the http:// URL of a proxy, such as http://proxy.example:3128, or none',
+  '^https?://[^/?#]+/?$': 'must be a URL such as https://fleet.example:7300, without a path',
+  '^(https?|file)://': 'must be a URL such as https://mirror.example/files or file:///media/usb',
+  '^mqtts?://': 'must be a URL such as mqtts://broker.example:8883',
+  '^([01]\\d|2[0-3]):[0-5]\\d-([01]\\d|2[0-3]):[0-5]\\d$': 'must be hours such as 22:00-05:00',
   '^(0|[1-9]\\d{0,8})\\.(0|[1-9]\\d{0,8})\\.(0|[1-9]\\d{0,8})(-[0-9A-Za-z.-]{1,40})?$':
     'must be a version such as 1.0.0 or 1.2.0-rc.1 (Semantic Versioning, no build metadata)',
   '^([0-9a-f]{7,64}|unknown)$': 'must be a commit of 7 to 64 hexadecimal digits, or unknown',
@@ -20,6 +24,9 @@ const TEXTS: Readonly<Record<string, string>> = {
   '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$': 'must be an address or a network such as 10.0.0.0/8',
 };
 
+/** It is put together of those of stores (server/config.ts). */
+const OF_STORES = '^(file:/[^/%?#]';
+
 const NAME = /^\^\[([^\]]+)\]\[([^\]]+)\]\{0,(\d+)\}\$$/;
 const DIGITS = /^\^([a-z]+-)?\[0-9a-f\]\{(\d+)(?:,(\d+))?\}\$$/;
 const SHORT = /^\^\[([^\]]+)\]\{(\d+),(\d+)\}\$$/;
@@ -28,6 +35,8 @@ const SHORT = /^\^\[([^\]]+)\]\{(\d+),(\d+)\}\$$/;
 export function patternText(pattern: string): string | null {
   const own = TEXTS[pattern];
   if (own !== undefined) return own;
+  if (pattern.startsWith(OF_STORES))
+    return 'must be file:/absolute/folder, s3://bucket/prefix or oci://registry/repository';
   const digits = DIGITS.exec(pattern);
   if (digits !== null) {
     const [, prefix = '', least, most] = digits;

@@ -31,7 +31,7 @@ export function folderState(path: string): FolderState {
   const state = { exists, owner: uid, mode: mode & 0o777 };
   try {
     if (!statSync(nearest).isDirectory())
-      return { ...state, problem: `${nearest} is not a folder` };
+      return { ...state, isOther: true, problem: `${nearest} is not a folder` };
     accessSync(nearest, constants.R_OK | constants.W_OK | constants.X_OK);
     return { ...state, problem: null };
   } catch (error) {
@@ -63,14 +63,16 @@ export async function programFailure(args: readonly string[]): Promise<string | 
   });
   let text = '';
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-    text = (text + chunk).slice(-limits.quotedMaxChars);
+    text = (text + chunk).slice(0, limits.programErrorMaxChars);
   });
   return new Promise((done) => {
     child.on('error', (error) => done(reason(error)));
     child.on('close', (code, signal) => {
       const late = child.killed ? `not done after ${limits.doctorLoadWaitMs / 1000} s:` : '';
       const end = signal === null ? `exit code ${code}` : `${late} signal ${signal}`.trim();
-      done(code === 0 ? null : `${end} ${text.trim()}`.trim());
+      // Node.js shows the line of the program before the error, and the stack after it.
+      const line = /^\w*Error: .*$/m.exec(text)?.[0] ?? text.trim();
+      done(code === 0 ? null : `${end} ${line.slice(0, limits.quotedMaxChars)}`.trim());
     });
   });
 }

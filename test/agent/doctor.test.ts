@@ -65,6 +65,7 @@ beforeAll(async () => {
     roots: () => roots,
     certificates: () => undefined,
     identity: () => ({ key: true, claim: false }),
+    listenFailure: () => Promise.resolve(null),
     server: () =>
       Promise.resolve({ failure: null, status: 401, headers: { 'linnet-time': '1000000' } }),
     now: () => 1_000_000,
@@ -91,7 +92,7 @@ const one = (check: string, state: Finding['state'], found: string): unknown[] =
 describe('the installation', () => {
   it('device_that_lacks_nothing_is_healthy', async () => {
     const findings = await agentFindings(healthy);
-    expect(findings.map(({ state }) => state)).toEqual(Array(13).fill('good'));
+    expect(findings.map(({ state }) => state)).toEqual(Array(14).fill('good'));
     expect(isHealthy(findings)).toBe(true);
     expect(() => requireInstallation(healthy)).not.toThrow();
   });
@@ -161,7 +162,7 @@ describe('the configuration and what it names', () => {
   it('wrong_configuration_is_bad_and_what_it_names_is_skipped', async () => {
     const found = await complaints({ settings: () => agentSettings('name = "d"', {}) });
     expect(found[0]).toEqual(expect.objectContaining({ check: 'configuration', state: 'bad' }));
-    expect(found.slice(1).map(({ state }) => state)).toEqual(Array(7).fill('skipped'));
+    expect(found.slice(1).map(({ state }) => state)).toEqual(Array(8).fill('skipped'));
   });
 
   it('data_folder_that_cannot_be_written_is_bad', async () => {
@@ -211,6 +212,41 @@ describe('the configuration and what it names', () => {
     const identity = () => ({ key: false, claim: false });
     expect(await complaints({ identity })).toEqual(one('enrolment', 'warning', 'neither'));
     expect(await complaints({ identity: () => ({ key: false, claim: true }) })).toEqual([]);
+  });
+
+  it('claim_file_that_is_not_there_is_named', async () => {
+    const settings = () =>
+      agentSettings(config.replace('[server]', '[server]\n claim_file = "/etc/linnet/claim"'), {});
+    const [finding] = await complaints({
+      settings,
+      identity: () => ({ key: false, claim: false }),
+    });
+    expect(finding?.found).toContain('server.claim_file /etc/linnet/claim is not there');
+  });
+
+  it.each([
+    ['EADDRINUSE', 'warning'],
+    ['EADDRNOTAVAIL', 'bad'],
+    ['EACCES', 'bad'],
+  ] as const)('address_of_the_api_that_gives_%s_is_%s', async (code, state) => {
+    const listenFailure = () => Promise.resolve(code);
+    expect(await complaints({ listenFailure })).toEqual(
+      one('API address', state, '127.0.0.1:7310'),
+    );
+  });
+
+  it.each([
+    ['/srv/x', { exists: true }, 'chown -R linnet: /srv/x'],
+    ['/srv/x', { exists: false }, 'install -d -m 0700 -o linnet -g linnet /srv/x'],
+    ['/etc/passwd', { exists: true, isOther: true }, 'name a folder by data_dir'],
+    ['data', { exists: true }, 'name a folder by data_dir'],
+  ])('advice_for_the_data_folder_%s_%j_does_no_harm', async (path, state, advice) => {
+    const settings = () =>
+      agentSettings(config.replace(/data_dir = .*/, `data_dir = "${path}"`), {});
+    const folder = () => ({ problem: 'EACCES', owner: 0, mode: 0o755, ...state });
+    const [finding] = await complaints({ settings, folder });
+    expect(finding).toMatchObject({ check: 'data folder', state: 'bad' });
+    expect(finding?.todo).toContain(advice);
   });
 });
 

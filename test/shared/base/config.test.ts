@@ -43,6 +43,14 @@ describe('agent settings', () => {
     expect(settings).toMatchObject({ name: 'other', api: { port: 9000 } });
   });
 
+  it('mistake_of_the_environment_names_its_variable', () => {
+    const env = { LINNET_AGENT__API__PORT: 'abc', LINNET_AGENT__NAEM: 'x' };
+    const complaint = complaintOf(`${GOOD}[runtime]\nintra_op_threads = 0\n`, env);
+    expect(complaint).toContain('/api/port: must be integer (set by LINNET_AGENT__API__PORT)');
+    expect(complaint).toContain('/: unknown key naem (set by LINNET_AGENT__NAEM)');
+    expect(complaint).toMatch(/intra_op_threads: [^(]*$/m);
+  });
+
   it('rehearsal_is_off_unless_a_component_has_its_table', () => {
     expect(agentSettings(GOOD, {}).rehearsal).toEqual({});
     expect(agentSettings(`${GOOD}[rehearsal.digits]\n`, {}).rehearsal).toEqual({

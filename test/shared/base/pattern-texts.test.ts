@@ -2,6 +2,8 @@
 import ts from 'typescript';
 import { expect, it } from 'vitest';
 import { Type } from 'typebox';
+import { AgentSettings } from '../../../agent/config.js';
+import { ServerSettings } from '../../../server/config.js';
 import { complaints } from '../../../shared/base/decode.js';
 import { patternText } from '../../../shared/base/pattern-texts.js';
 import { nodesOf, productFiles } from '../../tidy/source-files.js';
@@ -38,5 +40,22 @@ it('every_pattern_of_requests_and_settings_has_a_sentence', () => {
     .filter((node) => ts.isStringLiteral(node))
     .map((node) => node.text);
   expect(patterns.length).toBeGreaterThan(10);
+  expect(patterns.filter((pattern) => patternText(pattern) === null)).toEqual([]);
+});
+
+/** Of a schema and all that it holds. */
+function patternsIn(schema: unknown): string[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  const { pattern } = schema as { pattern?: unknown };
+  const inner = Object.values(schema).flatMap(patternsIn);
+  return typeof pattern === 'string' ? [pattern, ...inner] : inner;
+}
+
+it.each([
+  ['agent', AgentSettings],
+  ['server', ServerSettings],
+])('every_pattern_of_the_settings_of_the_%s_has_a_sentence', (_, schema) => {
+  const patterns = patternsIn(schema);
+  expect(patterns.length).toBeGreaterThan(5);
   expect(patterns.filter((pattern) => patternText(pattern) === null)).toEqual([]);
 });

@@ -85,16 +85,17 @@ async function draft(page: Page, version: string, options: { approval: boolean }
   });
   await tabTo(page, /^Release/);
   await page.keyboard.type(`digits ${version}`);
-  await tabTo(page, /^First to the group/);
+  await tabTo(page, /^It is for/);
+  await page.keyboard.type('a group');
+  await tabTo(page, /^Group/);
   await page.keyboard.type('canary');
-  await typeInto(page, /^Then to shares/, '100');
   await typeInto(page, /^Soak/, '0');
   if (options.approval) {
-    await tabTo(page, /^Each step beyond/);
+    await tabTo(page, /^The step beyond/);
     await page.keyboard.press('Space');
   }
   await typeInto(page, /^Comparisons that/, '0');
-  await typeInto(page, /^Trial: seconds at least/, '0');
+  await typeInto(page, /^A trial lasts at least/, '0');
   await press(page, 'Dry run');
   await page.getByText('would reach 6 devices').waitFor();
   await page.getByRole('cell', { name: /line-a/ }).waitFor();

@@ -406,6 +406,8 @@ export interface ReleaseRolloutRow {
   readonly id: string;
   readonly state: RolloutState;
   readonly createdAt: number;
+  /** Devices on which it failed, those that are back included. */
+  readonly failed: number;
   readonly counts: readonly { readonly state: MemberState; readonly devices: number }[];
 }
 
@@ -708,6 +710,8 @@ export type MemberKey = readonly [wave: number, rank: number, device: string];
 export interface MemberFilter {
   readonly wave?: number;
   readonly state?: MemberState;
+  /** Whether the release failed on it, however it went on. */
+  readonly failed?: boolean;
 }
 
 /** Waiting members of waves up to this one, and of these kinds of hardware. */

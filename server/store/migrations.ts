@@ -339,5 +339,8 @@ export const migrations: MigrationProvider = {
       ]),
       '0007_telemetry_updates': step(TELEMETRY_UPDATES),
       '0008_telemetry_reference': telemetryReference,
+      '0010_failed_members': step([
+        'create index members_failed on members (rollout, wave, rank, device) where failed = 1',
+      ]),
     }),
 };

@@ -1,7 +1,7 @@
 // Published releases, as the operator API lists them. The image repository holds the signed truth;
 // this table is its index, so adding the same release again changes nothing. Size and description
 // stand beside the manifest, so that a list reads no manifests.
-import type { Selectable } from 'kysely';
+import { sql, type Selectable } from 'kysely';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
 import { totalLength, type Manifest, type Release } from '../../shared/release/manifest.js';
 import type {
@@ -87,23 +87,29 @@ export class SqlReleaseStore implements ReleaseStore {
       .limit(limit)
       .execute();
     if (rows.length === 0) return [];
+    const ids = rows.map(({ id }) => id);
     const counts = await this.#db
       .selectFrom('member_counts')
       .select(['rollout', 'state'])
       .select((eb) => eb.fn.sum<number>('count').as('devices'))
-      .where(
-        'rollout',
-        'in',
-        rows.map(({ id }) => id),
-      )
+      .where('rollout', 'in', ids)
       .where('count', '>', 0)
       .groupBy(['rollout', 'state'])
       .orderBy('state')
+      .execute();
+    const failed = await this.#db
+      .selectFrom('members')
+      .select('rollout')
+      .select((eb) => eb.fn.countAll<number>().as('devices'))
+      .where('rollout', 'in', ids)
+      .where('failed', '=', sql.lit(1))
+      .groupBy('rollout')
       .execute();
     return rows.map(({ id, state, created_at: createdAt }) => ({
       id,
       state: state as RolloutState,
       createdAt,
+      failed: failed.find(({ rollout }) => rollout === id)?.devices ?? 0,
       counts: counts
         .filter(({ rollout }) => rollout === id)
         .map((row) => ({ state: row.state as MemberState, devices: row.devices })),

@@ -152,12 +152,13 @@ export class SqlRolloutStore implements RolloutStore {
 
   async memberPage(
     rollout: string,
-    { wave, state }: MemberFilter,
+    { wave, state, failed }: MemberFilter,
     page: PageRequest<MemberKey>,
   ): Promise<MemberRow[]> {
     let query = this.#db.selectFrom('members').selectAll().where('rollout', '=', rollout);
     if (wave !== undefined) query = query.where('wave', '=', wave);
     if (state !== undefined) query = query.where('state', '=', state);
+    if (failed !== undefined) query = query.where('failed', '=', sql.lit(failed ? 1 : 0));
     return membersOn(query, page);
   }
 

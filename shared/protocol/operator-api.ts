@@ -347,6 +347,8 @@ export const ReleaseDetail = named('ReleaseDetail', {
       createdAt: Time,
       /** Devices that come later take the release from it. */
       standing: Type.Boolean(),
+      /** Devices on which it failed, those that are back included. */
+      failed: Count,
       counts: Type.Array(
         named('ReleaseRolloutCount', { state: Type.Enum([...MEMBER_STATES]), devices: Count }),
       ),
@@ -546,6 +548,9 @@ export const MemberPage = pageOf('MemberPage', Member);
 export const memberQuery = {
   wave: Type.Optional(Type.Integer({ minimum: 0, description: 'only this wave, from 0' })),
   state: Type.Optional(Type.Enum([...MEMBER_STATES], { description: 'only devices in it' })),
+  failed: Type.Optional(
+    Type.Boolean({ description: 'true: only devices on which the release failed, also once back' }),
+  ),
 };
 
 const rolloutHead = {

@@ -173,6 +173,12 @@ describe.skipIf(chromiumPath === null)('a person at the console', () => {
       .first()
       .waitFor();
     await page.getByRole('img', { name: /took it failed.*halt/ }).waitFor();
+    await press(page, 'digits 1.2.0');
+    const failed = page.getByRole('region', { name: 'Devices on which it failed' });
+    await failed
+      .getByRole('cell', { name: /answers_differ|answers differ/ })
+      .first()
+      .waitFor();
     await press(page, 'line-a');
     await page.getByRole('heading', { name: 'Device line-a' }).waitFor();
     await page.getByRole('region', { name: 'Outcomes' }).getByText('answers differ').waitFor();

@@ -314,13 +314,14 @@ export class MemoryRolloutStore implements RolloutStore {
   }
   async memberPage(
     id: string,
-    { wave, state }: MemberFilter,
+    { wave, state, failed }: MemberFilter,
     { limit, after }: PageRequest<MemberKey>,
   ): Promise<MemberRow[]> {
     const rows = (await this.members(id)).filter(
       (row) =>
         (wave === undefined || row.wave === wave) &&
         (state === undefined || row.state === state) &&
+        (failed === undefined || row.failed === failed) &&
         (after === null || compareKeys(keyOf(row), after) > 0),
     );
     return rows.slice(0, limit);

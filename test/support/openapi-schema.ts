@@ -1220,6 +1220,7 @@ export interface components {
           records: number;
           bytes: number;
           lost: number;
+          oldestSeconds?: number;
         };
         clockErrorMs: null | number;
       };
@@ -1432,6 +1433,7 @@ export interface components {
         | 'dropped';
       createdAt: string;
       standing: boolean;
+      failed: number;
       counts: components['schemas']['ReleaseRolloutCount'][];
     };
     /** ReleaseDetail */
@@ -3551,6 +3553,8 @@ export interface operations {
           | 'reverting'
           | 'reverted'
           | 'lost';
+        /** @description true: only devices on which the release failed, also once back */
+        failed?: boolean;
       };
       header?: never;
       path: {

@@ -175,7 +175,8 @@ function readRoutes(app: FleetApp, { rollouts }: Options): void {
   );
 }
 
-const memberFilter = ({ wave, state }: Static<typeof MemberQuery>): MemberFilter => ({
+const memberFilter = ({ wave, state, failed }: Static<typeof MemberQuery>): MemberFilter => ({
   ...(wave === undefined ? {} : { wave }),
   ...(state === undefined ? {} : { state }),
+  ...(failed === undefined ? {} : { failed }),
 });

@@ -148,12 +148,13 @@ describe.skipIf(chromiumPath === null || !isWhole)('the pages of the console', (
     await close();
   });
 
-  it('are_no_wider_than_a_phone', async () => {
+  it('are_no_wider_than_a_phone_and_accessible_there_as_well', async () => {
     const { page, close } = await visit(browser, { viewport: PHONE });
     await signIn(page, fleet.server.address, fleet.adminToken);
     for (const [path, heading] of pages()) {
       await open(page, path, heading);
       await expectNoOverflow(page);
+      expect(await axe(page), path).toEqual([]);
     }
     await close();
   });
@@ -205,7 +206,7 @@ describe.skipIf(chromiumPath === null || !isWhole)('the pages of the console', (
     await page.getByRole('option', { name: 'sim', exact: true }).waitFor({ state: 'attached' });
     await page.getByRole('option', { name: 'digits 0.9.9' }).waitFor({ state: 'attached' });
     expect(await page.locator('select[name=release]').inputValue()).toBe('digits@1.0.0');
-    await tabTo(page, /^Only devices of the hardware/);
+    await tabTo(page, /^Only devices of this hardware/);
     await page.keyboard.type('sim');
     await press(page, 'Create draft');
     await page.getByRole('heading', { level: 1, name: 'Rollout of digits 1.0.0' }).waitFor();

@@ -75,7 +75,7 @@ describe.skipIf(chromiumPath === null || !isWhole)('the form of a new rollout', 
   it('gives_the_arms_their_settings_and_a_wave_is_added_and_removed_by_keyboard', async () => {
     const { page, complaints, close } = await at('new-rollout?release=digits%401.0.0');
     await tabTo(page, /^Strategy/);
-    await page.keyboard.type('A/B');
+    for (const key of ['Home', 'ArrowDown', 'ArrowDown']) await page.keyboard.press(key);
     await tabTo(page, /^Devices in arm B/);
     await page.keyboard.press('Control+A');
     await page.keyboard.type('25');

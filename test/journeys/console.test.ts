@@ -86,7 +86,7 @@ async function draft(page: Page, version: string, options: { approval: boolean }
   await tabTo(page, /^Release/);
   await page.keyboard.type(`digits ${version}`);
   await tabTo(page, /^It is for/);
-  await page.keyboard.type('a group');
+  await page.keyboard.press('End');
   await tabTo(page, /^Group/);
   await page.keyboard.type('canary');
   await typeInto(page, /^Soak/, '0');

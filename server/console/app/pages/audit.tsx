@@ -38,7 +38,7 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
           { title: 'Token', cell: ({ actor }) => actor },
           { title: 'Action', cell: ({ action }) => <code>{action}</code> },
           { title: 'About', cell: ({ subject }) => subject },
-          { title: 'Detail', wide: true, cell: (row) => <Whole entry={row} /> },
+          { title: 'Detail', cell: (row) => <Whole entry={row} /> },
         ]}
       />
     </>

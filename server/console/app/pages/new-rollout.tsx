@@ -130,10 +130,10 @@ function Preview({ preview }: { preview: RolloutPreview }) {
         columns={[
           { title: 'Wave', cell: ({ name }) => name },
           { title: 'Devices', cell: ({ devices }) => devices },
-          { title: 'Sites', cell: ({ sites }) => sites, wide: true },
+          { title: 'Sites', cell: ({ sites }) => sites },
           {
             title: 'Hardware',
-            wide: true,
+
             cell: ({ hardware }) =>
               Object.entries(hardware)
                 .map(([name, count]) => `${name}: ${count}`)

@@ -28,8 +28,8 @@ export function ReleasesPage() {
           },
           { title: 'Published', cell: ({ publishedAt }) => <Ago at={publishedAt} /> },
           { title: 'Size', cell: ({ bytes }) => bytesText(bytes) },
-          { title: 'Description', wide: true, cell: ({ description }) => description },
-          { title: 'Digest', wide: true, cell: ({ digest }) => <code>{digest.slice(0, 16)}</code> },
+          { title: 'Description', cell: ({ description }) => description },
+          { title: 'Digest', cell: ({ digest }) => <code>{digest.slice(0, 16)}</code> },
         ]}
       />
       <Standing />

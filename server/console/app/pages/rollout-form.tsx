@@ -144,7 +144,7 @@ const ARMS: NonNullable<RolloutPolicy['ab']> = {
 
 function ArmFields({ ab = ARMS }: { ab?: RolloutPolicy['ab'] }) {
   return (
-    <>
+    <div class="fields">
       <Field text="Devices in arm B, which takes it, percent">
         <input
           type="number"
@@ -194,7 +194,7 @@ function ArmFields({ ab = ARMS }: { ab?: RolloutPolicy['ab'] }) {
         ask="a person accepts it"
         auto="B is given to all, or rolled back"
       />
-    </>
+    </div>
   );
 }
 
@@ -286,7 +286,7 @@ function Numbers<Name extends string>({
   optional = false,
 }: NumbersProps<Name>) {
   return (
-    <>
+    <div class="fields">
       {fields.map((field) => {
         const number = value(field.name);
         return (
@@ -303,6 +303,6 @@ function Numbers<Name extends string>({
           </Field>
         );
       })}
-    </>
+    </div>
   );
 }

@@ -66,7 +66,7 @@ function OneWave({ id, wave, groups }: { id: number; wave: Wave; groups: readonl
   );
   const known = wave.group === undefined ? groups : [...new Set([wave.group, ...groups])];
   return (
-    <>
+    <div class="fields">
       <Field text="It is for">
         <select
           name={waveField(id, 'audience')}
@@ -104,6 +104,6 @@ function OneWave({ id, wave, groups }: { id: number; wave: Wave; groups: readonl
       <Checkbox name={waveField(id, 'approval')} checked={wave.approval}>
         The step beyond it needs an approval
       </Checkbox>
-    </>
+    </div>
   );
 }

@@ -34,9 +34,9 @@ export function RolloutsPage() {
           { title: 'State', cell: ({ state }) => <State text={state} /> },
           { title: 'Wave', cell: ({ wave, waves }) => `${wave + 1} of ${waves}` },
           { title: 'Devices', cell: ({ devices }) => devices },
-          { title: 'Why', wide: true, cell: ({ reasons }) => reasons[0] ?? '' },
+          { title: 'Why', cell: ({ reasons }) => reasons[0] ?? '' },
           { title: 'Created', cell: ({ createdAt }) => <Ago at={createdAt} /> },
-          { title: 'By', wide: true, cell: ({ createdBy }) => createdBy },
+          { title: 'By', cell: ({ createdBy }) => createdBy },
         ]}
       />
     </>

@@ -37,7 +37,7 @@ export function SecurityPage({ query }: { query: URLSearchParams }) {
               ),
           },
           { title: 'Detail', cell: ({ detail }) => detail },
-          { title: 'First', wide: true, cell: ({ firstAt }) => <Ago at={firstAt} /> },
+          { title: 'First', cell: ({ firstAt }) => <Ago at={firstAt} /> },
         ]}
       />
     </>

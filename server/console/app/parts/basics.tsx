@@ -106,8 +106,6 @@ export function Facts({ of }: { of: readonly (readonly [string, ComponentChildre
 interface Column<T> {
   readonly title: string;
   readonly cell: (row: T) => ComponentChildren;
-  /** Left out on a narrow screen. */
-  readonly wide?: boolean;
 }
 
 interface TableProps<T> {
@@ -118,26 +116,30 @@ interface TableProps<T> {
   readonly none?: string;
 }
 
+/**
+ * On a narrow screen each row is a block of lines, `title: cell`. The roles are said because a
+ * browser may take them from a table that is not laid out as one.
+ */
 export function Table<T>({ caption, columns, rows, rowKey, none = 'None.' }: TableProps<T>) {
   if (rows.length === 0) return <p class="quiet">{none}</p>;
   return (
     <div class="scroll" role="group" aria-label={caption} tabIndex={0}>
-      <table>
+      <table role="table">
         <caption class="hidden">{caption}</caption>
-        <thead>
-          <tr>
-            {columns.map(({ title, wide }) => (
-              <th key={title} scope="col" class={wide === true ? 'wide' : undefined}>
+        <thead role="rowgroup">
+          <tr role="row">
+            {columns.map(({ title }) => (
+              <th key={title} scope="col" role="columnheader">
                 {title}
               </th>
             ))}
           </tr>
         </thead>
-        <tbody>
+        <tbody role="rowgroup">
           {rows.map((row) => (
-            <tr key={rowKey(row)}>
-              {columns.map(({ title, cell, wide }) => (
-                <td key={title} class={wide === true ? 'wide' : undefined}>
+            <tr key={rowKey(row)} role="row">
+              {columns.map(({ title, cell }) => (
+                <td key={title} role="cell" data-title={title}>
                   {cell(row)}
                 </td>
               ))}

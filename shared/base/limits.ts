@@ -371,8 +371,8 @@ export const limits = {
   fleetOverviewKeptMs: 5_000,
   listPageMaxCount: 1000,
   listPageDefaultCount: 100,
-  /** Devices that one page of a filtered list looks at. */
-  deviceScanRowsCount: 10_000,
+  /** Rows that one page of a list looks at, by a filter that no index serves. */
+  listScanRowsCount: 10_000,
   /** `linnet rollout show` and `watch` name so many devices; `rollout members` names all. */
   rolloutScreenMembersMaxCount: 200,
   cursorMaxChars: 1000,
@@ -658,6 +658,8 @@ export const limits = {
   operatorAnswerMaxMs: 300_000,
   /** Rows of a long list, and records of which the history of a device is searched. */
   cliRowsDefaultCount: 50,
+  /** Of lists that grow with the fleet. */
+  cliDevicesDefaultCount: 1000,
   historyRecordsMaxCount: 20_000,
   /** When more devices than this change between two looks, `rollout watch` prints counts only. */
   watchChangedMaxCount: 20,

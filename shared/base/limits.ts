@@ -347,6 +347,8 @@ export const limits = {
   deviceInstancesMaxCount: 8,
   /** A device counts as cloned for so long after two instances alternated last. */
   deviceClonedMs: 24 * 60 * 60_000,
+  /** Repeats of a call that a token's role may not make are one audit entry in this time. */
+  deniedRepeatsMs: 60_000,
   operatorBodyMaxBytes: 8 * MIB,
   /** A command waits for a server that asks it to come back within this time. */
   commandWaitMaxMs: 60_000,

@@ -49,6 +49,8 @@ export interface Output {
   record(value: unknown): void;
   /** Progress on stderr; silent with --json. */
   progress(text: string): void;
+  /** On stderr, with --json too: what the result does not say of itself. */
+  hint(text: string): void;
   /** To draw on in place of lines; null with --json and where stdout is no terminal. */
   terminal(): Promise<Terminal | null>;
 }
@@ -74,6 +76,7 @@ export function makeOutput(json: boolean, streams: Streams): Output {
     progress: (text) => {
       if (!json) streams.err(`${printable(text)}\n`);
     },
+    hint: (text) => streams.err(`${printable(text)}\n`),
     terminal: async () => (json ? null : ((await streams.terminal?.()) ?? null)),
   };
 }

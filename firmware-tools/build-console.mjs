@@ -51,7 +51,8 @@ const page = ({ script, style, icon }) => `<!doctype html>
 async function bundle() {
   // Loaded only when there is something to do.
   const { build } = await import('esbuild');
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: root,
     entryPoints: { console: join(app, 'main.tsx'), icon: join(app, 'icon.svg') },
     loader: { '.svg': 'copy' },
     bundle: true,
@@ -62,6 +63,7 @@ async function bundle() {
     entryNames: '[name]-[hash]',
     outdir: join(site, 'assets'),
     write: false,
+    metafile: true,
     legalComments: 'none',
     logLevel: 'warning',
   });
@@ -73,6 +75,8 @@ async function bundle() {
     writeFileSync(`${path}.gz`, gzipSync(contents, { level: 9 }));
     names[PARTS[extname(path)]] = basename(path);
   }
+  // For the licences of a package (firmware-tools/package).
+  writeFileSync(join(site, '.made-of.json'), JSON.stringify({ outputs: metafile.outputs }));
   writeFileSync(join(site, 'index.html'), page(names));
 }
 

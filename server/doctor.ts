@@ -45,11 +45,13 @@ const AS_USER = {
   command: 'sudo -u linnet-server linnet-server doctor --config FILE',
 };
 const REINSTALL = 'install the server again with the Node.js that runs it';
+/** Name of the check that looks for what `linnet repo init` makes. */
+export const REPOSITORY_CHECK = 'repository';
 const CONFIGURED = [
   'data folder',
   'disk',
   'device CA',
-  'repository',
+  REPOSITORY_CHECK,
   'files',
   'TLS',
   'HTTP address',
@@ -109,10 +111,10 @@ async function repositoryFinding(
 ): Promise<Finding> {
   try {
     await probes.onlineKeys(repository);
-    return good('repository', `${repository} has its online keys`);
+    return good(REPOSITORY_CHECK, `${repository} has its online keys`);
   } catch (error) {
     const todo = 'repository must be the folder server/ of what `linnet repo init` made';
-    return bad('repository', faultText(error), todo);
+    return bad(REPOSITORY_CHECK, faultText(error), todo);
   }
 }
 

@@ -4,13 +4,13 @@
 import { existsSync } from 'node:fs';
 import { open, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { Fault, reason, systemCode } from '../shared/base/fault-codes.js';
 import { findingLines, isHealthy, type Finding } from '../shared/base/findings.js';
 import { realClock } from '../shared/platform/clock.js';
-import { reportFindings } from '../shared/platform/doctor-report.js';
+import { NEGATIVE_RESULT, reportFindings } from '../shared/platform/doctor-report.js';
 import { stderrLog } from '../shared/platform/logger.js';
 import { ServiceManager } from '../shared/platform/service-manager.js';
 import { reloadOnHangup } from '../shared/platform/reload.js';
@@ -23,7 +23,7 @@ import {
   serverSettings,
   type ServerSettings,
 } from './config.js';
-import { serverFindings } from './doctor.js';
+import { REPOSITORY_CHECK, serverFindings } from './doctor.js';
 import { serverProbes } from './doctor-probes.js';
 import { initAnswers, type InitAnswers, type Questions } from './init-questions.js';
 import { initServer, startServer } from './main.js';
@@ -50,7 +50,7 @@ export async function serve(out: Output, { config, printConfig }: ServeOptions):
 export async function init(out: Output, _options: unknown, command: Command): Promise<void> {
   // `--config` is also an option of `server`; commander gives it to the command that sees it first.
   const { yes, ...given } = command.optsWithGlobals<InitFlags>();
-  const { config, tokenOut, newConfig } = await questioned(yes === true, given);
+  const { config, tokenOut, newConfig } = await questioned(out, yes === true, given);
   if (existsSync(tokenOut)) throw tokenExists(tokenOut);
   if (newConfig !== null) await writeConfig(config, newConfig);
   const settings = readSettings(config);
@@ -60,6 +60,7 @@ export async function init(out: Output, _options: unknown, command: Command): Pr
   const next = nextSteps(command.parent, { config, tokenOut, settings, missing });
   out.result({ tokenFile: tokenOut, dataDir: settings.data_dir, missing, next }, () => tokenOut);
   out.progress([...findingLines(missing), 'Next:', ...next.map((step) => `  ${step}`)].join('\n'));
+  if (!isHealthy(missing)) process.exitCode = NEGATIVE_RESULT;
 }
 
 export async function doctor(out: Output, _options: unknown, command: Command): Promise<void> {
@@ -117,11 +118,18 @@ function forEmqx({ broker }: ServerSettings, options: BrokerFiles): Record<strin
   return emqxFiles(options);
 }
 
-/** What the doctor says of a server that was just prepared, without what is good. */
+/**
+ * What the doctor says of a server that was just prepared, without what is good. A repository that
+ * is not there yet is a step to come, not a mistake: the keys may be made on another machine.
+ */
 async function whatIsMissing(config: string, settings: ServerSettings): Promise<Finding[]> {
   const probes = serverProbes(config, () => settings, realClock, databaseModuleFailure);
   const findings = await serverFindings(probes);
-  return findings.filter(({ state }) => state === 'bad' || state === 'warning');
+  return findings.filter(
+    ({ check, state }) =>
+      (state === 'bad' || state === 'warning') &&
+      (check !== REPOSITORY_CHECK || existsSync(settings.repository)),
+  );
 }
 
 interface Prepared {
@@ -141,6 +149,7 @@ function nextSteps(
   const host = ['0.0.0.0', '::'].includes(http.host) ? hostname() : http.host;
   const url = `${tls === undefined ? 'http' : 'https'}://${host}:${http.port}`;
   const start = [
+    ...repositorySteps(settings.repository),
     `${program.join(' ')} --config ${config}`,
     `linnet login --server ${url} --token-file ${tokenOut}`,
   ];
@@ -149,13 +158,26 @@ function nextSteps(
     : [`(correct what is bad above)`, `${program.join(' ')} doctor --config ${config}`, ...start];
 }
 
+/** None when it is there. `linnet repo init` makes a folder with `server` in it. */
+function repositorySteps(repository: string): string[] {
+  if (existsSync(repository)) return [];
+  const folder = dirname(repository);
+  if (basename(repository) === 'server' && !existsSync(folder))
+    return [`linnet repo init --out ${folder}`];
+  return ['linnet repo init --out fleet', `cp -r fleet/server ${repository}`];
+}
+
 interface InitFlags {
   readonly config?: string;
   readonly tokenOut?: string;
   readonly yes?: true;
 }
 
-async function questioned(yes: boolean, given: Questions['given']): Promise<InitAnswers> {
+async function questioned(
+  out: Output,
+  yes: boolean,
+  given: Questions['given'],
+): Promise<InitAnswers> {
   const complete = given.config !== undefined && given.tokenOut !== undefined;
   if (yes)
     return initAnswers({
@@ -169,7 +191,7 @@ async function questioned(yes: boolean, given: Questions['given']): Promise<Init
   const ask = async (question: string, standard: string): Promise<string> =>
     (await terminal.question(`${question} [${standard}]: `)).trim() || standard;
   try {
-    return await initAnswers({ given, exists: existsSync, ask });
+    return await initAnswers({ given, exists: existsSync, ask, tell: out.progress });
   } finally {
     terminal.close();
   }

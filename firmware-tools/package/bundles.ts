@@ -88,7 +88,8 @@ export async function bundle(entries: Readonly<Record<string, string>>): Promise
   };
 }
 
-function packagesOf({ outputs }: Metafile): string[] {
+/** Folders of the npm packages of which something is in the output. */
+export function packagesOf({ outputs }: Pick<Metafile, 'outputs'>): string[] {
   const folders = new Set<string>();
   for (const { inputs } of Object.values(outputs))
     for (const [path, { bytesInOutput }] of Object.entries(inputs)) {

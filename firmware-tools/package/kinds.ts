@@ -1,6 +1,8 @@
 // What the packages of an agent, of a server and of an operator's commands differ in.
-import { cpSync, existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type { Metafile } from 'esbuild';
+import { packagesOf } from './bundles.js';
 import { project, type Architecture } from './tools.js';
 
 export interface PackageKind {
@@ -17,10 +19,11 @@ export interface PackageKind {
   readonly manual: 1 | 8;
   /** Template, path in the package, mode. */
   readonly files: readonly (readonly [string, string, number])[];
-  /** npm packages that are copied and not bundled. */
-  readonly copied: readonly string[];
-  /** Puts what is neither bundled nor a template into the package's home. */
-  readonly extra: (home: string, arch: Architecture) => void;
+  /**
+   * Puts what is neither bundled nor a template into the package's home. Returns the folders of the
+   * npm packages of which it was made.
+   */
+  readonly extra: (home: string, arch: Architecture) => readonly string[];
   readonly about: readonly string[];
 }
 
@@ -50,7 +53,6 @@ export const DEVICE: PackageKind = {
     ['agent.toml', 'etc/linnet/agent.toml', 0o644],
     ['default', 'etc/default/linnet-agent', 0o644],
   ],
-  copied: [ORT, ORT_COMMON],
   extra: onnxRuntime,
   about: [
     'runs machine learning models on this device, with signed updates',
@@ -77,7 +79,6 @@ export const SERVER: PackageKind = {
     ['fleet.toml', 'etc/linnet-server/fleet.toml', 0o644],
     ['default', 'etc/default/linnet-server', 0o644],
   ],
-  copied: [],
   extra: console,
   about: [
     'manages a fleet of devices that run machine learning models',
@@ -99,11 +100,7 @@ export const OPERATOR: PackageKind = {
   nodeFlags: '',
   manual: 1,
   files: [['linnet', 'usr/bin/linnet', 0o755]],
-  copied: [ORT, ORT_COMMON],
-  extra: (home, arch) => {
-    onnxRuntime(home, arch);
-    console(home);
-  },
+  extra: (home, arch) => [...onnxRuntime(home, arch), ...console(home)],
   about: [
     'builds, signs, publishes and rolls out machine learning models',
     'The command of the people who operate a fleet: it quantizes models, builds and signs',
@@ -112,7 +109,7 @@ export const OPERATOR: PackageKind = {
 };
 
 /** ONNX Runtime's own loader finds its library by this folder, so it keeps its form. */
-function onnxRuntime(home: string, arch: Architecture): void {
+function onnxRuntime(home: string, arch: Architecture): string[] {
   const binaries = join('bin', 'napi-v6', 'linux', arch);
   for (const [folder, parts] of [
     [ORT, ['package.json', 'dist', binaries]],
@@ -123,11 +120,19 @@ function onnxRuntime(home: string, arch: Architecture): void {
         recursive: true,
         filter: (path) => !/\.(?:d\.ts|map)$/.test(path),
       });
+  return [ORT, ORT_COMMON];
 }
 
-/** The files of a console that was built into dist; the server looks for them at this place. */
-function console(home: string): void {
+/**
+ * The files of the console that was built into dist; the server looks for them at this place. Notes
+ * of the build (their names begin with a dot) stay behind.
+ */
+function console(home: string): string[] {
   const site = join('dist', 'server', 'console', 'site');
-  if (existsSync(join(project, site)))
-    cpSync(join(project, site), join(home, site), { recursive: true });
+  cpSync(join(project, site), join(home, site), {
+    recursive: true,
+    filter: (path) => !basename(path).startsWith('.'),
+  });
+  const made = readFileSync(join(project, site, '.made-of.json'), 'utf8');
+  return packagesOf(JSON.parse(made) as Pick<Metafile, 'outputs'>);
 }

@@ -7,7 +7,10 @@ import {
   componentList,
   licenceFile,
   licenceTexts,
+  listed,
   npmComponent,
+  npmUrl,
+  sqliteComponent,
   type Component,
 } from './contents.js';
 import {
@@ -119,7 +122,7 @@ async function fill(kind: PackageKind, tree: string, options: PackageOptions): P
       options.installedModule === true ? installedSqliteModule() : sqliteModule(arch, major),
       join(home, 'native', `abi${NODE_ABI[major]}`, 'better_sqlite3.node'),
     );
-  kind.extra(home, arch);
+  const others = kind.extra(home, arch);
   if (withNode) copy(strippedNode(arch, CARRIED_NODE), join(home, 'bin', 'node'), 0o755);
 
   const node = withNode ? `/${homeOf(kind)}/bin/node` : '/usr/bin/node';
@@ -130,7 +133,7 @@ async function fill(kind: PackageKind, tree: string, options: PackageOptions): P
   }
   await writeHelp(kind, tree, values);
 
-  const components = componentsOf([...packages, ...kind.copied], options);
+  const components = componentsOf([...packages, ...others], options);
   const documents = join(tree, 'usr/share/doc', name);
   const own = readFileSync(join(project, 'LICENSE'), 'utf8');
   write(join(documents, 'copyright'), licenceFile(own, components));
@@ -139,12 +142,11 @@ async function fill(kind: PackageKind, tree: string, options: PackageOptions): P
 
 function componentsOf(folders: readonly string[], { arch, withNode }: PackageOptions): Component[] {
   const components = folders.map((folder) => npmComponent(join(project, folder)));
-  if (withNode)
-    components.push({
-      name: `node-linux-${arch}`,
-      version: nodeVersion(CARRIED_NODE),
-      licence: 'MIT',
-      texts: licenceTexts(nodeFolder(CARRIED_NODE, arch)),
-    });
-  return components;
+  components.push(sqliteComponent(join(project, 'node_modules', 'better-sqlite3')));
+  if (withNode) {
+    const [name, version] = [`node-linux-${arch}`, nodeVersion(CARRIED_NODE)];
+    const texts = licenceTexts(nodeFolder(CARRIED_NODE, arch));
+    components.push({ name, version, licence: 'MIT', texts, purl: npmUrl(name, version) });
+  }
+  return listed(components);
 }

@@ -2,7 +2,7 @@
 import { findingsText, isHealthy, type Finding } from '../base/findings.js';
 
 /** Exit code of a command that ran and whose result is negative (firmware-tools/cli/output.ts). */
-const NEGATIVE_RESULT = 6;
+export const NEGATIVE_RESULT = 6;
 
 /** Sets the exit code when something is bad. */
 export function reportFindings(

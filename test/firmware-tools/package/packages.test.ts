@@ -1,13 +1,20 @@
 // What packages are made of, without making them; test/journeys/package.test.ts makes one.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
 import { agentSettings } from '../../../agent/config.js';
 import { checkTogether, serverSettings } from '../../../server/config.js';
-import { componentList, licenceFile } from '../../../firmware-tools/package/contents.js';
+import {
+  componentList,
+  licenceFile,
+  listed,
+  npmComponent,
+  npmUrl,
+  sqliteComponent,
+} from '../../../firmware-tools/package/contents.js';
 import { writeHelp } from '../../../firmware-tools/package/help-files.js';
 import { DEVICE, OPERATOR, SERVER } from '../../../firmware-tools/package/kinds.js';
 import { controlFile } from '../../../firmware-tools/package/packages.js';
@@ -91,7 +98,14 @@ describe('the device package', () => {
   });
 
   it('components_are_listed_with_their_versions_and_licences', () => {
-    const component = { name: '@a/b', version: '1.0.0', licence: 'MIT', texts: ['Permission'] };
+    const purl = npmUrl('@a/b', '1.0.0');
+    const component = {
+      name: '@a/b',
+      version: '1.0.0',
+      licence: 'MIT',
+      texts: ['Permission'],
+      purl,
+    };
     const list = JSON.parse(componentList({ name: 'p', version: '2' }, [component])) as {
       components: { purl: string; licenses: unknown }[];
     };
@@ -100,6 +114,46 @@ describe('the device package', () => {
     expect(licenceFile('Apache', [component])).toMatch(
       /Apache[^]*@a\/b 1\.0\.0: MIT[^]*Permission/,
     );
+  });
+});
+
+describe('licences', () => {
+  const lock = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
+    packages: Record<string, { dev?: boolean; optional?: boolean }>;
+  };
+
+  it('every_package_that_may_be_inside_has_a_licence_and_its_text', () => {
+    const folders = Object.entries(lock.packages)
+      .filter(([path, { dev, optional }]) => path !== '' && dev !== true && optional !== true)
+      .map(([path]) => path);
+    expect(folders.length).toBeGreaterThan(100);
+    for (const path of folders.filter((each) => existsSync(each)))
+      expect(npmComponent(path).texts.join('').length, path).toBeGreaterThan(100);
+  });
+
+  it('package_without_the_text_of_its_licence_ends_the_build', () => {
+    const bare = join(folder, 'bare');
+    write(join(bare, 'package.json'), '{ "name": "bare", "version": "1.0.0", "license": "MIT" }');
+    expect(() => npmComponent(bare)).toThrow('bare brings no text of its licence: put that text');
+    write(join(bare, 'package.json'), '{ "name": "bare", "version": "1.0.0" }');
+    expect(() => npmComponent(bare)).toThrow('states no licence');
+  });
+
+  it('component_that_lies_in_two_folders_is_listed_once', () => {
+    const [fast] = ['node_modules/fastify'].map(npmComponent);
+    const all = [fast, npmComponent('node_modules/aedes'), fast].filter(
+      (each) => each !== undefined,
+    );
+    expect(listed(all).map(({ name }) => name)).toEqual(['aedes', 'fastify']);
+  });
+
+  it('parts_that_no_bundle_names_are_listed', () => {
+    expect(sqliteComponent('node_modules/better-sqlite3').purl).toMatch(/^pkg:generic.sqlite@3\./);
+    const home = join(folder, 'console');
+    expect(SERVER.extra(home, 'x64')).toContain('node_modules/preact');
+    const files = readdirSync(join(home, 'dist/server/console/site'));
+    expect(files.sort()).toEqual(['assets', 'index.html']);
+    expect(npmComponent('node_modules/onnxruntime-node').texts.join()).toContain('protobuf');
   });
 });
 

@@ -190,8 +190,9 @@ async function questioned(
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   const ask = async (question: string, standard: string): Promise<string> =>
     (await terminal.question(`${question} [${standard}]: `)).trim() || standard;
+  const tell = (complaint: string): void => out.progress(complaint);
   try {
-    return await initAnswers({ given, exists: existsSync, ask, tell: out.progress });
+    return await initAnswers({ given, exists: existsSync, ask, tell });
   } finally {
     terminal.close();
   }

@@ -15,6 +15,7 @@ import { useSignal } from './signal.js';
 
 const SECTIONS = [
   ['', 'Fleet'],
+  ['search', 'Search'],
   ['devices', 'Devices'],
   ['enrol', 'Enrol'],
   ['rollouts', 'Rollouts'],

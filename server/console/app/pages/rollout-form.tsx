@@ -6,6 +6,7 @@ import { limits } from '../limits.js';
 import { Checkbox, Field, Details, Several } from '../parts/fields.js';
 import { lists, reads } from '../reads.js';
 import { topics, useResource, useRows } from '../resource.js';
+import { localTime } from '../text.js';
 import {
   paceFields,
   shown,
@@ -14,7 +15,7 @@ import {
   trialLimitFields,
   type NumberField,
 } from './rollout-fields.js';
-import { localTime, METRICS, TRIAL_PREFIX, type Strategy } from './rollout-request.js';
+import { METRICS, TRIAL_PREFIX, type Strategy } from './rollout-request.js';
 import { WaveFields } from './rollout-wave-fields.js';
 
 /** What the form begins with. */
@@ -43,7 +44,7 @@ export function RolloutFields({ start }: { start: Start }) {
 const distinct = (texts: readonly string[]): string[] => [...new Set(texts)];
 
 function What({ start, groups }: { start: Start; groups: readonly string[] }) {
-  const wanted = lists.releases(limits.optionsMaxCount);
+  const wanted = lists.releases({}, limits.optionsMaxCount);
   const releases = useRows('all releases', wanted, topics('releases'));
   const hardware = useResource(reads.fleet(), topics('devices')).data?.hardware ?? [];
   const { selector } = start;
@@ -260,7 +261,11 @@ function Pace({ policy }: { policy: RolloutPolicy }) {
         </Field>
         <Numbers fields={paceFields} value={(name) => policy[name]} optional />
         <Field text="Held for a person when it is not completed by (your time)">
-          <input type="datetime-local" name="deadline" defaultValue={localTime(policy.deadline)} />
+          <input
+            type="datetime-local"
+            name="deadline"
+            defaultValue={localTime(policy.deadline ?? '')}
+          />
         </Field>
       </Details>
     </fieldset>

@@ -7,6 +7,7 @@ import type {
   Selector,
   Wave,
 } from '../../../../shared/protocol/operator-api.js';
+import { isoTime } from '../text.js';
 import {
   numbersOf,
   paceFields,
@@ -142,7 +143,7 @@ function timesOf(given: Given): Partial<RolloutPolicy> {
   const deadline = given('deadline');
   return {
     ...(windows.length === 0 ? {} : { hours: { windows, zone: given('zone') } }),
-    ...(deadline === '' ? {} : { deadline: new Date(deadline).toISOString() }),
+    ...(deadline === '' ? {} : { deadline: isoTime(deadline) }),
   };
 }
 
@@ -158,11 +159,4 @@ function selectorOf(form: Filled, given: Given): Selector {
     ...(hardware.length === 0 ? {} : { hardware }),
     ...(labels.length === 0 ? {} : { labels: Object.fromEntries(labels) }),
   };
-}
-
-/** A time as a field of a date and a time shows it, in the reader's zone; without: empty. */
-export function localTime(iso: string | undefined): string {
-  if (iso === undefined) return '';
-  const at = new Date(iso);
-  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }

@@ -151,7 +151,13 @@ export function Table<T>({ caption, columns, rows, rowKey, none = 'None.' }: Tab
   );
 }
 
-function More({ rows, what }: { rows: { hasMore: boolean; more: () => void }; what: string }) {
+export function More({
+  rows,
+  what,
+}: {
+  rows: { hasMore: boolean; more: () => void };
+  what: string;
+}) {
   if (!rows.hasMore) return null;
   return (
     <button type="button" onClick={rows.more}>
@@ -166,13 +172,22 @@ interface RowsTableProps<T> extends Omit<TableProps<T>, 'rows'> {
   readonly what: string;
 }
 
+/** What there is to say of a list in place of rows, or before them. */
+export function ListState({ rows, none = 'None.' }: { rows: Rows<unknown>; none?: string }) {
+  if (rows.failure !== null) return <Trouble failure={rows.failure} />;
+  if (rows.loading) return <p class="quiet">Loading.</p>;
+  if (rows.items.length > 0) return null;
+  // A search looks at so many rows a page.
+  const said = rows.hasMore ? 'None of those that were looked at.' : none;
+  return <p class="quiet">{said}</p>;
+}
+
 /** A list of the API as a table: what went wrong, the rows so far, and a button for the next. */
 export function RowsTable<T>({ rows, what, none = 'None.', ...table }: RowsTableProps<T>) {
-  const empty = !rows.loading ? none : rows.failure === null ? 'Loading.' : '';
   return (
     <>
-      <Trouble failure={rows.failure} />
-      <Table {...table} rows={rows.items} none={empty} />
+      <ListState rows={rows} none={none} />
+      {rows.items.length > 0 && <Table {...table} rows={rows.items} />}
       <More rows={rows} what={what} />
     </>
   );

@@ -20,11 +20,11 @@ import {
 } from '../../../../server/console/app/pages/rollout-fields.js';
 import {
   audienceOf,
-  localTime,
   requestOf,
   TRIAL_PREFIX,
   waveField,
 } from '../../../../server/console/app/pages/rollout-request.js';
+import { localTime } from '../../../../server/console/app/text.js';
 
 /** The form as the page fills it from a policy. */
 function filled(policy: RolloutPolicy, more: Readonly<Record<string, string>> = {}): FormData {
@@ -42,7 +42,7 @@ function filled(policy: RolloutPolicy, more: Readonly<Record<string, string>> = 
   if (policy.autoRevert) form.set('autoRevert', 'yes');
   form.set('hours', policy.hours?.windows.join(', ') ?? '');
   form.set('zone', policy.hours?.zone ?? 'Europe/Berlin');
-  form.set('deadline', localTime(policy.deadline));
+  form.set('deadline', localTime(policy.deadline ?? ''));
   form.set('waves', policy.waves.map((_, key) => key).join(','));
   policy.waves.forEach((wave, key) => fillWave(form, wave, key));
   for (const [name, value] of Object.entries(more)) form.set(name, value);

@@ -75,6 +75,7 @@ function specFile(file: string, what: string | undefined, command: Command): Rol
 interface MemberOptions extends PageOptions {
   readonly wave?: number;
   readonly state?: string;
+  readonly failed?: true;
 }
 
 const GOOD: readonly RolloutState[] = ['completed', 'reported'];
@@ -171,12 +172,13 @@ export async function watch(
 export async function members(
   out: Output,
   id: string,
-  { wave, state, ...page }: MemberOptions,
+  { wave, state, failed, ...page }: MemberOptions,
   command: Command,
 ): Promise<void> {
   const query = new URLSearchParams({
     ...(wave === undefined ? {} : { wave: String(wave - 1) }),
     ...(state === undefined ? {} : { state }),
+    ...(failed === true ? { failed: 'true' } : {}),
   });
   const path = `${rolloutPath(id)}/members?${query.toString()}`;
   const members = await pageOf(await connect(command), path, MemberPage, page, out);

@@ -209,9 +209,7 @@ function registerMembers(rollout: Command, out: Output): void {
     .argument('<rollout>', 'id')
     .option('--wave <number>', 'only this wave, from 1', wholeNumber)
     .addOption(new Option('--state <state>', 'only devices in this state').choices(MEMBER_STATES))
-    .addHelpText(
-      'after',
-      '\nExample:\n  $ linnet rollout members ro-0123456789abcdef --state failed\n',
-    )
+    .option('--failed', 'only devices on which the release failed, also those that are back')
+    .addHelpText('after', '\nExample:\n  $ linnet rollout members ro-0123456789abcdef --failed\n')
     .action(lazily(out, async () => (await actions()).members));
 }

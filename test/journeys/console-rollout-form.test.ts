@@ -2,7 +2,12 @@
 // question whose answer lets a held rollout go on.
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { RolloutDetail, type RolloutPolicy } from '../../shared/protocol/operator-api.js';
+import {
+  Device,
+  RolloutDetail,
+  type RolloutPolicy,
+  type Wave,
+} from '../../shared/protocol/operator-api.js';
 import { defaultTrialPolicy } from '../../shared/statistics/trial-verdict.js';
 import {
   axe,
@@ -26,6 +31,10 @@ import {
 import { reportingDevices, type ReportingDevice } from '../support/reporting-devices.js';
 import { isWhole } from '../support/whole.js';
 
+/** Arms are drawn by a hash: of so many devices some are in each. */
+const DEVICES = 20;
+const LABELS = { note: 'a,b' };
+
 let fleet: TestFleet;
 let devices: ReportingDevice[];
 let browser: Browser;
@@ -35,8 +44,10 @@ const setUp = async (): Promise<void> => {
   for (const version of ['1.0.0', '1.1.0']) await publish(fleet, version);
   devices = await reportingDevices(
     () => fleet,
-    ['a', 'b', 'c', 'd'].map((name, at) => [`line-${name}`, at < 2 ? 'canary' : 'fleet']),
+    Array.from({ length: DEVICES }, (_, n) => [`line-${n}`, n < 2 ? 'canary' : 'fleet']),
   );
+  for (const { device } of devices)
+    await fleet.admin.request('PATCH', `/devices/${device.id}`, Device, { labels: LABELS });
   browser = await launch();
 };
 const tearDown = async (): Promise<void> => {
@@ -78,7 +89,7 @@ describe.skipIf(chromiumPath === null || !isWhole)('the form of a new rollout', 
     for (const key of ['Home', 'ArrowDown', 'ArrowDown']) await page.keyboard.press(key);
     await tabTo(page, /^Devices in arm B/);
     await page.keyboard.press('Control+A');
-    await page.keyboard.type('25');
+    await page.keyboard.type('40');
     await tabTo(page, /^security events/);
     await page.keyboard.press('Space');
     await press(page, 'Add a wave');
@@ -92,7 +103,7 @@ describe.skipIf(chromiumPath === null || !isWhole)('the form of a new rollout', 
     const { policy } = await created(page);
     expect(policy).toMatchObject({
       strategy: 'ab',
-      ab: { sharePercent: 25, metrics: ['failed', 'p99', 'security'], winner: 'ask' },
+      ab: { sharePercent: 40, metrics: ['failed', 'p99', 'security'], winner: 'ask' },
       waves: [{ percent: 50 }, { percent: 100, soakSeconds: 0 }, { name: 'arm A' }],
       hours: { windows: ['22:00-05:00'] },
       takesPerHour: 40,
@@ -102,18 +113,22 @@ describe.skipIf(chromiumPath === null || !isWhole)('the form of a new rollout', 
   });
 
   const ARMS: RolloutPolicy['ab'] = {
-    ...{ sharePercent: 30, observeSeconds: 600, metrics: ['p50'] },
+    ...{ sharePercent: 50, observeSeconds: 600, metrics: ['p50'] },
     ...{ falseWinnerPermille: 25, winner: 'auto' },
   };
+  const GROUP: Wave = {
+    ...{ name: 'first', group: 'canary', soakSeconds: 3, minProven: 1, approval: true },
+  };
   it.each([
-    ['blue-green', { blueGreen: { go: 'auto' } }],
-    ['ab', { ab: ARMS }],
-  ] as const)('begins_with_the_policy_and_the_devices_of_another_%s', async (strategy, more) => {
+    ['blue-green', { blueGreen: { go: 'auto' } }, [GROUP]],
+    ['ab', { ab: ARMS }, []],
+  ] as const)('begins_with_the_policy_and_the_devices_of_another_%s', async (...row) => {
+    const [strategy, more, first] = row;
     const given: RolloutPolicy = {
       ...quickPolicy([
-        { name: 'canary', group: 'canary', soakSeconds: 3, minProven: 1, approval: true },
+        ...first,
         { name: '3', count: 3, soakSeconds: 2, approval: false },
-        { name: '100%', percent: 100, soakSeconds: 0, approval: false },
+        { name: 'everybody', percent: 100, soakSeconds: 0, approval: false },
       ]),
       ...{ strategy, ...more, kindWindow: 2 },
       hours: { windows: ['00:00-23:59'], zone: 'Europe/Berlin' },
@@ -121,7 +136,7 @@ describe.skipIf(chromiumPath === null || !isWhole)('the form of a new rollout', 
     };
     const { id, policy, selector } = await fleet.admin.request('POST', '/rollouts', RolloutDetail, {
       ...{ component: 'digits', version: '1.0.0', policy: given },
-      selector: { groups: ['canary', 'fleet'] },
+      selector: { groups: ['canary', 'fleet'], labels: LABELS },
     });
     const { page, complaints, close } = await at(`rollouts/${id}`);
     await press(page, 'Draft one like it');

@@ -79,8 +79,8 @@ function What({ start, groups }: { start: Start; groups: readonly string[] }) {
         chosen={selector.hardware ?? []}
       />
       <label class="field">
-        Only devices with labels (key=value, separated by commas)
-        <input name="labels" maxLength={500} defaultValue={labels.join(', ')} />
+        Only devices with labels (key=value, each on a line of its own)
+        <textarea name="labels" rows={2} defaultValue={labels.join('\n')} />
       </label>
       <Checkbox name="acceptDifference">
         Take a release that declares a larger difference than the limit; the cap holds

@@ -70,10 +70,9 @@ type IsChecked = (name: string) => boolean;
 const textOf = (value: ReturnType<FormData['get']>): string =>
   typeof value === 'string' ? value.trim() : '';
 
-/** Texts of a list that is separated by commas. */
-const parts = (text: string): string[] =>
+const parts = (text: string, separator = ','): string[] =>
   text
-    .split(',')
+    .split(separator)
     .map((one) => one.trim())
     .filter((one) => one !== '');
 
@@ -118,8 +117,10 @@ function wavesOf(given: Given, isChecked: IsChecked): Wave[] {
   return parts(given('waves')).map((text) => {
     const of = (name: string): string => given(waveField(Number(text), name));
     const minProven = of('minProven');
+    const audience = audienceFrom(of);
     return {
-      ...audienceFrom(of),
+      name: of('name') || impliedName(audience),
+      ...audience,
       soakSeconds: Number(of('soak')),
       ...(minProven === '' ? {} : { minProven: Number(minProven) }),
       approval: isChecked(waveField(Number(text), 'approval')),
@@ -127,16 +128,18 @@ function wavesOf(given: Given, isChecked: IsChecked): Wave[] {
   });
 }
 
-function audienceFrom(of: Given): Pick<Wave, 'name' | Audience> {
-  switch (of('audience') as Audience) {
-    case 'group':
-      return { name: of('group'), group: of('group') };
-    case 'count':
-      return { name: of('count'), count: Number(of('count')) };
-    case 'percent':
-      return { name: `${of('percent')}%`, percent: Number(of('percent')) };
-  }
+function audienceFrom(of: Given): Pick<Wave, Audience> {
+  const audience = of('audience') as Audience;
+  return audience === 'group'
+    ? { group: of('group') }
+    : audience === 'count'
+      ? { count: Number(of('count')) }
+      : { percent: Number(of('percent')) };
 }
+
+/** The name of a wave that was given none. */
+export const impliedName = ({ group, count, percent }: Pick<Wave, Audience>): string =>
+  group ?? (count === undefined ? `${percent}%` : String(count));
 
 function timesOf(given: Given): Partial<RolloutPolicy> {
   const windows = parts(given('hours'));
@@ -150,7 +153,7 @@ function timesOf(given: Given): Partial<RolloutPolicy> {
 function selectorOf(form: Filled, given: Given): Selector {
   const groups = form.getAll('groups').map(textOf);
   const hardware = form.getAll('hardware').map(textOf);
-  const labels = parts(given('labels')).map((text) => {
+  const labels = parts(given('labels'), '\n').map((text) => {
     const [key = '', ...value] = text.split('=');
     return [key.trim(), value.join('=').trim()] as const;
   });

@@ -3,7 +3,7 @@ import type { Wave } from '../../../../shared/protocol/operator-api.js';
 import { useState } from 'preact/hooks';
 import { announce } from '../parts/announcer.js';
 import { Checkbox, Field } from '../parts/fields.js';
-import { audienceOf, waveField, type Audience } from './rollout-request.js';
+import { audienceOf, impliedName, waveField, type Audience } from './rollout-request.js';
 
 interface WaveFieldsProps {
   readonly waves: readonly Wave[];
@@ -11,7 +11,7 @@ interface WaveFieldsProps {
 }
 
 /** What a wave that is added begins with: all devices that earlier waves left. */
-const ADDED: Wave = { name: '', percent: 100, soakSeconds: 0, approval: false };
+const ADDED: Wave = { name: '100%', percent: 100, soakSeconds: 0, approval: false };
 
 export function WaveFields({ waves, groups }: WaveFieldsProps) {
   const [rows, setRows] = useState(() => waves.map((wave, key) => ({ key, wave })));
@@ -100,6 +100,13 @@ function OneWave({ id, wave, groups }: { id: number; wave: Wave; groups: readonl
       </Field>
       <Field text="Proven devices at which the next wave may begin (empty: half of the wave)">
         {number('minProven', wave.minProven, 1)}
+      </Field>
+      <Field text="Name (empty: what it is for)">
+        <input
+          name={waveField(id, 'name')}
+          maxLength={64}
+          defaultValue={wave.name === impliedName(wave) ? '' : wave.name}
+        />
       </Field>
       <Checkbox name={waveField(id, 'approval')} checked={wave.approval}>
         The step beyond it needs an approval

@@ -20,6 +20,7 @@ import {
 } from '../../../../server/console/app/pages/rollout-fields.js';
 import {
   audienceOf,
+  impliedName,
   requestOf,
   TRIAL_PREFIX,
   waveField,
@@ -55,6 +56,7 @@ function fillWave(form: FormData, wave: Wave, key: number): void {
   const audience = audienceOf(wave);
   set('audience', audience);
   set(audience, wave[audience] ?? '');
+  set('name', wave.name === impliedName(wave) ? '' : wave.name);
   set('soak', wave.soakSeconds);
   set('minProven', wave.minProven ?? '');
   if (wave.approval) set('approval', 'yes');
@@ -77,7 +79,7 @@ describe('the form of a new rollout', () => {
       waves: [
         { name: 'canary', group: 'canary', soakSeconds: 60, minProven: 2, approval: true },
         { name: '20', count: 20, soakSeconds: 5, approval: false },
-        { name: '100%', percent: 100, soakSeconds: 0, approval: false },
+        { name: 'everybody', percent: 100, soakSeconds: 0, approval: false },
       ],
       takesPerHour: 40,
       startWindow: 2,
@@ -134,7 +136,10 @@ describe('the form of a new rollout', () => {
 
   it('selects_groups_hardware_and_labels', () => {
     const policy = defaultPolicy();
-    const form = filled(policy, { labels: 'site=north, note=a=b ,', acceptDifference: 'yes' });
+    const form = filled(policy, {
+      labels: 'site=north\r\n note=a,b=c \n',
+      acceptDifference: 'yes',
+    });
     form.append('groups', 'canary');
     form.append('groups', 'fleet');
     form.append('hardware', 'rpi5');
@@ -142,7 +147,7 @@ describe('the form of a new rollout', () => {
       selector: {
         groups: ['canary', 'fleet'],
         hardware: ['rpi5'],
-        labels: { site: 'north', note: 'a=b' },
+        labels: { site: 'north', note: 'a,b=c' },
       },
       acceptDifference: true,
     });

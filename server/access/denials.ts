@@ -1,6 +1,6 @@
-// Calls that the role of a token may not make, in the audit log. The first one of a token to a route
-// is an entry at once; repeats are counted, and written as one entry a minute. The holder of a
-// token of a low role thus cannot decide how long the log gets.
+// Calls that the role of a token may not make, in the audit log. The first one of a token to a
+// route is an entry at once; repeats are counted, and written as one entry a minute. The holder of
+// a token of a low role thus cannot decide how long the log gets.
 import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
 import { counted } from '../../shared/base/counted.js';
 import { limits } from '../../shared/base/limits.js';

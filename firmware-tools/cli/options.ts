@@ -43,7 +43,7 @@ export function timeOptions(command: Command): Command {
 
 function rowCount(text: string): number {
   const count = wholeNumber(text);
-  if (count === 0) throw new Fault('usage', 'the smallest --limit is 1');
+  if (count === 0) throw new Fault('usage', '0 is too small: the smallest is 1');
   return count;
 }
 

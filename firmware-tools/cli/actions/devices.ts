@@ -45,7 +45,7 @@ export async function list(
   const devices = await pageOf(client, path, DevicePage, options, out);
   out.result(devices, () =>
     listText(
-      'no devices',
+      path.includes('?') ? 'no device fits' : 'no devices',
       ['NAME', 'GROUP', 'STATUS', 'RUNS', 'ATTENTION', 'HARDWARE', 'LAST SEEN', 'ID'],
       devices.map((row) => [
         row.name,

@@ -24,12 +24,16 @@ interface ListOptions extends PageOptions, Filters {
 async function listPage(client: FleetClient, options: ListOptions, out: Output): Promise<void> {
   const path = filtered('/security-events', securityQuery, options);
   const items = await pageOf(client, path, SecurityEventPage, options, out);
-  out.result(items, () => securityTable(items));
+  const none = path.includes('?') ? 'no event fits' : undefined;
+  out.result(items, () => securityTable(items, none));
 }
 
-export const securityTable = (items: readonly SecurityEventSummary[]): string =>
+export const securityTable = (
+  items: readonly SecurityEventSummary[],
+  none = 'no security events',
+): string =>
   listText(
-    'no security events',
+    none,
     ['LAST', 'COUNT', 'CODE', 'SOURCE', 'DETAIL'],
     items.map((row) => [timeText(row.lastAt), String(row.count), row.code, row.source, row.detail]),
   );

@@ -1,7 +1,9 @@
 // The programs of a package: esbuild puts each into one file, from the TypeScript sources, and what
 // is loaded at need into files beside it, so that it costs neither time nor memory before.
 import { join } from 'node:path';
-import { build, type Metafile, type Plugin } from 'esbuild';
+import { build, type BuildOptions, type OutputFile, type Plugin } from 'esbuild';
+import type { PackageKind } from './kinds.js';
+import { packagesOf } from './packages-of.js';
 import { project } from './tools.js';
 
 interface Bundle {
@@ -23,6 +25,20 @@ const BANNER =
   "import { createRequire as linnetRequire } from 'node:module';\n" +
   'const require = linnetRequire(import.meta.url);';
 
+const COMMON = {
+  absWorkingDir: project,
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20.19',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
+  logLevel: 'error',
+} as const satisfies BuildOptions;
+const WHOLE = 'firmware-tools/package/entry/whole-installation.ts';
+const MODEL_PROCESS = 'agent/inference/model-process/host-child.ts';
+
 /** Modules that the packaged programs never use, by what their importer calls them. */
 const LEFT_OUT: readonly RegExp[] = [
   // MQTT over WebSocket, in a browser's mini programs and through SOCKS.
@@ -31,11 +47,18 @@ const LEFT_OUT: readonly RegExp[] = [
   /[\\/]thread-stream[\\/]index\.js$/,
 ];
 
+/** Commander starts no other programs here, and loads what does that all the same. */
+const COMMANDER = /[\\/]node_modules[\\/]commander[\\/]/;
+const NOTHING = { contents: 'module.exports = {};', loader: 'js' } as const;
+
 const leaveOut: Plugin = {
   name: 'leave-out',
   setup(esbuild) {
-    for (const filter of LEFT_OUT)
-      esbuild.onLoad({ filter }, () => ({ contents: 'module.exports = {};', loader: 'js' }));
+    esbuild.onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+      COMMANDER.test(importer) ? { path: 'child_process', namespace: 'nothing' } : null,
+    );
+    esbuild.onLoad({ filter: /.*/, namespace: 'nothing' }, () => NOTHING);
+    for (const filter of LEFT_OUT) esbuild.onLoad({ filter }, () => NOTHING);
   },
 };
 
@@ -55,32 +78,27 @@ const nativeModule: Plugin = {
   },
 };
 
-/** Bundles the entries (sources by file name in the package); both keep their names in stacks. */
-export async function bundle(entries: Readonly<Record<string, string>>): Promise<Bundled> {
+/** Bundles the program of a package and that of its model processes. */
+export async function bundle(kind: PackageKind): Promise<Bundled> {
+  const { program, source, hasModelProcess, looksFirst } = kind;
   const { outputFiles, metafile } = await build({
-    absWorkingDir: project,
-    entryPoints: Object.fromEntries(
-      Object.entries(entries).map(([name, source]) => [name, join(project, source)]),
-    ),
+    ...COMMON,
     outdir: join(project, 'bundle'),
+    entryPoints: {
+      [looksFirst ? `${program}-program` : program]: join(project, source),
+      ...(hasModelProcess ? { 'host-child': join(project, MODEL_PROCESS) } : {}),
+    },
     write: false,
     metafile: true,
-    bundle: true,
     splitting: true,
     chunkNames: '[name]-[hash]',
-    platform: 'node',
-    format: 'esm',
-    target: 'node20.19',
-    minifySyntax: true,
-    minifyWhitespace: true,
-    legalComments: 'none',
     banner: { js: BANNER },
     external: ['onnxruntime-node'],
     plugins: [leaveOut, nativeModule],
-    logLevel: 'error',
   });
+  const first = looksFirst ? await firstFile(kind) : [];
   return {
-    files: outputFiles.map(({ path, contents }) => ({
+    files: [...first, ...outputFiles].map(({ path, contents }) => ({
       path: path.slice(join(project, 'bundle').length + 1),
       bytes: contents,
     })),
@@ -88,13 +106,21 @@ export async function bundle(entries: Readonly<Record<string, string>>): Promise
   };
 }
 
-/** Folders of the npm packages of which something is in the output. */
-export function packagesOf({ outputs }: Pick<Metafile, 'outputs'>): string[] {
-  const folders = new Set<string>();
-  for (const { inputs } of Object.values(outputs))
-    for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
-      const folder = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0];
-      if (folder !== undefined && bytesInOutput > 0) folders.add(folder);
-    }
-  return [...folders].sort();
+/**
+ * The file that is started: it loads the program only when the package is whole. It is bundled
+ * apart, so that it needs no other file.
+ */
+async function firstFile({ name, program }: PackageKind): Promise<readonly OutputFile[]> {
+  const contents =
+    `import { isWhole } from ${JSON.stringify(join(project, WHOLE))};\n` +
+    `if (isWhole(new URL('../..', import.meta.url), ${JSON.stringify(name)}))\n` +
+    `  await import('./${program}-program.js');\n`;
+  const { outputFiles } = await build({
+    ...COMMON,
+    stdin: { contents, resolveDir: project },
+    outfile: join(project, 'bundle', `${program}.js`),
+    write: false,
+    external: [`./${program}-program.js`],
+  });
+  return outputFiles;
 }

@@ -2,16 +2,24 @@
 import { cpSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Metafile } from 'esbuild';
-import { packagesOf } from './bundles.js';
+import { packagesOf } from './packages-of.js';
 import { project, type Architecture } from './tools.js';
 
 export interface PackageKind {
   readonly name: string;
   /** Beside this file: units, scripts and settings. */
   readonly templates: string;
-  /** Folder in dist/, and what is bundled into it: sources by name. */
+  /** Folder in dist/, the program there, and its source. */
   readonly folder: string;
-  readonly programs: Readonly<Record<string, string>>;
+  readonly program: string;
+  readonly source: string;
+  /**
+   * Whether it starts only when every file of the package is there (entry/whole-installation.ts).
+   * That takes some milliseconds of each start, for which a person would wait.
+   */
+  readonly looksFirst: boolean;
+  /** Whether it starts model processes, whose program is beside it. */
+  readonly hasModelProcess: boolean;
   /** The command of `linnet` that the program is; null: all of them. */
   readonly command: 'agent' | 'server' | null;
   readonly nodeFlags: string;
@@ -34,10 +42,10 @@ export const DEVICE: PackageKind = {
   name: 'linnet-agent',
   templates: 'device',
   folder: 'agent',
-  programs: {
-    agent: 'firmware-tools/cli/agent-program.ts',
-    'host-child': 'agent/inference/model-process/host-child.ts',
-  },
+  program: 'agent',
+  source: 'firmware-tools/cli/agent-program.ts',
+  looksFirst: true,
+  hasModelProcess: true,
   command: 'agent',
   // New objects get little memory: measured, 12 MiB less for an idle agent.
   nodeFlags: '--max-semi-space-size=1',
@@ -65,7 +73,10 @@ export const SERVER: PackageKind = {
   name: 'linnet-server',
   templates: 'server',
   folder: 'server',
-  programs: { server: 'firmware-tools/cli/server-program.ts' },
+  program: 'server',
+  source: 'firmware-tools/cli/server-program.ts',
+  looksFirst: true,
+  hasModelProcess: false,
   command: 'server',
   nodeFlags: '',
   manual: 8,
@@ -92,10 +103,10 @@ export const OPERATOR: PackageKind = {
   name: 'linnet',
   templates: 'operator',
   folder: 'linnet',
-  programs: {
-    linnet: 'firmware-tools/cli/main.ts',
-    'host-child': 'agent/inference/model-process/host-child.ts',
-  },
+  program: 'linnet',
+  source: 'firmware-tools/cli/main.ts',
+  looksFirst: false,
+  hasModelProcess: true,
   command: null,
   nodeFlags: '',
   manual: 1,

@@ -1,6 +1,6 @@
 // Makes a package: bundled programs, the native modules that they need, and what the system needs
 // to run them.
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundle } from './bundles.js';
 import {
@@ -21,6 +21,7 @@ import {
   nodeVersion,
   type NodeMajor,
 } from './node-archives.js';
+import { FILE_SIZES, type FileSizes } from './entry/whole-installation.js';
 import { writeHelp } from './help-files.js';
 import type { PackageKind } from './kinds.js';
 import { installedSqliteModule, sqliteModule, strippedNode } from './native-modules.js';
@@ -111,9 +112,9 @@ export async function makePackage(kind: PackageKind, options: PackageOptions): P
 
 async function fill(kind: PackageKind, tree: string, options: PackageOptions): Promise<void> {
   const { arch, withNode, version, majors = NODE_MAJORS } = options;
-  const { name, folder, programs, files: templates } = kind;
+  const { name, folder, files: templates } = kind;
   const home = join(tree, homeOf(kind));
-  const { files, packages } = await bundle(programs);
+  const { files, packages } = await bundle(kind);
   for (const { path, bytes } of files) write(join(home, 'dist', folder, path), bytes);
   const about = { name, version, type: 'module', private: true };
   write(join(home, 'package.json'), `${JSON.stringify(about)}\n`);
@@ -124,6 +125,9 @@ async function fill(kind: PackageKind, tree: string, options: PackageOptions): P
     );
   const others = kind.extra(home, arch);
   if (withNode) copy(strippedNode(arch, CARRIED_NODE), join(home, 'bin', 'node'), 0o755);
+
+  // Last: it lists the others.
+  if (kind.looksFirst) write(join(home, FILE_SIZES), `${JSON.stringify(fileSizes(home))}\n`);
 
   const node = withNode ? `/${homeOf(kind)}/bin/node` : '/usr/bin/node';
   const values = { NODE: `${node} ${kind.nodeFlags}`.trim(), VERSION: version };
@@ -138,6 +142,15 @@ async function fill(kind: PackageKind, tree: string, options: PackageOptions): P
   const own = readFileSync(join(project, 'LICENSE'), 'utf8');
   write(join(documents, 'copyright'), licenceFile(own, components));
   write(join(documents, 'sbom.cdx.json'), componentList({ name, version }, components));
+}
+
+function fileSizes(home: string): FileSizes {
+  const files = readdirSync(home, { recursive: true, encoding: 'utf8' })
+    .map((path) => ({ path, stat: statSync(join(home, path)) }))
+    .filter(({ stat }) => stat.isFile());
+  return Object.fromEntries<number>(
+    files.map(({ path, stat }) => [path, stat.size] as const).sort(),
+  );
 }
 
 function componentsOf(folders: readonly string[], { arch, withNode }: PackageOptions): Component[] {

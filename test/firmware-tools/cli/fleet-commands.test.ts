@@ -174,7 +174,7 @@ describe('rollouts', () => {
       .where('name', '=', 'cam-2')
       .execute();
     const { out } = await run(['rollout', 'members', id, '--failed']);
-    expect(out).toMatch(/^WAVE.*\n1 +cam-2 +fleet +reverted/);
+    expect(out).toMatch(/^WAVE.*\n\d +cam-2 +fleet +reverted/);
     expect(out).not.toContain('cam-1');
     await run(['rollout', 'drop', id]);
   });

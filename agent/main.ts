@@ -325,7 +325,7 @@ class Loops {
     this.#updatePacers = new Map(parts.drivers.map((driver) => [driver, new Pacer(clock)]));
     this.#health = new DeviceHealth({
       reporter: parts.reporter,
-      spoolStats: () => parts.spool.stats(),
+      spool: parts.spool,
       clockErrorMs: () => parts.time.clockErrorMs(),
       folder: parts.dataDir,
       clock,

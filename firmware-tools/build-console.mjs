@@ -1,10 +1,10 @@
-// Bundles the operator console, server/console/app, into dist/server/console/site: one script and
-// one style sheet whose names carry a hash of their content, index.html, and each file compressed
-// by gzip beside it. Skipped when neither a source nor an installed package has changed since the
-// last run. Plain JavaScript, because `npm start` and `npm test` run it on a fresh clone.
+// Bundles the operator console, server/console/app, into dist/server/console/site: one script, one
+// style sheet and one icon whose names carry a hash of their content, index.html, and each file
+// compressed by gzip beside it. Skipped when neither a source nor an installed package has changed
+// since the last run. Plain JavaScript, because `npm start` and `npm test` run it on a fresh clone.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 
@@ -12,6 +12,9 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const app = join(root, 'server', 'console', 'app');
 const site = join(root, 'dist', 'server', 'console', 'site');
 const stamp = join(site, '.sources-sha256');
+
+/** What the page calls each file. */
+const PARTS = { '.js': 'script', '.css': 'style', '.svg': 'icon' };
 
 /** Of what the bundle is made of: the application, what it may import of shared, and this file. */
 function sourcesHash() {
@@ -27,13 +30,14 @@ function sourcesHash() {
   return hash.digest('hex');
 }
 
-const page = (script, style) => `<!doctype html>
+const page = ({ script, style, icon }) => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Linnet</title>
+<link rel="icon" type="image/svg+xml" href="/console/assets/${icon}">
 <link rel="stylesheet" href="/console/assets/${style}">
 <script type="module" src="/console/assets/${script}"></script>
 </head>
@@ -49,7 +53,8 @@ async function bundle() {
   const { build } = await import('esbuild');
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,
-    entryPoints: { console: join(app, 'main.tsx') },
+    entryPoints: { console: join(app, 'main.tsx'), icon: join(app, 'icon.svg') },
+    loader: { '.svg': 'copy' },
     bundle: true,
     minify: true,
     format: 'esm',
@@ -68,11 +73,11 @@ async function bundle() {
   for (const { path, contents } of outputFiles) {
     writeFileSync(path, contents);
     writeFileSync(`${path}.gz`, gzipSync(contents, { level: 9 }));
-    names[path.endsWith('.css') ? 'style' : 'script'] = basename(path);
+    names[PARTS[extname(path)]] = basename(path);
   }
   // For the licences of a package (firmware-tools/package).
   writeFileSync(join(site, '.made-of.json'), JSON.stringify({ outputs: metafile.outputs }));
-  writeFileSync(join(site, 'index.html'), page(names.script, names.style));
+  writeFileSync(join(site, 'index.html'), page(names));
 }
 
 const wanted = sourcesHash();

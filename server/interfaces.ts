@@ -25,7 +25,13 @@ import type {
   SecuritySourceKind,
   Selector,
 } from '../shared/protocol/operator-api.js';
-import type { Activation, MemberState, RolloutState } from '../shared/protocol/states.js';
+import type {
+  Activation,
+  MemberState,
+  RolloutListState,
+  RolloutState,
+  UpdateState,
+} from '../shared/protocol/states.js';
 import type {
   HealthBody,
   InferenceBody,
@@ -103,10 +109,12 @@ export interface DeviceStore {
   /** By DeviceKey. Faults: not_found when `filter.group` has no device at all. */
   page(filter: DeviceFilter, page: PageRequest<DeviceKey>): Promise<DeviceRow[]>;
   /**
-   * A filter that no index serves looks at limits.deviceScanRowsCount devices after `after`: the
+   * A filter that no index serves looks at limits.listScanRowsCount devices after `after`: the
    * last of them, when there may be more behind it; null: all were looked at.
    */
   scanned(filter: DeviceFilter, after: DeviceKey | null): Promise<DeviceKey | null>;
+  /** Faults: not_found when no device is in the group. */
+  requireGroup(group: string): Promise<void>;
   /** Groups by name, with the number of their enrolled devices. */
   groups(page: PageRequest<string>): Promise<Group[]>;
   /**
@@ -131,8 +139,10 @@ export interface DeviceFilter {
   readonly hardware?: string | undefined;
   /** The beginning of a name or of an id. */
   readonly search?: string | undefined;
-  /** What some component of it runs. */
-  readonly running?: { readonly component: string; readonly version: string } | undefined;
+  /** What some component of it runs; null: it reported that nothing runs. */
+  readonly running?: { readonly component: string; readonly version: string | null } | undefined;
+  /** The state of some component of it, or of the one of `running`. */
+  readonly update?: UpdateState | undefined;
   readonly attention?: DeviceAttention | undefined;
   /** Without a value: any value of this key. */
   readonly label?: { readonly key: string; readonly value?: string } | undefined;
@@ -331,16 +341,26 @@ export interface AuditHead {
   readonly brokenAt: number | null;
 }
 
-export interface AuditFilter {
+/** From `since` on, before `until`. */
+export interface TimeRange {
+  readonly since?: number | undefined;
+  readonly until?: number | undefined;
+}
+
+export interface AuditFilter extends TimeRange {
   readonly actor?: string | undefined;
   readonly action?: string | undefined;
   readonly subject?: string | undefined;
 }
 
+export type AuditKey = readonly [at: number, seq: number];
+
 export interface AuditStore {
   append(action: AuditAction, now: number): Promise<void>;
-  /** The newest first, by seq, with details cut to limits.summaryDetailMaxChars. */
-  page(page: PageRequest<number>, filter?: AuditFilter): Promise<AuditRow[]>;
+  /** The newest first, by time and seq, with details cut to limits.summaryDetailMaxChars. */
+  page(page: PageRequest<AuditKey>, filter?: AuditFilter): Promise<AuditRow[]>;
+  /** The seq of the entry that was added last; 0 before the first. */
+  newest(): Promise<number>;
   find(seq: number): Promise<AuditRow | null>;
   /** Verifies the whole chain from its start, a page at a time. */
   verify(): Promise<AuditHead>;
@@ -372,17 +392,40 @@ export interface SecurityEventHistory {
 
 export type SecurityEventKey = readonly [lastAt: number, id: number];
 
+/** The time is that of the last repeat. */
+export interface SecurityEventFilter extends TimeRange {
+  readonly source?: string | undefined;
+  readonly kind?: SecuritySourceKind | undefined;
+  readonly code?: string | undefined;
+  /** Of a device that is in it now. */
+  readonly group?: string | undefined;
+}
+
 export interface SecurityEventStore extends SecurityEventHistory {
   /** All in one transaction. */
   add(events: readonly SecurityEvent[]): Promise<void>;
   /**
-   * The newest first, with details cut to limits.summaryDetailMaxChars; of one source when it is
-   * given.
+   * The newest first, with details cut to limits.summaryDetailMaxChars. A filter that no index
+   * serves looks at limits.listScanRowsCount events after `after`.
    */
   page(
-    filter: { readonly source?: string | undefined },
+    filter: SecurityEventFilter,
     page: PageRequest<SecurityEventKey>,
   ): Promise<SecurityEventRow[]>;
+  /** Where such a search ended; null: at the last event. */
+  scanned(
+    filter: SecurityEventFilter,
+    after: SecurityEventKey | null,
+  ): Promise<SecurityEventKey | null>;
+  /**
+   * Those of the next `limit` changes after the revision that the filter fits, without its time,
+   * and the revision of the last change that was looked at.
+   */
+  feed(
+    after: number,
+    limit: number,
+    filter: SecurityEventFilter,
+  ): Promise<{ readonly rows: SecurityEventChangeRow[]; readonly next: number }>;
   find(id: number): Promise<SecurityEventRow | null>;
 }
 
@@ -392,12 +435,19 @@ export interface ReleaseRow extends Release {
   readonly publishedAt: number;
 }
 
+export interface ReleaseFilter {
+  readonly component?: string | undefined;
+  /** Text in component@version or the description, or the begin of a digest; any case. */
+  readonly search?: string | undefined;
+}
+
 export interface ReleaseStore {
   /** Adding the same release again changes nothing. */
   add(release: Release, audit: AuditAction, now: number): Promise<ReleaseRow>;
   find(component: string, version: string): Promise<ReleaseRow | null>;
-  /** The newest first; without manifests. */
-  page(page: PageRequest<ReleaseKey>): Promise<ReleaseSummaryRow[]>;
+  /** The newest first; without manifests. See SecurityEventStore for a search. */
+  page(page: PageRequest<ReleaseKey>, filter?: ReleaseFilter): Promise<ReleaseSummaryRow[]>;
+  scanned(filter: ReleaseFilter, after: ReleaseKey | null): Promise<ReleaseKey | null>;
   /** The rollouts of a release, the newest first. */
   rollouts(component: string, version: string, limit: number): Promise<ReleaseRolloutRow[]>;
 }
@@ -406,6 +456,8 @@ export interface ReleaseRolloutRow {
   readonly id: string;
   readonly state: RolloutState;
   readonly createdAt: number;
+  /** Devices on which it failed, those that are back included. */
+  readonly failed: number;
   readonly counts: readonly { readonly state: MemberState; readonly devices: number }[];
 }
 
@@ -705,9 +757,20 @@ export interface RolloutSummaryRow extends RolloutRow {
 
 export type MemberKey = readonly [wave: number, rank: number, device: string];
 
+export interface RolloutFilter {
+  readonly state?: RolloutListState | undefined;
+  readonly component?: string | undefined;
+  /** Its selector does not exclude this group. */
+  readonly group?: string | undefined;
+  /** Text in its id or in component@version; any case. */
+  readonly search?: string | undefined;
+}
+
 export interface MemberFilter {
   readonly wave?: number;
   readonly state?: MemberState;
+  /** Whether the release failed on it, however it went on. */
+  readonly failed?: boolean;
 }
 
 /** Waiting members of waves up to this one, and of these kinds of hardware. */
@@ -779,8 +842,9 @@ export interface RolloutStore {
   lagging(rollout: RolloutRow, page: PageRequest<string>): Promise<MemberRow[]>;
   /** How many rollouts were created since. */
   createdSince(since: number): Promise<number>;
-  /** The newest first; without members and history. */
-  page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
+  /** The newest first; without members and history. See SecurityEventStore for a search. */
+  page(page: PageRequest<RolloutKey>, filter?: RolloutFilter): Promise<RolloutSummaryRow[]>;
+  scanned(filter: RolloutFilter, after: RolloutKey | null): Promise<RolloutKey | null>;
   rollout(id: string): Promise<RolloutRow | null>;
   /** By wave and rank. */
   members(rollout: string): Promise<MemberRow[]>;
@@ -1058,7 +1122,8 @@ export interface RolloutService {
   /** The devices of a rollout by wave and rank. Faults: not_found. */
   members(id: string, of: MemberFilter, page: PageRequest<MemberKey>): Promise<MemberRow[]>;
   /** The newest first. */
-  page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]>;
+  page(page: PageRequest<RolloutKey>, filter: RolloutFilter): Promise<RolloutSummaryRow[]>;
+  scanned(filter: RolloutFilter, after: RolloutKey | null): Promise<RolloutKey | null>;
   /** By component, the newest first; without those that no device takes any more. */
   standing(): Promise<StandingRelease[]>;
 }

@@ -50,7 +50,7 @@ export async function serve(out: Output, { config, printConfig }: ServeOptions):
 export async function init(out: Output, _options: unknown, command: Command): Promise<void> {
   // `--config` is also an option of `server`; commander gives it to the command that sees it first.
   const { yes, ...given } = command.optsWithGlobals<InitFlags>();
-  const { config, tokenOut, newConfig } = await questioned(yes === true, given);
+  const { config, tokenOut, newConfig } = await questioned(out, yes === true, given);
   if (existsSync(tokenOut)) throw tokenExists(tokenOut);
   if (newConfig !== null) await writeConfig(config, newConfig);
   const settings = readSettings(config);
@@ -173,7 +173,11 @@ interface InitFlags {
   readonly yes?: true;
 }
 
-async function questioned(yes: boolean, given: Questions['given']): Promise<InitAnswers> {
+async function questioned(
+  out: Output,
+  yes: boolean,
+  given: Questions['given'],
+): Promise<InitAnswers> {
   const complete = given.config !== undefined && given.tokenOut !== undefined;
   if (yes)
     return initAnswers({
@@ -186,9 +190,7 @@ async function questioned(yes: boolean, given: Questions['given']): Promise<Init
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   const ask = async (question: string, standard: string): Promise<string> =>
     (await terminal.question(`${question} [${standard}]: `)).trim() || standard;
-  const tell = (complaint: string): void => {
-    process.stderr.write(`${complaint}\n`);
-  };
+  const tell = (complaint: string): void => out.progress(complaint);
   try {
     return await initAnswers({ given, exists: existsSync, ask, tell });
   } finally {

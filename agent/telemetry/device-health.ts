@@ -7,11 +7,11 @@ import type { Cancel, Clock, Log } from '../../shared/base/interfaces.js';
 import type { HealthBody } from '../../shared/protocol/telemetry.js';
 import type { Reporter } from '../interfaces.js';
 import { realSensors, type Sensors } from './sensors.js';
-import type { SpoolStats } from './spool.js';
+import type { Spool } from './spool.js';
 
 export interface DeviceHealthOptions {
   readonly reporter: Reporter;
-  readonly spoolStats: () => SpoolStats;
+  readonly spool: Pick<Spool, 'stats' | 'oldestAt'>;
   /** How far the device's own clock is ahead of the server's; null while that is not known. */
   readonly clockErrorMs: () => number | null;
   /** The data folder of the agent: its disk is the one that is reported. */
@@ -47,7 +47,7 @@ export class DeviceHealth {
 
   /** `uptimeSeconds` is that of the agent, so that restarts show. */
   async sample(): Promise<HealthBody> {
-    const { folder, spoolStats, clockErrorMs, clock } = this.#options;
+    const { folder, clockErrorMs, clock } = this.#options;
     const [cpu, memory, temperature, disk] = await Promise.all([
       this.#reading('cpu', () => this.#sensors.cpuUse()),
       this.#reading('memory', () => this.#sensors.memory()),
@@ -63,9 +63,16 @@ export class DeviceHealth {
       diskFreeBytes: finite(disk?.free, count),
       agentRssBytes: process.memoryUsage.rss(),
       uptimeSeconds: Math.max(0, Math.round((clock.monotonic() - this.#startedAt) / 1000)),
-      spool: { ...spoolStats() },
+      spool: this.#waiting(),
       clockErrorMs: clockErrorMs(),
     };
+  }
+
+  #waiting(): HealthBody['spool'] {
+    const { spool, clock } = this.#options;
+    const oldestAt = spool.oldestAt();
+    if (oldestAt === null) return { ...spool.stats() };
+    return { ...spool.stats(), oldestSeconds: count((clock.now() - oldestAt) / 1000) };
   }
 
   async #beat(): Promise<void> {

@@ -61,6 +61,7 @@ function prepare(db: Database.Database) {
     oldest: db.prepare<[number], { seq: number; bytes: number }>(
       'SELECT seq, bytes FROM record ORDER BY seq LIMIT ?',
     ),
+    oldestAt: db.prepare<[], { at: number }>('SELECT at FROM record ORDER BY seq LIMIT 1'),
     leaseUpTo: db.prepare<[string, number]>('UPDATE record SET batch = ? WHERE seq <= ?'),
     leased: db.prepare<[], { batch: string }>(
       'SELECT batch FROM record WHERE batch IS NOT NULL LIMIT 1',

@@ -141,6 +141,11 @@ export class Spool {
     return { ...this.#stats, lost: this.#stats.lost + this.#lostUnwritten };
   }
 
+  /** When the oldest record that waits was appended (ms since the epoch); null: none waits. */
+  oldestAt(): number | null {
+    return this.#attempt('read', ({ statements }) => statements.oldestAt.get()?.at ?? null, null);
+  }
+
   close(): void {
     this.#closed = true;
     this.#open?.db.close();

@@ -102,12 +102,15 @@ export const timeText = (time: string): string => `${time.slice(0, 19).replace('
 /** Age of an ISO time in the largest fitting unit. */
 export function ago(time: string | null, now: number): string {
   if (time === null) return 'never';
-  const seconds = Math.max(0, Math.round((now - Date.parse(time)) / 1000));
-  if (seconds < 120) return `${seconds} s ago`;
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min ago`;
+  return `${span(Math.max(0, Math.round((now - Date.parse(time)) / 1000)))} ago`;
+}
+
+function span(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   return seconds < 172_800
-    ? `${Math.round(seconds / 3600)} h ago`
-    : `${Math.round(seconds / 86_400)} d ago`;
+    ? `${Math.round(seconds / 3600)} h`
+    : `${Math.round(seconds / 86_400)} d`;
 }
 
 /** A rollout on one screen: state, reasons, each wave with its devices, possible commands. */
@@ -206,11 +209,12 @@ function healthText(health: NonNullable<Device['health']>): string {
   const cpu = health.cpuUse === null ? '-' : `${Math.round(health.cpuUse * 100)} %`;
   const temperature =
     health.temperatureC === null ? '' : `${Math.round(health.temperatureC)} degrees C, `;
-  const { records, lost } = health.spool;
+  const { records, lost, oldestSeconds } = health.spool;
+  const oldest = oldestSeconds === undefined ? '' : `, the oldest ${span(oldestSeconds)} old`;
   return (
     `health: cpu ${cpu}, memory free ${mib(health.memoryAvailableBytes)} of ` +
     `${mib(health.memoryTotalBytes)}, ${temperature}agent ${mib(health.agentRssBytes)}, ` +
-    `spool ${counted(records, 'record')}, lost ${lost}`
+    `spool ${counted(records, 'record')}${oldest}, lost ${lost}`
   );
 }
 

@@ -3,6 +3,7 @@
 // --help loads none; what has one is checked by the action (arguments.ts).
 import { Option, type Command } from 'commander';
 import { Fault } from '../../shared/base/fault-codes.js';
+import { instant } from './times.js';
 import { limits } from '../../shared/base/limits.js';
 
 /** Adds the options that every fleet command takes; `connect` (fleet-client.ts) reads them. */
@@ -23,10 +24,27 @@ export function connectionOptions(command: Command): Command {
 }
 
 /** Adds the options of a long list; `pageOf` (actions/pages.ts) reads them. */
-export function pageOptions(command: Command): Command {
+export function pageOptions(command: Command, count: number = limits.cliRowsDefaultCount): Command {
   return command
-    .option('--limit <count>', 'how many', wholeNumber, limits.cliRowsDefaultCount)
+    .option('--limit <count>', 'how many at most', rowCount, count)
     .option('--cursor <text>', 'go on where the list before ended, as it says');
+}
+
+/** Adds the options that name the time of a list (times.ts). */
+export function timeOptions(command: Command): Command {
+  return command
+    .option(
+      '--since <time>',
+      'only from this time on: 2026-03-01T12:00:00Z, or 2h, 3d ago',
+      instant,
+    )
+    .option('--until <time>', 'only before this time', instant);
+}
+
+function rowCount(text: string): number {
+  const count = wholeNumber(text);
+  if (count === 0) throw new Fault('usage', '0 is too small: the smallest is 1');
+  return count;
 }
 
 export function wholeNumber(text: string): number {

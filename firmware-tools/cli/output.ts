@@ -49,6 +49,8 @@ export interface Output {
   record(value: unknown): void;
   /** Progress on stderr; silent with --json. */
   progress(text: string): void;
+  /** On stderr after the result, with --json too: what the result does not say of itself. */
+  hint(text: string): void;
   /** To draw on in place of lines; null with --json and where stdout is no terminal. */
   terminal(): Promise<Terminal | null>;
 }
@@ -60,13 +62,17 @@ export interface Streams {
 }
 
 export function makeOutput(json: boolean, streams: Streams): Output {
+  // Below the result: above a long table nobody would see them.
+  const hints: string[] = [];
   return {
     json,
     line: (text) => {
       if (!json) streams.out(`${printable(text)}\n`);
     },
-    result: (value, human) =>
-      streams.out(json ? `${jsonText(value, 2)}\n` : `${printable(human())}\n`),
+    result: (value, human) => {
+      streams.out(json ? `${jsonText(value, 2)}\n` : `${printable(human())}\n`);
+      for (const hint of hints.splice(0)) streams.err(`${printable(hint)}\n`);
+    },
     event: (value) => {
       if (json) streams.out(`${jsonText(value)}\n`);
     },
@@ -74,6 +80,7 @@ export function makeOutput(json: boolean, streams: Streams): Output {
     progress: (text) => {
       if (!json) streams.err(`${printable(text)}\n`);
     },
+    hint: (text) => void hints.push(text),
     terminal: async () => (json ? null : ((await streams.terminal?.()) ?? null)),
   };
 }

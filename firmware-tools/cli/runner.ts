@@ -4,8 +4,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CommanderError, type Command } from 'commander';
-import { Fault, systemCode } from '../../shared/base/fault-codes.js';
+import { CommanderError, type Argument, type Command, type Option } from 'commander';
+import { Fault, isFault, systemCode } from '../../shared/base/fault-codes.js';
 import { EXIT, EXIT_MEANING, makeOutput, printError, type Output, type Streams } from './output.js';
 import { printable } from './printable.js';
 
@@ -53,20 +53,52 @@ export async function runCommandLine(
     .configureOutput({
       writeOut: streams.out,
       writeErr: json ? () => {} : (text) => streams.err(printable(text)),
+      // Printed below: commander names one missing option, and not where help is.
+      outputError: () => {},
     })
     .exitOverride();
   try {
     await register(program, makeOutput(json, streams), rest);
     inherit(program);
-    await program.parseAsync([...rest], { from: 'user' });
+    const hasHelp = isFound(program, rest);
+    await program.parseAsync(
+      rest.filter((arg) => hasHelp || !['--help', '-h'].includes(arg)),
+      { from: 'user' },
+    );
     return process.exitCode === undefined ? EXIT.done : Number(process.exitCode);
   } catch (error) {
     if (!(error instanceof CommanderError)) return printError(error, json, streams);
     if (error.exitCode === 0) return EXIT.done;
-    // Commander has printed its own message (or, for a missing subcommand, the help) on stderr.
-    const text = commanderText(error, [program.name(), ...rest]);
-    return json ? printError(new Fault('usage', text), json, streams) : EXIT.usage;
+    const text = commanderText(error, program, rest);
+    if (json) return printError(new Fault('usage', text), json, streams);
+    // For a missing subcommand commander has printed the help.
+    if (error.code !== 'commander.help')
+      streams.err(printable(`error: ${text}\nsee: ${pathOf(commandIn(program, rest))} --help\n`));
+    return EXIT.usage;
   }
+}
+
+/** The innermost command that a line names. */
+function commandIn(program: Command, args: readonly string[]): Command {
+  let found = program;
+  for (const arg of args) {
+    const inner = found.commands.find((command) => command.name() === arg);
+    if (inner === undefined) break;
+    found = inner;
+  }
+  return found;
+}
+
+/** `linnet rollout start`. */
+const pathOf = (command: Command): string =>
+  command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
+
+/** Whether every command that a line names is there; commander shows help before it looks. */
+function isFound(program: Command, args: readonly string[]): boolean {
+  const command = commandIn(program, args);
+  const next = args[pathOf(command).split(' ').length - 1];
+  const isName = next !== undefined && !next.startsWith('-');
+  return !isName || command.commands.length === 0 || command.registeredArguments.length > 0;
 }
 
 /** Runs the command line of this process by `run`, and sets its exit code. */
@@ -95,11 +127,28 @@ function helpLast(args: readonly string[]): string[] {
   return asked.includes('--help') ? asked : [...asked, '--help'];
 }
 
-function commanderText(error: CommanderError, line: readonly string[]): string {
+function commanderText(error: CommanderError, program: Command, args: readonly string[]): string {
   // Its message for a command line without its subcommand is '(outputHelp)'.
-  if (error.code === 'commander.help') return `${line.join(' ')} needs a subcommand`;
+  if (error.code === 'commander.help')
+    return `${[program.name(), ...args].join(' ')} needs a subcommand`;
+  const command = commandIn(program, args);
+  const missing = missingIn(command);
+  if (/^commander\.missing(Argument|MandatoryOptionValue)$/.test(error.code) && missing.length > 1)
+    return `these are missing: ${missing.join(', ')}`;
   return error.message.replace(/^error: /, '');
 }
+
+/** The arguments and options that a command needs and did not get. */
+const missingIn = (command: Command): string[] => [
+  ...command.registeredArguments
+    .slice(command.args.length)
+    .filter(({ required }) => required)
+    .map((argument) => `<${argument.name()}>`),
+  ...command.options
+    .filter(({ mandatory }) => mandatory)
+    .filter((option) => command.getOptionValue(option.attributeName()) === undefined)
+    .map(({ flags }) => flags.replace(/^-\w, /, '')),
+];
 
 /**
  * Commander passes exitOverride and outputs on only to commands that are added later; these were
@@ -108,6 +157,40 @@ function commanderText(error: CommanderError, line: readonly string[]): string {
 function inherit(command: Command): void {
   for (const inner of command.commands) {
     inner.copyInheritedSettings(command);
+    for (const option of inner.options) nameIn(option);
+    for (const argument of inner.registeredArguments)
+      if ([...IDS, 'component@version'].includes(argument.name())) trim(argument);
     inherit(inner);
   }
+}
+
+/** What an operator pastes, with the white space around it. */
+const IDS: readonly string[] = ['device', 'devices', 'old', 'new', 'rollout', 'group'];
+
+function trim(argument: Argument): void {
+  const one = (text: string): string => {
+    const id = text.trim();
+    if (id === '') throw new Fault('usage', `<${argument.name()}> is empty`);
+    return id;
+  };
+  if (argument.variadic)
+    argument.argParser((text: string, before: string[] | undefined) => [
+      ...(before ?? []),
+      one(text),
+    ]);
+  else argument.argParser(one);
+}
+
+/** A value that an option cannot take is refused with the name of the option. */
+function nameIn(option: Option): void {
+  const { parseArg } = option;
+  if (parseArg === undefined) return;
+  option.argParser((text: string, before: unknown) => {
+    try {
+      return parseArg(text, before);
+    } catch (error) {
+      if (!isFault(error, 'usage')) throw error;
+      throw new Fault('usage', `${option.long ?? option.flags}: ${error.detail}`, { cause: error });
+    }
+  });
 }

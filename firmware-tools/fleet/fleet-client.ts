@@ -8,8 +8,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import type { Static, TArray, TNull, TObject, TSchema, TString, TUnion } from 'typebox';
-import { decodeJson } from '../../shared/base/decode.js';
-import { asError, Fault } from '../../shared/base/fault-codes.js';
+import { decode, parseJson } from '../../shared/base/decode.js';
+import { asError, Fault, isFault } from '../../shared/base/fault-codes.js';
 import { sleep, type Clock } from '../../shared/base/interfaces.js';
 import { limits } from '../../shared/base/limits.js';
 import { SECOND_MS } from '../../shared/base/units.js';
@@ -52,6 +52,9 @@ export interface Patience {
 const TOO_MANY_REQUESTS = 429;
 const OK = 200;
 const NOT_FOUND = 404;
+const SERVER_ERROR = 500;
+/** As the server makes them (server/access/tokens.ts). */
+const OPERATOR_TOKEN = /^lnt_[A-Za-z0-9_-]{43}$/;
 const DEFAULT_SERVER = 'http://127.0.0.1:7300';
 
 export type PageSchema = TObject<{ items: TArray; next: TUnion<[TNull, TString]> }>;
@@ -95,7 +98,7 @@ export class FleetClient {
       answer = await this.#ask(method, url, body);
     }
     if (!isSuccess(answer)) throw refused(answer, `${method} ${url}`);
-    return decodeJson<T>(schema, answer.body, `answer of ${method} ${url}`);
+    return decoded(schema, answer.body, `${method} ${url}`);
   }
 
   async #ask(method: Method, url: string, body: unknown): Promise<ErrorAnswer> {
@@ -276,9 +279,31 @@ function answerOf(request: ClientRequest): Promise<ErrorAnswer> {
 
 const isSuccess = ({ status }: ErrorAnswer): boolean => status >= 200 && status < 300;
 
-/** The operator reads what the server said, without the request. */
-const refused = (answer: ErrorAnswer, what: string): Fault =>
-  serverFault(answer) ?? refusalFault(answer, what);
+/** Faults: server_foreign, message_undecodable. */
+function decoded<T extends TSchema>(schema: T, body: Uint8Array | string, what: string): Static<T> {
+  const value = parseJson(body, `answer of ${what}`, 'server_foreign');
+  try {
+    return decode(schema, value, `answer of ${what}`);
+  } catch (error) {
+    if (!isFault(error, 'message_undecodable')) throw error;
+    const versions = 'this command and the server may be of different versions';
+    throw new Fault('message_undecodable', `${error.detail} (${versions})`, { cause: error });
+  }
+}
+
+/**
+ * The operator reads what the server said, without the request. What is no answer of a fleet server
+ * and would be the same again says that the address is wrong.
+ */
+function refused(answer: ErrorAnswer, what: string): Fault {
+  const own = serverFault(answer);
+  if (own !== null) return own;
+  const fault = refusalFault(answer, what);
+  const isLasting = answer.status < SERVER_ERROR && fault.code !== 'server_unreachable';
+  return isLasting || answer.location !== undefined
+    ? new Fault('server_foreign', fault.detail, { cause: fault })
+    : fault;
+}
 
 /** Of `connectionOptions` (cli/options.ts). */
 interface ConnectionOptions {
@@ -323,21 +348,28 @@ export async function connect(command: Command, env: Env = process.env): Promise
 }
 
 /** Without slashes at its end. Fault usage. */
-export function serverUrl(text: string): string {
+export function serverUrl(given: string): string {
+  const text = given.trim();
   if (!/^https?:\/\/[^/]+/.test(text) || !URL.canParse(text))
-    throw new Fault('usage', `--server ${text} is not an http(s) URL`);
+    throw new Fault(
+      'usage',
+      `--server ${text} is not an http(s) URL such as https://fleet.example:7300`,
+    );
   return text.replace(/\/+$/, '');
 }
 
 /**
  * Without the white space around it. Fault usage, which does not show it: `from` does not hold a
- * token, but nothing, or text that no HTTP header can carry (another file was named).
+ * token, but nothing, or another text.
  */
 export function operatorToken(text: string, from: string): string {
   const token = text.trim();
   if (token === '') throw new Fault('usage', `${from} is empty; it has to hold an operator token`);
-  if (!/^[\x21-\x7e]+$/.test(token))
-    throw new Fault('usage', `${from} does not hold an operator token, but other text`);
+  if (!OPERATOR_TOKEN.test(token))
+    throw new Fault(
+      'usage',
+      `${from} does not hold an operator token (lnt_ and 43 characters), but other text`,
+    );
   return token;
 }
 

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { Type, type Static } from 'typebox';
 import { utf8 } from '../../shared/base/bytes.js';
 import { decodeJson } from '../../shared/base/decode.js';
-import { Fault } from '../../shared/base/fault-codes.js';
+import { Fault, isFault } from '../../shared/base/fault-codes.js';
 import { makeFolders, tempBeside, writeWhole } from '../../shared/platform/durable-files.js';
 import { realRandom } from '../../shared/platform/clock.js';
 import { whenFound, withDiskFaults } from '../../shared/platform/errno-faults.js';
@@ -46,13 +46,16 @@ export function profilesFile(env: Env): string {
   return join(env['XDG_CONFIG_HOME'] || join(home, '.config'), 'linnet', 'profiles.json');
 }
 
-/** Null before the first login. Fault: key_invalid (others can read it), config_invalid. */
+/** Null before the first login. Fault: profile_invalid, also when others can read it. */
 export async function readProfiles(env: Env): Promise<Profiles | null> {
   const file = profilesFile(env);
   const there = await withDiskFaults(`read ${file}`, () => whenFound(() => stat(file)));
   if (there === null) return null;
-  const text = Buffer.from(await readPrivateFile(file)).toString('utf8');
-  return decodeJson(Profiles, text, file, 'config_invalid');
+  const bytes = await readPrivateFile(file).catch((error: unknown) => {
+    if (!isFault(error, 'key_invalid')) throw error;
+    throw new Fault('profile_invalid', error.detail.replace('key file', 'file of profiles'));
+  });
+  return decodeJson(Profiles, Buffer.from(bytes).toString('utf8'), file, 'profile_invalid');
 }
 
 /** By its own name only: not what every object has, such as `constructor`. */

@@ -1,7 +1,7 @@
 // What the client of the operator API does with single answers: where a redirect may lead, how much
 // of a body is read, and what a connection that failed is called.
 import type { IncomingMessage } from 'node:http';
-import { Fault, reason } from '../../shared/base/fault-codes.js';
+import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
 
 /** To https, or to the scheme of the server. Fault: fetch_interrupted. */
 export function redirected(from: string, location: string): string {
@@ -36,10 +36,35 @@ export async function atMost(
   return Buffer.concat(chunks);
 }
 
-/** Fault server_unreachable. */
+/** Faults: server_untrusted, server_foreign (no TLS where https is asked for), else unreachable. */
 export function unreachable(url: string, cause: unknown): Fault {
-  return new Fault('server_unreachable', `${url}: ${networkReason(cause)}`, { cause });
+  const why = networkReason(cause);
+  const code = systemCode(cause) ?? '';
+  if (TLS_CODES.test(code))
+    return new Fault('server_untrusted', `${new URL(url).origin}: ${why}`, { cause });
+  if (code === 'EPROTO' && why.includes('wrong version number')) {
+    const plain = `http${new URL(url).origin.slice('https'.length)}`;
+    const text = `${url}: the answer is not TLS; a server without TLS has the address ${plain}`;
+    return new Fault('server_foreign', text, { cause });
+  }
+  const hint =
+    url.startsWith('http:') && why === 'socket hang up'
+      ? '; a server with TLS does so: its address begins with https://'
+      : '';
+  return new Fault('server_unreachable', `${url}: ${shown(why)}${hint}`, { cause });
 }
+
+/** How Node.js names a certificate that does not verify. */
+const TLS_CODES = new RegExp(
+  '^(CERT_|CRL_|DEPTH_ZERO_|ERR_TLS_CERT_|HOSTNAME_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|' +
+    'SELF_SIGNED|UNABLE_TO_)',
+);
+
+/** What Node.js says of a connection that ended too early says little. */
+const shown = (why: string): string =>
+  why === 'socket hang up' || why === 'aborted'
+    ? `the connection was closed before the answer was there (${why})`
+    : why;
 
 /** `connect ECONNREFUSED 127.0.0.1:7300`, also for a host of which every address was tried. */
 function networkReason(cause: unknown): string {

@@ -10,7 +10,7 @@ export interface ChangeMarksOptions {
   readonly feed: Pick<ChangeFeed, 'changed' | 'size'>;
   readonly rollouts: Pick<RolloutStore, 'page'>;
   readonly security: Pick<SecurityEventStore, 'head'>;
-  readonly audit: Pick<AuditStore, 'page'>;
+  readonly audit: Pick<AuditStore, 'newest'>;
 }
 
 export class ChangeMarks {
@@ -31,7 +31,7 @@ export class ChangeMarks {
     }
     const rows = await rollouts.page({ limit: limits.changeMarksRolloutsMaxCount, after: null });
     const head = await security.head();
-    const seq = (await audit.page({ limit: 1, after: null }))[0]?.seq ?? 0;
+    const seq = await audit.newest();
     const before = this.#revisions;
     this.#revisions = new Map(rows.map(({ id, revision }) => [id, revision]));
     if (before !== null) {

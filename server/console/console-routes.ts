@@ -1,5 +1,5 @@
 // Serves the operator console: one page for every path below /console (the application reads the
-// path), its script and style under names that carry their hash, and a redirect from `/`. The
+// path), its script, style and icon under names that carry their hash, and a redirect from `/`. The
 // content security policy allows only what this server serves, and no inline script or style; no
 // other page can frame it. What the console shows comes from the operator API.
 import { Type } from 'typebox';

@@ -20,6 +20,7 @@ export interface Site {
 const TYPES: Readonly<Record<string, string>> = {
   '.js': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
 };
 const PLACES = ['./site/', '../../dist/server/console/site/'];
 

@@ -13,6 +13,7 @@ import { sha256 } from '../../shared/base/bytes.js';
 import { claimedDevice, openDeviceToken, TOKEN_FAULTS } from '../../shared/trust/device-token.js';
 import type { AddressLimits, Attempt } from '../access/address-limits.js';
 import type { Admission } from '../access/admission.js';
+import { Denials } from '../access/denials.js';
 import { mayActAs, operatorOf, type Operator } from '../access/tokens.js';
 import { VerifiedTokens } from '../access/verified-tokens.js';
 import type { PublicKey } from '../../shared/trust/signer.js';
@@ -49,11 +50,13 @@ export function deviceOfRequest(request: FastifyRequest): DeviceRow {
 
 type OperatorOptions = Pick<
   HttpServices,
-  'tokens' | 'audit' | 'security' | 'clock' | 'addressLimits'
+  'tokens' | 'audit' | 'security' | 'clock' | 'log' | 'addressLimits'
 >;
 
 export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
-  (app, { tokens, audit, security, clock, addressLimits }, done) => {
+  (app, { tokens, audit, security, clock, log, addressLimits }, done) => {
+    const denials = new Denials({ audit, clock, log });
+    app.addHook('onClose', () => denials.close());
     app.decorateRequest('operator', null);
     app.addHook('onRoute', (route) => {
       const { role } = route.config ?? {};
@@ -75,7 +78,7 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
       addressLimits.succeeded(attempt);
       const { role } = request.routeOptions.config;
       if (role === undefined || !mayActAs(operator, role)) {
-        await audit.append(
+        await denials.note(
           {
             actor: operator.name,
             action: 'auth_denied',
@@ -84,7 +87,7 @@ export const operatorAuthentication = fastifyPlugin<OperatorOptions>(
               `${request.method} ${pathOf(request)}: needs ${role}, the token is ` + operator.role,
             trace: traceOf(request.id),
           },
-          clock.now(),
+          `${request.method} ${request.routeOptions.url ?? ''}`,
         );
         throw new Fault('auth_denied', `${operator.name} is ${operator.role}; this needs ${role}`);
       }

@@ -16,7 +16,7 @@ export interface List<Row, Key, Item> {
   /** The values that the list is ordered by. */
   key(row: Row): Key;
   /** Where a search that looks at a bounded number of rows ended; null: at the last row. */
-  scanned?(after: Key | null): Promise<Key | null>;
+  scanned?(after: Key | null): Promise<Readonly<Key> | null>;
   /** Rows as the API shows them, in their order. */
   view(rows: readonly Row[]): Item[] | Promise<Item[]>;
 }

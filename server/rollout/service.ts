@@ -20,6 +20,7 @@ import type { ReleaseRef } from '../../shared/release/release-ref.js';
 import type {
   AuditAction,
   PageRequest,
+  RolloutFilter,
   RolloutKey,
   RolloutRow,
   RolloutService,
@@ -234,8 +235,12 @@ export class OperatorService implements RolloutService {
     return this.#options.store.memberPage(id, of, page);
   }
 
-  page(page: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
-    return this.#options.store.page(page);
+  page(page: PageRequest<RolloutKey>, filter: RolloutFilter): Promise<RolloutSummaryRow[]> {
+    return this.#options.store.page(page, filter);
+  }
+
+  scanned(filter: RolloutFilter, after: RolloutKey | null): Promise<RolloutKey | null> {
+    return this.#options.store.scanned(filter, after);
   }
 
   async standing(): Promise<StandingRelease[]> {
@@ -252,14 +257,13 @@ export class OperatorService implements RolloutService {
     const { id, createdAt } = undone;
     const { component } = undone.release;
     const { store } = this.#options;
-    const first = await store.page({ limit: limits.listPageMaxCount, after: null });
+    const first = await store.page(
+      { limit: limits.listPageMaxCount, after: null },
+      { component, state: 'completed' },
+    );
     const later = first.find(
       (row) =>
-        row.id !== id &&
-        row.release.component === component &&
-        row.state === 'completed' &&
-        row.createdAt >= createdAt &&
-        canShare(row.selector, undone.selector),
+        row.id !== id && row.createdAt >= createdAt && canShare(row.selector, undone.selector),
     );
     if (later === undefined) return;
     throw new Fault(

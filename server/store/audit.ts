@@ -14,6 +14,7 @@ import type {
   AuditAction,
   AuditFilter,
   AuditHead,
+  AuditKey,
   AuditRow,
   AuditStore,
   PageRequest,
@@ -37,7 +38,8 @@ export class SqlAuditStore implements AuditStore {
     return this.#db.transaction().execute((trx) => appendAudit(trx, [action], now));
   }
 
-  page({ limit, after }: PageRequest<number>, filter: AuditFilter = {}): Promise<AuditRow[]> {
+  page({ limit, after }: PageRequest<AuditKey>, filter: AuditFilter = {}): Promise<AuditRow[]> {
+    const { since, until } = filter;
     let query = this.#db
       .selectFrom('audit')
       .select((eb) => [
@@ -54,8 +56,15 @@ export class SqlAuditStore implements AuditStore {
       const wanted = filter[column];
       if (wanted !== undefined) query = query.where(column, '=', wanted);
     }
-    if (after !== null) query = query.where('seq', '<', after);
-    return query.orderBy('seq', 'desc').limit(limit).execute();
+    if (since !== undefined) query = query.where('at', '>=', since);
+    if (until !== undefined) query = query.where('at', '<', until);
+    if (after !== null)
+      query = query.where((eb) => eb(eb.refTuple('at', 'seq'), '<', eb.tuple(after[0], after[1])));
+    return query.orderBy('at', 'desc').orderBy('seq', 'desc').limit(limit).execute();
+  }
+
+  async newest(): Promise<number> {
+    return (await this.#head()).entries;
   }
 
   async find(seq: number): Promise<AuditRow | null> {

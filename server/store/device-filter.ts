@@ -2,14 +2,14 @@
 // The other filters look at a bounded number of devices in that order, so that a filter that fits
 // almost nothing costs no more on a large fleet: such a page may be short, or empty, with more
 // behind it.
-import { sql, type Expression, type SqlBool } from 'kysely';
+import { sql, type Expression, type RawBuilder, type SqlBool } from 'kysely';
 import type { DeviceFilter, DeviceKey } from '../interfaces.js';
 import type { Db } from './database.js';
 import { jsonText } from './dialect.js';
 
 /** Whether a filter is set that no index serves. */
-export const isScan = ({ search, running, attention, label }: DeviceFilter): boolean =>
-  [search, running, attention, label].some((filter) => filter !== undefined);
+export const isScan = ({ search, running, update, attention, label }: DeviceFilter): boolean =>
+  [search, running, update, attention, label].some((filter) => filter !== undefined);
 
 /** At most `limit` devices after `after`, by the filters that have an index. */
 export function inOrder(
@@ -31,7 +31,7 @@ export function inOrder(
 
 /** The other filters, as conditions on a row of `devices`. */
 export function scanConditions(db: Db, filter: DeviceFilter): Expression<SqlBool>[] {
-  const { search, running, attention, label } = filter;
+  const { search, running, update, attention, label } = filter;
   const found: Expression<SqlBool>[] = [];
   if (search !== undefined) {
     const name = sql<string>`substr(devices.name, 1, ${search.length})`;
@@ -52,13 +52,19 @@ export function scanConditions(db: Db, filter: DeviceFilter): Expression<SqlBool
   const fact = (condition: Expression<SqlBool>): Expression<SqlBool> =>
     sql<SqlBool>`exists (select 1 from facts where facts.device = devices.id
       and facts.kind = 'update' and ${condition})`;
-  if (running !== undefined)
-    found.push(
-      fact(sql`facts.component = ${running.component}
-        and ${text('running', 'version')} = ${running.version}`),
+  // Of one component, when both are given.
+  const reported: RawBuilder<SqlBool>[] = [];
+  if (running !== undefined) {
+    const version = text('running', 'version');
+    reported.push(sql`facts.component = ${running.component}`);
+    reported.push(
+      running.version === null ? sql`${version} is null` : sql`${version} = ${running.version}`,
     );
+  }
+  if (update !== undefined) reported.push(sql`${text('state')} = ${update}`);
+  if (reported.length > 0) found.push(fact(sql`${sql.join(reported, sql` and `)}`));
   const enrolled = sql<SqlBool>`devices.status = 'enrolled'`;
-  if (attention !== undefined) found.push(enrolled);
+  if (attention !== undefined || update !== undefined) found.push(enrolled);
   if (attention === 'trouble') found.push(fact(sql`${text('trouble', 'code')} is not null`));
   if (attention === 'conditions') found.push(fact(sql`${text('conditions')} <> '[]'`));
   if (attention === 'cloned') found.push(sql`devices.cloned_at > ${filter.clonedSince ?? 0}`);

@@ -117,7 +117,7 @@ export class SqlDeviceStore implements DeviceStore {
   async page(filter: DeviceFilter, { limit, after }: PageRequest<DeviceKey>): Promise<DeviceRow[]> {
     const from = isScan(filter)
       ? this.#db.selectFrom(
-          inOrder(this.#db, filter, after, limits.deviceScanRowsCount).as('devices'),
+          inOrder(this.#db, filter, after, limits.listScanRowsCount).as('devices'),
         )
       : this.#db.selectFrom(inOrder(this.#db, filter, after, limit).as('devices'));
     const rows = await from
@@ -128,19 +128,19 @@ export class SqlDeviceStore implements DeviceStore {
       .orderBy('id')
       .limit(limit)
       .execute();
-    if (rows.length === 0 && filter.group !== undefined) await this.#requireGroup(filter.group);
+    if (rows.length === 0 && filter.group !== undefined) await this.requireGroup(filter.group);
     return rows.map(fromRow);
   }
 
   async scanned(filter: DeviceFilter, after: DeviceKey | null): Promise<DeviceKey | null> {
     if (!isScan(filter)) return null;
     const row = await inOrder(this.#db, filter, after, 1)
-      .offset(limits.deviceScanRowsCount - 1)
+      .offset(limits.listScanRowsCount - 1)
       .executeTakeFirst();
     return row === undefined ? null : [row.group_name, row.name, row.id];
   }
 
-  async #requireGroup(group: string): Promise<void> {
+  async requireGroup(group: string): Promise<void> {
     const row = await this.#db
       .selectFrom('devices')
       .select('id')

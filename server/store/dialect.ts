@@ -31,6 +31,31 @@ export function jsonText(
     : sql<string>`json_extract(${column}, ${sql.lit(`$.${path.join('.')}`)})`;
 }
 
+/** Whether a text has `part` in it, whatever the case of ASCII letters. */
+export function contains(
+  queries: Pick<Kysely<never>, 'getExecutor'>,
+  text: Expression<string>,
+  part: string,
+): RawBuilder<SqlBool> {
+  return isPostgres(queries)
+    ? sql<SqlBool>`strpos(lower(${text}), lower(${part}::text)) > 0`
+    : sql<SqlBool>`instr(lower(${text}), lower(${part})) > 0`;
+}
+
+/** Whether a JSON text column has, at `key`, no array, or one with the text `value`. */
+export function allowsIn(
+  queries: Pick<Kysely<never>, 'getExecutor'>,
+  column: Expression<string>,
+  key: string,
+  value: string,
+): RawBuilder<SqlBool> {
+  const items = isPostgres(queries)
+    ? sql`json_array_elements_text(${column}::json -> ${sql.lit(key)}) as item (value)`
+    : sql`json_each(${column}, ${sql.lit(`$.${key}`)}) as item`;
+  return sql<SqlBool>`(${jsonText(queries, column, [key])} is null
+    or exists (select 1 from ${items} where item.value = ${value}))`;
+}
+
 /**
  * Whether a column of texts has one of `values`: one text of SQL for any number of them, which
  * stays prepared, where each length of `in (...)` is another text.

@@ -316,6 +316,24 @@ const telemetryReference: Migration = {
   },
 };
 
+/**
+ * For filters by time, state, component and code. The audit log is listed by time: an entry that
+ * was added while the clock was behind has its place there.
+ */
+const TIME_FILTERS = [
+  'drop index audit_by_actor',
+  'drop index audit_by_action',
+  'drop index audit_by_subject',
+  'create index audit_by_time on audit (at, seq)',
+  'create index audit_by_actor on audit (actor, at, seq)',
+  'create index audit_by_action on audit (action, at, seq)',
+  'create index audit_by_subject on audit (subject, at, seq)',
+  'create index security_events_of_code on security_events (code, last_at, id)',
+  'create index rollouts_by_state on rollouts (state, created_at, id)',
+  'create index rollouts_by_component on rollouts (component, created_at, id)',
+  'create index releases_by_component on releases (component, published_at, version)',
+];
+
 function step(statements: readonly string[]): Migration {
   return {
     up: async (db: Kysely<unknown>): Promise<void> => {
@@ -339,5 +357,9 @@ export const migrations: MigrationProvider = {
       ]),
       '0007_telemetry_updates': step(TELEMETRY_UPDATES),
       '0008_telemetry_reference': telemetryReference,
+      '0009_time_filters': step(TIME_FILTERS),
+      '0010_failed_members': step([
+        'create index members_failed on members (rollout, wave, rank, device) where failed = 1',
+      ]),
     }),
 };

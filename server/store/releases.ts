@@ -1,12 +1,14 @@
 // Published releases, as the operator API lists them. The image repository holds the signed truth;
 // this table is its index, so adding the same release again changes nothing. Size and description
 // stand beside the manifest, so that a list reads no manifests.
-import type { Selectable } from 'kysely';
+import { sql, type Selectable, type SqlBool } from 'kysely';
+import { limits } from '../../shared/base/limits.js';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
 import { totalLength, type Manifest, type Release } from '../../shared/release/manifest.js';
 import type {
   AuditAction,
   PageRequest,
+  ReleaseFilter,
   ReleaseKey,
   ReleaseRolloutRow,
   ReleaseRow,
@@ -15,6 +17,7 @@ import type {
 } from '../interfaces.js';
 import { appendAudit } from './audit.js';
 import type { Db, Queries } from './database.js';
+import { contains } from './dialect.js';
 import type { ReleasesTable } from './tables.js';
 
 export class SqlReleaseStore implements ReleaseStore {
@@ -49,9 +52,14 @@ export class SqlReleaseStore implements ReleaseStore {
     return find(this.#db, component, version);
   }
 
-  page({ limit, after }: PageRequest<ReleaseKey>): Promise<ReleaseSummaryRow[]> {
+  page(
+    { limit, after }: PageRequest<ReleaseKey>,
+    filter: ReleaseFilter = {},
+  ): Promise<ReleaseSummaryRow[]> {
+    const { search } = filter;
+    const looked = search === undefined ? limit : limits.listScanRowsCount;
     let query = this.#db
-      .selectFrom('releases')
+      .selectFrom(inOrder(this.#db, filter, after, looked).as('releases'))
       .select([
         'component',
         'version',
@@ -60,13 +68,13 @@ export class SqlReleaseStore implements ReleaseStore {
         'bytes',
         'description',
       ]);
-    if (after !== null)
+    if (search !== undefined)
       query = query.where((eb) =>
-        eb(
-          eb.refTuple('published_at', 'component', 'version'),
-          '<',
-          eb.tuple(after[0], after[1], after[2]),
-        ),
+        eb.or([
+          contains(this.#db, sql<string>`component || '@' || version`, search),
+          contains(this.#db, sql<string>`description`, search),
+          sql<SqlBool>`substr(digest, 1, ${search.length}) = ${search.toLowerCase()}`,
+        ]),
       );
     return query
       .orderBy('published_at', 'desc')
@@ -74,6 +82,14 @@ export class SqlReleaseStore implements ReleaseStore {
       .orderBy('version', 'desc')
       .limit(limit)
       .execute();
+  }
+
+  async scanned(filter: ReleaseFilter, after: ReleaseKey | null): Promise<ReleaseKey | null> {
+    if (filter.search === undefined) return null;
+    const row = await inOrder(this.#db, filter, after, 1)
+      .offset(limits.listScanRowsCount - 1)
+      .executeTakeFirst();
+    return row === undefined ? null : [row.published_at, row.component, row.version];
   }
 
   async rollouts(component: string, version: string, limit: number): Promise<ReleaseRolloutRow[]> {
@@ -87,28 +103,55 @@ export class SqlReleaseStore implements ReleaseStore {
       .limit(limit)
       .execute();
     if (rows.length === 0) return [];
+    const ids = rows.map(({ id }) => id);
     const counts = await this.#db
       .selectFrom('member_counts')
       .select(['rollout', 'state'])
       .select((eb) => eb.fn.sum<number>('count').as('devices'))
-      .where(
-        'rollout',
-        'in',
-        rows.map(({ id }) => id),
-      )
+      .where('rollout', 'in', ids)
       .where('count', '>', 0)
       .groupBy(['rollout', 'state'])
       .orderBy('state')
+      .execute();
+    const failed = await this.#db
+      .selectFrom('members')
+      .select('rollout')
+      .select((eb) => eb.fn.countAll<number>().as('devices'))
+      .where('rollout', 'in', ids)
+      .where('failed', '=', sql.lit(1))
+      .groupBy('rollout')
       .execute();
     return rows.map(({ id, state, created_at: createdAt }) => ({
       id,
       state: state as RolloutState,
       createdAt,
+      failed: failed.find(({ rollout }) => rollout === id)?.devices ?? 0,
       counts: counts
         .filter(({ rollout }) => rollout === id)
         .map((row) => ({ state: row.state as MemberState, devices: row.devices })),
     }));
   }
+}
+
+/** At most `limit` releases after `after`, without their manifests. */
+function inOrder(db: Db, { component }: ReleaseFilter, after: ReleaseKey | null, limit: number) {
+  let query = db
+    .selectFrom('releases')
+    .select(['component', 'version', 'digest', 'published_at', 'bytes', 'description']);
+  if (component !== undefined) query = query.where('component', '=', component);
+  if (after !== null)
+    query = query.where((eb) =>
+      eb(
+        eb.refTuple('published_at', 'component', 'version'),
+        '<',
+        eb.tuple(after[0], after[1], after[2]),
+      ),
+    );
+  return query
+    .orderBy('published_at', 'desc')
+    .orderBy('component', 'desc')
+    .orderBy('version', 'desc')
+    .limit(limit);
 }
 
 async function find(

@@ -31,6 +31,7 @@ import type {
   PageRequest,
   PublishedRelease,
   RolloutChange,
+  RolloutFilter,
   RolloutKey,
   RolloutRow,
   RolloutStore,
@@ -49,6 +50,7 @@ import { portions, type Db, type Queries } from './database.js';
 import { among, inserting } from './dialect.js';
 import { GroupedReads } from './grouped-reads.js';
 import { requireLease } from './leases.js';
+import { inOrder, isScan, scanConditions } from './rollout-filter.js';
 import { dueLooks, dueRollouts, forgetLooks, noteLooks } from './member-looks.js';
 import { offersTo } from './offers.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
@@ -107,9 +109,13 @@ export class SqlRolloutStore implements RolloutStore {
     return rows.map(rolloutOf);
   }
 
-  async page({ limit, after }: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
-    let query = this.#db
-      .selectFrom('rollouts')
+  async page(
+    { limit, after }: PageRequest<RolloutKey>,
+    filter: RolloutFilter = {},
+  ): Promise<RolloutSummaryRow[]> {
+    const looked = isScan(filter) ? limits.listScanRowsCount : limit;
+    const rows = await this.#db
+      .selectFrom(inOrder(this.#db, filter, after, looked).as('rollouts'))
       .selectAll()
       .select((eb) =>
         eb.fn
@@ -121,17 +127,21 @@ export class SqlRolloutStore implements RolloutStore {
             eb.lit(0),
           )
           .as('devices'),
-      );
-    if (after !== null)
-      query = query.where((eb) =>
-        eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(after[0], after[1])),
-      );
-    const rows = await query
+      )
+      .where((eb) => eb.and(scanConditions(this.#db, filter)))
       .orderBy('created_at', 'desc')
       .orderBy('id', 'desc')
       .limit(limit)
       .execute();
     return rows.map((row) => ({ ...rolloutOf(row), devices: row.devices }));
+  }
+
+  async scanned(filter: RolloutFilter, after: RolloutKey | null): Promise<RolloutKey | null> {
+    if (!isScan(filter)) return null;
+    const row = await inOrder(this.#db, filter, after, 1)
+      .offset(limits.listScanRowsCount - 1)
+      .executeTakeFirst();
+    return row === undefined ? null : [row.created_at, row.id];
   }
 
   rollout(id: string): Promise<RolloutRow | null> {
@@ -152,12 +162,13 @@ export class SqlRolloutStore implements RolloutStore {
 
   async memberPage(
     rollout: string,
-    { wave, state }: MemberFilter,
+    { wave, state, failed }: MemberFilter,
     page: PageRequest<MemberKey>,
   ): Promise<MemberRow[]> {
     let query = this.#db.selectFrom('members').selectAll().where('rollout', '=', rollout);
     if (wave !== undefined) query = query.where('wave', '=', wave);
     if (state !== undefined) query = query.where('state', '=', state);
+    if (failed !== undefined) query = query.where('failed', '=', sql.lit(failed ? 1 : 0));
     return membersOn(query, page);
   }
 

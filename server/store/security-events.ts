@@ -3,7 +3,7 @@
 // known source, so that one noisy or hostile device cannot evict the events of others, and for the
 // strangers of each code, so that they evict only each other. Noise of one code is folded into one
 // row and evicts no news, neither of other codes nor of the same one.
-import type { Insertable } from 'kysely';
+import { sql, type Expression, type Insertable, type SqlBool } from 'kysely';
 import { limits } from '../../shared/base/limits.js';
 import type { SecuritySourceKind } from '../../shared/protocol/operator-api.js';
 import { FAULT_CODES } from '../../shared/base/fault-codes.js';
@@ -13,6 +13,7 @@ import type {
   PageRequest,
   SecurityEvent,
   SecurityEventChangeRow,
+  SecurityEventFilter,
   SecurityEventKey,
   SecurityEventRow,
   SecurityEventStore,
@@ -34,21 +35,58 @@ export class SqlSecurityEventStore implements SecurityEventStore {
   }
 
   page(
-    filter: { readonly source?: string | undefined },
+    filter: SecurityEventFilter,
     { limit, after }: PageRequest<SecurityEventKey>,
   ): Promise<SecurityEventRow[]> {
-    let query = this.#db
-      .selectFrom('security_events')
+    const rows = inOrder(
+      this.#db,
+      filter,
+      after,
+      isScan(filter) ? limits.listScanRowsCount : limit,
+    );
+    return this.#db
+      .selectFrom(rows.as('security_events'))
       .select((eb) => [
         ...COLUMNS,
         cut(eb.ref('detail'), limits.summaryDetailMaxChars).as('detail'),
-      ]);
-    if (filter.source !== undefined) query = query.where('source', '=', filter.source);
-    if (after !== null)
-      query = query.where((eb) =>
-        eb(eb.refTuple('last_at', 'id'), '<', eb.tuple(after[0], after[1])),
-      );
-    return query.orderBy('last_at', 'desc').orderBy('id', 'desc').limit(limit).execute();
+      ])
+      .where((eb) => eb.and(scanConditions(filter)))
+      .orderBy('last_at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(limit)
+      .execute();
+  }
+
+  async scanned(
+    filter: SecurityEventFilter,
+    after: SecurityEventKey | null,
+  ): Promise<SecurityEventKey | null> {
+    if (!isScan(filter)) return null;
+    const row = await inOrder(this.#db, filter, after, 1)
+      .offset(limits.listScanRowsCount - 1)
+      .executeTakeFirst();
+    return row === undefined ? null : [row.last_at, row.id];
+  }
+
+  async feed(
+    after: number,
+    limit: number,
+    filter: SecurityEventFilter,
+  ): Promise<{ rows: SecurityEventChangeRow[]; next: number }> {
+    const looked = await this.#db
+      .selectFrom('security_events')
+      .select('revision')
+      .where('revision', '>', after)
+      .orderBy('revision')
+      .limit(limit)
+      .execute();
+    const next = looked.at(-1)?.revision ?? after;
+    const { source, code } = filter;
+    let query = this.#changed(after).where('revision', '<=', next);
+    if (source !== undefined) query = query.where('source', '=', source);
+    if (code !== undefined) query = query.where('code', '=', code);
+    const rows = await query.where((eb) => eb.and(scanConditions(filter))).execute();
+    return { rows, next };
   }
 
   async head(): Promise<number> {
@@ -56,13 +94,15 @@ export class SqlSecurityEventStore implements SecurityEventStore {
   }
 
   changes(after: number, limit: number): Promise<SecurityEventChangeRow[]> {
+    return this.#changed(after).limit(limit).execute();
+  }
+
+  #changed(after: number) {
     return this.#db
       .selectFrom('security_events')
       .select([...COLUMNS, 'detail', 'revision'])
       .where('revision', '>', after)
-      .orderBy('revision')
-      .limit(limit)
-      .execute();
+      .orderBy('revision');
   }
 
   async find(id: number): Promise<SecurityEventRow | null> {
@@ -90,6 +130,41 @@ const COLUMNS = [
   'first_at as firstAt',
   'last_at as lastAt',
 ] as const;
+
+/** Whether a filter is set that no index serves: the code of a source, too, is looked for. */
+const isScan = ({ source, code, kind, group }: SecurityEventFilter): boolean =>
+  kind !== undefined || group !== undefined || (source !== undefined && code !== undefined);
+
+/** At most `limit` events after `after`, by the filters that have an index. */
+function inOrder(
+  db: Db,
+  { source, code, since, until }: SecurityEventFilter,
+  after: SecurityEventKey | null,
+  limit: number,
+) {
+  let query = db.selectFrom('security_events').selectAll();
+  if (source !== undefined) query = query.where('source', '=', source);
+  else if (code !== undefined) query = query.where('code', '=', code);
+  if (since !== undefined) query = query.where('last_at', '>=', since);
+  if (until !== undefined) query = query.where('last_at', '<', until);
+  if (after !== null)
+    query = query.where((eb) =>
+      eb(eb.refTuple('last_at', 'id'), '<', eb.tuple(after[0], after[1])),
+    );
+  return query.orderBy('last_at', 'desc').orderBy('id', 'desc').limit(limit);
+}
+
+function scanConditions({ source, code, kind, group }: SecurityEventFilter): Expression<SqlBool>[] {
+  const found: Expression<SqlBool>[] = [];
+  if (source !== undefined && code !== undefined)
+    found.push(sql<SqlBool>`security_events.code = ${code}`);
+  if (kind !== undefined) found.push(sql<SqlBool>`security_events.source_kind = ${kind}`);
+  if (group !== undefined)
+    found.push(sql<SqlBool>`security_events.source_kind = 'device' and exists (
+      select 1 from devices where devices.id = security_events.source
+        and devices.group_name = ${group})`);
+  return found;
+}
 
 /** The name under which a source is stored and listed. */
 function sourceName(source: SecuritySource): string {

@@ -377,6 +377,17 @@ export const FAULT_CODES = {
     'the fleet server does not answer',
     'Check the address, the network and the server.',
   ),
+  server_untrusted: refused(
+    502,
+    'the certificate of the server does not verify',
+    "Check the address and this machine's clock; name the CA that signed the certificate: " +
+      '`linnet login --ca FILE`, or NODE_EXTRA_CA_CERTS=FILE.',
+  ),
+  server_foreign: refused(
+    502,
+    'what answers at the address is not a fleet server',
+    'Correct the address: scheme, host and port of the fleet server, and its path behind a proxy.',
+  ),
   database_unreachable: flaked(
     503,
     "PostgreSQL did not answer, or refused the fleet server's login",
@@ -538,6 +549,11 @@ export const FAULT_CODES = {
     400,
     'a key file cannot be used',
     'Make one with `linnet keys new`, or give its passphrase in LINNET_KEY_PASSPHRASE.',
+  ),
+  profile_invalid: refused(
+    400,
+    'the file of profiles cannot be used',
+    'Do what the message says; or remove the file and run `linnet login` again.',
   ),
   port_in_use: refused(
     409,

@@ -349,6 +349,8 @@ export const limits = {
   deviceInstancesMaxCount: 8,
   /** A device counts as cloned for so long after two instances alternated last. */
   deviceClonedMs: 24 * 60 * 60_000,
+  /** Repeats of a call that a token's role may not make are one audit entry in this time. */
+  deniedRepeatsMs: 60_000,
   operatorBodyMaxBytes: 8 * MIB,
   /** A command waits for a server that asks it to come back within this time. */
   commandWaitMaxMs: 60_000,
@@ -373,8 +375,8 @@ export const limits = {
   fleetOverviewKeptMs: 5_000,
   listPageMaxCount: 1000,
   listPageDefaultCount: 100,
-  /** Devices that one page of a filtered list looks at. */
-  deviceScanRowsCount: 10_000,
+  /** Rows that one page of a list looks at, by a filter that no index serves. */
+  listScanRowsCount: 10_000,
   /** `linnet rollout show` and `watch` name so many devices; `rollout members` names all. */
   rolloutScreenMembersMaxCount: 200,
   cursorMaxChars: 1000,
@@ -660,6 +662,8 @@ export const limits = {
   operatorAnswerMaxMs: 300_000,
   /** Rows of a long list, and records of which the history of a device is searched. */
   cliRowsDefaultCount: 50,
+  /** Of lists that grow with the fleet. */
+  cliDevicesDefaultCount: 1000,
   historyRecordsMaxCount: 20_000,
   /** When more devices than this change between two looks, `rollout watch` prints counts only. */
   watchChangedMaxCount: 20,

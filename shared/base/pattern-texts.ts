@@ -18,6 +18,8 @@ const TEXTS: Readonly<Record<string, string>> = {
   '^https?://[^/@?#\\s]+/?$': 'must be a URL such as https://store.example:9000, without a path',
   '^https?://[^/@?# ]+(/[^?# ]*)?$': 'must be a URL such as http://collector.example:4318',
   '^[a-z0-9][a-z0-9._-]{0,62}(=.*)?$': 'must be a label such as site=north, or its key',
+  '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,9})?)?(Z|[+-]\\d\\d:\\d\\d)$':
+    'must be a time such as 2026-03-01T12:00:00Z',
   '^[^@]+@[^@]+$': 'must be component@version, such as digits@1.2.0',
   '^https?://[^/ ]+/?$': 'must be a URL such as https://fleet.example:7300, without a path',
   '^postgres(?:ql)?://[^ ]+/[^ ]+$': 'must be a URL such as postgres://user@host:5432/linnet',

@@ -11,7 +11,7 @@ import { limits } from '../base/limits.js';
 import { HOUR_MS } from '../base/units.js';
 import { HOURS_PATTERN } from '../base/update-hours.js';
 import { Manifest } from '../release/manifest.js';
-import { Component, HardwareId, Version } from '../release/manifest-head.js';
+import { Component, COMPONENT_PATTERN, HardwareId, Version } from '../release/manifest-head.js';
 import { Hex32 } from '../base/hex-schemas.js';
 import { TrialPolicy } from '../statistics/trial-verdict.js';
 import { TRACE_PATTERN } from './assignment-traces.js';
@@ -21,7 +21,9 @@ import {
   MEMBER_STATES,
   ROLES,
   ROLLOUT_COMMANDS,
+  ROLLOUT_LIST_STATES,
   ROLLOUT_STATES,
+  SECURITY_SOURCE_KINDS,
   UPDATE_STATES,
 } from './states.js';
 
@@ -43,6 +45,9 @@ const pageOf = <T extends TSchema>(title: string, item: T) =>
   named(title, { items: Type.Array(item), next: OrNull(CursorText('cursor of the next page')) });
 const Text = (maxChars: number) => Type.String({ maxLength: maxChars });
 const OrNull = <T extends TSchema>(schema: T) => Type.Union([Type.Null(), schema]);
+/** ISO 8601 with its offset, as a query has it. */
+const INSTANT_PATTERN =
+  '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,9})?)?(Z|[+-]\\d\\d:\\d\\d)$';
 /** ISO 8601, UTC. */
 const Time = Type.String({ maxLength: 40 });
 const Count = Type.Integer({ minimum: 0 });
@@ -82,7 +87,16 @@ export interface Page<T> {
   next: string | null;
 }
 
-export const GroupName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
+const Instant = (description: string) =>
+  Type.Optional(Type.String({ pattern: INSTANT_PATTERN, maxLength: 40, description }));
+/** The part of a list that is of a time: from `since` on, before `until`. */
+export const timeQuery = {
+  since: Instant('only from this time on, such as 2026-03-01T12:00:00Z'),
+  until: Instant('only before this time'),
+};
+
+const GROUP_PATTERN = '^[a-z0-9][a-z0-9-]{0,62}$';
+export const GroupName = Type.String({ pattern: GROUP_PATTERN });
 const LABEL_KEY = '[a-z0-9][a-z0-9._-]{0,62}';
 const LabelKey = Type.String({ pattern: `^${LABEL_KEY}$` });
 const Labels = Type.Record(LabelKey, Text(200), { additionalProperties: false });
@@ -91,6 +105,8 @@ export const DeviceStatus = Type.Enum([...DEVICE_STATUSES], { title: 'DeviceStat
 export type DeviceStatus = Static<typeof DeviceStatus>;
 
 export type DeviceAttention = (typeof DEVICE_ATTENTIONS)[number];
+/** In place of a version: nothing runs. No release has it. */
+export const NO_VERSION = 'none';
 /** The filters of a list of devices. */
 export const deviceQuery = {
   group: Type.Optional(GroupName),
@@ -103,7 +119,12 @@ export const deviceQuery = {
     Type.String({
       pattern: '^[^@]+@[^@]+$',
       maxLength: 200,
-      description: 'what a component runs, component@version',
+      description: 'what a component runs, component@version; component@none: nothing',
+    }),
+  ),
+  update: Type.Optional(
+    Type.Enum([...UPDATE_STATES], {
+      description: 'enrolled devices with a component, or the one of `running`, in this state',
     }),
   ),
   attention: Type.Optional(
@@ -182,9 +203,34 @@ export const InferenceSummary = named('InferenceSummary', {
 });
 export type InferenceSummary = Static<typeof InferenceSummary>;
 
-/** Who caused a security event; `anonymous` is a remote address that did not authenticate. */
-const SECURITY_SOURCE_KINDS = ['device', 'operator', 'server', 'anonymous'] as const;
-export type SecuritySourceKind = (typeof SECURITY_SOURCE_KINDS)[number];
+export type { SecuritySourceKind } from './states.js';
+/** The filters of the feed of security events. */
+export const securityFeedQuery = {
+  source: Type.Optional(
+    Type.String({
+      maxLength: limits.nameMaxChars,
+      description: 'device id, name of an operator token, `server`, or remote address',
+    }),
+  ),
+  device: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: limits.deviceIdMaxChars,
+      description: 'only of this device, by id or name; excludes `source`',
+    }),
+  ),
+  group: Type.Optional(
+    Type.String({ pattern: GROUP_PATTERN, description: 'only of devices of this group' }),
+  ),
+  kind: Type.Optional(
+    Type.Enum([...SECURITY_SOURCE_KINDS], { description: 'only of sources of this kind' }),
+  ),
+  code: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 64, description: 'only with this fault code' }),
+  ),
+};
+/** The filters of the list of security events; a time is that of the last repeat. */
+export const securityQuery = { ...securityFeedQuery, ...timeQuery };
 
 const securityHead = {
   id: Count,
@@ -307,6 +353,16 @@ export const PublishRequest = named('PublishRequest', {
 });
 export type PublishRequest = Static<typeof PublishRequest>;
 
+const search = (description: string) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength: 64, description }));
+/** The filters of a list of releases. */
+export const releaseQuery = {
+  component: Type.Optional(
+    Type.String({ pattern: COMPONENT_PATTERN, description: 'only of this component' }),
+  ),
+  search: search('text in its name (component@version) or its description, or begin of a digest'),
+};
+
 const releaseHead = {
   component: Component,
   version: Version,
@@ -347,6 +403,8 @@ export const ReleaseDetail = named('ReleaseDetail', {
       createdAt: Time,
       /** Devices that come later take the release from it. */
       standing: Type.Boolean(),
+      /** Devices on which it failed, those that are back included. */
+      failed: Count,
       counts: Type.Array(
         named('ReleaseRolloutCount', { state: Type.Enum([...MEMBER_STATES]), devices: Count }),
       ),
@@ -546,6 +604,28 @@ export const MemberPage = pageOf('MemberPage', Member);
 export const memberQuery = {
   wave: Type.Optional(Type.Integer({ minimum: 0, description: 'only this wave, from 0' })),
   state: Type.Optional(Type.Enum([...MEMBER_STATES], { description: 'only devices in it' })),
+  failed: Type.Optional(
+    Type.Boolean({ description: 'true: only devices on which the release failed, also once back' }),
+  ),
+};
+
+/** The filters of a list of rollouts. */
+export const rolloutQuery = {
+  state: Type.Optional(
+    Type.Enum([...ROLLOUT_LIST_STATES], {
+      description: 'only in this state; active: rolling, held or reverting',
+    }),
+  ),
+  component: Type.Optional(
+    Type.String({ pattern: COMPONENT_PATTERN, description: 'only of this component' }),
+  ),
+  group: Type.Optional(
+    Type.String({
+      pattern: GROUP_PATTERN,
+      description: 'only those whose selector does not exclude this group',
+    }),
+  ),
+  search: search('text in its id or in the name of its release (component@version)'),
 };
 
 const rolloutHead = {
@@ -728,6 +808,7 @@ export const auditQuery = {
   actor: exact('only of this token'),
   action: exact('only this action'),
   subject: exact('only about this'),
+  ...timeQuery,
 };
 
 const auditHead = {

@@ -43,6 +43,13 @@ export const ROLLOUT_STATES = [
   'dropped',
 ] as const;
 export type RolloutState = (typeof ROLLOUT_STATES)[number];
+/** Who caused a security event; `anonymous` is a remote address that did not authenticate. */
+export const SECURITY_SOURCE_KINDS = ['device', 'operator', 'server', 'anonymous'] as const;
+export type SecuritySourceKind = (typeof SECURITY_SOURCE_KINDS)[number];
+
+/** What a list of rollouts is filtered by; `active`: rolling, held or reverting. */
+export const ROLLOUT_LIST_STATES = [...ROLLOUT_STATES, 'active'] as const;
+export type RolloutListState = (typeof ROLLOUT_LIST_STATES)[number];
 
 /**
  * One device within a rollout. `taken`: it has the assignment. `ready`: it holds the release and

@@ -45,7 +45,16 @@ export const HealthBody = Type.Object(
     diskFreeBytes: MaybeNumber,
     agentRssBytes: Count,
     uptimeSeconds: Type.Number({ minimum: 0 }),
-    spool: Type.Object({ records: Count, bytes: Count, lost: Count }, strict),
+    spool: Type.Object(
+      {
+        records: Count,
+        bytes: Count,
+        lost: Count,
+        /** Age of the oldest record that waits to be sent; absent while none waits. */
+        oldestSeconds: Type.Optional(Count),
+      },
+      strict,
+    ),
     /**
      * How far the device's own clock is ahead of the server's (negative: behind); null before it
      * knows the server's time.

@@ -7,7 +7,8 @@ import { Hex32 } from '../base/hex-schemas.js';
 import { limits } from '../base/limits.js';
 
 export const strict = { additionalProperties: false } as const;
-export const Component = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
+export const COMPONENT_PATTERN = '^[a-z0-9][a-z0-9-]{0,62}$';
+export const Component = Type.String({ pattern: COMPONENT_PATTERN });
 /**
  * Semantic Versioning 2.0.0 without build metadata, in which two releases must not differ alone.
  */

@@ -103,6 +103,7 @@ const pages = (): readonly (readonly [path: string, heading: string | RegExp])[]
   ['/new-rollout', 'New rollout'],
   ['/releases', 'Releases'],
   ['/releases/digits/1.0.0', 'Release digits 1.0.0'],
+  ['/search?text=line', 'Search'],
   ['/enrol', 'Enrol devices'],
   ['/groups', 'Groups'],
   ['/security', 'Security events'],
@@ -148,12 +149,13 @@ describe.skipIf(chromiumPath === null || !isWhole)('the pages of the console', (
     await close();
   });
 
-  it('are_no_wider_than_a_phone', async () => {
+  it('are_no_wider_than_a_phone_and_accessible_there_as_well', async () => {
     const { page, close } = await visit(browser, { viewport: PHONE });
     await signIn(page, fleet.server.address, fleet.adminToken);
     for (const [path, heading] of pages()) {
       await open(page, path, heading);
       await expectNoOverflow(page);
+      expect(await axe(page), path).toEqual([]);
     }
     await close();
   });
@@ -196,6 +198,56 @@ describe.skipIf(chromiumPath === null || !isWhole)('the pages of the console', (
     await close();
   });
 
+  it('find_by_a_text_what_has_a_name', async () => {
+    const { page, complaints, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    await press(page, 'Search');
+    await page.getByRole('heading', { level: 1, name: 'Search' }).waitFor();
+    await tabTo(page, /^Name, id, release/);
+    await page.keyboard.type('digits@1.0.0');
+    await page.keyboard.press('Enter');
+    const found = (title: string) => page.getByRole('region', { name: title, exact: true });
+    await found('Releases').getByRole('link', { name: 'digits 1.0.0' }).waitFor();
+    await found('Rollouts').getByText(rollout).waitFor();
+    await found('Devices').getByText('None.').waitFor();
+    await open(page, '/search?text=line-1', 'Search');
+    await found('Devices').getByRole('link', { name: 'line-12' }).waitFor();
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
+  it('filter_every_list_in_its_address', async () => {
+    const { page, complaints, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    const row = page.getByRole('main').getByRole('row');
+    const rows = async (path: string, heading: string, none: string): Promise<number> => {
+      await open(page, path, heading);
+      await row
+        .or(page.getByText(none, { exact: true }))
+        .first()
+        .waitFor();
+      return Math.max(0, (await row.count()) - 1);
+    };
+    const audit = (query: string) => rows(`/audit?${query}`, 'Audit log', 'No entry fits.');
+    expect(await audit('until=2020-01-01T00:00:00Z')).toBe(0);
+    expect(await audit('since=2020-01-01T00:00:00Z&action=rollout.start')).toBe(1);
+    const rollouts = (query: string) => rows(`/rollouts?${query}`, 'Rollouts', 'No rollout fits.');
+    expect(await rollouts('state=active&component=digits')).toBe(1);
+    expect(await rollouts('state=completed')).toBe(0);
+    const releases = (query: string) => rows(`/releases?${query}`, 'Releases', 'No release fits.');
+    expect(await releases('search=0.0.77')).toBe(0);
+    const security = (query: string) =>
+      rows(`/security?${query}`, 'Security events', 'No event fits.');
+    expect(await security('kind=server&until=2020-01-01T00:00:00Z')).toBe(0);
+    await open(page, '', 'Fleet');
+    await press(page, 'idle');
+    await page.getByRole('heading', { level: 1, name: 'Devices' }).waitFor();
+    await page.getByRole('link', { name: 'line-12' }).waitFor();
+    expect(page.url()).toContain('update=idle');
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
   it('begin_a_rollout_at_its_release_for_one_hardware', async () => {
     const { page, complaints, close } = await visit(browser);
     await signIn(page, fleet.server.address, fleet.adminToken);
@@ -205,7 +257,7 @@ describe.skipIf(chromiumPath === null || !isWhole)('the pages of the console', (
     await page.getByRole('option', { name: 'sim', exact: true }).waitFor({ state: 'attached' });
     await page.getByRole('option', { name: 'digits 0.9.9' }).waitFor({ state: 'attached' });
     expect(await page.locator('select[name=release]').inputValue()).toBe('digits@1.0.0');
-    await tabTo(page, /^Only devices of the hardware/);
+    await tabTo(page, /^Only devices of this hardware/);
     await page.keyboard.type('sim');
     await press(page, 'Create draft');
     await page.getByRole('heading', { level: 1, name: 'Rollout of digits 1.0.0' }).waitFor();

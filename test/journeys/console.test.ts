@@ -85,16 +85,17 @@ async function draft(page: Page, version: string, options: { approval: boolean }
   });
   await tabTo(page, /^Release/);
   await page.keyboard.type(`digits ${version}`);
-  await tabTo(page, /^First to the group/);
+  await tabTo(page, /^It is for/);
+  await page.keyboard.press('End');
+  await tabTo(page, /^Group/);
   await page.keyboard.type('canary');
-  await typeInto(page, /^Then to shares/, '100');
   await typeInto(page, /^Soak/, '0');
   if (options.approval) {
-    await tabTo(page, /^Each step beyond/);
+    await tabTo(page, /^The step beyond/);
     await page.keyboard.press('Space');
   }
   await typeInto(page, /^Comparisons that/, '0');
-  await typeInto(page, /^Trial: seconds at least/, '0');
+  await typeInto(page, /^A trial lasts at least/, '0');
   await press(page, 'Dry run');
   await page.getByText('would reach 6 devices').waitFor();
   await page.getByRole('cell', { name: /line-a/ }).waitFor();
@@ -172,6 +173,12 @@ describe.skipIf(chromiumPath === null)('a person at the console', () => {
       .first()
       .waitFor();
     await page.getByRole('img', { name: /took it failed.*halt/ }).waitFor();
+    await press(page, 'digits 1.2.0');
+    const failed = page.getByRole('region', { name: 'Devices on which it failed' });
+    await failed
+      .getByRole('cell', { name: /answers_differ|answers differ/ })
+      .first()
+      .waitFor();
     await press(page, 'line-a');
     await page.getByRole('heading', { name: 'Device line-a' }).waitFor();
     await page.getByRole('region', { name: 'Outcomes' }).getByText('answers differ').waitFor();

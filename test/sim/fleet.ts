@@ -37,6 +37,7 @@ import type {
   PageRequest,
   PublishedRelease,
   RolloutChange,
+  RolloutFilter,
   RolloutKey,
   RolloutRow,
   RolloutStore,
@@ -314,13 +315,14 @@ export class MemoryRolloutStore implements RolloutStore {
   }
   async memberPage(
     id: string,
-    { wave, state }: MemberFilter,
+    { wave, state, failed }: MemberFilter,
     { limit, after }: PageRequest<MemberKey>,
   ): Promise<MemberRow[]> {
     const rows = (await this.members(id)).filter(
       (row) =>
         (wave === undefined || row.wave === wave) &&
         (state === undefined || row.state === state) &&
+        (failed === undefined || row.failed === failed) &&
         (after === null || compareKeys(keyOf(row), after) > 0),
     );
     return rows.slice(0, limit);
@@ -429,10 +431,19 @@ export class MemoryRolloutStore implements RolloutStore {
       { at: row.createdAt, state: row.state, wave: row.wave, reasons: row.reasons },
     ]);
   }
-  async page({ limit, after }: PageRequest<RolloutKey>): Promise<RolloutSummaryRow[]> {
+  async scanned(): Promise<null> {
+    return null;
+  }
+
+  async page(
+    { limit, after }: PageRequest<RolloutKey>,
+    { component, state }: RolloutFilter = {},
+  ): Promise<RolloutSummaryRow[]> {
     const key = (row: RolloutRow): string => `${row.createdAt} ${row.id}`;
     return [...this.rows.values()]
       .sort((a, b) => (key(a) < key(b) ? 1 : -1))
+      .filter((row) => (component ?? row.release.component) === row.release.component)
+      .filter((row) => (state ?? row.state) === row.state)
       .filter((row) => after === null || key(row) < `${after[0]} ${after[1]}`)
       .slice(0, limit)
       .map((row) => ({ ...row, devices: this.memberRows.get(row.id)?.size ?? 0 }));
@@ -829,7 +840,8 @@ class RepeatingStore implements RolloutStore {
   facts = (component: string, devices: readonly string[]) => this.#store.facts(component, devices);
   insertRollout = (row: RolloutRow, members: readonly MemberRow[]) =>
     this.#store.insertRollout(row, members);
-  page: RolloutStore['page'] = (page) => this.#store.page(page);
+  page: RolloutStore['page'] = (page, filter) => this.#store.page(page, filter);
+  scanned: RolloutStore['scanned'] = async () => null;
   history = (id: string) => this.#store.history(id);
   eligible: RolloutStore['eligible'] = (component, hardware, selector, device) =>
     this.#store.eligible(component, hardware, selector, device);

@@ -1220,6 +1220,7 @@ export interface components {
           records: number;
           bytes: number;
           lost: number;
+          oldestSeconds?: number;
         };
         clockErrorMs: null | number;
       };
@@ -1432,6 +1433,7 @@ export interface components {
         | 'dropped';
       createdAt: string;
       standing: boolean;
+      failed: number;
       counts: components['schemas']['ReleaseRolloutCount'][];
     };
     /** ReleaseDetail */
@@ -2679,8 +2681,20 @@ export interface operations {
         hardware?: string;
         /** @description the beginning of a name or an id */
         search?: string;
-        /** @description what a component runs, component@version */
+        /** @description what a component runs, component@version; component@none: nothing */
         running?: string;
+        /** @description enrolled devices with a component, or the one of `running`, in this state */
+        update?:
+          | 'idle'
+          | 'assigned'
+          | 'downloaded'
+          | 'verified'
+          | 'staged'
+          | 'probed'
+          | 'rehearsed'
+          | 'shadowing'
+          | 'swapped'
+          | 'stranded';
         /** @description enrolled devices that may need a person */
         attention?: 'silent' | 'trouble' | 'conditions' | 'cloned';
         /** @description a label, key=value; a key alone: any value */
@@ -3078,6 +3092,10 @@ export interface operations {
         limit?: number;
         /** @description `next` of the previous page */
         cursor?: string;
+        /** @description only of this component */
+        component?: string;
+        /** @description text in its name (component@version) or its description, or begin of a digest */
+        search?: string;
       };
       header?: never;
       path?: never;
@@ -3283,6 +3301,23 @@ export interface operations {
         limit?: number;
         /** @description `next` of the previous page */
         cursor?: string;
+        /** @description only in this state; active: rolling, held or reverting */
+        state?:
+          | 'draft'
+          | 'rolling'
+          | 'held'
+          | 'reverting'
+          | 'reverted'
+          | 'completed'
+          | 'reported'
+          | 'dropped'
+          | 'active';
+        /** @description only of this component */
+        component?: string;
+        /** @description only those whose selector does not exclude this group */
+        group?: string;
+        /** @description text in its id or in the name of its release (component@version) */
+        search?: string;
       };
       header?: never;
       path?: never;
@@ -3551,6 +3586,8 @@ export interface operations {
           | 'reverting'
           | 'reverted'
           | 'lost';
+        /** @description true: only devices on which the release failed, also once back */
+        failed?: boolean;
       };
       header?: never;
       path: {
@@ -3640,6 +3677,10 @@ export interface operations {
         action?: string;
         /** @description only about this */
         subject?: string;
+        /** @description only from this time on, such as 2026-03-01T12:00:00Z */
+        since?: string;
+        /** @description only before this time */
+        until?: string;
       };
       header?: never;
       path?: never;
@@ -3763,6 +3804,18 @@ export interface operations {
         cursor?: string;
         /** @description device id, name of an operator token, `server`, or remote address */
         source?: string;
+        /** @description only of this device, by id or name; excludes `source` */
+        device?: string;
+        /** @description only of devices of this group */
+        group?: string;
+        /** @description only of sources of this kind */
+        kind?: 'device' | 'operator' | 'server' | 'anonymous';
+        /** @description only with this fault code */
+        code?: string;
+        /** @description only from this time on, such as 2026-03-01T12:00:00Z */
+        since?: string;
+        /** @description only before this time */
+        until?: string;
       };
       header?: never;
       path?: never;
@@ -3842,6 +3895,16 @@ export interface operations {
   followSecurityEvents: {
     parameters: {
       query?: {
+        /** @description device id, name of an operator token, `server`, or remote address */
+        source?: string;
+        /** @description only of this device, by id or name; excludes `source` */
+        device?: string;
+        /** @description only of devices of this group */
+        group?: string;
+        /** @description only of sources of this kind */
+        kind?: 'device' | 'operator' | 'server' | 'anonymous';
+        /** @description only with this fault code */
+        code?: string;
         /** @description how many at most */
         limit?: number;
         /** @description `next` of the previous answer; without it: only where to begin */

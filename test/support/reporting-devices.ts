@@ -31,6 +31,8 @@ export class ReportingDevice {
   #holds = false;
   /** Releases that it rolls back from. */
   readonly bad = new Set<string>();
+  /** Releases whose answers differ more than declared, and not so much that they have failed. */
+  readonly different = new Set<string>();
 
   constructor(device: TestDevice, fleet: () => TestFleet) {
     this.device = device;
@@ -100,19 +102,22 @@ export class ReportingDevice {
     }
     if (this.#holds) return this.report({ state: 'rehearsed', updatingTo: release });
     const isBad = this.bad.has(release.version);
+    const isDifferent = this.different.has(release.version);
     const previous = this.#running;
     const evidence = trialEvidence({
       ...{ seconds: 100, pairs: previous === null ? 0 : 1000, served: 1000 },
-      ...{ differing: isBad ? 400 : 0, modelFaults: isBad ? 50 : 0 },
+      ...{ differing: isBad ? 400 : isDifferent ? 180 : 0, modelFaults: isBad ? 50 : 0 },
       ...{ replaces: previous !== null, comparable: previous !== null },
     });
     const isShadow = activation === 'shadow';
-    if (!isBad && !isShadow) [this.#running, this.#previous] = [release, previous];
+    if (!isBad && !isDifferent && !isShadow) [this.#running, this.#previous] = [release, previous];
     const outcome = isShadow
       ? ({ result: 'shadowed', code: null, detail: 'compared' } as const)
       : isBad
         ? ({ result: 'rolled_back', code: 'answers_differ', detail: 'answers differ' } as const)
-        : ({ result: 'confirmed', code: null, detail: 'as good as before' } as const);
+        : isDifferent
+          ? ({ result: 'differs', code: 'answers_differ', detail: '18 % differ' } as const)
+          : ({ result: 'confirmed', code: null, detail: 'as good as before' } as const);
     return this.send([
       { kind: 'trial', body: { release, previous, assignmentId, evidence } },
       { kind: 'update', body: this.#update({ outcome: { ...outcome, release, assignmentId } }) },

@@ -121,6 +121,13 @@ Requests go through the proxy that \`HTTPS_PROXY\`, \`HTTP_PROXY\` or \`ALL_PROX
 case, an \`http://\` URL), unless \`NO_PROXY\` lists the host; this machine is always asked
 directly. Redirects of the API are refused with their Location: they would get the token.
 
+## Long lists
+
+A list shows at most \`--limit\` rows (1,000 of devices, members, groups and tokens, else 50) and
+says on stderr, with \`--json\` too, when there are more: \`--cursor TEXT\` goes on there.
+\`--since\` and \`--until\` take a time (\`2026-03-01\`, \`2026-03-01T12:00:00Z\`, UTC without an
+offset) or how long ago it was (\`30m\`, \`2h\`, \`3d\`, \`1w\`).
+
 ## Start
 
 \`--help\` loads the names and options of commands, and neither schemas nor runtimes. \`linnet

@@ -5,6 +5,7 @@ import {
   AuditDetail,
   AuditHead,
   AuditPage,
+  timeQuery,
   auditQuery,
   NewToken,
   RevokedTokens,
@@ -30,8 +31,12 @@ export async function createToken(
   out.result(made, () => made.token);
 }
 
-export async function listTokens(out: Output, _options: unknown, command: Command): Promise<void> {
-  const tokens = await (await connect(command)).list('/tokens', TokenPage);
+export async function listTokens(
+  out: Output,
+  options: PageOptions,
+  command: Command,
+): Promise<void> {
+  const tokens = await pageOf(await connect(command), '/tokens', TokenPage, options, out);
   out.result(tokens, () =>
     table([
       ['NAME', 'ROLE', 'CREATED', 'REVOKED'],
@@ -92,17 +97,26 @@ export async function verifyAudit(out: Output, _options: unknown, command: Comma
 
 export async function exportAudit(
   out: Output,
-  { after }: { after: number },
+  { after, ...options }: { after: number } & Filters,
   command: Command,
 ): Promise<void> {
+  const path = filtered('/audit', timeQuery, options);
   const client = await connect(command);
+  if (path.includes('?')) {
+    const seqs = (await client.list(path, AuditPage)).map(({ seq }) => seq);
+    for (const seq of seqs.filter((one) => one > after).sort((a, b) => a - b))
+      out.record(await client.request('GET', `/audit/${seq}`, AuditDetail));
+    return;
+  }
   const { items } = await client.request('GET', '/audit?limit=1', AuditPage);
   const newest = items[0]?.seq ?? 0;
-  for (let seq = after + 1; seq <= newest; seq += 1)
+  // The newest by time need not be the last one: the server's clock may have been set back.
+  for (let seq = after + 1; ; seq += 1)
     try {
       out.record(await client.request('GET', `/audit/${seq}`, AuditDetail));
     } catch (error) {
       if (!isFault(error, 'not_found')) throw error;
+      if (seq > newest) return;
       out.progress(`entry ${seq} is missing; linnet audit verify checks the chain`);
       process.exitCode = EXIT.badNews;
     }

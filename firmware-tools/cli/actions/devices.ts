@@ -16,7 +16,7 @@ import { listText, type Output } from '../output.js';
 import { requireForm } from '../arguments.js';
 import { connect } from '../../fleet/fleet-client.js';
 import { ago, attentionText, deviceScreen, runningText, statusText } from '../fleet-text.js';
-import { filtered, type Filters } from './pages.js';
+import { filtered, pageOf, type Filters, type PageOptions } from './pages.js';
 
 const at = (id: string): string => `/devices/${encodeURIComponent(id)}`;
 
@@ -35,13 +35,17 @@ function fingerprintIn({ fingerprint }: ApproveOptions): { fingerprint?: string 
 
 const requireGroup = (group: string | undefined): void => requireForm('--group', GroupName, group);
 
-export async function list(out: Output, options: Filters, command: Command): Promise<void> {
+export async function list(
+  out: Output,
+  options: PageOptions & Filters,
+  command: Command,
+): Promise<void> {
   const path = filtered('/devices', deviceQuery, options);
   const client = await connect(command);
-  const devices = await client.list(path, DevicePage);
+  const devices = await pageOf(client, path, DevicePage, options, out);
   out.result(devices, () =>
     listText(
-      'no devices',
+      path.includes('?') ? 'no device fits' : 'no devices',
       ['NAME', 'GROUP', 'STATUS', 'RUNS', 'ATTENTION', 'HARDWARE', 'LAST SEEN', 'ID'],
       devices.map((row) => [
         row.name,
@@ -121,8 +125,12 @@ export async function claim(
   out.result(made, () => made.claim);
 }
 
-export async function listGroups(out: Output, _options: unknown, command: Command): Promise<void> {
-  const groups = await (await connect(command)).list('/groups', GroupPage);
+export async function listGroups(
+  out: Output,
+  options: PageOptions,
+  command: Command,
+): Promise<void> {
+  const groups = await pageOf(await connect(command), '/groups', GroupPage, options, out);
   out.result(groups, () =>
     listText(
       'no groups',

@@ -1,4 +1,5 @@
 // `linnet login|logout|profile`: keeps profiles in a file that only the operator can read.
+import { X509Certificate } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 import { counted } from '../../../shared/base/counted.js';
 import { Fault } from '../../../shared/base/fault-codes.js';
@@ -14,6 +15,7 @@ import {
   removeProfile,
   saveProfile,
 } from '../../fleet/profiles.js';
+import { requireFiles } from '../arguments.js';
 import { listText, type Output } from '../output.js';
 
 interface LoginOptions {
@@ -31,6 +33,17 @@ async function tokenOf(file: string | undefined): Promise<string> {
   return operatorToken(given, `the token file ${file}`);
 }
 
+/** Its text. Faults: file_unreadable, usage (no certificate in it). */
+function certificatesIn(file: string): string {
+  const text = readArgumentFile('the CA file', file).toString('utf8');
+  try {
+    new X509Certificate(text);
+    return text;
+  } catch (error) {
+    throw new Fault('usage', `--ca ${file} holds no certificate in PEM`, { cause: error });
+  }
+}
+
 interface LogoutOptions {
   readonly profile: string;
   readonly everywhere?: boolean;
@@ -45,11 +58,12 @@ async function revokeOwn(profile: Profile, keepThis: boolean): Promise<number> {
 
 export async function login(out: Output, options: LoginOptions): Promise<void> {
   const server = serverUrl(options.server);
-  const ca = options.ca === undefined ? null : readArgumentFile('the CA file', options.ca);
+  await requireFiles(options.ca, options.tokenFile);
+  const ca = options.ca === undefined ? null : certificatesIn(options.ca);
   const profile = {
     server,
     token: await tokenOf(options.tokenFile),
-    ca: ca === null ? null : ca.toString('utf8'),
+    ca,
   };
   const proxies = new Proxies(process.env);
   await new FleetClient({ ...profile, proxies }).request('GET', '/groups?limit=1', GroupPage);

@@ -1,5 +1,6 @@
 // Long lists: how many rows a command shows, and where the next call goes on.
 import type { TSchema } from 'typebox';
+import { Fault } from '../../../shared/base/fault-codes.js';
 import { requireForm } from '../arguments.js';
 import type { FleetClient, Items, PageSchema } from '../../fleet/fleet-client.js';
 import type { Output } from '../output.js';
@@ -29,10 +30,13 @@ export function filtered(
     requireForm(`--${name}`, schema, value);
     query.set(name, value);
   }
+  const [since, until] = [query.get('since'), query.get('until')];
+  if (since !== null && until !== null && until <= since)
+    throw new Fault('usage', `--until ${until} is not after --since ${since}: nothing is between`);
   return query.size === 0 ? path : `${path}?${query.toString()}`;
 }
 
-/** At most `limit` items; says on stderr how to see the next ones. Throws Fault. */
+/** At most `limit` items; says on stderr, with --json too, how to see the next. Throws Fault. */
 export async function pageOf<P extends PageSchema>(
   client: FleetClient,
   path: string,
@@ -41,6 +45,6 @@ export async function pageOf<P extends PageSchema>(
   out: Output,
 ): Promise<Items<P>> {
   const { items, next } = await client.take(path, schema, limit, cursor ?? null);
-  if (next !== null) out.progress(`there are more: --cursor ${next}`);
+  if (next !== null) out.hint(`there are more: --cursor ${next}`);
   return items;
 }

@@ -5,6 +5,7 @@ import {
   fleetHistoryQuery,
   ReleaseDetail,
   ReleasePage,
+  releaseQuery,
 } from '../../../shared/protocol/operator-api.js';
 import {
   declaredDifferences,
@@ -17,7 +18,7 @@ import { requireForm } from '../arguments.js';
 import { ago, refText, timeText } from '../fleet-text.js';
 import { filesTable, manifestText } from '../manifest-text.js';
 import { listText, type Output, table } from '../output.js';
-import { pageOf, type PageOptions } from './pages.js';
+import { filtered, pageOf, type Filters, type PageOptions } from './pages.js';
 
 const KIB = 1024;
 
@@ -118,11 +119,16 @@ export async function bom(
   out.result(bom, () => JSON.stringify(bom, null, 2));
 }
 
-export async function list(out: Output, options: PageOptions, command: Command): Promise<void> {
-  const items = await pageOf(await connect(command), '/releases', ReleasePage, options, out);
+export async function list(
+  out: Output,
+  options: PageOptions & Filters,
+  command: Command,
+): Promise<void> {
+  const path = filtered('/releases', releaseQuery, options);
+  const items = await pageOf(await connect(command), path, ReleasePage, options, out);
   out.result(items, () =>
     listText(
-      'no releases',
+      path.includes('?') ? 'no release fits' : 'no releases',
       ['RELEASE', 'SIZE', 'PUBLISHED', 'DIGEST', 'DESCRIPTION'],
       items.map((row) => [
         refText(row),

@@ -9,6 +9,7 @@ import {
   RolloutDetail,
   RolloutPage,
   RolloutPreview,
+  rolloutQuery,
   type RolloutRequest,
 } from '../../../shared/protocol/operator-api.js';
 import type { RolloutCommand, RolloutState } from '../../../shared/protocol/states.js';
@@ -26,6 +27,7 @@ import { counted } from '../../../shared/base/counted.js';
 import { ago, refText, rolloutScreen } from '../fleet-text.js';
 import { previewScreen } from '../rollout-preview-text.js';
 import { watchRollout } from '../rollout-watch.js';
+import { filtered, pageOf, type Filters, type PageOptions } from './pages.js';
 
 interface CommandOptions {
   readonly reason?: string;
@@ -70,9 +72,10 @@ function specFile(file: string, what: string | undefined, command: Command): Rol
   return requestOfSpec(text, file, what);
 }
 
-interface MemberOptions {
+interface MemberOptions extends PageOptions {
   readonly wave?: number;
   readonly state?: string;
+  readonly failed?: true;
 }
 
 const GOOD: readonly RolloutState[] = ['completed', 'reported'];
@@ -116,11 +119,16 @@ export async function create(
   out.result(view, () => view.id);
 }
 
-export async function list(out: Output, _options: unknown, command: Command): Promise<void> {
-  const views = await (await connect(command)).list('/rollouts', RolloutPage);
+export async function list(
+  out: Output,
+  options: PageOptions & Filters,
+  command: Command,
+): Promise<void> {
+  const path = filtered('/rollouts', rolloutQuery, options);
+  const views = await pageOf(await connect(command), path, RolloutPage, options, out);
   out.result(views, () =>
     listText(
-      'no rollouts',
+      path.includes('?') ? 'no rollout fits' : 'no rollouts',
       ['ID', 'RELEASE', 'STATE', 'WAVE', 'DEVICES', 'CREATED', 'BY'],
       views.map((view) => [
         view.id,
@@ -164,15 +172,16 @@ export async function watch(
 export async function members(
   out: Output,
   id: string,
-  { wave, state }: MemberOptions,
+  { wave, state, failed, ...page }: MemberOptions,
   command: Command,
 ): Promise<void> {
   const query = new URLSearchParams({
     ...(wave === undefined ? {} : { wave: String(wave - 1) }),
     ...(state === undefined ? {} : { state }),
+    ...(failed === true ? { failed: 'true' } : {}),
   });
   const path = `${rolloutPath(id)}/members?${query.toString()}`;
-  const members = await (await connect(command)).list(path, MemberPage);
+  const members = await pageOf(await connect(command), path, MemberPage, page, out);
   out.result(members, () =>
     listText(
       'no devices',

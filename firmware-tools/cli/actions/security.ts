@@ -1,9 +1,12 @@
 // `linnet security list`: security events as a table, or as a stream for another program to read.
 import type { Command } from 'commander';
+import { Fault } from '../../../shared/base/fault-codes.js';
 import { realClock } from '../../../shared/platform/clock.js';
 import {
   SecurityEventFeed,
   SecurityEventPage,
+  securityFeedQuery,
+  securityQuery,
   type SecurityEventChange,
   type SecurityEventSummary,
 } from '../../../shared/protocol/operator-api.js';
@@ -11,39 +14,44 @@ import { connect, type FleetClient } from '../../fleet/fleet-client.js';
 import { listText, type Output } from '../output.js';
 import { timeText } from '../fleet-text.js';
 import { poll, type Turn } from '../polling.js';
-import { pageOf, type PageOptions } from './pages.js';
+import { filtered, pageOf, type Filters, type PageOptions } from './pages.js';
 
-interface ListOptions extends PageOptions {
-  readonly source?: string;
+interface ListOptions extends PageOptions, Filters {
   readonly follow?: true;
   readonly after?: number;
 }
 
 async function listPage(client: FleetClient, options: ListOptions, out: Output): Promise<void> {
-  const query = options.source === undefined ? '' : `?source=${encodeURIComponent(options.source)}`;
-  const items = await pageOf(client, `/security-events${query}`, SecurityEventPage, options, out);
-  out.result(items, () => securityTable(items));
+  const path = filtered('/security-events', securityQuery, options);
+  const items = await pageOf(client, path, SecurityEventPage, options, out);
+  const none = path.includes('?') ? 'no event fits' : undefined;
+  out.result(items, () => securityTable(items, none));
 }
 
-export const securityTable = (items: readonly SecurityEventSummary[]): string =>
+export const securityTable = (
+  items: readonly SecurityEventSummary[],
+  none = 'no security events',
+): string =>
   listText(
-    'no security events',
+    none,
     ['LAST', 'COUNT', 'CODE', 'SOURCE', 'DETAIL'],
     items.map((row) => [timeText(row.lastAt), String(row.count), row.code, row.source, row.detail]),
   );
 
 /** Ends only with a refusal, or when the server does not answer for a long time. */
-function follow(client: FleetClient, from: number | null, out: Output): Promise<never> {
-  let after = from;
+function follow(client: FleetClient, options: ListOptions, out: Output): Promise<never> {
+  const path = filtered('/security-events/feed', securityFeedQuery, options);
+  let after = options.after ?? null;
   const ask = async (): Promise<Turn<never>> => {
-    const query = after === null ? '' : `?after=${after}`;
-    const page = await client.request('GET', `/security-events/feed${query}`, SecurityEventFeed);
+    const query = after === null ? '' : `${path.includes('?') ? '&' : '?'}after=${after}`;
+    const page = await client.request('GET', `${path}${query}`, SecurityEventFeed);
+    const hasMore = after !== null && page.next > after;
     for (const event of page.items) {
       out.event(event);
       out.line(lineOf(event));
     }
     after = page.next;
-    return page.items.length > 0 ? 'again' : 'later';
+    return hasMore ? 'again' : 'later';
   };
   return poll(ask, { clock: realClock });
 }
@@ -52,7 +60,9 @@ const lineOf = ({ lastAt, count, code, source, detail }: SecurityEventChange): s
   [lastAt, `${count} x ${code}`, source, detail.replaceAll('\n', ' ')].join('  ');
 
 export async function list(out: Output, options: ListOptions, command: Command): Promise<void> {
+  if (options.follow === true && (options['since'] ?? options['until']) !== undefined)
+    throw new Fault('usage', '--follow shows what comes: leave out --since and --until');
   const client = await connect(command);
-  if (options.follow === true) await follow(client, options.after ?? null, out);
+  if (options.follow === true) await follow(client, options, out);
   else await listPage(client, options, out);
 }

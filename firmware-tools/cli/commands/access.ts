@@ -1,8 +1,9 @@
 // `linnet token` and `linnet audit`: what operators may do, and what they did.
 import { Option, type Command } from 'commander';
 import { lazily } from '../../../shared/base/lazily.js';
+import { limits } from '../../../shared/base/limits.js';
 import { ROLES } from '../../../shared/protocol/states.js';
-import { connectionOptions, pageOptions, wholeNumber } from '../options.js';
+import { connectionOptions, pageOptions, timeOptions, wholeNumber } from '../options.js';
 import type { Output } from '../output.js';
 
 const actions = () => import('../actions/access.js');
@@ -28,7 +29,7 @@ export function registerAccessCommands(program: Command, out: Output): void {
       '\nExample:\n  $ linnet token create build-server --role publisher > publisher.token\n',
     )
     .action(lazily(out, async () => (await actions()).createToken));
-  connectionOptions(token.command('list'))
+  pageOptions(connectionOptions(token.command('list')), limits.cliDevicesDefaultCount)
     .description('tokens by name (never the tokens themselves)')
     .addHelpText('after', '\nExample:\n  $ linnet token list\n')
     .action(lazily(out, async () => (await actions()).listTokens));
@@ -46,7 +47,7 @@ function registerAudit(program: Command, out: Output): void {
     .command('audit')
     .description('the audit log')
     .addHelpText('after', '\nExample:\n  $ linnet audit list\n  $ linnet audit verify\n');
-  pageOptions(connectionOptions(audit.command('list')))
+  timeOptions(pageOptions(connectionOptions(audit.command('list'))))
     .description('what operators did, the newest first')
     .option('--actor <token>', 'only of this operator token')
     .option('--action <name>', 'only this action')
@@ -54,7 +55,7 @@ function registerAudit(program: Command, out: Output): void {
     .addHelpText(
       'after',
       '\nExample:\n  $ linnet audit list --limit 10\n' +
-        '  $ linnet audit list --action device.revoke\n',
+        '  $ linnet audit list --since 2d --action device.revoke\n',
     )
     .action(lazily(out, async () => (await actions()).listAudit));
   exportCommand(audit, out);
@@ -67,9 +68,13 @@ function registerAudit(program: Command, out: Output): void {
 }
 
 function exportCommand(audit: Command, out: Output): void {
-  connectionOptions(audit.command('export'))
+  timeOptions(connectionOptions(audit.command('export')))
     .description('every entry with its whole detail and its hash, the oldest first, one a line')
     .option('--after <seq>', 'only the entries after this one', wholeNumber, 0)
-    .addHelpText('after', '\nExample:\n  $ linnet audit export --after 1200 >> audit.ndjson\n')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ linnet audit export --after 1200 >> audit.ndjson\n' +
+        '  $ linnet audit export --since 2026-03-01 --until 2026-04-01 > march.ndjson\n',
+    )
     .action(lazily(out, async () => (await actions()).exportAudit));
 }

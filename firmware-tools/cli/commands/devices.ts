@@ -2,8 +2,12 @@
 import { Option, type Command } from 'commander';
 import { lazily } from '../../../shared/base/lazily.js';
 import { limits } from '../../../shared/base/limits.js';
-import { DEVICE_ATTENTIONS, DEVICE_STATUSES } from '../../../shared/protocol/states.js';
-import { connectionOptions, wholeNumber } from '../options.js';
+import {
+  DEVICE_ATTENTIONS,
+  DEVICE_STATUSES,
+  UPDATE_STATES,
+} from '../../../shared/protocol/states.js';
+import { connectionOptions, pageOptions, wholeNumber } from '../options.js';
 import type { Output } from '../output.js';
 
 const actions = () => import('../actions/devices.js');
@@ -27,7 +31,7 @@ export function registerDeviceCommands(program: Command, out: Output): Command {
 }
 
 function listAndShow(device: Command, out: Output): void {
-  connectionOptions(device.command('list'))
+  pageOptions(connectionOptions(device.command('list')), limits.cliDevicesDefaultCount)
     .description('devices by group, with what they run')
     .option('--group <group>', 'only devices of this group')
     .addOption(
@@ -36,7 +40,15 @@ function listAndShow(device: Command, out: Output): void {
       ]),
     )
     .option('--hardware <id>', 'only this hardware')
-    .option('--running <component@version>', 'only devices that run this release')
+    .option(
+      '--running <component@version>',
+      'only devices that run this release; component@none: on which nothing runs',
+    )
+    .addOption(
+      new Option('--update <state>', 'only devices with an update in this state').choices([
+        ...UPDATE_STATES,
+      ]),
+    )
     .option('--label <key=value>', 'only devices with this label; a key alone: with any value')
     .addOption(
       new Option('--attention <why>', 'only devices that may need a person').choices([
@@ -117,7 +129,7 @@ function registerGroup(program: Command, out: Output): void {
       'after',
       '\nExample:\n  $ linnet group set canary cam-1 cam-2\n  $ linnet group list\n',
     );
-  connectionOptions(group.command('list'))
+  pageOptions(connectionOptions(group.command('list')), limits.cliDevicesDefaultCount)
     .description('groups with the number of their devices')
     .addHelpText('after', '\nExample:\n  $ linnet group list\n')
     .action(lazily(out, async () => (await actions()).listGroups));

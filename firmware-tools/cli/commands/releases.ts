@@ -40,7 +40,12 @@ export function registerReleaseCommands(program: Command, out: Output): void {
 function list(release: Command, out: Output): void {
   pageOptions(connectionOptions(release.command('list')))
     .description('published releases, the newest first')
-    .addHelpText('after', '\nExample:\n  $ linnet release list\n')
+    .option('--component <name>', 'only of this component')
+    .option(
+      '--search <text>',
+      'only with this text in component@version or the description, or with such a digest',
+    )
+    .addHelpText('after', '\nExample:\n  $ linnet release list --component digits\n')
     .action(lazily(out, async () => (await actions()).list));
 }
 

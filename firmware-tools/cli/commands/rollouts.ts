@@ -1,13 +1,22 @@
 // `linnet rollout`: drafts, commands, lists and watches staged rollouts.
 import { Option, type Command } from 'commander';
 import { lazily } from '../../../shared/base/lazily.js';
+import { limits } from '../../../shared/base/limits.js';
 import {
   MEMBER_STATES,
   ROLLOUT_COMMANDS,
+  ROLLOUT_LIST_STATES,
   type RolloutCommand,
 } from '../../../shared/protocol/states.js';
 import { defaultTrialPolicy } from '../../../shared/statistics/default-trial-policy.js';
-import { connectionOptions, gather, percentAsPermille, shares, wholeNumber } from '../options.js';
+import {
+  connectionOptions,
+  gather,
+  pageOptions,
+  percentAsPermille,
+  shares,
+  wholeNumber,
+} from '../options.js';
 import type { Output } from '../output.js';
 import { defaults } from '../../../shared/protocol/default-policy.js';
 
@@ -160,10 +169,7 @@ function haltOptions(create: Command): void {
 }
 
 function registerReads(rollout: Command, out: Output): void {
-  connectionOptions(rollout.command('list'))
-    .description('rollouts, the newest first')
-    .addHelpText('after', '\nExample:\n  $ linnet rollout list\n')
-    .action(lazily(out, async () => (await actions()).list));
+  registerList(rollout, out);
   connectionOptions(rollout.command('show'))
     .description('one rollout: waves, devices, reasons, and the possible commands')
     .argument('<rollout>', 'id')
@@ -181,15 +187,29 @@ function registerReads(rollout: Command, out: Output): void {
     .action(lazily(out, async () => (await actions()).watch));
 }
 
+function registerList(rollout: Command, out: Output): void {
+  pageOptions(connectionOptions(rollout.command('list')))
+    .description('rollouts, the newest first')
+    .addOption(
+      new Option(
+        '--state <state>',
+        'only in this state; active: rolling, held or reverting',
+      ).choices(ROLLOUT_LIST_STATES),
+    )
+    .option('--component <name>', 'only of this component')
+    .option('--group <group>', 'only those whose selector does not exclude this group')
+    .option('--search <text>', 'only with this text in the id or in component@version')
+    .addHelpText('after', '\nExample:\n  $ linnet rollout list --state active --component digits\n')
+    .action(lazily(out, async () => (await actions()).list));
+}
+
 function registerMembers(rollout: Command, out: Output): void {
-  connectionOptions(rollout.command('members'))
-    .description('all devices of a rollout with their states and reasons')
+  pageOptions(connectionOptions(rollout.command('members')), limits.cliDevicesDefaultCount)
+    .description('the devices of a rollout with their states and reasons, by wave')
     .argument('<rollout>', 'id')
     .option('--wave <number>', 'only this wave, from 1', wholeNumber)
     .addOption(new Option('--state <state>', 'only devices in this state').choices(MEMBER_STATES))
-    .addHelpText(
-      'after',
-      '\nExample:\n  $ linnet rollout members ro-0123456789abcdef --state failed\n',
-    )
+    .option('--failed', 'only devices on which the release failed, also those that are back')
+    .addHelpText('after', '\nExample:\n  $ linnet rollout members ro-0123456789abcdef --failed\n')
     .action(lazily(out, async () => (await actions()).members));
 }

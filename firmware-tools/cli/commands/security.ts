@@ -1,7 +1,8 @@
 // `linnet security`: security events.
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { lazily } from '../../../shared/base/lazily.js';
-import { connectionOptions, pageOptions, wholeNumber } from '../options.js';
+import { SECURITY_SOURCE_KINDS } from '../../../shared/protocol/states.js';
+import { connectionOptions, pageOptions, timeOptions, wholeNumber } from '../options.js';
 import type { Output } from '../output.js';
 
 const actions = () => import('../actions/security.js');
@@ -11,11 +12,19 @@ export function registerSecurityCommands(program: Command, out: Output): void {
     .command('security')
     .description('security events')
     .addHelpText('after', '\nExample:\n  $ linnet security list --limit 10\n');
-  pageOptions(connectionOptions(security.command('list')))
+  timeOptions(pageOptions(connectionOptions(security.command('list'))))
     .description('security events, the newest first; with --follow those that come from now on')
     .option(
       '--source <name>',
       'only of this device id, operator token, remote address, or `server`',
+    )
+    .option('--device <device>', 'only of this device, by id or name')
+    .option('--group <group>', 'only of devices of this group')
+    .option('--code <code>', 'only with this fault code')
+    .addOption(
+      new Option('--kind <kind>', 'only of sources of this kind').choices([
+        ...SECURITY_SOURCE_KINDS,
+      ]),
     )
     .option('--follow', 'print each event when it comes; with --json one JSON object a line')
     .option(
@@ -25,7 +34,8 @@ export function registerSecurityCommands(program: Command, out: Output): void {
     )
     .addHelpText(
       'after',
-      '\nExample:\n  $ linnet --json security list --follow >> security-events.ndjson\n',
+      '\nExample:\n  $ linnet security list --since 1d --group canary\n' +
+        '  $ linnet --json security list --follow >> security-events.ndjson\n',
     )
     .action(lazily(out, async () => (await actions()).list));
 }

@@ -10,6 +10,8 @@ export const limits = {
   devicePageRowsCount: 500,
   /** Releases and groups that a form offers, the newest and the first ones. */
   optionsMaxCount: 1000,
+  /** Devices of a rollout, as the API takes them. */
+  rolloutDevicesMaxCount: 100_000,
   /** Devices of one wave that are drawn as dots. */
   dotsMaxCount: 500,
   /** Wait before the first attempt to connect again, and the longest one. */

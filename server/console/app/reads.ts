@@ -68,10 +68,11 @@ export const reads = {
 
 export const lists = {
   devices: (query: Query, limit?: number): List<DeviceSummary> => list('/devices', query, limit),
-  rollouts: (): List<RolloutSummary> => list('/rollouts'),
+  rollouts: (query: Query = {}): List<RolloutSummary> => list('/rollouts', query),
   members: (rollout: string, query: Query, limit?: number): List<Member> =>
     list(`/rollouts/${part(rollout)}/members`, query, limit),
-  releases: (limit?: number): List<ReleaseSummary> => list('/releases', {}, limit),
+  releases: (query: Query = {}, limit?: number): List<ReleaseSummary> =>
+    list('/releases', query, limit),
   groups: (limit?: number): List<Group> => list('/groups', {}, limit),
   tokens: (): List<TokenView> => list('/tokens'),
   audit: (query: Query, limit?: number): List<AuditSummary> => list('/audit', query, limit),

@@ -15,6 +15,7 @@ import { useSignal } from './signal.js';
 
 const SECTIONS = [
   ['', 'Fleet'],
+  ['search', 'Search'],
   ['devices', 'Devices'],
   ['enrol', 'Enrol'],
   ['rollouts', 'Rollouts'],
@@ -24,6 +25,9 @@ const SECTIONS = [
   ['audit', 'Audit'],
   ['tokens', 'Tokens'],
 ] as const;
+
+/** Pages that belong to a section of another name. */
+const BELOW: Readonly<Record<string, string>> = { 'new-rollout': 'rollouts' };
 
 export function Shell() {
   const signedIn = useSignal(token) !== null;
@@ -82,7 +86,12 @@ function SignedIn() {
   const { path, query } = useSignal(place);
   const { data: self, failure, reload } = useResource(reads.self(), topics('tokens'));
   const main = useRef<HTMLElement>(null);
-  const [section] = path.split('/');
+  const [section = ''] = path.split('/');
+  const nav = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a narrow screen the sections are a line that scrolls.
+    nav.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
+  }, [section, self?.role]);
   return (
     <SelfContext.Provider value={self ?? null}>
       <a class="skip" href="#main" onClick={() => main.current?.focus()}>
@@ -92,11 +101,11 @@ function SignedIn() {
         <Link to="" class="brand">
           Linnet
         </Link>
-        <nav aria-label="Sections">
+        <nav ref={nav} aria-label="Sections">
           <ul>
             {SECTIONS.filter(([to]) => mayOpen(to, self?.role)).map(([to, name]) => (
               <li key={to}>
-                <Link to={to} current={to === section}>
+                <Link to={to} current={to === (BELOW[section] ?? section)}>
                   {name}
                 </Link>
               </li>

@@ -1,5 +1,6 @@
 // How values read: times, numbers, states. Everything is plain text; what devices and
 // people wrote is only ever set as text.
+import { MINUTE_MS } from '../../../shared/base/units.js';
 import type { RolloutDetail } from '../../../shared/protocol/operator-api.js';
 
 type Selector = RolloutDetail['selector'];
@@ -10,6 +11,17 @@ export const counted = (count: number, noun: string): string =>
 const stamp = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 /** In the reader's own zone and form. */
 export const atTime = (iso: string): string => stamp.format(new Date(iso));
+
+/** A time as a field of a date and a time shows it, in the reader's zone; empty: empty. */
+export function localTime(iso: string): string {
+  const at = new Date(iso);
+  if (Number.isNaN(at.getTime())) return '';
+  return new Date(at.getTime() - at.getTimezoneOffset() * MINUTE_MS).toISOString().slice(0, 16);
+}
+
+/** What such a field says, as the API takes it; empty: empty. */
+export const isoTime = (local: string): string =>
+  local === '' ? '' : new Date(local).toISOString();
 
 const UNITS: readonly (readonly [seconds: number, name: string])[] = [
   [86_400, 'day'],

@@ -1,7 +1,7 @@
 // Operator routes about what happened: the audit log and its chain, security events, raw telemetry.
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { limits } from '../../../shared/base/limits.js';
-import { Type, type Static } from 'typebox';
+import { Type, type Static, type TObject } from 'typebox';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import {
   AuditDetail,
@@ -12,12 +12,16 @@ import {
   pageQuery,
   SecurityEventDetail,
   SecurityEventFeed,
+  securityFeedQuery,
+  securityQuery,
   SecurityEventPage,
   TelemetryHourPage,
   TelemetryPage,
 } from '../../../shared/protocol/operator-api.js';
+import type { SecurityEventFilter } from '../../interfaces.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
 import { pageOf } from '../paging.js';
+import { timeRangeOf } from '../time-range.js';
 import {
   auditDetail,
   auditSummary,
@@ -37,6 +41,7 @@ const OfDevice = Type.Object({
   }),
 });
 const Serial = Type.Integer({ minimum: 1 });
+const AuditKey = Type.Tuple([Type.Integer(), Serial]);
 const SecurityEventKey = Type.Tuple([Type.Integer(), Type.Integer()]);
 
 type Options = Pick<
@@ -66,12 +71,15 @@ function chainRoutes(app: FleetApp, { audit }: Options): void {
         response: { 200: AuditPage, ...errorResponses },
       },
     },
-    ({ query }) =>
-      pageOf(query, Serial, {
-        rows: (page) => audit.page(page, query),
-        key: (row) => row.seq,
+    ({ query }) => {
+      const { actor, action, subject } = query;
+      const filter = { actor, action, subject, ...timeRangeOf(query) };
+      return pageOf(query, AuditKey, {
+        rows: (page) => audit.page(page, filter),
+        key: (row): Static<typeof AuditKey> => [row.at, row.seq],
         view: (rows) => rows.map(auditSummary),
-      }),
+      });
+    },
   );
 
   app.get(
@@ -109,7 +117,22 @@ function chainRoutes(app: FleetApp, { audit }: Options): void {
   );
 }
 
-function securityRoutes(app: FleetApp, { security, securityEvents }: Options): void {
+type SecurityFeedFilters = Static<TObject<typeof securityFeedQuery>>;
+
+/** Faults: not_found (the device, or no device is in the group), message_undecodable. */
+async function securityFilterOf(
+  { source, device, group, kind, code }: SecurityFeedFilters,
+  devices: Options['devices'],
+): Promise<SecurityEventFilter> {
+  if (group !== undefined) await devices.requireGroup(group);
+  if (device === undefined) return { source, group, kind, code };
+  if (source !== undefined)
+    throw new Fault('message_undecodable', 'querystring: give `source` or `device`, not both');
+  const { id } = await devices.named(device, 'enrolled');
+  return { source: id, group, kind: kind ?? 'device', code };
+}
+
+function securityRoutes(app: FleetApp, { security, securityEvents, devices }: Options): void {
   app.get(
     '/security-events',
     {
@@ -118,22 +141,16 @@ function securityRoutes(app: FleetApp, { security, securityEvents }: Options): v
         operationId: 'listSecurityEvents',
         summary: 'Security events, the newest first',
         tags,
-        querystring: Type.Object({
-          ...pageQuery,
-          source: Type.Optional(
-            Type.String({
-              maxLength: limits.nameMaxChars,
-              description: 'device id, name of an operator token, `server`, or remote address',
-            }),
-          ),
-        }),
+        querystring: Type.Object({ ...pageQuery, ...securityQuery }),
         response: { 200: SecurityEventPage, ...errorResponses },
       },
     },
     async ({ query }) => {
       await security.flush();
+      const filter = { ...(await securityFilterOf(query, devices)), ...timeRangeOf(query) };
       return pageOf(query, SecurityEventKey, {
-        rows: (page) => securityEvents.page({ source: query.source }, page),
+        rows: (page) => securityEvents.page(filter, page),
+        scanned: (after) => securityEvents.scanned(filter, after),
         key: (row): Static<typeof SecurityEventKey> => [row.lastAt, row.id],
         view: (rows) => rows.map(securitySummary),
       });
@@ -161,7 +178,7 @@ function securityRoutes(app: FleetApp, { security, securityEvents }: Options): v
   );
 }
 
-function feedRoute(app: FleetApp, { security, securityEvents }: Options): void {
+function feedRoute(app: FleetApp, { security, securityEvents, devices }: Options): void {
   app.get(
     '/security-events/feed',
     {
@@ -171,6 +188,7 @@ function feedRoute(app: FleetApp, { security, securityEvents }: Options): void {
         summary: 'Security events in the order of their changes, to follow them',
         tags,
         querystring: Type.Object({
+          ...securityFeedQuery,
           limit: pageQuery.limit,
           after: Type.Optional(
             Type.Integer({
@@ -182,12 +200,14 @@ function feedRoute(app: FleetApp, { security, securityEvents }: Options): void {
         response: { 200: SecurityEventFeed, ...errorResponses },
       },
     },
-    async ({ query: { after, limit = limits.listPageDefaultCount } }) => {
+    async ({ query }) => {
+      const { after, limit = limits.listPageDefaultCount } = query;
+      const filter = await securityFilterOf(query, devices);
       await security.flush();
       if (after === undefined) return { items: [], next: await securityEvents.head() };
-      const rows = await securityEvents.changes(after, limit);
+      const { rows, next } = await securityEvents.feed(after, limit, filter);
       const items = rows.map((row) => ({ ...securityDetail(row), revision: row.revision }));
-      return { items, next: rows.at(-1)?.revision ?? after };
+      return { items, next };
     },
   );
 }

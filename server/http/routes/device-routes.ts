@@ -13,6 +13,7 @@ import {
   DeviceReplacement,
   GroupPage,
   deviceQuery,
+  NO_VERSION,
   pageQuery,
 } from '../../../shared/protocol/operator-api.js';
 import { sha256 } from '../../../shared/base/bytes.js';
@@ -76,10 +77,7 @@ function listRoute(app: FleetApp, { devices, telemetry, clock, silentAfterMs }: 
       const filter = filterOf(query, clock.now(), silentAfterMs);
       return pageOf(query, DeviceKey, {
         rows: (page) => devices.page(filter, page),
-        scanned: async (after): Promise<Static<typeof DeviceKey> | null> => {
-          const key = await devices.scanned(filter, after);
-          return key === null ? null : [...key];
-        },
+        scanned: (after) => devices.scanned(filter, after),
         key: (row): Static<typeof DeviceKey> => [row.group, row.name, row.id],
         view: async (rows) => {
           const latest = await telemetry.latest(rows.map((row) => row.id));
@@ -93,15 +91,24 @@ function listRoute(app: FleetApp, { devices, telemetry, clock, silentAfterMs }: 
 }
 
 function filterOf(
-  { group, status, hardware, search, running, attention, label }: Static<typeof DeviceQuery>,
+  {
+    group,
+    status,
+    hardware,
+    search,
+    running,
+    update,
+    attention,
+    label,
+  }: Static<typeof DeviceQuery>,
   now: number,
   silentAfterMs: number,
 ): DeviceFilter {
   const [component, version] = running?.split('@') ?? [];
   const runs = component !== undefined && version !== undefined;
   return {
-    ...{ group, status, hardware, search, attention },
-    running: runs ? { component, version } : undefined,
+    ...{ group, status, hardware, search, update, attention },
+    running: runs ? { component, version: version === NO_VERSION ? null : version } : undefined,
     label: label === undefined ? undefined : labelIn(label),
     heardSince: now - silentAfterMs,
     clonedSince: now - limits.deviceClonedMs,

@@ -12,13 +12,15 @@ import {
   PublishRequest,
   ReleaseDetail,
   ReleasePage,
+  releaseQuery,
+  pageQuery,
   RepositoryView,
   StoredFile,
 } from '../../../shared/protocol/operator-api.js';
 import type { ReleaseRow } from '../../interfaces.js';
 import { operatorOfRequest } from '../authentication.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
-import { pageOf, PageQuery } from '../paging.js';
+import { pageOf } from '../paging.js';
 import { traceOf } from '../trace.js';
 import { iso, releaseDetail, releaseSummary } from '../views.js';
 import { digestsInDocument, digestsInEnvelope } from '../../tuf/referenced-files.js';
@@ -146,13 +148,14 @@ function readRoutes(app: FleetApp, options: Options): void {
         operationId: 'listReleases',
         summary: 'Releases, the newest first, without their manifests',
         tags,
-        querystring: PageQuery,
+        querystring: Type.Object({ ...pageQuery, ...releaseQuery }),
         response: { 200: ReleasePage, ...errorResponses },
       },
     },
     ({ query }) =>
       pageOf(query, ReleaseKey, {
-        rows: (page) => releases.page(page),
+        rows: (page) => releases.page(page, query),
+        scanned: (after) => releases.scanned(query, after),
         key: (row): Static<typeof ReleaseKey> => [row.publishedAt, row.component, row.version],
         view: (rows) => rows.map(releaseSummary),
       }),

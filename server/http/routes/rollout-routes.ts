@@ -9,6 +9,7 @@ import {
   RolloutPage,
   RolloutPolicy,
   RolloutPreview,
+  rolloutQuery,
   RolloutRequest,
   StandingReleases,
   pageQuery,
@@ -18,15 +19,16 @@ import { defaultPolicy } from '../../../shared/protocol/default-policy.js';
 import type { MemberFilter } from '../../interfaces.js';
 import { auditOf } from '../audit-hook.js';
 import { errorResponses, type FleetApp, type HttpServices } from '../context.js';
-import { pageOf, PageQuery } from '../paging.js';
+import { pageOf } from '../paging.js';
 import { memberView, rolloutSummary, standingView } from '../views.js';
 
 const RolloutId = Type.String({ minLength: 1, maxLength: 64 });
 const MemberKey = Type.Tuple([Type.Integer(), Type.Integer(), Type.String()]);
 const MemberQuery = Type.Object({ ...pageQuery, ...memberQuery });
+const RolloutQuery = Type.Object({ ...pageQuery, ...rolloutQuery });
 const RolloutKey = Type.Tuple([Type.Integer(), Type.String()]);
 
-type Options = Pick<HttpServices, 'rollouts'>;
+type Options = Pick<HttpServices, 'rollouts' | 'devices'>;
 const tags = ['rollouts'];
 
 export const rolloutRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
@@ -117,7 +119,7 @@ function standingRoute(app: FleetApp, { rollouts }: Options): void {
   );
 }
 
-function readRoutes(app: FleetApp, { rollouts }: Options): void {
+function readRoutes(app: FleetApp, { rollouts, devices }: Options): void {
   app.get(
     '/rollouts',
     {
@@ -126,16 +128,19 @@ function readRoutes(app: FleetApp, { rollouts }: Options): void {
         operationId: 'listRollouts',
         summary: 'Rollouts, the newest first, without members and history',
         tags,
-        querystring: PageQuery,
+        querystring: RolloutQuery,
         response: { 200: RolloutPage, ...errorResponses },
       },
     },
-    ({ query }) =>
-      pageOf(query, RolloutKey, {
-        rows: (page) => rollouts.page(page),
+    async ({ query }) => {
+      if (query.group !== undefined) await devices.requireGroup(query.group);
+      return pageOf(query, RolloutKey, {
+        rows: (page) => rollouts.page(page, query),
+        scanned: (after) => rollouts.scanned(query, after),
         key: (row): Static<typeof RolloutKey> => [row.createdAt, row.id],
         view: (rows) => rows.map(rolloutSummary),
-      }),
+      });
+    },
   );
 
   app.get(
@@ -175,7 +180,8 @@ function readRoutes(app: FleetApp, { rollouts }: Options): void {
   );
 }
 
-const memberFilter = ({ wave, state }: Static<typeof MemberQuery>): MemberFilter => ({
+const memberFilter = ({ wave, state, failed }: Static<typeof MemberQuery>): MemberFilter => ({
   ...(wave === undefined ? {} : { wave }),
   ...(state === undefined ? {} : { state }),
+  ...(failed === undefined ? {} : { failed }),
 });

@@ -148,7 +148,7 @@ describe('the command', () => {
   it('asks_a_fleet_through_the_proxy_of_the_environment', async () => {
     const { port, asked } = await fleet(false);
     const folder = tempFolder();
-    writeFileSync(join(folder, 'token'), 'lnt_x');
+    writeFileSync(join(folder, 'token'), `lnt_${'x'.repeat(43)}`);
     const before = { ...process.env };
     Object.assign(process.env, { http_proxy: proxy.url, XDG_CONFIG_HOME: folder });
     let text = '';

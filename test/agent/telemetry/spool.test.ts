@@ -15,6 +15,7 @@ import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Spool } from '../../../agent/telemetry/spool.js';
 import { limits } from '../../../shared/base/limits.js';
+import { realClock } from '../../../shared/platform/clock.js';
 import { drain, openSpool, security, update, uptimes } from '../../support/spools.js';
 import { health } from '../../support/telemetry-broker.js';
 
@@ -65,6 +66,22 @@ describe('leases', () => {
     const lease = spool.lease();
     expect(JSON.stringify(lease).length).toBeLessThanOrEqual(limits.batchMaxBytes);
     expect(JSON.stringify(lease).length).toBeGreaterThan(limits.batchMaxBytes * 0.9);
+  });
+
+  it('oldest_record_that_waits_is_told_until_it_is_acknowledged', () => {
+    let now = 5_000;
+    const spool = openSpool(join(folder(), 'spool.db'), undefined, {
+      clock: { ...realClock, now: () => now },
+    });
+    cleanups.push(() => spool.close());
+    expect(spool.oldestAt()).toBeNull();
+    spool.append('health', health(0));
+    const lease = spool.lease();
+    now = 9_000;
+    spool.append('health', health(1));
+    expect(spool.oldestAt()).toBe(5_000);
+    spool.ack(lease?.batch ?? '');
+    expect(spool.oldestAt()).toBe(9_000);
   });
 
   it('sequence_numbers_are_never_used_again', () => {

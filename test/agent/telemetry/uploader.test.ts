@@ -337,7 +337,7 @@ class Recorder implements Reporter {
 
 describe('health', () => {
   const options = {
-    spoolStats: () => ({ records: 1, bytes: 2, lost: 3 }),
+    spool: { stats: () => ({ records: 1, bytes: 2, lost: 3 }), oldestAt: () => null },
     clockErrorMs: () => -5,
     clock: realClock,
     log: silentLog,
@@ -357,6 +357,15 @@ describe('health', () => {
     expect(body.cpuUse).not.toBeNull();
     expect(body.spool).toEqual({ records: 1, bytes: 2, lost: 3 });
     expect(body.clockErrorMs).toBe(-5);
+  });
+
+  it('says_how_old_the_oldest_record_that_waits_is', async () => {
+    const clock = { ...realClock, now: () => 1_000_000 };
+    const spool = { ...options.spool, oldestAt: () => 877_000 };
+    const of = { ...options, clock, spool, reporter: new Recorder(), folder: folder() };
+    const body = await new DeviceHealth(of).sample();
+    expect(complaints(HealthBody, body)).toEqual([]);
+    expect(body.spool).toEqual({ records: 1, bytes: 2, lost: 3, oldestSeconds: 123 });
   });
 
   it('failing_sensors_are_null_and_the_rest_arrives', async () => {

@@ -74,3 +74,47 @@ it.each([
   const { code, err } = await run(...args, '--server', 'http://127.0.0.1:1');
   expect([code, err]).toEqual([EXIT.usage, expect.stringContaining(`error: ${why}`)]);
 });
+
+it('everything_that_is_missing_is_told_at_once_and_where_help_is', async () => {
+  const { code, err } = await run('bundle', 'build');
+  expect(code).toBe(EXIT.usage);
+  expect(err).toMatch(/^error: these are missing: <spec>, --key <file>, --output <file>\n/);
+  expect(err).toContain('\nsee: linnet bundle build --help\n');
+  expect((await run('rollout', 'start')).err).toBe(
+    "error: missing required argument 'rollout'\nsee: linnet rollout start --help\n",
+  );
+});
+
+it.each([
+  [['help', 'nosuch'], "unknown command 'nosuch'"],
+  [['nosuch', '--help'], "unknown command 'nosuch'"],
+  [['help', 'device', 'lst'], "unknown command 'lst'\n(Did you mean list?)"],
+])('help_of_what_is_not_there_says_so_%j', async (args, why) => {
+  const { code, err, out } = await run(...args);
+  expect([code, out]).toEqual([EXIT.usage, '']);
+  expect(err).toContain(`error: ${why}`);
+});
+
+it('an_id_is_taken_without_the_white_space_around_it_and_never_empty', async () => {
+  const at = ['--server', 'http://127.0.0.1:1'];
+  process.env['LINNET_TOKEN'] = `lnt_${'0'.repeat(43)}`;
+  const pasted = await run('rollout', 'show', ' ro-1\n', ...at);
+  const several = await run('group', 'set', 'a ', '\tcam-1', ...at);
+  const empty = await run('device', 'show', ' ', ...at);
+  Reflect.deleteProperty(process.env, 'LINNET_TOKEN');
+  expect(pasted.err).toContain('/rollouts/ro-1: ');
+  expect(several.err).toContain('/devices/cam-1: ');
+  expect([empty.code, empty.err]).toEqual([
+    EXIT.usage,
+    expect.stringContaining('<device> is empty'),
+  ]);
+});
+
+it.each([
+  [['device', 'list', '--limit', 'x'], '--limit: x is not a whole number'],
+  [['rollout', 'create', 'a@1.0.0', '--then', '50,10'], '--then: 50,10: shares are whole percents'],
+  [['audit', 'list', '--since', 'x'], '--since: x is not a time'],
+])('a_value_that_an_option_cannot_take_is_refused_with_its_name_%j', async (args, why) => {
+  const { code, err } = await run(...args);
+  expect([code, err]).toEqual([EXIT.usage, expect.stringContaining(`error: ${why}`)]);
+});

@@ -164,6 +164,21 @@ function idle(seq: number, more: Partial<UpdateBody>): TelemetryRecord {
 }
 
 describe('rollouts', () => {
+  it('members_on_which_the_release_failed_are_listed_also_when_they_are_back', async () => {
+    const id = (await run(['rollout', 'create', 'digits@1.0.0'])).out.trim();
+    expect((await run(['rollout', 'members', id, '--failed'])).out).toBe('no devices\n');
+    await fleet.store.db
+      .updateTable('members')
+      .set({ failed: 1, state: 'reverted' })
+      .where('rollout', '=', id)
+      .where('name', '=', 'cam-2')
+      .execute();
+    const { out } = await run(['rollout', 'members', id, '--failed']);
+    expect(out).toMatch(/^WAVE.*\n\d +cam-2 +fleet +reverted/);
+    expect(out).not.toContain('cam-1');
+    await run(['rollout', 'drop', id]);
+  });
+
   it('create_start_pause_resume_watch_abort', async () => {
     const made = await run([
       'rollout',

@@ -2,14 +2,18 @@
 // environment, and a token that only the server of its profile gets.
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { linnet } from '../../../firmware-tools/cli/main.js';
 import { EXIT } from '../../../firmware-tools/cli/output.js';
+import { newAuthority } from '../../../server/certificates/authority.js';
+import { realClock, realRandom } from '../../../shared/platform/clock.js';
 import { tempFolder } from '../../support/temp-folders.js';
 
-const GOOD = 'lnt_good';
+const tokenOf = (name: string): string => `lnt_${name.padEnd(43, '0')}`;
+const GOOD = tokenOf('good');
 let fleet: Server;
 let address: string;
 let folder: string;
@@ -81,16 +85,16 @@ it('the_profiles_can_be_read_by_their_owner_only', async () => {
 });
 
 it('a_token_that_the_server_refuses_is_not_kept', async () => {
-  expect((await login('lnt_wrong')).code).toBe(EXIT.refused);
+  expect((await login(tokenOf('wrong'))).code).toBe(EXIT.refused);
   expect((await run('profile', 'list')).text).toBe('no profiles; linnet login makes one\n');
 });
 
 it('options_and_environment_come_before_the_profile', async () => {
   await login();
   asked = [];
-  process.env['LINNET_TOKEN'] = 'lnt_other';
+  process.env['LINNET_TOKEN'] = tokenOf('other');
   expect((await run('group', 'list')).text).toContain('no valid operator token');
-  expect(asked).toEqual(['Bearer lnt_other']);
+  expect(asked).toEqual([`Bearer ${tokenOf('other')}`]);
 });
 
 it('another_server_does_not_get_the_token_of_the_profile', async () => {
@@ -140,10 +144,10 @@ it('logout_everywhere_revokes_first_and_logout_of_others_keeps_the_profile', asy
   await login();
   await writeFile(
     profilesPath(),
-    (await readFile(profilesPath(), 'utf8')).replace(GOOD, 'lnt_revoked'),
+    (await readFile(profilesPath(), 'utf8')).replace(GOOD, tokenOf('revoked')),
   );
   expect((await run('logout', '--everywhere')).code).toBe(EXIT.refused);
-  expect(await readFile(profilesPath(), 'utf8')).toContain('lnt_revoked');
+  expect(await readFile(profilesPath(), 'utf8')).toContain(tokenOf('revoked'));
 });
 
 it('without_any_token_the_advice_is_to_log_in', async () => {
@@ -172,6 +176,68 @@ it('a_token_file_that_holds_other_text_is_named_and_not_shown', async () => {
   });
   expect(asked).toEqual([]);
 });
+
+it('what_answers_and_is_no_fleet_server_is_a_wrong_address_and_not_a_wrong_name', async () => {
+  process.env['LINNET_TOKEN'] = GOOD;
+  const answers: readonly [number, string][] = [
+    [404, '<html>nope'],
+    [401, 'who are you'],
+    [200, '<html>hello'],
+  ];
+  for (const [status, body] of answers) {
+    const other = createServer((_request, response) => response.writeHead(status).end(body));
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const port = (other.address() as AddressInfo).port;
+    const { code, text } = await run('group', 'list', '--server', `http://127.0.0.1:${port}`);
+    await new Promise((resolve) => other.close(resolve));
+    expect([status, code]).toEqual([status, EXIT.refused]);
+    expect(text).toContain('code: server_foreign');
+    expect(text).toContain(String(port));
+  }
+});
+
+it('https_to_a_server_without_tls_says_which_address_it_has', async () => {
+  process.env['LINNET_TOKEN'] = GOOD;
+  const wrong = address.replace('http:', 'https:');
+  const { code, text } = await run('group', 'list', '--server', wrong);
+  expect(code).toBe(EXIT.refused);
+  expect(text).toContain(`a server without TLS has the address ${address}\n`);
+  expect(text).not.toContain('OpenSSL');
+});
+
+it('a_certificate_that_does_not_verify_is_no_temporary_failure', async () => {
+  process.env['LINNET_TOKEN'] = GOOD;
+  const { key, certificate } = await newAuthority(realRandom, realClock.now(), null);
+  const other = createTlsServer({ key, cert: certificate }, (_request, response) => response.end());
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  const port = (other.address() as AddressInfo).port;
+  const { code, text } = await run('group', 'list', '--server', `https://127.0.0.1:${port}`);
+  await new Promise((resolve) => other.close(resolve));
+  expect(code).toBe(EXIT.refused);
+  expect(text).toContain('code: server_untrusted');
+  expect(text).toContain('linnet login --ca FILE');
+});
+
+it('a_ca_file_without_a_certificate_and_files_that_are_missing_are_told_before_asking', async () => {
+  const file = join(folder, 'given.token');
+  const { code, text } = await login(GOOD, '--ca', file);
+  expect([code, asked]).toEqual([EXIT.usage, []]);
+  expect(text).toContain(`--ca ${file} holds no certificate in PEM`);
+  const none = await run('login', '--server', address, '--token-file', '/no/a', '--ca', '/no/b');
+  expect(none.text).toContain('/no/b: there is no such file; /no/a: there is no such file');
+});
+
+it.each(['{', '{"format":"linnet.profiles/1"}'])(
+  'profiles_that_hold_%s_are_named_with_what_to_do',
+  async (content) => {
+    await login();
+    await writeFile(profilesPath(), content);
+    const { code, text } = await run('group', 'list');
+    expect(code).toBe(EXIT.refused);
+    expect(text).toContain(profilesPath());
+    expect(text).toContain('or remove the file and run `linnet login` again');
+  },
+);
 
 it('an_empty_token_file_is_named', async () => {
   await login('');

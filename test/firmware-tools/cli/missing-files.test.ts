@@ -88,8 +88,9 @@ it('a_server_without_a_repository_is_told_how_one_is_made', async () => {
   const token = join(folder, 'token');
   const made = await run('server', 'init', '--config', config, '--token-out', token);
   expect(made.code).toBe(EXIT.done);
-  expect(made.text).toContain('`linnet repo init');
-  expect(made.text).toMatch(/Next:\n.*correct what is bad.*\n {2}linnet server doctor --config/);
+  expect(made.text).toMatch(
+    /Next:\n {2}linnet repo init .*\n {2}cp -r .*\n {2}linnet server --config/,
+  );
   const { code, text } = await run('server', '--config', config);
   expect([code, text]).toEqual([EXIT.refused, expect.stringContaining('`linnet repo init')]);
 });

@@ -143,6 +143,10 @@ it('a_list_of_devices_takes_every_filter_of_the_api', async () => {
     [['--search', 'line-'], false],
     [['--running', 'digits@9.9.9'], false],
     [['--hardware', 'other'], false],
+    [['--running', 'digits@none'], true],
+    [['--update', 'idle'], true],
+    [['--update', 'idle', '--running', 'digits@none'], true],
+    [['--update', 'staged'], false],
   ] as const)
     expect(await listed(...filter), filter.join(' ')).toBe(fits);
   const wrong = await run('device', 'list', '--label', '=x');
@@ -159,6 +163,94 @@ it('a_device_moves_to_a_group_and_the_audit_log_is_filtered_by_what_was_done', a
   await run('device', 'move', 'cam-1', 'canary');
 });
 
+it('rollouts_and_releases_are_listed_by_filters_and_a_group_that_does_not_exist_is_told', async () => {
+  const id = (await run('rollout', 'create', 'digits@1.1.0', '--groups', 'canary')).out.trim();
+  const rollouts = async (...filter: string[]): Promise<boolean> =>
+    (await run('rollout', 'list', ...filter)).out.includes(id);
+  for (const [filter, fits] of [
+    [['--state', 'draft'], true],
+    [['--state', 'active'], false],
+    [['--component', 'digits'], true],
+    [['--component', 'faces'], false],
+    [['--group', 'canary'], true],
+    [['--search', id.slice(3, 9)], true],
+    [['--search', 'digits@1.0'], false],
+  ] as const)
+    expect(await rollouts(...filter), filter.join(' ')).toBe(fits);
+  expect((await run('rollout', 'list', '--component', 'faces')).out).toBe('no rollout fits\n');
+  for (const list of ['rollout', 'security'])
+    expect(await run(list, 'list', '--group', 'nosuch')).toMatchObject({
+      code: EXIT.refused,
+      err: expect.stringContaining('no device is in group nosuch') as string,
+    });
+  const releases = (await run('release', 'list', '--search', '@1.0')).out;
+  expect(releases).toContain('digits@1.0.0');
+  expect(releases).not.toContain('digits@1.1.0');
+  expect((await run('release', 'list', '--component', 'faces')).out).toBe('no release fits\n');
+  expect((await run('rollout', 'list', '--component', 'A B')).err).toContain(
+    '--component A B: must be 1 to 63 characters',
+  );
+  await run('rollout', 'drop', id);
+});
+
+it('a_time_range_takes_spans_and_instants_and_refuses_what_is_no_time', async () => {
+  const count = async (...options: string[]): Promise<number> =>
+    (await json<unknown[]>('audit', 'list', '--limit', '1000', ...options)).length;
+  const all = await count();
+  expect(all).toBeGreaterThan(3);
+  expect(await count('--since', '1h')).toBe(all);
+  expect(await count('--until', '1h')).toBe(0);
+  expect(await count('--since', '2020-01-01', '--until', '2020-01-02 12:00:00Z')).toBe(0);
+  const exported = async (...options: string[]): Promise<number> =>
+    (await run('audit', 'export', ...options)).out.split('\n').length - 1;
+  expect(await exported('--since', '1d')).toBe(all);
+  expect(await exported('--since', '1d', '--after', '2')).toBe(all - 2);
+  expect(await exported('--until', '1d')).toBe(0);
+  expect((await json<unknown[]>('security', 'list', '--until', '1h')).length).toBe(0);
+  expect((await json<unknown[]>('security', 'list', '--since', '1h')).length).toBeGreaterThan(0);
+  for (const [options, text] of [
+    [['--since', 'yesterday'], 'yesterday is not a time: write 2026-03-01'],
+    [['--since', '2026-13-01'], '2026-13-01 is not a time'],
+    [['--since', '1h', '--until', '2h'], 'nothing is between'],
+  ] as const) {
+    const ran = await run('audit', 'list', ...options);
+    expect([ran.code, ran.err]).toEqual([EXIT.usage, expect.stringContaining(text)]);
+  }
+});
+
+it('security_events_are_listed_by_device_kind_code_and_group', async () => {
+  const listed = async (...options: string[]): Promise<number> =>
+    (await json<unknown[]>('security', 'list', ...options)).length;
+  expect(await listed('--device', 'cam-1')).toBe(1);
+  expect(await listed('--device', 'cam-1', '--code', 'file_digest')).toBe(1);
+  expect(await listed('--device', 'cam-1', '--code', 'other')).toBe(0);
+  expect(await listed('--kind', 'device')).toBe(1);
+  expect(await listed('--kind', 'anonymous')).toBe(0);
+  expect(await listed('--group', 'canary')).toBe(1);
+  const both = await run('security', 'list', '--device', 'cam-1', '--source', 'x');
+  expect(both.err).toContain('give `source` or `device`, not both');
+  const following = await run('security', 'list', '--follow', '--since', '1h');
+  expect(following).toMatchObject({ code: EXIT.usage });
+});
+
+it('a_list_as_json_is_cut_at_its_limit_and_says_on_stderr_how_to_go_on', async () => {
+  const first = await run('token', 'list', '--limit', '1', '--json');
+  expect(JSON.parse(first.out)).toHaveLength(1);
+  expect(first.err).toBe('');
+  const cut = await run('release', 'list', '--limit', '1', '--json');
+  const cursor = /^there are more: --cursor (\S+)\n$/.exec(cut.err)?.[1] ?? '';
+  const rest = await json<{ version: string }[]>('release', 'list', '--cursor', cursor);
+  expect([JSON.parse(cut.out), rest]).toMatchObject([
+    [{ version: '1.1.0' }],
+    [{ version: '1.0.0' }],
+  ]);
+  const none = await run('device', 'list', '--limit', '0');
+  expect([none.code, none.err]).toEqual([
+    EXIT.usage,
+    expect.stringContaining('--limit: 0 is too small: the smallest is 1'),
+  ]);
+});
+
 it('history_tells_each_change_once_and_events_those_of_the_device', async () => {
   const { out } = await run('device', 'history', 'cam-1');
   expect(out).toMatch(/^REPORTED +COMPONENT +STATE/);
@@ -166,7 +258,7 @@ it('history_tells_each_change_once_and_events_those_of_the_device', async () => 
   expect(out).toContain('no room\\u{1b}[2J');
   expect((await run('device', 'events', 'cam-1')).out).toContain('file_digest');
   const elsewhere = await run('security', 'list', '--source', 'nobody');
-  expect(elsewhere.out).toBe('no security events\n');
+  expect(elsewhere.out).toBe('no event fits\n');
 });
 
 it('telemetry_tail_shows_the_newest_records_last', async () => {

@@ -118,7 +118,7 @@ describe('with several servers', () => {
       },
       rollouts: { page: async () => [{ id: 'ro-1', revision: state.revision } as never] },
       security: { head: async () => state.head },
-      audit: { page: async () => [{ seq: state.seq } as never] },
+      audit: { newest: async () => state.seq },
     });
     await marks.look();
     expect(told).toEqual([]);

@@ -43,8 +43,9 @@ describe('the page', () => {
 
   it('has_no_inline_script_or_style_and_names_only_files_of_this_server', () => {
     expect(html).not.toMatch(/<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)/);
-    expect(paths).toHaveLength(2);
-    for (const path of paths) expect(path).toMatch(/^\/console\/assets\/console-[A-Z0-9]{8}\./);
+    expect(paths).toHaveLength(3);
+    for (const path of paths)
+      expect(path).toMatch(/^\/console\/assets\/(console|icon)-[A-Z0-9]{8}\./);
   });
 
   it('is_where_the_root_of_the_server_leads', async () => {
@@ -58,7 +59,9 @@ describe('its files', () => {
     for (const path of paths) {
       const response = await get(path);
       expect(response.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
-      expect(response.headers.get('content-type')).toMatch(/^text\/(?:javascript|css)/);
+      expect(response.headers.get('content-type')).toMatch(
+        /^(?:text\/(?:javascript|css)|image\/svg\+xml)/,
+      );
     }
   });
 

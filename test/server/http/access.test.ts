@@ -196,6 +196,16 @@ describe('roles', () => {
     ).toEqual(['release.publish.refused', 'release.publish', 'auth_denied']);
   });
 
+  it('a_token_that_asks_again_and_again_for_what_it_may_not_adds_one_entry', async () => {
+    const viewer = await clientAs(fleet, 'viewer');
+    const before = await fleet.store.audit.newest();
+    for (let seq = 1; seq <= 20; seq++)
+      expect(await codeOf(viewer.request('GET', `/audit/${seq}`, Type.Unknown()))).toBe(
+        'auth_denied',
+      );
+    expect(await fleet.store.audit.newest()).toBe(before + 1);
+  });
+
   it('revoked_token_is_refused_and_unknown_ones_too', async () => {
     const late = await clientAs(fleet, 'viewer');
     await fleet.admin.request('POST', '/tokens/a-viewer/revoke', Type.Unknown());

@@ -88,6 +88,7 @@ describe('the document', () => {
       ['hardware', false],
       ['search', false],
       ['running', false],
+      ['update', false],
       ['attention', false],
       ['label', false],
     ]);

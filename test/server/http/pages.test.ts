@@ -142,6 +142,8 @@ describe('pages', () => {
       expect(await paged(`${path}/members`, limit, get)).toEqual(whole);
     expect(await paged(`${path}/members?state=waiting&wave=0`, 5, get)).toEqual(whole);
     expect((await get(`${path}/members?state=failed`)).items).toEqual([]);
+    expect((await get(`${path}/members?failed=true`)).items).toEqual([]);
+    expect(await paged(`${path}/members?failed=false`, 7, get)).toEqual(whole);
     expect((await get(`${path}/members?wave=1`)).items).toEqual([]);
     await expect(get('/rollouts/ro-nosuch/members')).rejects.toMatchObject({ code: 'not_found' });
   });

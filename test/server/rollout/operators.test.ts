@@ -329,8 +329,8 @@ describe('what is refused', () => {
     await expect(fleet.operators.command(second.id, 'abort', by('bob'))).rejects.toThrow(
       'is dropped, which does not take abort; it takes no commands any more',
     );
-    expect(await fleet.operators.page({ limit: 10, after: null })).toHaveLength(2);
-    expect(await fleet.operators.page({ limit: 1, after: null })).toHaveLength(1);
+    expect(await fleet.operators.page({ limit: 10, after: null }, {})).toHaveLength(2);
+    expect(await fleet.operators.page({ limit: 1, after: null }, {})).toHaveLength(1);
   });
 
   it('a_rollout_that_cannot_work_is_refused_when_it_is_made', async () => {

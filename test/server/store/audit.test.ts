@@ -75,7 +75,7 @@ describe('the chain', () => {
     const [row] = await store.audit.page({ limit: 1, after: null });
     expect([row?.seq, row?.detail.length]).toEqual([4, limits.summaryDetailMaxChars]);
     expect((await store.audit.find(4))?.detail.length).toBe(limits.auditDetailMaxChars);
-    const next = await store.audit.page({ limit: 2, after: 4 });
+    const next = await store.audit.page({ limit: 2, after: [NOW, 4] });
     expect(next.map(({ seq }) => seq)).toEqual([3, 2]);
     expect(await brokenAt()).toBeNull();
   });

@@ -24,7 +24,7 @@ async function add(n: number, more: { hardware?: string; seenAt?: number } = {})
       id: idOf(n),
       name: `line-${n}`,
       hardware: more.hardware ?? 'sim',
-      components_json: '["digits"]',
+      components_json: '["digits","faces"]',
       public_key: 'c'.repeat(64),
       status: 'enrolled',
       group_name: n % 2 === 0 ? 'even' : 'odd',
@@ -118,6 +118,18 @@ describe('a filter of devices', () => {
     expect(await names({ running: { component: 'other', version: '1.0.0' } })).toEqual([]);
   });
 
+  it('by_the_state_of_an_update_and_by_nothing_that_runs_fits_the_reports', async () => {
+    expect(await names({ update: 'idle' })).toEqual(['line-1', 'line-3']);
+    expect(await names({ update: 'staged' })).toEqual([]);
+    const nothing = { component: 'digits', version: null };
+    expect(await names({ running: nothing })).toEqual(['line-3']);
+    expect(await names({ running: nothing, update: 'idle' })).toEqual(['line-3']);
+    await report(1, { kind: 'update', body: idleUpdate({ component: 'faces', state: 'staged' }) });
+    expect(await names({ update: 'staged' })).toEqual(['line-1']);
+    const digits = { component: 'digits', version: '1.0.0' };
+    expect(await names({ running: digits, update: 'staged' })).toEqual([]);
+  });
+
   it('by_what_needs_a_person_fits_each_kind', async () => {
     const since = { heardSince: 500, clonedSince: 500 };
     expect(await names({ attention: 'trouble', ...since })).toEqual(['line-3']);
@@ -135,7 +147,7 @@ describe('a filter of devices', () => {
 
 describe('a search of a large fleet', () => {
   it('looks_at_a_bounded_number_of_devices_a_page_and_finds_the_last_one', async () => {
-    const count = limits.deviceScanRowsCount + 5;
+    const count = limits.listScanRowsCount + 5;
     const values = Array.from({ length: count }, (_, n) => n);
     for (let from = 0; from < count; from += 500)
       await store.db

@@ -3,6 +3,7 @@
 // Over 400 lines because both stores are held against the same rows.
 import { beforeEach, describe, expect, it } from 'vitest';
 import type {
+  MemberFilter,
   MemberCount,
   MemberRow,
   RolloutChange,
@@ -418,7 +419,14 @@ describe('SQLite and memory', () => {
         JSON.stringify(Object.entries(one).sort()),
       );
       seen.push(counts.sort());
-      const filters = [{}, { wave: 1 }, { state: 'trial' }, { wave: 0, state: 'waiting' }] as const;
+      const filters: readonly MemberFilter[] = [
+        {},
+        { wave: 1 },
+        { state: 'trial' },
+        { wave: 0, state: 'waiting' },
+        { failed: true },
+        { wave: 0, failed: false },
+      ];
       for (const filter of filters) {
         const first = await of.memberPage(id, filter, { limit: 2, after: null });
         const last = first.at(-1);

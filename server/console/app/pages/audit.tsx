@@ -6,15 +6,15 @@ import { limits } from '../limits.js';
 import { useAction } from '../parts/action.js';
 import { announce } from '../parts/announcer.js';
 import { Ago, Heading, RowsTable, Trouble } from '../parts/basics.js';
-import { Search } from '../parts/filters.js';
+import { filtersIn, Search, TimeRange } from '../parts/filters.js';
 import { saveFile } from '../parts/save-file.js';
 import { lists, reads } from '../reads.js';
 import { topics, useRows } from '../resource.js';
 
-const FILTERS = ['actor', 'action', 'subject'] as const;
+const FILTERS = ['actor', 'action', 'subject', 'since', 'until'] as const;
 
 export function AuditPage({ query }: { query: URLSearchParams }) {
-  const filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? '']));
+  const filter = filtersIn(query, FILTERS);
   const rows = useRows(`audit ${JSON.stringify(filter)}`, lists.audit(filter), topics('audit'));
   return (
     <>
@@ -22,9 +22,10 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
         <AuditCommands filter={filter} />
       </Heading>
       <search aria-label="Filter the audit log">
-        <Search name="actor" label="Token" value={filter['actor'] ?? ''} />
-        <Search name="action" label="Action" value={filter['action'] ?? ''} />
-        <Search name="subject" label="About" value={filter['subject'] ?? ''} />
+        <Search name="actor" label="Token" value={filter.actor} />
+        <Search name="action" label="Action" value={filter.action} />
+        <Search name="subject" label="About" value={filter.subject} />
+        <TimeRange since={filter.since} until={filter.until} />
       </search>
       <RowsTable
         caption="Audit log"
@@ -38,7 +39,7 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
           { title: 'Token', cell: ({ actor }) => actor },
           { title: 'Action', cell: ({ action }) => <code>{action}</code> },
           { title: 'About', cell: ({ subject }) => subject },
-          { title: 'Detail', wide: true, cell: (row) => <Whole entry={row} /> },
+          { title: 'Detail', cell: (row) => <Whole entry={row} /> },
         ]}
       />
     </>

@@ -1,12 +1,13 @@
 // One device: what runs since when and why, what is wrong and what to do, what it served, what
 // happened, and what an operator can do with it.
 import type { DeviceDetail } from '../../../../shared/protocol/operator-api.js';
+import type { HealthBody } from '../../../../shared/protocol/telemetry.js';
 import { todoOf } from '../../../../shared/base/fault-codes.js';
 import { Ago, Facts, Heading, Loading, Section, State, Table, Trouble } from '../parts/basics.js';
 import { reads } from '../reads.js';
 import { beats, either, oneOf, topics, useResource } from '../resource.js';
 import { Link } from '../router.js';
-import { bytesText, duration, milliseconds, releaseText, share } from '../text.js';
+import { bytesText, counted, duration, milliseconds, releaseText, share } from '../text.js';
 import { DeviceCommands } from './device-commands.js';
 import { DevicePlots } from './device-plots.js';
 
@@ -216,13 +217,21 @@ function Health({ detail: { device } }: { detail: DeviceDetail }) {
             ['Disk free', health.diskFreeBytes === null ? '-' : bytesText(health.diskFreeBytes)],
             ['Agent', bytesText(health.agentRssBytes)],
             ['Up for', duration(health.uptimeSeconds)],
-            ['Waiting to be sent', `${health.spool.records} records, ${health.spool.lost} lost`],
+            ['Waiting to be sent', waitingText(health.spool)],
             ['Clock ahead', milliseconds(health.clockErrorMs)],
           ]}
         />
       )}
     </Section>
   );
+}
+
+function waitingText({ records, lost, oldestSeconds }: HealthBody['spool']): string {
+  return [
+    counted(records, 'record'),
+    ...(oldestSeconds === undefined ? [] : [`the oldest ${duration(oldestSeconds)} old`]),
+    `${lost} lost`,
+  ].join(', ');
 }
 
 function Timeline({ detail: { outcomes, rollouts } }: { detail: DeviceDetail }) {

@@ -4,18 +4,28 @@ import type { DeviceSummary } from '../../../../shared/protocol/operator-api.js'
 import { useCallback, useRef } from 'preact/hooks';
 import { limits } from '../limits.js';
 import { Ago, Heading, Loading, State, Trouble } from '../parts/basics.js';
-import { Choice, Search } from '../parts/filters.js';
+import { Choice, filtersIn, Search } from '../parts/filters.js';
 import { VirtualList } from '../parts/virtual-list.js';
 import { lists, reads } from '../reads.js';
 import { beats, either, topics, useResource, useRows } from '../resource.js';
 import { Link } from '../router.js';
 import { releaseText } from '../text.js';
 
-const FILTERS = ['search', 'status', 'group', 'hardware', 'running', 'label', 'attention'] as const;
+const FILTERS = [
+  'search',
+  'status',
+  'group',
+  'hardware',
+  'running',
+  'update',
+  'label',
+  'attention',
+] as const;
+type Filter = Readonly<Record<(typeof FILTERS)[number], string>>;
 const rowPixels = 56;
 
 export function DevicesPage({ query }: { query: URLSearchParams }) {
-  const filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? '']));
+  const filter = filtersIn(query, FILTERS);
   const inView = useRef<readonly [number, number]>([0, 0]);
   const rows = useRows(
     `devices ${JSON.stringify(filter)}`,
@@ -50,49 +60,55 @@ export function DevicesPage({ query }: { query: URLSearchParams }) {
   );
 }
 
-function Filters({ filter }: { filter: Readonly<Record<string, string>> }) {
+function Filters({ filter }: { filter: Filter }) {
   const { data } = useResource(reads.fleet(), topics('devices'));
-  const values = (found: readonly string[], chosen: string | undefined) =>
-    [...new Set([...found, ...(chosen === undefined || chosen === '' ? [] : [chosen])])]
+  const values = (found: readonly string[], chosen: string) =>
+    [...new Set([...found, ...(chosen === '' ? [] : [chosen])])]
       .sort()
       .map((one) => [one, one] as const);
-  const running = (data?.components ?? []).flatMap(({ component, version }) =>
-    version === null ? [] : [`${component}@${version}`],
-  );
+  const components = data?.components ?? [];
+  const running = components.map(({ component, version }) => `${component}@${version ?? 'none'}`);
+  const states = components.map(({ state }) => state);
   const groups = data?.devices.map(({ group }) => group) ?? [];
   const hardware = data?.hardware.map((row) => row.hardware) ?? [];
   return (
     <search aria-label="Filter devices">
-      <Search name="search" label="Name or id begins with" value={filter['search'] ?? ''} />
+      <Search name="search" label="Name or id begins with" value={filter.search} />
       <Choice
         name="status"
         label="Status"
-        value={filter['status'] ?? ''}
-        options={values(['pending', 'enrolled', 'revoked'], filter['status'])}
+        value={filter.status}
+        options={values(['pending', 'enrolled', 'revoked'], filter.status)}
       />
       <Choice
         name="group"
         label="Group"
-        value={filter['group'] ?? ''}
-        options={values(groups, filter['group'])}
+        value={filter.group}
+        options={values(groups, filter.group)}
       />
       <Choice
         name="hardware"
         label="Hardware"
-        value={filter['hardware'] ?? ''}
-        options={values(hardware, filter['hardware'])}
+        value={filter.hardware}
+        options={values(hardware, filter.hardware)}
       />
       <Choice
         name="running"
         label="Runs"
-        value={filter['running'] ?? ''}
-        options={values(running, filter['running'])}
+        value={filter.running}
+        options={values(running, filter.running)}
       />
-      <Search name="label" label="Label (key=value, or a key)" value={filter['label'] ?? ''} />
+      <Choice
+        name="update"
+        label="Update"
+        value={filter.update}
+        options={values(states, filter.update)}
+      />
+      <Search name="label" label="Label (key=value, or a key)" value={filter.label} />
       <Choice
         name="attention"
         label="Attention"
-        value={filter['attention'] ?? ''}
+        value={filter.attention}
         options={[
           ['silent', 'silent'],
           ['trouble', 'cannot proceed'],

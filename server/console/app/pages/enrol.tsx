@@ -54,7 +54,7 @@ function Waiting() {
               title: 'Fingerprint of its key',
               cell: ({ fingerprint }) => <code>{fingerprint}</code>,
             },
-            { title: 'Last seen', wide: true, cell: ({ lastSeenAt }) => <Ago at={lastSeenAt} /> },
+            { title: 'Last seen', cell: ({ lastSeenAt }) => <Ago at={lastSeenAt} /> },
             ...(may('operator')
               ? [
                   {

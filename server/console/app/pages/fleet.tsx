@@ -53,7 +53,7 @@ function Parts({ fleet }: { fleet: FleetOverview }) {
         <Bars
           label="Components by state of their update"
           of={grouped(fleet.components, ({ state }) => state).map(({ name, count }) =>
-            bar(name, count, toneOf(name)),
+            link(name, `update=${name}`, count, toneOf(name)),
           )}
         />
       </Section>
@@ -153,16 +153,15 @@ const versions = ({ components }: FleetOverview) =>
   grouped(components, ({ component, version }) => `${component} ${version ?? ''}`).map(
     ({ name, count }) => {
       const [component = '', version = ''] = name.split(' ');
-      const ref = `${component}@${version}`;
+      const ref = `${component}@${version || 'none'}`;
       return {
         key: name,
         count,
-        name:
-          version === '' ? (
-            `${component}: nothing runs`
-          ) : (
-            <Link to={`devices?running=${encodeURIComponent(ref)}`}>{name}</Link>
-          ),
+        name: (
+          <Link to={`devices?running=${encodeURIComponent(ref)}`}>
+            {version === '' ? `${component}: nothing runs` : name}
+          </Link>
+        ),
       };
     },
   );

@@ -13,6 +13,7 @@ import { ReleasePage } from './release.js';
 import { ReleasesPage } from './releases.js';
 import { RolloutPage } from './rollout.js';
 import { RolloutsPage } from './rollouts.js';
+import { SearchPage } from './search.js';
 import { SecurityPage } from './security.js';
 import { SessionPage } from './session.js';
 import { TokensPage } from './tokens.js';
@@ -29,12 +30,16 @@ export function pageOf(
     case 'devices':
       return first === undefined ? <DevicesPage query={query} /> : <DevicePage id={first} />;
     case 'rollouts':
-      return first === undefined ? <RolloutsPage /> : <RolloutPage id={first} query={query} />;
+      return first === undefined ? (
+        <RolloutsPage query={query} />
+      ) : (
+        <RolloutPage id={first} query={query} />
+      );
     case 'new-rollout':
       return <NewRolloutPage query={query} />;
     case 'releases':
       return first === undefined || second === undefined ? (
-        <ReleasesPage />
+        <ReleasesPage query={query} />
       ) : (
         <ReleasePage component={first} version={second} />
       );
@@ -42,6 +47,8 @@ export function pageOf(
       return <EnrolPage />;
     case 'groups':
       return <GroupsPage />;
+    case 'search':
+      return <SearchPage query={query} />;
     case 'security':
       return <SecurityPage query={query} />;
     case 'audit':

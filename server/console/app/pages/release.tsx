@@ -4,10 +4,20 @@ import type { ReleaseDetail } from '../../../../shared/protocol/operator-api.js'
 import { ask } from '../api.js';
 import { useAction } from '../parts/action.js';
 import { announce } from '../parts/announcer.js';
-import { Ago, Facts, Heading, Loading, Section, State, Table, Trouble } from '../parts/basics.js';
+import {
+  Ago,
+  Facts,
+  Heading,
+  Loading,
+  RowsTable,
+  Section,
+  State,
+  Table,
+  Trouble,
+} from '../parts/basics.js';
 import { saveFile } from '../parts/save-file.js';
-import { reads } from '../reads.js';
-import { either, topics, useResource } from '../resource.js';
+import { lists, reads } from '../reads.js';
+import { either, oneOf, topics, useResource, useRows } from '../resource.js';
 import { Link } from '../router.js';
 import { useMay } from '../self.js';
 import { bytesText, counted, releaseText, share } from '../text.js';
@@ -80,6 +90,7 @@ function Detail({ release }: { release: ReleaseDetail }) {
         <Quantization release={release} />
       </div>
       <Rollouts release={release} />
+      <FailedOn release={release} />
       <Expected release={release} />
       <Files release={release} />
       <Tensors release={release} />
@@ -149,18 +160,18 @@ function Signatures({ release: { signatures, signersNeeded } }: { release: Relea
   );
 }
 
-function Acceptance({ release: { acceptance, component, rollouts } }: { release: ReleaseDetail }) {
-  const failed = rollouts
-    .flatMap(({ counts }) => counts)
-    .filter(({ state }) => state === 'failed')
-    .reduce((sum, { devices }) => sum + devices, 0);
+function Acceptance({ release: { acceptance, component } }: { release: ReleaseDetail }) {
   return (
     <Section title="Acceptance" id="acceptance">
       {acceptance === null ? (
         <p class="quiet">The image targets name no acceptance set for {component}.</p>
       ) : (
         <>
-          <p>Each device runs the set before the release serves, and refuses it below the limit.</p>
+          <p>
+            Each device runs the set before the release serves, and refuses it below the limit: see
+            “Devices on which it failed” below. What it reached where it passed is in the log of the
+            agent.
+          </p>
           <Facts
             of={[
               ['Needed', `${acceptance.metric} of at least ${share(acceptance.least)}`],
@@ -170,12 +181,6 @@ function Acceptance({ release: { acceptance, component, rollouts } }: { release:
           />
         </>
       )}
-      <p>
-        {rollouts.length === 0
-          ? 'No device was asked yet.'
-          : `${counted(failed, 'device')} failed it so far, for this or another reason; ` +
-            'the rollout says why.'}
-      </p>
     </Section>
   );
 }
@@ -228,6 +233,50 @@ function Rollouts({ release }: { release: ReleaseDetail }) {
         ]}
       />
     </Section>
+  );
+}
+
+/** The device says why with the arithmetic: its acceptance set, its probes, its trial. */
+function FailedOn({ release }: { release: ReleaseDetail }) {
+  const failed = release.rollouts.filter((rollout) => rollout.failed > 0);
+  return (
+    <Section title="Devices on which it failed" id="failed">
+      {failed.length === 0 && <p class="quiet">None so far.</p>}
+      {failed.map(({ id }) => (
+        <FailedIn key={id} rollout={id} />
+      ))}
+    </Section>
+  );
+}
+
+function FailedIn({ rollout }: { rollout: string }) {
+  const rows = useRows(
+    `failed in ${rollout}`,
+    lists.members(rollout, { failed: 'true' }),
+    oneOf('rollouts', rollout),
+  );
+  return (
+    <>
+      <h3>
+        In rollout <Link to={`rollouts/${encodeURIComponent(rollout)}`}>{rollout}</Link>
+      </h3>
+      <RowsTable
+        caption={`Devices on which it failed in ${rollout}`}
+        what="devices"
+        rows={rows}
+        rowKey={({ device }) => device}
+        columns={[
+          {
+            title: 'Device',
+            cell: ({ device, name }) => (
+              <Link to={`devices/${encodeURIComponent(device)}`}>{name}</Link>
+            ),
+          },
+          { title: 'Since', cell: ({ since }) => <Ago at={since} /> },
+          { title: 'Why', cell: ({ reasons }) => reasons },
+        ]}
+      />
+    </>
   );
 }
 

@@ -1,20 +1,33 @@
 // Published releases, the newest first, and which of them stand: what devices take that enrol or
 // return.
 import { Ago, Heading, RowsTable, Section, State, Table, Trouble } from '../parts/basics.js';
+import { filtersIn, Search } from '../parts/filters.js';
 import { lists, reads } from '../reads.js';
 import { topics, useResource, useRows } from '../resource.js';
 import { Link } from '../router.js';
 import { bytesText, releaseText, selectorText } from '../text.js';
 
-export function ReleasesPage() {
-  const rows = useRows('releases', lists.releases(), topics('releases'));
+const FILTERS = ['component', 'search'] as const;
+
+export function ReleasesPage({ query }: { query: URLSearchParams }) {
+  const filter = filtersIn(query, FILTERS);
+  const rows = useRows(
+    `releases ${JSON.stringify(filter)}`,
+    lists.releases(filter),
+    topics('releases'),
+  );
+  const isFiltered = Object.values(filter).some((value) => value !== '');
   return (
     <>
       <Heading title="Releases" />
+      <search aria-label="Filter releases">
+        <Search name="component" label="Component" value={filter.component} />
+        <Search name="search" label="Name, description or digest" value={filter.search} />
+      </search>
       <RowsTable
         caption="Releases"
         what="releases"
-        none="No release yet. linnet publish makes one."
+        none={isFiltered ? 'No release fits.' : 'No release yet. linnet publish makes one.'}
         rows={rows}
         rowKey={({ digest }) => digest}
         columns={[
@@ -28,8 +41,8 @@ export function ReleasesPage() {
           },
           { title: 'Published', cell: ({ publishedAt }) => <Ago at={publishedAt} /> },
           { title: 'Size', cell: ({ bytes }) => bytesText(bytes) },
-          { title: 'Description', wide: true, cell: ({ description }) => description },
-          { title: 'Digest', wide: true, cell: ({ digest }) => <code>{digest.slice(0, 16)}</code> },
+          { title: 'Description', cell: ({ description }) => description },
+          { title: 'Digest', cell: ({ digest }) => <code>{digest.slice(0, 16)}</code> },
         ]}
       />
       <Standing />

@@ -35,6 +35,7 @@ function WaveView({ rollout, index, wave }: WaveProps) {
   const about = [
     counted(devices, 'device'),
     `soak ${duration(wave.soakSeconds)}`,
+    ...(wave.minProven === undefined ? [] : [`goes on at ${wave.minProven} proven`]),
     ...(wave.approval ? ['needs approval to go beyond'] : []),
   ].join(', ');
   return (

@@ -1,26 +1,42 @@
 // Security events as they come, the last changed first.
+import type { SecuritySourceKind } from '../../../../shared/protocol/operator-api.js';
 import { Ago, Heading, RowsTable, State } from '../parts/basics.js';
-import { Search } from '../parts/filters.js';
+import { Choice, filtersIn, Search, TimeRange } from '../parts/filters.js';
 import { lists } from '../reads.js';
 import { topics, useRows } from '../resource.js';
 import { Link } from '../router.js';
 
+const FILTERS = ['kind', 'source', 'device', 'group', 'code', 'since', 'until'] as const;
+const KIND_TEXTS: Readonly<Record<SecuritySourceKind, string>> = {
+  device: 'devices',
+  operator: 'operator tokens',
+  server: 'the server',
+  anonymous: 'strangers',
+};
+const KINDS = Object.entries(KIND_TEXTS);
+
 export function SecurityPage({ query }: { query: URLSearchParams }) {
-  const source = query.get('source') ?? '';
+  const filter = filtersIn(query, FILTERS);
   const rows = useRows(
-    `security ${source}`,
-    lists.securityEvents({ source }),
+    `security ${JSON.stringify(filter)}`,
+    lists.securityEvents(filter),
     topics('security', 'devices'),
   );
   return (
     <>
       <Heading title="Security events" />
       <search aria-label="Filter security events">
-        <Search name="source" label="Source" value={source} />
+        <Choice name="kind" label="Kind of source" value={filter.kind} options={KINDS} />
+        <Search name="source" label="Source" value={filter.source} />
+        <Search name="device" label="Device (name or id)" value={filter.device} />
+        <Search name="group" label="Group" value={filter.group} />
+        <Search name="code" label="Code" value={filter.code} />
+        <TimeRange since={filter.since} until={filter.until} />
       </search>
       <RowsTable
         caption="Security events"
         what="events"
+        none="No event fits."
         rows={rows}
         rowKey={({ id }) => id}
         columns={[
@@ -37,7 +53,7 @@ export function SecurityPage({ query }: { query: URLSearchParams }) {
               ),
           },
           { title: 'Detail', cell: ({ detail }) => detail },
-          { title: 'First', wide: true, cell: ({ firstAt }) => <Ago at={firstAt} /> },
+          { title: 'First', cell: ({ firstAt }) => <Ago at={firstAt} /> },
         ]}
       />
     </>

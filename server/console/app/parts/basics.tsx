@@ -106,8 +106,6 @@ export function Facts({ of }: { of: readonly (readonly [string, ComponentChildre
 interface Column<T> {
   readonly title: string;
   readonly cell: (row: T) => ComponentChildren;
-  /** Left out on a narrow screen. */
-  readonly wide?: boolean;
 }
 
 interface TableProps<T> {
@@ -118,26 +116,30 @@ interface TableProps<T> {
   readonly none?: string;
 }
 
+/**
+ * On a narrow screen each row is a block of lines, `title: cell`. The roles are said because a
+ * browser may take them from a table that is not laid out as one.
+ */
 export function Table<T>({ caption, columns, rows, rowKey, none = 'None.' }: TableProps<T>) {
   if (rows.length === 0) return <p class="quiet">{none}</p>;
   return (
     <div class="scroll" role="group" aria-label={caption} tabIndex={0}>
-      <table>
+      <table role="table">
         <caption class="hidden">{caption}</caption>
-        <thead>
-          <tr>
-            {columns.map(({ title, wide }) => (
-              <th key={title} scope="col" class={wide === true ? 'wide' : undefined}>
+        <thead role="rowgroup">
+          <tr role="row">
+            {columns.map(({ title }) => (
+              <th key={title} scope="col" role="columnheader">
                 {title}
               </th>
             ))}
           </tr>
         </thead>
-        <tbody>
+        <tbody role="rowgroup">
           {rows.map((row) => (
-            <tr key={rowKey(row)}>
-              {columns.map(({ title, cell, wide }) => (
-                <td key={title} class={wide === true ? 'wide' : undefined}>
+            <tr key={rowKey(row)} role="row">
+              {columns.map(({ title, cell }) => (
+                <td key={title} role="cell" data-title={title}>
                   {cell(row)}
                 </td>
               ))}
@@ -149,7 +151,13 @@ export function Table<T>({ caption, columns, rows, rowKey, none = 'None.' }: Tab
   );
 }
 
-function More({ rows, what }: { rows: { hasMore: boolean; more: () => void }; what: string }) {
+export function More({
+  rows,
+  what,
+}: {
+  rows: { hasMore: boolean; more: () => void };
+  what: string;
+}) {
   if (!rows.hasMore) return null;
   return (
     <button type="button" onClick={rows.more}>
@@ -164,13 +172,22 @@ interface RowsTableProps<T> extends Omit<TableProps<T>, 'rows'> {
   readonly what: string;
 }
 
+/** What there is to say of a list in place of rows, or before them. */
+export function ListState({ rows, none = 'None.' }: { rows: Rows<unknown>; none?: string }) {
+  if (rows.failure !== null) return <Trouble failure={rows.failure} />;
+  if (rows.loading) return <p class="quiet">Loading.</p>;
+  if (rows.items.length > 0) return null;
+  // A search looks at so many rows a page.
+  const said = rows.hasMore ? 'None of those that were looked at.' : none;
+  return <p class="quiet">{said}</p>;
+}
+
 /** A list of the API as a table: what went wrong, the rows so far, and a button for the next. */
 export function RowsTable<T>({ rows, what, none = 'None.', ...table }: RowsTableProps<T>) {
-  const empty = !rows.loading ? none : rows.failure === null ? 'Loading.' : '';
   return (
     <>
-      <Trouble failure={rows.failure} />
-      <Table {...table} rows={rows.items} none={empty} />
+      <ListState rows={rows} none={none} />
+      {rows.items.length > 0 && <Table {...table} rows={rows.items} />}
       <More rows={rows} what={what} />
     </>
   );

@@ -1,5 +1,13 @@
 // Filters of a list; they are part of the page's address, so that a filtered list can be linked.
 import { setQuery } from '../router.js';
+import { isoTime, localTime } from '../text.js';
+
+/** The filters that a page has, as its address says them. */
+export const filtersIn = <Name extends string>(
+  query: URLSearchParams,
+  names: readonly Name[],
+): Readonly<Record<Name, string>> =>
+  Object.fromEntries(names.map((name) => [name, query.get(name) ?? ''])) as Record<Name, string>;
 
 interface ChoiceProps {
   readonly name: string;
@@ -40,6 +48,29 @@ export function Search({ name, label, value }: SearchProps) {
         maxLength={64}
         value={value}
         onChange={(event) => setQuery({ [name]: event.currentTarget.value.trim() })}
+      />
+    </label>
+  );
+}
+
+/** From a time on and before one, in the reader's own zone; `since` and `until` of the address. */
+export function TimeRange({ since, until }: { since: string; until: string }) {
+  return (
+    <>
+      <TimeLimit name="since" label="From" value={since} />
+      <TimeLimit name="until" label="Until" value={until} />
+    </>
+  );
+}
+
+function TimeLimit({ name, label, value }: SearchProps) {
+  return (
+    <label class="field inline">
+      {label}
+      <input
+        type="datetime-local"
+        value={localTime(value)}
+        onChange={(event) => setQuery({ [name]: isoTime(event.currentTarget.value) })}
       />
     </label>
   );

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { CommanderError, type Argument, type Command, type Option } from 'commander';
 import { Fault, isFault, systemCode } from '../../shared/base/fault-codes.js';
 import { EXIT, EXIT_MEANING, makeOutput, printError, type Output, type Streams } from './output.js';
+import { diskFault } from '../../shared/platform/errno-faults.js';
 import { printable } from './printable.js';
 
 export type Register = (program: Command, out: Output) => void;
@@ -101,6 +102,8 @@ function isFound(program: Command, args: readonly string[]): boolean {
   return !isName || command.commands.length === 0 || command.registeredArguments.length > 0;
 }
 
+const writeStderr = (text: string): void => void process.stderr.write(text);
+
 /** Runs the command line of this process by `run`, and sets its exit code. */
 export async function runProcess(
   run: (args: readonly string[], streams: Streams) => Promise<number>,
@@ -109,11 +112,13 @@ export async function runProcess(
     stream.on('error', (error) => {
       // The reader closed the pipe (`linnet ... | head`): nobody reads the rest.
       if (systemCode(error) === 'EPIPE') process.exit();
-      throw error;
+      if (stream === process.stderr) process.exit(EXIT.flaked);
+      const fault = diskFault(error, 'write the output');
+      process.exit(printError(fault, false, { out: () => {}, err: writeStderr }));
     });
   process.exitCode = await run(process.argv.slice(2), {
     out: (text) => process.stdout.write(text),
-    err: (text) => process.stderr.write(text),
+    err: writeStderr,
   });
 }
 

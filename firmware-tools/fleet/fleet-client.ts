@@ -52,7 +52,8 @@ export interface Patience {
 const TOO_MANY_REQUESTS = 429;
 const OK = 200;
 const NOT_FOUND = 404;
-const SERVER_ERROR = 500;
+/** HTTP statuses of a server that does not know the API; a proxy before it has others, too. */
+const ELSEWHERE: readonly number[] = [401, 403, 404, 405];
 /** As the server makes them (server/access/tokens.ts). */
 const OPERATOR_TOKEN = /^lnt_[A-Za-z0-9_-]{43}$/;
 const DEFAULT_SERVER = 'http://127.0.0.1:7300';
@@ -299,10 +300,8 @@ function refused(answer: ErrorAnswer, what: string): Fault {
   const own = serverFault(answer);
   if (own !== null) return own;
   const fault = refusalFault(answer, what);
-  const isLasting = answer.status < SERVER_ERROR && fault.code !== 'server_unreachable';
-  return isLasting || answer.location !== undefined
-    ? new Fault('server_foreign', fault.detail, { cause: fault })
-    : fault;
+  const isElsewhere = ELSEWHERE.includes(answer.status) || answer.location !== undefined;
+  return isElsewhere ? new Fault('server_foreign', fault.detail, { cause: fault }) : fault;
 }
 
 /** Of `connectionOptions` (cli/options.ts). */

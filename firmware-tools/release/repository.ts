@@ -13,6 +13,7 @@ import type { Clock, Random } from '../../shared/base/interfaces.js';
 import type { PublicKey, Signer } from '../../shared/trust/signer.js';
 import { heading, signDocument } from '../../shared/trust/documents.js';
 import { validityMs } from '../../shared/trust/validity.js';
+import { makeFolders } from '../../shared/platform/durable-files.js';
 import { asFault, createKeyFile, writeWhole } from './keys/key-files.js';
 import { KEY_SUFFIX } from './keys/key-suffix.js';
 
@@ -74,7 +75,7 @@ export async function initRepository(options: InitOptions): Promise<InitResult> 
 
 async function makeBeside(out: string): Promise<string> {
   try {
-    await mkdir(dirname(out), { recursive: true });
+    await makeFolders(dirname(out));
     return await mkdtemp(join(dirname(out), `.${basename(out)}-making-`));
   } catch (error) {
     throw asFault(error, out);

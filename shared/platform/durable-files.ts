@@ -85,19 +85,19 @@ export async function syncFolder(path: string): Promise<void> {
  * the first that exists: mkdir of Node with `recursive` does not return where the system refuses
  * new folders with ENOENT (/proc).
  */
-export async function makeFolders(path: string): Promise<void> {
+export async function makeFolders(path: string, mode?: number): Promise<void> {
   try {
-    await makeFolder(path);
+    await makeFolder(path, mode);
   } catch (error) {
     if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error;
-    await makeFolders(dirname(path));
-    await makeFolder(path);
+    await makeFolders(dirname(path), mode);
+    await makeFolder(path, mode);
   }
 }
 
-async function makeFolder(path: string): Promise<void> {
+async function makeFolder(path: string, mode?: number): Promise<void> {
   try {
-    await mkdir(path);
+    await mkdir(path, { mode });
   } catch (error) {
     if (systemCode(error) === 'EEXIST' && (await stat(path)).isDirectory()) return;
     throw error;

@@ -1,8 +1,8 @@
 // `linnet keys new|show`. Prints public keys only.
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault } from '../../../shared/base/fault-codes.js';
 import { realRandom } from '../../../shared/platform/clock.js';
+import { makeFolders } from '../../../shared/platform/durable-files.js';
 import { fromHex } from '../../../shared/base/bytes.js';
 import { publicKeyOf } from '../../../shared/trust/signer.js';
 import { requireFiles } from '../arguments.js';
@@ -18,7 +18,7 @@ export async function create(
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
     throw new Fault('usage', `'${name}' is not a name for a key: letters, digits, . _ -`);
   const passphrase = passphraseOf(process.env);
-  await mkdir(options.out, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+  await makeFolders(options.out, 0o700).catch((error: unknown) => {
     throw asFault(error, options.out);
   });
   const file = join(options.out, `${name}${KEY_SUFFIX}`);

@@ -1,5 +1,8 @@
 // The `linnet` command line itself: what a wrong one ends with, for a person and for a machine, and
 // where help is found.
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { beforeEach, expect, it } from 'vitest';
 import { EXIT } from '../../../firmware-tools/cli/output.js';
 import { linnet } from '../../../firmware-tools/cli/main.js';
@@ -117,4 +120,24 @@ it.each([
 ])('a_value_that_an_option_cannot_take_is_refused_with_its_name_%j', async (args, why) => {
   const { code, err } = await run(...args);
   expect([code, err]).toEqual([EXIT.usage, expect.stringContaining(`error: ${why}`)]);
+});
+
+it.each([
+  [['keys', 'new', 'a', '--out', '/proc/nope/keys']],
+  [['repo', 'init', '--out', '/proc/nope/repo']],
+])('a_folder_that_cannot_be_made_is_told_and_does_not_hang_%j', async (args) => {
+  const { code, err } = await run(...args);
+  expect([code, err]).toEqual([EXIT.flaked, expect.stringContaining('/proc/nope')]);
+});
+
+it('output_that_a_full_disk_does_not_take_is_no_bug', async () => {
+  const program = fileURLToPath(
+    new URL('../../../dist/firmware-tools/cli/main.js', import.meta.url),
+  );
+  const ran = await promisify(execFile)('sh', ['-c', `node ${program} completion bash > /dev/full`])
+    .then(() => ({ code: 0, stderr: '' }))
+    .catch((error: unknown) => error as { code: number; stderr: string });
+  expect(ran.code).toBe(EXIT.flaked);
+  expect(ran.stderr).toMatch(/^error: cannot write the output: ENOSPC/);
+  expect(ran.stderr).not.toContain(' at ');
 });

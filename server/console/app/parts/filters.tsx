@@ -63,6 +63,9 @@ export function TimeRange({ since, until }: { since: string; until: string }) {
   );
 }
 
+/** While a year is typed its first digits are one of long ago. */
+const FIRST_YEAR = '1970';
+
 function TimeLimit({ name, label, value }: SearchProps) {
   return (
     <label class="field inline">
@@ -70,7 +73,10 @@ function TimeLimit({ name, label, value }: SearchProps) {
       <input
         type="datetime-local"
         value={localTime(value)}
-        onChange={(event) => setQuery({ [name]: isoTime(event.currentTarget.value) })}
+        onChange={(event) => {
+          const local = event.currentTarget.value;
+          if (local === '' || local >= FIRST_YEAR) setQuery({ [name]: isoTime(local) });
+        }}
       />
     </label>
   );

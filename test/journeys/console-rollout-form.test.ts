@@ -95,6 +95,7 @@ describe.skipIf(chromiumPath === null || !isWhole)('the form of a new rollout', 
     await press(page, 'Add a wave');
     await page.getByRole('group', { name: 'Wave 3' }).waitFor();
     await press(page, 'Remove wave 2');
+    expect(await page.evaluate('document.activeElement.textContent')).toBe('Add a wave');
     await press(page, 'Hours, pace and deadline');
     await tabTo(page, /^Only within hours/);
     await page.keyboard.type('22:00-05:00');

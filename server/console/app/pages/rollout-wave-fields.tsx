@@ -1,6 +1,6 @@
 // The waves of a new rollout: one part of the form each, to add and to remove.
 import type { Wave } from '../../../../shared/protocol/operator-api.js';
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { announce } from '../parts/announcer.js';
 import { Checkbox, Field } from '../parts/fields.js';
 import { audienceOf, impliedName, waveField, type Audience } from './rollout-request.js';
@@ -15,6 +15,7 @@ const ADDED: Wave = { name: '100%', percent: 100, soakSeconds: 0, approval: fals
 
 export function WaveFields({ waves, groups }: WaveFieldsProps) {
   const [rows, setRows] = useState(() => waves.map((wave, key) => ({ key, wave })));
+  const addButton = useRef<HTMLButtonElement>(null);
   const add = (): void => {
     setRows([...rows, { key: Math.max(-1, ...rows.map(({ key }) => key)) + 1, wave: ADDED }]);
     announce(`Wave ${rows.length + 1} is added`);
@@ -22,6 +23,8 @@ export function WaveFields({ waves, groups }: WaveFieldsProps) {
   const remove = (key: number, number: number): void => {
     setRows(rows.filter((row) => row.key !== key));
     announce(`Wave ${number} is removed`);
+    // The button that had the focus is gone.
+    addButton.current?.focus();
   };
   return (
     <fieldset>
@@ -39,7 +42,7 @@ export function WaveFields({ waves, groups }: WaveFieldsProps) {
           )}
         </fieldset>
       ))}
-      <button type="button" onClick={add}>
+      <button type="button" ref={addButton} onClick={add}>
         Add a wave
       </button>
     </fieldset>

@@ -359,6 +359,8 @@ export interface AuditStore {
   append(action: AuditAction, now: number): Promise<void>;
   /** The newest first, by time and seq, with details cut to limits.summaryDetailMaxChars. */
   page(page: PageRequest<AuditKey>, filter?: AuditFilter): Promise<AuditRow[]>;
+  /** Two exact filters or more are a search: see SecurityEventStore. */
+  scanned(filter: AuditFilter, after: AuditKey | null): Promise<AuditKey | null>;
   /** The seq of the entry that was added last; 0 before the first. */
   newest(): Promise<number>;
   find(seq: number): Promise<AuditRow | null>;

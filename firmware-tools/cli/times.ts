@@ -1,6 +1,7 @@
 // Times as a person types them: a span ago, a date, or what a command has printed. They are UTC
 // where they name no offset, as the times are that commands print.
 import { Fault } from '../../shared/base/fault-codes.js';
+import { instantOf } from '../../shared/base/instants.js';
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../shared/base/units.js';
 
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -20,7 +21,7 @@ export function instant(given: string): string {
   const unitMs = UNIT_MS[unit];
   if (unitMs !== undefined) return new Date(Date.now() - Number(count) * unitMs).toISOString();
   const [, date, time = '00:00', offset = 'Z'] = TIME.exec(text) ?? [];
-  const at = date === undefined ? Number.NaN : Date.parse(`${date}T${time}${offset}`);
+  const at = date === undefined ? Number.NaN : instantOf(`${date}T${time}${offset}`);
   if (Number.isNaN(at))
     throw new Fault(
       'usage',

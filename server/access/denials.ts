@@ -24,6 +24,8 @@ export class Denials {
   readonly #options: DenialsOptions;
   /** By token and route, of which there are few. */
   readonly #repeats = new Map<string, Repeats>();
+  /** Of the ends of a minute that have begun. */
+  readonly #ends = new Set<Promise<void>>();
 
   constructor(options: DenialsOptions) {
     this.#options = options;
@@ -53,13 +55,17 @@ export class Denials {
   async close(): Promise<void> {
     const keys = [...this.#repeats.keys()];
     for (const repeats of this.#repeats.values()) repeats.cancel();
+    await Promise.all(this.#ends);
     for (const key of keys) await this.#write(key);
     this.#repeats.clear();
   }
 
   #later(key: string): Cancel {
     const { clock } = this.#options;
-    return clock.after(limits.deniedRepeatsMs, () => void this.#end(key));
+    return clock.after(limits.deniedRepeatsMs, () => {
+      const end: Promise<void> = this.#end(key).finally(() => this.#ends.delete(end));
+      this.#ends.add(end);
+    });
   }
 
   /** A minute without a repeat is the end; else the next one begins. */

@@ -39,9 +39,10 @@ export class SqlAuditStore implements AuditStore {
   }
 
   page({ limit, after }: PageRequest<AuditKey>, filter: AuditFilter = {}): Promise<AuditRow[]> {
-    const { since, until } = filter;
+    const [, ...others] = exactFilters(filter);
+    const looked = others.length === 0 ? limit : limits.listScanRowsCount;
     let query = this.#db
-      .selectFrom('audit')
+      .selectFrom(inOrder(this.#db, filter, after, looked).as('audit'))
       .select((eb) => [
         'seq',
         'at',
@@ -52,15 +53,16 @@ export class SqlAuditStore implements AuditStore {
         'trace',
         cut(eb.ref('detail'), limits.summaryDetailMaxChars).as('detail'),
       ]);
-    for (const column of ['actor', 'action', 'subject'] as const) {
-      const wanted = filter[column];
-      if (wanted !== undefined) query = query.where(column, '=', wanted);
-    }
-    if (since !== undefined) query = query.where('at', '>=', since);
-    if (until !== undefined) query = query.where('at', '<', until);
-    if (after !== null)
-      query = query.where((eb) => eb(eb.refTuple('at', 'seq'), '<', eb.tuple(after[0], after[1])));
+    for (const [column, wanted] of others) query = query.where(column, '=', wanted);
     return query.orderBy('at', 'desc').orderBy('seq', 'desc').limit(limit).execute();
+  }
+
+  async scanned(filter: AuditFilter, after: AuditKey | null): Promise<AuditKey | null> {
+    if (exactFilters(filter).length < 2) return null;
+    const row = await inOrder(this.#db, filter, after, 1)
+      .offset(limits.listScanRowsCount - 1)
+      .executeTakeFirst();
+    return row === undefined ? null : [row.at, row.seq];
   }
 
   async newest(): Promise<number> {
@@ -110,6 +112,26 @@ export class SqlAuditStore implements AuditStore {
       }
     );
   }
+}
+
+/** What is given of these, the one first of which an entry has the fewest others. */
+const exactFilters = (filter: AuditFilter) =>
+  (['subject', 'action', 'actor'] as const).flatMap((column) => {
+    const wanted = filter[column];
+    return wanted === undefined ? [] : [[column, wanted] as const];
+  });
+
+/** At most `limit` entries after `after`, by the time and the first exact filter. */
+function inOrder(db: Db, filter: AuditFilter, after: AuditKey | null, limit: number) {
+  const { since, until } = filter;
+  let query = db.selectFrom('audit').selectAll();
+  for (const [column, wanted] of exactFilters(filter).slice(0, 1))
+    query = query.where(column, '=', wanted);
+  if (since !== undefined) query = query.where('at', '>=', since);
+  if (until !== undefined) query = query.where('at', '<', until);
+  if (after !== null)
+    query = query.where((eb) => eb(eb.refTuple('at', 'seq'), '<', eb.tuple(after[0], after[1])));
+  return query.orderBy('at', 'desc').orderBy('seq', 'desc').limit(limit);
 }
 
 /** Adds entries to the chain, in the transaction of the change that they describe. */

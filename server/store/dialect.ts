@@ -38,7 +38,7 @@ export function contains(
   part: string,
 ): RawBuilder<SqlBool> {
   return isPostgres(queries)
-    ? sql<SqlBool>`strpos(lower(${text}), lower(${part}::text)) > 0`
+    ? sql<SqlBool>`strpos(lower(${text}), lower(${part}::text collate "C")) > 0`
     : sql<SqlBool>`instr(lower(${text}), lower(${part})) > 0`;
 }
 

@@ -321,9 +321,9 @@ export const limits = {
   clockSkewMaxMs: 5 * MINUTE_MS,
 
   // `linnet agent doctor`, `linnet server doctor`.
-  /** Of a disk: a large release beside the one that serves. */
   /** Of what a program that fails writes, as far as its reason is looked for. */
   programErrorMaxChars: 4000,
+  /** Of a disk: a large release beside the one that serves. */
   doctorFreeMinBytes: 256 * MIB,
   doctorServerWaitMs: 10_000,
   /** A certificate that ends earlier should be renewed now. */
@@ -377,7 +377,7 @@ export const limits = {
   listPageDefaultCount: 100,
   /** Rows that one page of a list looks at, by a filter that no index serves. */
   listScanRowsCount: 10_000,
-  /** `linnet rollout show` and `watch` name so many devices; `rollout members` names all. */
+  /** `linnet rollout show` and `watch` name so many devices; `rollout members` has all. */
   rolloutScreenMembersMaxCount: 200,
   cursorMaxChars: 1000,
   /** A detail in a list is cut to this; the detail of the entry has all of it. */

@@ -1,6 +1,7 @@
 // What is wrong with a rollout's policy beyond its schema. Pure; the command line and the server
 // check the same.
 import { limits } from '../base/limits.js';
+import { instantOf } from '../base/instants.js';
 import { isEmpty, isZone } from '../base/update-hours.js';
 import type { RolloutPolicy } from './operator-api.js';
 
@@ -68,7 +69,7 @@ function checkTimes({ hours, deadline }: RolloutPolicy, check: Check): void {
   }
   check(
     deadline === undefined ||
-      (/T.*(Z|[+-]\d\d:\d\d)$/.test(deadline) && !Number.isNaN(Date.parse(deadline))),
+      (/T.*(Z|[+-]\d\d:\d\d)$/.test(deadline) && !Number.isNaN(instantOf(deadline))),
     `deadline ${deadline ?? ''} must be a date and time with its zone, ` +
       'such as 2027-01-31T18:00:00Z',
   );

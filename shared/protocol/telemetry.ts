@@ -50,7 +50,10 @@ export const HealthBody = Type.Object(
         records: Count,
         bytes: Count,
         lost: Count,
-        /** Age of the oldest record that waits to be sent; absent while none waits. */
+        /**
+         * Age of the oldest record that waits to be sent, by the device's own clock (one that was
+         * set meanwhile gives a wrong age); absent while none waits.
+         */
         oldestSeconds: Type.Optional(Count),
       },
       strict,

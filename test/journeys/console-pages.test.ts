@@ -21,7 +21,7 @@ import {
 import { LOSS_KEY } from '../../shared/release/quantization-loss.js';
 import { simRelease } from '../sim/release.js';
 import { loss } from '../support/quantization-losses.js';
-import { Device } from '../../shared/protocol/operator-api.js';
+import { Device, RolloutDetail } from '../../shared/protocol/operator-api.js';
 import {
   clientAs,
   enrolBody,
@@ -278,6 +278,24 @@ describe.skipIf(chromiumPath === null || !isWhole)('the pages of the console', (
     await devices[11]!.report({ trouble: { code: 'disk_failed', detail: 'x', since: 1 } });
     await page.getByRole('cell', { name: 'disk_failed' }).waitFor();
     expect(await page.evaluate(state)).toEqual(before);
+    await close();
+  });
+
+  it('keep_what_is_being_typed_while_they_change', async () => {
+    const { page, close } = await visit(browser);
+    await signIn(page, fleet.server.address, fleet.adminToken);
+    await open(page, '/rollouts', 'Rollouts');
+    await tabTo(page, /^Release or id/);
+    await page.keyboard.type('nothing-li');
+    const { id } = await fleet.admin.request('POST', '/rollouts', RolloutDetail, {
+      ...{ component: 'digits', version: '1.0.0', policy: quickPolicy(everybody) },
+    });
+    await page.locator(`a[href$="${id}"]`).waitFor();
+    expect(await page.getByLabel('Release or id').inputValue()).toBe('nothing-li');
+    await page.keyboard.type('ke-this');
+    await page.keyboard.press('Enter');
+    await page.getByText('No rollout fits.').waitFor();
+    expect(page.url()).toContain('search=nothing-like-this');
     await close();
   });
 

@@ -25,11 +25,21 @@ export function whatIsNotWhole(home: string): string[] {
   }
   return Object.entries(sizes).flatMap(([name, size]) => {
     const path = join(home, name);
-    // With an error for everything else, as for a folder that this user may not enter.
-    const found = statSync(path, { throwIfNoEntry: false })?.size;
+    const found = sizeOf(path);
     if (found === size) return [];
-    return [found === undefined ? `${path} is missing` : `${path} has ${found} of ${size} bytes`];
+    return [
+      typeof found === 'string' ? `${path} ${found}` : `${path} has ${found} of ${size} bytes`,
+    ];
   });
+}
+
+/** In bytes, or why it has none. */
+function sizeOf(path: string): number | string {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.size ?? 'is missing';
+  } catch (error) {
+    return `cannot be looked at: ${String(error)}`;
+  }
 }
 
 /**
@@ -45,13 +55,17 @@ export function isWhole(home: URL, name: string): boolean {
   const todo = `install the package ${name} again, for this processor`;
   const finding = { check: 'program files', state: 'bad', found: text, todo };
   process.exitCode = isDoctor ? EXIT_NEGATIVE : EXIT_FLAKED;
-  if (isDoctor && args.includes('--json'))
+  const isJson = args.includes('--json');
+  const code = 'installation_incomplete';
+  if (isDoctor && isJson)
     process.stdout.write(`${JSON.stringify({ healthy: false, findings: [finding] }, null, 2)}\n`);
+  else if (isJson)
+    process.stdout.write(`${JSON.stringify({ error: text, code, kind: 'flaked', todo })}\n`);
   else if (isDoctor) process.stdout.write(`bad  program files  ${text}\n     -> ${todo}\n`);
   else
     process.stderr.write(
       `error: the installation of ${name} is not complete: ${text}\n` +
-        `  code: installation_incomplete\n  what to do: ${todo}\n`,
+        `  code: ${code}\n  what to do: ${todo}\n`,
     );
   return false;
 }

@@ -19,9 +19,14 @@ export function localTime(iso: string): string {
   return new Date(at.getTime() - at.getTimezoneOffset() * MINUTE_MS).toISOString().slice(0, 16);
 }
 
-/** What such a field says, as the API takes it; empty: empty. */
-export const isoTime = (local: string): string =>
-  local === '' ? '' : new Date(local).toISOString();
+/** A field of a date and a time takes years of six digits, which ISO 8601 writes otherwise. */
+export const LAST_MINUTE = '9999-12-31T23:59';
+
+/** What such a field says, as the API takes it; empty where it says nothing that is a time. */
+export function isoTime(local: string): string {
+  const at = new Date(local);
+  return Number.isNaN(at.getTime()) ? '' : at.toISOString();
+}
 
 const UNITS: readonly (readonly [seconds: number, name: string])[] = [
   [86_400, 'day'],

@@ -76,6 +76,7 @@ function chainRoutes(app: FleetApp, { audit }: Options): void {
       const filter = { actor, action, subject, ...timeRangeOf(query) };
       return pageOf(query, AuditKey, {
         rows: (page) => audit.page(page, filter),
+        scanned: (after) => audit.scanned(filter, after),
         key: (row): Static<typeof AuditKey> => [row.at, row.seq],
         view: (rows) => rows.map(auditSummary),
       });

@@ -48,6 +48,27 @@ describe('the audit log', () => {
     expect(await store.audit.newest()).toBe(4);
   });
 
+  it('looks_at_a_bounded_number_of_entries_for_two_exact_filters_together', async () => {
+    expect(await actions({ actor: 'ann', action: 'c' })).toEqual(['c']);
+    expect(await store.audit.scanned({ actor: 'ann', action: 'c' }, null)).toBeNull();
+    const rows = Array.from({ length: limits.listScanRowsCount }, (_, n) => ({
+      ...{ seq: 10 + n, at: 1000 + n, actor: 'bulk', action: 'x' },
+      ...{ subject: '', detail: '', hash: String(n), trace: null },
+    }));
+    for (let from = 0; from < rows.length; from += 1000)
+      await store.db
+        .insertInto('audit')
+        .values(rows.slice(from, from + 1000))
+        .execute();
+    await add('x', 1, 'odd');
+    const filter = { actor: 'odd', action: 'x' };
+    expect(await store.audit.page(ALL, filter)).toEqual([]);
+    const after = await store.audit.scanned(filter, null);
+    expect(after).toEqual([1000, 10]);
+    expect((await store.audit.page({ limit: 9, after }, filter)).length).toBe(1);
+    expect(await store.audit.scanned(filter, after)).toBeNull();
+  });
+
   it('gives_each_entry_once_on_pages_of_one_also_where_the_clock_went_back', async () => {
     const seen: string[] = [];
     let after: AuditKey | null = null;
@@ -235,6 +256,11 @@ describe.skipIf(isOnPostgres())('the plan of a list', () => {
       'rollouts of a component',
       'rollouts_by_component',
       (of) => of.rollouts.page(page, { component: 'a' }),
+    ],
+    [
+      'members on which a release failed',
+      'members_failed',
+      (of) => of.rollouts.memberPage('r1', { failed: true }, { limit: 50, after: null }),
     ],
     ['rollouts by text', 'rollouts_by_age', (of) => of.rollouts.page(page, { search: 'a' })],
     [

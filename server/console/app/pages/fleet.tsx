@@ -158,7 +158,7 @@ const versions = ({ components }: FleetOverview) =>
         key: name,
         count,
         name: (
-          <Link to={`devices?running=${encodeURIComponent(ref)}`}>
+          <Link to={`devices?status=enrolled&running=${encodeURIComponent(ref)}`}>
             {version === '' ? `${component}: nothing runs` : name}
           </Link>
         ),

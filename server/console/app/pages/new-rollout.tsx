@@ -45,22 +45,24 @@ function FromRollout({ id, release }: { id: string; release: string }) {
 }
 
 /**
- * A difference that a person accepted was that of one release, in one rollout; and the server adds
- * the wave of arm A.
+ * Without what was of that rollout alone: a difference that a person accepted, a deadline that has
+ * passed, and the wave of arm A, which the server adds.
  */
-function startOf({ policy, selector, release }: RolloutDetail, wanted: string): Start {
-  const trial = { ...policy.trial };
+function startOf({ policy: given, selector, release }: RolloutDetail, wanted: string): Start {
+  const trial = { ...given.trial };
   delete trial.acceptedDifferencePermille;
+  const waves = given.strategy === 'ab' ? given.waves.slice(0, -1) : given.waves;
+  const policy = { ...given, trial, waves };
+  if (isPast(policy.deadline)) delete policy.deadline;
   return {
     release: wanted === '' ? `${release.component}@${release.version}` : wanted,
-    policy: {
-      ...policy,
-      trial,
-      waves: policy.strategy === 'ab' ? policy.waves.slice(0, -1) : policy.waves,
-    },
+    policy,
     selector,
   };
 }
+
+const isPast = (deadline: string | undefined): boolean =>
+  deadline !== undefined && Date.parse(deadline) <= Date.now();
 
 function FormOf({ start, failure }: { start: Start | undefined; failure: Failure | null }) {
   return (

@@ -241,7 +241,7 @@ function FailedOn({ release }: { release: ReleaseDetail }) {
   const failed = release.rollouts.filter((rollout) => rollout.failed > 0);
   return (
     <Section title="Devices on which it failed" id="failed">
-      {failed.length === 0 && <p class="quiet">None so far.</p>}
+      {failed.length === 0 && <p class="quiet">None in its newest rollouts.</p>}
       {failed.map(({ id }) => (
         <FailedIn key={id} rollout={id} />
       ))}

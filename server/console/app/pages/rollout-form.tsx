@@ -6,7 +6,7 @@ import { limits } from '../limits.js';
 import { Checkbox, Field, Details, Several } from '../parts/fields.js';
 import { lists, reads } from '../reads.js';
 import { topics, useResource, useRows } from '../resource.js';
-import { localTime } from '../text.js';
+import { LAST_MINUTE, localTime } from '../text.js';
 import {
   paceFields,
   shown,
@@ -264,6 +264,7 @@ function Pace({ policy }: { policy: RolloutPolicy }) {
           <input
             type="datetime-local"
             name="deadline"
+            max={LAST_MINUTE}
             defaultValue={localTime(policy.deadline ?? '')}
           />
         </Field>

@@ -16,11 +16,11 @@ export function SearchPage({ query }: { query: URLSearchParams }) {
       <search>
         <Search name="text" label="Name, id, release or digest" value={text} />
       </search>
-      {text === '' ? (
-        <p class="quiet">Devices are found by the beginning of a name or an id.</p>
-      ) : (
-        <Found text={text} />
-      )}
+      <p class="quiet">
+        Devices are found by the beginning of a name or an id, as it is written; the others by any
+        part.
+      </p>
+      {text !== '' && <Found text={text} />}
     </>
   );
 }

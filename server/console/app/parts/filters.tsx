@@ -1,6 +1,8 @@
 // Filters of a list; they are part of the page's address, so that a filtered list can be linked.
+import type { RefObject } from 'preact';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { setQuery } from '../router.js';
-import { isoTime, localTime } from '../text.js';
+import { isoTime, LAST_MINUTE, localTime } from '../text.js';
 
 /** The filters that a page has, as its address says them. */
 export const filtersIn = <Name extends string>(
@@ -32,6 +34,15 @@ export function Choice({ name, label, value, options }: ChoiceProps) {
   );
 }
 
+/** Shows a value of the address; what is being typed is not replaced before that changes. */
+function useField(value: string): RefObject<HTMLInputElement | null> {
+  const field = useRef<HTMLInputElement>(null);
+  useLayoutEffect(() => {
+    if (field.current !== null && field.current.value !== value) field.current.value = value;
+  }, [value]);
+  return field;
+}
+
 interface SearchProps {
   readonly name: string;
   readonly label: string;
@@ -40,13 +51,14 @@ interface SearchProps {
 
 /** Takes effect with Enter or when the field is left. */
 export function Search({ name, label, value }: SearchProps) {
+  const field = useField(value);
   return (
     <label class="field inline">
       {label}
       <input
+        ref={field}
         type="search"
         maxLength={64}
-        value={value}
         onChange={(event) => setQuery({ [name]: event.currentTarget.value.trim() })}
       />
     </label>
@@ -67,12 +79,14 @@ export function TimeRange({ since, until }: { since: string; until: string }) {
 const FIRST_YEAR = '1970';
 
 function TimeLimit({ name, label, value }: SearchProps) {
+  const field = useField(localTime(value));
   return (
     <label class="field inline">
       {label}
       <input
+        ref={field}
         type="datetime-local"
-        value={localTime(value)}
+        max={LAST_MINUTE}
         onChange={(event) => {
           const local = event.currentTarget.value;
           if (local === '' || local >= FIRST_YEAR) setQuery({ [name]: isoTime(local) });

@@ -21,6 +21,7 @@ import type {
 } from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
 import { isPostgres } from './dialect.js';
+import { lastLookedAt, rowsLookedAt } from './scans.js';
 
 const START = '0'.repeat(64);
 const HEAD_ID = 1;
@@ -40,9 +41,9 @@ export class SqlAuditStore implements AuditStore {
 
   page({ limit, after }: PageRequest<AuditKey>, filter: AuditFilter = {}): Promise<AuditRow[]> {
     const [, ...others] = exactFilters(filter);
-    const looked = others.length === 0 ? limit : limits.listScanRowsCount;
+    const looked = rowsLookedAt(others.length > 0, limit);
     let query = this.#db
-      .selectFrom(inOrder(this.#db, filter, after, looked).as('audit'))
+      .selectFrom(inOrder(this.#db, filter, after).limit(looked).as('audit'))
       .select((eb) => [
         'seq',
         'at',
@@ -59,9 +60,7 @@ export class SqlAuditStore implements AuditStore {
 
   async scanned(filter: AuditFilter, after: AuditKey | null): Promise<AuditKey | null> {
     if (exactFilters(filter).length < 2) return null;
-    const row = await inOrder(this.#db, filter, after, 1)
-      .offset(limits.listScanRowsCount - 1)
-      .executeTakeFirst();
+    const row = await lastLookedAt(inOrder(this.#db, filter, after));
     return row === undefined ? null : [row.at, row.seq];
   }
 
@@ -121,8 +120,8 @@ const exactFilters = (filter: AuditFilter) =>
     return wanted === undefined ? [] : [[column, wanted] as const];
   });
 
-/** At most `limit` entries after `after`, by the time and the first exact filter. */
-function inOrder(db: Db, filter: AuditFilter, after: AuditKey | null, limit: number) {
+/** Entries after `after`, by the time and the first exact filter. */
+function inOrder(db: Db, filter: AuditFilter, after: AuditKey | null) {
   const { since, until } = filter;
   let query = db.selectFrom('audit').selectAll();
   for (const [column, wanted] of exactFilters(filter).slice(0, 1))
@@ -131,7 +130,7 @@ function inOrder(db: Db, filter: AuditFilter, after: AuditKey | null, limit: num
   if (until !== undefined) query = query.where('at', '<', until);
   if (after !== null)
     query = query.where((eb) => eb(eb.refTuple('at', 'seq'), '<', eb.tuple(after[0], after[1])));
-  return query.orderBy('at', 'desc').orderBy('seq', 'desc').limit(limit);
+  return query.orderBy('at', 'desc').orderBy('seq', 'desc');
 }
 
 /** Adds entries to the chain, in the transaction of the change that they describe. */

@@ -11,12 +11,11 @@ import { jsonText } from './dialect.js';
 export const isScan = ({ search, running, update, attention, label }: DeviceFilter): boolean =>
   [search, running, update, attention, label].some((filter) => filter !== undefined);
 
-/** At most `limit` devices after `after`, by the filters that have an index. */
+/** Devices after `after`, by the filters that have an index. */
 export function inOrder(
   db: Db,
   { group, status, hardware }: DeviceFilter,
   after: DeviceKey | null,
-  limit: number,
 ) {
   let query = db.selectFrom('devices').selectAll();
   if (group !== undefined) query = query.where('group_name', '=', group);
@@ -26,7 +25,7 @@ export function inOrder(
     query = query.where((eb) =>
       eb(eb.refTuple('group_name', 'name', 'id'), '>', eb.tuple(after[0], after[1], after[2])),
     );
-  return query.orderBy('group_name').orderBy('name').orderBy('id').limit(limit);
+  return query.orderBy('group_name').orderBy('name').orderBy('id');
 }
 
 /** The other filters, as conditions on a row of `devices`. */

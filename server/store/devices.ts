@@ -26,6 +26,7 @@ import { inOrder, isScan, scanConditions } from './device-filter.js';
 import type { Db, Queries } from './database.js';
 import { among, isPostgres } from './dialect.js';
 import { GroupedReads } from './grouped-reads.js';
+import { lastLookedAt, rowsLookedAt } from './scans.js';
 import type { DevicesTable } from './tables.js';
 
 /** The group of a device until an operator or a claim chooses another. */
@@ -115,12 +116,9 @@ export class SqlDeviceStore implements DeviceStore {
   }
 
   async page(filter: DeviceFilter, { limit, after }: PageRequest<DeviceKey>): Promise<DeviceRow[]> {
-    const from = isScan(filter)
-      ? this.#db.selectFrom(
-          inOrder(this.#db, filter, after, limits.listScanRowsCount).as('devices'),
-        )
-      : this.#db.selectFrom(inOrder(this.#db, filter, after, limit).as('devices'));
-    const rows = await from
+    const looked = rowsLookedAt(isScan(filter), limit);
+    const rows = await this.#db
+      .selectFrom(inOrder(this.#db, filter, after).limit(looked).as('devices'))
       .selectAll()
       .where((eb) => eb.and(scanConditions(this.#db, filter)))
       .orderBy('group_name')
@@ -134,9 +132,7 @@ export class SqlDeviceStore implements DeviceStore {
 
   async scanned(filter: DeviceFilter, after: DeviceKey | null): Promise<DeviceKey | null> {
     if (!isScan(filter)) return null;
-    const row = await inOrder(this.#db, filter, after, 1)
-      .offset(limits.listScanRowsCount - 1)
-      .executeTakeFirst();
+    const row = await lastLookedAt(inOrder(this.#db, filter, after));
     return row === undefined ? null : [row.group_name, row.name, row.id];
   }
 

@@ -2,7 +2,6 @@
 // this table is its index, so adding the same release again changes nothing. Size and description
 // stand beside the manifest, so that a list reads no manifests.
 import { sql, type Selectable, type SqlBool } from 'kysely';
-import { limits } from '../../shared/base/limits.js';
 import type { MemberState, RolloutState } from '../../shared/protocol/states.js';
 import { totalLength, type Manifest, type Release } from '../../shared/release/manifest.js';
 import type {
@@ -18,6 +17,7 @@ import type {
 import { appendAudit } from './audit.js';
 import type { Db, Queries } from './database.js';
 import { contains } from './dialect.js';
+import { lastLookedAt, rowsLookedAt } from './scans.js';
 import type { ReleasesTable } from './tables.js';
 
 export class SqlReleaseStore implements ReleaseStore {
@@ -57,9 +57,9 @@ export class SqlReleaseStore implements ReleaseStore {
     filter: ReleaseFilter = {},
   ): Promise<ReleaseSummaryRow[]> {
     const { search } = filter;
-    const looked = search === undefined ? limit : limits.listScanRowsCount;
+    const looked = rowsLookedAt(search !== undefined, limit);
     let query = this.#db
-      .selectFrom(inOrder(this.#db, filter, after, looked).as('releases'))
+      .selectFrom(inOrder(this.#db, filter, after).limit(looked).as('releases'))
       .select([
         'component',
         'version',
@@ -86,9 +86,7 @@ export class SqlReleaseStore implements ReleaseStore {
 
   async scanned(filter: ReleaseFilter, after: ReleaseKey | null): Promise<ReleaseKey | null> {
     if (filter.search === undefined) return null;
-    const row = await inOrder(this.#db, filter, after, 1)
-      .offset(limits.listScanRowsCount - 1)
-      .executeTakeFirst();
+    const row = await lastLookedAt(inOrder(this.#db, filter, after));
     return row === undefined ? null : [row.published_at, row.component, row.version];
   }
 
@@ -133,8 +131,8 @@ export class SqlReleaseStore implements ReleaseStore {
   }
 }
 
-/** At most `limit` releases after `after`, without their manifests. */
-function inOrder(db: Db, { component }: ReleaseFilter, after: ReleaseKey | null, limit: number) {
+/** Releases after `after`, without their manifests. */
+function inOrder(db: Db, { component }: ReleaseFilter, after: ReleaseKey | null) {
   let query = db
     .selectFrom('releases')
     .select(['component', 'version', 'digest', 'published_at', 'bytes', 'description']);
@@ -150,8 +148,7 @@ function inOrder(db: Db, { component }: ReleaseFilter, after: ReleaseKey | null,
   return query
     .orderBy('published_at', 'desc')
     .orderBy('component', 'desc')
-    .orderBy('version', 'desc')
-    .limit(limit);
+    .orderBy('version', 'desc');
 }
 
 async function find(

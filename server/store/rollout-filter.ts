@@ -10,13 +10,8 @@ import { allowsIn, contains } from './dialect.js';
 export const isScan = ({ group, search }: RolloutFilter): boolean =>
   group !== undefined || search !== undefined;
 
-/** At most `limit` rollouts after `after`, by the filters that have an index. */
-export function inOrder(
-  db: Db,
-  { state, component }: RolloutFilter,
-  after: RolloutKey | null,
-  limit: number,
-) {
+/** Rollouts after `after`, by the filters that have an index. */
+export function inOrder(db: Db, { state, component }: RolloutFilter, after: RolloutKey | null) {
   let query = db.selectFrom('rollouts').selectAll();
   if (state === 'active') query = query.where('state', 'in', [...ACTIVE_STATES]);
   else if (state !== undefined) query = query.where('state', '=', state);
@@ -25,7 +20,7 @@ export function inOrder(
     query = query.where((eb) =>
       eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(after[0], after[1])),
     );
-  return query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit);
+  return query.orderBy('created_at', 'desc').orderBy('id', 'desc');
 }
 
 /** The other filters, as conditions on a row of `rollouts`. */

@@ -53,6 +53,7 @@ import { requireLease } from './leases.js';
 import { inOrder, isScan, scanConditions } from './rollout-filter.js';
 import { dueLooks, dueRollouts, forgetLooks, noteLooks } from './member-looks.js';
 import { offersTo } from './offers.js';
+import { lastLookedAt, rowsLookedAt } from './scans.js';
 import type { MembersTable, RolloutsTable, Tables } from './tables.js';
 
 /**
@@ -113,9 +114,9 @@ export class SqlRolloutStore implements RolloutStore {
     { limit, after }: PageRequest<RolloutKey>,
     filter: RolloutFilter = {},
   ): Promise<RolloutSummaryRow[]> {
-    const looked = isScan(filter) ? limits.listScanRowsCount : limit;
+    const looked = rowsLookedAt(isScan(filter), limit);
     const rows = await this.#db
-      .selectFrom(inOrder(this.#db, filter, after, looked).as('rollouts'))
+      .selectFrom(inOrder(this.#db, filter, after).limit(looked).as('rollouts'))
       .selectAll()
       .select((eb) =>
         eb.fn
@@ -138,9 +139,7 @@ export class SqlRolloutStore implements RolloutStore {
 
   async scanned(filter: RolloutFilter, after: RolloutKey | null): Promise<RolloutKey | null> {
     if (!isScan(filter)) return null;
-    const row = await inOrder(this.#db, filter, after, 1)
-      .offset(limits.listScanRowsCount - 1)
-      .executeTakeFirst();
+    const row = await lastLookedAt(inOrder(this.#db, filter, after));
     return row === undefined ? null : [row.created_at, row.id];
   }
 

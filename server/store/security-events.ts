@@ -20,6 +20,7 @@ import type {
   SecuritySource,
 } from '../interfaces.js';
 import { cut, type Db, type Queries } from './database.js';
+import { lastLookedAt, rowsLookedAt } from './scans.js';
 import type { SecurityEventsTable } from './tables.js';
 import { raise, readMark } from './marks.js';
 
@@ -38,14 +39,9 @@ export class SqlSecurityEventStore implements SecurityEventStore {
     filter: SecurityEventFilter,
     { limit, after }: PageRequest<SecurityEventKey>,
   ): Promise<SecurityEventRow[]> {
-    const rows = inOrder(
-      this.#db,
-      filter,
-      after,
-      isScan(filter) ? limits.listScanRowsCount : limit,
-    );
+    const looked = rowsLookedAt(isScan(filter), limit);
     return this.#db
-      .selectFrom(rows.as('security_events'))
+      .selectFrom(inOrder(this.#db, filter, after).limit(looked).as('security_events'))
       .select((eb) => [
         ...COLUMNS,
         cut(eb.ref('detail'), limits.summaryDetailMaxChars).as('detail'),
@@ -62,9 +58,7 @@ export class SqlSecurityEventStore implements SecurityEventStore {
     after: SecurityEventKey | null,
   ): Promise<SecurityEventKey | null> {
     if (!isScan(filter)) return null;
-    const row = await inOrder(this.#db, filter, after, 1)
-      .offset(limits.listScanRowsCount - 1)
-      .executeTakeFirst();
+    const row = await lastLookedAt(inOrder(this.#db, filter, after));
     return row === undefined ? null : [row.last_at, row.id];
   }
 
@@ -135,12 +129,11 @@ const COLUMNS = [
 const isScan = ({ source, code, kind, group }: SecurityEventFilter): boolean =>
   kind !== undefined || group !== undefined || (source !== undefined && code !== undefined);
 
-/** At most `limit` events after `after`, by the filters that have an index. */
+/** Events after `after`, by the filters that have an index. */
 function inOrder(
   db: Db,
   { source, code, since, until }: SecurityEventFilter,
   after: SecurityEventKey | null,
-  limit: number,
 ) {
   let query = db.selectFrom('security_events').selectAll();
   if (source !== undefined) query = query.where('source', '=', source);
@@ -151,7 +144,7 @@ function inOrder(
     query = query.where((eb) =>
       eb(eb.refTuple('last_at', 'id'), '<', eb.tuple(after[0], after[1])),
     );
-  return query.orderBy('last_at', 'desc').orderBy('id', 'desc').limit(limit);
+  return query.orderBy('last_at', 'desc').orderBy('id', 'desc');
 }
 
 function scanConditions({ source, code, kind, group }: SecurityEventFilter): Expression<SqlBool>[] {

@@ -12,7 +12,7 @@ import {
   warning,
   type Finding,
 } from '../shared/base/findings.js';
-import { Fault, isFault } from '../shared/base/fault-codes.js';
+import { Fault, isCertificateCode, isFault } from '../shared/base/fault-codes.js';
 import { limits } from '../shared/base/limits.js';
 import {
   configurationFindings,
@@ -234,8 +234,6 @@ function enrolmentFinding(probes: DoctorProbes, settings: AgentSettings): Findin
   );
 }
 
-const TLS_CODE = /^(?:CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_|HOSTNAME_)/;
-
 async function serverFindings(
   probes: DoctorProbes,
   settings: AgentSettings,
@@ -256,11 +254,12 @@ async function serverFindings(
     return [bad('server', faultText(error), todo), skipped('clock', 'needs the server')];
   }
   if (look.failure !== null) {
-    const todo = TLS_CODE.test(look.failure)
+    const isCertificate = isCertificateCode(look.failure);
+    const todo = isCertificate
       ? 'put the certificate of its CA into server.ca_file; check the name in server.url and ' +
         'the clock'
       : 'check server.url, the network and the firewall; what is installed is served without it';
-    const finding = TLS_CODE.test(look.failure) ? bad : warning;
+    const finding = isCertificate ? bad : warning;
     return [
       finding('server', `${url}: ${look.failure}`, todo),
       skipped('clock', 'needs the server'),

@@ -1,7 +1,7 @@
 // What the client of the operator API does with single answers: where a redirect may lead, how much
 // of a body is read, and what a connection that failed is called.
 import type { IncomingMessage } from 'node:http';
-import { Fault, reason, systemCode } from '../../shared/base/fault-codes.js';
+import { Fault, isCertificateCode, reason, systemCode } from '../../shared/base/fault-codes.js';
 
 /** To https, or to the scheme of the server. Fault: fetch_interrupted. */
 export function redirected(from: string, location: string): string {
@@ -40,7 +40,7 @@ export async function atMost(
 export function unreachable(url: string, cause: unknown): Fault {
   const why = networkReason(cause);
   const code = systemCode(cause) ?? '';
-  if (TLS_CODES.test(code))
+  if (isCertificateCode(code))
     return new Fault('server_untrusted', `${new URL(url).origin}: ${why}`, { cause });
   if (code === 'EPROTO' && why.includes('wrong version number')) {
     const plain = `http${new URL(url).origin.slice('https'.length)}`;
@@ -53,12 +53,6 @@ export function unreachable(url: string, cause: unknown): Fault {
       : '';
   return new Fault('server_unreachable', `${url}: ${shown(why)}${hint}`, { cause });
 }
-
-/** How Node.js names a certificate that does not verify. */
-const TLS_CODES = new RegExp(
-  '^(CERT_|CRL_|DEPTH_ZERO_|ERR_TLS_CERT_|HOSTNAME_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|' +
-    'SELF_SIGNED|UNABLE_TO_)',
-);
 
 /** What Node.js says of a connection that ended too early says little. */
 const shown = (why: string): string =>

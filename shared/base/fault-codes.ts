@@ -630,3 +630,10 @@ export function systemCode(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === 'string' ? code : undefined;
 }
+
+/** How Node.js names a certificate that does not verify. */
+const CERTIFICATE_CODES = new RegExp(
+  '^(CERT_|CRL_|DEPTH_ZERO_|ERR_TLS_CERT_|HOSTNAME_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|' +
+    'SELF_SIGNED|UNABLE_TO_)',
+);
+export const isCertificateCode = (code: string): boolean => CERTIFICATE_CODES.test(code);

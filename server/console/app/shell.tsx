@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { connection } from './live.js';
 import { Announcer } from './parts/announcer.js';
 import { Heading, Loading, Trouble } from './parts/basics.js';
+import { Field } from './parts/fields.js';
 import { pageOf } from './pages/pages.js';
 import { reads } from './reads.js';
 import { topics, useResource } from './resource.js';
@@ -60,8 +61,7 @@ function SignIn() {
             {because}
           </p>
         )}
-        <label class="field">
-          Operator token
+        <Field text="Operator token">
           <input
             ref={input}
             type="password"
@@ -70,7 +70,7 @@ function SignIn() {
             placeholder="lnt_..."
             aria-describedby="token-hint"
           />
-        </label>
+        </Field>
         <p class="quiet" id="token-hint">
           The token is forgotten with this tab. <code>linnet token create</code> makes one.
         </p>

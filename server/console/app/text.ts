@@ -68,10 +68,28 @@ export function selectorText({ groups, hardware, labels }: Selector): string {
   const parts = [
     ...(groups ?? []).map((group) => `group ${group}`),
     ...(hardware ?? []).map((id) => `hardware ${id}`),
-    ...Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`),
+    ...labelTexts(labels ?? {}),
   ];
   return parts.length === 0 ? 'all that can take it' : parts.join(', ');
 }
+
+type Labels = Readonly<Record<string, string>>;
+
+/** Each label as `key=value`. */
+export const labelTexts = (labels: Labels): string[] =>
+  Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+
+/** The labels of a text with one on each line. */
+export const labelsIn = (text: string): Labels =>
+  Object.fromEntries(
+    text
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+      .map((line) => {
+        const [key = '', ...value] = line.split('=');
+        return [key.trim(), value.join('=').trim()];
+      }),
+  );
 
 export type Tone = 'good' | 'bad' | 'busy' | 'quiet';
 

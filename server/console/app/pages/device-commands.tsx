@@ -2,7 +2,9 @@
 import type { Device } from '../../../../shared/protocol/operator-api.js';
 import { send } from '../api.js';
 import { QuestionButtons, type Question } from '../parts/dialog.js';
+import { Field } from '../parts/fields.js';
 import { useMay } from '../self.js';
+import { labelsIn, labelTexts } from '../text.js';
 
 export function DeviceCommands({ device, reload }: { device: Device; reload: () => void }) {
   const may = useMay();
@@ -49,8 +51,7 @@ export const approve = (device: Shown, reload: () => void): Question => ({
 const move = (device: Device, reload: () => void): Question => ({
   title: `Move ${device.name} to another group`,
   body: (
-    <label class="field">
-      Group
+    <Field text="Group">
       <input
         name="group"
         required
@@ -58,7 +59,7 @@ const move = (device: Device, reload: () => void): Question => ({
         maxLength={63}
         defaultValue={device.group}
       />
-    </label>
+    </Field>
   ),
   action: 'Move',
   run: async (given) => {
@@ -70,29 +71,13 @@ const move = (device: Device, reload: () => void): Question => ({
 const label = (device: Device, reload: () => void): Question => ({
   title: `Labels of ${device.name}`,
   body: (
-    <label class="field">
-      One label a line, key=value
-      <textarea
-        name="labels"
-        rows={5}
-        defaultValue={Object.entries(device.labels)
-          .map(([key, value]) => `${key}=${value}`)
-          .join('\n')}
-      />
-    </label>
+    <Field text="One label a line, key=value">
+      <textarea name="labels" rows={5} defaultValue={labelTexts(device.labels).join('\n')} />
+    </Field>
   ),
   action: 'Label',
   run: async (given) => {
-    const lines = given('labels')
-      .split('\n')
-      .filter((line) => line.trim() !== '');
-    const labels = Object.fromEntries(
-      lines.map((line) => {
-        const [key = '', ...value] = line.split('=');
-        return [key.trim(), value.join('=').trim()];
-      }),
-    );
-    await send('PATCH', pathOf(device), { labels });
+    await send('PATCH', pathOf(device), { labels: labelsIn(given('labels')) });
     reload();
   },
 });
@@ -106,14 +91,12 @@ const replace = (device: Device, reload: () => void): Question => ({
         revoked for good.
       </p>
       <Fingerprint device={device} />
-      <label class="field">
-        Name or id of the other device
+      <Field text="Name or id of the other device">
         <input name="by" required maxLength={64} />
-      </label>
-      <label class="field">
-        Fingerprint of its key (needed with a name)
+      </Field>
+      <Field text="Fingerprint of its key (needed with a name)">
         <input name="fingerprint" pattern="[0-9a-f]{16,64}" maxLength={64} />
-      </label>
+      </Field>
     </>
   ),
   action: 'Replace',

@@ -7,7 +7,15 @@ import { Ago, Facts, Heading, Loading, Section, State, Table, Trouble } from '..
 import { reads } from '../reads.js';
 import { beats, either, oneOf, topics, useResource } from '../resource.js';
 import { Link } from '../router.js';
-import { bytesText, counted, duration, milliseconds, releaseText, share } from '../text.js';
+import {
+  bytesText,
+  counted,
+  duration,
+  labelTexts,
+  milliseconds,
+  releaseText,
+  share,
+} from '../text.js';
 import { DeviceCommands } from './device-commands.js';
 import { DevicePlots } from './device-plots.js';
 
@@ -171,7 +179,7 @@ function Running({ detail: { device, rollouts, outcomes } }: { detail: DeviceDet
 }
 
 function Identity({ detail: { device, certificates } }: { detail: DeviceDetail }) {
-  const labels = Object.entries(device.labels).map(([key, value]) => `${key}=${value}`);
+  const labels = labelTexts(device.labels);
   return (
     <Section title="Identity" id="identity">
       <Facts

@@ -7,6 +7,7 @@ import { givenIn, useAction, type Given } from '../parts/action.js';
 import { announce } from '../parts/announcer.js';
 import { Ago, Heading, RowsTable, Section, Trouble } from '../parts/basics.js';
 import { useQuestion, type Question } from '../parts/dialog.js';
+import { Field } from '../parts/fields.js';
 import { lists, reads } from '../reads.js';
 import { topics, useResource, useRows } from '../resource.js';
 import { Link } from '../router.js';
@@ -149,14 +150,12 @@ function NewClaim() {
             value={components.join(', ')}
             pattern="[a-z0-9][a-z0-9, \-]*"
           />
-          <label class="field">
-            Devices that may use it
+          <Field text="Devices that may use it">
             <input type="number" name="uses" min={1} max={10_000} defaultValue="1" required />
-          </label>
-          <label class="field">
-            Valid for so many minutes
+          </Field>
+          <Field text="Valid for so many minutes">
             <input type="number" name="minutes" min={1} max={43_200} defaultValue="60" required />
-          </label>
+          </Field>
           <Trouble failure={failure} />
           <button type="submit" class="primary" disabled={busy}>
             Create claim
@@ -179,10 +178,9 @@ const NAME = '[A-Za-z0-9][A-Za-z0-9._\\-]*';
 
 function Text({ name, label, value, pattern = NAME }: TextProps) {
   return (
-    <label class="field">
-      {label}
+    <Field text={label}>
       <input name={name} required maxLength={63} pattern={pattern} defaultValue={value} />
-    </label>
+    </Field>
   );
 }
 

@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 import { limits } from '../limits.js';
 import { Loading, Section, Trouble } from '../parts/basics.js';
 import { StackChart } from '../parts/stack-chart.js';
+import { Field } from '../parts/fields.js';
 import { reads } from '../reads.js';
 import { topics, useResource } from '../resource.js';
 import { atTime } from '../text.js';
@@ -22,8 +23,7 @@ export function VersionsOverTime() {
       title="Versions over time"
       id="versions-over-time"
       aside={
-        <label class="field inline">
-          Over{' '}
+        <Field text="Over" inline>
           <select
             value={String(hours)}
             onChange={(event) => setHours(Number(event.currentTarget.value))}
@@ -34,7 +34,7 @@ export function VersionsOverTime() {
               </option>
             ))}
           </select>
-        </label>
+        </Field>
       }
     >
       <Trouble failure={failure} />

@@ -1,7 +1,7 @@
 // Published releases, the newest first, and which of them stand: what devices take that enrol or
 // return.
 import { Ago, Heading, RowsTable, Section, State, Table, Trouble } from '../parts/basics.js';
-import { filtersIn, Search } from '../parts/filters.js';
+import { filtersIn, isFiltered, Search } from '../parts/filters.js';
 import { lists, reads } from '../reads.js';
 import { topics, useResource, useRows } from '../resource.js';
 import { Link } from '../router.js';
@@ -16,7 +16,6 @@ export function ReleasesPage({ query }: { query: URLSearchParams }) {
     lists.releases(filter),
     topics('releases'),
   );
-  const isFiltered = Object.values(filter).some((value) => value !== '');
   return (
     <>
       <Heading title="Releases" />
@@ -27,7 +26,7 @@ export function ReleasesPage({ query }: { query: URLSearchParams }) {
       <RowsTable
         caption="Releases"
         what="releases"
-        none={isFiltered ? 'No release fits.' : 'No release yet. linnet publish makes one.'}
+        none={isFiltered(filter) ? 'No release fits.' : 'No release yet. linnet publish makes one.'}
         rows={rows}
         rowKey={({ digest }) => digest}
         columns={[

@@ -11,6 +11,7 @@ type PolicyNumber =
   | 'falseAlarmPermille'
   | 'silentAfterSeconds'
   | 'deviceDeadlineSeconds';
+type ArmNumber = 'sharePercent' | 'observeSeconds' | 'falseWinnerPermille';
 type OptionalNumber = 'startWindow' | 'kindWindow' | 'takesPerHour';
 
 export interface NumberField<Name extends string = string> {
@@ -79,6 +80,13 @@ export const paceFields: readonly NumberField<OptionalNumber>[] = [
   whole('takesPerHour', 'Pace: devices an hour at most', 1, limits.rolloutDevicesMaxCount),
   whole('startWindow', 'Devices that may have it undecided at the beginning', 1, 1000),
   whole('kindWindow', 'The same for each kind of hardware', 1, 1000),
+];
+
+/** Of strategy ab. */
+export const armFields: readonly NumberField<ArmNumber>[] = [
+  whole('sharePercent', 'Devices in arm B, which takes it, percent', 1, 90),
+  seconds('observeSeconds', 'Each device of arm B is observed for', 1, 30),
+  percent('falseWinnerPermille', 'Chance that equal arms get a winner', 0.1, 50),
 ];
 
 /** What a field shows of the policy's number. */

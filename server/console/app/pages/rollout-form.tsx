@@ -6,8 +6,9 @@ import { limits } from '../limits.js';
 import { Checkbox, Field, Details, Several } from '../parts/fields.js';
 import { lists, reads } from '../reads.js';
 import { topics, useResource, useRows } from '../resource.js';
-import { LAST_MINUTE, localTime } from '../text.js';
+import { labelTexts, LAST_MINUTE, localTime } from '../text.js';
 import {
+  armFields,
   paceFields,
   shown,
   stopFields,
@@ -15,7 +16,7 @@ import {
   trialLimitFields,
   type NumberField,
 } from './rollout-fields.js';
-import { METRICS, TRIAL_PREFIX, type Strategy } from './rollout-request.js';
+import { ARM_PREFIX, ARMS, METRICS, TRIAL_PREFIX, type Strategy } from './rollout-request.js';
 import { WaveFields } from './rollout-wave-fields.js';
 
 /** What the form begins with. */
@@ -52,12 +53,10 @@ function What({ start, groups }: { start: Start; groups: readonly string[] }) {
     ...releases.items.map(({ component, version }) => `${component}@${version}`),
     ...(start.release === '' ? [] : [start.release]),
   ]);
-  const labels = Object.entries(selector.labels ?? {}).map(([key, value]) => `${key}=${value}`);
   return (
     <fieldset>
       <legend>What and to which devices</legend>
-      <label class="field">
-        Release
+      <Field text="Release">
         <select name="release" required>
           {refs.map((ref) => (
             <option key={ref} value={ref} selected={ref === start.release}>
@@ -65,7 +64,7 @@ function What({ start, groups }: { start: Start; groups: readonly string[] }) {
             </option>
           ))}
         </select>
-      </label>
+      </Field>
       <Several
         name="groups"
         text="Only devices of these groups (none chosen: all)"
@@ -78,10 +77,13 @@ function What({ start, groups }: { start: Start; groups: readonly string[] }) {
         options={hardware.map((row) => row.hardware)}
         chosen={selector.hardware ?? []}
       />
-      <label class="field">
-        Only devices with labels (key=value, each on a line of its own)
-        <textarea name="labels" rows={2} defaultValue={labels.join('\n')} />
-      </label>
+      <Field text="Only devices with labels (key=value, each on a line of its own)">
+        <textarea
+          name="labels"
+          rows={2}
+          defaultValue={labelTexts(selector.labels ?? {}).join('\n')}
+        />
+      </Field>
       <Checkbox name="acceptDifference">
         Take a release that declares a larger difference than the limit; the cap holds
       </Checkbox>
@@ -106,8 +108,7 @@ function How({ policy, strategy, onStrategy }: HowProps) {
   return (
     <fieldset>
       <legend>How it comes to them</legend>
-      <label class="field">
-        Strategy
+      <Field text="Strategy">
         <select
           name="strategy"
           value={strategy}
@@ -119,7 +120,7 @@ function How({ policy, strategy, onStrategy }: HowProps) {
             </option>
           ))}
         </select>
-      </label>
+      </Field>
       {strategy === 'blue-green' && (
         <AskOrAuto
           name="go"
@@ -134,68 +135,30 @@ function How({ policy, strategy, onStrategy }: HowProps) {
   );
 }
 
-/** What A/B begins with: half of the devices, an hour each. */
-const ARMS: NonNullable<RolloutPolicy['ab']> = {
-  sharePercent: 50,
-  observeSeconds: 3600,
-  metrics: ['failed', 'p99'],
-  falseWinnerPermille: 50,
-  winner: 'ask',
-};
-
 function ArmFields({ ab = ARMS }: { ab?: RolloutPolicy['ab'] }) {
   return (
-    <div class="fields">
-      <Field text="Devices in arm B, which takes it, percent">
-        <input
-          type="number"
-          name="arm-share"
-          min={1}
-          max={90}
-          required
-          defaultValue={String(ab.sharePercent)}
-        />
-      </Field>
-      <Field text="Each device of arm B is observed for, seconds">
-        <input
-          type="number"
-          name="arm-observe"
-          min={1}
-          required
-          defaultValue={String(ab.observeSeconds)}
-        />
-      </Field>
+    <>
+      <Numbers fields={armFields} prefix={ARM_PREFIX} value={(name) => ab[name]} />
       <fieldset>
         <legend>The arms are compared on</legend>
         {Object.entries(METRICS).map(([metric, text]) => (
           <Checkbox
             key={metric}
-            name={`arm-${metric}`}
+            name={`${ARM_PREFIX}${metric}`}
             checked={ab.metrics.some((one) => one === metric)}
           >
             {text}
           </Checkbox>
         ))}
       </fieldset>
-      <Field text="Chance that equal arms get a winner, percent">
-        <input
-          type="number"
-          name="arm-falseWinner"
-          min={0.1}
-          max={50}
-          step={0.1}
-          required
-          defaultValue={String(ab.falseWinnerPermille / 10)}
-        />
-      </Field>
       <AskOrAuto
-        name="arm-winner"
+        name={`${ARM_PREFIX}winner`}
         text="When there is a winner"
         value={ab.winner}
         ask="a person accepts it"
         auto="B is given to all, or rolled back"
       />
-    </div>
+    </>
   );
 }
 

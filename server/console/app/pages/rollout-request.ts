@@ -2,13 +2,15 @@
 // Fields are read by their names; those of a wave have its key before them, such as `wave-2-soak`.
 import type {
   ArmMetric,
+  ArmsPolicy,
   RolloutPolicy,
   RolloutRequest,
   Selector,
   Wave,
 } from '../../../../shared/protocol/operator-api.js';
-import { isoTime } from '../text.js';
+import { isoTime, labelsIn } from '../text.js';
 import {
+  armFields,
   numbersOf,
   paceFields,
   stopFields,
@@ -33,6 +35,16 @@ export const audienceOf = (wave: Wave): Audience =>
   wave.group !== undefined ? 'group' : wave.count !== undefined ? 'count' : 'percent';
 
 export const TRIAL_PREFIX = 'trial-';
+export const ARM_PREFIX = 'arm-';
+
+/** What A/B begins with: half of the devices, an hour each. */
+export const ARMS: ArmsPolicy = {
+  sharePercent: 50,
+  observeSeconds: 3600,
+  metrics: ['failed', 'p99'],
+  falseWinnerPermille: 50,
+  winner: 'ask',
+};
 export const waveField = (key: number, name: string): string => `wave-${key}-${name}`;
 
 /** What the form reads of FormData. */
@@ -70,9 +82,9 @@ type IsChecked = (name: string) => boolean;
 const textOf = (value: ReturnType<FormData['get']>): string =>
   typeof value === 'string' ? value.trim() : '';
 
-const parts = (text: string, separator = ','): string[] =>
+const parts = (text: string): string[] =>
   text
-    .split(separator)
+    .split(',')
     .map((one) => one.trim())
     .filter((one) => one !== '');
 
@@ -99,11 +111,12 @@ function strategyOf(given: Given, isChecked: IsChecked): Partial<RolloutPolicy> 
       return {
         strategy,
         ab: {
-          sharePercent: Number(given('arm-share')),
-          observeSeconds: Number(given('arm-observe')),
-          metrics: (Object.keys(METRICS) as ArmMetric[]).filter((one) => isChecked(`arm-${one}`)),
-          falseWinnerPermille: Math.round(Number(given('arm-falseWinner')) * 10),
-          winner: given('arm-winner') === 'auto' ? 'auto' : 'ask',
+          ...ARMS,
+          ...numbersOf(armFields, given, ARM_PREFIX),
+          metrics: (Object.keys(METRICS) as ArmMetric[]).filter((one) =>
+            isChecked(`${ARM_PREFIX}${one}`),
+          ),
+          winner: given(`${ARM_PREFIX}winner`) === 'auto' ? 'auto' : 'ask',
         },
       };
     case 'shadow':
@@ -153,13 +166,10 @@ function timesOf(given: Given): Partial<RolloutPolicy> {
 function selectorOf(form: Filled, given: Given): Selector {
   const groups = form.getAll('groups').map(textOf);
   const hardware = form.getAll('hardware').map(textOf);
-  const labels = parts(given('labels'), '\n').map((text) => {
-    const [key = '', ...value] = text.split('=');
-    return [key.trim(), value.join('=').trim()] as const;
-  });
+  const labels = labelsIn(given('labels'));
   return {
     ...(groups.length === 0 ? {} : { groups }),
     ...(hardware.length === 0 ? {} : { hardware }),
-    ...(labels.length === 0 ? {} : { labels: Object.fromEntries(labels) }),
+    ...(Object.keys(labels).length === 0 ? {} : { labels }),
   };
 }

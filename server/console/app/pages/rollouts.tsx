@@ -1,7 +1,7 @@
 // All rollouts, the newest first.
 import type { RolloutListState } from '../../../../shared/protocol/states.js';
 import { Ago, Heading, RowsTable, State } from '../parts/basics.js';
-import { Choice, filtersIn, Search } from '../parts/filters.js';
+import { Choice, filtersIn, isFiltered, Search } from '../parts/filters.js';
 import { lists } from '../reads.js';
 import { topics, useRows } from '../resource.js';
 import { Link } from '../router.js';
@@ -29,7 +29,6 @@ export function RolloutsPage({ query }: { query: URLSearchParams }) {
     lists.rollouts(filter),
     topics('rollouts'),
   );
-  const isFiltered = Object.values(filter).some((value) => value !== '');
   const may = useMay();
   return (
     <>
@@ -49,7 +48,7 @@ export function RolloutsPage({ query }: { query: URLSearchParams }) {
       <RowsTable
         caption="Rollouts"
         what="rollouts"
-        none={isFiltered ? 'No rollout fits.' : 'No rollout yet.'}
+        none={isFiltered(filter) ? 'No rollout fits.' : 'No rollout yet.'}
         rows={rows}
         rowKey={({ id }) => id}
         columns={[

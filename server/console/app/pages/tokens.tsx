@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 import { send } from '../api.js';
 import { Ago, Heading, RowsTable, State } from '../parts/basics.js';
 import { useQuestion, type Question } from '../parts/dialog.js';
+import { Field } from '../parts/fields.js';
 import { lists } from '../reads.js';
 import { topics, useRows } from '../resource.js';
 
@@ -62,19 +63,17 @@ const creating = (onMade: (made: NewToken) => void): Question => ({
   title: 'A new token',
   body: (
     <>
-      <label class="field">
-        Name
+      <Field text="Name">
         <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9._@\-]*" maxLength={63} />
-      </label>
-      <label class="field">
-        Role
+      </Field>
+      <Field text="Role">
         <select name="role">
           <option value="viewer">viewer: reads</option>
           <option value="publisher">publisher: uploads signed releases</option>
           <option value="operator">operator: rollouts and devices</option>
           <option value="admin">admin: tokens</option>
         </select>
-      </label>
+      </Field>
     </>
   ),
   action: 'Create token',

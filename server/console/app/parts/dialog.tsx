@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { givenIn, useAction, type Given } from './action.js';
 import { announce } from './announcer.js';
 import { Trouble } from './basics.js';
+import { Field } from './fields.js';
 
 export interface Question {
   readonly title: string;
@@ -40,10 +41,9 @@ function Dialog({ question, onClose }: { question: Question; onClose: () => void
         <h2 id="dialog-title">{title}</h2>
         {body}
         {asksReason === true && (
-          <label class="field">
-            Reason (kept in the history and the audit log)
+          <Field text="Reason (kept in the history and the audit log)">
             <textarea name="reason" rows={2} maxLength={500} />
-          </label>
+          </Field>
         )}
         <Trouble failure={failure} />
         <div class="buttons">

@@ -1,9 +1,16 @@
 // Fields of forms, each inside its label.
 import type { ComponentChildren } from 'preact';
 
-export function Field({ text, children }: { text: string; children: ComponentChildren }) {
+interface FieldProps {
+  readonly text: string;
+  /** Beside others. */
+  readonly inline?: boolean;
+  readonly children: ComponentChildren;
+}
+
+export function Field({ text, inline = false, children }: FieldProps) {
   return (
-    <label class="field">
+    <label class={inline ? 'field inline' : 'field'}>
       {text}
       {children}
     </label>
@@ -36,8 +43,7 @@ interface SeveralProps {
 export function Several({ name, text, options, chosen }: SeveralProps) {
   const all = [...new Set([...options, ...chosen])];
   return (
-    <label class="field">
-      {text}
+    <Field text={text}>
       <select name={name} multiple size={Math.min(4, Math.max(2, all.length))}>
         {all.map((one) => (
           <option key={one} value={one} selected={chosen.includes(one)}>
@@ -45,7 +51,7 @@ export function Several({ name, text, options, chosen }: SeveralProps) {
           </option>
         ))}
       </select>
-    </label>
+    </Field>
   );
 }
 

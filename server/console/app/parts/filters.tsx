@@ -3,6 +3,7 @@ import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { setQuery } from '../router.js';
 import { isoTime, LAST_MINUTE, localTime } from '../text.js';
+import { Field } from './fields.js';
 
 /** The filters that a page has, as its address says them. */
 export const filtersIn = <Name extends string>(
@@ -10,6 +11,9 @@ export const filtersIn = <Name extends string>(
   names: readonly Name[],
 ): Readonly<Record<Name, string>> =>
   Object.fromEntries(names.map((name) => [name, query.get(name) ?? ''])) as Record<Name, string>;
+
+export const isFiltered = (filters: Readonly<Record<string, string>>): boolean =>
+  Object.values(filters).some((value) => value !== '');
 
 interface ChoiceProps {
   readonly name: string;
@@ -20,8 +24,7 @@ interface ChoiceProps {
 
 export function Choice({ name, label, value, options }: ChoiceProps) {
   return (
-    <label class="field inline">
-      {label}
+    <Field text={label} inline>
       <select value={value} onChange={(event) => setQuery({ [name]: event.currentTarget.value })}>
         <option value="">any</option>
         {options.map(([option, text]) => (
@@ -30,7 +33,7 @@ export function Choice({ name, label, value, options }: ChoiceProps) {
           </option>
         ))}
       </select>
-    </label>
+    </Field>
   );
 }
 
@@ -53,15 +56,14 @@ interface SearchProps {
 export function Search({ name, label, value }: SearchProps) {
   const field = useField(value);
   return (
-    <label class="field inline">
-      {label}
+    <Field text={label} inline>
       <input
         ref={field}
         type="search"
         maxLength={64}
         onChange={(event) => setQuery({ [name]: event.currentTarget.value.trim() })}
       />
-    </label>
+    </Field>
   );
 }
 
@@ -81,8 +83,7 @@ const FIRST_YEAR = '1970';
 function TimeLimit({ name, label, value }: SearchProps) {
   const field = useField(localTime(value));
   return (
-    <label class="field inline">
-      {label}
+    <Field text={label} inline>
       <input
         ref={field}
         type="datetime-local"
@@ -92,6 +93,6 @@ function TimeLimit({ name, label, value }: SearchProps) {
           if (local === '' || local >= FIRST_YEAR) setQuery({ [name]: isoTime(local) });
         }}
       />
-    </label>
+    </Field>
   );
 }

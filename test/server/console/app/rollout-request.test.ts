@@ -5,12 +5,14 @@ import { Value } from 'typebox/value';
 import { policyComplaints } from '../../../../shared/protocol/policy-complaints.js';
 import { defaultPolicy } from '../../../../shared/protocol/default-policy.js';
 import {
+  ArmsPolicy,
   RolloutPolicy,
   RolloutRequest,
   type Wave,
 } from '../../../../shared/protocol/operator-api.js';
 import { TrialPolicy } from '../../../../shared/statistics/trial-evidence.js';
 import {
+  armFields,
   paceFields,
   shown,
   stopFields,
@@ -108,11 +110,11 @@ describe('the form of a new rollout', () => {
     [
       'ab',
       {
-        'arm-share': '30',
-        'arm-observe': '600',
+        'arm-sharePercent': '30',
+        'arm-observeSeconds': '600',
         'arm-p50': 'yes',
         'arm-security': 'yes',
-        'arm-falseWinner': '2.5',
+        'arm-falseWinnerPermille': '2.5',
         'arm-winner': 'auto',
       },
       {
@@ -171,6 +173,13 @@ describe('the form of a new rollout', () => {
     'asks_for_%s_within_the_range_of_the_schema',
     (name, field) => {
       expect(rangeOf(field)).toEqual(rangeIn(RolloutPolicy.properties, name));
+    },
+  );
+
+  it.each(armFields.map((field) => [field.name, field] as const))(
+    'asks_for_%s_of_the_arms_within_the_range_of_the_schema',
+    (name, field) => {
+      expect(rangeOf(field)).toEqual(rangeIn(ArmsPolicy.properties, name));
     },
   );
 

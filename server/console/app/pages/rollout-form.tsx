@@ -3,7 +3,7 @@
 import type { RolloutPolicy, Selector } from '../../../../shared/protocol/operator-api.js';
 import { useState } from 'preact/hooks';
 import { limits } from '../limits.js';
-import { Checkbox, Field, Details, Several } from '../parts/fields.js';
+import { Checkbox, Details, Field, Options, Several } from '../parts/fields.js';
 import { lists, reads } from '../reads.js';
 import { topics, useResource, useRows } from '../resource.js';
 import { labelTexts, LAST_MINUTE, localTime } from '../text.js';
@@ -114,11 +114,7 @@ function How({ policy, strategy, onStrategy }: HowProps) {
           value={strategy}
           onChange={(event) => onStrategy(event.currentTarget.value as Strategy)}
         >
-          {STRATEGIES.map(([value, text]) => (
-            <option key={value} value={value}>
-              {text}
-            </option>
-          ))}
+          <Options of={STRATEGIES} />
         </select>
       </Field>
       {strategy === 'blue-green' && (

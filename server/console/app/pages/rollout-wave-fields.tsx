@@ -2,7 +2,7 @@
 import type { Wave } from '../../../../shared/protocol/operator-api.js';
 import { useRef, useState } from 'preact/hooks';
 import { announce } from '../parts/announcer.js';
-import { Checkbox, Field } from '../parts/fields.js';
+import { Checkbox, Field, Options } from '../parts/fields.js';
 import { audienceOf, impliedName, waveField, type Audience } from './rollout-request.js';
 
 interface WaveFieldsProps {
@@ -76,11 +76,7 @@ function OneWave({ id, wave, groups }: { id: number; wave: Wave; groups: readonl
           value={audience}
           onChange={(event) => setAudience(event.currentTarget.value as Audience)}
         >
-          {AUDIENCES.map(([value, text]) => (
-            <option key={value} value={value}>
-              {text}
-            </option>
-          ))}
+          <Options of={AUDIENCES} />
         </select>
       </Field>
       {audience === 'percent' && (

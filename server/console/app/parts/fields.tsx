@@ -17,6 +17,21 @@ export function Field({ text, inline = false, children }: FieldProps) {
   );
 }
 
+export type Choices = readonly (readonly [value: string, text: string])[];
+
+/** Of a list in which one row is chosen. */
+export function Options({ of }: { of: Choices }) {
+  return (
+    <>
+      {of.map(([value, text]) => (
+        <option key={value} value={value}>
+          {text}
+        </option>
+      ))}
+    </>
+  );
+}
+
 interface CheckboxProps {
   readonly name: string;
   readonly checked?: boolean;

@@ -3,7 +3,7 @@ import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { setQuery } from '../router.js';
 import { isoTime, LAST_MINUTE, localTime } from '../text.js';
-import { Field } from './fields.js';
+import { Field, Options, type Choices } from './fields.js';
 
 /** The filters that a page has, as its address says them. */
 export const filtersIn = <Name extends string>(
@@ -19,7 +19,7 @@ interface ChoiceProps {
   readonly name: string;
   readonly label: string;
   readonly value: string;
-  readonly options: readonly (readonly [value: string, text: string])[];
+  readonly options: Choices;
 }
 
 export function Choice({ name, label, value, options }: ChoiceProps) {
@@ -27,11 +27,7 @@ export function Choice({ name, label, value, options }: ChoiceProps) {
     <Field text={label} inline>
       <select value={value} onChange={(event) => setQuery({ [name]: event.currentTarget.value })}>
         <option value="">any</option>
-        {options.map(([option, text]) => (
-          <option key={option} value={option}>
-            {text}
-          </option>
-        ))}
+        <Options of={options} />
       </select>
     </Field>
   );
